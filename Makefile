@@ -1,0 +1,30 @@
+# `make demo` sets up and runs the quickstart; `make test` sets up and checks everything. Both can be repeated.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint types check clean
+
+demo: .venv/installed
+	$(BIN)/bench run
+
+test: .venv/installed lint types check
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+check:
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The stamp is newer than what it was installed from, or the installation runs again.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bench needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[timm,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
