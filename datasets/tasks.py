@@ -1,0 +1,84 @@
+"""What a task is: its channels, how a missing label looks, its primary metric and that metric's direction.
+
+Targets are tensors (B, C, H, W). Class maps (`classes`, `binary`) hold integers with 255 where there is no label; depth
+holds metres with 0 where there is none; normals hold unit vectors in camera axes (x right, y down, z forward) with
+(0, 0, 0) where there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["classes", "depth", "normals", "saliency", "edge"]
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class Task:
+    """One dense prediction task.
+
+    name: its name in specs, records and tables. kind: what its maps hold. channels: of the prediction (classes' logits,
+    one logit, metres, or a vector that the reader normalises). metric: the primary metric, one that
+    `benchmark.metrics` computes for the kind. higher_is_better: the metric's direction. classes: names, for pictures.
+    """
+
+    name: str
+    kind: Kind
+    channels: int
+    metric: str
+    higher_is_better: bool
+    unit: str = ""
+    classes: tuple[str, ...] = ()
+
+    @property
+    def sign(self) -> int:
+        """+1 when a higher metric is better, else -1."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def target_channels(self) -> int:
+        return 3 if self.kind == "normals" else 1
+
+    @property
+    def is_map_of_integers(self) -> bool:
+        return self.kind in ("classes", "saliency", "edge")
+
+    @property
+    def ignore(self) -> int:
+        """The value that every channel of a target has where there is no label."""
+        return IGNORE if self.is_map_of_integers else 0
+
+    def valid(self, target: Tensor) -> Tensor:
+        """(B, 1, H, W) bool: where a target (B, C, H, W) carries a label. NaN and infinity never do."""
+        if self.is_map_of_integers:
+            return target != IGNORE
+        return (target != 0).any(1, keepdim=True) & torch.isfinite(target).all(1, keepdim=True)
+
+
+def semseg(classes: tuple[str, ...]) -> Task:
+    return Task("semseg", "classes", len(classes), "mIoU", True, "%", classes)
+
+
+def parts(classes: tuple[str, ...]) -> Task:
+    return Task("parts", "classes", len(classes), "mIoU", True, "%", classes)
+
+
+def depth() -> Task:
+    return Task("depth", "depth", 1, "absErr", False, "m")
+
+
+def normals() -> Task:
+    return Task("normals", "normals", 3, "mErr", False, "deg")
+
+
+def saliency() -> Task:
+    return Task("saliency", "saliency", 1, "maxF", True, "%")
+
+
+def edge() -> Task:
+    """Boundaries. Boundary F counts a predicted pixel as right within a tolerance; it is not the odsF of SEISM."""
+    return Task("edge", "edge", 1, "boundaryF", True, "%")
