@@ -1,0 +1,203 @@
+"""Augmentation: random scale-crop, flip and colour of a batch, as a pure function of images and a table of drawn numbers.
+
+The numbers come from counter-based streams, so that they can be drawn for a whole run and uploaded once; nothing here draws,
+looks at a label to decide anything, synchronises with the host or has a shape that depends on data. Every map is resampled
+once, from the original: crops of crops compose their coordinates first. A crop and a flip act on rows and columns apart, so
+resampling is two selections of rows and two gathers of columns, exact where the geometry is the identity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmark import streams
+from benchmark.errors import UserError
+from datasets.base import widen
+from datasets.tasks import Task
+
+PARAMETERS = ("scale", "top", "left", "flip", "brightness", "contrast", "saturation")
+_SCALE, _TOP, _LEFT, _FLIP, _COLOUR = range(5)  # columns of a table of draws; the three colours come last
+_GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue (ITU-R BT.601)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn. scales: zoom factors of the crop, each at least 1, drawn with equal chance (MTPSL's 1, 1.2, 1.5).
+
+    flip: mirror half of the samples left to right. colour: largest relative change of brightness, contrast and saturation.
+    Raises `UserError` for values out of range.
+    """
+
+    scales: tuple[float, ...] = (1.0, 1.2, 1.5)
+    flip: bool = True
+    colour: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(math.isfinite(scale) and scale >= 1 for scale in self.scales):
+            raise UserError(
+                f"augmentation scales must be numbers of at least 1, such as [1.0, 1.2, 1.5]; got {list(self.scales)}."
+            )
+        if not 0 <= self.colour < 1:
+            raise UserError(f"augmentation colour must be at least 0 and below 1, such as 0.2; got {self.colour}.")
+
+
+class Crop(NamedTuple):
+    """One view of a batch. images: (B, 3, H, W) float32, normalised. targets: {task: (B, C, H, W)} as `widen` gives them.
+
+    geometry: (B, 2, 3) float32 affine map from this view's normalised coordinates (x, y in [-1, 1], as
+    `torch.nn.functional.affine_grid` has them with align_corners=False) to those of view 0.
+    """
+
+    images: Tensor
+    targets: dict[str, Tensor]
+    geometry: Tensor
+
+
+def draw(config: Augmentation, seed: int, epochs: Tensor, ids: Tensor, view: int) -> Tensor:
+    """(..., 7) float32 parameters, in the order of `PARAMETERS`, for the broadcast int64 tensors `epochs` and `ids`.
+
+    scale: a zoom factor; top, left: the crop's place as a share of the room it has; flip: 1 or 0, only ever 1 in view 0, whose
+    crop the others cut; brightness, contrast, saturation: factors around 1. A row depends on (seed, epoch, id, view) alone.
+    """
+    parameters = torch.arange(len(PARAMETERS), device=ids.device)
+    u = streams.uniform(seed, "augment", epochs[..., None], ids[..., None], view, parameters)
+    scales = torch.tensor(config.scales, dtype=torch.float64, device=u.device)
+    scale = scales[(u[..., :1] * len(scales)).long()]
+    flip = (u[..., _FLIP, None] < 0.5).double() * (config.flip and view == 0)
+    colour = 1 + config.colour * (2 * u[..., _COLOUR:] - 1)
+    return torch.cat([scale, u[..., _TOP:_FLIP], flip, colour], -1).float()
+
+
+def apply(
+    images: Tensor,
+    targets: Mapping[str, Tensor],
+    tasks: Mapping[str, Task],
+    draws: Sequence[Tensor],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> list[Crop]:
+    """View 0, a crop of the images, and one further view, a crop of view 0's crop, for every further table of draws.
+
+    images: (B, 3, H, W) uint8, resampled bilinearly with the border repeated. targets: {task: (B, C, H, W)} of some of the
+    tasks, compact or widened, hidden labels already replaced; resampled by nearest neighbour. Depth is divided by the total
+    zoom, as what is nearer looks larger (NYUv2 recipe of MTAN and MTPSL). A mirrored normal changes the sign of x.
+    draws: (B, 7) tables of `draw` for views 0, 1, ...; mean, std: of the encoder, for images in [0, 1].
+    """
+    first = draws[0].double()
+    sign = 1 - 2 * first[:, _FLIP].view(-1, 1, 1, 1)
+    crops = []
+    for view, table in enumerate(draws):
+        own = table.double()
+        y, x = _sources(first, own if view else None, images.shape[2], images.shape[3])
+        rows, columns = y.long().clamp(0, images.shape[2] - 1), x.long().clamp(0, images.shape[3] - 1)
+        zoom = first[:, _SCALE] * (own[:, _SCALE] if view else 1)
+        resampled = {name: _columns(_rows(target, rows), columns) for name, target in targets.items()}
+        crops.append(
+            Crop(
+                _normalise(_recolour(_bilinear(images, y, x), table), mean, std),
+                {name: _relabel(tasks[name], target, zoom.view(-1, 1, 1, 1), sign) for name, target in resampled.items()},
+                _geometry(own if view else torch.ones_like(own)),  # of scale 1: view 0 is its own frame
+            )
+        )
+    return crops
+
+
+def identity(
+    images: Tensor, targets: Mapping[str, Tensor], tasks: Mapping[str, Task], mean: Sequence[float], std: Sequence[float]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images (B, 3, H, W) normalised and targets widened, nothing else: what evaluation sees. Arguments as for `apply`."""
+    return _normalise(images.float() / 255, mean, std), {name: _wide(tasks[name], target) for name, target in targets.items()}
+
+
+def _sources(first: Tensor, own: Tensor | None, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Where the centres of a view's rows (B, H) and columns (B, W) lie in the original, in pixels; pixel i covers [i, i + 1).
+
+    float64, for float32 would move a pixel's nearest neighbour at an exact scale.
+    """
+    y, x = (torch.arange(size, dtype=torch.float64, device=first.device) + 0.5 for size in (height, width))
+    y, x = y.expand(len(first), height), x.expand(len(first), width)
+    if own is not None:
+        y, x = _uncrop(y, own, _TOP), _uncrop(x, own, _LEFT)
+    x = torch.where(first[:, _FLIP, None] > 0, width - x, x)
+    return _uncrop(y, first, _TOP), _uncrop(x, first, _LEFT)
+
+
+def _uncrop(position: Tensor, crop: Tensor, place: int) -> Tensor:
+    """Positions (B, L) in a crop, as positions in what it was cut from."""
+    size, scale = position.shape[1], crop[:, _SCALE, None]
+    return position / scale + crop[:, place, None] * (size - size / scale)
+
+
+def _geometry(crop: Tensor) -> Tensor:
+    """(B, 2, 3) float32: `_uncrop` in the normalised coordinates of `affine_grid`. A crop of scale 1 is the identity."""
+    inverse = 1 / crop[:, _SCALE]
+    zero = torch.zeros_like(inverse)
+    shift_y, shift_x = ((1 - inverse) * (2 * crop[:, place] - 1) for place in (_TOP, _LEFT))
+    return torch.stack([inverse, zero, shift_x, zero, inverse, shift_y], 1).view(-1, 2, 3).float()
+
+
+def _rows(maps: Tensor, rows: Tensor) -> Tensor:
+    """Rows (B, H') of maps (B, C, H, W). Selecting whole rows of the flattened maps is several times faster than `gather`."""
+    batch, channels, height, width = maps.shape
+    start = torch.arange(batch * channels, device=maps.device).view(batch, channels, 1) * height
+    return maps.reshape(-1, width).index_select(0, (start + rows[:, None]).flatten()).view(batch, channels, -1, width)
+
+
+def _columns(maps: Tensor, columns: Tensor) -> Tensor:
+    """Columns (B, W') of maps (B, C, H, W)."""
+    return maps.gather(3, columns[:, None, None].expand(*maps.shape[:3], -1))
+
+
+def _bilinear(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Images (B, 3, H, W) uint8 at the positions y (B, H) and x (B, W), float32 in [0, 1], the border repeated."""
+    y0, y1, y_weight = _neighbours(y)
+    x0, x1, x_weight = _neighbours(x)
+    lines = _rows(images, y0).float().lerp_(_rows(images, y1).float(), y_weight[:, None, :, None])
+    return _columns(lines, x0).lerp_(_columns(lines, x1), x_weight[:, None, None]).div_(255)
+
+
+def _neighbours(position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two pixels whose centres enclose each position (B, L), and the float32 weight of the second."""
+    last = position.shape[1] - 1
+    centre = (position - 0.5).clamp(0, last)
+    low = centre.long()
+    return low, (low + 1).clamp(max=last), (centre - low).float()
+
+
+def _recolour(images: Tensor, table: Tensor) -> Tensor:
+    """In place: saturation, contrast about the mean grey, brightness, as one affine map a pixel; then clamped to [0, 1]."""
+    brightness, contrast, saturation = table[:, _COLOUR:].float().view(-1, 3, 1, 1, 1).unbind(1)
+    red, green, blue = (images[:, channel, None] for channel in range(3))
+    grey = _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
+    rest = grey * (brightness * contrast * (1 - saturation)) + grey.mean((2, 3), keepdim=True) * (brightness * (1 - contrast))
+    return images.mul_(brightness * contrast * saturation).add_(rest).clamp_(0, 1)
+
+
+def _normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """In place. Numbers, not tensors, of the encoder: to upload them would synchronise with the host in every step."""
+    for channel in range(3):
+        images[:, channel].sub_(mean[channel]).div_(std[channel])
+    return images
+
+
+def _relabel(task: Task, target: Tensor, zoom: Tensor, sign: Tensor) -> Tensor:
+    """What a zoom and a flip do to values. zoom, sign: (B, 1, 1, 1)."""
+    if task.kind == "depth":
+        return _wide(task, target) / zoom.float()
+    if task.kind == "normals":
+        mirror = torch.cat([sign, torch.ones_like(sign), torch.ones_like(sign)], 1).to(target.dtype)
+        return _wide(task, target * mirror + 0)  # + 0 turns the -0.0 of an unknown, mirrored normal into 0.0
+    return _wide(task, target)
+
+
+def _wide(task: Task, target: Tensor) -> Tensor:
+    """`widen`, which changes no bit of a target that is wide already."""
+    if task.kind == "normals" and target.dtype == torch.float32:
+        return target
+    return widen(task, target)

@@ -1,0 +1,238 @@
+"""Who is labelled: the label-sampling settings, as a pure function of (ids, availability, setting, seed).
+
+`given`     exactly the labels that exist, none hidden: for data that are partial already.
+`full`      the same labels, under the name that says that the data are meant to be complete.
+`one`       exactly one label an image, dealt over the tasks as evenly as availability allows (MTPSL's one-label).
+`random`    k labels an image, k ~ U{1..max(1, K-1)} of the K tasks available in it, then a k-subset (MTPSL's random-label).
+`fraction:p` each task labelled on a share p of the images that have it; a larger p contains every smaller one.
+
+Numbers come from counter-based streams with the ids as counters, so the order in which images are listed changes nothing.
+Under `random` an image's labels do not even depend on which other images there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmark import streams
+from benchmark.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAMES = ("full", "given", "one", "random", "fraction")
+KNOWN = ("full", "given", "one", "random", "fraction:p")
+
+# Okabe and Ito's colours, which people with colour-blindness tell apart; then a hidden and a missing label.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A6D00", "#4D4D4D")
+HIDDEN, MISSING = "#EDEDED", "#FFFFFF"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A label setting. name: one of `NAMES`. p: the share of `fraction`, in (0, 1], else None. `str` gives it canonically."""
+
+    name: str
+    p: float | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.p is None else f"{self.name}:{self.p!r}"
+
+
+class Counts(NamedTuple):
+    """per_task: labelled images of each task. per_image: per_image[k] images carry exactly k labels, k = 0..T."""
+
+    per_task: tuple[int, ...]
+    per_image: tuple[int, ...]
+
+
+def parse(setting: str) -> Setting:
+    """A setting from its text ("one", "fraction:0.25"). Raises `UserError` when it is unknown or its share is not in (0, 1]."""
+    name, colon, value = setting.partition(":")
+    if name not in NAMES:
+        raise unknown("label setting", name if name != "published" else setting, KNOWN)
+    if name != "fraction":
+        if colon:
+            raise UserError(f"label setting {setting!r} takes no value; write {name!r}.")
+        return Setting(name)
+    try:
+        p = float(value)
+    except ValueError:
+        p = math.nan
+    if not 0 < p <= 1:
+        raise UserError(f"label setting {setting!r} needs a share of images above 0 and at most 1, as in 'fraction:0.25'.")
+    return Setting(name, p)
+
+
+def sample(ids: Tensor, available: Tensor, setting: str, seed: int) -> Tensor:
+    """(N, T) bool: which labels a run may see; never one that does not exist.
+
+    ids: (N,) int64 distinct stable sample numbers. available: (N, T) bool over the protocol's whole task set, so that runs on
+    some of the tasks restrict one and the same mask (`restrict`). Raises `UserError` for a bad setting, and for a fraction so
+    small that a task would lose its last label.
+    """
+    chosen = parse(setting)
+    if available.dim() != 2 or ids.shape != available.shape[:1] or len(set(ids.tolist())) != len(ids):
+        raise ValueError("labels.sample needs distinct ids (N,) and availability (N, T).")
+    if chosen.name == "one":
+        return _one(ids, available, seed)
+    if chosen.name == "random":
+        return _random(ids, available, seed)
+    if chosen.p is not None:
+        return _fraction(ids, available, chosen.p, seed)
+    return available.clone()
+
+
+def _random(ids: Tensor, available: Tensor, seed: int) -> Tensor:
+    tasks = available.shape[1]
+    number = available.sum(1)
+    draw = streams.uniform(seed, "labels random count", ids)
+    k = torch.minimum((draw * (number - 1).clamp_min(1)).long() + 1, number)
+    columns = torch.arange(tasks)
+    key = streams.bits(seed, "labels random subset", ids[:, None], columns) * tasks + columns  # distinct within an image
+    rank = torch.where(available, key, torch.iinfo(torch.int64).max).argsort(1).argsort(1)
+    return (rank < k[:, None]) & available
+
+
+def _fraction(ids: Tensor, available: Tensor, p: float, seed: int) -> Tensor:
+    mask = torch.zeros_like(available)
+    for task in range(available.shape[1]):
+        order = streams.order(seed, "labels fraction", ids[available[:, task]], task)
+        keep = round(p * len(order))
+        if len(order) and not keep:
+            raise UserError(
+                f"label setting 'fraction:{p!r}' leaves task {task + 1} of {available.shape[1]} without a label, because only "
+                f"{len(order)} images have it; use a larger share."
+            )
+        mask[:, task] = torch.isin(ids, order[:keep])
+    return mask
+
+
+def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
+    """Deal images in random order, each to the task with the fewest images so far that it can reach.
+
+    A task is reached directly, or by passing an image dealt earlier on to another task that it has. Taking the least loaded task
+    that any such chain reaches keeps the loads as even as availability allows: they minimise every symmetric convex cost, hence
+    the largest and the spread at once (Harvey, Ladner, Lovasz, Tamir, "Semi-matchings for bipartite graphs and load balancing",
+    2006). With every label available this is a random permutation dealt round robin.
+    """
+    tasks = range(available.shape[1])
+    has: list[list[bool]] = available.tolist()
+    ties: list[list[int]] = streams.bits(seed, "labels one tie", ids[:, None], torch.arange(len(tasks))).tolist()
+    by_id = ids.argsort()
+    rows = by_id[torch.searchsorted(ids[by_id], streams.order(seed, "labels one", ids))].tolist()
+    dealt: list[list[int]] = [[] for _ in tasks]
+    movable = [[0] * len(tasks) for _ in tasks]  # movable[t][u]: images dealt to t that have u as well
+
+    def move(row: int, task: int, step: int) -> None:
+        if step > 0:
+            dealt[task].append(row)
+        else:
+            dealt[task].remove(row)
+        for other in tasks:
+            movable[task][other] += step * has[row][other]
+
+    for row in rows:
+        frontier = sorted((task for task in tasks if has[row][task]), key=lambda task: ties[row][task])
+        previous: dict[int, int | None] = dict.fromkeys(frontier)
+        while frontier:
+            links: dict[int, int | None] = {}
+            for other in (task for task in tasks if task not in previous):
+                sources = [task for task in frontier if movable[task][other]]
+                if sources:
+                    # The task with most images to give away gives one: else some task would lose all images of a rare kind.
+                    links[other] = max(sources, key=lambda task: (movable[task][other], ties[row][task]))
+            previous |= links
+            frontier = list(links)
+        if not previous:
+            continue
+        target = min(previous, key=lambda task: len(dealt[task]))  # of equal ones the first: the shortest chain, then chance
+        while (source := previous[target]) is not None:
+            passed_on = next(held for held in reversed(dealt[source]) if has[held][target])
+            move(passed_on, source, -1)
+            move(passed_on, target, +1)
+            target = source
+        move(row, target, +1)
+
+    mask = torch.zeros_like(available)
+    for task in tasks:
+        mask[dealt[task], task] = True
+    return mask
+
+
+def restrict(mask: Tensor, columns: Sequence[int]) -> Tensor:
+    """(N, len(columns)) bool: the mask of a run on some of the tasks. Rows without a label are images that it may not use."""
+    return mask[:, list(columns)]
+
+
+def mask_hash(ids: Tensor, mask: Tensor, tasks: Sequence[str]) -> str:
+    """16 hex digits that identify who is labelled for what, whatever the order of images and tasks. tasks: the columns' names."""
+    columns = sorted(range(len(tasks)), key=lambda column: tasks[column])
+    rows = ids.argsort()
+    digest = hashlib.sha256(json.dumps([tasks[column] for column in columns]).encode())
+    digest.update(ids[rows].to(torch.int64).numpy().astype("<i8").tobytes())
+    digest.update(mask[rows][:, columns].to(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def shares(mask: Tensor) -> Tensor:
+    """(T,) float64: the share of the images that is labelled for each task, p_t."""
+    return mask.double().mean(0)
+
+
+def counts(mask: Tensor) -> Counts:
+    """How many images are labelled for each task, and how many carry how many labels."""
+    per_image = torch.bincount(mask.sum(1), minlength=mask.shape[1] + 1)
+    return Counts(tuple(mask.sum(0).tolist()), tuple(per_image.tolist()))
+
+
+def picture(mask: Tensor, tasks: Sequence[str], available: Tensor | None = None) -> Figure:
+    """A matplotlib figure of the mask: images are columns, tasks rows in their own colour, wrapped into blocks to read like text.
+
+    With `available` (N, T) a label that does not exist is white; one that exists and is hidden is grey.
+    """
+    from matplotlib.colors import to_rgb  # heavy, and needed by this function alone
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    number, rows = mask.shape
+    blocks = math.ceil(number / max(60, math.ceil(math.sqrt(2.5 * number * (rows + 1))))) or 1
+    across = math.ceil(number / blocks)
+    palette = [COLOURS[task % len(COLOURS)] for task in range(rows)]
+    cells = torch.tensor(to_rgb(HIDDEN)).expand(number, rows, 3)
+    cells = torch.where(mask[..., None], torch.tensor([to_rgb(colour) for colour in palette]), cells)
+    if available is not None:
+        cells = torch.where(available[..., None], cells, torch.tensor(to_rgb(MISSING)))
+    canvas = torch.ones(blocks * across, rows + 1, 3)  # one white row parts the blocks
+    canvas[:number, :rows] = cells
+    canvas = canvas.view(blocks, across, rows + 1, 3).transpose(1, 2).reshape(blocks * (rows + 1), across, 3)
+
+    figure = Figure(figsize=(9, min(12, 1.6 + 0.14 * blocks * (rows + 1))), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(canvas.numpy(), aspect="auto", interpolation="nearest")
+    every = math.ceil(blocks / 20)
+    axes.set_yticks([block * (rows + 1) + (rows - 1) / 2 for block in range(0, blocks, every)])
+    axes.set_yticklabels([f"{block * across}-{min(number, (block + 1) * across) - 1}" for block in range(0, blocks, every)])
+    axes.set_ylabel("images")
+    axes.set_xticks([])
+    if across <= 150:
+        axes.vlines([column + 0.5 for column in range(across - 1)], -0.5, len(canvas) - 0.5, colors="white", linewidths=0.6)
+    axes.spines[:].set_visible(False)
+    labelled = counts(mask).per_task
+    handles = [
+        Patch(color=colour, label=f"{task}: {count} ({100 * count / max(number, 1):.0f} %)")
+        for task, colour, count in zip(tasks, palette, labelled, strict=True)
+    ]
+    handles.append(Patch(color=HIDDEN, label="hidden" if available is not None else "no label"))
+    if available is not None and not bool(available.all()):
+        handles.append(Patch(facecolor=MISSING, edgecolor="#999999", label="does not exist"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False)
+    return figure

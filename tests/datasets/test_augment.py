@@ -1,0 +1,324 @@
+"""Augmentation against a slow reference, pixel by pixel in float64, and the properties that training relies on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from benchmark.errors import UserError
+from datasets import augment, tasks
+from datasets.augment import Augmentation, apply, draw, identity
+from datasets.base import widen
+from datasets.tasks import Task
+
+TASKS = {"semseg": tasks.semseg(("a", "b", "c")), "depth": tasks.depth(), "normals": tasks.normals(), "edge": tasks.edge()}
+MEAN, STD = (0.48, 0.45, 0.4), (0.23, 0.22, 0.21)
+NEUTRAL = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def batch(number: int = 3, height: int = 12, width: int = 16, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images and compact targets with a tenth of the pixels unknown."""
+    random = np.random.default_rng(seed)
+    known = random.random((number, 1, height, width)) > 0.1
+    images = random.integers(0, 256, (number, 3, height, width), dtype=np.uint8)
+    vectors = random.normal(size=(number, 3, height, width))
+    vectors = np.rint(127 * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    targets = {
+        "semseg": np.where(known, random.integers(0, 3, known.shape), 255).astype(np.uint8),
+        "depth": np.where(known, random.uniform(0.5, 10, known.shape), 0).astype(np.float32),
+        "normals": np.where(known, vectors, 0).astype(np.int8),
+        "edge": np.where(known, random.integers(0, 2, known.shape), 255).astype(np.uint8),
+    }
+    return torch.from_numpy(images), {name: torch.from_numpy(target) for name, target in targets.items()}
+
+
+def table(number: int, **changes: float | list[float]) -> Tensor:
+    """Draws that change nothing, but for some columns."""
+    draws = torch.tensor([NEUTRAL] * number)
+    for name, value in changes.items():
+        draws[:, augment.PARAMETERS.index(name)] = torch.as_tensor(value)
+    return draws
+
+
+def tables(number: int, views: int = 1, config: Augmentation | None = None, seed: int = 0) -> list[Tensor]:
+    ids = torch.arange(number) + 5
+    return [draw(config or Augmentation(), seed, torch.tensor(7), ids, view) for view in range(views)]
+
+
+def source(i: int, j: int, size: tuple[int, int], first: list[float], own: list[float] | None) -> tuple[float, float]:
+    """Where the centre of pixel (i, j) of a view lies in the original, in pixels."""
+    y, x = i + 0.5, j + 0.5
+    for crop in ([own] if own else []) + [first]:
+        if crop is first and first[3] > 0:
+            x = size[1] - x
+        scale, top, left = crop[:3]
+        y = y / scale + top * (size[0] - size[0] / scale)
+        x = x / scale + left * (size[1] - size[1] / scale)
+    return y, x
+
+
+def slow_view(image: Tensor, targets: dict[str, Tensor], first: list[float], own: list[float] | None) -> dict[str, np.ndarray]:
+    """One sample's view with loops: float64 image before colour is normalised, and widened targets."""
+    height, width = image.shape[1:]
+    colours = own or first
+    zoom = first[0] * (own[0] if own else 1.0)
+    out = {"image": np.zeros((3, height, width))}
+    for name, target in targets.items():
+        out[name] = np.zeros((target.shape[0], height, width))
+    for i in range(height):
+        for j in range(width):
+            y, x = source(i, j, (height, width), first, own)
+            for c in range(3):
+                cy, cx = min(max(y - 0.5, 0), height - 1), min(max(x - 0.5, 0), width - 1)
+                value = 0.0
+                for row in {math.floor(cy), min(math.floor(cy) + 1, height - 1)}:
+                    for column in {math.floor(cx), min(math.floor(cx) + 1, width - 1)}:
+                        value += max(0.0, 1 - abs(cy - row)) * max(0.0, 1 - abs(cx - column)) * float(image[c, row, column])
+                out["image"][c, i, j] = value / 255
+            row, column = min(max(math.floor(y), 0), height - 1), min(max(math.floor(x), 0), width - 1)
+            for name, target in targets.items():
+                pixel = target[:, row, column].double().numpy()
+                if name == "depth":
+                    pixel = pixel / zoom
+                if name == "normals" and pixel.any():
+                    pixel = pixel / np.sqrt((pixel**2).sum()) * np.array([-1 if first[3] > 0 else 1, 1, 1])
+                out[name][:, i, j] = pixel
+    _, _, _, _, brightness, contrast, saturation = colours
+    luma = np.array([0.299, 0.587, 0.114])
+
+    def grey(x: np.ndarray) -> np.ndarray:
+        return np.tensordot(luma, x, 1)[None]
+
+    x = out["image"]
+    x = saturation * x + (1 - saturation) * grey(x)
+    x = contrast * x + (1 - contrast) * grey(x).mean()
+    x = (brightness * x).clip(0, 1)
+    out["image"] = (x - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None]
+    return out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_views_equal_the_slow_reference(seed):
+    images, targets = batch(3, 10, 14, seed)
+    draws = tables(3, 3, Augmentation(scales=(1.0, 1.2, 1.5, 2.3), colour=0.5), seed)
+    for view, crop in enumerate(apply(images, targets, TASKS, draws, MEAN, STD)):
+        for b in range(3):
+            sample = {name: target[b] for name, target in targets.items()}
+            expected = slow_view(images[b], sample, draws[0][b].tolist(), draws[view][b].tolist() if view else None)
+            np.testing.assert_allclose(crop.images[b], expected["image"], atol=2e-5)
+            for name in TASKS:
+                np.testing.assert_allclose(crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6)
+
+
+def test_neutral_draws_change_nothing():
+    images, targets = batch()
+    crops = apply(images, targets, TASKS, [table(3), table(3, top=0.4, left=0.9)], MEAN, STD)
+    plain_images, plain_targets = identity(images, targets, TASKS, MEAN, STD)
+    expected = (images.double() / 255 - torch.tensor(MEAN).view(3, 1, 1).double()) / torch.tensor(STD).view(3, 1, 1).double()
+    assert (plain_images - expected).abs().max() < 1e-6
+    for crop in crops:
+        assert (crop.images - plain_images).abs().max() < 1e-6
+        assert torch.equal(crop.geometry, torch.eye(2, 3).expand(3, 2, 3))
+    for name, task in TASKS.items():
+        wide = widen(task, targets[name])
+        for got in (plain_targets[name], crops[0].targets[name], crops[1].targets[name]):
+            assert got.dtype == wide.dtype
+            assert torch.equal(got, wide)
+
+
+def test_widened_targets_give_what_compact_ones_give():
+    images, targets = batch()
+    wide = {name: widen(task, targets[name]) for name, task in TASKS.items()}
+    draws = tables(3, 2)
+    for compact, widened in zip(*(apply(images, t, TASKS, draws, MEAN, STD) for t in (targets, wide)), strict=True):
+        for name in TASKS:
+            assert torch.equal(compact.targets[name], widened.targets[name])
+
+
+def test_a_flip_mirrors_everything_and_turns_normals():
+    images, targets = batch()
+    scale, place = [1.0, 1.5, 1.2], [0.3, 0.9, 0.1]
+    changes = {"scale": scale, "top": place, "left": place}
+    plain, mirrored = (apply(images, targets, TASKS, [table(3, flip=f, **changes)], MEAN, STD)[0] for f in (0, 1))
+    assert torch.equal(mirrored.images, plain.images.flip(3))
+    for name in ("semseg", "depth", "edge"):
+        assert torch.equal(mirrored.targets[name], plain.targets[name].flip(3))
+    assert torch.equal(mirrored.targets["normals"], plain.targets["normals"].flip(3) * torch.tensor([-1, 1, 1]).view(3, 1, 1))
+
+
+def test_unknown_stays_exactly_unknown():
+    images, targets = batch(4)
+    draws = tables(4, 2)
+    draws[0][:, augment.PARAMETERS.index("flip")] = 1
+    known = {name: TASKS[name].valid(target).to(torch.uint8) for name, target in targets.items()}
+    masks = apply(images, known, {name: tasks.edge() for name in known}, draws, MEAN, STD)
+    wide = {name: widen(task, targets[name]) for name, task in TASKS.items()}
+    crops = apply(images, targets, TASKS, draws, MEAN, STD) + apply(images, wide, TASKS, draws, MEAN, STD)
+    for crop, mask in zip(crops, masks + masks, strict=True):
+        for name, task in TASKS.items():
+            unknown = mask.targets[name] == 0
+            assert unknown.any()
+            assert torch.equal(~task.valid(crop.targets[name]), unknown)
+            values = crop.targets[name].masked_select(unknown)
+            assert (values == task.ignore).all()
+            assert not torch.signbit(values).any()  # no -0.0: equal bits for equal meaning
+        lengths = crop.targets["normals"].norm(dim=1)
+        assert ((lengths - 1).abs() < 1e-6).logical_or(lengths == 0).all()
+
+
+def test_depth_is_divided_by_the_total_zoom():
+    images, targets = batch(2)
+    targets["depth"].fill_(6.0)
+    first, second = apply(images, targets, TASKS, [table(2, scale=[1.0, 1.5]), table(2, scale=[1.2, 2.0])], MEAN, STD)
+    assert torch.allclose(first.targets["depth"].amax((1, 2, 3)), torch.tensor([6.0, 4.0]))
+    assert torch.allclose(second.targets["depth"].amax((1, 2, 3)), torch.tensor([5.0, 2.0]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    outer=st.tuples(st.sampled_from([1, 2, 4]), st.integers(0, 16), st.integers(0, 16), st.booleans()),
+    inner=st.tuples(st.sampled_from([1.0, 1.2, 1.5, 2.0]), st.floats(0, 1, width=32), st.floats(0, 1, width=32)),
+)
+def test_a_crop_of_a_crop_equals_two_steps(outer, inner):
+    """At a whole zoom and a place on whole pixels of the crop, two nearest-neighbour steps equal the one that is done."""
+    images, targets = batch(1, 16, 32)
+    scale, top, left, flip = outer
+    first = table(1, scale=scale, top=top / 16, left=left / 16, flip=float(flip))
+    second = table(1, scale=inner[0], top=inner[1], left=inner[2])
+    for place, size in ((1, 16), (2, 32)):
+        zoom, share = float(second[0, 0]), float(second[0, place])
+        centres = (np.arange(size) + 0.5) / zoom + share * (size - size / zoom)
+        assume((np.abs(centres - np.rint(centres)) > 1e-9).all())  # on the border of two pixels both are nearest
+    once = apply(images, targets, TASKS, [first, second], MEAN, STD)
+    again = apply(images, once[0].targets, TASKS, [second], MEAN, STD)[0]
+    for name in TASKS:
+        torch.testing.assert_close(once[1].targets[name], again.targets[name], rtol=1e-6, atol=0)
+
+
+def test_geometry_maps_a_view_into_view_0():
+    """A smooth image sampled with the geometry from view 0 is the further view (two interpolations: close, not equal)."""
+    y, x = torch.meshgrid(torch.linspace(0, 3, 48), torch.linspace(0, 4, 64), indexing="ij")
+    smooth = (127 + 60 * torch.sin(x + 0.3) + 60 * torch.cos(y + x / 2)).round().to(torch.uint8).expand(4, 3, 48, 64)
+    draws = [table(4, scale=[1, 1.2, 1.5, 1.5], top=0.2, left=[0.9, 0, 0.4, 1], flip=[0, 1, 0, 1])]
+    draws += [table(4, scale=[1.5, 1.2, 1, 2], top=[0, 0.5, 1, 0.8], left=[1, 0.3, 0.2, 0.6]) for _ in range(2)]
+    crops = apply(smooth, {}, {}, draws, (0, 0, 0), (1, 1, 1))
+    for crop in crops[1:]:
+        grid = F.affine_grid(crop.geometry, [4, 3, 48, 64], align_corners=False)
+        again = F.grid_sample(crops[0].images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        assert (again - crop.images).abs().max() < 0.02
+        assert (crop.geometry[:, :, :2].diagonal(dim1=1, dim2=2) > 0).all()  # a flip is inherited, not repeated
+
+
+def test_hidden_labels_move_nothing():
+    """Whatever a target holds, images, geometry and the other targets stay, bit for bit."""
+    images, targets = batch()
+    draws = tables(3, 3)
+    crops = apply(images, targets, TASKS, draws, MEAN, STD)
+    for name, task in TASKS.items():
+        garbage = targets | {name: torch.full_like(targets[name], task.ignore if task.is_map_of_integers else 93)}
+        fewer = {other: target for other, target in targets.items() if other != name}
+        for changed in (garbage, fewer):
+            for crop, again in zip(crops, apply(images, changed, TASKS, draws, MEAN, STD), strict=True):
+                assert torch.equal(crop.images, again.images)
+                assert torch.equal(crop.geometry, again.geometry)
+                assert all(torch.equal(crop.targets[other], again.targets[other]) for other in fewer)
+
+
+def test_a_view_does_not_depend_on_further_views_nor_a_sample_on_its_batch():
+    images, targets = batch(4)
+    draws = tables(4, 3)
+    crops = apply(images, targets, TASKS, draws, MEAN, STD)
+    for views in (1, 2):
+        for crop, again in zip(crops, apply(images, targets, TASKS, draws[:views], MEAN, STD), strict=False):
+            assert torch.equal(crop.images, again.images)
+    some = [2, 0]
+    parts = {name: target[some] for name, target in targets.items()}
+    for crop, again in zip(crops, apply(images[some], parts, TASKS, [d[some] for d in draws], MEAN, STD), strict=True):
+        torch.testing.assert_close(crop.images[some], again.images, rtol=0, atol=1e-6)
+        assert torch.equal(crop.geometry[some], again.geometry)
+        assert all(torch.equal(crop.targets[name][some], again.targets[name]) for name in TASKS)
+
+
+def test_no_value_reaches_the_host():
+    """Tensors of the meta device have shapes and no values, so that a read of a value, or a tensor elsewhere, would raise."""
+    images, targets = batch()
+    draws = tables(3, 2)
+    real = apply(images, targets, TASKS, draws, MEAN, STD)
+    meta = {name: target.to("meta") for name, target in targets.items()}
+    crops = apply(images.to("meta"), meta, TASKS, [table.to("meta") for table in draws], MEAN, STD)
+    for crop, expected in zip(crops, real, strict=True):
+        assert crop.images.is_meta and crop.images.shape == expected.images.shape
+        assert crop.geometry.is_meta and crop.geometry.shape == expected.geometry.shape
+        assert all(crop.targets[name].shape == expected.targets[name].shape for name in TASKS)
+
+
+def test_inputs_are_left_alone():
+    images, targets = batch()
+    before = images.clone(), {name: target.clone() for name, target in targets.items()}
+    wide = {name: widen(task, targets[name]) for name, task in TASKS.items()}
+    kept = {name: target.clone() for name, target in wide.items()}
+    apply(images, targets, TASKS, tables(3, 2), MEAN, STD)
+    apply(images, wide, TASKS, tables(3, 2), MEAN, STD)
+    identity(images, wide, TASKS, MEAN, STD)
+    assert torch.equal(images, before[0])
+    assert all(torch.equal(targets[name], before[1][name]) and torch.equal(wide[name], kept[name]) for name in TASKS)
+
+
+@settings(max_examples=30, deadline=None)
+@given(ids=st.lists(st.integers(0, 2**40), min_size=1, max_size=20), epoch=st.integers(0, 1000), seed=st.integers(0, 2**40))
+def test_draws_depend_on_seed_epoch_and_id_alone(ids, epoch, seed):
+    config = Augmentation()
+    whole = draw(config, seed, torch.tensor(epoch), torch.tensor(ids), 1)
+    assert whole.dtype == torch.float32 and whole.shape == (len(ids), len(augment.PARAMETERS))
+    for position, number in enumerate(ids):
+        assert torch.equal(draw(config, seed, torch.tensor([epoch]), torch.tensor([number]), 1)[0], whole[position])
+    run = draw(config, seed, torch.arange(epoch, epoch + 3)[:, None], torch.tensor(ids), 1)
+    assert torch.equal(run[0], whole)
+    for other in (
+        draw(config, seed + 1, torch.tensor(epoch), torch.tensor(ids), 1),
+        draw(config, seed, torch.tensor(epoch + 1), torch.tensor(ids), 1),
+        draw(config, seed, torch.tensor(epoch), torch.tensor(ids), 2),
+    ):
+        assert not torch.equal(other, whole)
+
+
+def test_draws_have_the_configured_distribution():
+    number = 12000
+    scale, top, left, flip, *colours = draw(Augmentation(), 3, torch.tensor(1), torch.arange(number), 0).double().unbind(1)
+    for value in (1.0, 1.2, 1.5):
+        assert abs(int(torch.isclose(scale, torch.tensor(value, dtype=torch.float64)).sum()) - number / 3) < 220
+    assert set(flip.tolist()) == {0.0, 1.0} and abs(float(flip.mean()) - 0.5) < 0.02
+    for place in (top, left):
+        assert place.min() >= 0 and place.max() <= 1 and abs(float(place.mean()) - 0.5) < 0.01
+    for colour in colours:
+        assert 0.8 <= colour.min() < 0.81 and 1.19 < colour.max() <= 1.2 and abs(float(colour.mean()) - 1) < 0.005
+    numbers = torch.stack([scale, top, left, flip, *colours])
+    assert (torch.corrcoef(numbers) - torch.eye(7)).abs().max() < 0.04
+    later = draw(Augmentation(), 3, torch.tensor(1), torch.arange(number), 1)
+    assert not later[:, 3].any()
+    assert not draw(Augmentation(flip=False), 3, torch.tensor(1), torch.arange(number), 0)[:, 3].any()
+    off = draw(Augmentation(scales=(1.0,), flip=False, colour=0.0), 3, torch.tensor(1), torch.arange(5), 0)
+    assert (off[:, [0, 4, 5, 6]] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "values", [{"scales": ()}, {"scales": (0.5, 1.0)}, {"scales": (math.nan,)}, {"colour": 1.0}, {"colour": -0.1}]
+)
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(UserError, match=f"augmentation {next(iter(values))} must be"):
+        Augmentation(**values)
+
+
+def test_no_class_appears_that_was_not_there():
+    images, targets = batch()
+    targets["semseg"] = torch.where(targets["semseg"] == 1, 0, targets["semseg"])
+    task: dict[str, Task] = {"semseg": TASKS["semseg"]}
+    for crop in apply(images, {"semseg": targets["semseg"]}, task, tables(3, 3), MEAN, STD):
+        assert set(crop.targets["semseg"].unique().tolist()) <= {0, 2, 255}
