@@ -1,0 +1,165 @@
+"""The one protocol between harness and method.
+
+The harness hides labels, draws randomness, steps the optimiser and judges. A method turns a batch into named losses and
+images into predictions. Nothing a method is given holds a label that its run may not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datasets.tasks import Task
+from methods.losses import per_sample_loss, sample_weights
+from methods.networks.decoders import Decoder, Head
+from methods.networks.encoders import Encoder
+
+
+@dataclass(frozen=True)
+class View:
+    """A further augmentation of a batch's samples: a crop of the first view's crop, its colours drawn anew.
+
+    images: (B, 3, H, W) normalised. targets: {task: (B, C, H, W)} in the view's own geometry, hidden labels replaced by
+    the ignore value. geometry: (B, 2, 3) affine map from the view's normalised coordinates (x, y in [-1, 1], as
+    `torch.nn.functional.affine_grid` has them) to those of the first view.
+    """
+
+    images: Tensor
+    targets: dict[str, Tensor]
+    geometry: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method sees of B samples; T tasks in the order of `Problem.tasks`.
+
+    images: (B, 3, H, W) normalised for the encoder. targets: {task: (B, C, H, W)}, hidden labels ALREADY replaced by the
+    ignore value. labelled: (B, T) bool on the device; labelled_host: the same on the CPU, so that presence is known
+    without a sync. index: (B,) int64 stable sample numbers. views: as many further views as the method's `views` asks for.
+    """
+
+    images: Tensor
+    targets: dict[str, Tensor]
+    labelled: Tensor
+    labelled_host: Tensor
+    index: Tensor
+    views: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learnt and what the protocol holds fixed for every method.
+
+    tasks: {name: Task} in a fixed order. size: (H, W) of images and predictions, in pixels. width: channels C of the shared
+    feature and of every decoder. blocks: residual blocks a decoder. make_encoder: builds the protocol's encoder, with its
+    pretrained weights if it has any. loss_weights: {task: w_t}. label_shares: (T,) share of images labelled for each task
+    under `fraction`, else None.
+    """
+
+    tasks: dict[str, Task]
+    size: tuple[int, int]
+    width: int
+    blocks: int
+    make_encoder: Callable[[], Encoder]
+    loss_weights: dict[str, float]
+    label_shares: Tensor | None = None
+
+    def make_decoder(self) -> Decoder:
+        """A task decoder: shared feature (B, C, h, w) to task feature (B, C, h, w)."""
+        return Decoder(self.width, self.blocks)
+
+    def make_head(self, task: Task) -> Head:
+        """A prediction head: task feature (B, C, h, w) to prediction (B, task.channels, H, W)."""
+        return Head(self.width, task.channels, self.size)
+
+    def task_losses(self, predictions: dict[str, Tensor], batch: Batch | View, labelled: Tensor) -> dict[str, Tensor]:
+        """{task: scalar} supervised losses, by the one reduction that all methods share.
+
+        (1/B) sum_b w_t weight_bt loss_t(b), with `sample_weights` and `per_sample_loss`. labelled: (B, T) bool.
+        """
+        weights = sample_weights(labelled, self.label_shares)
+        return {
+            name: self.loss_weights.get(name, 1.0)
+            * (weights[:, t] * per_sample_loss(task, predictions[name], batch.targets[name])).mean()
+            for t, (name, task) in enumerate(self.tasks.items())
+        }
+
+
+@dataclass(frozen=True)
+class Losses:
+    """tasks: {task: scalar} supervised; extra: {name: scalar}, already weighted. The sum of all of them is minimised."""
+
+    tasks: dict[str, Tensor]
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    def total(self) -> Tensor:
+        return torch.stack([*self.tasks.values(), *self.extra.values()]).sum()
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A named array for the report, which draws it by kind. labels: names of the rows and columns, or of the bins."""
+
+    kind: Literal["matrix", "histogram", "scalar"]
+    array: np.ndarray
+    labels: tuple[tuple[str, ...], ...] = ()
+
+
+class Method(nn.Module):
+    """A method: a network and its losses. Its keyword-only `__init__` parameters with defaults are its schema.
+
+    Override `losses` and `predict`; the rest is optional. `losses` must not synchronise with the host and must not have
+    shapes that depend on data: mask and average, never index with booleans. Every parameter that is not part of a module
+    with `reset_parameters` belongs into a module that defines one, so that the harness can draw it from its own stream.
+    """
+
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    views: ClassVar[int] = 0
+    one_task: ClassVar[bool] = False
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """Losses of one batch. progress: 0-d tensor, the share of the budget spent, in [0, 1]."""
+        raise NotImplementedError
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """{task: (B, C, H, W)}: class logits, logits, metres, or vectors that need not have unit length."""
+        raise NotImplementedError
+
+    def shared_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that several tasks share, for gradient aggregation. Default: the attribute `encoder`'s."""
+        encoder = getattr(self, "encoder", None)
+        return encoder.parameters() if isinstance(encoder, nn.Module) else iter(())
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups of all trainable parameters: {"params": [...], "lr_scale": 1.0, "weight_decay": None for the protocol's}."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def prepare(self, batches: Iterator[Batch]) -> None:
+        """Called once before training, under the stream ("init", "prepare"), with the first training batches."""
+
+    def after_step(self) -> None:
+        """Called after each optimiser step, without gradients."""
+
+    @classmethod
+    def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """Why this method cannot run on these tasks, or None."""
+        return None
+
+    def inference_modules(self) -> list[nn.Module]:
+        """Modules that `predict` needs; their parameters are what a user ships. Default: all of the method."""
+        return [self]
+
+    def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
+        """Named arrays about a fixed probe batch, in evaluation mode without gradients."""
+        return {}

@@ -1,0 +1,113 @@
+"""Multi-task partially-supervised learning by cross-task consistency in pairwise spaces (Li, Liu and Bilen, CVPR 2022)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.errors import UserError
+from datasets.tasks import Task
+from methods.base import Batch, Losses, Problem, View
+from methods.multi_task import MultiTask
+from methods.networks.mapper import Mapper, active_pairs, label_input, prediction_input
+
+
+class MTPSL(MultiTask):
+    """`multi_task`, plus: a prediction without a label must agree, in the space of a task pair, with a label that is there.
+
+    For sample b, task s without label and task t with one, m the mapper of pair (s, t), y^ the prediction, f the encoder's
+    deepest feature, detached, and D = 1 - cosine over channels, averaged over positions:
+
+        D(m(y^_s), m(y_t)) + regulariser * (D(m(y^_s), f) + D(m(y_t), f)),
+
+    summed over pairs, averaged over the batch, times consistency_weight. It is taken on a second view; the supervised loss is on
+    the first; both go through the network as one batch. A label without a valid pixel in the second view has nothing to
+    agree with: its pairs are left out, and its task does not become an unlabelled one. Weights as published for NYUv2.
+    """
+
+    summary = "multi_task, and consistency of unlabelled tasks' predictions with the labels that are there, in pairwise spaces"
+    paper = "Li, Liu, Bilen: Learning Multiple Dense Prediction Tasks from Partially Annotated Data, CVPR 2022"
+    views: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        consistency_weight: float = 2.0,
+        regulariser: float = 0.5,
+        mapper_width: int = 64,
+        mapper_stride: Literal[1, 2, 4, 8, 16] = 1,
+        film_lr_scale: float = 10.0,
+    ) -> None:
+        """film_lr_scale: learning rate of the mapper's FiLM over that of the rest. mapper_stride: 1 is as published; s has the
+        mapper read every s-th pixel of predictions and labels, with as much less pooling, which is what makes it cheap.
+
+        Raises `UserError` for a value out of range.
+        """
+        super().__init__(problem)
+        if min(consistency_weight, regulariser, film_lr_scale) < 0 or mapper_width < 1:
+            raise UserError("mtpsl: mapper_width must be at least 1 and no weight or scale negative; change the hyper-parameter.")
+        if min(problem.size) < 32:
+            raise UserError(f"mtpsl: images must be at least 32 pixels high and wide, not {problem.size}; raise the size.")
+        self.consistency_weight, self.regulariser, self.film_lr_scale = consistency_weight, regulariser, film_lr_scale
+        self.stride = mapper_stride
+        self.mapper = Mapper(problem.tasks, mapper_width, self.encoder.channels[-1], mapper_stride)
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        view, b = batch.views[0], len(batch.images)
+        stages = self.encoder.stages(torch.cat([batch.images, view.images]))
+        shared = self.encoder.fuse(stages)
+        predictions = {name: self.heads[name](self.decoders[name](shared)) for name in self.problem.tasks}
+        supervised = self.problem.task_losses({name: p[:b] for name, p in predictions.items()}, batch, batch.labelled)
+        second = {name: p[b:] for name, p in predictions.items()}
+        consistency = self.consistency(second, view, batch.labelled, stages[-1][b:].detach())
+        return Losses(supervised, {"consistency": self.consistency_weight * consistency})
+
+    def consistency(self, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> Tensor:
+        """Sum over a sample's pairs, mean over the batch. deepest: (B, c, H/32, W/32).
+
+        T first convolutions of predictions and of labels, then 2 B S maps through the trunk, S = `most_pairs(T)`: what
+        the fullest samples need, 2 for T = 3 where one-label and random-label samples have exactly 2.
+        """
+        tasks, s = self.problem.tasks, self.stride
+        targets = {name: view.targets[name][..., ::s, ::s] for name in tasks}
+        valid = [task.valid(targets[name]).flatten(1).any(1) for name, task in tasks.items()]
+        place, taken = active_pairs(self.mapper.pairs, labelled, labelled & torch.stack(valid, 1))
+        predicted = {name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()}
+        known = {name: label_input(task, targets[name], predicted[name].dtype) for name, task in tasks.items()}
+        rows = len(tasks) * torch.arange(len(labelled), device=labelled.device)[:, None]
+        source, target = self.mapper.pairs[place].unbind(2)
+        of_sources = self.mapper.enter(predicted).flatten(0, 1)[(rows + source).flatten()]
+        of_targets = self.mapper.enter(known).flatten(0, 1)[(rows + target).flatten()]
+        maps = self.mapper(torch.cat([of_sources, of_targets]), place.flatten().repeat(2))
+        of_prediction, of_label = _direction(maps).view(2, *place.shape, *maps.shape[1:]).unbind(0)
+        feature = _direction(deepest)[:, None]
+        apart = _distance(of_prediction, of_label)
+        apart = apart + self.regulariser * (_distance(of_prediction, feature) + _distance(of_label, feature))
+        return (apart * taken).sum(1).mean()
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The mapper's FiLM apart, with its own learning rate."""
+        film = self.mapper.film()
+        ids = {id(p) for p in film}
+        rest = [p for p in self.parameters() if id(p) not in ids]
+        return [{"params": rest}, {"params": film, "lr_scale": self.film_lr_scale}]
+
+    @classmethod
+    def skip(cls, tasks: dict[str, Task]) -> str | None:
+        return None if len(tasks) > 1 else "it maps pairs of tasks, so it needs at least two"
+
+    def inference_modules(self) -> list[nn.Module]:
+        return [self.encoder, self.decoders, self.heads]
+
+
+def _direction(x: Tensor) -> Tensor:
+    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1, eps=1e-12)
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """1 - cosine of unit vectors (B, S, c, h, w), mean over positions: (B, S)."""
+    return 1 - (a * b).sum(2).mean((2, 3))

@@ -1,0 +1,27 @@
+"""Supervised multi-task learning: a shared encoder, a decoder a task, and the loss of whatever label a sample carries."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from methods.base import Batch, Losses, Method, Problem
+
+
+class MultiTask(Method):
+    """One encoder, one decoder and head a task; each sample trains the tasks it is labelled for."""
+
+    summary = "shared encoder, one decoder a task, supervised on the labels that are there"
+    paper = "baseline"
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.encoder = problem.make_encoder()
+        self.decoders = nn.ModuleDict({name: problem.make_decoder() for name in problem.tasks})
+        self.heads = nn.ModuleDict({name: problem.make_head(task) for name, task in problem.tasks.items()})
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        return Losses(self.problem.task_losses(self.predict(batch.images), batch, batch.labelled))
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        shared = self.encoder(images)
+        return {name: self.heads[name](self.decoders[name](shared)) for name in self.problem.tasks}

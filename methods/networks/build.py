@@ -1,0 +1,154 @@
+"""Encoders by name, with pretrained weights from torchvision, timm or a local file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import UserError, unknown
+from methods.networks.encoders import Encoder, ResNet, Small, Trunk
+
+RESNETS = ("resnet18", "resnet50")
+
+
+def encoder_names() -> list[str]:
+    return ["small", *RESNETS, "timm:NAME"]
+
+
+def check_encoder(name: str, weights: str) -> None:
+    """Raise `UserError` for an encoder or weights that cannot be built, before anything starts."""
+    if name.startswith("timm:"):
+        _timm()
+    elif name not in ("small", *RESNETS):
+        raise unknown("encoder", name, encoder_names())
+    if name == "small" and weights == "imagenet":
+        raise UserError("encoder 'small' has no ImageNet weights; set weights = 'none' or another encoder.")
+
+
+def make_encoder(name: str, width: int, weights: str = "none", file: Path | None = None) -> Encoder:
+    """The encoder `name` with `width` output channels.
+
+    weights: "none"; "imagenet", by torchvision's or timm's own loading; anything else loads `file`. Raises `UserError`
+    when weights cannot be had or do not fit.
+    """
+    check_encoder(name, weights)
+    if name.startswith("timm:"):
+        return Encoder(TimmTrunk(name.removeprefix("timm:"), weights == "imagenet", file), width)
+    trunk: Trunk = Small() if name == "small" else ResNet(name)
+    if weights == "imagenet":
+        load_trunk(trunk, _torchvision_weights(name), f"torchvision's {name}")
+    elif file is not None:
+        load_trunk(trunk, read_state(file), str(file))
+    return Encoder(trunk, width)
+
+
+def load_trunk(trunk: Trunk, state: dict[str, Tensor], source: str) -> None:
+    """Load a classifier's state into a trunk, its own names or torchvision's; classifier weights are left out."""
+    renamed = {}
+    for key, value in state.items():
+        head, _, rest = key.partition(".")
+        renamed[f"{ResNet.PREFIXES[head]}.{rest}" if head in ResNet.PREFIXES else key] = value
+    wanted = trunk.state_dict()
+    fitting = {k: v for k, v in renamed.items() if k in wanted and v.shape == wanted[k].shape}
+    missing = sorted(set(wanted) - set(fitting))
+    if missing:
+        raise UserError(
+            f"{source} holds no weights for this encoder: {missing[0]} and {len(missing) - 1} more are missing or of another "
+            f"shape; give the weights of the encoder that the protocol names."
+        )
+    trunk.load_state_dict(fitting)
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The tensors of a .pth or .safetensors file, read without running code from it."""
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(str(file))
+        state: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zip and pickle raise many kinds for one cause: not a file of weights
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file} could not be read as weights ({reason}); give a .pth or .safetensors file of tensors.") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{file} holds no table of tensors; give a .pth or .safetensors file of an encoder's weights.")
+    return {str(k).removeprefix("module."): v for k, v in state.items()}
+
+
+def _torchvision_weights(name: str) -> dict[str, Tensor]:
+    import torchvision.models
+
+    weights: Any = torchvision.models.get_model_weights(name)["DEFAULT"]
+    return _fetched(name, lambda: weights.get_state_dict(progress=False, check_hash=True), weights.url)
+
+
+def _fetched(name: str, fetch: Callable[[], Any], where: str) -> Any:
+    """What `fetch` downloads; a `UserError` says how to get it where there is no network."""
+    try:
+        return fetch()
+    except Exception as error:  # URLError, HTTPError, OSError, hash mismatch, the hub's own: all mean no weights
+        raise UserError(
+            f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); fetch {where} where there is a "
+            f"network and set weights = 'PATH' of the file, or set weights = 'none'."
+        ) from None
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError:
+        raise UserError("encoders 'timm:NAME' need the package timm; install it with `pip install -e '.[timm]'`.") from None
+    return timm
+
+
+class TimmTrunk(Trunk):
+    """Any timm model that offers features at strides 4, 8, 16 and 32."""
+
+    def __init__(self, name: str, imagenet: bool, file: Path | None) -> None:
+        super().__init__()
+        timm = _timm()
+        if not timm.is_model(name):
+            raise unknown("timm model", name, timm.list_models())
+        options: dict[str, Any] = {"features_only": True, "pretrained": imagenet or file is not None}
+        if file is not None:
+            options["pretrained_cfg_overlay"] = {"file": str(file)}
+            _check_timm_file(timm.create_model(name, pretrained=False), file, name)
+        try:
+            net = timm.create_model(name, **options | {"pretrained": False})
+        except (AttributeError, RuntimeError) as error:
+            raise UserError(f"the timm model {name!r} offers no feature maps ({error}); choose a convolutional one.") from None
+        if file is not None:
+            net = timm.create_model(name, **options)
+        elif imagenet:
+            net = _fetched(f"timm:{name}", lambda: timm.create_model(name, **options), "its file from timm's hub")
+        reductions = net.feature_info.reduction()
+        try:
+            self.taken = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in (4, 8, 16, 32)]
+        except ValueError:
+            raise UserError(f"the timm model {name!r} has strides {reductions}, not 4, 8, 16 and 32; choose another.") from None
+        self.net = net
+        self.channels = tuple(net.feature_info.channels()[i] for i in self.taken)
+        config = net.pretrained_cfg if hasattr(net, "pretrained_cfg") else timm.get_pretrained_cfg(name).to_dict()
+        self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features = self.net(images)
+        return [features[i] for i in self.taken]
+
+
+def _check_timm_file(classifier: Any, file: Path, name: str) -> None:
+    """Raise `UserError` unless the file has every tensor of the model but its classifier's; timm loads whatever it finds."""
+    state, head = read_state(file), classifier.pretrained_cfg["classifier"]
+    heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
+    wanted = {k: v.shape for k, v in classifier.state_dict().items() if not k.startswith(heads)}
+    missing = sorted(k for k, shape in wanted.items() if k not in state or state[k].shape != shape)
+    if missing:
+        more = f"{missing[0]} and {len(missing) - 1} more tensors are missing or of another shape"
+        raise UserError(f"{file} does not fit timm's {name}: {more}; give that model's own weights.")

@@ -1,0 +1,40 @@
+"""Task decoders and heads (as in DiffusionMTL, CVPR 2024): residual blocks, then a 1x1 convolution and bilinear upsampling."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """A residual block of two 3x3 convolutions that keeps its width (ResNet's basic block)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(x + self.norm2(self.conv2(y)))
+
+
+class Decoder(nn.Sequential):
+    """`blocks` residual blocks: shared feature (B, C, h, w) to task feature (B, C, h, w)."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__(*(Block(width) for _ in range(blocks)))
+
+
+class Head(nn.Module):
+    """1x1 convolution to the task's channels, then bilinear to `size`: (B, C, h, w) to (B, channels, H, W)."""
+
+    def __init__(self, width: int, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, channels, 1)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.conv(x), self.size, mode="bilinear", align_corners=False)

@@ -1,0 +1,108 @@
+"""Encoders: a trunk with features at four strides, fused into one shared feature at stride 8 (DiffusionMTL, CVPR 2024)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Trunk(nn.Module):
+    """Anything that turns images (B, 3, H, W) into four features at strides 4, 8, 16 and 32."""
+
+    channels: tuple[int, ...]
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        raise NotImplementedError
+
+
+class Encoder(nn.Module):
+    """`stages` gives the trunk's features; `fuse` resizes them to stride 8, concatenates and convolves them to `width`.
+
+    Calling it does both: (B, 3, H, W) to (B, width, H/8, W/8). `channels` are the stages' channels at strides 4, 8, 16, 32.
+    """
+
+    def __init__(self, trunk: Trunk, width: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.channels = trunk.channels
+        self.fusion = nn.Conv2d(sum(trunk.channels), width, 3, padding=1)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        features: list[Tensor] = self.trunk(images)
+        return features
+
+    def fuse(self, stages: Sequence[Tensor]) -> Tensor:
+        # Half of the first stage's size, as the published multi-scale encoders have it.
+        size = ((stages[0].shape[-2] + 1) // 2, (stages[0].shape[-1] + 1) // 2)
+        resized = [F.interpolate(s, size, mode="bilinear", align_corners=False) for s in stages]
+        shared: Tensor = self.fusion(torch.cat(resized, 1))
+        return shared
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fuse(self.stages(images))
+
+
+class Small(Trunk):
+    """Ten thin convolutions, for demonstrations on a CPU. Not pretrained."""
+
+    channels = (16, 32, 48, 64)
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (16, *self.channels)
+        self.stem = _unit(3, widths[0], stride=2)
+        self.layers = nn.ModuleList(
+            nn.Sequential(_unit(a, b, stride=2), _unit(b, b, stride=1)) for a, b in itertools.pairwise(widths)
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, features = self.stem(images), []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features
+
+
+def _unit(a: int, b: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+
+
+class ResNet(Trunk):
+    """torchvision's ResNet without its classifier."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        import torchvision.models
+
+        net: Any = torchvision.models.get_model(name, weights=None)
+        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+        self.layers = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
+        expansion = net.layer1[0].expansion
+        self.channels = tuple(c * expansion for c in (64, 128, 256, 512))
+
+    # torchvision's names of the same modules.
+    PREFIXES: ClassVar[dict[str, str]] = {
+        "conv1": "stem.0",
+        "bn1": "stem.1",
+        "layer1": "layers.0",
+        "layer2": "layers.1",
+        "layer3": "layers.2",
+        "layer4": "layers.3",
+    }
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, features = self.stem(images), []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features

@@ -1,0 +1,156 @@
+"""The mapper of cross-task consistency (Li, Liu and Bilen, CVPR 2022): predictions and labels into spaces of task pairs.
+
+The published code runs it sample by sample, pair by pair. BatchNorm over a batch of one is normalisation over the sample's
+own positions, so many samples and pairs go through in one call here with the same result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datasets.tasks import Task
+
+NORM_EPS = 1e-5  # BatchNorm's
+CONVS = (2, 2, 3, 3, 3)  # a stage, as in the SegNet encoder that the published mapper is; one x2 pooling after each
+
+
+def pairs(tasks: int) -> list[tuple[int, int]]:
+    """The ordered pairs (s, t), s != t."""
+    return list(itertools.permutations(range(tasks), 2))
+
+
+def most_pairs(tasks: int) -> int:
+    """The most pairs (unlabelled s, labelled t) that one sample can have, k (T - k) at k = T / 2: a third of all for T = 3."""
+    return (tasks // 2) * ((tasks + 1) // 2)
+
+
+def active_pairs(ordered: Tensor, labelled: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """The pairs of each sample with s not labelled and t visible, packed into S = `most_pairs(T)` places.
+
+    ordered: (T (T - 1), 2), the pairs; labelled: (B, T) bool; visible: (B, T) bool, a subset of it. Returns (B, S) indices
+    into `ordered` and (B, S) bool, which of the places are taken. The shapes depend on T alone.
+    """
+    active = ~labelled[:, ordered[:, 0]] & visible[:, ordered[:, 1]]
+    places = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : most_pairs(labelled.shape[1])]
+    return places, active.gather(1, places)
+
+
+def prediction_input(task: Task, prediction: Tensor) -> Tensor:
+    """What the mapper sees of a prediction (B, C, H, W) in float32 or better: (B, C, H, W), scales as in `label_input`.
+
+    Class logits: a hard Gumbel-softmax sample (temperature 1, straight-through). One logit (edge, saliency): its analogue, a
+    hard sample of the two-class distribution, of which the one channel is kept. Depth over its maximum in the sample.
+    Normals of unit length, (n + 1) / 2.
+    """
+    prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
+    if task.kind == "classes":
+        return gumbel_sample(prediction)
+    if task.kind in ("edge", "saliency"):
+        return gumbel_sample(torch.cat([torch.zeros_like(prediction), prediction], 1))[:, 1:]
+    if task.kind == "depth":
+        return _over_maximum(prediction)
+    # Not F.normalize, whose norm over a strided axis takes 30 times as long on a CPU.
+    return (prediction * prediction.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt() + 1) / 2
+
+
+def label_input(task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the mapper sees of a label (B, C', H, W): one-hot classes, 0/1 maps, depth over its maximum, (n + 1) / 2.
+
+    Pixels without a label are 0 everywhere, except that a normal of (0, 0, 0) becomes 1/2, as published.
+    """
+    if task.kind == "classes":
+        return (target == torch.arange(task.channels, device=target.device).view(1, -1, 1, 1)).to(dtype)
+    if task.kind in ("edge", "saliency"):
+        return (target == 1).to(dtype)
+    known = torch.where(task.valid(target), target, 0).to(dtype)
+    return _over_maximum(known) if task.kind == "depth" else (known + 1) / 2
+
+
+def gumbel_sample(logits: Tensor) -> Tensor:
+    """One-hot sample over channels (B, C, H, W) with the gradient of the soft one; noise from the global generator."""
+    uniform = torch.rand_like(logits).clamp_min(torch.finfo(logits.dtype).tiny)
+    soft = (logits - (-uniform.log()).log()).softmax(1)
+    hard = torch.zeros_like(soft).scatter(1, soft.max(1, keepdim=True).indices, 1.0)
+    return hard - soft.detach() + soft
+
+
+def _over_maximum(depth: Tensor) -> Tensor:
+    # The magnitude, as an untrained prediction may be negative everywhere.
+    return depth / depth.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+
+
+class PairNorm(nn.Module):
+    """Normalisation over each sample's positions, its affine map, then the gamma and beta (FiLM) of the sample's pair.
+
+    The two affine maps are one, and the channels of all samples are normalised as the channels of one sample: a single
+    pass over the data, where this would be most of the mapper's time.
+    """
+
+    def __init__(self, channels: int, pairs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+        self.gamma = nn.Parameter(torch.empty(pairs, channels))
+        self.beta = nn.Parameter(torch.empty(pairs, channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+        nn.init.ones_(self.gamma)
+        nn.init.zeros_(self.beta)
+
+    def forward(self, x: Tensor, pair: Tensor) -> Tensor:
+        """x: (N, C, h, w); pair: (N,) indices. h w must be more than 1."""
+        gamma = self.gamma[pair]
+        weight, bias = self.weight * gamma, torch.addcmul(self.beta[pair], self.bias, gamma)
+        flat = x.reshape(1, -1, *x.shape[2:])
+        normed = F.batch_norm(flat, None, None, weight.flatten(), bias.flatten(), training=True, eps=NORM_EPS)
+        return normed.view_as(x)
+
+
+class Mapper(nn.Module):
+    """m_st: a first layer a task, then a trunk for all pairs (w - 2w - 4w - 8w - channels) with the pair's FiLM throughout.
+
+    width: w, 64 as published. channels: of the encoder's deepest stage at stride 32, which the output is compared with.
+    stride: of the inputs, a power of two up to 16; at 2 the first pooling is left out, at 4 the first two, and so on.
+    """
+
+    pairs: Tensor
+
+    def __init__(self, tasks: dict[str, Task], width: int, channels: int, stride: int) -> None:
+        super().__init__()
+        ordered = pairs(len(tasks))
+        self.register_buffer("pairs", torch.tensor(ordered), persistent=False)
+        self.first = nn.ModuleDict({name: _first(task.channels, width) for name, task in tasks.items()})
+        widths = [width, *(min(2**stage, 8) * width for stage, convs in enumerate(CONVS) for _ in range(convs))]
+        widths[-1] = channels
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
+        self.norms = nn.ModuleList(PairNorm(w, len(ordered)) for w in widths[1:])
+        self.ends = set(list(itertools.accumulate(CONVS))[int(math.log2(stride)) :])
+
+    def film(self) -> list[nn.Parameter]:
+        """Gamma and beta of all pairs."""
+        return [p for norm in self.norms if isinstance(norm, PairNorm) for p in (norm.gamma, norm.beta)]
+
+    def enter(self, inputs: dict[str, Tensor]) -> Tensor:
+        """First layers: {task: (B, C, H, W)} to (B, T, w, H, W). They do not depend on the pair."""
+        return torch.stack([self.first[name](x) for name, x in inputs.items()], 1)
+
+    def forward(self, x: Tensor, pair: Tensor) -> Tensor:
+        """(N, w, H/stride, W/stride) from `enter`, each of pair (N,), to (N, channels, H/32, W/32)."""
+        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), 1):
+            x = F.relu(norm(conv(x), pair), inplace=True)
+            if number in self.ends:
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+        return x
+
+
+def _first(channels: int, width: int) -> nn.Sequential:
+    norm = nn.InstanceNorm2d(width, eps=NORM_EPS, affine=True)
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), norm, nn.ReLU(inplace=True))

@@ -1,0 +1,15 @@
+"""The single-task reference: one network a task, each trained on the images whose label of that task is visible."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from methods.multi_task import MultiTask
+
+
+class SingleTask(MultiTask):
+    """`multi_task` on a problem of one task; a plan turns it into T runs."""
+
+    summary = "T networks, one a task, each on the images that carry its label; the reference of delta m"
+    paper = "reference"
+    one_task: ClassVar[bool] = True

@@ -1,0 +1,116 @@
+"""A tiny made-up data set with all six tasks, and tiny problems on it."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.protocol import Protocol
+from benchmark.registry import method as method_class
+from benchmark.registry import resolve_hyperparameters
+from benchmark.spec import RunSpec
+from datasets import tasks as t
+from datasets.base import Split, widen
+from datasets.tasks import Task
+from methods.base import Batch, Problem, View
+from methods.networks.encoders import Encoder, Small
+
+SIZE = (32, 64)
+TASKS: dict[str, Task] = {
+    "semseg": t.semseg(("wall", "floor", "box", "ball")),
+    "depth": t.depth(),
+    "normals": t.normals(),
+    "edge": t.edge(),
+    "saliency": t.saliency(),
+    "parts": t.parts(("none", "head", "body")),
+}
+THREE = ("semseg", "depth", "normals")
+# Keywords that make a method's own networks small; everything else stays at its default.
+SMALL: dict[str, dict[str, Any]] = {
+    "mtpsl": {"mapper_width": 4},
+    "prototype": {"codes": 16, "proto_dim": 16, "width": 16, "heads": 2},
+}
+
+
+def tiny_split(count: int = 12, seed: int = 0, size: tuple[int, int] = SIZE) -> Split:
+    """Coloured blocks with matching labels; parts exist in every third image."""
+    g = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(0, 4, (count, 1, size[0] // 8, size[1] // 8), generator=g)
+    classes = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    noise = torch.randint(0, 64, (count, 3, *size), generator=g)
+    images = (classes * torch.tensor([60, 40, 20]).view(1, 3, 1, 1) + noise).clamp(0, 255).to(torch.uint8)
+    normals = torch.nn.functional.normalize(
+        torch.stack([0.3 * classes[:, 0] - 0.4, classes[:, 0] * 0.1, -torch.ones(count, *size)], 1)
+    )
+    edge = torch.zeros_like(classes)
+    edge[..., 1:] |= (classes[..., 1:] != classes[..., :-1]).long()
+    parts = torch.where(torch.arange(count).view(-1, 1, 1, 1) % 3 == 0, classes % 3, torch.full_like(classes, 255))
+    targets = {
+        "semseg": torch.where(torch.rand(classes.shape, generator=g) < 0.05, torch.full_like(classes, 255), classes).to(
+            torch.uint8
+        ),
+        "depth": ((classes + 1) * 0.8 * (torch.rand(classes.shape, generator=g) > 0.05)).half(),
+        "normals": (normals * 127).round().to(torch.int8),
+        "edge": edge.to(torch.uint8),
+        "saliency": (classes == 3).to(torch.uint8),
+        "parts": parts.to(torch.uint8),
+    }
+    available = torch.ones(count, len(TASKS), dtype=torch.bool)
+    available[:, 5] = torch.arange(count) % 3 == 0
+    names = tuple(f"tiny-{i}" for i in range(count))
+    return Split(torch.arange(count) * 7 + 3, names, images, targets, available, f"tiny-{count}-{seed}")
+
+
+def tiny_batch(
+    names: tuple[str, ...], labelled: Tensor, seed: int = 0, views: int = 0, dtype: torch.dtype = torch.float64
+) -> Batch:
+    """A batch of `labelled` (B, T) samples straight from `tiny_split`, hidden labels replaced by the ignore value."""
+
+    def view(which: int) -> View:
+        split = tiny_split(len(labelled), seed + which)
+        targets = {}
+        for i, name in enumerate(names):
+            values = widen(TASKS[name], split.targets[name])
+            values = torch.where(labelled[:, i].view(-1, 1, 1, 1), values, torch.full_like(values, TASKS[name].ignore))
+            targets[name] = values.to(dtype) if values.is_floating_point() else values
+        geometry = torch.eye(2, 3, dtype=dtype).repeat(len(labelled), 1, 1)
+        return View((split.images.to(dtype) / 255 - 0.45) / 0.25, targets, geometry)
+
+    first = view(0)
+    more = tuple(view(100 * (i + 1)) for i in range(views))
+    return Batch(first.images, first.targets, labelled, labelled, torch.arange(len(labelled)), more)
+
+
+def tiny_problem(names: tuple[str, ...] = THREE, width: int = 8, **changes: Any) -> Problem:
+    problem = Problem({n: TASKS[n] for n in names}, SIZE, width, 1, lambda: Encoder(Small(), width), {"normals": 2.0})
+    return replace(problem, **changes)
+
+
+def tiny_protocol(**changes: Any) -> Protocol:
+    values: dict[str, Any] = dict(
+        name="tiny", tasks=THREE, size=SIZE, encoder="small", width=8, decoder_blocks=1, batch=4, epochs=3.0, lr=2e-3,
+        scales=(1.0, 1.2), reference="single_task", baseline="multi_task",
+    )  # fmt: skip
+    return Protocol(**values | changes)
+
+
+def tiny_spec(
+    method: str = "multi_task", labels: str = "one", seed: int = 0, only: tuple[str, ...] = (), **changes: Any
+) -> RunSpec:
+    """The spec of a tiny run; `only`: the tasks of a one-task run; `changes` are the protocol's."""
+    protocol = tiny_protocol(**changes)
+    values, changed = resolve_hyperparameters(method, SMALL.get(method, {}))
+    return RunSpec(
+        protocol,
+        "tiny",
+        "tiny-v1",
+        labels,
+        method,
+        method_class(method).version,
+        values,
+        changed,
+        only or protocol.tasks,
+        seed,
+        seed,
+    )

@@ -1,0 +1,104 @@
+"""Encoders: shapes, torchvision's own weights under our names, and one sentence for weights that do not fit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from benchmark.errors import UserError
+from methods.networks.build import check_encoder, make_encoder
+from methods.networks.encoders import IMAGENET_MEAN
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18", "resnet50", "timm:resnet10t"])
+def test_stages_and_shared_feature(name: str) -> None:
+    encoder = make_encoder(name, 12).eval()
+    with torch.no_grad():
+        stages = encoder.stages(torch.randn(2, 3, 64, 96))
+        shared = encoder(torch.randn(2, 3, 64, 96))
+    assert [tuple(s.shape[-2:]) for s in stages] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    assert tuple(s.shape[1] for s in stages) == encoder.channels
+    assert shared.shape == (2, 12, 8, 12)
+    assert encoder.trunk.mean == IMAGENET_MEAN
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_classifiers_weights_load_from_a_file(suffix: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    net = torchvision.models.resnet18(weights=None).eval()
+    file = tmp_path / f"r18{suffix}"
+    if suffix == ".pth":
+        torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, file)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(net.state_dict(), str(file))
+    trunk = make_encoder("resnet18", 8, "sha256:0", file).eval().trunk
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = net.layer4(net.layer3(net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x))))))))
+        assert torch.equal(trunk(x)[3], expected)
+
+
+def test_a_timm_models_weights_load_from_a_file(tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(2)
+    net = timm.create_model("resnet10t", pretrained=False).eval()
+    file = tmp_path / "net.pth"
+    torch.save(net.state_dict(), file)
+    trunk = make_encoder("timm:resnet10t", 8, "sha256:0", file).eval().trunk
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(trunk(x)[3], net.forward_features(x), atol=1e-6)
+    torch.save({"a": torch.zeros(1)}, file)
+    with pytest.raises(UserError, match="does not fit timm's resnet10t"):
+        make_encoder("timm:resnet10t", 8, "sha256:0", file)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "other.pth"
+    torch.save(torchvision.models.resnet50(weights=None).state_dict(), file)
+    with pytest.raises(UserError, match=r"other\.pth holds no weights for this encoder: layers\.0"):
+        make_encoder("resnet18", 8, "sha256:0", file)
+    file.write_bytes(b"not a file of tensors")
+    with pytest.raises(UserError, match=r"other\.pth could not be read as weights"):
+        make_encoder("resnet18", 8, "sha256:0", file)
+    torch.save([1, 2], file)
+    with pytest.raises(UserError, match="no table of tensors"):
+        make_encoder("resnet18", 8, "sha256:0", file)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("ran code from a file",)
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "evil.pth"
+    torch.save({"conv1.weight": Malicious()}, file)
+    with pytest.raises(UserError, match="could not be read as weights"):
+        make_encoder("resnet18", 8, "sha256:0", file)
+    assert "ran code" not in capsys.readouterr().out
+
+
+def test_without_a_network_the_sentence_says_how_to_get_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    with pytest.raises(UserError, match=r"resnet18 could not be downloaded \(OSError\); fetch https.*set weights = 'PATH'"):
+        make_encoder("resnet18", 8, "imagenet")
+
+
+def test_unknown_encoders() -> None:
+    with pytest.raises(UserError, match="did you mean 'resnet18'"):
+        check_encoder("resnet81", "none")
+    with pytest.raises(UserError, match="no ImageNet weights"):
+        check_encoder("small", "imagenet")
+    with pytest.raises(UserError, match="unknown timm model"):
+        make_encoder("timm:resnet10x", 8)
+    with pytest.raises(UserError, match="strides"):
+        make_encoder("timm:vit_tiny_patch16_224", 8)

@@ -1,0 +1,60 @@
+"""Five float64 steps of every method, pinned. When a method's numbers move, its version must.
+
+After a bump, or a new method, write the file anew: `python -m tests.methods.test_golden`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark import registry, streams
+from benchmark.step import Step
+from benchmark.train import initialise
+from tests.helpers import SMALL, THREE, tiny_batch, tiny_problem, tiny_protocol
+
+FILE = Path(__file__).parent / "golden.json"
+STEPS = 5
+
+
+def trajectory(name: str) -> dict[str, Any]:
+    """Loss terms of each step, and the sum and the sum of squares of the final parameters."""
+    kind = registry.method(name)
+    tasks = ("depth",) if kind.one_task else THREE
+    with streams.seeded(0, "init"):
+        method = kind(tiny_problem(tasks), **SMALL.get(name, {}))
+    initialise(method, 0)
+    method.double()
+    labelled = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 1]], dtype=torch.bool)[:, -len(tasks) :]
+    batches = [tiny_batch(tasks, labelled.roll(i, 0), seed=i, views=kind.views) for i in range(STEPS)]
+    with streams.seeded(0, "init", 1), torch.no_grad():
+        method.prepare(iter(batches))
+    step = Step(method, tiny_protocol(lr=1e-3), STEPS)
+    losses = []
+    for i, batch in enumerate(batches):
+        torch.manual_seed(streams.seed_of(0, "method", i))
+        step(batch, i)
+        losses.append(step.read(1))
+    final = torch.cat([p.detach().flatten() for p in method.parameters()])
+    return {"version": kind.version, "losses": losses, "sum": float(final.sum()), "squares": float(final.square().sum())}
+
+
+@pytest.mark.parametrize("name", registry.method_names())
+def test_numbers_have_not_changed(name: str) -> None:
+    pinned, now = json.loads(FILE.read_text())[name], trajectory(name)
+    if now["version"] != pinned["version"]:
+        pytest.fail(f"{name} is version {now['version']}, pinned is {pinned['version']}: write {FILE.name} anew")
+    message = f"the numbers of {name} changed: bump its version, then write {FILE.name} anew"
+    for a, b in zip(now["losses"], pinned["losses"], strict=True):
+        assert a.keys() == b.keys(), message
+        for term in a:
+            assert a[term] == pytest.approx(b[term], rel=1e-7, abs=1e-12), message
+    assert now["sum"] == pytest.approx(pinned["sum"], rel=1e-7), message
+    assert now["squares"] == pytest.approx(pinned["squares"], rel=1e-7), message
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    FILE.write_text(json.dumps({name: trajectory(name) for name in registry.method_names()}, indent=1) + "\n")

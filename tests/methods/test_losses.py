@@ -1,0 +1,107 @@
+"""The supervised losses and their reduction against loops over samples and pixels."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from datasets.tasks import Task
+from methods.losses import per_sample_loss, sample_weights
+from tests.methods.cases import ALL, batch, problem
+
+
+def pixel_loss(task: Task, prediction: list[float], target: list[float], positive_share: float) -> float | None:
+    """Loss of one pixel, or None where it carries no label."""
+    if task.kind == "classes":
+        if target[0] == 255:
+            return None
+        top = max(prediction)
+        return top + math.log(sum(math.exp(p - top) for p in prediction)) - prediction[int(target[0])]
+    if task.kind in ("edge", "saliency"):
+        if target[0] == 255:
+            return None
+        weight = 0.95 if task.kind == "edge" else 1 - positive_share
+        probability = 1 / (1 + math.exp(-prediction[0]))
+        return -weight * math.log(probability) if target[0] == 1 else -(1 - weight) * math.log(1 - probability)
+    if not any(target):
+        return None
+    if task.kind == "depth":
+        return abs(prediction[0] - target[0])
+    length = math.sqrt(sum(p * p for p in prediction))
+    return sum(abs(p / length - t) for p, t in zip(prediction, target, strict=True))
+
+
+def slow_loss(task: Task, prediction: Tensor, target: Tensor) -> float:
+    """Mean of `pixel_loss` over the labelled pixels of one sample (C, H, W); 0 without any."""
+    predicted = prediction.flatten(1).t().tolist()
+    known = target.flatten(1).t().tolist()
+    positives, valid = sum(t[0] == 1 for t in known), sum(t[0] != 255 for t in known)
+    found = [pixel_loss(task, p, t, positives / max(1, valid)) for p, t in zip(predicted, known, strict=True)]
+    values = [value for value in found if value is not None]
+    return sum(values) / len(values) if values else 0.0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_loss_equals_a_loop_over_pixels(name: str) -> None:
+    task, case = ALL[name], problem(tuple(ALL), size=(8, 12))
+    target = batch(case, [[1] * 6] * 3, empty=((1, name),)).targets[name]
+    prediction = torch.randn(3, task.channels, 8, 12, dtype=torch.float64, requires_grad=True)
+    found = per_sample_loss(task, prediction, target)
+    expected = [slow_loss(task, p, t) for p, t in zip(prediction.detach(), target, strict=True)]
+    torch.testing.assert_close(found.detach(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=0)
+    assert found[1] == 0 and found[0] > 0
+    found.sum().backward()
+    gradient = prediction.grad
+    assert gradient is not None and gradient.isfinite().all()
+    assert (gradient[1] == 0).all() and (gradient[0] != 0).any()
+    unknown = ~task.valid(target).expand_as(gradient)
+    assert (gradient[unknown] == 0).all(), "a pixel without a label gives no gradient"
+
+
+@pytest.mark.parametrize("name", ["semseg", "saliency", "edge"])
+def test_large_logits_stay_finite(name: str) -> None:
+    task, case = ALL[name], problem(tuple(ALL), size=(8, 12))
+    target = batch(case, [[1] * 6] * 2).targets[name]
+    prediction = (1e4 * torch.randn(2, task.channels, 8, 12)).requires_grad_()
+    per_sample_loss(task, prediction, target).sum().backward()
+    assert prediction.grad is not None and prediction.grad.isfinite().all()
+
+
+def test_losses_of_half_precision_predictions_are_float32() -> None:
+    prediction = torch.randn(2, 1, 4, 4).bfloat16()
+    assert per_sample_loss(ALL["depth"], prediction, torch.ones(2, 1, 4, 4)).dtype == torch.float32
+
+
+def test_sample_weights() -> None:
+    labelled = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0]], dtype=torch.bool)
+    expected = torch.tensor([[3, 0, 0], [1.5, 1.5, 0], [1, 1, 1], [0, 0, 0]])
+    torch.testing.assert_close(sample_weights(labelled, None), expected)
+    by_share = sample_weights(labelled, torch.tensor([0.5, 0.25, 1.0]))
+    torch.testing.assert_close(by_share, labelled * torch.tensor([2.0, 4.0, 1.0]))
+
+
+@pytest.mark.parametrize("labelled", [[[1, 0, 0]] * 2, [[1, 1, 0], [0, 0, 1]], [[0, 0, 0], [1, 1, 1]], [[0, 0, 0]] * 2])
+def test_reduction_over_the_batch(labelled: list[list[int]]) -> None:
+    case = problem(size=(8, 12))
+    data = batch(case, labelled, empty=((1, "semseg"),))
+    predictions = {
+        name: torch.randn(2, task.channels, 8, 12, dtype=torch.float64, requires_grad=True) for name, task in case.tasks.items()
+    }
+    found = case.task_losses(predictions, data, data.labelled)
+    for t, (name, task) in enumerate(case.tasks.items()):
+        expected = 0.0
+        for b in range(2):
+            if labelled[b][t]:
+                value = slow_loss(task, predictions[name][b].detach(), data.targets[name][b])
+                expected += case.loss_weights.get(name, 1.0) * 3 / sum(labelled[b]) * value / 2
+        assert float(found[name].detach()) == pytest.approx(expected, rel=1e-9, abs=0)
+    torch.stack(list(found.values())).sum().backward()
+    for t, name in enumerate(case.tasks):
+        gradient = predictions[name].grad
+        assert gradient is not None and gradient.isfinite().all()
+        for b in range(2):
+            shown = bool(labelled[b][t]) and (b, name) != (1, "semseg")
+            assert bool((gradient[b] != 0).any()) == shown

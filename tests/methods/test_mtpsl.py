@@ -1,0 +1,332 @@
+"""Cross-task consistency against a loop over samples and pairs, with BatchNorm over batches of one as published."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from datasets.tasks import Task
+from methods.base import Batch, View
+from methods.mtpsl import MTPSL
+from methods.networks import mapper
+from methods.networks.mapper import Mapper, PairNorm, active_pairs, gumbel_sample, most_pairs, pairs
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_losses import slow_loss
+
+ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
+NONE_OR_ALL = [[0, 0, 0], [1, 1, 1]]
+SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+
+
+def method(names: tuple[str, ...] = THREE, stride: int = 1, size: tuple[int, int] = (32, 64)) -> MTPSL:
+    torch.manual_seed(3)
+    made = MTPSL(problem(names, size), mapper_width=2, mapper_stride=stride).double()
+    for norm in made.mapper.norms:  # gamma = 1 and beta = 0 would hide a wrong pair
+        nn.init.normal_(norm.gamma, 1.0, 0.3)
+        nn.init.normal_(norm.beta, 0.0, 0.3)
+        nn.init.normal_(norm.weight, 1.0, 0.3)
+        nn.init.normal_(norm.bias, 0.0, 0.3)
+    for first in made.mapper.first.values():
+        nn.init.normal_(first[1].weight, 1.0, 0.3)
+        nn.init.normal_(first[1].bias, 0.0, 0.3)
+    return made
+
+
+def largest(logits: Tensor) -> Tensor:
+    """In place of the Gumbel sample: the most likely class, with the gradient of the softmax."""
+    soft = logits.softmax(1)
+    return F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1).to(soft) - soft.detach() + soft
+
+
+@pytest.fixture
+def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapper, "gumbel_sample", largest)
+
+
+def slow_input(task: Task, map_: Tensor, is_label: bool) -> Tensor:
+    """The mapper's input (C, H, W) for a prediction or label (C', H, W), pixel by pixel."""
+    out = torch.zeros(task.channels, *map_.shape[1:], dtype=torch.float64)
+    for y, x in itertools.product(range(map_.shape[1]), range(map_.shape[2])):
+        pixel = map_[:, y, x]
+        if task.kind == "classes":
+            choice = int(pixel[0]) if is_label else int(pixel.argmax())
+            if choice != 255:
+                out[choice, y, x] = 1
+        elif task.kind in ("edge", "saliency"):
+            out[0, y, x] = float(pixel[0] == 1) if is_label else float(pixel[0] > 0)
+        elif task.kind == "depth":
+            out[0, y, x] = pixel[0] / map_.abs().max()
+        else:
+            length = max(float((pixel**2).sum().sqrt()), 1e-6)
+            out[:, y, x] = (pixel / (1.0 if is_label else length) + 1) / 2
+    return out
+
+
+def batch_norm(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """A fresh BatchNorm in training, over a batch of one (1, C, h, w)."""
+    assert len(x) == 1
+    plain = nn.BatchNorm2d(x.shape[1]).double()
+    plain.weight.data, plain.bias.data = weight.data, bias.data
+    return plain(x)
+
+
+def slow_map(network: Mapper, task: str, pair: int, x: Tensor, stride: int) -> Tensor:
+    """m_st of one input (C, H, W): the task's layer, then 13 of the trunk, with poolings after 2, 4, 7, 10, 13."""
+    conv, norm = network.first[task][:2]
+    x = batch_norm(norm.weight, norm.bias, conv(x[None])).clamp_min(0)
+    poolings = [2, 4, 7, 10, 13][{1: 0, 2: 1, 4: 2}[stride] :]
+    for number in range(13):
+        norm = network.norms[number]
+        x = batch_norm(norm.weight, norm.bias, network.convs[number](x))
+        x = (x * norm.gamma[pair][None, :, None, None] + norm.beta[pair][None, :, None, None]).clamp_min(0)
+        if number + 1 in poolings:
+            x = F.max_pool2d(x, 2, ceil_mode=True)
+    return x[0]
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    """1 - cosine over channels, averaged over the cells of (c, h, w)."""
+    found = []
+    for y, x in itertools.product(range(a.shape[1]), range(a.shape[2])):
+        lengths = max(float(a[:, y, x].norm()), 1e-12) * max(float(b[:, y, x].norm()), 1e-12)
+        found.append(1 - float(a[:, y, x] @ b[:, y, x]) / lengths)
+    return sum(found) / len(found)
+
+
+@torch.no_grad()
+def slow_consistency(made: MTPSL, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> float:
+    names, total = list(made.problem.tasks), 0.0
+    order = [(s, t) for s in range(len(names)) for t in range(len(names)) if s != t]
+    stride = made.stride
+    for b in range(len(labelled)):
+        for number, (s, t) in enumerate(order):
+            known = view.targets[names[t]][b][:, ::stride, ::stride]
+            task_s, task_t = made.problem.tasks[names[s]], made.problem.tasks[names[t]]
+            if labelled[b, s] or not labelled[b, t] or not task_t.valid(known[None]).any():
+                continue
+            predicted = slow_input(task_s, predictions[names[s]][b][:, ::stride, ::stride], False)
+            of_prediction = slow_map(made.mapper, names[s], number, predicted, stride)
+            of_label = slow_map(made.mapper, names[t], number, slow_input(task_t, known, True), stride)
+            f = deepest[b]
+            total += distance(of_prediction, of_label) + 0.5 * (distance(of_prediction, f) + distance(of_label, f))
+    return total / len(labelled)
+
+
+def check(made: MTPSL, data: Batch) -> None:
+    twin = copy.deepcopy(made)
+    with torch.no_grad():
+        stages = twin.encoder.stages(torch.cat([data.images, data.views[0].images]))
+        shared = twin.encoder.fuse(stages)
+        predictions = {name: twin.heads[name](twin.decoders[name](shared)) for name in made.problem.tasks}
+    found = made.losses(data, torch.tensor(0.5))
+    b = len(data.images)
+    second = {name: p[b:] for name, p in predictions.items()}
+    expected = slow_consistency(twin, second, data.views[0], data.labelled, stages[-1][b:])
+    assert list(found.extra) == ["consistency"]
+    assert float(found.extra["consistency"].detach()) == pytest.approx(2 * expected, rel=1e-8, abs=1e-12)
+    for t, (name, task) in enumerate(made.problem.tasks.items()):
+        value = sum(
+            made.problem.loss_weights.get(name, 1.0)
+            * (len(made.problem.tasks) / float(data.labelled[i].sum()))
+            * slow_loss(task, predictions[name][i], data.targets[name][i])
+            for i in range(b)
+            if data.labelled[i, t]
+        )
+        assert float(found.tasks[name].detach()) == pytest.approx(value / b, rel=1e-7)
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("labelled", [ONE, MIXED, NONE_OR_ALL], ids=["one", "mixed", "none or all"])
+def test_losses_equal_the_loop(labelled: list[list[int]]) -> None:
+    made = method()
+    check(made, batch(made.problem, labelled, views=1))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
+    made = method(tuple(ALL))
+    check(made, batch(made.problem, SIX, views=1))
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("stride", [2, 4])
+def test_losses_equal_the_loop_with_a_stride(stride: int) -> None:
+    made = method(stride=stride)
+    check(made, batch(made.problem, MIXED, views=1))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_a_label_without_a_valid_pixel_in_the_view_leaves_its_pairs_out() -> None:
+    made = method()
+    data = batch(made.problem, ONE, views=1, empty=((0, "semseg"), (1, "depth")))
+    check(made, data)
+    only = batch(made.problem, ONE, views=1, empty=((0, "semseg"), (1, "depth"), (2, "normals")))
+    losses = made.losses(only, torch.tensor(0.0))
+    losses.total().backward()
+    assert losses.extra["consistency"] == 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
+    assert all(p.grad is None or (p.grad == 0).all() for p in made.mapper.parameters())
+
+
+def test_gradients_reach_what_they_should() -> None:
+    made = method()
+    data = batch(made.problem, [[1, 0, 0]] * 2, views=1)
+    losses = made.losses(data, torch.tensor(0.0))
+    torch.stack(list(losses.tasks.values())).sum().backward(retain_graph=True)
+    for name in ("depth", "normals"):
+        hidden = [*made.heads[name].parameters(), *made.decoders[name].parameters()]
+        assert all(p.grad is None or (p.grad == 0).all() for p in hidden), "no supervised loss for a hidden label"
+    assert all(p.grad is None or (p.grad == 0).all() for p in made.mapper.parameters())
+    losses.extra["consistency"].backward()
+    for name in ("depth", "normals"):
+        assert any((p.grad != 0).any() for p in made.heads[name].parameters()), "consistency trains the unlabelled task"
+    active = {number for number, (s, t) in enumerate(pairs(3)) if t == 0 and s != 0}
+    for norm in made.mapper.norms:
+        moved = {int(i) for i in (norm.gamma.grad != 0).any(1).nonzero()}
+        assert moved == active
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_the_encoders_feature_is_a_constant_of_the_loss() -> None:
+    made = method()
+    data = batch(made.problem, ONE, views=1)
+    deepest = torch.randn(3, made.encoder.channels[-1], 1, 2, dtype=torch.float64)
+    predictions = {n: torch.randn(3, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()}
+    scaled = made.consistency(predictions, data.views[0], data.labelled, 7 * deepest)
+    torch.testing.assert_close(scaled, made.consistency(predictions, data.views[0], data.labelled, deepest))
+    seen: list[Tensor] = []
+    made.consistency = lambda *args: seen.append(args[3]) or torch.zeros(())
+    made.losses(data, torch.tensor(0.0))
+    assert not seen[0].requires_grad
+
+
+def test_negative_depth_predictions_stay_finite() -> None:
+    made = method()
+    data = batch(made.problem, [[1, 0, 0]] * 2, views=1)
+    for value in (-1.0, 0.0):
+        maps = {n: torch.full((2, t.channels, 32, 64), value, dtype=torch.float64) for n, t in made.problem.tasks.items()}
+        maps = {name: x.requires_grad_() for name, x in maps.items()}
+        made.consistency(maps, data.views[0], data.labelled, torch.rand(2, 64, 1, 2, dtype=torch.float64)).backward()
+        assert all(x.grad is None or x.grad.isfinite().all() for x in maps.values())
+
+
+def test_gumbel_sample_is_one_hot_with_the_soft_gradient_and_the_right_frequencies() -> None:
+    torch.manual_seed(0)
+    scores = torch.tensor([0.0, 1.0, 2.0, -1.0], dtype=torch.float64)
+    logits = scores.view(1, 4, 1, 1).repeat(1, 1, 200, 200).requires_grad_()
+    sample = gumbel_sample(logits)
+    assert torch.equal(sample.detach().round().sum(1), torch.ones(1, 200, 200, dtype=torch.float64))
+    torch.testing.assert_close(sample.detach(), sample.detach().round(), rtol=0, atol=1e-12)
+    frequencies = sample.detach().mean((0, 2, 3))
+    torch.testing.assert_close(frequencies, scores.softmax(0), rtol=0, atol=0.01)
+    weights = torch.randn_like(logits)
+    (sample * weights).sum().backward()
+    torch.manual_seed(0)
+    noise = -(-torch.rand_like(logits).log()).log()
+    plain = logits.detach().requires_grad_()
+    ((plain + noise).softmax(1) * weights).sum().backward()
+    torch.testing.assert_close(logits.grad, plain.grad)
+
+
+@pytest.mark.parametrize("name", ["semseg", "edge"])
+def test_predicted_labels_are_drawn_from_the_global_generator(name: str) -> None:
+    logits = torch.randn(1, ALL[name].channels, 16, 16)
+    torch.manual_seed(5)
+    first = mapper.prediction_input(ALL[name], logits)
+    assert not torch.equal(first, mapper.prediction_input(ALL[name], logits))
+    torch.manual_seed(5)
+    assert torch.equal(first, mapper.prediction_input(ALL[name], logits))
+    assert first.shape == logits.shape
+
+
+@pytest.mark.parametrize("tasks", [2, 3, 4, 5])
+def test_active_pairs_hold_every_pair_for_every_mask(tasks: int) -> None:
+    masks = torch.tensor(list(itertools.product([False, True], repeat=tasks)))
+    for hidden in range(tasks):
+        visible = masks.clone()
+        visible[:, hidden] = False
+        ordered = torch.tensor(pairs(tasks))
+        places, taken = active_pairs(ordered, masks, visible)
+        assert places.shape == (len(masks), most_pairs(tasks))
+        for b, mask in enumerate(masks.tolist()):
+            expected = {(s, t) for s in range(tasks) for t in range(tasks) if not mask[s] and mask[t] and t != hidden}
+            chosen = [tuple(ordered[p].tolist()) for p, used in zip(places[b], taken[b], strict=True) if used]
+            assert set(chosen) == expected and len(chosen) == len(expected)
+
+
+def test_pair_norm_is_batch_norm_of_one_sample_and_the_film_of_its_pair() -> None:
+    norm = PairNorm(3, 4).double()
+    for p in norm.parameters():
+        nn.init.normal_(p)
+    x, pair = torch.randn(5, 3, 4, 6, dtype=torch.float64), torch.tensor([3, 0, 0, 2, 1])
+    rows = []
+    for i, p in enumerate(pair):
+        normed = batch_norm(norm.weight, norm.bias, x[i : i + 1])
+        rows.append(normed * norm.gamma[p].view(1, 3, 1, 1) + norm.beta[p].view(1, 3, 1, 1))
+    torch.testing.assert_close(norm(x, pair), torch.cat(rows), rtol=1e-12, atol=1e-12)
+
+
+def test_the_published_mapper_has_as_many_parameters() -> None:
+    chosen = {name: ALL[name] for name in THREE}
+    chosen["semseg"] = type(chosen["semseg"])("semseg", "classes", 13, "mIoU", True)
+    published = Mapper(chosen, 64, 512, 1)
+    assert sum(p.numel() for p in published.film()) == 50_688
+    assert sum(p.numel() for p in published.parameters()) == 14_819_328
+
+
+@pytest.mark.parametrize(("size", "stride"), [((32, 64), 1), ((50, 70), 1), ((50, 70), 4), ((97, 33), 2)])
+def test_maps_lie_on_the_grid_of_the_encoders_deepest_stage(size: tuple[int, int], stride: int) -> None:
+    made = MTPSL(problem(size=size), mapper_width=1, mapper_stride=stride)
+    deepest = made.encoder.stages(torch.zeros(2, 3, *size))[-1]
+    inputs = {name: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride] for name, t in made.problem.tasks.items()}
+    maps = made.mapper(made.mapper.enter(inputs)[:, 0], torch.zeros(2, dtype=torch.int64))
+    assert maps.shape == deepest.shape
+
+
+def test_parameter_groups_hold_each_parameter_once() -> None:
+    made = MTPSL(problem(), mapper_width=1, film_lr_scale=3.0)
+    groups = made.param_groups()
+    assert [group.get("lr_scale", 1.0) for group in groups] == [1.0, 3.0]
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in made.parameters())
+    film = {id(p) for n, p in made.named_parameters() if n.endswith(("gamma", "beta"))}
+    assert film == {id(p) for p in groups[1]["params"]}
+
+
+def test_the_mapper_is_not_shipped_and_one_task_is_skipped() -> None:
+    made = MTPSL(problem(), mapper_width=1)
+    assert made.mapper not in made.inference_modules()
+    assert "at least two" in (MTPSL.skip({"depth": ALL["depth"]}) or "")
+    assert MTPSL.skip(made.problem.tasks) is None
+
+
+@pytest.mark.parametrize(
+    "bad", [{"mapper_width": 0}, {"consistency_weight": -1.0}, {"film_lr_scale": -1.0}, {"regulariser": -0.1}]
+)
+def test_values_out_of_range(bad: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="mapper_width"):
+        MTPSL(problem(), **bad)
+
+
+def test_images_that_are_too_small() -> None:
+    with pytest.raises(UserError, match="32 pixels"):
+        MTPSL(problem(size=(16, 64)), mapper_width=1)
+
+
+def test_a_step_never_looks_at_the_data() -> None:
+    made, progress = MTPSL(problem(), mapper_width=2), torch.tensor(0.0)
+    data = single(batch(made.problem, MIXED, views=1))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = MTPSL(problem(), mapper_width=2)
+        fake.losses(data, progress).total().backward()

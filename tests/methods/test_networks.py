@@ -1,0 +1,181 @@
+"""The blocks: shapes on even and odd sizes, the codebook against loops, attention against its formula."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from methods.networks.codebook import Codebook, nearest
+from methods.networks.decoders import Block, Decoder, Head
+from methods.networks.encoders import Encoder, ResNet, Small, Trunk
+from methods.networks.image_decoder import ImageDecoder
+from methods.networks.retrieval import Attention, Retrieval
+
+
+@pytest.mark.parametrize("trunk", [Small, lambda: ResNet("resnet18")], ids=["small", "resnet18"])
+@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
+def test_encoders_give_four_strides_and_fuse_them_at_stride_8(trunk: type[Trunk], size: tuple[int, int]) -> None:
+    encoder = Encoder(trunk(), 24).eval()
+    images = torch.randn(2, 3, *size)
+    stages = encoder.stages(images)
+    assert [s.shape[1] for s in stages] == list(encoder.channels)
+    for stage, stride in zip(stages, (4, 8, 16, 32), strict=True):
+        assert stage.shape[-2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    shared = encoder(images)
+    assert shared.shape == (2, 24, math.ceil(size[0] / 8), math.ceil(size[1] / 8))
+    assert torch.equal(shared, encoder.fuse(stages))
+
+
+def test_decoder_is_residual_and_head_reaches_the_images_size() -> None:
+    block = Block(6).eval()
+    nn.init.zeros_(block.norm2.weight)
+    x = torch.randn(2, 6, 5, 7)
+    assert torch.equal(block(x), x.relu())
+    assert Decoder(6, 2)(x).shape == x.shape and len(Decoder(6, 3)) == 3
+    head = Head(6, 4, (41, 50))
+    assert head(x).shape == (2, 4, 41, 50)
+    nn.init.zeros_(head.conv.weight)
+    torch.testing.assert_close(head(x), head.conv.bias.view(1, 4, 1, 1).expand(2, 4, 41, 50))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
+def test_image_decoder_reaches_the_images_size_with_halved_widths(size: tuple[int, int]) -> None:
+    decoder = ImageDecoder(64, size)
+    assert [conv.out_channels for conv in decoder.convs] == [32, 16, 8, 3]
+    image = decoder(torch.randn(2, 64, math.ceil(size[0] / 8), math.ceil(size[1] / 8)))
+    assert image.shape == (2, 3, *size)
+    assert (image < 0).any(), "the last layer is linear"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nearest_equals_the_loop_whatever_the_chunks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, codes = torch.randn(50, 5, dtype=dtype), torch.randn(9, 5, dtype=dtype)
+    expected = [min(range(9), key=lambda k: float((x - codes[k]).norm())) for x in features]
+    assert nearest(features, codes).tolist() == expected
+    monkeypatch.setattr("methods.networks.codebook.DISTANCES", 4 * 9)
+    assert nearest(features, codes).tolist() == expected
+
+
+def test_nearest_ignores_autocast_and_keeps_the_precision_setting() -> None:
+    # Far from the origin bfloat16 cannot tell the codes apart.
+    codes = 100 + torch.randn(64, 8)
+    features = codes[torch.arange(64).flip(0)] + 0.01 * torch.randn(64, 8)
+    before = torch.backends.cuda.matmul.fp32_precision
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nearest(features, codes).tolist() == list(range(63, -1, -1))
+    assert torch.backends.cuda.matmul.fp32_precision == before
+
+
+def test_lookup_leaves_the_feature_out_of_the_gradient_and_vqvae_passes_it_on() -> None:
+    weights = torch.randn(2, 4, 3, 3)
+    for mode in ("lookup", "vqvae", "ema"):
+        book = Codebook(6, 4, mode)
+        x = torch.randn(2, 4, 3, 3, requires_grad=True)
+        found = book(x)
+        torch.testing.assert_close(found.features.detach().permute(0, 2, 3, 1), book.codes.detach()[found.indices])
+        (found.features * weights).sum().backward()
+        if mode == "lookup":
+            assert found.loss is None and x.grad is None and book.codes.grad is not None
+            expected = torch.zeros(6, 4)
+            for b in range(2):
+                for i in range(3):
+                    for j in range(3):
+                        expected[found.indices[b, i, j]] += weights[b, :, i, j]
+            torch.testing.assert_close(book.codes.grad, expected)
+        else:
+            assert found.loss is not None
+            torch.testing.assert_close(x.grad, weights)
+            assert book.codes.grad is None
+
+
+def test_codebook_loss_pulls_each_side_with_its_own_weight() -> None:
+    for mode, pull in (("vqvae", 1.0), ("ema", 0.0)):
+        book = Codebook(6, 4, mode)
+        x = torch.randn(2, 4, 3, 3, requires_grad=True)
+        loss = book(x).loss
+        assert loss is not None
+        loss.backward()
+        difference = x.detach() - book.codes.detach()[book(x).indices].permute(0, 3, 1, 2)
+        torch.testing.assert_close(x.grad, 0.25 * 2 * difference / x.numel())
+        if pull:
+            torch.testing.assert_close(book.codes.grad.sum(0), -2 * difference.sum((0, 2, 3)) / x.numel())
+
+
+def test_moving_averages_equal_the_loop_and_dead_codes_restart() -> None:
+    book = Codebook(5, 3, "ema").double()
+    book.codes[4] = 1e3  # nothing is near it
+    book.total.copy_(book.codes)
+    count, total = [1.0] * 5, [book.codes[k].clone() for k in range(5)]
+    restarts = 0
+    for step in range(460):
+        torch.manual_seed(step)
+        x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+        indices = book(x).indices.flatten().tolist()
+        book.update()
+        rows = x.permute(0, 2, 3, 1).reshape(-1, 3)
+        for k in range(5):
+            mine = [row for row, index in zip(rows, indices, strict=True) if index == k]
+            count[k] = 0.99 * count[k] + 0.01 * len(mine)
+            total[k] = 0.99 * total[k] + 0.01 * sum(mine, torch.zeros(3, dtype=torch.float64))
+        mean = sum(count) / 5
+        for k in range(5):
+            if count[k] < 0.01 * mean:
+                restarts += 1
+                count[k], total[k] = mean, mean * rows[k * 40 // 5]
+        expected = torch.stack([t / c for t, c in zip(total, count, strict=True)])
+        torch.testing.assert_close(book.codes, expected, rtol=1e-8, atol=1e-8)
+    assert restarts >= 1 and float(book.codes[4].norm()) < 10
+    frozen = book.codes.clone()
+    book.eval()
+    book(torch.randn(1, 3, 2, 2, dtype=torch.float64))
+    assert torch.equal(book.codes, frozen)
+
+
+def test_placed_codes_lie_on_features_and_repeat_with_the_seed() -> None:
+    features = 10 + torch.randn(200, 4)
+    placed = []
+    for _ in range(2):
+        book = Codebook(64, 4, "ema")
+        torch.manual_seed(9)
+        book.place(features)
+        placed.append(book.codes.clone())
+        torch.testing.assert_close(book.total / book.count[:, None], book.codes)
+    assert torch.equal(placed[0], placed[1])
+    gaps = torch.cdist(placed[0], features).min(1).values
+    assert 0 < float(gaps.max()) < 0.1
+
+
+def test_attention_equals_torchs_own_and_its_entropy_is_that_of_the_weights() -> None:
+    attention, theirs = Attention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
+    theirs.in_proj_weight.data = torch.cat([attention.query.weight, attention.key_value.weight]).detach()
+    theirs.in_proj_bias.data = torch.cat([attention.query.bias, attention.key_value.bias]).detach()
+    theirs.out_proj.load_state_dict(attention.out.state_dict())
+    x, y = torch.randn(3, 5, 8), torch.randn(3, 7, 8)
+    expected, weights = theirs(x, y, y, average_attn_weights=False)
+    torch.testing.assert_close(attention(x, y), expected)
+    entropy = -(weights * weights.log()).sum(-1).mean() / math.log(7)
+    torch.testing.assert_close(attention.entropy(x, y), entropy)
+    same = torch.ones(3, 7, 8)
+    assert float(attention.entropy(x, same).detach()) == pytest.approx(1.0)
+    assert float(attention.entropy(x, y[:, :1]).detach()) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(12, 16), (5, 7), (3, 3)])
+def test_retrieval_is_residual_and_keeps_the_shape(size: tuple[int, int]) -> None:
+    retrieval = Retrieval(6, 10, 8, blocks=1, heads=2)
+    features, weights, slots = torch.randn(4, 6, *size), torch.rand(4, 3, 2), torch.randn(2, 10)
+    assert retrieval(features, weights, slots).shape == features.shape
+    nn.init.zeros_(retrieval.leave.weight)
+    nn.init.zeros_(retrieval.leave.bias)
+    assert torch.equal(retrieval(features, weights, slots), features)
+
+
+def test_rows_of_a_retrieval_do_not_mix() -> None:
+    retrieval = Retrieval(6, 10, 8, blocks=2, heads=2)
+    features, weights, slots = torch.randn(4, 6, 8, 8), torch.rand(4, 3, 2), torch.randn(2, 10)
+    whole = retrieval(features, weights, slots)
+    rows = [retrieval(features[i : i + 1], weights[i : i + 1], slots) for i in range(4)]
+    torch.testing.assert_close(whole, torch.cat(rows))

@@ -1,0 +1,502 @@
+"""The prototype method against loops over samples, tasks and positions, and the anchors of its losses."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from methods.base import Batch
+from methods.multi_task import MultiTask
+from methods.networks.prototypes import Prototypes, task_consistency, task_embedding
+from methods.prototype import Prototype
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_losses import slow_loss
+
+SMALL: dict[str, Any] = {"codes": 12, "proto_dim": 6, "width": 8, "heads": 2, "blocks": 2}
+OFF: dict[str, Any] = {"vq": False, "tae": False, "tke": False, "tc": False, "retrieval": False}
+MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
+ONE = [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def method(names: tuple[str, ...] = THREE, size: tuple[int, int] = (32, 64), **given: Any) -> Prototype:
+    torch.manual_seed(3)
+    return Prototype(problem(names, size), **(SMALL | given)).double()
+
+
+def unit(v: Tensor) -> Tensor:
+    return v / max(float(v.norm()), 1e-6)
+
+
+# The references: one sample, one task, one position at a time.
+
+
+def slow_affinity(made: Prototype, features: Tensor) -> Tensor:
+    """A (B, T, slots, N) from f^t (B, T, C, h, w), every f_hat built."""
+    prototypes = made.prototypes
+    assert prototypes is not None
+    b, t, c = features.shape[:3]
+    flat = features.reshape(b, t, c, -1)
+    if prototypes.level == "pooled":
+        flat = flat.mean(-1, keepdim=True)
+    out = torch.zeros(b, t, t, flat.shape[-1], dtype=torch.float64)
+    for i, k, n in itertools.product(range(b), range(t), range(flat.shape[-1])):
+        projected = prototypes.projections[k if len(prototypes.projections) > 1 else 0](flat[i, k, :, n])
+        scores = [float(unit(projected) @ unit(v)) / prototypes.kappa for v in prototypes.values]
+        total = sum(math.exp(s) for s in scores)
+        out[i, k, :, n] = torch.tensor([math.exp(s) / total for s in scores], dtype=torch.float64)
+    return out
+
+
+def slow_attention(block: Any, x: Tensor, y: Tensor) -> Tensor:
+    """One sample, head by head and query by query: x (n, e), y (k, e)."""
+    query, (key, value) = block.query(x), block.key_value(y).chunk(2, -1)
+    size = query.shape[1] // block.heads
+    rows = []
+    for q in query:
+        parts = []
+        for head in range(block.heads):
+            s = slice(head * size, (head + 1) * size)
+            weights = torch.stack([q[s] @ k[s] / math.sqrt(size) for k in key]).exp()
+            parts.append(sum(w / weights.sum() * v[s] for w, v in zip(weights, value, strict=True)))
+        rows.append(torch.cat(parts))
+    return block.out(torch.stack(rows))
+
+
+def slow_retrieval(made: Prototype, features: Tensor, affinity: Tensor | None) -> Tensor:
+    """f^tr, one sample and task at a time, with f^ta of d channels at every position."""
+    network = made.retrieval
+    assert network is not None
+    out = torch.zeros_like(features)
+    for i, k in itertools.product(range(features.shape[0]), range(features.shape[1])):
+        f = features[i, k]
+        small = F.avg_pool2d(f[None], 4, ceil_mode=True)[0]
+        x, y = network.enter(small.flatten(1).t()), None
+        if affinity is not None:
+            a, values, level = affinity[i, k], made.prototypes.values, made.prototypes.level
+            if level == "pixel":
+                full = torch.stack([sum(a[s, n] * values[s] for s in range(len(values))) for n in range(a.shape[1])], 1)
+                known = F.avg_pool2d(full.view(1, -1, *f.shape[1:]), 4, ceil_mode=True)[0].flatten(1).t()
+            elif level == "pooled":
+                known = sum(a[s] * values[s] for s in range(len(values)))[None]
+            else:
+                known = torch.stack([a[s].mean() * values[s] for s in range(len(values))])
+            y = network.embed(known)
+        for block in network.blocks:
+            z = block.norm1(x)
+            x = x + slow_attention(block.attend, z, z)
+            x = x + (block.retrieve.value if y is None else slow_attention(block.retrieve, block.norm2(x), y))
+            x = x + block.feed(block.norm3(x))
+        back = network.leave(x).t().reshape(1, -1, *small.shape[1:])
+        out[i, k] = f + F.interpolate(back, f.shape[1:], mode="bilinear", align_corners=False)[0]
+    return out
+
+
+def slow_consistency(vectors: Tensor, mask: Tensor, margin: float) -> tuple[float, float]:
+    """Mean over triplets of the hinge, and the share of active ones."""
+    b, t = vectors.shape[:2]
+    found: list[float] = []
+    for i, k in itertools.product(range(b), range(t)):
+        others = [vectors[j, k] for j in range(b) if j != i and mask[j, k]]
+        if not mask[i, k] or not others:
+            continue
+        positive = unit(torch.stack(others).mean(0))
+        for j, m in itertools.product(range(b), range(t)):
+            if m != k and mask[j, m]:
+                near = 1 - float(unit(vectors[i, k]) @ positive)
+                far = 1 - float(unit(vectors[i, k]) @ unit(vectors[j, m]))
+                found.append(max(0.0, near - far + margin))
+    return (sum(found) / len(found), sum(f > 0 for f in found) / len(found)) if found else (0.0, 0.0)
+
+
+@torch.no_grad()
+def check(made: Prototype, data: Batch, scale: dict[str, float]) -> None:
+    """Every loss of a training step against the references, from a copy of the method."""
+    twin, weight = copy.deepcopy(made), scale
+    found = made.losses(data, torch.tensor(0.5))
+    shared = twin.encoder(data.images)
+    expected: dict[str, float] = {}
+    if twin.codebook is not None:
+        quantised = torch.zeros_like(shared)
+        for i, y, x in itertools.product(range(len(shared)), range(shared.shape[2]), range(shared.shape[3])):
+            distances = [float((shared[i, :, y, x] - code).norm()) for code in twin.codebook.codes]
+            quantised[i, :, y, x] = twin.codebook.codes[distances.index(min(distances))]
+        error = float(((shared - quantised) ** 2).mean())
+        expected |= {"lookup": {}, "vqvae": {"vq": 1.25 * error}, "ema": {"vq": 0.25 * error}}[twin.codebook.mode]
+        shared = shared + quantised
+    if twin.image_decoder is not None:
+        image, total = twin.image_decoder(shared), 0.0
+        for a, b in zip(image.flatten().tolist(), data.images.flatten().tolist(), strict=True):
+            total += 0.5 * (a - b) ** 2 if abs(a - b) < 1 else abs(a - b) - 0.5
+        expected["tae"] = total / image.numel()
+    names = list(twin.problem.tasks)
+    features = torch.stack([twin.decoders[name](shared) for name in names], 1)
+    mask = data.labelled if twin.akg_tasks == "labelled" else torch.ones_like(data.labelled)
+    chosen = [(int(b), int(t)) for b, t in mask.nonzero()]
+    affinity = slow_affinity(twin, features) if twin.prototypes is not None and twin.prototypes.slots is not None else None
+    if twin.tke and affinity is not None:
+        logs = [-math.log(float(a)) for b, t in chosen for a in affinity[b, t, t]]
+        expected["tke"] = sum(logs) / len(logs)
+    if twin.tc:
+        projections = twin.prototypes.projections
+        rows = [[projections[t if len(projections) > 1 else 0](f.mean((1, 2))) for t, f in enumerate(s)] for s in features]
+        vectors = torch.stack([torch.stack(row) for row in rows])
+        expected["tc"] = slow_consistency(vectors, mask, twin.tc_margin)[0]
+    refined = features
+    if twin.retrieval is not None:
+        refined = slow_retrieval(twin, features, affinity if twin.retrieves else None)
+    if twin.aux_heads:
+        expected["aux"] = sum(supervised(twin, twin.aux_heads, features, data).values())
+    assert set(found.extra) == set(expected)
+    for name, value in expected.items():
+        assert float(found.extra[name]) == pytest.approx(weight.get(name, 1.0) * value, rel=1e-7), name
+    for name, value in supervised(twin, twin.heads, refined, data).items():
+        assert float(found.tasks[name]) == pytest.approx(value, rel=1e-7), name
+
+
+def supervised(made: Prototype, heads: Any, features: Tensor, data: Batch) -> dict[str, float]:
+    tasks, found = made.problem.tasks, {}
+    for t, (name, task) in enumerate(tasks.items()):
+        predictions = heads[name](features[:, t])
+        values = [
+            len(tasks) / float(data.labelled[b].sum()) * slow_loss(task, predictions[b], data.targets[name][b])
+            for b in range(len(predictions))
+            if data.labelled[b, t]
+        ]
+        found[name] = made.problem.loss_weights.get(name, 1.0) * sum(values) / len(predictions)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "labelled"),
+    [
+        ({}, MIXED),
+        ({}, ONE),
+        ({"kappa": 0.5, "tc_margin": 0.3, "projection": "per_task"}, ONE),
+        ({"akg_tasks": "labelled", "proto_dim": 12}, MIXED),
+        ({"affinity_level": "pooled", "vq_mode": "vqvae"}, ONE),
+        ({"affinity_level": "slots", "vq_mode": "ema"}, ONE),
+        ({"cross_attention": "constant", "aux_weight": 0.5}, MIXED),
+        ({"tke": False, "tc": False, "detach_affinity": True}, ONE),
+        ({"vq": False, "tae": False, "lambda_akg": 0.25}, MIXED),
+    ],
+)  # fmt: skip
+def test_losses_equal_the_loops(given: dict[str, Any], labelled: list[list[int]]) -> None:
+    made = method(**given)
+    akg = given.get("lambda_akg", 1.0)
+    data = batch(made.problem, labelled)
+    made.prepare(iter([data]))
+    if given.get("cross_attention") == "constant":
+        for block in made.retrieval.blocks:
+            torch.nn.init.normal_(block.retrieve.value)
+    check(made, data, {"tke": akg, "tc": akg, "aux": given.get("aux_weight", 0.0)})
+
+
+def test_losses_equal_the_loops_for_five_tasks_and_an_odd_size() -> None:
+    made = method(("semseg", "depth", "edge", "saliency", "parts"), size=(44, 72))
+    check(made, batch(made.problem, [[1, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 1, 1, 0, 0]], empty=((0, "semseg"),)), {})
+
+
+@pytest.mark.parametrize("labelled", [[[0, 0, 0]] * 2, [[1, 1, 1]] * 2, [[1, 0, 0], [0, 0, 0]]])
+@pytest.mark.parametrize("akg", ["all", "labelled"])
+def test_gradients_are_finite_for_every_mask(labelled: list[list[int]], akg: str) -> None:
+    made = method(akg_tasks=akg)
+    losses = made.losses(batch(made.problem, labelled, empty=((0, "semseg"),)), torch.tensor(0.0))
+    losses.total().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
+    if akg == "labelled" and not any(map(any, labelled)):
+        assert losses.extra["tke"] == 0 and losses.extra["tc"] == 0
+
+
+def test_a_hidden_task_gets_no_supervised_gradient_but_is_shaped_by_tke() -> None:
+    made = method()
+    losses = made.losses(batch(made.problem, [[1, 0, 0]] * 3), torch.tensor(0.0))
+    torch.stack(list(losses.tasks.values())).sum().backward(retain_graph=True)
+    for name in ("depth", "normals"):
+        hidden = [*made.heads[name].parameters(), *made.decoders[name].parameters()]
+        assert all(p.grad is None or (p.grad == 0).all() for p in hidden)
+    made.zero_grad()
+    losses.extra["tke"].backward()
+    for name in THREE:
+        assert all(p.grad is None or (p.grad == 0).all() for p in made.heads[name].parameters())
+        assert any((p.grad != 0).any() for p in made.decoders[name].parameters())
+
+
+def test_consistency_does_not_reach_the_prototypes_and_tke_does() -> None:
+    made = method()
+    losses = made.losses(batch(made.problem, ONE), torch.tensor(0.0))
+    losses.extra["tc"].backward(retain_graph=True)
+    slots = made.prototypes.slots.values
+    assert slots.grad is None or (slots.grad == 0).all()
+    losses.extra["tke"].backward()
+    assert (slots.grad != 0).any()
+
+
+def test_detach_affinity_keeps_the_values_and_stops_the_gradient() -> None:
+    plain, detached = method(), method(detach_affinity=True)
+    data = batch(plain.problem, ONE)
+    grads = []
+    for made in (plain, detached):
+        losses = made.losses(data, torch.tensor(0.0))
+        torch.stack(list(losses.tasks.values())).sum().backward()
+        grads.append(made.prototypes.projections[0].weight.grad)
+        assert (made.prototypes.slots.values.grad != 0).any()
+    assert grads[0] is not None and (grads[0] != 0).any()
+    assert grads[1] is None or (grads[1] == 0).all()
+    for name in THREE:
+        assert torch.equal(plain.eval().predict(data.images)[name], detached.eval().predict(data.images)[name])
+
+
+# Anchors.
+
+
+@pytest.mark.parametrize("tasks", [2, 3, 5])
+def test_tke_starts_near_the_log_of_the_number_of_tasks(tasks: int) -> None:
+    names = tuple(ALL)[:tasks]
+    torch.manual_seed(0)
+    made = Prototype(problem(names, width=16), codes=32, proto_dim=256, width=16, heads=2)
+    data = single(batch(made.problem, [[1] * tasks] * 4))
+    made.prepare(iter([data]))
+    losses = made.losses(data, torch.tensor(0.0))
+    assert abs(losses.extra["tke"].item() - math.log(tasks)) < 0.05
+    assert losses.extra["tc"].item() > 0.1
+    assert float(made.diagnostics(data)["active triplets"].array) > 0.9
+
+
+@pytest.mark.parametrize(("tasks", "floor"), [(2, 0.127), (3, 0.369), (5, 0.764)])
+def test_floor_of_tke_for_evenly_spread_prototypes(tasks: int, floor: float) -> None:
+    torch.manual_seed(0)
+    prototypes = Prototypes(tasks, tasks, tasks, 1, kappa=1.0, level="pixel").double().requires_grad_(False)
+    simplex = torch.eye(tasks, dtype=torch.float64) - 1 / tasks
+    prototypes.slots.values.data = 3 * simplex
+    prototypes.projections[0].weight.data = 0.1 * torch.eye(tasks, dtype=torch.float64)
+    features = simplex.view(1, tasks, tasks, 1, 1).expand(2, -1, -1, 2, 3)
+    found = task_embedding(prototypes.log_affinity(features)).mean()
+    assert round(float(found), 3) == floor
+    moved = prototypes.slots.values.data + 0.1 * torch.randn(tasks, tasks, dtype=torch.float64)
+    prototypes.slots.values.data = moved
+    assert task_embedding(prototypes.log_affinity(features)).mean() > found, "the floor is a minimum"
+
+
+def test_consistency_of_one_sample_or_one_task_is_zero() -> None:
+    for shape in ((1, 3, 4), (4, 1, 4)):
+        vectors = torch.randn(shape, requires_grad=True)
+        loss, active = task_consistency(vectors, torch.ones(shape[:2]), 1.0)
+        assert loss == 0 and active == 0
+        loss.backward()
+        assert vectors.grad is not None and (vectors.grad == 0).all()
+    made = method()
+    losses = made.losses(batch(made.problem, [[1, 0, 1]]), torch.tensor(0.0))
+    losses.total().backward()
+    assert losses.extra["tc"] == 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
+
+
+@pytest.mark.parametrize("margin", [0.2, 1.0])
+def test_consistency_equals_the_loop_over_triplets(margin: float) -> None:
+    torch.manual_seed(1)
+    vectors = torch.randn(4, 3, 5, dtype=torch.float64)
+    for mask in (torch.ones(4, 3), torch.tensor(MIXED).double(), torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])):
+        loss, active = task_consistency(vectors, mask.double(), margin)
+        assert (float(loss), float(active)) == pytest.approx(slow_consistency(vectors, mask, margin), rel=1e-10)
+
+
+# Rows and controls.
+
+
+def test_the_empty_row_is_multi_task() -> None:
+    made = method(**OFF)
+    torch.manual_seed(3)
+    plain = MultiTask(problem()).double()
+    assert {k: v.shape for k, v in made.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+    plain.load_state_dict(made.state_dict())
+    data = batch(made.problem, MIXED)
+    mine, theirs = made.losses(data, torch.tensor(0.0)), plain.losses(data, torch.tensor(0.0))
+    assert not mine.extra
+    assert all(torch.equal(mine.tasks[name], theirs.tasks[name]) for name in THREE)
+
+
+@pytest.mark.parametrize(
+    ("given", "gone", "terms"),
+    [
+        ({"vq": False}, ["codebook"], {"tae", "tke", "tc"}),
+        ({"tae": False}, ["image_decoder"], {"tke", "tc"}),
+        ({"tke": False}, [], {"tae", "tc"}),
+        ({"tc": False}, [], {"tae", "tke"}),
+        ({"retrieval": False}, ["retrieval"], {"tae", "tke", "tc"}),
+        ({"tke": False, "tc": False}, [], {"tae"}),
+        ({"tke": False, "tc": False, "retrieval": False}, ["prototypes", "retrieval"], {"tae"}),
+        ({"tke": False, "retrieval": False}, ["prototypes.slots", "retrieval"], {"tae", "tc"}),
+        ({"cross_attention": "constant", "tke": False, "tc": False}, ["prototypes", "embed"], {"tae"}),
+    ],
+)
+def test_each_part_can_be_switched_off_alone(given: dict[str, Any], gone: list[str], terms: set[str]) -> None:
+    made = method(**given)
+    left = [name for name, _ in made.named_parameters()]
+    assert not [name for name in left if any(part in name for part in gone)]
+    losses = made.losses(batch(made.problem, MIXED), torch.tensor(0.0))
+    assert set(losses.extra) == terms
+    losses.total().backward()
+    unused = [name for name, p in made.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    assert not [name for name in unused if "bias" not in name], "no parameter is left without a use"
+
+
+def test_rows_c_and_d_differ_from_the_first_step() -> None:
+    weights = []
+    for tc in (False, True):
+        made = method(tc=tc)
+        made.losses(batch(made.problem, ONE), torch.tensor(0.0)).total().backward()
+        weights.append(made.decoders["depth"][0].conv1.weight.grad)
+    assert not torch.allclose(weights[0], weights[1], rtol=1e-3)
+
+
+def test_controls_change_the_predictions() -> None:
+    images = batch(problem(), ONE).images
+    shared = method().state_dict()
+    found = {}
+    for name, given in {"pixel": {}, "slots": {"affinity_level": "slots"}, "pooled": {"affinity_level": "pooled"}}.items():
+        made = method(**given)
+        made.load_state_dict(shared)
+        found[name] = made.eval().predict(images)["depth"]
+    assert not torch.allclose(found["pixel"], found["slots"]) and not torch.allclose(found["slots"], found["pooled"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"heads": 3}, "multiple of heads"),
+        ({"codes": 0}, "at least 1"),
+        ({"blocks": 0}, "at least 1"),
+        ({"heads": 0}, "at least 1"),
+        ({"kappa": 0.0}, "kappa"),
+        ({"tc_margin": -1.0}, "tc_margin"),
+        ({"lambda_tae": -0.1}, "must not be negative"),
+        ({"retrieval": False, "cross_attention": "constant"}, "cross_attention"),
+        ({"cross_attention": "constant", "affinity_level": "slots"}, "affinity_level"),
+        ({"retrieval": False, "affinity_level": "slots"}, "affinity_level"),
+        ({"retrieval": False, "detach_affinity": True}, "detach_affinity"),
+        ({"retrieval": False, "aux_weight": 0.5}, "aux_weight"),
+    ],
+)
+def test_combinations_that_make_no_sense(bad: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        method(**bad)
+
+
+# Codebook, groups, diagnostics.
+
+
+def test_prepare_puts_codes_on_features_and_leaves_the_encoder_alone() -> None:
+    made = method(codes=40)
+    data = batch(made.problem, ONE)
+    before = {name: value.clone() for name, value in made.state_dict().items() if "codebook" not in name}
+    made.prepare(iter([data]))
+    assert all(torch.equal(made.state_dict()[name], value) for name, value in before.items())
+    features = made.train().encoder(data.images).permute(0, 2, 3, 1).flatten(0, 2).detach()
+    nearest = torch.cdist(made.codebook.codes.detach(), features).min(1).values
+    assert float(nearest.max()) < 0.1 * float(features.norm(dim=1).mean())
+    made.eval()
+    assert float(made.train().diagnostics(data)["codes used"].array) > 0.5
+
+
+def test_a_step_of_each_mode_trains_the_codes() -> None:
+    for mode in ("lookup", "vqvae", "ema"):
+        made = method(vq_mode=mode)
+        data = batch(made.problem, ONE)
+        made.prepare(iter([data]))
+        codes = made.codebook.codes
+        before = codes.detach().clone()
+        made.losses(data, torch.tensor(0.0)).total().backward()
+        if mode == "ema":
+            assert not codes.requires_grad
+            made.after_step()
+            assert not torch.equal(before, codes)
+        else:
+            made.after_step()
+            assert codes.grad is not None and (codes.grad != 0).any() and torch.equal(before, codes.detach())
+
+
+@pytest.mark.parametrize("given", [{}, {"vq_mode": "ema"}, {"vq": False}, OFF])
+def test_parameter_groups_hold_each_parameter_once(given: dict[str, Any]) -> None:
+    made = method(**given)
+    groups = made.param_groups()
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in made.parameters())
+    free = {id(p) for group in groups if group.get("weight_decay") == 0.0 for p in group["params"]}
+    named = {id(p) for name, p in made.named_parameters() if name.endswith(("codebook.codes", "slots.values"))}
+    assert free == named and all(group["params"] for group in groups)
+
+
+def test_what_is_shipped() -> None:
+    made = method(aux_weight=0.5)
+    shipped = {id(p) for module in made.inference_modules() for p in module.parameters()}
+    left = {name.split(".")[0] for name, p in made.named_parameters() if id(p) not in shipped}
+    assert left == {"image_decoder", "aux_heads"}
+    constant = method(cross_attention="constant")
+    assert constant.prototypes not in constant.inference_modules()
+    data = batch(made.problem, ONE)
+    made.eval().image_decoder = None
+    assert set(made.predict(data.images)) == set(THREE)
+
+
+def test_every_module_with_parameters_can_draw_them_again() -> None:
+    for given in ({}, {"cross_attention": "constant"}, {"vq_mode": "ema"}):
+        for module in method(**given).modules():
+            if list(module.parameters(recurse=False)):
+                assert callable(getattr(module, "reset_parameters", None)), type(module)
+
+
+def test_diagnostics() -> None:
+    made = method()
+    data = batch(made.problem, MIXED)
+    made.prepare(iter([data]))
+    made.eval()
+    with torch.no_grad():
+        found = made.diagnostics(data)
+        state = made.run(data.images)
+        affinity = slow_affinity(made, state.features)
+    assert found["affinity"].labels == (THREE, THREE)
+    assert found["affinity"].array == pytest.approx(affinity.mean((0, 3)).numpy(), rel=1e-9)
+    assert found["affinity"].array.sum(1) == pytest.approx(1.0)
+    assert float(found["affinity spatial sd"].array) == pytest.approx(float(affinity.std(3, correction=0).mean()))
+    counts = torch.bincount(state.quantised.indices.flatten(), minlength=12).tolist()
+    shares = [c / sum(counts) for c in counts if c]
+    assert float(found["codes used"].array) == pytest.approx(len(shares) / 12)
+    assert float(found["code perplexity"].array) == pytest.approx(math.exp(-sum(s * math.log(s) for s in shares)))
+    encoded = state.shared - state.quantised.features
+    ratio = (state.quantised.features.norm(dim=1) / encoded.norm(dim=1)).mean()
+    assert float(found["quantised to encoded norm"].array) == pytest.approx(ratio.item())
+    entropies = [float(found[f"cross-attention entropy, block {n}"].array) for n in (1, 2)]
+    assert all(0.5 < e <= 1.0 + 1e-9 for e in entropies), "two keys that are nearly equal"
+    assert 0 <= float(found["active triplets"].array) <= 1
+    losses = made.losses(data, torch.tensor(0.0)).extra
+    assert {name for name in found if name.endswith(" loss")} == {f"{name} loss" for name in losses}
+    assert all(float(found[f"{name} loss"].array) == pytest.approx(float(x.detach())) for name, x in losses.items())
+    assert set(method(**OFF).diagnostics(data)) == set()
+    assert not made.retrieval.blocks[0].retrieve._forward_hooks
+
+
+@pytest.mark.parametrize("given", [{}, {"vq_mode": "ema"}, {"affinity_level": "slots"}, {"projection": "per_task"}])
+def test_a_step_never_looks_at_the_data(given: dict[str, Any]) -> None:
+    made, progress = Prototype(problem(), **(SMALL | given)), torch.tensor(0.0)
+    data = single(batch(made.problem, MIXED))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+        made.after_step()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = Prototype(problem(), **(SMALL | given))
+        fake.losses(data, progress).total().backward()
+        fake.after_step()
+
+
+def test_one_task_is_skipped() -> None:
+    assert "at least two" in (Prototype.skip({"depth": ALL["depth"]}) or "")
+    assert Prototype.skip(problem().tasks) is None
