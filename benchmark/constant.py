@@ -1,0 +1,56 @@
+"""The constant predictor: the best answer that ignores the image, and so the floor below every board.
+
+It sees exactly the labels that a run may see, and the same meters judge it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datasets.base import widen
+from datasets.tasks import Task
+
+CHUNK = 64  # images widened at a time: splits may be larger than memory in the dtypes that metrics take
+POSITIVE = 10.0  # a logit above every threshold that metrics cut at
+
+
+def constant_predictions(tasks: dict[str, Task], targets: dict[str, Tensor], labelled: Tensor) -> dict[str, Tensor]:
+    """{task: (C,)} raw prediction of one pixel, from the visible training labels; nothing else of `targets` is read.
+
+    targets: {task: (N, C', H, W)} of a training split, in its compact dtypes. labelled: (N, T) bool, tasks in the order of
+    `tasks`. By kind: the most frequent class (greatest mIoU of a constant), the median depth (least absErr), the mean of
+    the unit normals, and for binary tasks always positive, which has recall 1 (always negative has F = 0). Zeros for a task
+    without one visible labelled pixel.
+    """
+    return {name: _best(task, targets[name], labelled[:, t]) for t, (name, task) in enumerate(tasks.items())}
+
+
+def as_prediction(constant: Tensor, batch: int, size: tuple[int, int]) -> Tensor:
+    """A constant (C,) as the raw prediction (B, C, H, W) of a batch; a view that must not be written to."""
+    return constant.view(1, -1, 1, 1).expand(batch, -1, *size)
+
+
+def _best(task: Task, target: Tensor, labelled: Tensor) -> Tensor:
+    if task.kind in ("saliency", "edge"):
+        return torch.tensor([POSITIVE])
+    images = labelled.nonzero()[:, 0].to(target.device)
+    summaries = [_summary(task, widen(task, target[i])) for i in images.split(CHUNK) if len(i)]
+    if not summaries or not (values := torch.cat(summaries)).any():
+        return torch.zeros(task.channels)
+    if task.kind == "classes":
+        return F.one_hot(values.view(-1, task.channels).sum(0).argmax(), task.channels).float()
+    if task.kind == "normals":
+        return F.normalize(values.view(-1, 3).sum(0), dim=0).float()
+    return values.median().view(1)
+
+
+def _summary(task: Task, target: Tensor) -> Tensor:
+    """What the best constant needs of some images: class counts (C,), the sum of normals (3,), or every depth (P,)."""
+    pixels = target.movedim(1, -1)[task.valid(target)[:, 0]]
+    if task.kind == "classes":
+        return torch.bincount(pixels[:, 0], minlength=task.channels)
+    if task.kind == "normals":
+        return pixels.sum(0, dtype=torch.float64)
+    return pixels[:, 0]

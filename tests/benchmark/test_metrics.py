@@ -1,0 +1,339 @@
+"""Every metric against a loop over pixels, and what all meters must have in common."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.metrics import ANGLE_BIN, NormalsMeter, meter
+from datasets import tasks
+from datasets.base import widen
+from datasets.tasks import IGNORE, Task
+
+SEMSEG = tasks.semseg(("wall", "floor", "door", "lamp", "bed"))
+PARTS = tasks.parts(("background", "head", "arm"))
+TASKS = (SEMSEG, PARTS, tasks.depth(), tasks.normals(), tasks.saliency(), tasks.edge())
+by_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+
+
+def sample(task: Task, images: int = 6, height: int = 9, width: int = 13, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Random raw predictions and targets; pixels without label everywhere, and none labelled in the last but one image."""
+    g = torch.Generator().manual_seed(seed)
+    prediction = torch.randn(images, task.channels, height, width, generator=g) * 2
+    if task.kind == "classes":
+        # The last class is predicted but never true.
+        target = torch.randint(0, task.channels - 1, (images, 1, height, width), generator=g)
+    elif task.kind == "depth":
+        prediction, target = prediction + 3, torch.rand(images, 1, height, width, generator=g) * 8 + 0.5
+    elif task.kind == "normals":
+        target = torch.nn.functional.normalize(torch.randn(images, 3, height, width, generator=g), dim=1)
+        prediction = prediction + 2 * target
+    else:
+        target = (torch.rand(images, 1, height, width, generator=g) < 0.25).long()
+        prediction = prediction + 2 * target
+    hidden = torch.rand(images, 1, height, width, generator=g) < 0.2
+    hidden[-2] = True
+    return prediction, torch.where(hidden, task.ignore, target)
+
+
+def judge(task: Task, prediction: Tensor, target: Tensor) -> dict[str, float]:
+    return meter(task).values(meter(task).statistics(prediction, target).sum(0).numpy())
+
+
+# --- one at a time, against loops -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", [SEMSEG, PARTS], ids=["semseg", "parts"])
+def test_miou_equals_a_loop_over_pixels(task: Task) -> None:
+    prediction, target = sample(task)
+    hit, missed, wrong = ([0] * task.channels for _ in range(3))
+    for image in range(len(target)):
+        for y, x in np.ndindex(*target.shape[-2:]):
+            true = int(target[image, 0, y, x])
+            if true == IGNORE:
+                continue
+            said = int(np.argmax(prediction[image, :, y, x].numpy()))
+            if said == true:
+                hit[true] += 1
+            else:
+                missed[true] += 1
+                wrong[said] += 1
+    present = [c for c in range(task.channels) if hit[c] + missed[c] > 0]
+    iou = {c: hit[c] / (hit[c] + missed[c] + wrong[c]) for c in present}
+    values = judge(task, prediction, target)
+    assert present == list(range(task.channels - 1)) and wrong[-1] > 0
+    assert values["mIoU"] == pytest.approx(100 * sum(iou.values()) / len(iou), rel=1e-12)
+    assert values["pixAcc"] == pytest.approx(100 * sum(hit) / (sum(hit) + sum(missed)), rel=1e-12)
+    assert {k: v for k, v in values.items() if k.startswith("IoU/")} == pytest.approx(
+        {f"IoU/{task.classes[c]}": 100 * v for c, v in iou.items()}, rel=1e-12
+    )
+
+
+def test_depth_errors_equal_a_loop_over_pixels() -> None:
+    task = tasks.depth()
+    prediction, target = sample(task)
+    target[0, 0, 0, :3] = torch.tensor([math.nan, math.inf, 0])
+    prediction[0, 0, 0, :3] = math.nan  # whatever is said where there is no label must not matter
+    absolute, relative, squared = [], [], []
+    for p, d in zip(prediction.flatten().tolist(), target.flatten().tolist(), strict=True):
+        if d != 0 and math.isfinite(d):
+            absolute.append(abs(p - d))
+            relative.append(abs(p - d) / d)
+            squared.append((p - d) ** 2)
+    values = judge(task, prediction, target)
+    assert values["absErr"] == pytest.approx(np.mean(absolute), rel=1e-12)
+    assert values["relErr"] == pytest.approx(np.mean(relative), rel=1e-12)
+    assert values["RMSE"] == pytest.approx(math.sqrt(np.mean(squared)), rel=1e-12)
+
+
+def angles(prediction: Tensor, target: Tensor) -> np.ndarray:
+    """Degrees at labelled pixels, by the dot product in float64."""
+    result = []
+    for p, g in zip(prediction.movedim(1, -1).reshape(-1, 3), target.movedim(1, -1).reshape(-1, 3), strict=True):
+        if g.any():
+            a, b = p.double().numpy(), g.double().numpy()
+            result.append(math.degrees(math.acos(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1, 1))))
+    return np.array(result)
+
+
+def test_normals_equal_a_loop_over_pixels() -> None:
+    prediction, target = sample(tasks.normals())
+    exact = angles(prediction, target)
+    values = judge(tasks.normals(), prediction, target)
+    assert values["mErr"] == pytest.approx(exact.mean(), rel=1e-7)
+    assert values["medErr"] == pytest.approx(np.median(exact), abs=ANGLE_BIN)
+    for limit in (11.25, 22.5, 30):
+        assert values[f"within{limit:g}"] == pytest.approx(100 * (exact < limit).mean(), rel=1e-12)
+    assert 0 < values["within11.25"] < values["within22.5"] < values["within30"] < 100
+
+
+def best_f(task: Task, prediction: Tensor, target: Tensor, beta_squared: float) -> float:
+    probability = torch.sigmoid(prediction.double()).flatten().tolist()
+    best = 0.0
+    for k in range(1, 20):
+        right = said = true = 0
+        for p, label in zip(probability, target.flatten().tolist(), strict=True):
+            if label != IGNORE:
+                positive = 20 * p >= k
+                right, said, true = right + (positive and label == 1), said + positive, true + label
+        if right:
+            precision, recall = right / said, right / true
+            best = max(best, (1 + beta_squared) * precision * recall / (beta_squared * precision + recall))
+    return 100 * best
+
+
+def test_max_f_equals_a_loop_over_pixels_and_thresholds() -> None:
+    prediction, target = sample(tasks.saliency())
+    value = judge(tasks.saliency(), prediction, target)["maxF"]
+    assert value == pytest.approx(best_f(tasks.saliency(), prediction, target, 0.3), rel=1e-12)
+    assert value != pytest.approx(best_f(tasks.saliency(), prediction, target, 1.0), rel=1e-3)
+
+
+# --- worked by hand ---------------------------------------------------------------------------------------------------
+
+
+def test_a_class_absent_from_the_truth_has_no_iou_but_costs_the_class_it_was_taken_from() -> None:
+    task = tasks.semseg(("a", "b", "c"))
+    target = torch.tensor([0, 0, 0, 0, 1, 1, 1, IGNORE]).view(1, 1, 2, 4)
+    said = torch.tensor([0, 0, 2, 2, 1, 1, 0, 2]).view(1, 2, 4)
+    prediction = torch.nn.functional.one_hot(said, 3).movedim(-1, 1).float()
+    # a: 2 right of 4, and b's third pixel taken for it: 2 / 5. b: 2 / 3. c is not in the truth.
+    assert judge(task, prediction, target) == pytest.approx(
+        {"mIoU": 100 * (2 / 5 + 2 / 3) / 2, "pixAcc": 100 * 4 / 7, "IoU/a": 40.0, "IoU/b": 200 / 3}
+    )
+
+
+def test_miou_is_pooled_over_the_data_set_not_averaged_over_images() -> None:
+    task = tasks.semseg(("a", "b"))
+    target = torch.tensor([[0, 0, 0, 0], [1, 1, 0, IGNORE]]).view(2, 1, 1, 4)
+    prediction = torch.tensor([[0, 0, 0, 1], [1, 0, 0, 0]]).view(2, 1, 4)
+    logits = torch.nn.functional.one_hot(prediction, 2).movedim(-1, 1).float()
+    # a: 4 right, 1 missed, 1 wrong. b: 1 right, 1 missed, 1 wrong.
+    assert judge(task, logits, target)["mIoU"] == pytest.approx(100 * (4 / 6 + 1 / 3) / 2)
+
+
+def test_equal_logits_mean_the_first_class() -> None:
+    prediction = torch.zeros(1, 5, 3, 4)
+    assert judge(SEMSEG, prediction, torch.zeros(1, 1, 3, 4, dtype=torch.long))["pixAcc"] == 100
+    assert judge(SEMSEG, prediction, torch.ones(1, 1, 3, 4, dtype=torch.long))["pixAcc"] == 0
+
+
+@pytest.mark.parametrize("label", [5, 7, 200])
+def test_a_label_outside_the_classes_is_an_error(label: int) -> None:
+    target = torch.full((2, 1, 3, 4), 1)
+    target[0, 0, 1, 1] = label
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        meter(SEMSEG).statistics(torch.zeros(2, 5, 3, 4), target)
+
+
+def test_compact_labels_do_not_overflow() -> None:
+    task = tasks.semseg(tuple(f"class {c}" for c in range(40)))
+    prediction, target = sample(task)
+    assert judge(task, prediction, target.to(torch.uint8)) == judge(task, prediction, target)
+
+
+def test_perfect_predictions() -> None:
+    for task in TASKS:
+        _, target = sample(task)
+        labels = target.masked_fill(target == IGNORE, 0) if task.is_map_of_integers else target
+        if task.kind == "classes":
+            prediction = torch.nn.functional.one_hot(labels[:, 0], task.channels).movedim(-1, 1).float()
+        elif task.is_map_of_integers:
+            prediction = labels * 16.0 - 8
+        else:
+            prediction = labels * (3.7 if task.kind == "normals" else 1)  # lengths of normals must not matter
+        values = judge(task, prediction, target)
+        expected = {"absErr": 0, "relErr": 0, "RMSE": 0, "mErr": 0, "medErr": 0}
+        for name, value in values.items():
+            # A median of 0 lies in the middle of the first bin at worst.
+            assert value == pytest.approx(expected.get(name, 100), abs=ANGLE_BIN if name == "medErr" else 1e-4), (task.name, name)
+
+
+@pytest.mark.parametrize(
+    ("vector", "degrees"),
+    [((1, 0, 0), 90), ((0, 0, 0), 90), ((0, 0, -2), 180), ((0, 3, 3), 45), ((0, 1e-3, 1), 0.0572958), ((1e-4, 0, 1e-4), 45)],
+)
+def test_angles_worked_by_hand(vector: tuple[float, float, float], degrees: float) -> None:
+    target = torch.tensor([0.0, 0, 1]).view(1, 3, 1, 1).expand(2, 3, 4, 5)
+    prediction = torch.tensor(vector, dtype=torch.float32).view(1, 3, 1, 1).expand(2, 3, 4, 5)
+    values = judge(tasks.normals(), prediction, target)
+    assert values["mErr"] == pytest.approx(degrees, abs=1e-5)
+    assert values["medErr"] == pytest.approx(degrees, abs=ANGLE_BIN)
+    assert [values[f"within{a}"] for a in ("11.25", "22.5", "30")] == [100 * (degrees < a) for a in (11.25, 22.5, 30)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 1000])
+@pytest.mark.parametrize("spread", ["uniform", "near", "two"])
+def test_the_median_angle_keeps_its_stated_precision(count: int, spread: str) -> None:
+    rng = np.random.default_rng(count)
+    degrees = {
+        "uniform": rng.uniform(0, 180, count),
+        "near": rng.exponential(3, count).clip(0, 180),
+        "two": np.where(np.arange(count) < count / 2, 10.0, 20.0),  # the two middle angles far apart if the count is even
+    }[spread]
+    radians = torch.from_numpy(np.radians(degrees))
+    prediction = torch.stack([radians.sin(), 0 * radians, radians.cos()]).view(1, 3, 1, -1)
+    target = torch.tensor([0.0, 0, 1]).view(1, 3, 1, 1).expand(1, 3, 1, count)
+    assert judge(tasks.normals(), prediction, target)["medErr"] == pytest.approx(np.median(degrees), abs=ANGLE_BIN)
+
+
+def test_max_f_worked_by_hand_with_probabilities_taken_once() -> None:
+    task = tasks.saliency()
+    target = torch.tensor([1, 1, 0, 0, 0, IGNORE]).view(1, 1, 2, 3)
+    probability = torch.tensor([0.31, 0.12, 0.18, 0.02, 0.02, 0.99]).view(1, 1, 2, 3)
+    # At 0.10: P = 2/3, R = 1. At 0.20 to 0.30: P = 1, R = 1/2. A second sigmoid would put all of them above 0.5.
+    expected = max(1.3 * (2 / 3) / (0.3 * 2 / 3 + 1), 1.3 * 0.5 / (0.3 + 0.5))
+    assert judge(task, torch.logit(probability), target)["maxF"] == pytest.approx(100 * expected)
+
+
+def test_binary_truth_without_a_positive_scores_zero() -> None:
+    for task in (tasks.saliency(), tasks.edge()):
+        values = judge(task, torch.randn(2, 1, 6, 6), torch.zeros(2, 1, 6, 6, dtype=torch.long))
+        assert values[task.metric] == 0
+
+
+# --- what all meters have in common -----------------------------------------------------------------------------------
+
+
+@by_task
+def test_the_primary_metric_comes_first_and_every_column_has_a_name(task: Task) -> None:
+    m = meter(task)
+    statistics = m.statistics(*sample(task))
+    values = m.values(statistics.sum(0).numpy())
+    assert next(iter(values)) == next(iter(m.about)) == task.metric
+    assert [name for name in values if not name.startswith("IoU/")] == list(m.about)
+    assert statistics.dtype == torch.float64 and statistics.shape == (6, len(m.columns))
+    assert len(set(m.columns)) == len(m.columns) and 0 < m.stored <= len(m.columns)
+
+
+@by_task
+def test_an_image_without_labels_adds_nothing_and_nothing_else_is_nan(task: Task) -> None:
+    m = meter(task)
+    prediction, target = sample(task)
+    statistics = m.statistics(prediction, target)
+    assert [bool(row.any()) for row in statistics] == [True] * 4 + [False, True]
+    assert all(math.isfinite(v) for v in m.values(statistics.sum(0).numpy()).values())
+    nothing = m.values(statistics[4].numpy())
+    assert list(nothing) == list(m.about) and all(math.isnan(v) for v in nothing.values())
+
+
+@by_task
+def test_the_batch_size_does_not_matter(task: Task) -> None:
+    prediction, target = sample(task, images=7)
+    whole = meter(task).statistics(prediction, target)
+    for size in (1, 2, 5):
+        parts = [meter(task).statistics(p, t) for p, t in zip(prediction.split(size), target.split(size), strict=True)]
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-12, atol=0)
+    channels_last = prediction.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(meter(task).statistics(channels_last, target), whole, rtol=1e-12, atol=0)
+
+
+@by_task
+def test_sums_of_resampled_images_are_the_metric_of_the_resampled_data_set(task: Task) -> None:
+    m = meter(task)
+    prediction, target = sample(task)
+    drawn = [0, 0, 3, 5, 5, 4]
+    resampled = m.values(m.statistics(prediction, target)[drawn].sum(0).numpy())
+    assert resampled == pytest.approx(judge(task, prediction[drawn], target[drawn]), rel=1e-12)
+
+
+@by_task
+def test_stored_sums_are_enough_for_the_primary_metric(task: Task) -> None:
+    m = meter(task)
+    sums = m.statistics(*sample(task)).sum(0).numpy()
+    full, stored = m.values(sums), m.values(sums[: m.stored])
+    assert task.metric in stored
+    assert stored == {name: full[name] for name in stored}
+    assert set(full) - set(stored) == ({"medErr"} if task.kind == "normals" else set())
+
+
+@by_task
+def test_half_precision_predictions_are_judged_at_their_exact_values(task: Task) -> None:
+    prediction, target = sample(task)
+    half = prediction.to(torch.bfloat16)
+    assert judge(task, half, target) == judge(task, half.float(), target)
+    assert judge(task, half.double(), target) == pytest.approx(judge(task, half.float(), target), abs=1e-4)
+
+
+@by_task
+def test_targets_as_the_data_sets_store_them(task: Task) -> None:
+    prediction, target = sample(task)
+    compact = target.to(torch.uint8) if task.is_map_of_integers else target.half()
+    if task.kind == "normals":
+        compact = (target * 127).round().to(torch.int8)
+    assert all(math.isfinite(v) for v in judge(task, prediction, widen(task, compact)).values())
+
+
+@by_task
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_statistics_never_look_at_values_nor_mix_devices(task: Task, device: str) -> None:
+    prediction, target = sample(task)
+    with FakeTensorMode() as mode:
+        # Fake tensors carry shapes and devices only: reading a value or a shape that depends on values raises.
+        fake = torch.empty(prediction.shape, device=device), torch.empty(target.shape, dtype=target.dtype, device=device)
+        statistics = meter(task).statistics(*fake)
+        with pytest.raises(Exception, match=r"data-dependent|dynamic|nonzero"):
+            fake[1].nonzero()
+    assert mode is not None and statistics.device.type == device
+    assert statistics.shape == (6, len(meter(task).columns)) and statistics.dtype == torch.float64
+
+
+def test_statistics_keep_no_graph() -> None:
+    prediction, target = sample(tasks.depth())
+    assert not meter(tasks.depth()).statistics(prediction.requires_grad_(), target).requires_grad
+
+
+def test_a_prediction_that_is_not_finite_shows() -> None:
+    for task in (tasks.depth(), tasks.normals()):
+        prediction, target = sample(task)
+        prediction[0] = math.nan
+        assert math.isnan(judge(task, prediction, target)[task.metric])
+
+
+def test_the_bins_of_the_median_cover_the_half_turn() -> None:
+    assert NormalsMeter.bins * ANGLE_BIN == pytest.approx(180)
