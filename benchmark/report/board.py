@@ -1,0 +1,265 @@
+"""Boards: the rows of a group with their scores, differences, intervals and tiers."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+
+from benchmark import protocol as protocols
+from benchmark.errors import UserError
+from benchmark.report import stats
+from benchmark.report.frame import Collection
+from benchmark.report.grouping import canonical, group, protocol_values
+from benchmark.report.rows import Cost, Group, Pair, Row
+from benchmark.report.stats import Array, Estimate, Spread
+
+RANKED_SEEDS = 5  # fewer is development: shown, not ranked
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row with its numbers; n counts units (label seeds, see `Group`).
+
+    tier: a number from 1, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing,
+    "outdated", or "" without delta m. by_unit: {task: {metric: {unit: value}}} over all complete seeds, spreads: the same
+    summed up. paired: units that row and reference share; delta, changes and psi rest on them alone. changes: {task:
+    relative change in %}. psi: {unit: influence on delta m}. versus: delta m minus that of the baseline, over the units
+    that all three share. decidable: None outside the family of comparisons with the baseline.
+    """
+
+    row: Row
+    role: str
+    tier: str
+    units: tuple[int, ...]
+    failed: int
+    by_unit: dict[str, dict[str, dict[int, float]]]
+    spreads: dict[str, dict[str, Spread]]
+    cost: Cost | None
+    paired: tuple[int, ...] = ()
+    delta: Estimate | None = None
+    changes: dict[str, Estimate | None] | None = None
+    psi: dict[int, float] | None = None
+    versus: Estimate | None = None
+    decidable: bool | None = None
+
+    @property
+    def label(self) -> str:
+        return self.row.label
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The best predictor that ignores the image: means over the seeds' constants; its delta m has no interval."""
+
+    means: dict[str, dict[str, float]]
+    changes: dict[str, float]
+    delta: float | None
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The row with the highest delta m, the next one, and their difference over the seeds they share."""
+
+    best: Entry
+    second: Entry | None
+    margin: Estimate | None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One leaderboard. entries: by delta m, those without one last. planned: units that any current row has attempted.
+
+    comparisons: rows compared with the baseline, the size of the confirmatory family.
+    """
+
+    name: str
+    group: Group
+    entries: tuple[Entry, ...]
+    reference: Entry | None
+    baseline: Entry | None
+    planned: tuple[int, ...]
+    comparisons: int
+    constant: Constant
+    lead: Lead | None
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The ids of every finished run on the board, of incomplete seeds too."""
+        return self.group.run_ids
+
+
+def build(collection: Collection) -> list[Board]:
+    """The boards of a collection, in the order of their names. Raises `UserError` where records must not be compared."""
+    groups = group(collection)
+    names = _names(groups)
+    return sorted((_board(name, g) for name, g in zip(names, groups, strict=True)), key=lambda board: board.name)
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    """File names. Where boards differ in protocol values alone, all but the protocol as shipped carry a hash of theirs."""
+    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", f"{g.protocol['name']}-{g.variant}-{g.labels}") for g in groups]
+    names = []
+    for name, g in zip(plain, groups, strict=True):
+        alone = plain.count(name) == 1 or g.protocol == _shipped(g.protocol["name"])
+        digest = hashlib.sha256(canonical([g.protocol, g.dataset, g.variant, g.labels]).encode()).hexdigest()[:6]
+        names.append(name if alone else f"{name}-{digest}")
+    return names
+
+
+def _shipped(name: str) -> dict[str, object] | None:
+    if name not in protocols.names():
+        return None
+    try:
+        return protocol_values(asdict(protocols.load(name)))
+    except UserError:  # a protocol file that cannot be read is reported where protocols are used, not here
+        return None
+
+
+def _board(name: str, g: Group) -> Board:
+    signs = np.array([t.sign for t in g.tasks], dtype=float)
+    reference, baseline = _named(g.rows, g.protocol["reference"]), _named(g.rows, g.protocol["baseline"])
+    current = [row for row in g.rows if not row.outdated]
+    planned = g.units({pair for row in current for pair in (*row.seeds, *row.failed, *row.partial)})
+    family = [row for row in current if baseline and row.seeds and row not in (baseline, reference)]
+    entries = []
+    for row in g.rows:
+        entry = _entry(g, row, "reference" if row is reference else "baseline" if row is baseline else "")
+        if reference and reference.seeds:
+            entry = _scored(g, entry, reference, signs)
+            if baseline and row in family:
+                versus = _difference(g, row, baseline, reference, signs)
+                decided = stats.decidable(versus.n if versus else 0, len(family))
+                entry = replace(entry, versus=versus, decidable=decided)
+        entries.append(entry)
+    entries.sort(key=lambda e: (e.row.outdated, -e.delta.value if e.delta else math.inf, e.label))
+    entries = _tiers(g, entries, reference, signs, planned)
+    of = {e.row.label: e for e in entries}
+    return Board(
+        name,
+        g,
+        tuple(entries),
+        of[reference.label] if reference else None,
+        of[baseline.label] if baseline else None,
+        planned,
+        len(family),
+        _constant(g, reference),
+        _lead(g, entries, reference, signs),
+    )
+
+
+def _named(rows: Sequence[Row], method: str) -> Row | None:
+    """The row that a protocol means by a method's name: its newest version, the fewest changes, equal weights."""
+    found = [row for row in rows if row.method == method]
+    return min(found, key=lambda r: (-r.version, len(r.changed), r.balance != "equal", r.label), default=None)
+
+
+def _entry(g: Group, row: Row, role: str) -> Entry:
+    by_unit: dict[str, dict[str, dict[int, float]]] = {}
+    for task in g.tasks:
+        names = {m for seed in row.seeds.values() for m in seed.metrics(task.name)}
+        ordered = [task.metric, *sorted(names - {task.metric})]
+        by_unit[task.name] = {m: values for m in ordered if (values := g.by_unit(row, task.name, m, row.seeds))}
+    spreads = {task: {m: stats.spread(np.array([*v.values()])) for m, v in found.items()} for task, found in by_unit.items()}
+    return Entry(row, role, "", g.units(row.seeds), len(row.failed), by_unit, spreads, _cost(row))
+
+
+def _cost(row: Row) -> Cost | None:
+    """The mean over seeds of what a seed costs; a value that some seed lacks is None."""
+    costs = [seed.cost for seed in row.seeds.values()]
+    if not costs:
+        return None
+
+    def mean(name: str) -> float | None:
+        values = [getattr(cost, name) for cost in costs]
+        return None if None in values else float(np.mean(values))
+
+    numbers = {f.name: mean(f.name) for f in fields(Cost) if f.name != "device"}
+    return Cost(**numbers, device="; ".join(sorted({device for cost in costs for device in cost.device.split("; ")})))
+
+
+def _shared(*rows: Row) -> list[Pair]:
+    return sorted(set.intersection(*(set(row.seeds) for row in rows)))
+
+
+def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
+    pairs = _shared(entry.row, reference)
+    if not pairs:
+        return entry
+    units = g.units(pairs)
+    if entry.row is reference:  # 0 by definition, without an interval of its own
+        zero = Estimate(0.0, None, None, len(units))
+        return replace(entry, paired=units, delta=zero, changes={t.name: zero for t in g.tasks}, psi=dict.fromkeys(units, 0.0))
+    scores, base = g.scores(entry.row, pairs), g.scores(reference, pairs)
+    delta = stats.delta_m(scores, base, signs)
+    if not math.isfinite(delta.value):  # a reference score of 0
+        return replace(entry, paired=units)
+    psi = stats.influence(scores, base, signs).mean(-1)
+    changes = dict(zip((t.name for t in g.tasks), stats.task_changes(scores, base, signs), strict=True))
+    by_unit = {unit: float(value) for unit, value in zip(units, psi, strict=True)}
+    return replace(entry, paired=units, delta=delta, changes={**changes}, psi=by_unit)
+
+
+def _difference(g: Group, a: Row, b: Row, reference: Row, signs: Array) -> Estimate | None:
+    pairs = _shared(a, b, reference)
+    if not pairs:
+        return None
+    found = stats.difference(g.scores(a, pairs), g.scores(b, pairs), g.scores(reference, pairs), signs)
+    return found if math.isfinite(found.value) else None
+
+
+def _tiers(g: Group, entries: list[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]) -> list[Entry]:
+    """A row shares its leader's tier unless the interval of their difference excludes 0; then it opens the next tier."""
+    tiers: list[Entry] = []
+    leader: Row | None = None
+    number = 1
+    for entry in entries:
+        if entry.row.outdated:
+            tier = "outdated"
+        elif entry.delta is None or reference is None:
+            tier = ""
+        elif len(entry.paired) < RANKED_SEEDS:
+            tier = "development"
+        elif entry.failed or entry.row.partial or entry.units != planned:
+            tier = "incomplete"
+        else:
+            gap = _difference(g, leader, entry.row, reference, signs) if leader else None
+            if leader is None or (gap and gap.low is not None and gap.low > 0):
+                number, leader = number + (leader is not None), entry.row
+            tier = str(number)
+        tiers.append(replace(entry, tier=tier))
+    return tiers
+
+
+def _lead(g: Group, entries: Sequence[Entry], reference: Row | None, signs: Array) -> Lead | None:
+    ordered = [e for e in entries if e.delta and not e.row.outdated]
+    best = next((e for e in ordered if e.role != "reference"), None)
+    if best is None or reference is None:
+        return None
+    second = next((e for e in ordered if e is not best), None)
+    return Lead(best, second, _difference(g, best.row, second.row, reference, signs) if second else None)
+
+
+def _constant(g: Group, reference: Row | None) -> Constant:
+    means: dict[str, dict[str, float]] = {}
+    for task in g.tasks:
+        by_pair: dict[Pair, dict[str, float]] = {}
+        for record in sorted((r for row in g.rows for r in row.records), key=lambda r: r.id):
+            if task.name in record["constant"]:
+                found = {m: float(v) for m, v in record["constant"][task.name].items() if v is not None}
+                by_pair.setdefault((record.spec["label_seed"], record.spec["train_seed"]), found)
+        shared = set.intersection(*map(set, by_pair.values())) if by_pair else set()
+        ordered = [m for m in (task.metric, *sorted(shared - {task.metric})) if m in shared]
+        means[task.name] = {m: float(np.mean([by_pair[pair][m] for pair in sorted(by_pair)])) for m in ordered}
+    complete = all(t.metric in means[t.name] for t in g.tasks)
+    if not (g.tasks and complete and reference and reference.seeds):
+        return Constant(means, {}, None)
+    scores = np.array([[means[t.name][t.metric] for t in g.tasks]])
+    changes = stats.changes(scores, g.scores(reference, reference.seeds), np.array([t.sign for t in g.tasks], dtype=float))
+    if not np.isfinite(changes).all():
+        return Constant(means, {}, None)
+    return Constant(means, {t.name: float(v) for t, v in zip(g.tasks, changes, strict=True)}, float(changes.mean()))

@@ -1,0 +1,75 @@
+"""Numbers and intervals as people read them. A value that is absent is an empty text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from benchmark.report.rows import Cost
+from benchmark.report.stats import Estimate, Spread
+
+
+def digits(values: Iterable[float | None]) -> int:
+    """Decimals for values of one kind: four significant digits of the largest from 1 on, three below."""
+    largest = max((abs(v) for v in values if v is not None and math.isfinite(v)), default=1.0)
+    return min(6, max(0, (3 if largest >= 1 else 2) - math.floor(math.log10(largest)))) if largest > 0 else 2
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.{decimals}f}"
+    return text[1:] if text.startswith("-") and not text.strip("-0.") else text  # no negative zero
+
+
+def signed(value: float | None, decimals: int = 1) -> str:
+    """`+3.1`"""
+    text = fixed(value, decimals)
+    return text if not text or text.startswith("-") else f"+{text}"
+
+
+def interval(estimate: Estimate | None, decimals: int = 1) -> str:
+    """`[+1.0, +5.2]`"""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{signed(estimate.low, decimals)}, {signed(estimate.high, decimals)}]"
+
+
+def with_interval(estimate: Estimate | None, decimals: int = 1) -> str:
+    """`+3.1 [+1.0, +5.2]`"""
+    return f"{signed(estimate.value, decimals)} {interval(estimate, decimals)}".rstrip() if estimate else ""
+
+
+def with_sd(spread: Spread | None, decimals: int) -> str:
+    """`31.20 ± 1.10`"""
+    if spread is None:
+        return ""
+    return fixed(spread.mean, decimals) + (f" ± {fixed(spread.sd, decimals)}" if spread.sd is not None else "")
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.4 h`"""
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def millions(count: float | None) -> str:
+    """`1.23 M`"""
+    return "" if count is None else f"{count / 1e6:.2f} M" if count < 1e8 else f"{count / 1e6:.0f} M"
+
+
+def gibibytes(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g} GiB"
+
+
+def training_time(cost: Cost) -> str:
+    """What a seed's training took, in GPU-hours where a GPU was used."""
+    return f"{cost.gpu_hours:.2g} GPU-h" if cost.gpu_hours else duration(cost.seconds)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 seed`, `2 seeds`"""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

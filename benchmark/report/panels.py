@@ -1,0 +1,239 @@
+"""Figures made of pictures and arrays: the label mask, predictions beside the truth, matrices that methods report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgb
+from PIL import Image, UnidentifiedImageError
+
+from benchmark.errors import UserError
+from benchmark.report import style
+from benchmark.report.board import Board, Entry
+from benchmark.report.captions import seed_name
+from benchmark.report.formats import fixed
+from benchmark.report.frame import Record
+from benchmark.report.style import chosen, minus, setting, wrapped
+
+ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
+CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.pictures.panel` draws them
+MAX_METHODS = 8  # beside image and truth, at a size that still shows something
+MAX_MATRICES = 6
+CELL, ANNOTATED = 0.37, 8  # inches a cell of a matrix; the largest matrix whose cells hold numbers
+ACROSS, LINES = 96, 8  # images in a line of the mask, and lines at most
+
+Panel = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # {task: images, truths, predictions}, each (N, h, w, 3)
+
+
+def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
+    """Which label of which training image is visible under the lowest label seed: a column an image, a line a task."""
+    records = sorted((r for e in board.entries for r in e.row.records), key=lambda r: (r.spec["label_seed"], r.id))
+    record = next((r for r in records if r.labelled is not None), None)
+    if record is None or record.labelled is None:
+        return [], ["labels: no per-image arrays with the mask lie beside the records."]
+    names, mask = list(board.group.protocol["tasks"]), record.labelled
+    if mask.ndim != 2 or mask.shape[1] != len(names):
+        return [], [f"labels: the mask in {record.arrays} has shape {mask.shape}, not (images, {len(names)} tasks)."]
+    shown = min(len(mask), ACROSS * LINES)
+    lines = -(-shown // ACROSS)
+    across = min(ACROSS, shown)
+    palette = [to_rgb(style.HIDDEN_COLOUR), *sns.color_palette("colorblind", len(names))]
+    with style.figure(style.WIDTH, 0.75 + lines * (0.16 * len(names) + 0.12)) as fig:
+        axes = fig.subplots(lines, 1, squeeze=False)[:, 0]
+        for line, ax in enumerate(axes):
+            part = mask[line * across : min((line + 1) * across, shown)].T
+            colours = np.where(part, np.arange(1, len(names) + 1)[:, None], 0)
+            look = {"cmap": ListedColormap(palette), "vmin": -0.5, "vmax": len(names) + 0.5}
+            # As pixels: a path for each of hundreds of cells makes a large SVG.
+            ax.pcolormesh(colours, edgecolors="white", linewidth=0.4, rasterized=True, **look)
+            ax.set_xlim(0, across)
+            ax.set_ylim(len(names), 0)
+            counts = [f"{name} {int(mask[:, t].sum())}" if line == 0 else name for t, name in enumerate(names)]
+            ax.set_yticks(np.arange(len(names)) + 0.5, counts)
+            ax.set_xticks(np.arange(0, part.shape[1] + 1, 16), [str(line * across + i) for i in range(0, part.shape[1] + 1, 16)])
+            ax.tick_params(length=0, labelsize=6.5)
+            ax.grid(False)
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+        axes[-1].set_xlabel("training image (each column one image; grey: the label is hidden)")
+        cut = f", the first {shown} of" if shown < len(mask) else ","
+        axes[0].set_title(f"Visible labels: {setting(board)}, label seed {record.spec['label_seed']}{cut} {len(mask)} images")
+        return style.save(fig, folder / "labels"), []
+
+
+def read_panel(record: Record) -> Panel:
+    """Cut a panel file: a row a test image, of cells [image, then truth and prediction of each of the run's tasks].
+
+    Raises `UserError` for a damaged file and for one whose size is not that of such a grid.
+    """
+    assert record.panel is not None
+    try:
+        with Image.open(record.panel) as file:
+            pixels = np.asarray(file.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{record.panel} could not be read ({error}); restore it, or remove it to do without it.") from None
+    tasks = record.spec["tasks"]
+    columns = 1 + 2 * len(tasks)
+    width = pixels.shape[1] // columns
+    rows = round(pixels.shape[0] / (width * CELL_ASPECT)) if width else 0
+    height = pixels.shape[0] // max(rows, 1)
+    if not 1 <= rows <= ROWS or (height * rows, width * columns) != pixels.shape[:2]:
+        raise UserError(
+            f"{record.panel} has {pixels.shape[1]}x{pixels.shape[0]} pixels, not {columns} columns and up to {ROWS} rows of "
+            f"cells in 4:3; restore it, or remove it to do without it."
+        )
+    cells = pixels.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
+    return {t: (cells[:, 0], cells[:, 1 + 2 * i], cells[:, 2 + 2 * i]) for i, t in enumerate(tasks)}
+
+
+def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cells (N, h, w, 3) at another (height, width): large panels are stored at half the size."""
+    if cells.shape[1:3] == size:
+        return cells
+    return np.stack([np.asarray(Image.fromarray(cell).resize(size[::-1], Image.Resampling.NEAREST)) for cell in cells])
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A row with the panels of one of its seeds."""
+
+    entry: Entry
+    seed: str
+    panel: Panel
+
+
+def _shown(board: Board) -> tuple[list[_Shown], list[str]]:
+    """The rows that have a panel for every task, from their first seed that does."""
+    found, notes = [], []
+    for entry in (e for e in board.entries if e.units and not e.row.outdated):
+        whole = next((s for _, s in sorted(entry.row.seeds.items()) if all(r.panel for r in s.records)), None)
+        if whole is None:
+            notes.append(f"predictions: {entry.label} is left out, because no panel of predictions lies beside its records.")
+            continue
+        panel: Panel = {}
+        for record in whole.records:
+            panel |= read_panel(record)
+        found.append(_Shown(entry, seed_name((whole.label_seed, whole.train_seed)), panel))
+    kept = chosen([shown.entry for shown in found], MAX_METHODS)
+    left_out = [shown.entry.label for shown in found if shown.entry not in kept]
+    notes += [f"predictions: {label} is left out, because only {MAX_METHODS} rows are drawn." for label in left_out]
+    return [shown for shown in found if shown.entry in kept], notes
+
+
+def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
+    """A block a task; in it a line a test image: image, truth, and the prediction of each row. PNG alone: it is all pixels."""
+    shown, notes = _shown(board)
+    tasks = [t.name for t in board.group.tasks]
+    if not shown:
+        return [], [*notes, "predictions: left out, because no row has panels."]
+    shapes = [s.panel[t][0].shape for s in shown for t in tasks]
+    height, width = max(shape[1:3] for shape in shapes)
+    # Of more tasks fewer images, to keep to a page.
+    images = min(ROWS if len(tasks) <= 3 else 2, *(shape[0] for shape in shapes))
+    columns = ["image", "truth", *(wrapped(s.entry.label, 16) for s in shown)]
+    cell = (style.WIDTH - 0.3) / len(columns)
+    heading = 0.12 + 0.13 * max(name.count("\n") + 1 for name in columns)
+    rows, columns_of_pixels = board.group.protocol["size"]
+    block = images * cell * rows / columns_of_pixels  # the shape of the images, whatever that of the stored cells
+    total = 0.3 + len(tasks) * (block + 0.1) + heading
+    with style.figure(style.WIDTH, total) as fig:
+        fig.set_layout_engine("none")  # cells without gaps: placed by hand
+        top = total - 0.3 - heading
+        for t, task in enumerate(tasks):
+            first = shown[0].panel[task]
+            strips = [_resized(c[:images], (height, width)) for c in (first[0], first[1], *(s.panel[task][2] for s in shown))]
+            mosaic = np.concatenate([strip.reshape(images * height, width, 3) for strip in strips], axis=1)
+            bottom = top - block
+            ax = fig.add_axes((0.3 / style.WIDTH, bottom / total, 1 - 0.3 / style.WIDTH, block / total))
+            ax.imshow(mosaic, aspect="auto", interpolation="auto")
+            for c in range(1, len(columns)):
+                ax.axvline(c * width - 0.5, color="white", linewidth=1.2)
+            for r in range(1, images):
+                ax.axhline(r * height - 0.5, color="white", linewidth=1.2)
+            style.hide(ax)
+            ax.text(-0.006, 0.5, task, rotation=90, transform=ax.transAxes, ha="right", va="center", fontsize=8)
+            if t == 0:
+                for c, name in enumerate(columns):
+                    ax.text((c + 0.5) / len(columns), 1.01, name, transform=ax.transAxes, ha="center", va="bottom", fontsize=7)
+            top = bottom - 0.1
+        seeds = ", ".join(sorted({s.seed for s in shown}))
+        title = f"Fixed test images: truth and predictions, {setting(board)}, seed {seeds}"
+        fig.text(0.3 / style.WIDTH, 1 - 0.08 / total, title, ha="left", va="top", fontsize=8.5)
+        return style.save(fig, folder / "predictions", (".png",)), notes
+
+
+def matrices(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
+    """Every diagnostic of kind matrix: one figure a name, one plot a row, the mean over its seeds."""
+    found: dict[str, list[tuple[Entry, np.ndarray, list[list[str]], int]]] = defaultdict(list)
+    notes = []
+    for entry in (e for e in board.entries if not e.row.outdated):
+        records = entry.row.records
+        for name in sorted({n for r in records for n, d in r["diagnostics"].items() if d.get("kind") == "matrix"}):
+            held = [r["diagnostics"][name] for r in records if name in r["diagnostics"]]
+            arrays = [np.asarray(d["array"], dtype=float) for d in held]
+            if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2:
+                notes.append(
+                    f"matrix_{name}: {entry.label} is left out, because its seeds' arrays are not matrices of one shape."
+                )
+                continue
+            found[name].append((entry, np.mean(arrays, axis=0), held[0].get("labels") or [], len(arrays)))
+    if not found:
+        return [], [*notes, "matrix: no record holds a diagnostic of kind matrix."]
+    files = []
+    for name, parts in sorted(found.items()):
+        for entry, *_ in parts[MAX_MATRICES:]:
+            notes.append(f"matrix_{name}: {entry.label} is left out, because only {MAX_MATRICES} rows are drawn.")
+        files += _matrix_figure(board, name, parts[:MAX_MATRICES], folder)
+    return files, notes
+
+
+def _matrix_figure(
+    board: Board, name: str, parts: list[tuple[Entry, np.ndarray, list[list[str]], int]], folder: Path
+) -> list[Path]:
+    rows, columns = (max(sides) for sides in zip(*(m.shape for _, m, *_ in parts), strict=True))
+    # A cell that holds a number is wide enough for it.
+    wide, high = (0.9 + max(1.2, CELL * min(side, ANNOTATED)) for side in (columns, rows))
+    across = max(1, min(len(parts), int((style.WIDTH - 0.5) // wide)))
+    down = -(-len(parts) // across)
+    low, top = (min(float(m.min()) for _, m, *_ in parts), max(float(m.max()) for _, m, *_ in parts))
+    signed_values = low < 0
+    limit = max(abs(low), abs(top)) or 1.0
+    with style.figure(max(3.5, across * wide + 0.5), 0.4 + down * (high - 0.2)) as fig:
+        axes = fig.subplots(down, across, squeeze=False)
+        for ax in axes.flat[len(parts) :]:
+            ax.set_visible(False)
+        for ax, (entry, matrix, labels, n) in zip(axes.flat, parts, strict=False):
+            image = ax.imshow(
+                matrix,
+                cmap="PuOr" if signed_values else "cividis",
+                vmin=-limit if signed_values else low,
+                vmax=limit,
+                aspect="auto",
+            )
+            _label_matrix(ax, matrix, labels)
+            ax.set_title(f"{wrapped(entry.label, 20)}, n={n}", fontsize=8)
+            ax.grid(False)
+        fig.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
+        fig.suptitle(f"{name}, mean over seeds: {setting(board)}", x=0.01, ha="left", fontsize=8.5)
+        return style.save(fig, folder / f"matrix_{name}")
+
+
+def _label_matrix(ax: Axes, matrix: np.ndarray, labels: list[list[str]]) -> None:
+    """Names at the axes, and the numbers in the cells of a small matrix."""
+    for axis, size, set_ticks in ((0, matrix.shape[0], ax.set_yticks), (1, matrix.shape[1], ax.set_xticks)):
+        names = labels[axis] if len(labels) > axis and len(labels[axis]) == size else None
+        if names and size <= 20:
+            set_ticks(range(size), names)
+    if matrix.shape[1] > 4:
+        ax.tick_params(axis="x", rotation=45)
+    if max(matrix.shape) <= ANNOTATED:
+        norm = ax.images[0].norm
+        for (r, c), value in np.ndenumerate(matrix):
+            rgb = ax.images[0].cmap(norm(value))
+            dark = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] < 0.5
+            ax.text(c, r, minus(fixed(value, 2)), ha="center", va="center", fontsize=7, color="white" if dark else "black")

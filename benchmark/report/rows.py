@@ -1,0 +1,148 @@
+"""What a board is made of: rows (one method with one set of hyperparameters over its seeds) in groups that may be compared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.report.frame import Failure, Record
+from benchmark.report.stats import Array
+
+Pair = tuple[int, int]  # (label seed, train seed)
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """A task as a board shows it. metric: the primary one. test_images: how many test images carry its label."""
+
+    name: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    test_images: int | None
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def title(self) -> str:
+        """`depth absErr (m)`"""
+        return f"{self.name} {self.metric}" + (f" ({self.unit})" if self.unit else "")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one seed costs, None where a record does not say. One-task runs: parameters, time summed; memory the largest;
+    images per second averaged by time. device: every device used, joined."""
+
+    params_train: float | None
+    params_infer: float | None
+    seconds: float | None
+    gpu_hours: float | None
+    peak_gib: float | None
+    images_per_second: float | None
+    device: str
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A complete seed of a row: one record, or one a task for a one-task method."""
+
+    label_seed: int
+    train_seed: int
+    records: tuple[Record, ...]
+
+    def metrics(self, task: str) -> dict[str, float]:
+        found = next(r for r in self.records if task in r.spec["tasks"])
+        return {name: float(v) for name, v in found["metrics"][task].items() if v is not None}
+
+    @property
+    def cost(self) -> Cost:
+        every = [r["cost"] for r in self.records]
+
+        def values(key: str) -> list[float] | None:
+            found = [cost.get(key) for cost in every]
+            return None if None in found else found
+
+        def total(key: str) -> float | None:
+            found = values(key)
+            return None if found is None else float(sum(found))
+
+        rates, times, peaks = values("images_per_second"), values("seconds"), values("peak_gib")
+        rate = float(np.average(rates, weights=times)) if rates and times and sum(times) > 0 else None
+        device = "; ".join(sorted({cost["device"] for cost in every}))
+        peak = max(peaks) if peaks else None
+        return Cost(total("params_train"), total("params_infer"), total("seconds"), total("gpu_hours"), peak, rate, device)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its changed hyperparameters and its balance. label: what tells it from the other rows of its group.
+
+    outdated: a newer version of the method is in the group. failed: {pair: failures}; partial: {pair: missing tasks}.
+    """
+
+    method: str
+    version: int
+    changed: dict[str, Any]
+    balance: str
+    label: str
+    outdated: bool
+    seeds: dict[Pair, Seed]
+    failed: dict[Pair, tuple[Failure, ...]]
+    partial: dict[Pair, tuple[str, ...]]
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for seed in self.seeds.values() for record in seed.records]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be compared: equal protocol values, data set variant and label setting, the same data and masks.
+
+    tasks: those of the protocol that some record describes. run_ids: of all its records. fixed_mask: the setting draws no
+    labels, so the seeds vary training alone and the unit of all statistics is the train seed; otherwise the label seed.
+    """
+
+    protocol: dict[str, Any]
+    dataset: str
+    variant: str
+    labels: str
+    tasks: tuple[TaskInfo, ...]
+    rows: tuple[Row, ...]
+    run_ids: tuple[str, ...]
+
+    @property
+    def fixed_mask(self) -> bool:
+        return self.labels in ("full", "given") or self.labels.startswith("published:")
+
+    def unit(self, pair: Pair) -> int:
+        return pair[1] if self.fixed_mask else pair[0]
+
+    def units(self, pairs: Iterable[Pair]) -> tuple[int, ...]:
+        return tuple(sorted({self.unit(pair) for pair in pairs}))
+
+    def scores(self, row: Row, pairs: Iterable[Pair]) -> Array:
+        """(n, T) primary metrics of a row: one line a unit, in the order of `units`; seeds within a unit averaged."""
+        columns = [self.by_unit(row, task.name, task.metric, pairs) for task in self.tasks]
+        return np.array([[column[unit] for column in columns] for unit in self.units(pairs)], dtype=float)
+
+    def by_unit(self, row: Row, task: str, metric: str, pairs: Iterable[Pair]) -> dict[int, float]:
+        """{unit: value} of one metric, seeds within a unit averaged; empty unless every seed has it."""
+        values = defaultdict(list)
+        for pair in sorted(pairs):
+            value = row.seeds[pair].metrics(task).get(metric)
+            if value is None:
+                return {}
+            values[self.unit(pair)].append(value)
+        return {unit: float(np.mean(found)) for unit, found in sorted(values.items())}

@@ -1,0 +1,117 @@
+"""One look for every figure, and files that are the same bytes for the same board."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import matplotlib
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report.board import Board, Entry
+
+LineStyle = Literal["-", "--", "-.", ":"]
+WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
+REFERENCE_COLOUR = "#555555"
+HIDDEN_COLOUR = "#ececec"
+_RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that text is the same everywhere
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "bench",  # else the ids in an SVG are random
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def figure(width: float = WIDTH, height: float = 3.0) -> Iterator[Figure]:
+    """A figure of this size in inches, in the style; draw and `save` inside the block. It needs no display."""
+    with matplotlib.rc_context(cast(Any, _RC)):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png")) -> list[Path]:
+    """Write `stem` with each suffix, without a date or a version inside; return the files."""
+    metadata = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
+    paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
+    for path in paths:
+        fig.savefig(path, metadata=metadata[path.suffix])
+    return paths
+
+
+def _named(board: Board) -> list[str]:
+    """Rows but the reference, methods without changed values first: what a row is called, not its score, gives its look."""
+    return sorted((e.label for e in board.entries if e is not board.reference), key=lambda label: ("(" in label, label))
+
+
+def colours(board: Board) -> dict[str, Any]:
+    """{row label: colour}, distinguishable without colour vision up to nine rows; the reference is grey."""
+    palette = sns.color_palette("colorblind", 10)
+    palette = [c for i, c in enumerate(palette) if i != 7]  # the palette's own grey
+    found: dict[str, Any] = {label: palette[i % len(palette)] for i, label in enumerate(_named(board))}
+    return found | ({board.reference.label: REFERENCE_COLOUR} if board.reference else {})
+
+
+def dashes(board: Board) -> dict[str, LineStyle]:
+    """{row label: line style}, so that lines differ by more than colour."""
+    styles: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
+    found: dict[str, LineStyle] = {label: styles[i % len(styles)] for i, label in enumerate(_named(board))}
+    return found | ({board.reference.label: "-"} if board.reference else {})
+
+
+def wrapped(label: str, width: int = 24) -> str:
+    """A row's label on as many lines as it needs, broken before its bracket first."""
+    head, bracket, rest = label.partition("(")
+    if len(label) <= width or not bracket:
+        return "\n".join(textwrap.wrap(label, width)) or label
+    return "\n".join([head, *textwrap.wrap(bracket + rest, width)])
+
+
+def minus(text: str) -> str:
+    """A typographic minus, as the axes have it."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def comparable(board: Board) -> list[Entry]:
+    """The rows that figures show, best first: those with a delta m, earlier versions left out."""
+    return [e for e in board.entries if e.delta is not None and not e.row.outdated]
+
+
+def chosen(entries: Sequence[Entry], limit: int) -> list[Entry]:
+    """At most `limit` rows in their order: reference and baseline, and the first of the others."""
+    kept = sorted(entries, key=lambda e: e.role == "")[:limit]
+    return [e for e in entries if e in kept]
+
+
+def setting(board: Board) -> str:
+    g = board.group
+    return f"{g.variant}, labels '{g.labels}'"
+
+
+def hide(ax: Axes) -> None:
+    """An axes without frame, ticks or grid."""
+    ax.set_axis_off()
+    ax.grid(False)

@@ -1,0 +1,213 @@
+"""Made-up records in both layouts, for tests of the report. Numbers depend on the arguments alone."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmark.spec import run_id
+
+TASKS = ("semseg", "depth", "normals")
+INFO: dict[str, dict[str, Any]] = {
+    "semseg": {"metric": "mIoU", "higher_is_better": True, "unit": "%", "kind": "classes", "test_images": 64},
+    "depth": {"metric": "absErr", "higher_is_better": False, "unit": "m", "kind": "depth", "test_images": 64},
+    "normals": {"metric": "mErr", "higher_is_better": False, "unit": "deg", "kind": "normals", "test_images": 64},
+    "saliency": {"metric": "maxF", "higher_is_better": True, "unit": "%", "kind": "saliency", "test_images": 64},
+    "edge": {"metric": "boundaryF", "higher_is_better": True, "unit": "%", "kind": "edge", "test_images": 64},
+    "parts": {"metric": "mIoU", "higher_is_better": True, "unit": "%", "kind": "classes", "test_images": 21},
+}
+BASE = {"semseg": 30.0, "depth": 0.42, "normals": 24.0, "saliency": 61.0, "edge": 44.0, "parts": 22.0}
+FLOOR = {"semseg": 5.0, "depth": 0.9, "normals": 48.0, "saliency": 20.0, "edge": 9.0, "parts": 4.0}
+SECOND = {
+    "semseg": "pixAcc",
+    "depth": "relErr",
+    "normals": "median",
+    "saliency": "precision",
+    "edge": "recall",
+    "parts": "pixAcc",
+}
+GAIN = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 3.5, "prototype": 6.0}
+EXTRA = {"mtpsl": ("xtc",), "prototype": ("tae", "tke", "tc")}
+DEFAULTS = {"prototype": {"tke": True, "codes": 128, "lr_scale": 1.0}, "mtpsl": {"weight": 0.2}}
+CELL = (24, 32)
+
+
+def rng(*parts: object) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32("|".join(map(str, parts)).encode()))
+
+
+def mask(seed: int, images: int, tasks: tuple[str, ...]) -> np.ndarray:
+    owner = rng("mask", seed).permutation(images) % len(tasks)
+    return owner[:, None] == np.arange(len(tasks))
+
+
+def spec(
+    method: str, seed: int = 0, tasks: tuple[str, ...] = TASKS, run_tasks: tuple[str, ...] | None = None, **values: Any
+) -> Any:
+    """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `method_version`, `train_seed`, `protocol` values."""
+    changed = values.get("changed", {})
+    protocol = {
+        "name": "quickstart",
+        "version": 1,
+        "summary": "made up",
+        "tasks": list(tasks),
+        "size": [96, 128],
+        "encoder": "small",
+        "width": 32,
+        "epochs": 12.0,
+        "budget": "epochs",
+        "reference": "single_task",
+        "baseline": "multi_task",
+    }
+    return {
+        "schema": 1,
+        "protocol": protocol | values.get("protocol", {}),
+        "dataset": "scenes",
+        "variant": "scenes-v1",
+        "labels": values.get("labels", "one"),
+        "method": method,
+        "method_version": values.get("method_version", 1),
+        "hyperparameters": DEFAULTS.get(method, {}) | changed,
+        "changed": sorted(changed),
+        "balance": values.get("balance", "equal"),
+        "tasks": list(run_tasks or tasks),
+        "label_seed": seed,
+        "train_seed": values.get("train_seed", seed),
+    }
+
+
+def score(method: str, task: str, seed: int, gain: float, noise: float) -> float:
+    """A score `gain` percent better than the base of the task, with noise that the methods of a seed partly share."""
+    shared = rng("shared", task, seed).normal()
+    own = rng("own", method, task, seed, gain).normal()
+    sign = 1 if INFO[task]["higher_is_better"] else -1
+    return float(BASE[task] * (1 + sign * (gain + noise * (0.7 * shared + 0.7 * own)) / 100))
+
+
+def record(
+    s: dict[str, Any], gain: float | None = None, noise: float = 1.5, images: int = 192, curve: bool = True
+) -> dict[str, Any]:
+    """A record for a spec."""
+    method, seed, whole, run = s["method"], s["label_seed"], tuple(s["protocol"]["tasks"]), tuple(s["tasks"])
+    gain = GAIN.get(method, 4.0) - (2.5 if s["changed"] else 0.0) if gain is None else gain
+    labelled = mask(seed, images, whole)
+    scores = {t: score(method, t, seed * 7 + s["train_seed"], gain, noise) for t in run}
+    seconds = 4.0 + 0.3 * seed + 3.0 * len(run) * (1 + len(EXTRA.get(method, ())) / 3)
+    points = []
+    for step in range(0, 13) if curve else ():
+        progress = step / 12
+        loss = {t: float(2.0 * np.exp(-2 * progress) + 0.2 * rng("loss", method, t, step).random()) for t in run}
+        loss |= {name: float(0.5 * np.exp(-progress) + 0.02 * i) for i, name in enumerate(EXTRA.get(method, ()))}
+        test = {t: float(FLOOR[t] + (scores[t] - FLOOR[t]) * (1 - np.exp(-4 * progress))) for t in run}
+        points.append(
+            {"step": step * 24, "epoch": float(step), "loss": loss} | ({"test": test} if step % 3 == 0 and step < 12 else {})
+        )
+    diagnostics = {}
+    if method == "prototype":
+        affinity = np.eye(len(whole)) + 0.2 * rng("affinity", seed).normal(size=(len(whole), len(whole)))
+        diagnostics["affinity"] = {"kind": "matrix", "array": affinity.round(4).tolist(), "labels": [list(whole), list(whole)]}
+        diagnostics["perplexity"] = {"kind": "scalar", "array": 42.0, "labels": []}
+    return {
+        "schema": 1,
+        "id": run_id(s),
+        "spec": s,
+        "tasks": {t: INFO[t] for t in run},
+        "one_task": method == "single_task",
+        "summary": f"made-up runs of {method}",
+        "metrics": {t: {INFO[t]["metric"]: scores[t], SECOND[t]: scores[t] * 1.3} for t in run},
+        "constant": {t: {INFO[t]["metric"]: FLOOR[t], SECOND[t]: FLOOR[t] * 1.3} for t in run},
+        "oracle": {},
+        "curve": points,
+        "cost": {
+            "params_train": 400_000 + 150_000 * len(run) + 90_000 * len(EXTRA.get(method, ())),
+            "params_infer": 400_000 + 150_000 * len(run),
+            "seconds": seconds,
+            "gpu_hours": 0.0,
+            "peak_gib": 0.6 + 0.1 * len(run),
+            "images_per_second": 120.0 / len(run),
+            "device": "cpu",
+            "steps": 288,
+        },
+        "hashes": {
+            "labels": f"mask{seed}",
+            "data": "data1",
+            "test_data": "data2",
+            "order": "o",
+            "crops": "c",
+            "init": {"encoder": "e"},
+        },
+        "label_counts": {t: int(labelled[:, whole.index(t)].sum()) for t in run},
+        "images": images if method != "single_task" else int(labelled[:, whole.index(run[0])].sum()),
+        "environment": {"dirty": False, "commit": "abc", "torch": "2"},
+        "diagnostics": diagnostics,
+    }
+
+
+def panel(method: str, tasks: tuple[str, ...], seed: int = 0) -> Image.Image:
+    """4 rows, columns image, (truth, prediction) a task; each cell a smooth picture of its own."""
+    y, x = np.mgrid[0 : CELL[0], 0 : CELL[1]] / 10.0
+    rows = []
+    for image in range(4):
+        cells = []
+        for name in ("image", *(f"{what}{t}" for t in tasks for what in ("truth", method))):
+            a, b, c = rng(name if name.startswith(("image", "truth")) else name + method, image).uniform(0.4, 1.6, 3)
+            cells.append(
+                np.stack([127 + 120 * np.sin(a * x + b), 127 + 120 * np.cos(b * y + c), 127 + 120 * np.sin(c * (x + y))], -1)
+            )
+        rows.append(np.concatenate(cells, 1))
+    return Image.fromarray(np.concatenate(rows).astype(np.uint8))
+
+
+def write_run(folder: Path, r: dict[str, Any], published: bool = False, panels: bool = True, images: int = 192) -> Path:
+    """Write a record with its files in one of the two layouts; return the path of its JSON."""
+    s = r["spec"]
+    if published:
+        path, arrays, picture = (folder / "records" / f"{r['id']}{suffix}" for suffix in (".json", ".npz", ".webp"))
+    else:
+        run = run_folder(folder, s)
+        path, arrays, picture = run / "record.json", run / "per_image.npz", run / "panel.webp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not published:
+        (path.parent / "spec.json").write_text(json.dumps(s | {"id": r["id"]}))
+    labelled = mask(s["label_seed"], images, tuple(s["protocol"]["tasks"])).astype(np.uint8)
+    np.savez_compressed(arrays, labelled=labelled)
+    if panels:
+        panel(s["method"] + str(s["changed"]), tuple(s["tasks"]), s["label_seed"]).save(picture, lossless=True)
+    path.write_text(json.dumps(r))
+    return path
+
+
+def run_folder(folder: Path, s: dict[str, Any]) -> Path:
+    return folder / "quickstart" / f"{s['method']}-{'-'.join(s['tasks'])}-s{s['label_seed']}-{run_id(s)}"
+
+
+def write_failure(
+    folder: Path, s: dict[str, Any], reason: str = "loss of xtc became infinite at step 12, learning rate 0.002"
+) -> Path:
+    run = run_folder(folder, s)
+    run.mkdir(parents=True)
+    (run / "spec.json").write_text(json.dumps(s))
+    (run / "error.txt").write_text(reason + "\n")
+    return run / "error.txt"
+
+
+def specs(method: str, seed: int, tasks: tuple[str, ...] = TASKS, **values: Any) -> list[Any]:
+    """The specs of one seed: T for the one-task method."""
+    if method == "single_task":
+        return [spec(method, seed, tasks, (t,), **values) for t in tasks]
+    return [spec(method, seed, tasks, **values)]
+
+
+def write_board(folder: Path, seeds: int = 3, tasks: tuple[str, ...] = TASKS, published: bool = False, **values: Any) -> None:
+    """Four methods and a variant over some seeds; panels of seed 0 only."""
+    rows: list[tuple[str, dict[str, Any]]] = [(method, {}) for method in GAIN]
+    rows.append(("prototype", {"changed": {"tke": False}}))
+    for method, more in rows:
+        for seed in range(seeds):
+            for s in specs(method, seed, tasks, **more, **values):
+                write_run(folder, record(s), published, panels=seed == 0)

@@ -1,0 +1,165 @@
+"""Reading records: both layouts, damaged files, and records that must not be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.report.frame import collect
+from benchmark.report.grouping import group, row_label
+from tests.benchmark.report import make
+
+
+def test_both_layouts_give_the_same_records(tmp_path: Path) -> None:
+    make.write_board(tmp_path / "runs", seeds=2)
+    make.write_board(tmp_path / "published", seeds=2, published=True)
+    runs, published = collect(tmp_path / "runs"), collect(tmp_path / "published")
+    assert len(runs.records) == 2 * (3 + 4)
+    contents = [{r.id: r.content for r in collection.records} for collection in (runs, published)]
+    assert contents[0] == contents[1]
+    assert {r.id for r in collect(tmp_path / "published" / "records").records} == set(contents[0])
+    for record in (*runs.records, *published.records):
+        assert record.arrays is not None and record.labelled is not None
+        assert record.labelled.shape == (192, 3) and (record.labelled.sum(1) == 1).all()
+        assert (record.panel is not None) == (record.spec["label_seed"] == 0)
+
+
+def test_states(tmp_path: Path) -> None:
+    make.write_failure(tmp_path, make.spec("mtpsl", 1))
+    make.write_failure(tmp_path, make.spec("mtpsl", 2), "Traceback (most recent call last):\n  File ...\nValueError: no")
+    running = make.run_folder(tmp_path, make.spec("mtpsl", 3))
+    running.mkdir(parents=True)
+    (running / "spec.json").write_text(json.dumps(make.spec("mtpsl", 3)))
+    done = make.write_run(tmp_path, make.record(make.spec("mtpsl", 4)))
+    (done.parent / "error.txt").write_text("an earlier attempt")
+    found = collect(tmp_path)
+    assert [r.spec["label_seed"] for r in found.records] == [4]
+    reasons = {f.spec["label_seed"]: f.reason for f in found.failures}
+    assert reasons == {1: "loss of xtc became infinite at step 12, learning rate 0.002", 2: "ValueError: no"}
+
+
+def test_empty_and_missing_folders(tmp_path: Path) -> None:
+    assert collect(tmp_path).records == ()
+    with pytest.raises(UserError, match=r"no results folder.*nowhere"):
+        collect(tmp_path / "nowhere")
+
+
+def broken(change: Callable[[dict[str, Any]], object]) -> str:
+    record = make.record(make.spec("multi_task"))
+    change(record)
+    return json.dumps(record)
+
+
+DAMAGED: dict[str, tuple[str, str]] = {
+    "truncated": (broken(lambda r: None)[:300], "truncated or not JSON"),
+    "empty": ("", "truncated or not JSON"),
+    "list": ("[]", "holds no JSON object"),
+    "schema": (broken(lambda r: r.update(schema=2)), "record schema 2, not 1"),
+    "no spec": (broken(lambda r: r.pop("spec")), "spec is missing, not an object"),
+    "spec key": (broken(lambda r: r["spec"].pop("labels")), "spec.labels is missing, not a text"),
+    "kind": (broken(lambda r: r["spec"].update(label_seed="0")), "spec.label_seed is '0', not a whole number"),
+    "metric": (broken(lambda r: r["metrics"]["depth"].pop("absErr")), "metrics.depth.absErr is missing, not a number"),
+    "nan": (broken(lambda r: r["metrics"]["depth"].update(absErr=float("nan"))), "metrics.depth.absErr is nan, not a number"),
+    "secondary": (broken(lambda r: r["metrics"]["depth"].update(relErr="x")), "metrics.depth.relErr is 'x', not a number"),
+    "task": (broken(lambda r: r["tasks"].pop("depth")), "tasks.depth.metric is missing"),
+    "cost": (broken(lambda r: r["cost"].update(seconds="long")), "cost.seconds is 'long', not a number"),
+    "curve": (broken(lambda r: r["curve"].append(3)), "a point of its curve is 3"),
+    "diagnostics": (broken(lambda r: r["diagnostics"].update(affinity=[1])), "diagnostics.affinity.kind is missing"),
+    "changed": (broken(lambda r: r["spec"].update(changed=["depht"])), "names 'depht', which is no hyperparameter"),
+    "id": (broken(lambda r: r["spec"].update(labels="random")), "but its content has id"),
+}
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_records_are_named(case: str, published: bool, tmp_path: Path) -> None:
+    content, message = DAMAGED[case]
+    path = make.write_run(tmp_path, make.record(make.spec("multi_task")), published)
+    path.write_text(content)
+    with pytest.raises(UserError) as error:
+        collect(tmp_path)
+    assert str(path) in str(error.value) and message in str(error.value)
+    assert ("publish the run again" if published else "remove the folder") in str(error.value)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_record_under_another_name_is_refused(published: bool, tmp_path: Path) -> None:
+    path = make.write_run(tmp_path, make.record(make.spec("multi_task")), published)
+    other = make.run_folder(tmp_path, make.spec("multi_task", 1))
+    if published:
+        path.rename(path.with_name("0123456789ab.json"))
+    else:
+        path.parent.rename(other)
+    with pytest.raises(UserError, match="as its name says"):
+        collect(tmp_path)
+
+
+def test_the_id_check_can_be_given(tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("multi_task")))
+    assert len(collect(tmp_path, check_id=None).records) == 1
+    with pytest.raises(UserError, match="has id ffff"):
+        collect(tmp_path, check_id=lambda spec: "ffff")
+
+
+@pytest.mark.parametrize(
+    ("hash_", "message"),
+    [("data", "different data"), ("test_data", "different data"), ("labels", "label seed 0 but different labels")],
+)
+def test_rows_on_other_data_or_labels_are_refused(hash_: str, message: str, tmp_path: Path) -> None:
+    record = make.record(make.spec("mtpsl"))
+    record["hashes"][hash_] = "other"
+    paths = [make.write_run(tmp_path, make.record(make.spec("multi_task"))), make.write_run(tmp_path, record)]
+    with pytest.raises(UserError, match=message) as error:
+        group(collect(tmp_path))
+    assert all(str(path) in str(error.value) for path in paths)
+
+
+def test_other_settings_make_other_groups(tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("mtpsl")))
+    other = make.record(make.spec("mtpsl", labels="random"))
+    other["hashes"]["labels"] = "other"  # allowed: another label setting
+    make.write_run(tmp_path, other)
+    make.write_run(tmp_path, make.record(make.spec("mtpsl", protocol={"epochs": 3.0})))
+    # Neither prose nor a key at its default makes another protocol.
+    make.write_run(tmp_path, make.record(make.spec("multi_task", protocol={"summary": "other words", "batch": 8})))
+    groups = group(collect(tmp_path))
+    assert sorted((g.labels, g.protocol["epochs"], len(g.rows)) for g in groups) == [
+        ("one", 3.0, 1),
+        ("one", 12.0, 2),
+        ("random", 12.0, 1),
+    ]
+
+
+def test_one_task_runs_make_a_seed_when_all_are_in(tmp_path: Path) -> None:
+    whole, partial = make.specs("single_task", 0), make.specs("single_task", 1)[:2]
+    for s in (*whole, *partial):
+        make.write_run(tmp_path, make.record(s))
+    (row,) = group(collect(tmp_path))[0].rows
+    assert list(row.seeds) == [(0, 0)] and row.partial == {(1, 1): ("normals",)} and row.failed == {}
+    costs = [make.record(s)["cost"] for s in whole]
+    cost = row.seeds[0, 0].cost
+    assert cost.seconds == pytest.approx(sum(c["seconds"] for c in costs))
+    assert cost.params_train == sum(c["params_train"] for c in costs)
+    assert cost.peak_gib == max(c["peak_gib"] for c in costs)
+    make.write_failure(tmp_path, make.specs("single_task", 1)[2])
+    (row,) = group(collect(tmp_path))[0].rows
+    assert list(row.failed) == [(1, 1)] and row.partial == {}
+
+
+def test_row_labels_show_only_what_differs() -> None:
+    def label(index: int, *changed: dict[str, Any], balance: tuple[str, ...] = ("equal",) * 3) -> str:
+        specs = [make.spec("prototype", changed=c, balance=b) for c, b in zip(changed, balance, strict=False)]
+        return row_label(specs[index], specs)
+
+    assert label(0, {}, {"tke": False}) == "prototype"
+    assert label(1, {}, {"tke": False}) == "prototype(tke=false)"
+    assert label(0, {"codes": 64}) == "prototype"
+    assert label(1, {"codes": 64}, {"codes": 64, "tke": False}) == "prototype(tke=false)"
+    assert label(1, {"codes": 64}, {"codes": 16, "tke": False}) == "prototype(codes=16, tke=false)"
+    assert label(1, {}, {}, balance=("equal", "dwa")) == "prototype(balance=dwa)"
+    assert label(0, {}, balance=("dwa",)) == "prototype"

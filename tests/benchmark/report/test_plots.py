@@ -1,0 +1,148 @@
+"""Figures: which are drawn, which are left out and why, and that a picture shows what the records hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.errors import UserError
+from benchmark.report import curves, panels, plots
+from benchmark.report.board import Board, build
+from benchmark.report.frame import collect
+from tests.benchmark.report import make
+
+ALL = {"delta_m", "changes", "cost", "labels", "predictions", "matrix_affinity", "curves", "extra_losses"}
+
+
+def only(folder: Path) -> Board:
+    (board,) = build(collect(folder))
+    return board
+
+
+def test_every_figure_is_drawn(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=2)
+    out = tmp_path / "figures"
+    out.mkdir()
+    (out / "matrix_old.png").write_bytes(b"of an earlier board")
+    drawn = plots.draw(only(tmp_path), out)
+    assert drawn.notes == [] and {path.stem for path in drawn.files} == ALL
+    assert {path.name for path in out.iterdir()} == {path.name for path in drawn.files}
+    for path in drawn.files:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("L"))
+            assert 400 <= pixels.shape[1] <= 1100 and pixels.std() > 5
+        else:
+            text = path.read_text()
+            assert text.startswith("<?xml") and "<dc:date>" not in text
+
+
+def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    for s in make.specs("multi_task", 0):
+        path = make.write_run(tmp_path, make.record(s, curve=False), panels=False)
+        (path.parent / "per_image.npz").unlink()
+    drawn = plots.draw(only(tmp_path), tmp_path / "figures")
+    notes = (tmp_path / "figures" / plots.LEFT_OUT).read_text().splitlines()
+    assert notes == drawn.notes and [path.name for path in drawn.files] == [plots.LEFT_OUT]
+    for name, reason in {
+        "delta_m": "no seed of the reference is complete",
+        "changes": "no seed of the reference is complete",
+        "cost": "no seed of the reference is complete",
+        "labels": "no per-image arrays",
+        "predictions": "no panel of predictions",
+        "matrix": "no record holds a diagnostic of kind matrix",
+        "curves": "no record holds a training curve",
+        "extra_losses": "no row has a loss beside",
+    }.items():
+        assert any(note.startswith(f"{name}: ") and reason in note for note in notes)
+
+
+def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=1)
+    board = only(tmp_path)
+    missing = next(r for e in board.entries if e.label == "mtpsl" for r in e.row.records)
+    assert missing.panel is not None
+    missing.panel.unlink()
+    files, notes = panels.qualitative(only(tmp_path), tmp_path)
+    assert [path.name for path in files] == ["predictions.png"]
+    assert notes == ["predictions: mtpsl is left out, because no panel of predictions lies beside its records."]
+
+
+def test_panels_are_cut_into_the_right_cells(tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("multi_task")))
+    (record,) = collect(tmp_path).records
+    assert record.panel is not None
+    pixels = np.asarray(Image.open(record.panel).convert("RGB"))
+    height, width = make.CELL
+    found = panels.read_panel(record)
+    for t, task in enumerate(make.TASKS):
+        for row in range(4):
+            for kind, column in enumerate((0, 1 + 2 * t, 2 + 2 * t)):
+                cell = pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
+                assert (found[task][kind][row] == cell).all()
+
+
+@pytest.mark.parametrize("content", [b"not an image", b""])
+def test_damaged_panels_are_named(content: bytes, tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("multi_task")))
+    (record,) = collect(tmp_path).records
+    assert record.panel is not None
+    record.panel.write_bytes(content)
+    with pytest.raises(UserError, match=r"panel\.webp could not be read"):
+        panels.read_panel(record)
+
+
+def test_panels_of_another_shape_are_named(tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("multi_task")))
+    (record,) = collect(tmp_path).records
+    assert record.panel is not None
+    Image.new("RGB", (100, 50)).save(record.panel)
+    with pytest.raises(UserError, match="not 7 columns and up to 4 rows"):
+        panels.read_panel(record)
+
+
+def test_damaged_arrays_are_named(tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("multi_task")))
+    (record,) = collect(tmp_path).records
+    assert record.arrays is not None
+    record.arrays.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(UserError, match=r"per_image\.npz could not be read"):
+        _ = record.labelled
+
+
+def test_matrices_of_different_shapes_are_not_averaged(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=2)
+    path = make.run_folder(tmp_path, make.spec("prototype", 1)) / "record.json"
+    record = json.loads(path.read_text())
+    record["diagnostics"]["affinity"]["array"] = [[1.0, 2.0]]
+    path.write_text(json.dumps(record))
+    files, notes = panels.matrices(only(tmp_path), tmp_path)
+    assert {p.name for p in files} == {"matrix_affinity.svg", "matrix_affinity.png"}
+    assert notes == ["matrix_affinity: prototype is left out, because its seeds' arrays are not matrices of one shape."]
+
+
+def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=1)
+    for entry in only(tmp_path).entries:
+        for record in entry.row.records:
+            assert record.panel is not None
+            whole = Image.open(record.panel).convert("RGB")
+            height, width = make.CELL
+            cut = whole.crop((0, 0, whole.width, 2 * height))
+            small = entry.label == "mtpsl"
+            (cut.resize((cut.width // 2, height)) if small else cut).save(record.panel, lossless=True)
+            found = panels.read_panel(record)[record.spec["tasks"][0]][0]
+            assert found.shape == ((2, height // 2, width // 2, 3) if small else (2, height, width, 3))
+    files, notes = panels.qualitative(only(tmp_path), tmp_path)
+    assert [path.name for path in files] == ["predictions.png"] and notes == []
+
+
+def test_curves_are_averaged_where_epochs_differ() -> None:
+    x, mean, span = curves._mean_curve([([0.0, 1.0, 2.0], [4.0, 2.0, 0.0]), ([0.5, 1.5], [5.0, 3.0]), ([], [])])
+    np.testing.assert_allclose(x, [0.5, 1.0, 1.5])
+    np.testing.assert_allclose(mean, [4.0, 3.0, 2.0])
+    np.testing.assert_allclose(span, [[3.0, 2.0, 1.0], [5.0, 4.0, 3.0]])
