@@ -1,0 +1,144 @@
+"""`bench leaderboard`, `publish`, `clean`: from finished runs to boards, to published records, and to free space."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from benchmark.errors import UserError
+from benchmark.spec import run_id
+from benchmark.store import RunDir, every_run, read_json, writing
+
+if TYPE_CHECKING:
+    from benchmark.report.leaderboard import Board
+
+LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
+
+
+def boards_of(folder: Path) -> list[Board]:
+    """The boards of all records in a results folder, or in a folder of published records."""
+    from benchmark.report import frame, leaderboard
+
+    return leaderboard.build(frame.collect(folder, run_id))
+
+
+def write_boards(boards: list[Board], folder: Path, console: Console) -> None:
+    """Write tables and figures and say where they are."""
+    from benchmark.report import leaderboard
+
+    with writing(folder):
+        written = leaderboard.write(boards, folder)
+    for path in written.paths:
+        if path.suffix in (".csv", ".md"):
+            console.print(f"wrote {path}", soft_wrap=True)
+    for place in sorted({p.parent for p in written.paths if p.suffix == ".png"}):
+        count = sum(p.parent == place and p.suffix == ".png" for p in written.paths)
+        console.print(f"wrote {count} figures, as SVG and PNG, in {place}", soft_wrap=True)
+    for note in written.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+
+
+def show(results: Path, published: Path, use_published: bool, check: bool) -> int:
+    """Print and write all boards; with `check`, compare with what is on disk instead and write nothing."""
+    from benchmark.report import leaderboard
+
+    console = Console()
+    folder = published if use_published else results
+    boards = boards_of(folder / "records" if use_published else folder)
+    if not boards:
+        raise UserError(f"there are no finished runs in {folder}; `bench run` makes some, and `bench publish` publishes them.")
+    if check:
+        differences = leaderboard.check(boards, folder)
+        for difference in differences:
+            console.print(difference, soft_wrap=True)
+        if differences:
+            console.print(f"{len(differences)} differences; regenerate with `bench leaderboard{' --published' * use_published}`.")
+            return 1
+        console.print(f"the tables in {folder} are what the records give.")
+        return 0
+    for board in boards:
+        console.print(leaderboard.text(board))
+    write_boards(boards, folder, console)
+    return 0
+
+
+def find(results: Path, name: str) -> RunDir:
+    """The run that a name means: its folder, its folder's name, its id or the start of its id."""
+    runs = every_run(results)
+    if Path(name).is_dir():
+        runs = [r for r in runs if r.path.resolve() == Path(name).resolve()]
+    else:
+        runs = [r for r in runs if r.name == name or r.name.rsplit("-", 1)[-1].startswith(name)]
+    if len(runs) != 1:
+        found = "no run" if not runs else f"{len(runs)} runs"
+        raise UserError(f"{name!r} names {found} in {results}; give an id or a folder's name as `bench status` prints them.")
+    return runs[0]
+
+
+def publish(names: list[str], everything: bool, results: Path, published: Path) -> int:
+    """Copy finished runs into `<published>/records`; pictures for one seed a method only."""
+    console = Console()
+    runs = [r for r in every_run(results) if r.state() == "done"] if everything else [find(results, n) for n in names]
+    if not runs:
+        raise UserError(f"no finished run to publish in {results}; name runs, or give --all once `bench run` has finished some.")
+    records = published / "records"
+    plans = []
+    for run in runs:
+        if run.state() != "done":
+            raise UserError(f"{run.name} is {run.state()}, and only finished runs can be published; finish it with `bench run`.")
+        record = read_json(run.file("record.json"))
+        if run_id(record["spec"]) != record["id"]:
+            raise UserError(f"{run.file('record.json')} was edited: its id is not that of its spec; run it again with --force.")
+        files = {".json": run.file("record.json"), ".npz": run.file("per_image.npz")}
+        seeds = [r for r in runs if _same_but_seed(r, record)]
+        if run is seeds[0] and run.file("panel.webp").exists():
+            files[".webp"] = run.file("panel.webp")
+        for suffix, path in files.items():
+            if path.stat().st_size > LIMITS[suffix]:
+                limit = LIMITS[suffix] // 1024
+                raise UserError(f"{path} has {path.stat().st_size // 1024} KiB, more than the {limit} KiB of a published record.")
+        plans.append((record["id"], files))
+    with writing(records):
+        records.mkdir(parents=True, exist_ok=True)
+        for name, files in plans:
+            for suffix, path in files.items():
+                shutil.copyfile(path, records / f"{name}{suffix}")
+    console.print(f"published {len(plans)} runs in {records}; `bench leaderboard --published` makes their tables and figures.")
+    return 0
+
+
+def _same_but_seed(run: RunDir, record: dict[str, object]) -> bool:
+    """Whether a run differs from a record in nothing but its seeds."""
+    keys = ("label_seed", "train_seed", "id")
+    own, other = dict(read_json(run.file("spec.json"))), dict(record["spec"])  # type: ignore[call-overload]
+    return {k: v for k, v in own.items() if k not in keys} == {k: v for k, v in other.items() if k not in keys}
+
+
+def clean(names: list[str], results: Path, yes: bool) -> int:
+    """Show what takes space in run folders and, with `yes`, delete checkpoints and weights of finished and failed runs.
+
+    With `names`, those runs go altogether, whatever their state, unless they are running.
+    """
+    console = Console()
+    total = 0
+    for run in [find(results, n) for n in names] if names else every_run(results):
+        state = run.state()
+        if state == "running" or (state == "stale" and not names):
+            continue  # its checkpoint is what it resumes from
+        files = [run.path] if names else [f for f in (run.file("checkpoint.pt"), run.file("weights.pt")) if f.exists()]
+        size = sum(f.stat().st_size for top in files for f in (top.rglob("*") if top.is_dir() else [top]) if f.is_file())
+        if not files:
+            continue
+        total += size
+        console.print(f"{size / 2**20:8.1f} MiB  {state:7} {run.path.relative_to(results)}", soft_wrap=True)
+        if yes:
+            with writing(run.path):
+                for file in files:
+                    shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+    what = "freed" if yes else "can be freed with --yes"
+    kept = "" if names else "; records, curves and pictures stay"
+    console.print(f"{total / 2**20:8.1f} MiB {what}{kept}.")
+    return 0

@@ -1,0 +1,147 @@
+"""`bench list`, `show`, `doctor`: what there is to choose from, one run in full, and whether this machine is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import plan, protocol, provenance, registry
+from benchmark.commands.boards import find
+from benchmark.errors import unknown
+from benchmark.store import read_json
+
+
+def entries(what: str, data: Path) -> list[dict[str, Any]]:
+    """What `bench list WHAT` lists."""
+    if what == "methods":
+        rows = []
+        for name in registry.method_names():
+            method = registry.method(name)
+            defaults, hints = registry.hyperparameters(name)
+            rows.append(
+                {
+                    "name": name,
+                    "summary": method.summary,
+                    "paper": method.paper,
+                    "version": method.version,
+                    "hparams": defaults,
+                    "types": {k: protocol.describe(h) for k, h in hints.items()},
+                }
+            )
+        return rows
+    if what == "datasets":
+        return [dataset_entry(name, data) for name in registry.dataset_names()]
+    if what == "protocols":
+        shown = ("name", "version", "summary", "tasks", "size", "encoder", "epochs")
+        return [{key: getattr(protocol.load(name), key) for key in shown} for name in protocol.names()]
+    if what == "plans":
+        return [{"name": name, "summary": plan.read(name).get("summary", "")} for name in plan.names()]
+    if what == "metrics":
+        from benchmark.metrics import meter
+        from datasets import tasks
+
+        kinds = [tasks.semseg(("a",)), tasks.parts(("a",)), tasks.depth(), tasks.normals(), tasks.saliency(), tasks.edge()]
+        return [
+            {"task": t.name, "metric": name, "primary": name == t.metric, "summary": about}
+            for t in kinds
+            for name, about in meter(t).about.items()
+        ]
+    raise unknown("listing", what, ("methods", "datasets", "protocols", "plans", "metrics"))
+
+
+def dataset_entry(name: str, data: Path) -> dict[str, Any]:
+    """One line on a data set, and what of it is found in the data folder."""
+    from benchmark.errors import UserError
+
+    kind = registry.dataset(name)
+    try:
+        here = kind(data).variant
+    except UserError:
+        here = None
+    return {"name": name, "summary": kind.summary, "here": here, "source": kind.source, "licence": kind.licence}
+
+
+def show_list(what: str, data: Path, as_json: bool) -> int:
+    rows = entries(what, data)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    table = Table(title=what, title_justify="left")
+    columns = [key for key in rows[0] if key != "types"] if rows else []
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(row[c]) for c in columns))
+    Console().print(table)
+    return 0
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def show_run(name: str, results: Path, as_json: bool) -> int:
+    """One run: its spec, state, metrics, cost and environment."""
+    run = find(results, name)
+    record = run.record
+    if as_json:
+        shown = record or {"spec": read_json(run.file("spec.json"))}
+        print(json.dumps({"state": run.state(), "folder": str(run.path)} | shown, indent=1))
+        return 0
+    console = Console()
+    console.print(f"[bold]{run.path.relative_to(results)}[/]: {run.state()}", soft_wrap=True)
+    if run.file("error.txt").exists():
+        console.print(run.file("error.txt").read_text(encoding="utf-8").strip())
+    spec = (record or {"spec": read_json(run.file("spec.json"))})["spec"]
+    _table(console, "spec", {k: v for k, v in spec.items() if k not in ("protocol", "hyperparameters")})
+    _table(console, "hyper-parameters", spec["hyperparameters"])
+    _table(console, f"protocol {spec['protocol']['name']}", spec["protocol"])
+    if record:
+        for task, values in record["metrics"].items():
+            _table(console, f"{task} on {record['tasks'][task]['test_images']} test images", values)
+        _table(console, "cost", record["cost"])
+        _table(console, "hashes", record["hashes"])
+        _table(console, "environment", record["environment"])
+    return 0
+
+
+def _table(console: Console, title: str, values: dict[str, Any]) -> None:
+    if not values:
+        return
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in values.items():
+        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else _plain(value))
+    console.print(table)
+
+
+def doctor(results: Path, data: Path, as_json: bool) -> int:
+    """What a run here would use, and what is missing; exit code 1 if a run cannot start."""
+    import torch
+
+    environment = provenance.environment("cuda" if torch.cuda.is_available() else "cpu", torch.get_num_threads())
+    folder = next(p for p in (results, *results.resolve().parents) if p.exists())
+    checks = environment | {
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "results": f"{results} ({'writable' if os.access(folder, os.W_OK) else 'NOT WRITABLE'})",
+        "free space": f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB",
+        "data": {name: dataset_entry(name, data)["here"] or "not found" for name in registry.dataset_names()},
+        "python executable": Path(sys.executable).name,
+    }
+    if as_json:
+        print(json.dumps(checks, indent=1))
+    else:
+        _table(Console(), "this machine", checks)
+    return 0 if os.access(folder, os.W_OK) else 1

@@ -1,0 +1,163 @@
+"""Where runs happen: this process, one after another."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from benchmark import registry
+from benchmark.errors import UserError
+from benchmark.spec import RunSpec
+from benchmark.store import Claim, Lost, RunDir, writing
+
+if TYPE_CHECKING:
+    from benchmark.train import Options
+    from datasets.base import Split
+    from datasets.tasks import Task
+
+
+PATIENCE_SECONDS = 5.0
+
+
+class Watcher(Protocol):
+    """Who is told how runs fare; `benchmark.progress` shows it to people."""
+
+    def state(self, spec: RunSpec, state: str, message: str = "") -> None: ...
+
+    def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+
+class Data:
+    """Splits by data set and size, each read once a process."""
+
+    def __init__(self, folder: Path, note: Callable[[str], None] = lambda message: None) -> None:
+        self.folder, self.note = folder, note
+        self._splits: dict[Any, Split] = {}
+
+    def tasks(self, spec: RunSpec) -> dict[str, Task]:
+        tasks = registry.dataset(spec.dataset)(self.folder).tasks
+        return {name: tasks[name] for name in spec.protocol.tasks}
+
+    def split(self, spec: RunSpec, name: str) -> Split:
+        """A split of a run's data set. Raises `UserError` where it is absent, damaged or another variant than planned."""
+        limit = spec.protocol.train_images if name == "train" else spec.protocol.test_images
+        key = (spec.dataset, name, spec.protocol.size, limit)
+        if key not in self._splits:
+            dataset = registry.dataset(spec.dataset)(self.folder)
+            if dataset.variant != spec.variant:
+                raise UserError(
+                    f"the data in {self.folder} are {dataset.variant!r} but the run was planned for {spec.variant!r}; "
+                    f"name the right folder with --data or plan again."
+                )
+            began = time.perf_counter()
+            dataset.progress = self._progress(f"{dataset.variant}: {name} images")
+            split = self._splits[key] = dataset.split(name, spec.protocol.size, limit)
+            size = "x".join(map(str, spec.protocol.size))
+            self.note(f"{dataset.variant}: {len(split)} {name} images at {size} ready in {time.perf_counter() - began:.1f} s")
+        return self._splits[key]
+
+    def _progress(self, what: str) -> Callable[[int, int], None]:
+        """A line now and then about a split that takes its time."""
+        said = time.monotonic()
+
+        def progress(done: int, wanted: int) -> None:
+            nonlocal said
+            if time.monotonic() - said > PATIENCE_SECONDS:
+                said = time.monotonic()
+                self.note(f"{what}: {done} of {wanted}")
+
+        return progress
+
+
+def run_cells(
+    cells: Sequence[RunSpec], results: Path, data: Data, options: Options, watcher: Watcher, *, force: bool, retry_failed: bool
+) -> dict[str, list[RunSpec]]:
+    """Run every cell that is not done, in order; {outcome: cells} with outcomes done, failed, elsewhere.
+
+    A run that diverges or raises leaves error.txt and the others go on. Raises `UserError` for wrong input and
+    `train.Interrupted` or `KeyboardInterrupt` when the user stops; what was under way can then be resumed.
+    """
+    outcomes: dict[str, list[RunSpec]] = {"done": [], "failed": [], "elsewhere": []}
+    for spec in cells:
+        run = RunDir(results, spec.folder)
+        state = run.state()
+        if (state == "done" and not force) or (state == "failed" and not retry_failed and not force):
+            outcomes[state].append(spec)
+            watcher.state(spec, state)
+            continue
+        for split in ("train", "test"):
+            data.split(spec, split)  # wrong data stop the command before the first run leaves a trace
+        claim = run.claim(spec, again=force)
+        if claim is None:
+            outcome = "done" if run.state() == "done" else "elsewhere"
+            outcomes[outcome].append(spec)
+            watcher.state(spec, outcome)
+            continue
+        try:
+            if force:
+                run.reset()
+            outcomes[_one(spec, run, claim, data, options, watcher)].append(spec)
+        finally:
+            claim.release()
+    return outcomes
+
+
+def _one(spec: RunSpec, run: RunDir, claim: Claim, data: Data, options: Options, watcher: Watcher) -> str:
+    """One run under its claim: "done", "failed" or "elsewhere"."""
+    from benchmark.train import Diverged, Interrupted, Run
+
+    run.file("error.txt").unlink(missing_ok=True)
+    watcher.state(spec, "running")
+    try:
+        with _stopping(options.stop):
+            current = replace(options, report=lambda step, steps, loss: watcher.step(spec, step, steps, loss))
+            work = Run(spec, data.split(spec, "train"), data.split(spec, "test"), data.tasks(spec), current)
+            work.start(run)
+            work.train(run, claim)
+            work.finish(run, claim)
+    except Lost as error:
+        watcher.state(spec, "elsewhere", str(error))
+        return "elsewhere"
+    except (UserError, Interrupted, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a method's own failure must not take the other runs with it
+        reason = str(error) if isinstance(error, Diverged) else f"{type(error).__name__}: {error}"
+        details = "" if isinstance(error, Diverged) else "\n" + traceback.format_exc()
+        claim.check()
+        with writing(run.path):
+            run.file("error.txt").write_text(reason + "\n" + details, encoding="utf-8")
+        watcher.state(spec, "failed", reason.splitlines()[0])
+        return "failed"
+    watcher.state(spec, "done")
+    return "done"
+
+
+@contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask for a stop at the next step's end; a second Ctrl-C interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+        if stop.is_set():  # asked for after the last step: this run is done, the next must not start
+            raise KeyboardInterrupt
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,92 @@
+"""From a split and a label mask to the batches of one run: which samples, in which order, under which augmentation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchmark import streams
+from benchmark.protocol import Protocol
+from datasets import augment
+from datasets.base import Split
+from datasets.tasks import Task
+from methods.base import Batch, View
+
+
+class Feed:
+    """Batches of one run, each a pure function of its step.
+
+    The budget is one long sequence of samples, epoch after epoch, cut into batches of equal size; an epoch's order is the
+    restriction of the whole data set's order to the images that the run may use. Labels that the mask hides are replaced
+    by the ignore value as samples are gathered, before anything else looks at them.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        mask: Tensor,
+        tasks: dict[str, Task],
+        protocol: Protocol,
+        *,
+        seed: int,
+        views: int,
+        normalisation: tuple[Sequence[float], Sequence[float]],
+        device: str,
+    ) -> None:
+        """mask: (N, T) bool over the protocol's whole task set; `tasks` may be a part of it."""
+        columns = [protocol.tasks.index(name) for name in tasks]
+        labelled = mask[:, columns]
+        # A network of one task sees just the images whose label of it is visible; a whole task set sees every image.
+        usable = labelled.any(1) if len(columns) < len(protocol.tasks) else torch.ones(len(split), dtype=torch.bool)
+        self.images = int(usable.sum())
+        self.epoch_images = len(split) if protocol.budget == "steps" else self.images
+        self.steps = max(1, round(protocol.epochs * self.epoch_images / protocol.batch)) if self.images else 0
+        self.batch_size, self.tasks, self.normalisation = protocol.batch, tasks, normalisation
+        count = self.steps * self.batch_size
+        epochs = -(-count // max(1, self.images))
+        ids = split.ids[usable]
+        orders = [streams.order(seed, "order", ids, epoch) for epoch in range(epochs)]
+        sequence = torch.cat(orders)[:count] if orders else ids
+        epoch = torch.arange(epochs).repeat_interleave(self.images)[:count]
+        config = augment.Augmentation(scales=protocol.scales, flip=protocol.flip, colour=protocol.colour)
+        draws = [augment.draw(config, seed, epoch, sequence, view) for view in range(views + 1)]
+        by_id = torch.argsort(split.ids)
+        positions = by_id[torch.searchsorted(split.ids[by_id], sequence)]
+        # Comparable across methods: the first epoch's order, and its crops listed by sample.
+        first = slice(0, min(self.images, count))
+        self.hashes = {"order": _hash(sequence[first]), "crops": _hash(draws[0][first][torch.argsort(sequence[first])])}
+
+        self._labelled_host = labelled[positions]
+        self._ids = sequence.to(device)
+        self._positions = positions.to(device)
+        self._draws = [d.to(device) for d in draws]
+        self._labelled = labelled.to(device)
+        self._images = split.images.to(device)
+        self._targets = {name: split.targets[name].to(device) for name in tasks}
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        here = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        positions = self._positions[here]
+        labelled = self._labelled[positions]
+        targets = {}
+        for t, (name, task) in enumerate(self.tasks.items()):
+            values = self._targets[name][positions]
+            targets[name] = torch.where(labelled[:, t].view(-1, 1, 1, 1), values, torch.full_like(values, task.ignore))
+        draws = [d[here] for d in self._draws]
+        first, *more = augment.apply(self._images[positions], targets, self.tasks, draws, *self.normalisation)
+        return Batch(
+            images=first[0],
+            targets=first[1],
+            labelled=labelled,
+            labelled_host=self._labelled_host[here],
+            index=self._ids[here],
+            views=tuple(View(*view) for view in more),
+        )
+
+
+def _hash(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()[:12]

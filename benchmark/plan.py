@@ -1,0 +1,202 @@
+"""What is varied: a TOML plan, or methods named on the command line, to the list of runs."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import tomllib
+import typing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmark import protocol as protocols
+from benchmark import registry
+from benchmark.errors import UserError, unknown
+from benchmark.spec import RunSpec
+
+FOLDER = Path(__file__).parent / "plans"
+DEFAULT = "quickstart"
+BALANCES = ("equal",)
+# Keys of a grid, beside the protocol's own. Each may be a list, and the grid is the product of its lists.
+AXES = ("protocol", "dataset", "labels", "method", "balance", "seeds")
+ALIASES = {"methods": "method", "seed": "seeds"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a plan in order, without repeats. notes: what was skipped or assumed, and why. weights: the files of
+    pretrained weights by the content that stands for them in specs."""
+
+    name: str
+    cells: tuple[RunSpec, ...]
+    notes: tuple[str, ...] = ()
+    weights: dict[str, Path] = field(default_factory=dict)
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def read(name: str) -> dict[str, Any]:
+    """The plan called `name`, or in the file `name` if it ends in .toml."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise unknown("plan", name, names()) if path.parent == FOLDER else UserError(f"there is no plan file {path}.")
+    values = protocols.read_toml(path)
+    for key in values:
+        if key not in ("summary", "grid"):
+            raise unknown(f"key in {path}", key, ("summary", "grid"))
+    if not isinstance(values.get("grid"), list) or not values["grid"]:
+        raise UserError(f"{path} has no [[grid]]; add one with protocol, dataset, labels, method and seeds.")
+    return values | {"name": path.stem}
+
+
+def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
+    """The plan that command-line arguments mean: a plan's name or file, methods' names, or a plan and methods of it."""
+    methods = [a for a in arguments if a in registry.method_names()]
+    others = [a for a in arguments if a not in methods]
+    if len(others) > 1:
+        raise UserError(f"{others[1]!r} is neither a method nor the only plan named; give one plan and any of its methods.")
+    if others and not others[0].endswith(".toml") and others[0] not in names():
+        raise unknown("plan or method", others[0], [*names(), *registry.method_names()])
+    values = read(others[0] if others else DEFAULT)
+    return expand(values, _assignments(settings), methods, data)
+
+
+def _assignments(settings: list[str]) -> dict[str, Any]:
+    result = {}
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        if not sign or not key.strip():
+            raise UserError(f"--set {setting!r} is not key=value; write for example --set labels=random.")
+        try:
+            result[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            result[key.strip()] = text.strip()  # a bare word
+    return result
+
+
+def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str], data: Path) -> Plan:
+    """Every cell of every grid, with the command line's settings on top. Raises `UserError` for what does not fit."""
+    cells: dict[str, RunSpec] = {}
+    notes: dict[str, None] = {}
+    used: set[str] = set()
+    weights: dict[str, Path] = {}
+    for grid in values["grid"]:
+        for cell in _grid_cells(grid, settings, methods, values["name"], used):
+            for spec in _specs(cell, data, notes, weights):
+                cells[spec.id] = spec
+    for key in settings:
+        if key.startswith("hparams.") and key not in used:
+            known = {k for m in {s.method for s in cells.values()} for k in registry.hyperparameters(m)[0]}
+            raise unknown("hyper-parameter in --set", key.split(".")[-1], known)
+    if not cells:
+        raise UserError(f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}.")
+    return Plan(values["name"], tuple(cells.values()), tuple(notes), weights)
+
+
+def _grid_cells(
+    grid: dict[str, Any], settings: dict[str, Any], methods: list[str], where: str, used: set[str]
+) -> list[dict[str, Any]]:
+    """The product of a grid's lists: dictionaries with one value an axis, "set" (protocol values overridden) and "hparams"."""
+    grid = {ALIASES.get(k, k): v for k, v in grid.items()}
+    hparams = grid.pop("hparams", {})
+    grid |= {ALIASES.get(k, k): v for k, v in settings.items() if not k.startswith("hparams.")}
+    if methods:
+        grid["method"] = methods
+    for key in grid:
+        if key not in (*AXES, *protocols.SETTABLE):
+            raise unknown(f"key in plan {where}", key, [*AXES, *protocols.SETTABLE, "hparams.NAME"])
+    for key in ("protocol", "dataset", "method"):
+        if key not in grid:
+            raise UserError(f"a [[grid]] of plan {where} has no {key}; add {key} = ... .")
+    grid["seeds"] = _seeds(grid.get("seeds", 1))
+    lists = [key for key in protocols.SETTABLE if typing.get_origin(protocols.TYPES[key]) is tuple]
+    axes = {
+        key: value if isinstance(value, list) and (key not in lists or isinstance(value[0], list)) else [value]
+        for key, value in ({"labels": "one", "balance": "equal"} | grid).items()
+    }
+    cells = []
+    for combination in itertools.product(*axes.values()):
+        cell = dict(zip(axes, combination, strict=True))
+        overrides = {key: cell.pop(key) for key in protocols.SETTABLE if key in cell}
+        own = _own_hparams(str(cell["method"]), hparams, settings, used)
+        for values in itertools.product(*(v if isinstance(v, list) else [v] for v in own.values())):
+            cells.append(cell | {"set": overrides, "hparams": dict(zip(own, values, strict=True))})
+    return cells
+
+
+def _own_hparams(method: str, hparams: dict[str, Any], settings: dict[str, Any], used: set[str]) -> dict[str, Any]:
+    """The hyper-parameters of one method: the plan's [grid.hparams.METHOD], then --set hparams.[METHOD.]NAME."""
+    own = dict(hparams.get(method, {}))
+    defaults, _ = registry.hyperparameters(method)
+    for key, value in settings.items():
+        parts = key.split(".")
+        if parts[0] != "hparams":
+            continue
+        if len(parts) == 3 and parts[1] == method:
+            own[parts[2]] = value  # an unknown name fails when it is resolved
+            used.add(key)
+        elif len(parts) == 2 and parts[1] in defaults:
+            own[parts[1]] = value
+            used.add(key)
+    return own
+
+
+def _seeds(value: Any) -> list[int]:
+    """A number of seeds, counted from 0, or a list of seeds."""
+    seeds = list(range(value)) if type(value) is int and value > 0 else value
+    if not isinstance(seeds, list) or not seeds or any(type(s) is not int or s < 0 for s in seeds):
+        raise UserError(f"seeds = {value!r} is neither a number of seeds (3) nor a list of whole numbers ([0, 1, 2]).")
+    return seeds
+
+
+def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: dict[str, Path]) -> list[RunSpec]:
+    """The runs of one cell: T for a one-task method, else one; none, with a note, where the method says it cannot run."""
+    from datasets import labels
+
+    protocol = protocols.load(str(cell["protocol"]), cell["set"])
+    if protocol.weights not in ("none", "imagenet"):  # a file: its content, not its place, is part of what a run is
+        file = Path(protocol.weights)
+        if not file.is_file():
+            raise UserError(f"weights = {protocol.weights!r} is neither 'none', 'imagenet' nor a file; give the file's path.")
+        content = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        weights[content] = file
+        protocol = replace(protocol, weights=content)
+    labels.parse(str(cell["labels"]))
+    if cell["balance"] not in BALANCES:
+        raise unknown("balance", str(cell["balance"]), BALANCES)
+    dataset = registry.dataset(str(cell["dataset"]))(data)
+    for task in protocol.tasks:
+        if task not in dataset.tasks:
+            raise unknown(f"task of data set {dataset.name} (protocol {protocol.name})", task, dataset.tasks)
+    try:
+        variant = dataset.variant
+    except UserError:  # planning needs no data; a run will say what is missing
+        variant = str(cell["dataset"])
+        notes[f"{dataset.name} was not found in {data}, so ids assume the variant {variant!r}"] = None
+    name = str(cell["method"])
+    method = registry.method(name)
+    reason = method.skip({task: dataset.tasks[task] for task in protocol.tasks})
+    if reason:
+        notes[f"{name} is skipped: {reason}"] = None
+        return []
+    hyperparameters, changed = registry.resolve_hyperparameters(name, cell["hparams"])
+    return [
+        RunSpec(
+            protocol=protocol,
+            dataset=dataset.name,
+            variant=variant,
+            labels=str(cell["labels"]),
+            method=name,
+            method_version=method.version,
+            hyperparameters=hyperparameters,
+            changed=changed,
+            tasks=tasks,
+            label_seed=cell["seeds"],
+            train_seed=cell["seeds"],
+            balance=str(cell["balance"]),
+        )
+        for tasks in ([(task,) for task in protocol.tasks] if method.one_task else [protocol.tasks])
+    ]

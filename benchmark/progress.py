@@ -1,0 +1,109 @@
+"""How runs fare, for people: a live table in a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.spec import RunSpec
+
+STYLES = {"done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "missing": "dim", "stale": "magenta"}
+PLAIN_SECONDS = 20.0  # between two plain lines about one run
+
+
+def row_name(spec: RunSpec) -> str:
+    """The line of the table that a run belongs to."""
+    changed = ", ".join(f"{name}={spec.hyperparameters[name]}" for name in spec.changed)
+    return spec.method + (f"({changed})" if changed else "")
+
+
+def column_name(spec: RunSpec) -> str:
+    return f"{spec.labels} s{spec.label_seed}"
+
+
+class Progress:
+    """A watcher of runs. Use as a context manager."""
+
+    def __init__(self, cells: Sequence[RunSpec], console: Console) -> None:
+        self.console = console
+        self.rows = list(dict.fromkeys(row_name(c) for c in cells))
+        self.columns = list(dict.fromkeys(column_name(c) for c in cells))
+        self.cells = {c.id: c for c in cells}
+        self.states = {c.id: "missing" for c in cells}
+        self.texts: dict[str, str] = {}
+        self.began: dict[str, float] = {}
+        self.said: dict[str, float] = {}
+        self.live = Live(self, console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def state(self, spec: RunSpec, state: str, message: str = "") -> None:
+        fresh = spec.id in self.began or state in ("running", "failed", "elsewhere")
+        self.states[spec.id] = state
+        if state == "running":
+            self.began[spec.id] = time.monotonic()
+        self.texts[spec.id] = message if state == "failed" else ""
+        if not self.live and fresh:
+            after = f" in {time.monotonic() - self.began[spec.id]:.0f} s" if state == "done" and spec.id in self.began else ""
+            count = sum(s == "done" for s in self.states.values())
+            self._line(f"{spec.folder}: {state}{after}{': ' + message if message else ''} ({count}/{len(self.cells)} runs done)")
+        elif message:
+            self._line(f"{spec.folder}: {state}: {message}")
+
+    def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None:
+        now = time.monotonic()
+        spent = now - self.began[spec.id]
+        self.texts[spec.id] = f"{step}/{steps} {self._duration(spent / step * (steps - step))} loss {loss:.3g}"
+        if not self.live and now - self.said.get(spec.id, self.began[spec.id]) > PLAIN_SECONDS:
+            self.said[spec.id] = now
+            self._line(
+                f"{spec.folder}: step {step} of {steps}, {self._duration(spent / step * (steps - step))} left, loss {loss:.4g}"
+            )
+
+    def note(self, message: str) -> None:
+        self._line(message)
+
+    def _line(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True)
+
+    @staticmethod
+    def _duration(seconds: float) -> str:
+        return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+    def __rich__(self) -> Table:
+        done = sum(state == "done" for state in self.states.values())
+        table = Table(title=f"{done} of {len(self.cells)} runs done", title_justify="left")
+        table.add_column("method", no_wrap=True)
+        for column in self.columns:
+            table.add_column(column, no_wrap=True)
+        for row in self.rows:
+            texts = []
+            for column in self.columns:
+                here = [i for i, c in self.cells.items() if row_name(c) == row and column_name(c) == column]
+                texts.append(self._cell(here))
+            table.add_row(row, *texts)
+        return table
+
+    def _cell(self, ids: list[str]) -> Text:
+        """A cell holds one run, or the several of a one-task method: the state they share, or how many have which."""
+        if not ids:
+            return Text("")
+        running = next((i for i in ids if self.states[i] == "running"), None)
+        counts = {state: sum(self.states[i] == state for i in ids) for state in dict.fromkeys(self.states[i] for i in ids)}
+        total = f"{counts.get('done', 0)}/{len(ids)} " if len(ids) > 1 else ""
+        if running:
+            return Text(total + (self.texts.get(running) or "starting"), STYLES["running"])
+        worst = "failed" if "failed" in counts else next(iter(counts))
+        return Text(total + worst if len(counts) > 1 or worst != "done" else f"{total}done", STYLES[worst])

@@ -1,0 +1,156 @@
+"""What is held fixed in a comparison: a protocol file, read into a `Protocol`."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmark.errors import UserError, unknown
+
+FOLDER = Path(__file__).parent / "protocols"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that is the same for every method of a board. Values equal to these defaults enter no run id.
+
+    tasks: names, in the order of the label mask's columns. size: (H, W) in pixels. train_images, test_images: the first N
+    of each split, all if None. encoder: "small", "resnet18", "resnet50" or "timm:NAME". weights: "none", "imagenet" or a
+    file, which enters ids by its content. width: channels of shared and task features. budget: "epochs" gives a run
+    `epochs` passes over the images it may use, "steps" gives every run the steps of a run on all images. lr: peak learning
+    rate. schedule: "poly" ((1 - t)^poly_power), "step" (times step_factor every step_every epochs) or "constant". clip:
+    largest gradient norm, 0 for none. loss_weights: {task: weight}, 1 where absent. scales, flip, colour: augmentation.
+    evaluations: evaluations on the test set during training, for curves and the oracle diagnostic only. reference: the
+    method that delta m is relative to; baseline: the method that the others are tested against.
+    """
+
+    name: str
+    version: int = 1
+    summary: str = ""
+    tasks: tuple[str, ...] = ()
+    size: tuple[int, int] = (96, 128)
+    train_images: int | None = None
+    test_images: int | None = None
+    encoder: str = "resnet18"
+    weights: str = "none"
+    width: int = 256
+    decoder_blocks: int = 2
+    batch: int = 8
+    epochs: float = 100.0
+    budget: Literal["epochs", "steps"] = "epochs"
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = 2e-5
+    weight_decay: float = 1e-6
+    schedule: Literal["poly", "step", "constant"] = "poly"
+    poly_power: float = 0.9
+    step_every: float = 100.0
+    step_factor: float = 0.5
+    clip: float = 10.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = 1
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    scales: tuple[float, ...] = (1.0, 1.2, 1.5)
+    flip: bool = True
+    colour: float = 0.2
+    evaluations: int = 0
+    reference: str = ""
+    baseline: str = ""
+
+
+TYPES = typing.get_type_hints(Protocol)
+# Names and prose say what a protocol is called; they cannot be overridden from a plan or the command line.
+SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ("name", "version", "summary"))
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name: str, overrides: dict[str, Any] | None = None) -> Protocol:
+    """The protocol called `name`, or in the file `name` if it ends in .toml, with `overrides` of its values."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise unknown("protocol", name, names()) if path.parent == FOLDER else UserError(f"there is no protocol file {path}.")
+    return build({"name": path.stem} | read_toml(path), str(path), overrides)
+
+
+def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None = None) -> Protocol:
+    """A `Protocol` from plain values, checked one by one."""
+    merged = values | {"loss_weights": dict(values.get("loss_weights", {}))} | (overrides or {})
+    checked = {key: convert(TYPES, key, value, f"protocol key in {where}") for key, value in merged.items()}
+    protocol = Protocol(**checked)
+    for key in ("batch", "width", "epochs", "threads", "decoder_blocks", "lr", "step_every"):
+        if getattr(protocol, key) <= 0:
+            raise UserError(
+                f"{key} = {getattr(protocol, key)} in protocol {protocol.name} is not above 0; set a positive number."
+            )
+    if len(protocol.size) != 2 or min(protocol.size) < 32 or any(side % 8 for side in protocol.size):
+        found = f"size = {list(protocol.size)} in protocol {protocol.name}"
+        raise UserError(f"{found} is not [height, width] in multiples of 8, each 32 or more.")
+    if not protocol.scales or min(protocol.scales) < 1:
+        raise UserError(f"scales = {list(protocol.scales)} in protocol {protocol.name} must be a list of zooms of 1 or more.")
+    return protocol
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary; a `UserError` names the file, and the line where it is malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}; correct that line.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} could not be read: {error}; check the name and its permissions.") from None
+
+
+def convert(hints: dict[str, Any], key: str, value: Any, what: str) -> Any:
+    """`value` as the type that `hints` declares for `key`; a `UserError` names the key, the value and what was expected."""
+    if key not in hints:
+        raise unknown(what, key, hints)
+    try:
+        return _as(hints[key], value)
+    except (TypeError, ValueError):
+        raise UserError(f"{key} = {value!r} ({what}) is not {describe(hints[key])}; change its value.") from None
+
+
+def _as(hint: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None or (value == "none" and type(None) in arguments):
+            return None
+        return _as(next(a for a in arguments if a is not type(None)), value)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return tuple(_as(arguments[0], item) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise TypeError
+        return {str(k): _as(arguments[1], v) for k, v in value.items()}
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise TypeError
+    return value
+
+
+def describe(hint: Any) -> str:
+    """A type in words, for messages and listings."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, arguments))
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join("'none'" if a is type(None) else describe(a) for a in arguments)
+    if origin is tuple:
+        return f"a list in which each is {describe(arguments[0])}"
+    if origin is dict:
+        return "a table of numbers"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(hint, str(hint))

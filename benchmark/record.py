@@ -1,0 +1,141 @@
+"""What a finished run leaves: its record, per-image statistics and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from benchmark import pictures, provenance, registry
+from benchmark.constant import constant_predictions
+from benchmark.evaluate import Scores
+from benchmark.store import RunDir
+from datasets import labels
+from methods.base import Diagnostic
+
+if TYPE_CHECKING:
+    from benchmark.train import Run
+
+SCHEMA = 1
+PANEL_IMAGES = 4  # fixed: the first of the test split
+
+
+def assemble(run: Run, folder: RunDir, scores: dict[str, Scores], evaluation_seconds: float) -> dict[str, Any]:
+    """Write per_image.npz and panel.webp into the run's folder and return its record."""
+    spec, split = run.spec, run.train_split
+    columns = [spec.protocol.tasks.index(name) for name in spec.tasks]
+    labelled = run.mask[:, columns]
+    _write_per_image(run, folder, scores)
+    _write_panel(run, folder)
+    constants = constant_predictions(run.tasks, {name: split.targets[name] for name in spec.tasks}, labelled)
+    return _rounded(
+        {
+            "schema": SCHEMA,
+            "id": spec.id,
+            "spec": spec.as_dict(),
+            "one_task": type(run.method).one_task,
+            "summary": type(run.method).summary,
+            "source": registry.source_hash(spec.method),
+            "tasks": {
+                name: {
+                    "metric": task.metric,
+                    "higher_is_better": task.higher_is_better,
+                    "unit": task.unit,
+                    "kind": task.kind,
+                    "test_images": scores[name].test_images,
+                }
+                for name, task in run.tasks.items()
+            },
+            "metrics": {name: score.values for name, score in scores.items()},
+            "constant": run.test.constant(constants),
+            "oracle": _oracle(run, scores),
+            "curve": run.curve,
+            "cost": _cost(run, evaluation_seconds),
+            "hashes": {
+                "labels": labels.mask_hash(split.ids, run.mask, spec.protocol.tasks),
+                "data": split.fingerprint,
+                "test_data": run.test_fingerprint,
+                **run.feed.hashes,
+                "init": run.init,
+            },
+            "label_counts": dict(zip(spec.tasks, labelled.sum(0).tolist(), strict=True)),
+            "images": run.feed.images,
+            "environment": provenance.environment(run.options.device, spec.protocol.threads),
+            "diagnostics": _diagnostics(run),
+        }
+    )
+
+
+def _write_per_image(run: Run, folder: RunDir, scores: dict[str, Scores]) -> None:
+    tables: dict[str, Any] = {name: score.per_image.astype(np.float32) for name, score in scores.items()}
+    np.savez_compressed(folder.file("per_image.npz"), **tables, labelled=run.mask.numpy().astype(np.uint8))
+
+
+@torch.no_grad()
+def _write_panel(run: Run, folder: RunDir) -> None:
+    count = min(PANEL_IMAGES, run.test.count)
+    images, targets = run.test.rows(0)
+    run.method.eval()
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=run.spec.protocol.precision == "bf16"):
+        predictions = run.method.predict(images)
+    run.method.train()
+    here = {name: values[:count].float().cpu().numpy() for name, values in predictions.items()}
+    truth = {name: values[:count].cpu().numpy() for name, values in targets.items()}
+    panel = pictures.panel(run.test.images[:count].cpu().numpy(), truth, here, run.tasks)
+    pictures.save_webp(panel, folder.file("panel.webp"))
+
+
+def _oracle(run: Run, scores: dict[str, Scores]) -> dict[str, float]:
+    """Best value of each primary metric on the test set over all evaluations; a diagnostic, never a score."""
+    if not run.spec.protocol.evaluations:
+        return {}
+    best = {}
+    for name, task in run.tasks.items():
+        final = next(iter(scores[name].values.values()))
+        seen = [final, *(point["test"][name] for point in run.curve if "test" in point)]
+        best[name] = max(seen) if task.higher_is_better else min(seen)
+    return best
+
+
+def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
+    cuda = run.options.device.startswith("cuda")
+    shipped = {id(p): p.numel() for module in run.method.inference_modules() for p in module.parameters()}
+    return {
+        "params_train": sum(p.numel() for p in run.method.parameters()),
+        "params_infer": sum(shipped.values()),
+        "steps": run.feed.steps,
+        "seconds": run.seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "gpu_hours": run.seconds / 3600 if cuda else 0.0,
+        # A process holds several runs, so only the device's own counter tells what one of them took.
+        "peak_gib": torch.cuda.max_memory_allocated(run.options.device) / 2**30 if cuda else None,
+        "images_per_second": run.feed.steps * run.spec.protocol.batch / max(run.seconds, 1e-9),
+        "device": provenance.device_name(run.options.device),
+    }
+
+
+@torch.no_grad()
+def _diagnostics(run: Run) -> dict[str, Any]:
+    """The method's diagnostics on a fixed probe: the first training batch, its hidden labels hidden as ever."""
+    run.method.eval()
+    torch.manual_seed(0)
+    found: Mapping[str, Diagnostic] = run.method.diagnostics(run.feed.batch(0))
+    run.method.train()
+    return {
+        name: {"kind": d.kind, "array": np.asarray(d.array, dtype=float).tolist(), "labels": [list(axis) for axis in d.labels]}
+        for name, d in found.items()
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Floats at 9 significant digits, so that records stay small; JSON has no NaN, so an undefined value is null."""
+    if isinstance(value, dict):
+        return {key: item if key == "spec" else _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,91 @@
+"""Methods and data sets by name: one file each in their folders, found by looking there."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import ROOT
+from benchmark.errors import unknown
+from benchmark.protocol import convert
+
+if TYPE_CHECKING:
+    from datasets.base import Dataset
+    from methods.base import Method
+
+# The files beside the methods and data sets that are not one themselves.
+SUPPORT = {"methods": {"base", "losses"}, "datasets": {"base", "tasks", "labels", "augment"}}
+
+
+def _names(package: str) -> list[str]:
+    files = (path.stem for path in (ROOT / package).glob("*.py"))
+    return sorted(name for name in files if not name.startswith("_") and name not in SUPPORT[package])
+
+
+def method_names() -> list[str]:
+    return _names("methods")
+
+
+def dataset_names() -> list[str]:
+    return _names("datasets")
+
+
+def method(name: str) -> type[Method]:
+    """The one `Method` defined in methods/<name>.py."""
+    if name not in method_names():
+        raise unknown("method", name, method_names())
+    from methods.base import Method
+
+    module = importlib.import_module(f"methods.{name}")
+    found = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__]
+    if len(found) != 1:
+        raise TypeError(f"methods/{name}.py must define exactly one Method, not {len(found)}")
+    return found[0]
+
+
+def dataset(name: str) -> type[Dataset]:
+    """The data set class in datasets/NAME.py, for NAME or any variant NAME-... of it."""
+    file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
+    if file is None:
+        raise unknown("data set", name, dataset_names())
+    module = importlib.import_module(f"datasets.{file}")
+    found = [c for c in vars(module).values() if inspect.isclass(c) and getattr(c, "name", None) == file]
+    if len(found) != 1:
+        raise TypeError(f"datasets/{file}.py must define exactly one class with name = {file!r}, not {len(found)}")
+    return typing.cast("type[Dataset]", found[0])
+
+
+def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(defaults, types) of a method's own keywords: its keyword-only `__init__` parameters are its schema."""
+    init = method(name).__init__
+    parameters = [p for p in inspect.signature(init).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    hints = typing.get_type_hints(init)
+    return {p.name: p.default for p in parameters}, {p.name: hints[p.name] for p in parameters}
+
+
+def resolve_hyperparameters(name: str, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(all values, sorted names of those away from their defaults). Raises `UserError` for unknown names and wrong types."""
+    defaults, hints = hyperparameters(name)
+    values = {key: convert(hints, key, value, f"hyper-parameter of {name}") for key, value in given.items()}
+    changed = tuple(sorted(key for key, value in values.items() if value != defaults[key]))
+    return defaults | values, changed
+
+
+def source_hash(name: str) -> str:
+    """Hash of the code that a method is made of: its file and every module of `methods` that it imports, directly or not."""
+    method(name)
+    seen: set[str] = set()
+    pending = [f"methods.{name}"]
+    while pending:
+        current = pending.pop()
+        seen.add(current)
+        for value in vars(importlib.import_module(current)).values():
+            owner = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+            if isinstance(owner, str) and owner.startswith("methods.") and owner not in seen:
+                pending.append(owner)
+    texts = [Path(str(importlib.import_module(n).__file__)).read_bytes() for n in sorted(seen)]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]

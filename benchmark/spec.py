@@ -1,0 +1,97 @@
+"""What one run is, and its id."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.protocol import Protocol
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run. `tasks` is the whole task set of the protocol, or one of it for a one-task method; the label mask is always
+    drawn over the protocol's whole set. `hyperparameters` are resolved; `changed` names those away from their defaults."""
+
+    protocol: Protocol
+    dataset: str
+    variant: str
+    labels: str
+    method: str
+    method_version: int
+    hyperparameters: dict[str, Any]
+    changed: tuple[str, ...]
+    tasks: tuple[str, ...]
+    label_seed: int
+    train_seed: int
+    balance: str = "equal"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as `spec.json` and records hold them."""
+        plain: dict[str, Any] = json.loads(json.dumps({"schema": SCHEMA} | dataclasses.asdict(self)))
+        return plain
+
+    @property
+    def id(self) -> str:
+        return run_id(self.as_dict())
+
+    @property
+    def folder(self) -> str:
+        """Where the run lives below the results folder."""
+        one = "-" + "-".join(self.tasks) if self.tasks != self.protocol.tasks else ""
+        seed = f"s{self.label_seed}" + (f".{self.train_seed}" if self.train_seed != self.label_seed else "")
+        return f"{self.protocol.name}/{self.method}{one}-{self.labels.replace(':', '')}-{seed}-{self.id}"
+
+
+def run_id(spec: dict[str, Any]) -> str:
+    """First 12 hex digits of the SHA-256 of the canonical JSON of a spec, values equal to their defaults left out.
+
+    So a new keyword or protocol key with a default moves no id; a changed default needs a version bump. Raises `UserError`
+    when the dictionary is not a spec.
+    """
+    try:
+        defaults = dataclasses.asdict(Protocol(name=""))
+        # A record's JSON holds lists where the dataclass holds tuples.
+        defaults = json.loads(json.dumps(defaults))
+        changed = {k: v for k, v in spec["protocol"].items() if k != "summary" and (k == "version" or defaults.get(k) != v)}
+        identity: dict[str, Any] = {
+            "schema": spec["schema"],
+            "protocol": changed,
+            "dataset": spec["dataset"],
+            "variant": spec["variant"],
+            "labels": spec["labels"],
+            "method": spec["method"],
+            "method_version": spec["method_version"],
+            "label_seed": spec["label_seed"],
+            "train_seed": spec["train_seed"],
+        }
+        if spec["changed"]:
+            identity["hyperparameters"] = {name: spec["hyperparameters"][name] for name in sorted(spec["changed"])}
+        if spec["tasks"] != spec["protocol"]["tasks"]:
+            identity["tasks"] = spec["tasks"]
+        if spec["balance"] != "equal":
+            identity["balance"] = spec["balance"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"this is not a run's spec: {error!r} is missing or of the wrong kind; restore the file or remove it."
+        ) from None
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def from_dict(spec: dict[str, Any]) -> RunSpec:
+    """The `RunSpec` that `as_dict` wrote."""
+    from benchmark.protocol import build
+
+    try:
+        protocol = build(spec["protocol"], "a run's spec")
+        values = {f.name: spec[f.name] for f in dataclasses.fields(RunSpec) if f.name != "protocol"}
+    except KeyError as error:
+        raise UserError(f"this is not a run's spec: the key {error} is missing; restore the file or remove the run.") from None
+    return RunSpec(protocol=protocol, **values | {"changed": tuple(spec["changed"]), "tasks": tuple(spec["tasks"])})

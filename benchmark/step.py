@@ -1,0 +1,115 @@
+"""One optimisation step, with static shapes and without a host sync, and the latch that stops a run that turns non-finite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.protocol import Protocol
+from methods.base import Batch, Losses, Method
+
+OPTIMISERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+def make_optimiser(method: Method, protocol: Protocol) -> torch.optim.Optimizer:
+    """The protocol's optimiser over the method's groups. Raises `TypeError` unless they hold each trainable parameter once."""
+    groups = method.param_groups()
+    listed = [id(p) for group in groups for p in group["params"]]
+    trainable = {id(p) for p in method.parameters() if p.requires_grad}
+    if len(listed) != len(set(listed)) or set(listed) != trainable:
+        raise TypeError(f"param_groups() of {type(method).__name__} must hold every trainable parameter exactly once")
+    device = next(method.parameters()).device
+    prepared = [
+        {
+            "params": list(group["params"]),
+            "lr": torch.zeros((), dtype=torch.float32, device=device),
+            "lr_scale": group.get("lr_scale", 1.0),
+            "weight_decay": protocol.weight_decay if group.get("weight_decay") is None else group["weight_decay"],
+        }
+        for group in groups
+    ]
+    extra = {"momentum": 0.9} if protocol.optimiser == "sgd" else {}
+    optimiser: torch.optim.Optimizer = OPTIMISERS[protocol.optimiser](prepared, fused=True, **extra)
+    return optimiser
+
+
+def lr_factor(protocol: Protocol, step: int, steps: int) -> float:
+    """The learning rate of a step relative to the protocol's `lr`."""
+    if protocol.schedule == "poly":
+        return float((1 - step / steps) ** protocol.poly_power)
+    if protocol.schedule == "step":
+        return float(protocol.step_factor ** math.floor(step / steps * protocol.epochs / protocol.step_every))
+    return 1.0
+
+
+class Step:
+    """Losses, backward, clip and update of one batch.
+
+    Everything a step decides stays on the device: once a loss term or the gradient norm is not finite, `latch` keeps that
+    step and term, and the fused optimiser's `found_inf` stops every later update. `read` is the only host sync.
+    """
+
+    def __init__(self, method: Method, protocol: Protocol, steps: int) -> None:
+        self.method, self.protocol, self.steps = method, protocol, steps
+        self.optimiser = make_optimiser(method, protocol)
+        self.device = next(method.parameters()).device
+        self.latch = torch.full((2,), -1, dtype=torch.int64, device=self.device)  # first bad step, its term
+        self.names: tuple[str, ...] = ()
+        self.sums = torch.zeros(0, dtype=torch.float64, device=self.device)  # of each term since the last `read`
+        self.optimiser.found_inf = torch.zeros((), device=self.device)  # type: ignore[attr-defined]
+        self.optimiser.grad_scale = None  # type: ignore[attr-defined]
+
+    def __call__(self, batch: Batch, step: int) -> None:
+        progress = torch.full((), step / self.steps, dtype=torch.float32, device=self.device)
+        for group in self.optimiser.param_groups:
+            group["lr"].fill_(self.protocol.lr * group["lr_scale"] * lr_factor(self.protocol, step, self.steps))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.protocol.precision == "bf16"):
+            losses = self.method.losses(batch, progress)
+        terms = self._terms(losses)
+        self.optimiser.zero_grad(set_to_none=True)
+        terms.sum().backward()
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.protocol.clip or math.inf, foreach=True)
+        self._watch(terms.detach(), norm.detach(), step)
+        self.optimiser.step()
+        self.method.after_step()
+
+    def _terms(self, losses: Losses) -> Tensor:
+        named = losses.tasks | losses.extra
+        if not self.names:
+            self.names = tuple(named)
+            if not self.sums.numel():
+                self.sums = torch.zeros(len(named), dtype=torch.float64, device=self.device)
+        if tuple(named) != self.names or len(named) != len(losses.tasks) + len(losses.extra):
+            raise TypeError(f"losses() of {type(self.method).__name__} must name the same terms, each once, in every step")
+        return torch.stack(list(named.values()))
+
+    def _watch(self, terms: Tensor, norm: Tensor, step: int) -> None:
+        finite = torch.isfinite(torch.cat([terms, norm.view(1).to(terms)]))
+        newly = ~finite.all() & (self.latch[0] < 0)
+        found = torch.stack([torch.full_like(self.latch[0], step), finite.int().argmin()])
+        self.latch.copy_(torch.where(newly, found, self.latch))
+        self.optimiser.found_inf.copy_((self.latch[0] >= 0).float())  # type: ignore[attr-defined]
+        self.sums += terms.double()
+
+    def read(self, count: int) -> dict[str, float]:
+        """{term: mean over the `count` steps since the last read}. Synchronises with the device."""
+        means = (self.sums / max(1, count)).tolist()
+        self.sums.zero_()
+        return dict(zip(self.names, means, strict=True))
+
+    def failure(self) -> tuple[int, str] | None:
+        """(step, term) that first was not finite, or None. Synchronises with the device."""
+        step, term = (int(v) for v in self.latch.tolist())
+        return None if step < 0 else (step, (*self.names, "the gradient's norm")[term])
+
+    def state(self) -> dict[str, Any]:
+        return {"optimiser": self.optimiser.state_dict(), "sums": self.sums, "names": list(self.names)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.sums.resize_(len(state["names"])).copy_(state["sums"])
+        self.names = tuple(state["names"])

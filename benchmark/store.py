@@ -1,0 +1,233 @@
+"""Run directories: which state a run is in, who works on it, and its record. States are files; there is no database.
+
+    <results>/<protocol>/<run>/  spec.json  claim-<n>.json  checkpoint.pt  curve.jsonl  error.txt  weights.pt  record.json
+
+`record.json` is written last, by an exclusive link: its existence means done, and nothing overwrites it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmark.errors import UserError
+from benchmark.spec import RunSpec
+
+State = Literal["missing", "running", "stale", "failed", "done"]
+HEARTBEAT_SECONDS = 10.0
+STALE_SECONDS = 60.0
+
+
+class Lost(Exception):
+    """Another process holds this run now; whatever this one still does must leave no trace."""
+
+
+class RunDir:
+    """The directory of one run."""
+
+    def __init__(self, results: Path, folder: str) -> None:
+        self.path = results / folder
+        self.name = self.path.name
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        return read_json(self.file("record.json")) if self.file("record.json").exists() else None
+
+    def claims(self) -> list[Path]:
+        """Claims, newest first. A claim is taken over by creating the next number, which only one process can do."""
+        return sorted(self.path.glob("claim-*.json"), reverse=True)
+
+    def state(self) -> State:
+        if self.file("record.json").exists():
+            return "done"
+        claims = self.claims()
+        if claims and _alive(claims[0]):
+            return "running"
+        if self.file("error.txt").exists():
+            return "failed"
+        return "stale" if claims or self.file("checkpoint.pt").exists() else "missing"
+
+    def claim(self, spec: RunSpec, again: bool = False) -> Claim | None:
+        """Take this run, or None if a live process has it or, unless it is to be done `again`, if it is done."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            claims = self.claims()
+            if claims and _alive(claims[0]):
+                return None
+            number = int(claims[0].stem.split("-")[1]) + 1 if claims else 0
+            claim = Claim(self, self.file(f"claim-{number:06d}.json"))
+            if not claim.create():
+                return None
+            if self.file("record.json").exists() and not again:  # finished between the look and the claim
+                claim.release()
+                return None
+            for old in claims:
+                old.unlink(missing_ok=True)
+            write_json(self.file("spec.json"), spec.as_dict() | {"id": spec.id})
+        return claim
+
+    def reset(self) -> None:
+        """Forget everything but the spec: the next claim starts from step 0."""
+        with writing(self.path):
+            for path in self.path.iterdir():
+                if path.name != "spec.json" and not path.name.startswith("claim-"):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+class Claim:
+    """The right to write into a run directory, kept alive by a heartbeat thread; a token tells it from any later claim."""
+
+    def __init__(self, run: RunDir, path: Path) -> None:
+        self.run, self.path, self.token = run, path, uuid.uuid4().hex
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def create(self) -> bool:
+        holder = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+        draft = self.path.with_name(f".{self.token}.json")
+        draft.write_text(json.dumps(holder))
+        try:
+            os.link(draft, self.path)  # exclusive, and never seen half-written
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+        self._thread.start()
+        return True
+
+    def check(self) -> None:
+        """Raise `Lost` unless this claim still holds the run. Called before every checkpoint and before the record."""
+        claims = self.run.claims()
+        if not claims or claims[0] != self.path or read_json(self.path).get("token") != self.token:
+            raise Lost(f"{self.run.name} was taken over by another process")
+
+    def publish_record(self, record: dict[str, Any]) -> None:
+        """Write the record. It appears whole or not at all, and never over another."""
+        self.check()
+        draft = self.run.file(f".{self.token}.record")
+        with writing(self.run.path):
+            try:
+                draft.write_text(dumps(record), encoding="utf-8")
+                os.link(draft, self.run.file("record.json"))
+            except FileExistsError:
+                raise Lost(f"{self.run.name} already has a record") from None
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        self._done.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        try:
+            self.check()
+        except (Lost, UserError):
+            return
+        self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._done.wait(HEARTBEAT_SECONDS):
+            try:
+                os.utime(self.path)
+            except OSError:  # gone or unreachable: `check` will tell
+                continue
+
+
+def _alive(claim: Path) -> bool:
+    """Whether a claim's holder still lives: by its process on this host, by its heartbeat and the files' own clock elsewhere."""
+    try:
+        holder = json.loads(claim.read_text())
+        if holder["host"] == socket.gethostname():
+            return bool(_process_start(holder["pid"]) == holder["started"])
+        return _filesystem_now(claim.parent) - claim.stat().st_mtime < STALE_SECONDS
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process started, in its kernel's own units, or None if there is none; tells a reused pid from the old one."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:  # no /proc on this system: existence is all there is to see
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+def _filesystem_now(folder: Path) -> float:
+    """The time by the clock that stamps files in `folder`, which on a shared folder is not this host's."""
+    probe = folder / f".now-{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+class writing:
+    """Turn a failing write below `folder` into a `UserError` that says what failed and what to do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise UserError(
+                f"could not write in {self.folder}: {error.strerror or error}; make room, permit writing there, or name another "
+                f"folder with --results; finished runs are untouched and the same command goes on from the last checkpoint."
+            ) from error
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=True) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write by a rename, so that a reader sees the old or the new content."""
+    draft = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        draft.write_text(dumps(value), encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; a `UserError` names a file that is unreadable or truncated."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it holds no JSON object")
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); remove the folder {path.parent} and run the same command again.") from None
+    return value
+
+
+def every_run(results: Path) -> list[RunDir]:
+    """All run directories below a results folder, known by their spec.json."""
+    return [RunDir(results, str(p.parent.relative_to(results))) for p in sorted(results.glob("*/*/spec.json"))]

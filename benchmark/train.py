@@ -1,0 +1,258 @@
+"""One run, from spec to record."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark import record, registry, streams
+from benchmark.errors import UserError
+from benchmark.evaluate import Scores, TestSet
+from benchmark.feed import Feed
+from benchmark.spec import RunSpec
+from benchmark.step import Step
+from benchmark.store import Claim, RunDir, writing
+from datasets import labels
+from datasets.base import Split
+from datasets.tasks import Task
+from methods.base import Method, Problem
+from methods.networks.build import make_encoder
+from methods.networks.encoders import Trunk
+
+CURVE_POINTS = 60  # of the training losses, at most
+
+
+class Diverged(Exception):
+    """A loss or gradient is not finite; the message names step, term and learning rate."""
+
+
+class Interrupted(Exception):
+    """The user asked to stop; the run was checkpointed at a step's end."""
+
+
+@dataclass
+class Options:
+    """How a run is carried out; nothing here changes a number of it, or enters its id.
+
+    checkpoint_every: steps. stop: set it to stop at the next step's end. report: called with (step, steps, mean loss) at
+    log cadence. keep: "weights" keeps the inference weights, "all" the optimiser's state too, "none" neither.
+    """
+
+    device: str = "cpu"
+    checkpoint_every: int = 500
+    keep: str = "weights"
+    weights: dict[str, Path] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+    report: Callable[[int, int, float], None] = lambda step, steps, loss: None
+
+
+def initialise(method: nn.Module, seed: int) -> None:
+    """Draw every module's parameters from ("init", its path), so that modules of one name start equal in every method.
+
+    Trunks draw or load their own when they are built. Raises `TypeError` for parameters outside a module with
+    `reset_parameters`, which could not be drawn again.
+    """
+    trunks = tuple(path for path, module in method.named_modules() if isinstance(module, Trunk))
+    for path, module in method.named_modules():
+        if any(path == trunk or path.startswith(trunk + ".") for trunk in trunks):
+            continue
+        if hasattr(module, "reset_parameters"):
+            with streams.seeded(seed, "init", streams.name_hash(path)):
+                module.reset_parameters()
+        elif any(True for _ in module.parameters(recurse=False)):
+            raise TypeError(f"{type(module).__name__} at {path!r} holds parameters but defines no reset_parameters()")
+
+
+def build_method(spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, weights: dict[str, Path]) -> Method:
+    """The method of a spec with its initial weights, on the CPU. shares: (T,) for the `fraction` setting, else None."""
+    protocol = spec.protocol
+
+    def encoder() -> Any:
+        with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
+            return make_encoder(protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights))
+
+    problem = Problem(tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares)
+    with streams.seeded(spec.train_seed, "init"):
+        method = registry.method(spec.method)(problem, **spec.hyperparameters)
+    initialise(method, spec.train_seed)
+    return method
+
+
+def normalisation(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) that the method's encoder wants its images normalised by."""
+    trunk = next(module for module in method.modules() if isinstance(module, Trunk))
+    return trunk.mean, trunk.std
+
+
+def init_hashes(method: nn.Module) -> dict[str, str]:
+    """{child: hash of its parameters and buffers}; the children of module tables are listed one by one."""
+    children: dict[str, nn.Module] = {}
+    for name, child in method.named_children():
+        table = isinstance(child, nn.ModuleDict)
+        children |= {f"{name}.{key}": part for key, part in child.items()} if table else {name: child}  # type: ignore[operator]
+    return {name: _state_hash(child) for name, child in children.items()}
+
+
+def _state_hash(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+class Run:
+    """A run under way: what it is made of, and where it stands."""
+
+    def __init__(self, spec: RunSpec, train: Split, test: Split, tasks: dict[str, Task], options: Options) -> None:
+        """tasks: {name: Task} of the whole protocol. Raises `UserError` when no image carries a label that the run needs."""
+        self.spec, self.options, protocol = spec, options, spec.protocol
+        torch.set_num_threads(protocol.threads)
+        torch.use_deterministic_algorithms(options.device == "cpu")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        columns = [list(train.targets).index(name) for name in protocol.tasks]
+        self.mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed)
+        self.tasks = {name: tasks[name] for name in spec.tasks}
+        shares = labels.shares(self.mask)[[protocol.tasks.index(t) for t in spec.tasks]]
+        fraction = labels.parse(spec.labels).name == "fraction"
+        if spec.tasks != protocol.tasks:
+            shares = torch.ones_like(shares)  # every image that such a run sees carries its label
+        self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights)
+        self.init = init_hashes(self.method)
+        self.method.to(options.device)
+        mean_std = normalisation(self.method)
+        self.feed = Feed(
+            train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
+            device=options.device,
+        )  # fmt: skip
+        if not self.feed.images:
+            raise UserError(
+                f"no image carries a label for {', '.join(spec.tasks)} under labels = {spec.labels!r}; use more labels."
+            )
+        self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device)
+        self.train_split, self.test_fingerprint = train, test.fingerprint
+        self.stepper = Step(self.method, protocol, self.feed.steps)
+        self.curve: list[dict[str, Any]] = []
+        self.step, self.logged, self.seconds = 0, 0, 0.0
+
+    def start(self, run: RunDir) -> None:
+        """Go to the last checkpoint, or prepare the method for step 0."""
+        path = run.file("checkpoint.pt")
+        if path.exists():
+            self._load(path)
+            return
+        steps = range(min(8, self.feed.steps))
+        with streams.seeded(self.spec.train_seed, "init", streams.name_hash("prepare")), torch.no_grad():
+            self.method.prepare(self.feed.batch(step) for step in steps)
+
+    def train(self, run: RunDir, claim: Claim) -> None:
+        """All steps that are left. Raises `Diverged`, `Interrupted`, or `store.Lost` when another process took the run."""
+        steps, options = self.feed.steps, self.options
+        log_every = max(1, -(-steps // CURVE_POINTS))
+        evaluate_every = steps / (self.spec.protocol.evaluations + 1)
+        began = time.perf_counter()
+        self.method.train()
+        while self.step < steps:
+            seed = streams.seed_of(self.spec.train_seed, "method", self.step)
+            torch.manual_seed(seed)  # CPU and CUDA: dropout, Gumbel and diffusion noise need no saved state
+            self.stepper(self.feed.batch(self.step), self.step)
+            self.step += 1
+            last = self.step == steps
+            if self.step % log_every == 0 or last:
+                self._log(run, began)
+                if not last and self.step // evaluate_every > (self.step - log_every) // evaluate_every:
+                    scores = self.test.scores(self.method, self.spec.protocol.precision)
+                    self.curve[-1]["test"] = {t: next(iter(s.values.values())) for t, s in scores.items()}
+            if (self.step % options.checkpoint_every == 0 and not last) or options.stop.is_set():
+                self._check_finite()
+                claim.check()
+                now = time.perf_counter()
+                self.seconds, began = self.seconds + now - began, now
+                self._save(run.file("checkpoint.pt"))
+                if options.stop.is_set():
+                    raise Interrupted(f"stopped at step {self.step} of {steps}")
+        self._check_finite()
+        self.seconds += time.perf_counter() - began
+
+    def _log(self, run: RunDir, began: float) -> None:
+        losses = self.stepper.read(self.step - self.logged)
+        self.logged = self.step
+        epoch = self.step * self.spec.protocol.batch / self.feed.images
+        self.curve.append({"step": self.step, "epoch": round(epoch, 3), "loss": losses})
+        self.options.report(self.step, self.feed.steps, sum(losses.values()))
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        failure = self.stepper.failure()
+        if failure:
+            from benchmark.step import lr_factor
+
+            step, term = failure
+            rate = self.spec.protocol.lr * lr_factor(self.spec.protocol, step, self.feed.steps)
+            raise Diverged(f"{term} is not finite at step {step} (counted from 0) of {self.feed.steps}, learning rate {rate:.3g}")
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "id": self.spec.id,
+            "step": self.step,
+            "logged": self.logged,
+            "seconds": self.seconds,
+            "method": self.method.state_dict(),
+            "stepper": self.stepper.state(),
+            "curve": self.curve,
+        }
+        save(state, path)
+
+    def _load(self, path: Path) -> None:
+        cure = f"remove it to start the run {path.parent.name} anew"
+        try:
+            state = torch.load(path, map_location=self.options.device, weights_only=True)
+            found = state["id"]
+        except Exception as error:  # a damaged file raises many kinds
+            reason = str(error).splitlines()[0][:80] or type(error).__name__
+            raise UserError(f"the checkpoint {path} is damaged ({reason}); {cure}.") from None
+        if found != self.spec.id:
+            raise UserError(f"the checkpoint {path} is of run {found}, not of {self.spec.id}; {cure}.")
+        self.method.load_state_dict(state["method"])
+        self.stepper.load(state["stepper"])
+        self.curve, self.step, self.logged, self.seconds = state["curve"], state["step"], state["logged"], state["seconds"]
+
+    def finish(self, run: RunDir, claim: Claim) -> dict[str, Any]:
+        """Evaluate, write everything a record needs, and last the record itself."""
+        began = time.perf_counter()
+        scores: dict[str, Scores] = self.test.scores(self.method, self.spec.protocol.precision)
+        evaluation = time.perf_counter() - began
+        claim.check()
+        with writing(run.path):
+            result = record.assemble(self, run, scores, evaluation)
+            if self.options.keep == "all":
+                self._save(run.file("checkpoint.pt"))
+            if self.options.keep != "none":
+                save(self.method.state_dict(), run.file("weights.pt"))
+        claim.publish_record(result)
+        if self.options.keep != "all":
+            run.file("checkpoint.pt").unlink(missing_ok=True)
+        return result
+
+
+def save(state: Any, path: Path) -> None:
+    """`torch.save` that leaves the old file or the new one, never a part of it."""
+    # Through memory: torch's writer turns a full disk into a RuntimeError, and a sentence needs the cause.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    draft = path.with_suffix(".part")
+    with writing(path.parent):
+        try:
+            draft.write_bytes(buffer.getvalue())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)

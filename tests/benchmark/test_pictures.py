@@ -1,0 +1,128 @@
+"""Pictures: colours mean what they say, panels slice back into cells, files stay below their limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmark.pictures import colour, colour_prediction, contact_sheet, grid, palette, panel, save_webp
+from datasets.base import Split
+from datasets.tasks import Task, depth, edge, normals, parts, saliency, semseg
+
+NAMES = tuple(f"c{i}" for i in range(13))
+TASKS: dict[str, Task] = {
+    "semseg": semseg(NAMES), "depth": depth(), "normals": normals(), "edge": edge(), "saliency": saliency(),
+    "parts": parts(("background", "head", "leg")),
+}  # fmt: skip
+
+
+def _targets(n: int, height: int, width: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(n, 3, height, width))
+    vectors /= np.sqrt((vectors**2).sum(1, keepdims=True))
+    targets = {name: rng.integers(0, max(t.channels, 2), (n, 1, height, width), dtype=np.uint8) for name, t in TASKS.items()}
+    return targets | {
+        "depth": rng.uniform(0.5, 7, (n, 1, height, width)).astype(np.float16),
+        "normals": np.rint(vectors * 127).astype(np.int8),
+    }
+
+
+def test_every_class_has_a_colour_of_its_own() -> None:
+    colours = palette(TASKS["semseg"])
+    assert colours.shape == (13, 3) and len(np.unique(colours, axis=0)) == 13
+    assert palette(semseg(tuple(map(str, range(40))))).shape == (40, 3)
+    assert palette(TASKS["parts"])[0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_unknown_pixels_are_grey_and_known_ones_are_not_touched(name: str) -> None:
+    task, target = TASKS[name], _targets(1, 9, 12)[name][0]
+    hidden = target.copy()
+    hidden[:, :4] = task.ignore
+    whole, part = colour(task, target), colour(task, hidden)
+    assert whole.shape == (9, 12, 3) and whole.dtype == np.uint8
+    assert np.array_equal(whole[4:], part[4:])
+    top = part[:4].reshape(-1, 3)
+    assert (top == top[:, :1]).all() and len(np.unique(top)) == 2  # hatched in two greys
+
+
+def test_class_maps_use_the_palette() -> None:
+    target = np.arange(13, dtype=np.uint8).reshape(1, 1, 13)
+    assert np.array_equal(colour(TASKS["semseg"], target)[0], palette(TASKS["semseg"]))
+    logits = np.full((13, 1, 13), -5.0)
+    logits[np.arange(13), 0, np.arange(13)] = 5
+    assert np.array_equal(colour_prediction(TASKS["semseg"], logits), colour(TASKS["semseg"], target))
+
+
+def test_normals_and_depth_map_linearly() -> None:
+    vectors = np.array([[2.0, 0, 0, -1], [0, 1, 0, 0], [0, 0, -3, 0]]).reshape(3, 1, 4)  # of any length
+    assert colour(TASKS["normals"], vectors)[0].tolist() == [[255, 128, 128], [128, 255, 128], [128, 128, 0], [0, 128, 128]]
+    assert np.array_equal(colour_prediction(TASKS["normals"], vectors), colour(TASKS["normals"], vectors))
+    metres = np.array([[[1.0, 2.0, 4.0, 99.0, np.nan]]])
+    near, far = colour(TASKS["depth"], metres, (1.0, 4.0)), colour(TASKS["depth"], metres / 2, (0.5, 2.0))
+    assert np.array_equal(near, far)
+    assert near[0, 0].tolist() == [68, 1, 84] and near[0, 2].tolist() == near[0, 3].tolist() == [253, 231, 36]
+
+
+def test_binary_predictions_show_the_probability() -> None:
+    logits = np.array([[[-1000.0, 0.0, 1000.0]]])
+    low, high = palette(TASKS["edge"])
+    shown = colour_prediction(TASKS["edge"], logits)[0]
+    assert np.array_equal(shown[0], low) and np.array_equal(shown[2], high)
+    assert abs(int(shown[1, 0]) - (int(low[0]) + int(high[0])) / 2) <= 1
+
+
+def test_grid_places_cells_exactly() -> None:
+    rng = np.random.default_rng(1)
+    cells = [[rng.integers(0, 256, (8, 10, 3), dtype=np.uint8) for _ in range(3)] for _ in range(2)]
+    sheet = np.asarray(grid(cells, gap=2))
+    assert sheet.shape == (2 * 8 + 2, 3 * 10 + 4, 3)
+    assert np.array_equal(sheet[10:18, 12:22], cells[1][1]) and (sheet[8:10] == 255).all()
+    titled = np.asarray(grid(cells, gap=2, titles=["a", "b", "c"], row_titles=["first", "second"]))
+    assert np.array_equal(titled[-18:, -34:], sheet)
+    assert (titled[:-18] < 128).any() and (titled[:, :-34] < 128).any()  # something is written there
+
+
+def test_panel_slices_back_into_its_cells() -> None:
+    rng = np.random.default_rng(2)
+    images, targets = rng.integers(0, 256, (2, 3, 24, 32), dtype=np.uint8), _targets(2, 24, 32)
+    predictions = {name: rng.normal(size=(2, task.channels, 24, 32)) for name, task in TASKS.items()}
+    sheet = np.asarray(panel(images, targets, predictions, TASKS, cell=(24, 32)))
+    assert sheet.shape == (2 * 24, (1 + 2 * len(TASKS)) * 32, 3)
+    cells = sheet.reshape(2, 24, -1, 32, 3).swapaxes(1, 2)
+    for i in range(2):
+        assert np.array_equal(cells[i, 0], images[i].transpose(1, 2, 0))
+        for t, (name, task) in enumerate(TASKS.items()):
+            assert np.array_equal(cells[i, 1 + 2 * t], colour(task, targets[name][i]))
+            assert np.array_equal(cells[i, 2 + 2 * t], colour_prediction(task, predictions[name][i]))
+    resized = np.asarray(panel(images, targets, predictions, TASKS, cell=(48, 64)))
+    assert resized.shape == (2 * 48, (1 + 2 * len(TASKS)) * 64, 3)
+    assert np.array_equal(resized[:48:2, 64:128:2], cells[0, 1])  # labels are resized without mixing colours
+
+
+def test_contact_sheet_has_a_row_a_sample() -> None:
+    targets = {name: torch.from_numpy(t) for name, t in _targets(3, 24, 32).items()}
+    images = torch.randint(0, 256, (3, 3, 24, 32), dtype=torch.uint8)
+    split = Split(torch.arange(3), ("a", "b", "c"), images, targets, torch.ones(3, len(TASKS), dtype=torch.bool), "")
+    two, three = contact_sheet(split, TASKS, count=2), contact_sheet(split, TASKS, count=8)
+    assert three.height - two.height == 26 and three.width == two.width > 7 * 32
+    first = np.asarray(three)[-(3 * 26 - 2) :][:24, -(7 * 34 - 2) :][:, :32]
+    assert np.array_equal(first, images[0].numpy().transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("limit", [60 * 1024, 3000, 120])
+def test_webp_files_keep_the_limit(limit: int, tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(3).integers(0, 256, (200, 300, 3), dtype=np.uint8))
+    save_webp(noise, tmp_path / "x.webp", limit)
+    assert 0 < (tmp_path / "x.webp").stat().st_size <= limit
+    with Image.open(tmp_path / "x.webp") as image:
+        assert image.format == "WEBP" and (limit < 10000 or image.size == (300, 200))
+
+
+def test_a_limit_that_nothing_fits_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no WebP"):
+        save_webp(Image.new("RGB", (4, 4)), tmp_path / "x.webp", 5)

@@ -1,0 +1,96 @@
+"""Protocol files and plans: what they mean, and one sentence for what they cannot mean."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark import plan, protocol
+from benchmark.errors import UserError
+
+NOWHERE = Path("no-such-data")
+
+
+def test_shipped_protocols_and_plans_load() -> None:
+    assert "quickstart" in protocol.names() and "quickstart" in plan.names()
+    for name in protocol.names():
+        assert protocol.load(name).tasks
+    for name in plan.names():
+        assert plan.make([name], [], NOWHERE).cells
+
+
+def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs() -> None:
+    cells = plan.make([], [], NOWHERE).cells
+    assert len(cells) == 12 and len({c.id for c in cells}) == 12
+    assert {c.method for c in cells} == {"single_task", "multi_task", "mtpsl", "prototype"}
+    single = [c for c in cells if c.method == "single_task" and c.label_seed == 0]
+    assert [c.tasks for c in single] == [("semseg",), ("depth",), ("normals",)]
+    assert all(c.protocol.tasks == ("semseg", "depth", "normals") for c in single)
+
+
+def test_settings_override_the_plan() -> None:
+    settings = ["labels=random", "seeds=[4]", "epochs=2", "size=[64, 96]", "hparams.prototype.codes=[8, 16]", "encoder=resnet18"]
+    cells = plan.make(["prototype"], settings, NOWHERE).cells
+    assert [(c.labels, c.label_seed, c.protocol.epochs, c.protocol.size, c.protocol.encoder) for c in cells] == [
+        ("random", 4, 2.0, (64, 96), "resnet18")
+    ] * 2
+    assert [c.hyperparameters["codes"] for c in cells] == [8, 16]
+    product = plan.make(["multi_task"], ['labels=["one", "full"]', "seeds=3", "lr=[0.1, 0.2]"], NOWHERE).cells
+    assert len(product) == 12
+
+
+def test_a_plan_file_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = ["multi_task"]\nseeds = 3\nepochs = 1\n')
+    assert [c.label_seed for c in plan.make([str(file)], [], NOWHERE).cells] == [0, 1, 2]
+    assert plan.make([str(file)], [], NOWHERE).cells[0].protocol.epochs == 1.0
+
+
+def test_weights_enter_the_spec_by_content(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"one")
+    (tmp_path / "b.pth").write_bytes(b"one")
+    made = [plan.make(["multi_task"], [f"weights={tmp_path / n}"], NOWHERE) for n in ("a.pth", "b.pth")]
+    assert made[0].cells[0].id == made[1].cells[0].id
+    assert made[1].weights == {made[1].cells[0].protocol.weights: tmp_path / "b.pth"}
+
+
+BAD = {
+    "unknown method": (["multitask"], [], r"unknown plan or method 'multitask'; did you mean 'multi_task'\?"),
+    "two plans": (["quickstart", "other"], [], "neither a method nor the only plan"),
+    "absent file": (["absent.toml"], [], "there is no plan file absent.toml"),
+    "unknown setting": ([], ["epoch=3"], r"unknown key in plan quickstart 'epoch'; did you mean 'epochs'\?"),
+    "not a setting": ([], ["epochs"], "'epochs' is not key=value"),
+    "near miss": ([], ["hparams.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
+    "near miss of a method's": ([], ["hparams.prototype.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
+    "wrong type": ([], ["epochs=many"], r"epochs = 'many'.*a number"),
+    "unknown label setting": ([], ["labels=ones"], r"'ones'"),
+    "fraction out of range": ([], ["labels=fraction:1.5"], "fraction"),
+    "unknown task": ([], ['tasks=["semseg", "dept"]'], r"'dept'; did you mean 'depth'\?"),
+    "unknown data set": ([], ["dataset=scene"], r"'scene'; did you mean 'scenes'\?"),
+    "unknown protocol": ([], ["protocol=quick"], "unknown protocol 'quick'"),
+    "unknown balance": ([], ["balance=equals"], "did you mean 'equal'"),
+    "seeds": ([], ["seeds=-1"], "seeds = -1"),
+    "size": ([], ["size=[90, 128]"], "multiples of 8"),
+    "batch": ([], ["batch=0"], "batch = 0"),
+    "weights": ([], ["weights=nowhere.pth"], "nowhere.pth.*nor a file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence(case: str) -> None:
+    arguments, settings, message = BAD[case]
+    with pytest.raises(UserError, match=message) as caught:
+        plan.make(arguments, settings, NOWHERE)
+    assert "\n" not in str(caught.value)
+
+
+def test_malformed_toml_names_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text('summary = "x"\n[[grid]\n')
+    with pytest.raises(UserError, match=r"broken\.toml is not valid TOML: .*line 2"):
+        plan.make([str(file)], [], NOWHERE)
+    file.write_text('[[grid]]\nprotocol = "quickstart"\n')
+    with pytest.raises(UserError, match="has no dataset"):
+        plan.make([str(file)], [], NOWHERE)
+    file.write_text('[[grids]]\nprotocol = "quickstart"\n')
+    with pytest.raises(UserError, match="did you mean 'grid'"):
+        plan.make([str(file)], [], NOWHERE)

@@ -1,0 +1,133 @@
+"""Run directories: claims are exclusive, dead claims are taken over, a revived process can write nothing."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark import store
+from benchmark.errors import UserError
+from benchmark.store import Lost, RunDir
+from tests.helpers import tiny_spec
+
+SPEC = tiny_spec()
+
+
+def make(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path, SPEC.folder)
+
+
+def test_states_follow_the_files(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    assert run.state() == "missing"
+    claim = run.claim(SPEC)
+    assert claim is not None and run.state() == "running"
+    assert run.claim(SPEC) is None  # ours is alive
+    run.file("checkpoint.pt").write_bytes(b"")
+    claim.release()
+    assert run.state() == "stale"
+    run.file("error.txt").write_text("bad")
+    assert run.state() == "failed"
+    claim = run.claim(SPEC)
+    assert claim is not None
+    claim.publish_record({"id": SPEC.id})
+    claim.release()
+    assert run.state() == "done" and run.record == {"id": SPEC.id}
+    assert run.claim(SPEC) is None
+    assert [r.name for r in store.every_run(tmp_path)] == [run.name]
+
+
+def _race(folder: str, queue: "multiprocessing.Queue[bool]", start: object) -> None:
+    start.wait()  # type: ignore[attr-defined]
+    claim = make(Path(folder)).claim(SPEC)
+    queue.put(claim is not None)
+    start.wait()  # type: ignore[attr-defined]  # nobody leaves before everybody has tried
+
+
+def test_of_many_processes_one_gets_the_claim(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for round_ in range(5):
+        folder = tmp_path / str(round_)
+        queue: multiprocessing.Queue[bool] = context.Queue()
+        barrier = context.Barrier(4)
+        people = [context.Process(target=_race, args=(str(folder), queue, barrier)) for _ in range(4)]
+        for p in people:
+            p.start()
+        won = [queue.get(timeout=20) for _ in people]
+        for p in people:
+            p.join()
+        assert sum(won) == 1
+
+
+def test_a_claim_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from tests.benchmark.test_store import make, SPEC;"
+        "make(Path(sys.argv[1])).claim(SPEC); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], check=False, timeout=60)
+    run = make(tmp_path)
+    assert run.state() == "stale" and len(run.claims()) == 1
+    claim = run.claim(SPEC)
+    assert claim is not None
+    assert run.claims() == [claim.path]
+    claim.release()
+
+
+def test_a_claim_elsewhere_lives_by_its_heartbeat(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    claim = run.claim(SPEC)
+    assert claim is not None
+    holder = json.loads(claim.path.read_text()) | {"host": "another-host"}
+    claim.path.write_text(json.dumps(holder))
+    assert run.state() == "running"
+    long_ago = claim.path.stat().st_mtime - store.STALE_SECONDS - 1
+    os.utime(claim.path, (long_ago, long_ago))
+    assert run.state() == "stale"
+    claim.release()
+
+
+def test_a_revived_process_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(tmp_path)
+    old = run.claim(SPEC)
+    assert old is not None
+    monkeypatch.setattr(store, "_alive", lambda claim: False)  # as if its host had been cut off
+    new = run.claim(SPEC)
+    assert new is not None
+    with pytest.raises(Lost):
+        old.check()
+    with pytest.raises(Lost):
+        old.publish_record({})
+    old.release()
+    new.check()  # releasing a lost claim leaves the new one alone
+    new.publish_record({"by": "new"})
+    with pytest.raises(Lost):
+        new.publish_record({"by": "again"})
+    assert run.record == {"by": "new"}
+    new.release()
+    assert not list(run.path.glob(".*"))
+
+
+def test_a_reused_process_number_is_not_alive(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    claim = run.claim(SPEC)
+    assert claim is not None
+    holder = json.loads(claim.path.read_text()) | {"started": "1"}
+    claim.path.write_text(json.dumps(holder))
+    assert run.state() == "stale"
+    claim.release()
+
+
+def test_damaged_and_unwritable_files_are_named(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    run.path.mkdir(parents=True)
+    run.file("record.json").write_text('{"id": "a')
+    with pytest.raises(UserError, match=r"record\.json is damaged .*remove the folder"):
+        _ = run.record
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match=r"could not write in .*--results"):
+        RunDir(blocked, SPEC.folder).claim(SPEC)

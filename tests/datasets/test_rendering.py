@@ -1,0 +1,144 @@
+"""The ray caster against slow references: hits by marching, normals by definition, depth in closed form, one cast shadow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.rendering.furniture import WALL, Item, Solid
+from datasets.rendering.geometry import BOX, ELLIPSOID, FRUSTUM, ROOM, Solids, cast, surface
+from datasets.rendering.layout import Light, Room
+from datasets.rendering.materials import Material
+from datasets.rendering.planner import Placed
+from datasets.rendering.scene import FOCAL, camera, camera_rays, make_scene
+from datasets.rendering.shading import radiance
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _solids(seed: int) -> Solids:
+    """A room with a box, an ellipsoid, a cylinder, a frustum and a cone, turned at random."""
+    generator = torch.Generator().manual_seed(seed)
+    axes = torch.linalg.qr(torch.randn(6, 3, 3, generator=generator, dtype=torch.float64))[0]
+    axes[0] = torch.eye(3)
+    centre = torch.rand(6, 3, generator=generator, dtype=torch.float64) * 2 - 1
+    centre[:, 2] += 3
+    centre[0] = torch.tensor([0.0, 0.0, 2.0])
+    half = 0.2 + torch.rand(6, 3, generator=generator, dtype=torch.float64) * 0.8
+    half[0] = torch.tensor([3.0, 2.5, 4.0])
+    taper = torch.tensor([1.0, 1, 1, 1, 0.4, 0], dtype=torch.float64)
+    return Solids(torch.tensor([ROOM, BOX, ELLIPSOID, FRUSTUM, FRUSTUM, FRUSTUM]), centre, axes, half, taper)
+
+
+def _inside(solids: Solids, p: int, points: np.ndarray) -> np.ndarray:
+    """(n,) bool by definition of the solids, for points (n, 3)."""
+    local = (points - solids.centre[p].numpy()) @ solids.axes[p].numpy() / solids.half[p].numpy()
+    kind = int(solids.kind[p])
+    if kind in (ROOM, BOX):
+        within = (np.abs(local) <= 1).all(1)
+        return ~within if kind == ROOM else within
+    if kind == ELLIPSOID:
+        return (local**2).sum(1) <= 1
+    taper = float(solids.taper[p])
+    radius = 1 + (taper - 1) * (local[:, 1] + 1) / 2
+    return (np.abs(local[:, 1]) <= 1) & (local[:, 0] ** 2 + local[:, 2] ** 2 <= radius**2)
+
+
+def _march(solids: Solids, direction: np.ndarray) -> tuple[float, int]:
+    """First surface along a ray from the origin: small steps, then bisection. direction: (3,)."""
+    ts = np.arange(1, 12000) * 1e-3
+    best, which = np.inf, -1
+    for p in range(len(solids.kind)):
+        hits = np.flatnonzero(_inside(solids, p, ts[:, None] * direction))
+        if len(hits):
+            low, high = ts[hits[0]] - 1e-3, ts[hits[0]]
+            for _ in range(40):
+                middle = (low + high) / 2
+                low, high = (low, middle) if _inside(solids, p, middle * direction[None])[0] else (middle, high)
+            if high < best:
+                best, which = high, p
+    return best, which
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_first_hits_agree_with_marching_along_each_ray(seed: int) -> None:
+    solids, origin = _solids(seed), torch.zeros(3, dtype=torch.float64)
+    rays = camera_rays((10, 14))
+    t, solid = cast(solids, origin, rays)
+    seen = set()
+    for pixel in range(rays.shape[1]):
+        expected, which = _march(solids, rays[:, pixel].numpy())
+        if which != int(solid[pixel]):  # a ray may graze less of a solid than one step
+            assert float(t[pixel]) < expected < np.inf
+            continue
+        assert float(t[pixel]) == pytest.approx(expected, abs=1e-8)
+        seen.add(which)
+    assert len(seen) >= 4
+
+
+def test_normals_are_the_gradients_of_the_surfaces() -> None:
+    solids, origin = _solids(2), torch.zeros(3, dtype=torch.float64)
+    rays = camera_rays((40, 40))
+    hit = surface(solids, origin, rays, *cast(solids, origin, rays))
+    for pixel in range(0, rays.shape[1], 7):
+        p, point, normal = int(hit.solid[pixel]), hit.point[:, pixel].numpy(), hit.normal[:, pixel].numpy()
+        assert np.linalg.norm(normal) == pytest.approx(1)
+        assert normal @ rays[:, pixel].numpy() < 0
+        # A little outwards is outside, a little inwards inside, and the tangent plane touches to second order.
+        assert not _inside(solids, p, (point + 1e-6 * normal)[None])[0]
+        assert _inside(solids, p, (point - 1e-6 * normal)[None])[0]
+        tangent = np.cross(normal, rays[:, pixel].numpy())
+        tangent *= 1e-4 / np.linalg.norm(tangent)
+        assert not _inside(solids, p, (point + tangent + 3e-6 * normal)[None])[0] or p == 0
+
+
+def test_depth_of_a_sphere_is_along_the_optical_axis() -> None:
+    """Analytic: |t d - c| = r with d = (u, v, 1), so that t is the z coordinate and not the distance."""
+    one = torch.ones(1, dtype=torch.float64)
+    centre, radius = np.array([0.3, -0.2, 4.0]), 1.1
+    solids = Solids(
+        torch.tensor([ELLIPSOID]), torch.tensor(centre)[None], torch.eye(3).double()[None], 1.1 * one.expand(1, 3), one
+    )
+    height, width = 12, 16
+    t = cast(solids, torch.zeros(3, dtype=torch.float64), camera_rays((height, width)))[0].view(height, width)
+    hits = 0
+    for i in range(height):
+        for j in range(width):
+            d = np.array([(j + 0.5 - width / 2) / (FOCAL * width), (i + 0.5 - height / 2) / (FOCAL * width), 1.0])
+            b, c = d @ centre, centre @ centre - radius**2
+            disc = b * b - d @ d * c
+            if disc < 0:
+                assert torch.isinf(t[i, j])
+            else:
+                hits += 1
+                assert float(t[i, j]) == pytest.approx((b - disc**0.5) / (d @ d), rel=1e-12)
+    assert hits > 20
+
+
+def _empty_room(item: Item) -> Room:
+    grey = Material((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), grain=0.0)
+    lamp = Light((0.0, 2.9, 0.0), (1.0, 1.0, 1.0), 1.0)
+    placed = (Placed(item, 0.0, (0.0, 0.0, 0.0), 1),)
+    return Room((6.0, 3.0, 6.0), (grey,) * 6, placed, (lamp,), (0.0, 2.0, -2.9), 0.0, -0.6, 0.0, 1, 0.2)
+
+
+def test_a_solid_shades_the_floor_below_it_and_nothing_else() -> None:
+    grey = Material((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), grain=0.0)
+    plate = Solid(BOX, (0.0, 1.0, 0.0), (0.5, 0.01, 0.5), grey)
+    scenes = [make_scene(_empty_room(Item(WALL, [plate] * count))) for count in (0, 1)]
+    size = (48, 64)
+    eye, axes = camera(scenes[0].room)
+    rays = axes @ camera_rays(size)
+    hits = [surface(s.solids, eye, rays, *cast(s.solids, eye, rays)) for s in scenes]
+    bare, shaded = (radiance(s, h, rays, size)[0] for s, h in zip(scenes, hits, strict=True))
+    floor = (hits[1].solid == 0) & (hits[1].face == 2)
+    # The lamp hangs 1.9 m above a plate 1 m over the floor: the shadow is 2.9 / 1.9 times as wide as the plate.
+    away = hits[1].point[[0, 2]].abs().amax(0)
+    edge = 0.5 * 2.9 / 1.89
+    assert (floor & (away < edge - 0.02)).sum() > 50
+    assert (shaded < 0.75 * bare)[floor & (away < edge - 0.02)].all()
+    torch.testing.assert_close(shaded[floor & (away > edge + 0.02)], bare[floor & (away > edge + 0.02)], rtol=1e-12, atol=0)

@@ -1,0 +1,193 @@
+"""What every method must do, whoever wrote it. Runs over all methods found in methods/."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark import registry
+from benchmark.spec import RunSpec
+from benchmark.store import RunDir
+from benchmark.train import Options, Run, init_hashes
+from datasets import labels
+from datasets.base import Split
+from tests.helpers import SMALL, TASKS, THREE, tiny_batch, tiny_problem, tiny_spec, tiny_split
+
+METHODS = registry.method_names()
+SETTINGS = ["full", "given", "one", "random", "fraction:0.5"]
+SIX = tuple(TASKS)
+
+
+def specs(method: str, **changes: Any) -> list[RunSpec]:
+    """The runs of a method on the tiny data: one a task where it is a one-task method."""
+    tasks = changes.get("tasks", THREE)
+    if registry.method(method).one_task:
+        return [tiny_spec(method, only=(task,), **changes) for task in tasks]
+    return [tiny_spec(method, **changes)]
+
+
+def trained(spec: RunSpec, folder: Path, train: Split, **options: Any) -> Run:
+    run = Run(spec, train, tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options(**options))
+    place = RunDir(folder, spec.folder)
+    claim = place.claim(spec)
+    assert claim is not None
+    run.start(place)
+    run.train(place, claim)
+    claim.release()
+    return run
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    return {k: v.clone() for k, v in run.method.state_dict().items()}
+
+
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+
+
+def with_garbage(split: Split, spec: RunSpec) -> Split:
+    """The same split with noise, NaN and impossible classes wherever the run's mask hides a label."""
+    names = spec.protocol.tasks
+    columns = [list(split.targets).index(n) for n in names]
+    mask = labels.sample(split.ids, split.available[:, columns], spec.labels, spec.label_seed)
+    targets = dict(split.targets)
+    for t, name in enumerate(names):
+        bad = torch.randint(0, 120, targets[name].shape).to(targets[name].dtype)
+        if bad.is_floating_point():
+            bad[..., ::2] = float("nan")
+        targets[name] = torch.where(mask[:, t].view(-1, 1, 1, 1), targets[name], bad)
+    return replace(split, targets=targets)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("method", METHODS)
+def test_garbage_in_hidden_labels_changes_no_bit(method: str, setting: str, tmp_path: Path) -> None:
+    train = tiny_split()
+    for spec in specs(method, labels=setting, tasks=SIX, epochs=1.0):
+        dirty = with_garbage(train, spec)
+        if setting not in ("full", "given"):
+            assert any(not torch.equal(dirty.targets[n].nan_to_num(), train.targets[n].nan_to_num()) for n in spec.tasks)
+        clean = trained(spec, tmp_path / "clean", train)
+        other = trained(spec, tmp_path / "dirty", dirty)
+        assert_same(weights(clean), weights(other))
+        assert clean.curve == other.curve
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path: Path) -> None:
+    spec, train = specs(method)[-1], tiny_split()
+    whole = trained(spec, tmp_path / "whole", train)
+    assert_same(weights(whole), weights(trained(spec, tmp_path / "again", train)))
+
+    from benchmark.train import Interrupted
+
+    options = Options(checkpoint_every=2)
+    options.report = lambda step, steps, loss: options.stop.set() if step == 5 else None
+    place = RunDir(tmp_path / "cut", spec.folder)
+    claim = place.claim(spec)
+    assert claim is not None
+    run = Run(spec, train, tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, options)
+    run.start(place)
+    if run.feed.steps > 5:
+        with pytest.raises(Interrupted):
+            run.train(place, claim)
+    else:
+        run.train(place, claim)
+        run._save(place.file("checkpoint.pt"))
+    claim.release()
+    resumed = trained(spec, tmp_path / "cut", train)
+    assert_same(weights(whole), weights(resumed))
+    assert whole.curve == resumed.curve
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_trains_and_predictions_have_their_shapes(method: str, tmp_path: Path) -> None:
+    for spec in specs(method, tasks=SIX, epochs=1.0):
+        run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in SIX}, Options())
+        run.start(RunDir(tmp_path, spec.folder))
+        before = weights(run)
+        batch = run.feed.batch(0)
+        assert len(batch.views) == run.method.views
+        losses = run.method.train().losses(batch, torch.tensor(0.0))
+        assert set(losses.tasks) == set(spec.tasks)
+        assert torch.isfinite(losses.total())
+        run.stepper(batch, 0)
+        assert run.stepper.failure() is None
+        assert any(not torch.equal(before[k], v) for k, v in run.method.state_dict().items())
+        run.method.eval()
+        with torch.no_grad():
+            predictions = run.method.predict(batch.images)
+        for name in spec.tasks:
+            assert predictions[name].shape == (len(batch.images), TASKS[name].channels, *spec.protocol.size)
+            assert torch.isfinite(predictions[name]).all()
+        for diagnostic in run.method.diagnostics(batch).values():
+            assert torch.isfinite(torch.as_tensor(diagnostic.array)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_are_finite_whatever_labels_a_batch_has(method: str) -> None:
+    kind = registry.method(method)
+    names = ("depth",) if kind.one_task else THREE
+    torch.manual_seed(0)
+    net = kind(tiny_problem(names), **SMALL.get(method, {})).double()
+    net.prepare(iter([tiny_batch(names, torch.ones(4, len(names), dtype=torch.bool), views=kind.views)]))
+    patterns = [torch.zeros(4, len(names)), torch.ones(4, len(names)), torch.eye(4, len(names))]
+    for pattern in patterns:
+        batch = tiny_batch(names, pattern.bool(), views=kind.views)
+        losses = net.losses(batch, torch.tensor(0.5, dtype=torch.float64))
+        net.zero_grad()
+        losses.total().backward()  # type: ignore[no-untyped-call]
+        assert torch.isfinite(losses.total())
+        assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_state_round_trips(method: str, tmp_path: Path) -> None:
+    spec = specs(method)[0]
+    run = trained(spec, tmp_path, tiny_split())
+    fresh = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
+    fresh.method.load_state_dict(run.method.state_dict())
+    images = run.feed.batch(0).images
+    with torch.no_grad():
+        one, two = run.method.eval().predict(images), fresh.method.eval().predict(images)
+    assert_same(one, two)
+
+
+def test_equal_seeds_mean_equal_labels_order_crops_and_shared_weights() -> None:
+    """For a one-task method, whose images are a part of the whole, on the restriction."""
+    train, test = tiny_split(), tiny_split(4, 9)
+    tasks = {n: TASKS[n] for n in THREE}
+    runs = {m: [Run(s, train, test, tasks, Options()) for s in specs(m)] for m in METHODS}
+    whole = {m: r[0] for m, r in runs.items() if not registry.method(m).one_task}
+    first = whole["multi_task"]
+    mask_hashes = {labels.mask_hash(train.ids, run.mask, THREE) for many in runs.values() for run in many}
+    assert len(mask_hashes) == 1
+    assert len({run.feed.hashes["order"] for run in whole.values()}) == 1
+    assert len({run.feed.hashes["crops"] for run in whole.values()}) == 1
+    for many in runs.values():
+        for run in many:
+            for part in run.init.keys() & first.init.keys():
+                assert run.init[part] == first.init[part], part
+            assert len(run.init.keys() & first.init.keys()) >= 3  # encoder, a decoder, a head
+    order = [int(i) for i in torch.cat([first.feed.batch(s).index for s in range(3)])]  # 12 images: one epoch
+    for run in runs["single_task"]:
+        column = THREE.index(run.spec.tasks[0])
+        allowed = set(train.ids[run.mask[:, column]].tolist())
+        steps = -(-len(allowed) // run.feed.batch_size)
+        own = [int(i) for i in torch.cat([run.feed.batch(s).index for s in range(steps)])][: len(allowed)]
+        assert own == [i for i in order if i in allowed]
+        crops = {int(i): d for i, d in zip(first.feed._ids[:12], first.feed._draws[0][:12], strict=True)}
+        assert all(torch.equal(d, crops[int(i)]) for i, d in zip(own, run.feed._draws[0], strict=False))
+
+
+def test_other_seeds_mean_other_everything() -> None:
+    train, test = tiny_split(), tiny_split(4, 9)
+    one, two = (Run(tiny_spec(seed=s), train, test, {n: TASKS[n] for n in THREE}, Options()) for s in (0, 1))
+    assert labels.mask_hash(train.ids, one.mask, THREE) != labels.mask_hash(train.ids, two.mask, THREE)
+    assert one.feed.hashes["order"] != two.feed.hashes["order"] and one.feed.hashes["crops"] != two.feed.hashes["crops"]
+    assert all(init_hashes(one.method)[k] != v for k, v in init_hashes(two.method).items())
