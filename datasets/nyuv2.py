@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import tokenize
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
