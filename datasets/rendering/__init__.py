@@ -1,0 +1,1 @@
+"""A small ray caster of furnished rooms: geometry, furniture, layout, textures, shading and exact labels."""

@@ -1,0 +1,106 @@
+"""A folder of rendered samples in chunk files, written whole or not at all, and checked by hash when read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.errors import UserError
+
+CHUNK = 32  # samples a file
+Arrays = dict[str, np.ndarray]
+Layout = dict[str, tuple[np.dtype, tuple[int, ...]]]  # dtype and shape of each array of one sample
+
+
+class Cache:
+    """Samples 0, 1, 2, ... of one split at one size; chunk k holds the first so many of samples 32 k to 32 k + 31.
+
+    Every file carries the SHA-256 of each of its samples; a truncated or altered file is rendered anew. Processes may share
+    a folder: a file appears by rename, complete, and every process would write the same bytes.
+    """
+
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        self.folder = folder
+        self.layout = layout
+
+    def load(self, count: int, make: Callable[[int], Arrays], done: Callable[[int], None]) -> tuple[Arrays, list[str]]:
+        """The first `count` samples, stacked, and their hashes; `make(i)` renders what is missing and `done(n)` hears of it.
+
+        Raises `UserError` when a chunk that is missing cannot be written.
+        """
+        chunks: list[Arrays] = []
+        for start in range(0, count, CHUNK):
+            wanted = min(CHUNK, count - start)
+            have = self._read(start // CHUNK)
+            present = len(have["sha256"])
+            if present < wanted:
+                made = []
+                for i in range(start + present, start + wanted):
+                    made.append(self._sample(make(i)))
+                    done(i + 1)
+                have = {name: np.concatenate([have[name], np.stack([m[name] for m in made])]) for name in have}
+                self._write(start // CHUNK, have)
+            else:
+                done(start + wanted)
+            chunks.append({name: values[:wanted] for name, values in have.items()})
+        arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (*self.layout, "sha256")}
+        return arrays, [digest.tobytes().hex() for digest in arrays.pop("sha256")]
+
+    def _sample(self, arrays: Arrays) -> Arrays:
+        return {**arrays, "sha256": np.frombuffer(self._digest(arrays), dtype=np.uint8)}
+
+    def _digest(self, sample: Arrays) -> bytes:
+        content = hashlib.sha256()
+        for name in self.layout:
+            content.update(np.ascontiguousarray(sample[name]).data)
+        return content.digest()
+
+    def _path(self, chunk: int) -> Path:
+        return self.folder / f"{chunk:05d}.npz"
+
+    def _empty(self) -> Arrays:
+        shapes = {**self.layout, "sha256": (np.dtype(np.uint8), (32,))}
+        return {name: np.empty((0, *shape), dtype) for name, (dtype, shape) in shapes.items()}
+
+    def _read(self, chunk: int) -> Arrays:
+        """What is intact of a chunk: all of it or nothing."""
+        empty = self._empty()
+        try:
+            with self._path(chunk).open("rb") as file, np.load(file, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in empty}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile):
+            return empty
+        count = len(arrays["sha256"])
+        for name, values in arrays.items():
+            if values.dtype != empty[name].dtype or values.shape != (count, *empty[name].shape[1:]):
+                return empty
+        intact = all(digest.tobytes() == self._digest(sample) for digest, sample in _samples(arrays))
+        return arrays if intact else empty
+
+    def _write(self, chunk: int, arrays: Arrays) -> None:
+        temporary = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-", suffix=".npz", delete=False) as file:
+                temporary = Path(file.name)
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            temporary.chmod(0o644)  # temporary files are private, caches are not
+            os.replace(temporary, self._path(chunk))
+        except OSError as error:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+            raise UserError(
+                f"cannot write rendered scenes to {self.folder}: {error.strerror or error}; "
+                "choose a writable data folder with --data DIR or BENCH_DATA, or make room there."
+            ) from error
+
+
+def _samples(arrays: Arrays) -> Iterator[tuple[np.ndarray, Arrays]]:
+    for i, digest in enumerate(arrays["sha256"]):
+        yield digest, {name: values[i] for name, values in arrays.items()}
