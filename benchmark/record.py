@@ -63,7 +63,7 @@ def assemble(run: Run, folder: RunDir, scores: dict[str, Scores], evaluation_sec
             },
             "label_counts": dict(zip(spec.tasks, labelled.sum(0).tolist(), strict=True)),
             "images": run.feed.images,
-            "environment": provenance.environment(run.options.device, spec.protocol.threads),
+            "environment": run.environment,
             "diagnostics": _diagnostics(run),
         }
     )

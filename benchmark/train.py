@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark import record, registry, streams
+from benchmark import provenance, record, registry, streams
 from benchmark.errors import UserError
 from benchmark.evaluate import Scores, TestSet
 from benchmark.feed import Feed
@@ -116,6 +116,7 @@ class Run:
     def __init__(self, spec: RunSpec, train: Split, test: Split, tasks: dict[str, Task], options: Options) -> None:
         """tasks: {name: Task} of the whole protocol. Raises `UserError` when no image carries a label that the run needs."""
         self.spec, self.options, protocol = spec, options, spec.protocol
+        self.environment = provenance.environment(options.device, protocol.threads)  # now: the code may change meanwhile
         torch.set_num_threads(protocol.threads)
         torch.use_deterministic_algorithms(options.device == "cpu")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
