@@ -164,7 +164,7 @@ def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         seeds = ", ".join(sorted({s.seed for s in shown}))
         title = f"Fixed test images: truth and predictions, {setting(board)}, seed {seeds}"
         fig.text(0.3 / style.WIDTH, 1 - 0.08 / total, title, ha="left", va="top", fontsize=8.5)
-        return style.save(fig, folder / "predictions", (".png",)), notes
+        return style.save(fig, folder / "predictions", (".png",), dpi=110), notes
 
 
 def matrices(board: Board, folder: Path) -> tuple[list[Path], list[str]]:

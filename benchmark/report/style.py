@@ -40,7 +40,6 @@ _RC: dict[str, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "figure.dpi": 150,
-    "savefig.dpi": 150,
     "svg.hashsalt": "bench",  # else the ids in an SVG are random
     "svg.fonttype": "path",
 }
@@ -53,12 +52,12 @@ def figure(width: float = WIDTH, height: float = 3.0) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png")) -> list[Path]:
+def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png"), dpi: int = 150) -> list[Path]:
     """Write `stem` with each suffix, without a date or a version inside; return the files."""
     metadata = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
     paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
     for path in paths:
-        fig.savefig(path, metadata=metadata[path.suffix])
+        fig.savefig(path, metadata=metadata[path.suffix], dpi=dpi)
     return paths
 
 
