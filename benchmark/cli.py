@@ -33,6 +33,7 @@ Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_H
 WHAT_HELP = "A plan (a name or a .toml file), methods, or both."
 What = Annotated[list[str] | None, typer.Argument(metavar="[PLAN | METHOD]...", help=WHAT_HELP)]
 
+# Every command takes --results and --data, whether it needs them or not, so that scripts can pass the same to all.
 RUNS, DATA, RESULTS = ROOT / "runs", ROOT / "data", ROOT / "results"
 
 
@@ -68,7 +69,7 @@ def plan(what: What = None, settings: Set = [], results: Results = RUNS, data: D
 
 
 @app.command()
-def status(results: Results = RUNS, as_json: Json = False) -> None:
+def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:
     """Show the state of every run in the results folder."""
     from benchmark.commands import runs
 
@@ -81,6 +82,7 @@ def leaderboard(
     published: Annotated[bool, typer.Option("--published", help="Use the published records instead of the runs.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")] = False,
     published_in: Published = RESULTS,
+    data: Data = DATA,
 ) -> None:
     """Make tables and figures of all finished runs, or of the published records."""
     from benchmark.commands import boards
@@ -94,6 +96,7 @@ def publish(
     everything: Annotated[bool, typer.Option("--all", help="Publish every finished run.")] = False,
     results: Results = RUNS,
     published_in: Published = RESULTS,
+    data: Data = DATA,
 ) -> None:
     """Copy finished runs into the published records."""
     from benchmark.commands import boards
@@ -106,6 +109,7 @@ def clean(
     names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to delete altogether.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
     results: Results = RUNS,
+    data: Data = DATA,
 ) -> None:
     """Show or free the space that networks of finished runs take; records stay."""
     from benchmark.commands import boards
@@ -114,7 +118,9 @@ def clean(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="RUN")], results: Results = RUNS, as_json: Json = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="RUN")], results: Results = RUNS, data: Data = DATA, as_json: Json = False
+) -> None:
     """Show one run in full."""
     from benchmark.commands import listing
 
@@ -124,6 +130,7 @@ def show(name: Annotated[str, typer.Argument(metavar="RUN")], results: Results =
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|datasets|protocols|plans|metrics")],
+    results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -142,7 +149,7 @@ def doctor(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
 
 
 @data_app.command("list")
-def data_list(data: Data = DATA, as_json: Json = False) -> None:
+def data_list(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:
     """List data sets, where they come from and which are here."""
     from benchmark.commands import listing
 

@@ -4,7 +4,9 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,3 +71,21 @@ def test_help_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
     assert "--retry-failed" in done.stdout
+
+
+def test_every_command_takes_results_and_data() -> None:
+    import typer
+
+    from benchmark.cli import app
+
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        for child, sub in getattr(command, "commands", {}).items():
+            yield from leaves(sub, f"{name} {child}")
+        if not getattr(command, "commands", {}):
+            yield name, command
+
+    commands = dict(leaves(typer.main.get_command(app), "bench"))
+    assert len(commands) == 12
+    for name, command in commands.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--results", "--data"} <= options, name
