@@ -193,10 +193,13 @@ def labels_show(
 def main() -> None:
     """The console script: a `UserError` becomes its sentence and exit code 2."""
     try:
-        app()
+        app(standalone_mode=True)
     except UserError as error:
         sys.stderr.write(f"bench: {error}\n")
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("bench: interrupted; finished runs are kept, and the same command goes on where this one stopped.\n")
+        raise SystemExit(130) from None
     except BrokenPipeError:  # `bench status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None

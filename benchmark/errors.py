@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MANY = 30  # names that a message lists at the most
+
 
 class UserError(Exception):
     """Bad input. The command line prints the message alone and exits with code 2.
@@ -17,5 +19,6 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for an unknown name, with the nearest known names as a suggestion."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
+    shown = ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {shown or 'none'}."
     return UserError(f"unknown {what} {name!r}; {hint}")

@@ -86,7 +86,16 @@ def run_cells(
     A run that diverges or raises leaves error.txt and the others go on. Raises `UserError` for wrong input and
     `train.Interrupted` or `KeyboardInterrupt` when the user stops; what was under way can then be resumed.
     """
+    from benchmark.train import check_method
+
     outcomes: dict[str, list[RunSpec]] = {"done": [], "failed": [], "elsewhere": []}
+    states = {spec.id: RunDir(results, spec.folder).state() for spec in cells}
+    checked = set()
+    for spec in cells:  # wrong keywords stop the command before the first run leaves a trace
+        kind = (spec.method, repr(spec.hyperparameters), spec.protocol.name, spec.protocol.width, spec.protocol.size, spec.tasks)
+        if (states[spec.id] != "done" or force) and kind not in checked:
+            check_method(spec, data.tasks(spec))
+            checked.add(kind)
     for spec in cells:
         run = RunDir(results, spec.folder)
         state = run.state()
@@ -108,6 +117,7 @@ def run_cells(
             outcomes[_one(spec, run, claim, data, options, watcher)].append(spec)
         finally:
             claim.release()
+            run.discard_if_untouched()
     return outcomes
 
 
@@ -132,7 +142,11 @@ def _one(spec: RunSpec, run: RunDir, claim: Claim, data: Data, options: Options,
     except Exception as error:  # a method's own failure must not take the other runs with it
         reason = str(error) if isinstance(error, Diverged) else f"{type(error).__name__}: {error}"
         details = "" if isinstance(error, Diverged) else "\n" + traceback.format_exc()
-        claim.check()
+        try:
+            claim.check()
+        except Lost as lost:
+            watcher.state(spec, "elsewhere", str(lost))
+            return "elsewhere"
         with writing(run.path):
             run.file("error.txt").write_text(reason + "\n" + details, encoding="utf-8")
         watcher.state(spec, "failed", reason.splitlines()[0])

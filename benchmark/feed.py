@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark import streams
 from benchmark.protocol import Protocol
-from datasets import augment
+from datasets import augment, labels
 from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Batch, View
@@ -38,7 +38,7 @@ class Feed:
     ) -> None:
         """mask: (N, T) bool over the protocol's whole task set; `tasks` may be a part of it."""
         columns = [protocol.tasks.index(name) for name in tasks]
-        labelled = mask[:, columns]
+        labelled = labels.restrict(mask, columns)
         # A network of one task sees just the images whose label of it is visible; a whole task set sees every image.
         usable = labelled.any(1) if len(columns) < len(protocol.tasks) else torch.ones(len(split), dtype=torch.bool)
         self.images = int(usable.sum())

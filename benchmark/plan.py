@@ -102,6 +102,9 @@ def _grid_cells(
     """The product of a grid's lists: dictionaries with one value an axis, "set" (protocol values overridden) and "hparams"."""
     grid = {ALIASES.get(k, k): v for k, v in grid.items()}
     hparams = grid.pop("hparams", {})
+    for method in hparams:
+        if method not in registry.method_names():
+            raise unknown(f"method in hparams of plan {where}", method, registry.method_names())
     grid |= {ALIASES.get(k, k): v for k, v in settings.items() if not k.startswith("hparams.")}
     if methods:
         grid["method"] = methods
@@ -114,23 +117,26 @@ def _grid_cells(
     grid["seeds"] = _seeds(grid.get("seeds", 1))
     lists = [key for key in protocols.SETTABLE if typing.get_origin(protocols.TYPES[key]) is tuple]
     axes = {
-        key: value if isinstance(value, list) and (key not in lists or isinstance(value[0], list)) else [value]
+        key: value if isinstance(value, list) and (key not in lists or (value and isinstance(value[0], list))) else [value]
         for key, value in ({"labels": "one", "balance": "equal"} | grid).items()
     }
+    for key, choices in axes.items():
+        if not choices:
+            raise UserError(f"{key} = [] in plan {where} leaves nothing to run; give at least one value.")
     cells = []
     for combination in itertools.product(*axes.values()):
         cell = dict(zip(axes, combination, strict=True))
         overrides = {key: cell.pop(key) for key in protocols.SETTABLE if key in cell}
         own = _own_hparams(str(cell["method"]), hparams, settings, used)
-        for values in itertools.product(*(v if isinstance(v, list) else [v] for v in own.values())):
+        for values in itertools.product(*own.values()):
             cells.append(cell | {"set": overrides, "hparams": dict(zip(own, values, strict=True))})
     return cells
 
 
-def _own_hparams(method: str, hparams: dict[str, Any], settings: dict[str, Any], used: set[str]) -> dict[str, Any]:
-    """The hyper-parameters of one method: the plan's [grid.hparams.METHOD], then --set hparams.[METHOD.]NAME."""
+def _own_hparams(method: str, hparams: dict[str, Any], settings: dict[str, Any], used: set[str]) -> dict[str, list[Any]]:
+    """{name: values to run} of one method: the plan's [grid.hparams.METHOD], then --set hparams.[METHOD.]NAME."""
     own = dict(hparams.get(method, {}))
-    defaults, _ = registry.hyperparameters(method)
+    defaults, hints = registry.hyperparameters(method)
     for key, value in settings.items():
         parts = key.split(".")
         if parts[0] != "hparams":
@@ -141,7 +147,12 @@ def _own_hparams(method: str, hparams: dict[str, Any], settings: dict[str, Any],
         elif len(parts) == 2 and parts[1] in defaults:
             own[parts[1]] = value
             used.add(key)
-    return own
+    # A list is a list of values to run, unless the keyword itself takes one.
+    takes_list = {name for name, hint in hints.items() if typing.get_origin(hint) is tuple}
+    return {
+        name: value if isinstance(value, list) and (name not in takes_list or (value and isinstance(value[0], list))) else [value]
+        for name, value in own.items()
+    }
 
 
 def _seeds(value: Any) -> list[int]:
@@ -155,6 +166,7 @@ def _seeds(value: Any) -> list[int]:
 def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: dict[str, Path]) -> list[RunSpec]:
     """The runs of one cell: T for a one-task method, else one; none, with a note, where the method says it cannot run."""
     from datasets import labels
+    from methods.networks.build import check_encoder
 
     protocol = protocols.load(str(cell["protocol"]), cell["set"])
     if protocol.weights not in ("none", "imagenet"):  # a file: its content, not its place, is part of what a run is
@@ -164,18 +176,19 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
         content = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         weights[content] = file
         protocol = replace(protocol, weights=content)
-    labels.parse(str(cell["labels"]))
+    setting = str(labels.parse(str(cell["labels"])))
+    check_encoder(protocol.encoder, protocol.weights)
     if cell["balance"] not in BALANCES:
         raise unknown("balance", str(cell["balance"]), BALANCES)
     dataset = registry.dataset(str(cell["dataset"]))(data)
+    for key in ("reference", "baseline"):
+        if getattr(protocol, key) not in ("", *registry.method_names()):
+            raise unknown(f"{key} method of protocol {protocol.name}", getattr(protocol, key), registry.method_names())
     for task in protocol.tasks:
         if task not in dataset.tasks:
             raise unknown(f"task of data set {dataset.name} (protocol {protocol.name})", task, dataset.tasks)
-    try:
-        variant = dataset.variant
-    except UserError:  # planning needs no data; a run will say what is missing
-        variant = str(cell["dataset"])
-        notes[f"{dataset.name} was not found in {data}, so ids assume the variant {variant!r}"] = None
+    if not dataset.present():  # planning needs no data; a run will say what is missing
+        notes[f"{dataset.name} was not found in {data}, so ids assume the variant {dataset.variant!r}"] = None
     name = str(cell["method"])
     method = registry.method(name)
     reason = method.skip({task: dataset.tasks[task] for task in protocol.tasks})
@@ -187,8 +200,8 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
         RunSpec(
             protocol=protocol,
             dataset=dataset.name,
-            variant=variant,
-            labels=str(cell["labels"]),
+            variant=dataset.variant,
+            labels=setting,
             method=name,
             method_version=method.version,
             hyperparameters=hyperparameters,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -14,6 +15,12 @@ from benchmark.spec import RunSpec
 
 STYLES = {"done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "missing": "dim", "stale": "magenta"}
 PLAIN_SECONDS = 20.0  # between two plain lines about one run
+
+
+def make_console() -> Console:
+    """Standard output; in a pipe or a file, lines of 140 characters (or COLUMNS), so that tables are not folded."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=140)
 
 
 def row_name(spec: RunSpec) -> str:
@@ -37,6 +44,7 @@ class Progress:
         self.states = {c.id: "missing" for c in cells}
         self.texts: dict[str, str] = {}
         self.began: dict[str, float] = {}
+        self.first: dict[str, tuple[float, int]] = {}  # when a run's first step was reported, and which it was
         self.said: dict[str, float] = {}
         self.live = Live(self, console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
 
@@ -64,13 +72,12 @@ class Progress:
 
     def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None:
         now = time.monotonic()
-        spent = now - self.began[spec.id]
-        self.texts[spec.id] = f"{step}/{steps} {self._duration(spent / step * (steps - step))} loss {loss:.3g}"
+        began, start = self.first.setdefault(spec.id, (now, step))
+        left = self._duration((now - began) / (step - start) * (steps - step)) + " left" if step > start else "started"
+        self.texts[spec.id] = f"{step}/{steps} {left} loss {loss:.3g}"
         if not self.live and now - self.said.get(spec.id, self.began[spec.id]) > PLAIN_SECONDS:
             self.said[spec.id] = now
-            self._line(
-                f"{spec.folder}: step {step} of {steps}, {self._duration(spent / step * (steps - step))} left, loss {loss:.4g}"
-            )
+            self._line(f"{spec.folder}: step {step} of {steps}, {left}, loss {loss:.4g}")
 
     def note(self, message: str) -> None:
         self._line(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -63,6 +64,12 @@ class Protocol:
 
 
 TYPES = typing.get_type_hints(Protocol)
+# The least value of a number, and whether that value itself is allowed.
+_LEAST: dict[str, tuple[int, bool]] = {
+    **dict.fromkeys(("epochs", "lr", "step_every", "step_factor"), (0, False)),
+    **dict.fromkeys(("weight_decay", "poly_power", "clip", "colour", "evaluations"), (0, True)),
+    **dict.fromkeys(("batch", "width", "threads", "decoder_blocks", "train_images", "test_images"), (1, True)),
+}
 # Names and prose say what a protocol is called; they cannot be overridden from a plan or the command line.
 SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ("name", "version", "summary"))
 
@@ -84,15 +91,20 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
     merged = values | {"loss_weights": dict(values.get("loss_weights", {}))} | (overrides or {})
     checked = {key: convert(TYPES, key, value, f"protocol key in {where}") for key, value in merged.items()}
     protocol = Protocol(**checked)
-    for key in ("batch", "width", "epochs", "threads", "decoder_blocks", "lr", "step_every"):
-        if getattr(protocol, key) <= 0:
-            raise UserError(
-                f"{key} = {getattr(protocol, key)} in protocol {protocol.name} is not above 0; set a positive number."
-            )
+    for key, (least, bounded) in _LEAST.items():
+        value = getattr(protocol, key)
+        if value is not None and not (math.isfinite(value) and (value >= least if bounded else value > least)):
+            expected = f"{least} or more" if bounded else f"above {least}"
+            raise UserError(f"{key} = {value} in protocol {protocol.name} is not a finite number {expected}; change its value.")
+    if not protocol.tasks or len(set(protocol.tasks)) < len(protocol.tasks):
+        raise UserError(f"tasks = {list(protocol.tasks)} in protocol {protocol.name} must name one or more tasks, each once.")
+    for task in protocol.loss_weights:
+        if task not in protocol.tasks:
+            raise unknown(f"task in loss_weights of protocol {protocol.name}", task, protocol.tasks)
     if len(protocol.size) != 2 or min(protocol.size) < 32 or any(side % 8 for side in protocol.size):
         found = f"size = {list(protocol.size)} in protocol {protocol.name}"
         raise UserError(f"{found} is not [height, width] in multiples of 8, each 32 or more.")
-    if not protocol.scales or min(protocol.scales) < 1:
+    if not protocol.scales or not all(1 <= scale < math.inf for scale in protocol.scales):
         raise UserError(f"scales = {list(protocol.scales)} in protocol {protocol.name} must be a list of zooms of 1 or more.")
     return protocol
 
@@ -103,8 +115,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}; correct that line.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} could not be read: {error}; check the name and its permissions.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not a text file; give a TOML file.") from None
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror}; check the name and its permissions.") from None
 
 
 def convert(hints: dict[str, Any], key: str, value: Any, what: str) -> Any:

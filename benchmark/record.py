@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from benchmark import pictures, provenance, registry
 from benchmark.constant import constant_predictions
 from benchmark.evaluate import Scores
-from benchmark.store import RunDir
+from benchmark.store import RunDir, replacing
 from datasets import labels
 from methods.base import Diagnostic
 
@@ -23,13 +24,15 @@ SCHEMA = 1
 PANEL_IMAGES = 4  # fixed: the first of the test split
 
 
-def assemble(run: Run, folder: RunDir, scores: dict[str, Scores], evaluation_seconds: float) -> dict[str, Any]:
+def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], evaluation_seconds: float) -> dict[str, Any]:
     """Write per_image.npz and panel.webp into the run's folder and return its record."""
     spec, split = run.spec, run.train_split
     columns = [spec.protocol.tasks.index(name) for name in spec.tasks]
-    labelled = run.mask[:, columns]
-    _write_per_image(run, folder, scores)
-    _write_panel(run, folder)
+    labelled = labels.restrict(run.mask, columns)
+    with replacing(folder.file("per_image.npz"), token) as draft:
+        _write_per_image(run, draft, scores)
+    with replacing(folder.file("panel.webp"), token) as draft:
+        _write_panel(run, draft)
     constants = constant_predictions(run.tasks, {name: split.targets[name] for name in spec.tasks}, labelled)
     return _rounded(
         {
@@ -69,13 +72,14 @@ def assemble(run: Run, folder: RunDir, scores: dict[str, Scores], evaluation_sec
     )
 
 
-def _write_per_image(run: Run, folder: RunDir, scores: dict[str, Scores]) -> None:
+def _write_per_image(run: Run, path: Path, scores: dict[str, Scores]) -> None:
     tables: dict[str, Any] = {name: score.per_image.astype(np.float32) for name, score in scores.items()}
-    np.savez_compressed(folder.file("per_image.npz"), **tables, labelled=run.mask.numpy().astype(np.uint8))
+    with path.open("wb") as file:  # numpy would add .npz to a draft's name
+        np.savez_compressed(file, **tables, labelled=run.mask.numpy().astype(np.uint8))
 
 
 @torch.no_grad()
-def _write_panel(run: Run, folder: RunDir) -> None:
+def _write_panel(run: Run, path: Path) -> None:
     count = min(PANEL_IMAGES, run.test.count)
     images, targets = run.test.rows(0)
     run.method.eval()
@@ -85,7 +89,7 @@ def _write_panel(run: Run, folder: RunDir) -> None:
     here = {name: values[:count].float().cpu().numpy() for name, values in predictions.items()}
     truth = {name: values[:count].cpu().numpy() for name, values in targets.items()}
     panel = pictures.panel(run.test.images[:count].cpu().numpy(), truth, here, run.tasks)
-    pictures.save_webp(panel, folder.file("panel.webp"))
+    pictures.save_webp(panel, path)
 
 
 def _oracle(run: Run, scores: dict[str, Scores]) -> dict[str, float]:
@@ -125,17 +129,22 @@ def _diagnostics(run: Run) -> dict[str, Any]:
     found: Mapping[str, Diagnostic] = run.method.diagnostics(run.feed.batch(0))
     run.method.train()
     return {
-        name: {"kind": d.kind, "array": np.asarray(d.array, dtype=float).tolist(), "labels": [list(axis) for axis in d.labels]}
+        name: {
+            "kind": d.kind,
+            "array": np.asarray(d.array, dtype=float).tolist(),
+            "labels": [list(axis) for axis in d.labels],
+        }
+        | ({"axes": list(d.axes)} if d.axes else {})
         for name, d in found.items()
     }
 
 
-def _rounded(value: Any) -> Any:
-    """Floats at 9 significant digits, so that records stay small; JSON has no NaN, so an undefined value is null."""
+def _rounded(value: Any, digits: int = 9) -> Any:
+    """Floats at so many significant digits, a curve's at 5, to keep records small. JSON has no NaN: undefined is null."""
     if isinstance(value, dict):
-        return {key: item if key == "spec" else _rounded(item) for key, item in value.items()}
+        return {k: v if k == "spec" else _rounded(v, 5 if k in ("curve", "diagnostics") else digits) for k, v in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [_rounded(item, digits) for item in value]
     if isinstance(value, float):
-        return float(f"{value:.9g}") if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value

@@ -7,10 +7,11 @@ import importlib
 import inspect
 import typing
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from benchmark import ROOT
-from benchmark.errors import unknown
+from benchmark.errors import UserError, unknown
 from benchmark.protocol import convert
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ SUPPORT = {"methods": {"base", "losses"}, "datasets": {"base", "tasks", "labels"
 def _names(package: str) -> list[str]:
     files = (path.stem for path in (ROOT / package).glob("*.py"))
     return sorted(name for name in files if not name.startswith("_") and name not in SUPPORT[package])
+
+
+def _module(package: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    except Exception as error:  # whatever is wrong in that file, the user needs its name and the reason
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(
+            f"{package}/{name}.py{where} cannot be imported ({type(error).__name__}: {error}); correct it."
+        ) from error
 
 
 def method_names() -> list[str]:
@@ -40,10 +51,10 @@ def method(name: str) -> type[Method]:
         raise unknown("method", name, method_names())
     from methods.base import Method
 
-    module = importlib.import_module(f"methods.{name}")
+    module = _module("methods", name)
     found = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__]
     if len(found) != 1:
-        raise TypeError(f"methods/{name}.py must define exactly one Method, not {len(found)}")
+        raise UserError(f"methods/{name}.py defines {len(found)} subclasses of Method; it must define exactly one.")
     return found[0]
 
 
@@ -52,10 +63,10 @@ def dataset(name: str) -> type[Dataset]:
     file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
     if file is None:
         raise unknown("data set", name, dataset_names())
-    module = importlib.import_module(f"datasets.{file}")
+    module = _module("datasets", file)
     found = [c for c in vars(module).values() if inspect.isclass(c) and getattr(c, "name", None) == file]
     if len(found) != 1:
-        raise TypeError(f"datasets/{file}.py must define exactly one class with name = {file!r}, not {len(found)}")
+        raise UserError(f"datasets/{file}.py defines {len(found)} classes with name = {file!r}; it must define exactly one.")
     return typing.cast("type[Dataset]", found[0])
 
 

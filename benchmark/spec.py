@@ -83,15 +83,3 @@ def run_id(spec: dict[str, Any]) -> str:
         ) from None
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def from_dict(spec: dict[str, Any]) -> RunSpec:
-    """The `RunSpec` that `as_dict` wrote."""
-    from benchmark.protocol import build
-
-    try:
-        protocol = build(spec["protocol"], "a run's spec")
-        values = {f.name: spec[f.name] for f in dataclasses.fields(RunSpec) if f.name != "protocol"}
-    except KeyError as error:
-        raise UserError(f"this is not a run's spec: the key {error} is missing; restore the file or remove the run.") from None
-    return RunSpec(protocol=protocol, **values | {"changed": tuple(spec["changed"]), "tasks": tuple(spec["tasks"])})

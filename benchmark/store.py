@@ -1,6 +1,7 @@
 """Run directories: which state a run is in, who works on it, and its record. States are files; there is no database.
 
-    <results>/<protocol>/<run>/  spec.json  claim-<n>.json  checkpoint.pt  curve.jsonl  error.txt  weights.pt  record.json
+    <results>/<protocol>/<run>/  spec.json env.json claim-<n>.json curve.jsonl checkpoint.pt error.txt
+                                 per_image.npz panel.webp weights.pt record.json
 
 `record.json` is written last, by an exclusive link: its existence means done, and nothing overwrites it.
 """
@@ -14,6 +15,8 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +47,11 @@ class RunDir:
         return read_json(self.file("record.json")) if self.file("record.json").exists() else None
 
     def claims(self) -> list[Path]:
-        """Claims, newest first. A claim is taken over by creating the next number, which only one process can do."""
+        """Claims, newest first. A run is taken, or taken over, by creating the next number, which only one process can do.
+
+        A claim that is given back stays as an empty marker until the run is done, so that no number is used twice: a slow
+        process cannot mistake a new claim for the old one that it saw.
+        """
         return sorted(self.path.glob("claim-*.json"), reverse=True)
 
     def state(self) -> State:
@@ -55,7 +62,8 @@ class RunDir:
             return "running"
         if self.file("error.txt").exists():
             return "failed"
-        return "stale" if claims or self.file("checkpoint.pt").exists() else "missing"
+        abandoned = bool(claims) and "token" in _holder(claims[0])
+        return "stale" if abandoned or self.file("checkpoint.pt").exists() else "missing"
 
     def claim(self, spec: RunSpec, again: bool = False) -> Claim | None:
         """Take this run, or None if a live process has it or, unless it is to be done `again`, if it is done."""
@@ -68,7 +76,8 @@ class RunDir:
             claim = Claim(self, self.file(f"claim-{number:06d}.json"))
             if not claim.create():
                 return None
-            if self.file("record.json").exists() and not again:  # finished between the look and the claim
+            # Between the look and the claim the run may have been finished, or taken and given back and taken again.
+            if (self.file("record.json").exists() and not again) or self.claims()[0] != claim.path:
                 claim.release()
                 return None
             for old in claims:
@@ -82,6 +91,12 @@ class RunDir:
             for path in self.path.iterdir():
                 if path.name != "spec.json" and not path.name.startswith("claim-"):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def discard_if_untouched(self) -> None:
+        """Remove a folder in which no run has come as far as a checkpoint, a record or an error."""
+        kept = ("checkpoint.pt", "record.json", "error.txt", "weights.pt")
+        if self.state() != "running" and not any(self.file(name).exists() for name in kept):
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 class Claim:
@@ -108,7 +123,7 @@ class Claim:
     def check(self) -> None:
         """Raise `Lost` unless this claim still holds the run. Called before every checkpoint and before the record."""
         claims = self.run.claims()
-        if not claims or claims[0] != self.path or read_json(self.path).get("token") != self.token:
+        if not claims or claims[0] != self.path or _holder(self.path).get("token") != self.token:
             raise Lost(f"{self.run.name} was taken over by another process")
 
     def publish_record(self, record: dict[str, Any]) -> None:
@@ -129,10 +144,14 @@ class Claim:
         if self._thread.ident is not None:
             self._thread.join()
         try:
-            self.check()
-        except (Lost, UserError):
+            if _holder(self.path).get("token") != self.token:
+                return
+            if self.run.file("record.json").exists():
+                self.path.unlink(missing_ok=True)
+            else:
+                write_json(self.path, {})
+        except OSError:  # a full disk: the claim dies with this process
             return
-        self.path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._done.wait(HEARTBEAT_SECONDS):
@@ -145,12 +164,21 @@ class Claim:
 def _alive(claim: Path) -> bool:
     """Whether a claim's holder still lives: by its process on this host, by its heartbeat and the files' own clock elsewhere."""
     try:
-        holder = json.loads(claim.read_text())
+        holder = _holder(claim)
         if holder["host"] == socket.gethostname():
             return bool(_process_start(holder["pid"]) == holder["started"])
         return _filesystem_now(claim.parent) - claim.stat().st_mtime < STALE_SECONDS
     except (OSError, ValueError, KeyError):
         return False
+
+
+def _holder(claim: Path) -> dict[str, Any]:
+    """Who holds a claim; empty when it was given back, has gone or is unreadable."""
+    try:
+        holder = json.loads(claim.read_text())
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def _process_start(pid: int) -> str | None:
@@ -201,18 +229,27 @@ class writing:
             ) from error
 
 
-def dumps(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=True) + "\n"
+def dumps(value: dict[str, Any]) -> str:
+    """JSON with one line for each key of the object: small, and still a readable difference under version control."""
+    lines = (f"{json.dumps(k)}:{json.dumps(value[k], sort_keys=True, separators=(',', ':'))}" for k in sorted(value))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write by a rename, so that a reader sees the old or the new content."""
-    draft = path.with_name(f".{uuid.uuid4().hex}")
+@contextmanager
+def replacing(path: Path, token: str) -> Iterator[Path]:
+    """A draft beside `path` that takes its place when the block ends well. The token keeps two processes' drafts apart."""
+    draft = path.with_name(f".{token}.{path.name}")
     try:
-        draft.write_text(dumps(value), encoding="utf-8")
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write by a rename, so that a reader sees the old or the new content."""
+    with replacing(path, uuid.uuid4().hex) as draft:
+        draft.write_text(dumps(value), encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

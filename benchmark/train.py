@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +20,8 @@ from benchmark.errors import UserError
 from benchmark.evaluate import Scores, TestSet
 from benchmark.feed import Feed
 from benchmark.spec import RunSpec
-from benchmark.step import Step
-from benchmark.store import Claim, RunDir, writing
+from benchmark.step import Step, lr_factor
+from benchmark.store import Claim, RunDir, replacing, write_json, writing
 from datasets import labels
 from datasets.base import Split
 from datasets.tasks import Task
@@ -28,7 +29,7 @@ from methods.base import Method, Problem
 from methods.networks.build import make_encoder
 from methods.networks.encoders import Trunk
 
-CURVE_POINTS = 60  # of the training losses, at most
+CURVE_POINTS = 40  # of the training losses, at most
 
 
 class Diverged(Exception):
@@ -87,6 +88,17 @@ def build_method(spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, w
     return method
 
 
+def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
+    """Raise the `UserError` that a method's keywords would raise when it is built, at next to no cost."""
+    protocol = spec.protocol
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        problem = Problem(
+            {name: tasks[name] for name in spec.tasks}, protocol.size, protocol.width, protocol.decoder_blocks,
+            lambda: make_encoder(protocol.encoder, protocol.width), protocol.loss_weights,
+        )  # fmt: skip
+        registry.method(spec.method)(problem, **spec.hyperparameters)
+
+
 def normalisation(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) that the method's encoder wants its images normalised by."""
     trunk = next(module for module in method.modules() if isinstance(module, Trunk))
@@ -130,11 +142,18 @@ class Run:
         self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights)
         self.init = init_hashes(self.method)
         self.method.to(options.device)
+        if options.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(options.device)
         mean_std = normalisation(self.method)
         self.feed = Feed(
             train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
             device=options.device,
         )  # fmt: skip
+        for name in spec.tasks:
+            if not bool(test.available[:, list(test.targets).index(name)].any()):
+                raise UserError(
+                    f"none of the {len(test)} test images has a label for {name}; set test_images higher or leave it out."
+                )
         if not self.feed.images:
             raise UserError(
                 f"no image carries a label for {', '.join(spec.tasks)} under labels = {spec.labels!r}; use more labels."
@@ -147,9 +166,16 @@ class Run:
 
     def start(self, run: RunDir) -> None:
         """Go to the last checkpoint, or prepare the method for step 0."""
-        path = run.file("checkpoint.pt")
-        if path.exists():
-            self._load(path)
+        with writing(run.path):
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_json(run.file("env.json"), self.environment)
+            path = run.file("checkpoint.pt")
+            if path.exists():
+                self._load(path)
+            # What a killed process logged after its last checkpoint will be logged again.
+            lines = (json.dumps(point) + "\n" for point in self.curve)
+            run.file("curve.jsonl").write_text("".join(lines), encoding="utf-8")
+        if self.step:
             return
         steps = range(min(8, self.feed.steps))
         with streams.seeded(self.spec.train_seed, "init", streams.name_hash("prepare")), torch.no_grad():
@@ -169,22 +195,26 @@ class Run:
             self.step += 1
             last = self.step == steps
             if self.step % log_every == 0 or last:
-                self._log(run, began)
+                self._log()
                 if not last and self.step // evaluate_every > (self.step - log_every) // evaluate_every:
+                    before = time.perf_counter()
                     scores = self.test.scores(self.method, self.spec.protocol.precision)
                     self.curve[-1]["test"] = {t: next(iter(s.values.values())) for t, s in scores.items()}
+                    began += time.perf_counter() - before  # the cost is that of training alone
+                with writing(run.path), run.file("curve.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(self.curve[-1]) + "\n")
             if (self.step % options.checkpoint_every == 0 and not last) or options.stop.is_set():
                 self._check_finite()
                 claim.check()
                 now = time.perf_counter()
                 self.seconds, began = self.seconds + now - began, now
-                self._save(run.file("checkpoint.pt"))
+                self._save(run.file("checkpoint.pt"), claim.token)
                 if options.stop.is_set():
                     raise Interrupted(f"stopped at step {self.step} of {steps}")
         self._check_finite()
         self.seconds += time.perf_counter() - began
 
-    def _log(self, run: RunDir, began: float) -> None:
+    def _log(self) -> None:
         losses = self.stepper.read(self.step - self.logged)
         self.logged = self.step
         epoch = self.step * self.spec.protocol.batch / self.feed.images
@@ -193,15 +223,16 @@ class Run:
         self._check_finite()
 
     def _check_finite(self) -> None:
-        failure = self.stepper.failure()
-        if failure:
-            from benchmark.step import lr_factor
-
-            step, term = failure
+        """Raise `Diverged` if a loss, a gradient or, after the last update, a weight is not finite."""
+        found = self.stepper.failure()
+        if found is None and not all(bool(torch.isfinite(p).all()) for p in self.method.parameters()):
+            found = (self.step - 1, "a weight after the update")
+        if found:
+            step, term = found
             rate = self.spec.protocol.lr * lr_factor(self.spec.protocol, step, self.feed.steps)
             raise Diverged(f"{term} is not finite at step {step} (counted from 0) of {self.feed.steps}, learning rate {rate:.3g}")
 
-    def _save(self, path: Path) -> None:
+    def _save(self, path: Path, token: str) -> None:
         state = {
             "id": self.spec.id,
             "step": self.step,
@@ -211,21 +242,22 @@ class Run:
             "stepper": self.stepper.state(),
             "curve": self.curve,
         }
-        save(state, path)
+        save(state, path, token)
 
     def _load(self, path: Path) -> None:
         cure = f"remove it to start the run {path.parent.name} anew"
         try:
             state = torch.load(path, map_location=self.options.device, weights_only=True)
-            found = state["id"]
+            if state["id"] != self.spec.id:
+                raise UserError(f"the checkpoint {path} is of run {state['id']}, not of {self.spec.id}; {cure}.")
+            self.method.load_state_dict(state["method"])
+            self.stepper.load(state["stepper"])
+            self.curve, self.step, self.logged, self.seconds = state["curve"], state["step"], state["logged"], state["seconds"]
+        except UserError:
+            raise
         except Exception as error:  # a damaged file raises many kinds
-            reason = str(error).splitlines()[0][:80] or type(error).__name__
+            reason = (str(error).splitlines() or [""])[0][:80] or type(error).__name__
             raise UserError(f"the checkpoint {path} is damaged ({reason}); {cure}.") from None
-        if found != self.spec.id:
-            raise UserError(f"the checkpoint {path} is of run {found}, not of {self.spec.id}; {cure}.")
-        self.method.load_state_dict(state["method"])
-        self.stepper.load(state["stepper"])
-        self.curve, self.step, self.logged, self.seconds = state["curve"], state["step"], state["logged"], state["seconds"]
 
     def finish(self, run: RunDir, claim: Claim) -> dict[str, Any]:
         """Evaluate, write everything a record needs, and last the record itself."""
@@ -234,26 +266,21 @@ class Run:
         evaluation = time.perf_counter() - began
         claim.check()
         with writing(run.path):
-            result = record.assemble(self, run, scores, evaluation)
+            result = record.assemble(self, run, claim.token, scores, evaluation)
             if self.options.keep == "all":
-                self._save(run.file("checkpoint.pt"))
+                self._save(run.file("checkpoint.pt"), claim.token)
             if self.options.keep != "none":
-                save(self.method.state_dict(), run.file("weights.pt"))
+                save(self.method.state_dict(), run.file("weights.pt"), claim.token)
         claim.publish_record(result)
         if self.options.keep != "all":
             run.file("checkpoint.pt").unlink(missing_ok=True)
         return result
 
 
-def save(state: Any, path: Path) -> None:
+def save(state: Any, path: Path, token: str) -> None:
     """`torch.save` that leaves the old file or the new one, never a part of it."""
     # Through memory: torch's writer turns a full disk into a RuntimeError, and a sentence needs the cause.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    draft = path.with_suffix(".part")
-    with writing(path.parent):
-        try:
-            draft.write_bytes(buffer.getvalue())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+    with writing(path.parent), replacing(path, token) as draft:
+        draft.write_bytes(buffer.getvalue())

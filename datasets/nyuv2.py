@@ -61,6 +61,9 @@ class NYUv2:
         self.progress: Callable[[int, int], None] | None = None
         self.folder = data / "nyuv2" if (data / "nyuv2").is_dir() else data
 
+    def present(self) -> bool:
+        return (self.folder / FOLDERS["train"]).is_dir()
+
     @property
     def variant(self) -> str:
         """ "nyuv2-13", or "nyuv2-13-NAME" with the variant that SOURCE.json names. Raises `UserError` when that is damaged."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -44,6 +45,9 @@ class Scenes:
     def variant(self) -> str:
         return f"scenes-v{VERSION}"
 
+    def present(self) -> bool:
+        return True
+
     @property
     def tasks(self) -> dict[str, Task]:
         tasks = (semseg(CLASSES), depth(), normals(), edge(), saliency(), parts(PARTS))
@@ -65,7 +69,8 @@ class Scenes:
             raise UserError(f"scenes: size is {height}x{width}; expected at least 8x8 pixels.")
 
         def make(i: int) -> dict[str, np.ndarray]:
-            return {key: value.numpy() for key, value in render(_seed(name, i), size).items()}
+            with _one_thread():
+                return {key: value.numpy() for key, value in render(_seed(name, i), size).items()}
 
         def done(n: int) -> None:
             if self.progress:
@@ -85,6 +90,17 @@ class Scenes:
             available=available,
             fingerprint=hashlib.sha256("\n".join([self.variant, name, f"{height}x{width}", *digests]).encode()).hexdigest(),
         )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Rendering is many small operations: more threads than one wait for each other and take many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _seed(split: str, i: int) -> int:

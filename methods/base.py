@@ -103,11 +103,13 @@ class Losses:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """A named array for the report, which draws it by kind. labels: names of the rows and columns, or of the bins."""
+    """A named array for the report, which draws it by kind. labels: names of the rows and columns, or of the bins. axes:
+    what the rows and columns are."""
 
     kind: Literal["matrix", "histogram", "scalar"]
     array: np.ndarray
     labels: tuple[tuple[str, ...], ...] = ()
+    axes: tuple[str, ...] = ()
 
 
 class Method(nn.Module):

@@ -241,6 +241,19 @@ BAD: dict[str, tuple[list[str], str]] = {
     "hyper-parameter": (["run", "prototype", "--set", "hparams.tc_magin=1"], r"did you mean 'tc_margin'\?"),
     "setting": (["run", "--set", "labels=fractions:0.5"], "fractions"),
     "task": (["run", "--set", 'tasks=["depht"]'], r"did you mean 'depth'\?"),
+    "no tasks": (["run", "multi_task", "--set", "tasks=[]"], r"tasks = \[\].* must name one or more tasks"),
+    "a task twice": (["run", "multi_task", "--set", 'tasks=["depth", "depth"]'], "each once"),
+    "no scales": (["run", "multi_task", "--set", "scales=[]"], r"scales = \[\]"),
+    "no seeds": (["run", "multi_task", "--set", "seeds=[]"], r"seeds = \[\]"),
+    "no labels": (["run", "multi_task", "--set", "labels=[]"], r"labels = \[\] in plan quickstart leaves nothing to run"),
+    "not finite": (["run", "multi_task", "--set", "epochs=nan"], "epochs = nan .* is not a finite number above 0"),
+    "negative": (["run", "multi_task", "--set", "clip=-1"], "clip = -1.0 .* is not a finite number 0 or more"),
+    "no images": (["run", "multi_task", "--set", "train_images=0"], "train_images = 0"),
+    "weight of no task": (["run", "multi_task", "--set", "loss_weights={dept=2.0}"], r"'dept'; did you mean 'depth'\?"),
+    "baseline": (["run", "multi_task", "--set", "baseline=mutli_task"], r"did you mean 'multi_task'\?"),
+    "value of a method's": (["run", "multi_task", "prototype", "--set", "hparams.prototype.heads=5"], "heads"),
+    "file type": (["data", "show", "scenes", "--count", "1", "--out", "sheet.txt"], "ends in .png"),
+    "timm model": (["run", "multi_task", "--set", "encoder=timm:foo"], "unknown timm model 'foo'; .* more"),
     "device": (["run", "multi_task", "--device", "gpu"], "--device 'gpu' is not one of auto, cpu, cuda"),
     "keep": (["run", "multi_task", "--keep", "some"], "--keep 'some' is not one of all, weights, none"),
     "checkpoints": (["run", "multi_task", "--checkpoint-every", "0"], "--checkpoint-every 0"),
@@ -252,7 +265,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "split": (["data", "show", "scenes", "--split", "val"], "--split 'val' is not one of train, test"),
     "data set": (["labels", "show", "rooms"], "unknown data set 'rooms'"),
     "nothing to publish": (["publish", "--all"], "no finished run to publish"),
-    "no runs": (["leaderboard"], "there is no results folder"),
+    "no runs": (["leaderboard"], "there are no finished runs"),
 }
 
 

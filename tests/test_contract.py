@@ -98,7 +98,7 @@ def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path:
             run.train(place, claim)
     else:
         run.train(place, claim)
-        run._save(place.file("checkpoint.pt"))
+        run._save(place.file("checkpoint.pt"), claim.token)
     claim.release()
     resumed = trained(spec, tmp_path / "cut", train)
     assert_same(weights(whole), weights(resumed))

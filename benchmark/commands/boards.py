@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from benchmark import registry
 from benchmark.errors import UserError
+from benchmark.progress import make_console
 from benchmark.spec import run_id
-from benchmark.store import RunDir, every_run, read_json, writing
+from benchmark.store import RunDir, every_run, read_json, replacing, writing
 
 if TYPE_CHECKING:
     from benchmark.report.leaderboard import Board
@@ -22,15 +24,18 @@ def boards_of(folder: Path) -> list[Board]:
     """The boards of all records in a results folder, or in a folder of published records."""
     from benchmark.report import frame, leaderboard
 
-    return leaderboard.build(frame.collect(folder, run_id))
+    if not folder.is_dir():
+        return []
+    current = {name: registry.method(name).version for name in registry.method_names()}
+    return leaderboard.build(frame.collect(folder, run_id), current)
 
 
-def write_boards(boards: list[Board], folder: Path, console: Console) -> None:
-    """Write tables and figures and say where they are."""
+def write_boards(boards: list[Board], folder: Path, console: Console, complete: bool = False) -> None:
+    """Write tables and figures and say where they are. complete: these are all boards; files of others are removed."""
     from benchmark.report import leaderboard
 
     with writing(folder):
-        written = leaderboard.write(boards, folder)
+        written = leaderboard.write(boards, folder, complete=complete)
     for path in written.paths:
         if path.suffix in (".csv", ".md"):
             console.print(f"wrote {path}", soft_wrap=True)
@@ -45,11 +50,15 @@ def show(results: Path, published: Path, use_published: bool, check: bool) -> in
     """Print and write all boards; with `check`, compare with what is on disk instead and write nothing."""
     from benchmark.report import leaderboard
 
-    console = Console()
+    console = make_console()
     folder = published if use_published else results
     boards = boards_of(folder / "records" if use_published else folder)
+    if not boards and use_published:
+        raise UserError(
+            f"no run is published in {folder}; `bench publish` publishes finished ones, --published-in names another folder."
+        )
     if not boards:
-        raise UserError(f"there are no finished runs in {folder}; `bench run` makes some, and `bench publish` publishes them.")
+        raise UserError(f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder.")
     if check:
         differences = leaderboard.check(boards, folder)
         for difference in differences:
@@ -61,26 +70,28 @@ def show(results: Path, published: Path, use_published: bool, check: bool) -> in
         return 0
     for board in boards:
         console.print(leaderboard.text(board))
-    write_boards(boards, folder, console)
+    write_boards(boards, folder, console, complete=True)
     return 0
 
 
 def find(results: Path, name: str) -> RunDir:
-    """The run that a name means: its folder, its folder's name, its id or the start of its id."""
+    """The run that a name means: what `bench status` prints of it, its folder, its id or the start of its id."""
     runs = every_run(results)
     if Path(name).is_dir():
         runs = [r for r in runs if r.path.resolve() == Path(name).resolve()]
     else:
-        runs = [r for r in runs if r.name == name or r.name.rsplit("-", 1)[-1].startswith(name)]
+        runs = [
+            r for r in runs if name in (r.name, f"{r.path.parent.name}/{r.name}") or r.name.rsplit("-", 1)[-1].startswith(name)
+        ]
     if len(runs) != 1:
         found = "no run" if not runs else f"{len(runs)} runs"
-        raise UserError(f"{name!r} names {found} in {results}; give an id or a folder's name as `bench status` prints them.")
+        raise UserError(f"{name!r} names {found} in {results}; give an id, or a run as `bench status` prints it.")
     return runs[0]
 
 
 def publish(names: list[str], everything: bool, results: Path, published: Path) -> int:
     """Copy finished runs into `<published>/records`; pictures for one seed a method only."""
-    console = Console()
+    console = make_console()
     runs = [r for r in every_run(results) if r.state() == "done"] if everything else [find(results, n) for n in names]
     if not runs:
         raise UserError(f"no finished run to publish in {results}; name runs, or give --all once `bench run` has finished some.")
@@ -93,8 +104,8 @@ def publish(names: list[str], everything: bool, results: Path, published: Path) 
         if run_id(record["spec"]) != record["id"]:
             raise UserError(f"{run.file('record.json')} was edited: its id is not that of its spec; run it again with --force.")
         files = {".json": run.file("record.json"), ".npz": run.file("per_image.npz")}
-        seeds = [r for r in runs if _same_but_seed(r, record)]
-        if run is seeds[0] and run.file("panel.webp").exists():
+        seeds = [r for r in runs if _but_seed(read_json(r.file("spec.json"))) == _but_seed(record["spec"])]
+        if run is seeds[0] and run.file("panel.webp").exists() and not _pictured(records, record["spec"]):
             files[".webp"] = run.file("panel.webp")
         for suffix, path in files.items():
             if path.stat().st_size > LIMITS[suffix]:
@@ -104,17 +115,23 @@ def publish(names: list[str], everything: bool, results: Path, published: Path) 
     with writing(records):
         records.mkdir(parents=True, exist_ok=True)
         for name, files in plans:
-            for suffix, path in files.items():
-                shutil.copyfile(path, records / f"{name}{suffix}")
+            for suffix, path in reversed(files.items()):  # the record last: its existence means that the rest is there
+                with replacing(records / f"{name}{suffix}", "publish") as draft:
+                    shutil.copyfile(path, draft)
     console.print(f"published {len(plans)} runs in {records}; `bench leaderboard --published` makes their tables and figures.")
     return 0
 
 
-def _same_but_seed(run: RunDir, record: dict[str, object]) -> bool:
-    """Whether a run differs from a record in nothing but its seeds."""
-    keys = ("label_seed", "train_seed", "id")
-    own, other = dict(read_json(run.file("spec.json"))), dict(record["spec"])  # type: ignore[call-overload]
-    return {k: v for k, v in own.items() if k not in keys} == {k: v for k, v in other.items() if k not in keys}
+def _but_seed(spec: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key not in ("label_seed", "train_seed", "id")}
+
+
+def _pictured(records: Path, spec: dict[str, Any]) -> bool:
+    """Whether another seed of the same method is published with its pictures."""
+    others = (
+        read_json(path.with_suffix(".json"))["spec"] for path in records.glob("*.webp") if path.with_suffix(".json").exists()
+    )
+    return any(_but_seed(other) == _but_seed(spec) and other != spec for other in others)
 
 
 def clean(names: list[str], results: Path, yes: bool) -> int:
@@ -122,7 +139,7 @@ def clean(names: list[str], results: Path, yes: bool) -> int:
 
     With `names`, those runs go altogether, whatever their state, unless they are running.
     """
-    console = Console()
+    console = make_console()
     total = 0
     for run in [find(results, n) for n in names] if names else every_run(results):
         state = run.state()

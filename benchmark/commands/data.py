@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from benchmark import plan, registry
 from benchmark.errors import UserError
+from benchmark.progress import make_console
 from benchmark.store import writing
 
 
@@ -40,10 +40,12 @@ def show(name: str, data: Path, split: str, size: str | None, count: int, out: P
 
 
 def _write(save: Callable[[Path], None], out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out} is not the name of a .png file; give one that ends in .png.")
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         save(out)
-    Console().print(f"wrote {out}", soft_wrap=True)
+    make_console().print(f"wrote {out}", soft_wrap=True)
 
 
 def show_labels(
@@ -85,7 +87,7 @@ def show_labels(
     if as_json:
         print(json.dumps(summary, indent=1))
         return 0
-    console = Console()
+    console = make_console()
     table = Table(title=f"{setting}, seed {seed}: {len(split)} images of {dataset.variant}, mask {digest}", title_justify="left")
     for column in ("task", "labelled", "available", "share of images"):
         table.add_column(column, justify="left" if column == "task" else "right")

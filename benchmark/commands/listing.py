@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmark import plan, protocol, provenance, registry
 from benchmark.commands.boards import find
 from benchmark.errors import unknown
+from benchmark.progress import make_console
 from benchmark.store import read_json
 
 
@@ -58,13 +59,9 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
 
 def dataset_entry(name: str, data: Path) -> dict[str, Any]:
     """One line on a data set, and what of it is found in the data folder."""
-    from benchmark.errors import UserError
-
     kind = registry.dataset(name)
-    try:
-        here = kind(data).variant
-    except UserError:
-        here = None
+    dataset = kind(data)
+    here = dataset.variant if dataset.present() else None
     return {"name": name, "summary": kind.summary, "here": here, "source": kind.source, "licence": kind.licence}
 
 
@@ -74,12 +71,16 @@ def show_list(what: str, data: Path, as_json: bool) -> int:
         print(json.dumps(rows, indent=1))
         return 0
     table = Table(title=what, title_justify="left")
-    columns = [key for key in rows[0] if key != "types"] if rows else []
+    columns = [key for key in rows[0] if key not in ("hparams", "types")] if rows else []
+    if what == "methods":
+        columns.append("hyper-parameters")
+        for row in rows:
+            row["hyper-parameters"] = "\n".join(f"{k} = {v} ({row['types'][k]})" for k, v in row["hparams"].items())
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_plain(row[c]) for c in columns))
-    Console().print(table)
+    make_console().print(table)
     return 0
 
 
@@ -99,7 +100,7 @@ def show_run(name: str, results: Path, as_json: bool) -> int:
         shown = record or {"spec": read_json(run.file("spec.json"))}
         print(json.dumps({"state": run.state(), "folder": str(run.path)} | shown, indent=1))
         return 0
-    console = Console()
+    console = make_console()
     console.print(f"[bold]{run.path.relative_to(results)}[/]: {run.state()}", soft_wrap=True)
     if run.file("error.txt").exists():
         console.print(run.file("error.txt").read_text(encoding="utf-8").strip())
@@ -131,17 +132,18 @@ def doctor(results: Path, data: Path, as_json: bool) -> int:
     """What a run here would use, and what is missing; exit code 1 if a run cannot start."""
     import torch
 
-    environment = provenance.environment("cuda" if torch.cuda.is_available() else "cpu", torch.get_num_threads())
+    environment = provenance.environment("cuda" if torch.cuda.is_available() else "cpu", threads=0)
+    del environment["threads"]  # the protocol's to say
     folder = next(p for p in (results, *results.resolve().parents) if p.exists())
     checks = environment | {
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "results": f"{results} ({'writable' if os.access(folder, os.W_OK) else 'NOT WRITABLE'})",
         "free space": f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB",
         "data": {name: dataset_entry(name, data)["here"] or "not found" for name in registry.dataset_names()},
-        "python executable": Path(sys.executable).name,
+        "python executable": sys.executable,
     }
     if as_json:
         print(json.dumps(checks, indent=1))
     else:
-        _table(Console(), "this machine", checks)
+        _table(make_console(), "this machine", checks)
     return 0 if os.access(folder, os.W_OK) else 1

@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmark import execute, registry
 from benchmark.errors import UserError
 from benchmark.plan import Plan, make
-from benchmark.progress import STYLES, Progress, row_name
+from benchmark.progress import STYLES, Progress, make_console, row_name
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir, every_run
 
@@ -34,15 +34,12 @@ def run(
     checkpoint_every: int,
 ) -> int:
     """Run what is missing of a plan, print its boards, and return the exit code."""
-    console = Console()
+    console = make_console()
     if dry_run:
         return show_plan(arguments, settings, results, data, as_json=False)
     plan = make(arguments, settings, data)
     from benchmark.train import Interrupted, Options
-    from methods.networks.build import check_encoder
 
-    for spec in plan.cells:
-        check_encoder(spec.protocol.encoder, spec.protocol.weights)
     if keep not in ("all", "weights", "none"):
         raise UserError(f"--keep {keep!r} is not one of all, weights, none.")
     if checkpoint_every < 1:
@@ -124,7 +121,7 @@ def show_plan(arguments: list[str], settings: list[str], results: Path, data: Pa
         cells = [{"state": states[s.id], "folder": s.folder} | s.as_dict() | {"id": s.id} for s in plan.cells]
         print(json.dumps({"plan": plan.name, "notes": plan.notes, "cells": cells}, indent=1))
         return OK
-    console = Console()
+    console = make_console()
     table = Table(title=f"plan {plan.name}: {len(plan.cells)} runs", title_justify="left")
     for column in ("method", "tasks", "labels", "seed", "protocol", "data set", "id", "state"):
         table.add_column(column, overflow="fold")
@@ -143,13 +140,15 @@ def show_plan(arguments: list[str], settings: list[str], results: Path, data: Pa
 
 def status(results: Path, as_json: bool) -> int:
     """Every run below the results folder and its state; needs no plan and no data."""
+    if results.exists() and not results.is_dir():
+        raise UserError(f"--results {results} is a file, not a folder of runs; name a folder.")
     rows: list[dict[str, Any]] = [{"run": str(r.path.relative_to(results)), "state": r.state()} for r in every_run(results)]
     if as_json:
         print(json.dumps(rows, indent=1))
         return OK
-    console = Console()
+    console = make_console()
     if not rows:
-        console.print(f"no runs in {results}; `bench run` makes some.")
+        console.print(f"no runs in {results}{'' if results.exists() else ', which does not exist'}; `bench run` makes some.")
         return OK
     for row in rows:
         console.print(f"[{STYLES[row['state']]}]{row['state']:8}[/] {row['run']}", soft_wrap=True)

@@ -25,7 +25,10 @@ def affinity(log_affinity: Tensor | None, tasks: tuple[str, ...]) -> dict[str, D
     values = log_affinity.detach().exp()
     matrix = values.mean((0, 3)).double().cpu().numpy()
     spread = values.std(3, correction=0).mean()
-    return {"affinity": Diagnostic("matrix", matrix, (tasks, tasks)), **scalars({"affinity spatial sd": spread})}
+    return {
+        "affinity": Diagnostic("matrix", matrix, (tasks, tasks), ("target task", "prototype")),
+        **scalars({"affinity spatial sd": spread}),
+    }
 
 
 def codes(codebook: Codebook | None, quantised: Quantised | None, shared: Tensor) -> dict[str, Diagnostic]:

@@ -34,8 +34,7 @@ def test_literal_ids_never_change() -> None:
 def test_order_of_keys_does_not_matter_and_json_round_trips() -> None:
     one = plain()
     shuffled = json.loads(json.dumps(dict(reversed(one.as_dict().items()))))
-    assert run_id(shuffled) == one.id == spec.from_dict(shuffled).id
-    assert spec.from_dict(one.as_dict()) == one
+    assert run_id(shuffled) == one.id
 
 
 def test_a_new_keyword_with_a_default_moves_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +77,6 @@ def test_a_broken_spec_is_named() -> None:
     del broken["protocol"]
     with pytest.raises(UserError, match="not a run's spec"):
         run_id(broken)
-    with pytest.raises(UserError, match="not a run's spec"):
-        spec.from_dict(broken)
 
 
 def current_defaults() -> dict[str, Any]:

@@ -260,3 +260,15 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path, 
 def test_bad_requests_are_explained(arguments: tuple[str, tuple[int, int], int], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         Scenes(tmp_path).split(*arguments)
+
+
+def test_rendering_takes_one_thread_and_gives_the_others_back(tmp_path, monkeypatch):
+    """Its many small operations are many times slower on two threads."""
+    from datasets import scenes
+
+    seen = []
+    original = scenes.render
+    monkeypatch.setattr(scenes, "render", lambda seed, size: (seen.append(torch.get_num_threads()), original(seed, size))[1])
+    torch.set_num_threads(2)
+    scenes.Scenes(tmp_path).split("train", (32, 32), 1)
+    assert seen == [1] and torch.get_num_threads() == 2

@@ -1,0 +1,146 @@
+"""One run: what it may not do, what it leaves, and when it stops."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import store
+from benchmark.errors import UserError
+from benchmark.spec import RunSpec
+from benchmark.store import Claim, Lost, RunDir
+from benchmark.train import Diverged, Options, Run
+from datasets import tasks as t
+from datasets.tasks import Task
+from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
+
+SIX = tuple(TASKS)
+
+
+def begin(spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS, **options: object) -> tuple[Run, RunDir, Claim]:
+    place = RunDir(folder, spec.folder)
+    claim = place.claim(spec)
+    assert claim is not None
+    run = Run(spec, tiny_split(), tiny_split(4, 9), {n: tasks[n] for n in spec.protocol.tasks}, Options(**options))  # type: ignore[arg-type]
+    run.start(place)
+    return run, place, claim
+
+
+def test_evaluating_during_training_changes_no_weight_and_the_oracle_is_the_best_seen(tmp_path: Path) -> None:
+    runs = []
+    for evaluations in (0, 3):
+        run, place, claim = begin(tiny_spec(evaluations=evaluations, epochs=8.0), tmp_path)
+        run.train(place, claim)
+        record = run.finish(place, claim)
+        claim.release()
+        runs.append((run, record))
+    (quiet, plain), (watched, record) = runs
+    for key, value in quiet.method.state_dict().items():
+        assert torch.equal(value, watched.method.state_dict()[key]), key
+    assert plain["metrics"] == record["metrics"] and plain["oracle"] == {}
+    seen = [p["test"] for p in record["curve"] if "test" in p]
+    assert len(seen) == 3
+    for name in THREE:
+        final = next(iter(record["metrics"][name].values()))
+        values = [final, *(s[name] for s in seen)]
+        best = max(values) if TASKS[name].higher_is_better else min(values)
+        assert record["oracle"][name] == pytest.approx(best, rel=1e-4)  # curves hold 5 digits
+    assert len({s["semseg"] for s in seen} | {s["depth"] for s in seen}) > 2
+
+
+def test_a_budget_in_steps_gives_one_task_runs_the_steps_of_all_images(tmp_path: Path) -> None:
+    steps = {}
+    for budget in ("epochs", "steps"):
+        for only in ((), ("depth",)):
+            method = "single_task" if only else "multi_task"
+            steps[budget, only] = begin(tiny_spec(method, only=only, budget=budget), tmp_path)[0].feed.steps
+    assert steps["epochs", ()] == steps["steps", ()] == steps["steps", ("depth",)] == 9
+    assert steps["epochs", ("depth",)] == 3  # 4 of 12 images, 3 epochs, batches of 4
+
+
+def test_what_a_record_counts(tmp_path: Path) -> None:
+    run, place, claim = begin(tiny_spec("prototype", epochs=1.0), tmp_path)
+    run.train(place, claim)
+    record = run.finish(place, claim)
+    claim.release()
+    everything = sum(p.numel() for p in run.method.parameters())
+    thrown_away = sum(p.numel() for p in run.method.image_decoder.parameters())  # type: ignore[union-attr]
+    assert record["cost"]["params_train"] == everything
+    assert record["cost"]["params_infer"] == everything - thrown_away < everything
+    assert record["label_counts"] == {name: 4 for name in THREE} and record["images"] == 12
+    tables = np.load(place.file("per_image.npz"))
+    assert tables["labelled"].sum(1).tolist() == [1] * 12 and tables["depth"].shape[0] == 4
+    assert json.loads(place.file("record.json").read_text()) == record
+    assert [json.loads(line)["step"] for line in place.file("curve.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert not place.file("checkpoint.pt").exists() and place.file("weights.pt").exists()
+
+
+def test_a_record_of_six_tasks_can_be_published(tmp_path: Path) -> None:
+    """16 KiB hold it: 13 classes, six tasks, all terms of the richest method, a full curve with evaluations."""
+    classes = tuple(f"some class {i}" for i in range(13))
+    tasks = TASKS | {"semseg": t.semseg(classes)}
+    spec = tiny_spec("prototype", tasks=SIX, evaluations=5, epochs=20.0)
+    run, place, claim = begin(spec, tmp_path, tasks)
+    run.train(place, claim)
+    record = run.finish(place, claim)
+    claim.release()
+    assert 30 <= len(record["curve"]) <= 40
+    # The tiny labels hold 4 of the classes; the others' values would add this much.
+    missing = 2 * sum(len(f'"IoU/{name}":12.3456789,') for name in classes)
+    assert place.file("record.json").stat().st_size + missing < 16 * 1024
+    assert place.file("panel.webp").stat().st_size < 60 * 1024
+
+
+def test_a_process_that_lost_its_run_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, place, claim = begin(tiny_spec(), tmp_path, checkpoint_every=2)
+    monkeypatch.setattr(store, "_alive", lambda claim: False)  # as if this host had been cut off
+    new = place.claim(run.spec)
+    assert new is not None
+    with pytest.raises(Lost):
+        run.train(place, claim)
+    assert not place.file("checkpoint.pt").exists()
+    with pytest.raises(Lost):
+        run.finish(place, claim)
+    left = {p.name for p in place.path.iterdir()}
+    assert not left & {"record.json", "weights.pt", "panel.webp", "per_image.npz", "checkpoint.pt"}
+    new.release()
+
+
+def test_a_resumed_run_counts_the_time_before(tmp_path: Path) -> None:
+    run, place, claim = begin(tiny_spec(), tmp_path, checkpoint_every=4)
+    run.options.report = lambda step, steps, loss: run.options.stop.set() if step == 4 else None
+    with pytest.raises(Exception, match="stopped at step 4"):
+        run.train(place, claim)
+    spent = run.seconds
+    claim.release()
+    assert spent > 0
+    resumed, place, claim = begin(tiny_spec(), tmp_path)
+    assert resumed.step == 4 and resumed.seconds == spent
+    claim.release()
+
+
+def test_weights_that_blow_up_in_the_last_update_fail_the_run(tmp_path: Path) -> None:
+    run, place, claim = begin(tiny_spec(lr=1e38, clip=0.0, epochs=1 / 3, optimiser="sgd", loss_weights={"depth": 1e6}), tmp_path)
+    assert run.feed.steps == 1
+    with pytest.raises(Diverged, match=r"after the update is not finite at step 0 .* learning rate 1e\+38"):
+        run.train(place, claim)
+    claim.release()
+
+
+def test_a_task_without_a_label_in_the_test_images_is_refused(tmp_path: Path) -> None:
+    spec = tiny_spec(tasks=SIX)
+    test = tiny_split(4, 9)
+    without = replace(test, available=test.available & torch.tensor([True] * 5 + [False]))
+    with pytest.raises(UserError, match="none of the 4 test images has a label for parts"):
+        Run(spec, tiny_split(), without, TASKS, Options())
+
+
+def test_a_task_without_a_visible_training_label_is_refused(tmp_path: Path) -> None:
+    spec = tiny_spec("single_task", labels="given", only=("depth",))
+    train = tiny_split()
+    without = replace(train, available=train.available & torch.tensor([True, False, True, True, True, True]))
+    with pytest.raises(UserError, match="no image carries a label for depth"):
+        Run(spec, without, tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
