@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -23,9 +24,14 @@ def make_console() -> Console:
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=140)
 
 
+def plain(value: object) -> str:
+    """A value as a plan's TOML has it, text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def row_name(spec: RunSpec) -> str:
     """The line of the table that a run belongs to."""
-    changed = ", ".join(f"{name}={spec.hyperparameters[name]}" for name in spec.changed)
+    changed = ", ".join(f"{name}={plain(spec.hyperparameters[name])}" for name in spec.changed)
     return spec.method + (f"({changed})" if changed else "")
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmark import plan, protocol, provenance, registry
 from benchmark.commands.boards import find
 from benchmark.errors import unknown
-from benchmark.progress import make_console
+from benchmark.progress import make_console, plain
 from benchmark.store import read_json
 
 
@@ -75,7 +75,7 @@ def show_list(what: str, data: Path, as_json: bool) -> int:
     if what == "methods":
         columns.append("hyper-parameters")
         for row in rows:
-            row["hyper-parameters"] = "\n".join(f"{k} = {v} ({row['types'][k]})" for k, v in row["hparams"].items())
+            row["hyper-parameters"] = "\n".join(f"{k} = {plain(v)} ({row['types'][k]})" for k, v in row["hparams"].items())
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
