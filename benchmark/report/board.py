@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from benchmark import protocol as protocols
-from benchmark.errors import UserError
 from benchmark.report import stats
 from benchmark.report.frame import Collection
-from benchmark.report.grouping import canonical, group, protocol_values
+from benchmark.report.grouping import group
+from benchmark.report.naming import file_name
 from benchmark.report.rows import Cost, Group, Pair, Row
 from benchmark.report.stats import Array, Estimate, Spread
 
@@ -26,10 +23,12 @@ class Entry:
     """A row with its numbers; n counts units (label seeds, see `Group`).
 
     tier: a number from 1, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing,
-    "outdated", or "" without delta m. by_unit: {task: {metric: {unit: value}}} over all complete seeds, spreads: the same
-    summed up. paired: units that row and reference share; delta, changes and psi rest on them alone. changes: {task:
-    relative change in %}. psi: {unit: influence on delta m}. versus: delta m minus that of the baseline, over the units
-    that all three share. decidable: None outside the family of comparisons with the baseline.
+    "version 1 (current 2)" for an outdated row, or "" without delta m or against an outdated reference. by_unit: {task:
+    {metric: {unit: value}}} over all complete seeds, spreads: the same summed up. paired: units that row and reference
+    share; delta, changes and psi rest on them alone. changes: {task: relative change in %}. psi: {unit: influence on delta
+    m}. versus: delta m minus that of the baseline, over the units that all three share. undefined: tasks on which the
+    reference scores 0 over the paired units, so that there is no delta m. decidable: None outside the family of comparisons
+    with the baseline.
     """
 
     row: Row
@@ -46,6 +45,7 @@ class Entry:
     psi: dict[int, float] | None = None
     versus: Estimate | None = None
     decidable: bool | None = None
+    undefined: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -93,38 +93,20 @@ class Board:
         return self.group.run_ids
 
 
-def build(collection: Collection) -> list[Board]:
-    """The boards of a collection, in the order of their names. Raises `UserError` where records must not be compared."""
-    groups = group(collection)
-    names = _names(groups)
-    return sorted((_board(name, g) for name, g in zip(names, groups, strict=True)), key=lambda board: board.name)
+def build(collection: Collection, current: Mapping[str, int] | None = None) -> list[Board]:
+    """The boards of a collection, in the order of their names. Raises `UserError` where records must not be compared.
 
-
-def _names(groups: Sequence[Group]) -> list[str]:
-    """File names. Where boards differ in protocol values alone, all but the protocol as shipped carry a hash of theirs."""
-    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", f"{g.protocol['name']}-{g.variant}-{g.labels}") for g in groups]
-    names = []
-    for name, g in zip(plain, groups, strict=True):
-        alone = plain.count(name) == 1 or g.protocol == _shipped(g.protocol["name"])
-        digest = hashlib.sha256(canonical([g.protocol, g.dataset, g.variant, g.labels]).encode()).hexdigest()[:6]
-        names.append(name if alone else f"{name}-{digest}")
-    return names
-
-
-def _shipped(name: str) -> dict[str, object] | None:
-    if name not in protocols.names():
-        return None
-    try:
-        return protocol_values(asdict(protocols.load(name)))
-    except UserError:  # a protocol file that cannot be read is reported where protocols are used, not here
-        return None
+    current: {method: its version today}; rows of earlier versions are outdated.
+    """
+    return sorted((_board(file_name(g), g) for g in group(collection, current)), key=lambda board: board.name)
 
 
 def _board(name: str, g: Group) -> Board:
     signs = np.array([t.sign for t in g.tasks], dtype=float)
     reference, baseline = _named(g.rows, g.protocol["reference"]), _named(g.rows, g.protocol["baseline"])
     current = [row for row in g.rows if not row.outdated]
-    planned = g.units({pair for row in current for pair in (*row.seeds, *row.failed, *row.partial)})
+    # Where every row is outdated, what they attempted was the plan.
+    planned = g.units({pair for row in current or g.rows for pair in (*row.seeds, *row.failed, *row.partial)})
     family = [row for row in current if baseline and row.seeds and row not in (baseline, reference)]
     entries = []
     for row in g.rows:
@@ -191,13 +173,14 @@ def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
     if not pairs:
         return entry
     units = g.units(pairs)
+    scores, base = g.scores(entry.row, pairs), g.scores(reference, pairs)
+    undefined = tuple(t.name for t, mean in zip(g.tasks, base.mean(0), strict=True) if mean == 0)
+    if undefined:
+        return replace(entry, paired=units, undefined=undefined)
     if entry.row is reference:  # 0 by definition, without an interval of its own
         zero = Estimate(0.0, None, None, len(units))
         return replace(entry, paired=units, delta=zero, changes={t.name: zero for t in g.tasks}, psi=dict.fromkeys(units, 0.0))
-    scores, base = g.scores(entry.row, pairs), g.scores(reference, pairs)
     delta = stats.delta_m(scores, base, signs)
-    if not math.isfinite(delta.value):  # a reference score of 0
-        return replace(entry, paired=units)
     psi = stats.influence(scores, base, signs).mean(-1)
     changes = dict(zip((t.name for t in g.tasks), stats.task_changes(scores, base, signs), strict=True))
     by_unit = {unit: float(value) for unit, value in zip(units, psi, strict=True)}
@@ -219,8 +202,8 @@ def _tiers(g: Group, entries: list[Entry], reference: Row | None, signs: Array, 
     number = 1
     for entry in entries:
         if entry.row.outdated:
-            tier = "outdated"
-        elif entry.delta is None or reference is None:
+            tier = f"version {entry.row.version} (current {entry.row.newest})"
+        elif entry.delta is None or reference is None or reference.outdated:
             tier = ""
         elif len(entry.paired) < RANKED_SEEDS:
             tier = "development"

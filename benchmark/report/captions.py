@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.formats import counted, interval, signed, with_interval
+from benchmark.report.naming import value_text
 from benchmark.report.stats import seeds_to_decide
 
 
 def sentences(board: Board) -> list[str]:
     """The caption of a board, each sentence on its own."""
-    found = [verdict(board), _labels(board), _delta(board), _seeds(board), _baseline(board), _constant(board), *_warnings(board)]
-    return [sentence for sentence in found if sentence]
+    found = [verdict(board), _labels(board), _delta(board), _seeds(board), _baseline(board), _constant(board)]
+    return [sentence for sentence in (*found, *_unsaid(board), *_warnings(board)) if sentence]
 
 
 def verdict(board: Board) -> str:
     """Which method makes the most of the labels, and whether that is sure."""
+    against = _against_constant(board)
+    if against and all(above == [] for above, _ in against.values()):
+        nothing = "No method has learnt more than the best constant prediction on any task"
+        return f"{nothing}{'; Δm compares noise here' if board.lead else ''}. {_ahead(board)}"
+    return _ahead(board)
+
+
+def undefined(tasks: Iterable[str]) -> str:
+    """`Δm is undefined: the reference scores 0 on semseg`"""
+    return f"Δm is undefined: the reference scores 0 on {' and '.join(tasks)}"
+
+
+def without_delta(board: Board) -> str:
+    """Why no row has a delta m, without a full stop."""
+    tasks = next((e.undefined for e in board.entries if e.undefined), ())
+    return undefined(tasks) if tasks else "no row has a Δm, because no seed of the reference is complete"
+
+
+def _ahead(board: Board) -> str:
     name = board.group.protocol["reference"]
     if board.reference is None or not board.reference.units:
         return f"No Δm: no seed of the reference {name or '(the protocol names none)'} is complete in these results."
     lead = board.lead
     if lead is None:
+        if any(e.undefined for e in board.entries):
+            return f"{without_delta(board)}."
         reason = "no other method has" if not any(e.units for e in board.entries if e is not board.reference) else "none shares"
         return f"No comparison yet: besides the reference {board.reference.label}, {reason} a complete seed."
     best, second, margin = lead.best, lead.second, lead.margin
@@ -37,6 +61,8 @@ def verdict(board: Board) -> str:
         found += f" {interval(margin)}".rstrip()
     if gap.n < 2:
         return f"{found}. Not sure: one seed gives no interval."
+    if gap.excludes_zero() is None:
+        return f"{found}. Not sure: {counted(gap.n, 'seed')} without any spread give no interval."
     if not gap.excludes_zero():
         return f"{found}. Not sure: over {counted(gap.n, 'seed')} the interval includes 0, so chance can explain the difference."
     if gap.n < RANKED_SEEDS:
@@ -102,16 +128,35 @@ def _baseline(board: Board) -> str:
 def _constant(board: Board) -> str:
     if not any(board.constant.means.values()):
         return ""
-    below = [
-        f"{entry.label} on {task.name}"
-        for entry in board.entries
-        for task in board.group.tasks
-        if task.metric in entry.spreads.get(task.name, {})
-        and task.metric in board.constant.means[task.name]
-        and task.sign * (entry.spreads[task.name][task.metric].mean - board.constant.means[task.name][task.metric]) <= 0
-    ]
     found = "constant: the best prediction that ignores the image, a floor and not a method"
-    return f"{found}; NOT above it: {', '.join(below)}." if below else f"{found}; every method is above it on every task."
+    against = _against_constant(board)
+    if not against:
+        return f"{found}."
+    if not any(below for _, below in against.values()):
+        return f"{found}; every method is above it on every task."
+    if not any(above for above, _ in against.values()):
+        return f"{found}; no method is above it on any task."
+    rows = [f"{label} on {' and '.join(below) if above else 'any task'}" for label, (above, below) in against.items() if below]
+    return f"{found}; NOT above it: {'; '.join(rows)}."
+
+
+def _against_constant(board: Board) -> dict[str, tuple[list[str], list[str]]]:
+    """{row: the tasks on which it is above the constant prediction, and those on which it is not}, outdated rows left out."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for entry in (e for e in board.entries if not e.row.outdated):
+        for task in board.group.tasks:
+            spread, floor = entry.spreads[task.name].get(task.metric), board.constant.means[task.name].get(task.metric)
+            if spread is not None and floor is not None:
+                above, below = found.setdefault(entry.label, ([], []))
+                (above if task.sign * (spread.mean - floor) > 0 else below).append(task.name)
+    return found
+
+
+def _unsaid(board: Board) -> list[str]:
+    """What rows change without saying so in their labels, because all rows of a method share it."""
+    unsaid = {e.row.method: e.row.unsaid for e in board.entries if e.row.unsaid}
+    values = {m: ", ".join(f"{name}={value_text(v)}" for name, v in changed.items()) for m, changed in sorted(unsaid.items())}
+    return [f"{method} runs with {text}, away from its defaults." for method, text in values.items()]
 
 
 def _warnings(board: Board) -> list[str]:
@@ -122,7 +167,13 @@ def _warnings(board: Board) -> list[str]:
         for pair, missing in entry.row.partial.items():
             found.append(f"Not counted: {entry.label} seed {seed_name(pair)}, whose runs lack {', '.join(missing)}.")
         if entry.row.outdated:
-            found.append(f"Outdated: {entry.label} was computed by an earlier version of the method and is not ranked.")
+            version = f"version {entry.row.version} of the method (current {entry.row.newest})"
+            ranks = "is not ranked"
+            if entry is board.reference and entry.delta:
+                ranks = "is the reference of every Δm here, so nothing is ranked"
+            found.append(f"Outdated: {entry.label} was computed by {version} and {ranks}.")
+        if entry.undefined and board.lead:
+            found.append(f"{entry.label}: {undefined(entry.undefined)}.")
         dropped = set(entry.units) - set(entry.paired)
         if entry.delta and dropped:
             seeds = ", ".join(map(str, sorted(dropped)))

@@ -16,7 +16,7 @@ from benchmark.report import style
 from benchmark.report.board import Board, Entry
 from benchmark.report.frame import Record
 from benchmark.report.rows import TaskInfo
-from benchmark.report.style import chosen, setting, wrapped
+from benchmark.report.style import chosen, heading, wrapped
 
 MAX_ROWS = 10  # lines that can be told apart
 
@@ -98,7 +98,7 @@ def training(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     # More than three tasks take a second pair of lines, so that each plot stays readable.
     across = min(3, len(tasks))
     bands = -(-len(tasks) // across)
-    with style.figure(style.WIDTH, 0.8 + 1.55 * len(kinds) * bands) as fig:
+    with style.figure(style.WIDTH, 1.05 + 1.55 * len(kinds) * bands) as fig:
         axes = fig.subplots(len(kinds) * bands, across, squeeze=False, sharex=True)
         for ax in axes.flat:
             ax.set_visible(False)
@@ -116,12 +116,11 @@ def training(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
                 ax.tick_params(labelbottom=last)
                 ax.set_xlabel("epoch" if last else "")
         _legend(fig, board, rows)
-        fig.suptitle(
-            f"Training curves: {setting(board)}. Mean and range over seeds; losses as running means",
-            x=0.01,
-            ha="left",
-            fontsize=8.5,
+        what = (
+            "Training curves: mean and range over seeds. Training losses are running means, as minimised (scaled by the number "
+            "of labels in the batch): their level is not a test error"
         )
+        style.add_title(fig, heading(board, what))
         return style.save(fig, folder / "curves"), notes
 
 
@@ -138,7 +137,8 @@ def extras(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         return [], ["extra_losses: no row has a loss beside the tasks' own."]
     across = min(3, len(terms))
     down = -(-len(terms) // across)
-    with style.figure(max(3.5, style.WIDTH * across / 3), 0.85 + 1.5 * down) as fig:
+    width = max(3.5, style.WIDTH * across / 3)
+    with style.figure(width, 1.0 + 1.5 * down) as fig:
         axes = fig.subplots(down, across, squeeze=False)
         for ax in axes.flat[len(terms) :]:
             ax.set_visible(False)
@@ -148,5 +148,6 @@ def extras(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             ax.set_title(f"loss {name}, weighted")
             ax.set_xlabel("epoch")
         _legend(fig, board, [e for e in rows if e.label in drawn])
-        fig.suptitle(f"Losses beside the tasks' own, running means: {setting(board)}", x=0.01, ha="left", fontsize=8.5)
+        what = heading(board, "Losses beside the tasks' own, running means", width)
+        style.add_title(fig, what)
         return style.save(fig, folder / "extra_losses"), []

@@ -29,9 +29,11 @@ def signed(value: float | None, decimals: int = 1) -> str:
 
 
 def interval(estimate: Estimate | None, decimals: int = 1) -> str:
-    """`[+1.0, +5.2]`"""
-    if estimate is None or estimate.low is None or estimate.high is None:
+    """`[+1.0, +5.2]`; `(seeds identical)` where seeds without any spread leave no interval."""
+    if estimate is None:
         return ""
+    if estimate.low is None or estimate.high is None:
+        return "(seeds identical)" if estimate.n > 1 else ""
     return f"[{signed(estimate.low, decimals)}, {signed(estimate.high, decimals)}]"
 
 

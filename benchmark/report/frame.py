@@ -6,7 +6,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +100,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended in an error. reason: one line of its error.txt."""
+    """A run that ended in an error or without a score. reason: one line of its error.txt, or which score is undefined."""
 
     path: Path
     spec: dict[str, Any]
@@ -118,6 +118,7 @@ class Collection:
 def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
     """The records below `folder`: a folder of runs, a results folder with `records/`, or a `records` folder itself.
 
+    A run whose primary metric of a task is undefined is a failure: it leaves the other records readable.
     check_id: derives an id from a spec; None skips that comparison. Raises `UserError` naming the file for a missing
     folder, an unreadable, truncated or mis-shaped record, and a record whose id differs from its content or its name.
     """
@@ -126,9 +127,9 @@ def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
     published = folder / "records" if (folder / "records").is_dir() else folder
     if published != folder or any(folder.glob("*.json")):
         cure = "restore the file, or publish the run again"
-        records = tuple(_published(path, check_id, cure) for path in sorted(published.glob("*.json")))
-        return Collection(records)
-    finished, failures = [], []
+        return _sorted_out([_published(path, check_id, cure) for path in sorted(published.glob("*.json"))])
+    finished: list[Record] = []
+    failures: list[Failure] = []
     for run in store.every_run(folder):
         state = run.state()
         cure = f"remove the folder {run.path} and run the same command again"
@@ -141,7 +142,21 @@ def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
             spec = _read(run.file("spec.json"), cure)
             _check_shape(spec, _SPEC, run.file("spec.json"), cure)
             failures.append(Failure(run.file("error.txt"), spec, _reason(run.file("error.txt"))))
-    return Collection(tuple(finished), tuple(failures))
+    return _sorted_out(finished, failures)
+
+
+def _sorted_out(records: Sequence[Record], failures: Sequence[Failure] = ()) -> Collection:
+    """Those with every score as records, those without as failures."""
+    undefined = {r.id: missing for r in records if (missing := _undefined(r))}
+    without = [Failure(r.path, r.spec, undefined[r.id]) for r in records if r.id in undefined]
+    return Collection(tuple(r for r in records if r.id not in undefined), (*failures, *without))
+
+
+def _undefined(record: Record) -> str:
+    """`its absErr of depth is undefined`, or nothing where every primary metric is a finite number."""
+    primary = {task: record["tasks"][task]["metric"] for task in record.spec["tasks"]}
+    values = {f"its {metric} of {task}": record["metrics"][task].get(metric) for task, metric in primary.items()}
+    return "; ".join(f"{name} is undefined" for name, v in values.items() if v is None or not math.isfinite(v))
 
 
 def _published(path: Path, check_id: CheckId | None, cure: str) -> Record:
@@ -210,20 +225,17 @@ def _check(record: Record, check_id: CheckId | None, named: str, cure: str) -> N
 def _check_values(record: Record, cure: str) -> None:
     path, content, spec = record.path, record.content, record.spec
 
-    def require_number(key: str, value: Any, required: bool = False) -> None:
-        absent = value is None and not required
-        if not absent and not (_is_number(value) and (math.isfinite(value) or not required)):
+    def require_number(key: str, value: Any) -> None:
+        if value is not None and not _is_number(value):
             raise UserError(f"{path} is damaged: {key} is {_shown(value)}, not a number; {cure}.")
 
     unknown = [name for name in spec["changed"] if name not in spec["hyperparameters"]]
     if unknown:
         raise UserError(f"{path} is damaged: spec.changed names {unknown[0]!r}, which is no hyperparameter; {cure}.")
     for task in spec["tasks"]:
-        content["constant"].setdefault(task, {})  # a floor may be undefined; a score may not
+        content["constant"].setdefault(task, {})  # a floor may be undefined
         info = {f"tasks.{task}.{key}": kind for key, kind in (("metric", str), ("higher_is_better", bool), ("unit", str))}
         _check_shape(content, info | {f"metrics.{task}": dict, f"constant.{task}": dict}, path, cure)
-        primary = content["tasks"][task]["metric"]
-        require_number(f"metrics.{task}.{primary}", content["metrics"][task].get(primary), required=True)
         for key in ("metrics", "constant"):
             for metric, value in content[key][task].items():
                 require_number(f"{key}.{task}.{metric}", value)
@@ -231,6 +243,10 @@ def _check_values(record: Record, cure: str) -> None:
         require_number(f"cost.{key}", content["cost"].get(key))
     _check_shape(content, {f"label_counts.{task}": int for task in content["label_counts"]}, path, cure)
     _check_shape(content, {f"diagnostics.{name}.kind": str for name in content["diagnostics"]}, path, cure)
+    for name, diagnostic in content["diagnostics"].items():
+        axes = diagnostic.get("axes")
+        if axes is not None and not (isinstance(axes, list) and len(axes) == 2 and all(isinstance(a, str) for a in axes)):
+            raise UserError(f"{path} is damaged: diagnostics.{name}.axes is {_shown(axes)}, not two texts; {cure}.")
     for point in content["curve"]:
         if not isinstance(point, dict) or not _is_number(point.get("epoch")) or not isinstance(point.get("loss"), dict):
             raise UserError(f"{path} is damaged: a point of its curve is {_shown(point)}, without epoch or loss; {cure}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.errors import UserError
@@ -24,8 +24,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def group(collection: Collection) -> list[Group]:
-    """The groups of a collection, in the order of their keys. Raises `UserError` where records contradict each other."""
+def group(collection: Collection, current: Mapping[str, int] | None = None) -> list[Group]:
+    """The groups of a collection, in the order of their keys. Raises `UserError` where records contradict each other.
+
+    current: {method: its version today}, which makes rows of earlier versions outdated.
+    """
     keyed: dict[tuple[str, ...], tuple[list[Record], list[Failure]]] = defaultdict(lambda: ([], []))
     items: tuple[Record | Failure, ...] = (*collection.records, *collection.failures)
     for item in items:
@@ -37,16 +40,16 @@ def group(collection: Collection) -> list[Group]:
             records.append(item)
         else:
             failures.append(item)
-    return [_group(*keyed[key]) for key in sorted(keyed)]
+    return [_group(*keyed[key], current or {}) for key in sorted(keyed)]
 
 
-def _group(records: list[Record], failures: list[Failure]) -> Group:
+def _group(records: list[Record], failures: list[Failure], current: Mapping[str, int]) -> Group:
     _check_comparable(records)
     every = [record.spec for record in records] + [failure.spec for failure in failures]
     spec = every[0]
     protocol = protocol_values(spec["protocol"])
     required = tuple(protocol["tasks"] or max((s["tasks"] for s in every), key=len))
-    tasks, rows = _tasks(required, records), _rows(required, records, failures)
+    tasks, rows = _tasks(required, records), _rows(required, records, failures, current)
     ids = tuple(record.id for record in records)
     return Group(protocol, spec["dataset"], spec["variant"], spec["labels"], tasks, rows, ids)
 
@@ -90,7 +93,9 @@ def _tasks(required: Sequence[str], records: Sequence[Record]) -> tuple[TaskInfo
     return tuple(found[name][0] for name in required if name in found)
 
 
-def _rows(required: Sequence[str], records: Sequence[Record], failures: Sequence[Failure]) -> tuple[Row, ...]:
+def _rows(
+    required: Sequence[str], records: Sequence[Record], failures: Sequence[Failure], current: Mapping[str, int]
+) -> tuple[Row, ...]:
     keyed: dict[str, list[Record | Failure]] = defaultdict(list)
     every: tuple[Record | Failure, ...] = (*records, *failures)
     for item in every:
@@ -101,18 +106,17 @@ def _rows(required: Sequence[str], records: Sequence[Record], failures: Sequence
     for items in keyed.values():
         spec = items[0].spec
         siblings = [s for s in specs if s["method"] == spec["method"]]
-        newest = max(s["method_version"] for s in siblings)
+        newest = max(current.get(spec["method"], 0), *(s["method_version"] for s in siblings))
         done, partial = _seeds(required, [i for i in items if isinstance(i, Record)])
         failed: dict[Pair, tuple[Failure, ...]] = {}
         for failure in (i for i in items if isinstance(i, Failure)):
             pair = _pair(failure.spec)
             failed[pair] = (*failed.get(pair, ()), failure)
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
-        outdated = spec["method_version"] < newest
-        label = row_label(spec, siblings) + (f" v{spec['method_version']}" if outdated else "")
-        rows.append(
-            Row(spec["method"], spec["method_version"], _changed(spec), spec["balance"], label, outdated, done, failed, partial)
-        )
+        version, distinct = spec["method_version"], _distinct(spec, siblings)
+        label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
+        unsaid = {name: value for name, value in _away(spec).items() if name not in distinct}
+        rows.append(Row(spec["method"], version, _changed(spec), spec["balance"], label, newest, unsaid, done, failed, partial))
     return tuple(sorted(rows, key=lambda row: row.label))
 
 
@@ -124,12 +128,20 @@ def _changed(spec: dict[str, Any]) -> dict[str, Any]:
     return {name: spec["hyperparameters"].get(name) for name in sorted(spec["changed"])}
 
 
+def _away(spec: dict[str, Any]) -> dict[str, Any]:
+    """The changed hyperparameters, and the balance where it is not that of equal weights."""
+    return _changed(spec) | ({"balance": spec["balance"]} if spec["balance"] != "equal" else {})
+
+
+def _distinct(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Those of the values away from their defaults in which the rows of the method differ."""
+    others = [_away(s) for s in siblings]
+    return {name: v for name, v in _away(spec).items() if any(name not in other or other[name] != v for other in others)}
+
+
 def row_label(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> str:
     """The method, and in brackets those of its changed values in which the rows of this method differ."""
-    values = _changed(spec) | ({"balance": spec["balance"]} if spec["balance"] != "equal" else {})
-    others = [_changed(s) | ({"balance": s["balance"]} if s["balance"] != "equal" else {}) for s in siblings]
-    shown = [name for name, value in values.items() if any(name not in other or other[name] != value for other in others)]
-    text = ", ".join(f"{name}={values[name] if isinstance(values[name], str) else canonical(values[name])}" for name in shown)
+    text = ", ".join(f"{name}={v if isinstance(v, str) else canonical(v)}" for name, v in _distinct(spec, siblings).items())
     return f"{spec['method']}({text})" if text else str(spec["method"])
 
 

@@ -31,9 +31,10 @@ class Written:
     notes: list[str]
 
 
-def write(boards: Sequence[Board], folder: Path) -> Written:
+def write(boards: Sequence[Board], folder: Path, *, complete: bool = False) -> Written:
     """Write every board's CSV, Markdown and figures below `folder`. Raises `UserError` when writing fails.
 
+    complete: these are all boards of the folder, so tables and figures there of any other board are removed.
     What figures leave out is also listed beside them, in figures/<board>/left-out.txt.
     """
     from benchmark.report import plots  # matplotlib takes seconds to import; tables and checks do without it
@@ -49,7 +50,30 @@ def write(boards: Sequence[Board], folder: Path) -> Written:
             drawn = plots.draw(board, folder / "figures" / board.name)
             written.paths.extend(drawn.files)
             written.notes.extend(f"{board.name}: {note}" for note in drawn.notes)
+        if complete:
+            _remove_others(boards, folder)
     return written
+
+
+def _tables(folder: Path) -> list[Path]:
+    return [path for pattern in ("leaderboards/*.csv", "tables/*.md") for path in sorted(folder.glob(pattern))]
+
+
+def _remove_others(boards: Sequence[Board], folder: Path) -> None:
+    """Remove tables and figures of boards that are not among these; what `write` would not have made stays."""
+    from benchmark.report import plots
+
+    expected, names = files(boards), {board.name for board in boards}
+    for path in _tables(folder):
+        if path.relative_to(folder).as_posix() not in expected and path.is_file():
+            path.unlink()
+    for path in sorted(folder.glob("figures/*")):
+        if path.name not in names and path.is_dir() and not path.is_symlink():
+            inside = list(path.iterdir())
+            if all(p.is_file() and (p.suffix in (".svg", ".png") or p.name == plots.LEFT_OUT) for p in inside):
+                for found in inside:
+                    found.unlink()
+                path.rmdir()
 
 
 def check(boards: Sequence[Board], folder: Path) -> list[str]:
@@ -62,8 +86,7 @@ def check(boards: Sequence[Board], folder: Path) -> list[str]:
             found.append(f"{name} is missing.")
         elif path.read_bytes() != content.encode():
             found.append(f"{name} {_difference(path.read_bytes().decode('utf-8', errors='replace'), content, name)}.")
-    on_disk = [path for pattern in ("leaderboards/*.csv", "tables/*.md") for path in sorted(folder.glob(pattern))]
-    extra = [str(path.relative_to(folder)) for path in on_disk if path.relative_to(folder).as_posix() not in expected]
+    extra = [str(path.relative_to(folder)) for path in _tables(folder) if path.relative_to(folder).as_posix() not in expected]
     return found + [f"{name} belongs to no board of these records." for name in extra]
 
 

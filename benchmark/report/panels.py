@@ -18,7 +18,7 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.captions import seed_name
 from benchmark.report.formats import fixed
 from benchmark.report.frame import Record
-from benchmark.report.style import chosen, minus, setting, wrapped
+from benchmark.report.style import chosen, heading, minus, wrapped
 
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
 CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.pictures.panel` draws them
@@ -43,7 +43,7 @@ def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     lines = -(-shown // ACROSS)
     across = min(ACROSS, shown)
     palette = [to_rgb(style.HIDDEN_COLOUR), *sns.color_palette("colorblind", len(names))]
-    with style.figure(style.WIDTH, 0.75 + lines * (0.16 * len(names) + 0.12)) as fig:
+    with style.figure(style.WIDTH, 0.9 + lines * (0.16 * len(names) + 0.12)) as fig:
         axes = fig.subplots(lines, 1, squeeze=False)[:, 0]
         for line, ax in enumerate(axes):
             part = mask[line * across : min((line + 1) * across, shown)].T
@@ -62,7 +62,8 @@ def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
                 spine.set_visible(False)
         axes[-1].set_xlabel("training image (each column one image; grey: the label is hidden)")
         cut = f", the first {shown} of" if shown < len(mask) else ","
-        axes[0].set_title(f"Visible labels: {setting(board)}, label seed {record.spec['label_seed']}{cut} {len(mask)} images")
+        what = f"Visible labels under label seed {record.spec['label_seed']}{cut} {len(mask)} images"
+        style.add_title(fig, heading(board, what))
         return style.save(fig, folder / "labels"), []
 
 
@@ -137,13 +138,16 @@ def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     images = min(ROWS if len(tasks) <= 3 else 2, *(shape[0] for shape in shapes))
     columns = ["image", "truth", *(wrapped(s.entry.label, 16) for s in shown)]
     cell = (style.WIDTH - 0.3) / len(columns)
-    heading = 0.12 + 0.13 * max(name.count("\n") + 1 for name in columns)
+    names = 0.12 + 0.13 * max(name.count("\n") + 1 for name in columns)
     rows, columns_of_pixels = board.group.protocol["size"]
     block = images * cell * rows / columns_of_pixels  # the shape of the images, whatever that of the stored cells
-    total = 0.3 + len(tasks) * (block + 0.1) + heading
+    seeds = ", ".join(sorted({s.seed for s in shown}))
+    title = heading(board, f"Fixed test images: truth and predictions, seed {seeds}")
+    above = 0.16 + 0.14 * (title.count("\n") + 1)
+    total = above + len(tasks) * (block + 0.1) + names
     with style.figure(style.WIDTH, total) as fig:
         fig.set_layout_engine("none")  # cells without gaps: placed by hand
-        top = total - 0.3 - heading
+        top = total - above - names
         for t, task in enumerate(tasks):
             first = shown[0].panel[task]
             strips = [_resized(c[:images], (height, width)) for c in (first[0], first[1], *(s.panel[task][2] for s in shown))]
@@ -161,15 +165,24 @@ def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
                 for c, name in enumerate(columns):
                     ax.text((c + 0.5) / len(columns), 1.01, name, transform=ax.transAxes, ha="center", va="bottom", fontsize=7)
             top = bottom - 0.1
-        seeds = ", ".join(sorted({s.seed for s in shown}))
-        title = f"Fixed test images: truth and predictions, {setting(board)}, seed {seeds}"
         fig.text(0.3 / style.WIDTH, 1 - 0.08 / total, title, ha="left", va="top", fontsize=8.5)
         return style.save(fig, folder / "predictions", (".png",), dpi=110), notes
 
 
+@dataclass(frozen=True)
+class _Matrix:
+    """A row's matrix (R, C), the mean over n seeds. labels: names along its two axes; axes: what the axes are, y first."""
+
+    entry: Entry
+    values: np.ndarray
+    labels: list[list[str]]
+    axes: list[str]
+    n: int
+
+
 def matrices(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     """Every diagnostic of kind matrix: one figure a name, one plot a row, the mean over its seeds."""
-    found: dict[str, list[tuple[Entry, np.ndarray, list[list[str]], int]]] = defaultdict(list)
+    found: dict[str, list[_Matrix]] = defaultdict(list)
     notes = []
     for entry in (e for e in board.entries if not e.row.outdated):
         records = entry.row.records
@@ -181,45 +194,45 @@ def matrices(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
                     f"matrix_{name}: {entry.label} is left out, because its seeds' arrays are not matrices of one shape."
                 )
                 continue
-            found[name].append((entry, np.mean(arrays, axis=0), held[0].get("labels") or [], len(arrays)))
+            labels, axes = held[0].get("labels") or [], held[0].get("axes") or []
+            found[name].append(_Matrix(entry, np.mean(arrays, axis=0), labels, axes, len(arrays)))
     if not found:
         return [], [*notes, "matrix: no record holds a diagnostic of kind matrix."]
     files = []
     for name, parts in sorted(found.items()):
-        for entry, *_ in parts[MAX_MATRICES:]:
-            notes.append(f"matrix_{name}: {entry.label} is left out, because only {MAX_MATRICES} rows are drawn.")
+        for part in parts[MAX_MATRICES:]:
+            notes.append(f"matrix_{name}: {part.entry.label} is left out, because only {MAX_MATRICES} rows are drawn.")
         files += _matrix_figure(board, name, parts[:MAX_MATRICES], folder)
     return files, notes
 
 
-def _matrix_figure(
-    board: Board, name: str, parts: list[tuple[Entry, np.ndarray, list[list[str]], int]], folder: Path
-) -> list[Path]:
-    rows, columns = (max(sides) for sides in zip(*(m.shape for _, m, *_ in parts), strict=True))
+def _matrix_figure(board: Board, name: str, parts: list[_Matrix], folder: Path) -> list[Path]:
+    rows, columns = (max(sides) for sides in zip(*(part.values.shape for part in parts), strict=True))
     # A cell that holds a number is wide enough for it.
     wide, high = (0.9 + max(1.2, CELL * min(side, ANNOTATED)) for side in (columns, rows))
     across = max(1, min(len(parts), int((style.WIDTH - 0.5) // wide)))
     down = -(-len(parts) // across)
-    low, top = (min(float(m.min()) for _, m, *_ in parts), max(float(m.max()) for _, m, *_ in parts))
+    low, top = (min(float(p.values.min()) for p in parts), max(float(p.values.max()) for p in parts))
     signed_values = low < 0
     limit = max(abs(low), abs(top)) or 1.0
-    with style.figure(max(3.5, across * wide + 0.5), 0.4 + down * (high - 0.2)) as fig:
+    width = max(3.5, across * wide + 0.5)
+    what = heading(board, f"{name}, mean over seeds", width)
+    with style.figure(width, 0.4 + 0.14 * what.count("\n") + down * (high - 0.2)) as fig:
         axes = fig.subplots(down, across, squeeze=False)
         for ax in axes.flat[len(parts) :]:
             ax.set_visible(False)
-        for ax, (entry, matrix, labels, n) in zip(axes.flat, parts, strict=False):
-            image = ax.imshow(
-                matrix,
-                cmap="PuOr" if signed_values else "cividis",
-                vmin=-limit if signed_values else low,
-                vmax=limit,
-                aspect="auto",
-            )
-            _label_matrix(ax, matrix, labels)
-            ax.set_title(f"{wrapped(entry.label, 20)}, n={n}", fontsize=8)
+        for ax, part in zip(axes.flat, parts, strict=False):
+            # From 0 where nothing is negative: a scale from the smallest value would paint a near-uniform matrix as a pattern.
+            look = {"cmap": "PuOr" if signed_values else "cividis", "vmin": -limit if signed_values else 0.0, "vmax": limit}
+            image = ax.imshow(part.values, aspect="auto", **look)
+            _label_matrix(ax, part.values, part.labels)
+            if part.axes:
+                ax.set_ylabel(part.axes[0])
+                ax.set_xlabel(part.axes[1])
+            ax.set_title(f"{wrapped(part.entry.label, 20)}, n={part.n}", fontsize=8)
             ax.grid(False)
         fig.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
-        fig.suptitle(f"{name}, mean over seeds: {setting(board)}", x=0.01, ha="left", fontsize=8.5)
+        style.add_title(fig, what)
         return style.save(fig, folder / f"matrix_{name}")
 
 

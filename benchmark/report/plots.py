@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 
 from benchmark.report import curves, panels, style
 from benchmark.report.board import Board, Entry
+from benchmark.report.captions import without_delta
 from benchmark.report.formats import interval, signed
-from benchmark.report.style import comparable, minus, setting, wrapped
+from benchmark.report.style import comparable, heading, minus, wrapped
 
 LEFT_OUT = "left-out.txt"
 MARKERS = "Dos^v<>hpd"
@@ -59,7 +60,7 @@ def draw(board: Board, folder: Path) -> Drawn:
 
 
 def _without_scores(board: Board, name: str) -> list[str]:
-    return [f"{name}: no row has a Δm, because no seed of the reference is complete."] if not comparable(board) else []
+    return [f"{name}: {without_delta(board)}."] if not comparable(board) else []
 
 
 def _seed_values(entry: Entry) -> np.ndarray:
@@ -105,7 +106,7 @@ def delta_m(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         ax.grid(False, axis="y")
         arrows = "; an arrow: the interval goes on" if clipped else ""
         ax.set_xlabel(f"Δm against {_reference(board)} (%), better to the right. Dots: seeds; bar: 95 % interval{arrows}")
-        ax.set_title(f"Δm of each method with its seeds: {setting(board)}")
+        style.add_title(fig, heading(board, "Δm of each method with its seeds"))
         return style.save(fig, folder / "delta_m"), []
 
 
@@ -133,7 +134,8 @@ def changes(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     table = [[*((e.changes or {}).get(t.name) for t in tasks), e.delta] for e in entries]
     values = np.array([[cell.value if cell else np.nan for cell in line] for line in table])
     texts = [[minus(f"{signed(c.value)}\n{interval(c)}".strip()) if c else "" for c in line] for line in table]
-    with style.figure(max(3.5, min(style.WIDTH, 1.9 + 1.15 * (len(tasks) + 1))), 1.1 + 0.42 * len(entries)) as fig:
+    width = max(3.5, min(style.WIDTH, 1.9 + 1.15 * (len(tasks) + 1)))
+    with style.figure(width, 1.1 + 0.42 * len(entries)) as fig:
         ax = fig.add_subplot()
         span = float(np.nanmax(np.abs(values))) or 1.0
         # Half the colour range: dark cells would hide the numbers.
@@ -146,9 +148,8 @@ def changes(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         ax.set_xticks(np.arange(len(names) + 1) + 0.5, [*names, "mean\n(Δm)"], rotation=0)
         ax.set_yticks(np.arange(len(entries)) + 0.5, [wrapped(e.label) for e in entries], rotation=0)
         ax.tick_params(length=0)
-        fig.suptitle(
-            f"Change against {_reference(board)} (%), + is better [95 %]:\n{setting(board)}", x=0.01, ha="left", fontsize=8.5
-        )
+        what = f"Change against {_reference(board)} (%), + is better [95 %]"
+        style.add_title(fig, heading(board, what, width))
         return style.save(fig, folder / "changes"), []
 
 
@@ -180,7 +181,7 @@ def cost(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         ax.set_xlim(0, max(x) * 1.08 or 1)
         ax.set_xlabel(f"training time of one seed, all its runs ({'GPU-hours' if gpu else unit}; {_short(devices)})")
         ax.set_ylabel(f"Δm against {_reference(board)} (%)")
-        ax.set_title(f"What Δm costs: {setting(board)}. Bar: 95 % interval, cut at the frame")
+        style.add_title(fig, heading(board, "What Δm costs. Bar: 95 % interval, cut at the frame"))
         fig.legend(loc="outside right center")
         notes = ["cost: times come from different devices and cannot be compared."] if len(devices) > 1 else []
         return style.save(fig, folder / "cost"), notes

@@ -88,7 +88,8 @@ class Seed:
 class Row:
     """A method with its changed hyperparameters and its balance. label: what tells it from the other rows of its group.
 
-    outdated: a newer version of the method is in the group. failed: {pair: failures}; partial: {pair: missing tasks}.
+    newest: the method's newest version, in the group or known otherwise. unsaid: changed values that the label does not
+    show, because all rows of the method share them. failed: {pair: failures}; partial: {pair: missing tasks}.
     """
 
     method: str
@@ -96,10 +97,15 @@ class Row:
     changed: dict[str, Any]
     balance: str
     label: str
-    outdated: bool
+    newest: int
+    unsaid: dict[str, Any]
     seeds: dict[Pair, Seed]
     failed: dict[Pair, tuple[Failure, ...]]
     partial: dict[Pair, tuple[str, ...]]
+
+    @property
+    def outdated(self) -> bool:
+        return self.version < self.newest
 
     @property
     def records(self) -> list[Record]:

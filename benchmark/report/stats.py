@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval, which is None below two units. n: units."""
+    """A value with its 95 % interval. n: units. Below two units, and where all units agree exactly, the interval is None:
+    values without any spread come from repetitions of one run, and say nothing about noise."""
 
     value: float
     low: float | None
@@ -73,7 +74,7 @@ def half_width(psi: Array, level: float = 0.95) -> Array:
 def estimate(value: float, psi: Array) -> Estimate:
     """A value with the interval of its influence values psi (n,)."""
     n = len(psi)
-    if n < 2:
+    if n < 2 or float(np.ptp(psi)) < 1e-9:  # percent: below the rounding of records
         return Estimate(value, None, None, n)
     half = float(half_width(psi))
     return Estimate(value, value - half, value + half, n)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report.board import Board, Entry
+from benchmark.report.naming import title
 
 LineStyle = Literal["-", "--", "-.", ":"]
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
@@ -81,6 +82,11 @@ def dashes(board: Board) -> dict[str, LineStyle]:
     return found | ({board.reference.label: "-"} if board.reference else {})
 
 
+def add_title(fig: Figure, text: str) -> None:
+    """A title over the whole figure, from its left edge: axes may start far from it."""
+    fig.suptitle(text, x=0.01, ha="left", fontsize=8.5)
+
+
 def wrapped(label: str, width: int = 24) -> str:
     """A row's label on as many lines as it needs, broken before its bracket first."""
     head, bracket, rest = label.partition("(")
@@ -105,9 +111,10 @@ def chosen(entries: Sequence[Entry], limit: int) -> list[Entry]:
     return [e for e in entries if e in kept]
 
 
-def setting(board: Board) -> str:
-    g = board.group
-    return f"{g.variant}, labels '{g.labels}'"
+def heading(board: Board, text: str, inches: float = WIDTH) -> str:
+    """A figure's title: what it shows, then the board on lines of their own, broken to fit a figure so wide."""
+    characters = int(inches * 15)
+    return "\n".join(line for part in (text, title(board.group)) for line in textwrap.wrap(part, characters))
 
 
 def hide(ax: Axes) -> None:

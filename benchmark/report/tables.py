@@ -19,13 +19,14 @@ from benchmark.report.formats import (
     with_sd,
 )
 from benchmark.report.grouping import canonical
+from benchmark.report.naming import protocol_changes, title
 from benchmark.report.rows import Cost
 from benchmark.report.stats import Estimate
 
 Cells = dict[str, str]
 _LEADING = ("tier", "method", "hyperparameters", "version", "balance", "role", "dataset", "labels")
 _SEEDS = ("n_seeds", "n_paired", "n_planned", "n_failed")
-_PROVENANCE = ("params_train", "params_infer", "label_masks", "data", "protocol", "dirty", "run_ids")
+_PROVENANCE = ("params_train", "params_infer", "label_masks", "data", "protocol", "protocol_changes", "dirty", "run_ids")
 _COST = ("gpu_hours", "seconds", "peak_gib", "images_per_second", "device")  # last: they vary from run to run by nature
 
 
@@ -95,6 +96,7 @@ def _row(board: Board, entry: Entry) -> Cells:
         "label_masks": " ".join(f"{seed}:{mask}" for seed, mask in sorted(masks.items())),
         "data": records[0]["hashes"]["data"] if records else "",
         "protocol": f"{g.protocol['name']} v{g.protocol['version']}",
+        "protocol_changes": ", ".join(protocol_changes(g.protocol)),
         "dirty": "yes" if any(r["environment"].get("dirty") for r in records) else "no",
         "run_ids": " ".join(r.id for r in records),
         "gpu_hours": number(cost.gpu_hours),
@@ -181,9 +183,4 @@ def markdown(board: Board) -> str:
     table = [header, ["---"] * 3 + ["---:"] * (len(header) - 4) + ["---"], *lines]
     body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)
     caption = "\n".join(f"- {sentence}" for sentence in sentences(board))
-    return f"# {title(board)}\n\n{body}\n\n{caption}\n"
-
-
-def title(board: Board) -> str:
-    g = board.group
-    return f"{g.protocol['name']} v{g.protocol['version']}: {g.variant}, labels '{g.labels}'"
+    return f"# {title(g, None)}\n\n{body}\n\n{caption}\n"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from benchmark.protocol import load
 from benchmark.spec import run_id
 
 TASKS = ("semseg", "depth", "normals")
@@ -51,19 +53,7 @@ def spec(
 ) -> Any:
     """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `method_version`, `train_seed`, `protocol` values."""
     changed = values.get("changed", {})
-    protocol = {
-        "name": "quickstart",
-        "version": 1,
-        "summary": "made up",
-        "tasks": list(tasks),
-        "size": [96, 128],
-        "encoder": "small",
-        "width": 32,
-        "epochs": 12.0,
-        "budget": "epochs",
-        "reference": "single_task",
-        "baseline": "multi_task",
-    }
+    protocol = json.loads(json.dumps(asdict(load("quickstart")))) | {"tasks": list(tasks)}
     return {
         "schema": 1,
         "protocol": protocol | values.get("protocol", {}),

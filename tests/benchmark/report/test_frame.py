@@ -63,8 +63,9 @@ DAMAGED: dict[str, tuple[str, str]] = {
     "no spec": (broken(lambda r: r.pop("spec")), "spec is missing, not an object"),
     "spec key": (broken(lambda r: r["spec"].pop("labels")), "spec.labels is missing, not a text"),
     "kind": (broken(lambda r: r["spec"].update(label_seed="0")), "spec.label_seed is '0', not a whole number"),
-    "metric": (broken(lambda r: r["metrics"]["depth"].pop("absErr")), "metrics.depth.absErr is missing, not a number"),
-    "nan": (broken(lambda r: r["metrics"]["depth"].update(absErr=float("nan"))), "metrics.depth.absErr is nan, not a number"),
+    "metric": (broken(lambda r: r["metrics"]["depth"].update(absErr="x")), "metrics.depth.absErr is 'x', not a number"),
+    "metrics": (broken(lambda r: r["metrics"].pop("depth")), "metrics.depth is missing, not an object"),
+    "axes": (broken(lambda r: r["diagnostics"].update(a={"kind": "matrix", "axes": ["x"]})), "axes is ['x'], not two texts"),
     "secondary": (broken(lambda r: r["metrics"]["depth"].update(relErr="x")), "metrics.depth.relErr is 'x', not a number"),
     "task": (broken(lambda r: r["tasks"].pop("depth")), "tasks.depth.metric is missing"),
     "cost": (broken(lambda r: r["cost"].update(seconds="long")), "cost.seconds is 'long', not a number"),
@@ -85,6 +86,22 @@ def test_damaged_records_are_named(case: str, published: bool, tmp_path: Path) -
         collect(tmp_path)
     assert str(path) in str(error.value) and message in str(error.value)
     assert ("publish the run again" if published else "remove the folder") in str(error.value)
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "missing"])
+def test_a_run_without_a_score_is_a_failure(value: object, published: bool, tmp_path: Path) -> None:
+    record = make.record(make.spec("mtpsl", 1))
+    record["metrics"]["depth"]["absErr"] = value
+    if value == "missing":
+        del record["metrics"]["depth"]["absErr"]
+    path = make.write_run(tmp_path, record, published)
+    make.write_run(tmp_path, make.record(make.spec("mtpsl", 0)), published)
+    found = collect(tmp_path)
+    assert [r.spec["label_seed"] for r in found.records] == [0]
+    assert [(f.path, f.spec, f.reason) for f in found.failures] == [(path, record["spec"], "its absErr of depth is undefined")]
+    (row,) = group(found)[0].rows
+    assert list(row.seeds) == [(0, 0)] and list(row.failed) == [(1, 1)]
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -126,12 +143,14 @@ def test_other_settings_make_other_groups(tmp_path: Path) -> None:
     make.write_run(tmp_path, other)
     make.write_run(tmp_path, make.record(make.spec("mtpsl", protocol={"epochs": 3.0})))
     # Neither prose nor a key at its default makes another protocol.
-    make.write_run(tmp_path, make.record(make.spec("multi_task", protocol={"summary": "other words", "batch": 8})))
+    older = make.spec("multi_task", protocol={"summary": "other words"})
+    assert older["protocol"].pop("batch") == 8
+    make.write_run(tmp_path, make.record(older))
     groups = group(collect(tmp_path))
     assert sorted((g.labels, g.protocol["epochs"], len(g.rows)) for g in groups) == [
         ("one", 3.0, 1),
-        ("one", 12.0, 2),
-        ("random", 12.0, 1),
+        ("one", 6.0, 2),
+        ("random", 6.0, 1),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import UserError
-from benchmark.report import leaderboard
+from benchmark.report import leaderboard, plots
 from benchmark.report.board import Board, Entry, build
 from benchmark.report.captions import sentences, verdict
-from benchmark.report.formats import digits, duration, fixed, signed
+from benchmark.report.formats import digits, duration, fixed, interval, signed
 from benchmark.report.frame import collect
-from benchmark.report.tables import csv_text, markdown
+from benchmark.report.naming import title
+from benchmark.report.tables import columns, csv_text, decimals, markdown
 from tests.benchmark.report import make
 
 
@@ -180,16 +182,141 @@ def test_an_older_version_is_shown_but_not_ranked(tmp_path: Path) -> None:
     write(tmp_path, "mtpsl", range(2), gain=50.0)
     write(tmp_path, "mtpsl", range(2), gain=1.0, method_version=2)
     board = only(tmp_path)
-    assert entry(board, "mtpsl v1").tier == "outdated" and board.entries[-1].label == "mtpsl v1"
+    assert entry(board, "mtpsl v1").tier == "version 1 (current 2)" and board.entries[-1].label == "mtpsl v1"
     assert board.lead is not None and board.lead.best.label == "mtpsl"
 
 
-def test_file_names(tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("mtpsl", labels="fraction:0.25")))
-    assert only(tmp_path).name == "quickstart-scenes-v1-fraction-0.25"
-    make.write_run(tmp_path, make.record(make.spec("mtpsl", labels="fraction:0.25", protocol={"epochs": 3.0})))
-    names = [board.name for board in build(collect(tmp_path))]
-    assert len(set(names)) == 2 and all(name.startswith("quickstart-scenes-v1-fraction-0.25-") for name in names)
+@pytest.mark.parametrize("current", [{"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}])
+def test_the_current_versions_make_rows_outdated(current: dict[str, int], tmp_path: Path) -> None:
+    for method in ("single_task", "multi_task", "mtpsl"):
+        write(tmp_path, method, range(5))
+    (board,) = build(collect(tmp_path), current)
+    assert entry(board, "mtpsl v1").tier == lines(board)["mtpsl v1"]["tier"] == "version 1 (current 2)"
+    assert "| mtpsl v1 | version 1 (current 2) |" in markdown(board)
+    assert entry(board, "multi_task").tier in ("1", "2") and board.lead is not None and board.lead.best.label == "multi_task"
+    (board,) = build(collect(tmp_path), {"mtpsl": 1})
+    assert entry(board, "mtpsl").tier in ("1", "2")
+    (board,) = build(collect(tmp_path), {"single_task": 2})
+    assert {e.tier for e in board.entries} == {"", "version 1 (current 2)"}
+    assert any("single_task v1 was computed by version 1" in s and "nothing is ranked" in s for s in sentences(board))
+
+
+def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:
+    other = make.record(make.spec("mtpsl", labels="fraction:0.25", protocol={"epochs": 3.0}))
+    make.write_run(tmp_path / "a", other)
+    name = only(tmp_path / "a").name
+    assert re.fullmatch(r"quickstart-scenes-v1-fraction-0\.25-[0-9a-f]{6}", name)
+    make.write_run(tmp_path / "a", make.record(make.spec("mtpsl", labels="fraction:0.25")))
+    assert [board.name for board in build(collect(tmp_path / "a"))] == ["quickstart-scenes-v1-fraction-0.25", name]
+    del other["spec"]["protocol"]["weights"]  # as a record made before this key existed
+    make.write_run(tmp_path / "b", other)
+    assert only(tmp_path / "b").name == name
+
+
+def test_changed_protocols_say_so(tmp_path: Path) -> None:
+    def board(name: str, /, **protocol: Any) -> Board:
+        make.write_run(tmp_path / name, make.record(make.spec("multi_task", protocol=protocol)))
+        return only(tmp_path / name)
+
+    def told(found: Board) -> tuple[str, str, str]:
+        return (title(found.group), markdown(found).splitlines()[0][2:], lines(found)["multi_task"]["protocol_changes"])
+
+    end = ": scenes-v1, labels 'one'"
+    assert told(board("shipped")) == (f"quickstart v1{end}", f"quickstart v1{end}", "")
+    changed = "size=[32,64], epochs=1"
+    assert told(board("changed", epochs=1.0, size=[32, 64])) == (*[f"quickstart v1 ({changed}){end}"] * 2, changed)
+    many = "size=[32,64], encoder=resnet18, width=16, batch=4, epochs=0.5, flip=false"
+    short = f"quickstart v1 (size=[32,64], encoder=resnet18, width=16, batch=4 and 2 more){end}"
+    found = board("many", epochs=0.5, size=[32, 64], encoder="resnet18", width=16, batch=4, flip=False)
+    assert told(found) == (short, f"quickstart v1 ({many}){end}", many)
+    own = told(board("own", name="mine", version=3))
+    assert own == (*[f"mine v3 (own protocol){end}"] * 2, "own protocol")
+    assert told(board("newer", version=7))[2] == "shipped: v1"
+    names = columns(found)
+    assert names.index("protocol_changes") == names.index("protocol") + 1
+
+
+def test_a_complete_write_removes_other_boards(tmp_path: Path) -> None:
+    make.write_run(tmp_path / "runs", make.record(make.spec("multi_task")))
+    boards, out = build(collect(tmp_path / "runs")), tmp_path / "out"
+    kept = ["leaderboards/notes.txt", "tables/old.csv", "figures/mine/a.svg", "figures/mine/draft.ai", "figures/loose.png"]
+    kept += ["figures/deep/inside/a.png"]
+    gone = ["leaderboards/old.csv", "tables/old.md", "figures/old/a.svg", "figures/old/a.png", "figures/old/left-out.txt"]
+    for name in (*kept, *gone):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("of an earlier write")
+    (out / "figures" / "linked").symlink_to(out / "figures" / "deep" / "inside")
+    leaderboard.write(boards, out)
+    assert all((out / name).is_file() for name in (*kept, *gone))
+    written = leaderboard.write(boards, out, complete=True)
+    assert all((out / name).is_file() for name in kept) and all(path.is_file() for path in written.paths)
+    assert not any((out / name).exists() for name in gone) and not (out / "figures" / "old").exists()
+    assert leaderboard.check(boards, out) == []
+
+
+def test_a_reference_of_zero_is_named(tmp_path: Path) -> None:
+    for method in ("single_task", "multi_task"):
+        for seed in (0, 1):
+            for s in make.specs(method, seed):
+                r = make.record(s)
+                if method == "single_task" and "semseg" in r["metrics"]:
+                    r["metrics"]["semseg"]["mIoU"] = 0.0
+                make.write_run(tmp_path, r)
+    board = only(tmp_path)
+    assert verdict(board) == "Δm is undefined: the reference scores 0 on semseg."
+    assert {line["delta_m"] for line in lines(board).values()} == {""}
+    notes = plots.draw(board, tmp_path / "figures").notes
+    for name in ("delta_m", "changes", "cost"):
+        assert f"{name}: Δm is undefined: the reference scores 0 on semseg." in notes
+
+
+def test_rows_no_better_than_the_constant(tmp_path: Path) -> None:
+    def change(value: dict[str, float]) -> tuple[str, str]:
+        for method in ("single_task", "multi_task"):
+            for s in make.specs(method, 0):
+                r = make.record(s)
+                for task in r["metrics"]:
+                    r["metrics"][task][make.INFO[task]["metric"]] = value.get(task, make.score(method, task, 0, 1.0, 1.0))
+                make.write_run(tmp_path, r)
+        board = only(tmp_path)
+        return verdict(board), next(s for s in sentences(board) if s.startswith("constant:"))
+
+    headline, floor = change({})
+    assert headline.startswith("Highest") or headline.startswith("No method beats")
+    assert floor.endswith("; every method is above it on every task.")
+    headline, floor = change({"semseg": make.FLOOR["semseg"]})
+    assert "No method has learnt" not in headline
+    assert "NOT above it: " in floor and "multi_task on semseg" in floor and "single_task on semseg" in floor
+    headline, floor = change({"semseg": 4.0, "depth": 0.9, "normals": 60.0})
+    nothing = "No method has learnt more than the best constant prediction on any task; Δm compares noise here. "
+    assert headline.startswith(nothing) and sentences(only(tmp_path))[0] == headline
+    assert floor.endswith("; no method is above it on any task.")
+
+
+def test_identical_seeds_are_marked(tmp_path: Path) -> None:
+    for method in ("single_task", "multi_task"):
+        for seed in (0, 1, 2):
+            for s in make.specs(method, seed):
+                make.write_run(tmp_path, make.record(s, gain=make.GAIN[method], noise=0.0))
+    board = only(tmp_path)
+    assert "(seeds identical)" in verdict(board) and "Not sure: 3 seeds without any spread" in verdict(board)
+    assert lines(board)["multi_task"]["ci_low"] == "" and "+2.0 (seeds identical)" in markdown(board)
+    assert "[+" not in markdown(board) and "[+" not in shown(board, 100)
+
+
+def test_changes_that_no_label_shows_are_told(tmp_path: Path) -> None:
+    for changed in ({"codes": 256}, {"codes": 256, "tke": False}):
+        make.write_run(tmp_path, make.record(make.spec("prototype", changed=changed, balance="dwa")))
+    make.write_run(tmp_path, make.record(make.spec("mtpsl", changed={"weight": 0.5})))
+    make.write_run(tmp_path, make.record(make.spec("multi_task")))
+    board = only(tmp_path)
+    told = [s for s in sentences(board) if "defaults" in s]
+    assert told == [
+        "mtpsl runs with weight=0.5, away from its defaults.",
+        "prototype runs with codes=256, balance=dwa, away from its defaults.",
+    ]
+    for sentence in told:
+        assert sentence in markdown(board) and sentence in shown(board, 140)
 
 
 def test_csv_is_stable_and_complete(tmp_path: Path) -> None:
@@ -258,16 +385,37 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
         leaderboard.write(build(collect(tmp_path / "runs")), tmp_path / "out")
 
 
+def shown(board: Board, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(leaderboard.text(board))
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
 @pytest.mark.parametrize("tasks", [make.TASKS, tuple(make.INFO)])
-def test_terminal_fits_100_columns(tasks: tuple[str, ...], tmp_path: Path) -> None:
+def test_terminal_cuts_nothing(tasks: tuple[str, ...], width: int, tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=2, tasks=tasks)
     make.write_failure(tmp_path, make.spec("mtpsl", 2, tasks))
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(leaderboard.text(only(tmp_path)))
-    shown = console.export_text()
-    assert "…" not in shown and max(map(len, shown.splitlines())) <= 100
-    for text in ("prototype", "(tke=false)", "1 failed", "constant", "Highest Δm", "nothing is ranked", *tasks):
-        assert text in shown
+    board = only(tmp_path)
+    text = shown(board, width)
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    flat = " ".join(text.split())
+    for sentence in (title(board.group), *sentences(board)):
+        assert " ".join(sentence.split()) in flat
+    places = decimals(board)
+    for e in board.entries:
+        assert e.delta is not None
+        numbers = [] if e.role == "reference" else [signed(e.delta.value), interval(e.delta)]
+        for t in board.group.tasks:
+            spread, change = e.spreads[t.name][t.metric], (e.changes or {})[t.name]
+            numbers += [fixed(spread.mean, places[t.name]), f"± {fixed(spread.sd, places[t.name])}"]
+            numbers += [] if e.role == "reference" or change is None else [f"{signed(change.value)} %"]
+        for number in (*numbers, "(tke=false)", "1 failed", "constant", *tasks):
+            assert number in text
+    costs = len(tasks) == 3 or width == 140
+    assert ("GiB" in text) == costs and ("Costs need more columns than this terminal has" in flat) != costs
+    # The caption takes the whole width, whatever the table's.
+    assert len(text.splitlines()[-2]) <= width < max(map(len, sentences(board)))
 
 
 def test_formats() -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.report import curves, panels, plots
+from benchmark.report import curves, panels, plots, style
 from benchmark.report.board import Board, build
 from benchmark.report.frame import collect
+from benchmark.report.naming import title
 from tests.benchmark.report import make
 
 ALL = {"delta_m", "changes", "cost", "labels", "predictions", "matrix_affinity", "curves", "extra_losses"}
@@ -39,6 +43,54 @@ def test_every_figure_is_drawn(tmp_path: Path) -> None:
         else:
             text = path.read_text()
             assert text.startswith("<?xml") and "<dc:date>" not in text
+
+
+def saved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    """{name: figure} of every figure that is saved from now on, not written but laid out."""
+    found: dict[str, Figure] = {}
+
+    def keep(fig: Figure, stem: Path, *_: object, **__: object) -> list[Path]:
+        FigureCanvasAgg(fig).draw()
+        found[stem.name] = fig
+        return []
+
+    monkeypatch.setattr(style, "save", keep)
+    return found
+
+
+@pytest.mark.parametrize("tasks", [make.TASKS, tuple(make.INFO)])
+def test_titles_name_the_board_and_fit(tasks: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make.write_board(tmp_path, seeds=2, tasks=tasks, protocol={"epochs": 1.0, "encoder": "resnet18", "width": 16, "batch": 4})
+    figures = saved(monkeypatch)
+    board = only(tmp_path)
+    plots.draw(board, tmp_path / "figures")
+    assert set(figures) == ALL
+    for fig in figures.values():
+        over = fig.get_suptitle() or fig.texts[0].get_text()
+        assert title(board.group) in over.replace("\n", " ")
+        texts = [*fig.texts, *(child for child in fig.get_children() if isinstance(child, Text))]
+        texts += [ax._left_title for ax in fig.axes if ax.get_visible()]
+        for text in (t for t in texts if t.get_text()):
+            box = text.get_window_extent()
+            assert box.x0 >= -1 and box.x1 <= fig.bbox.x1 + 1 and box.y1 <= fig.bbox.y1 + 1, text.get_text()
+    assert "as minimised (scaled by the number of labels in the batch)" in figures["curves"].get_suptitle().replace("\n", " ")
+
+
+def test_matrices_are_coloured_from_zero_and_name_their_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make.write_board(tmp_path, seeds=1)
+    figures = saved(monkeypatch)
+    panels.matrices(only(tmp_path), tmp_path)
+    assert [figures["matrix_affinity"].axes[0].get_xlabel(), figures["matrix_affinity"].axes[0].get_ylabel()] == ["", ""]
+    for path in tmp_path.rglob("record.json"):
+        record = json.loads(path.read_text())
+        if "affinity" in record["diagnostics"]:
+            uniform = {"array": [[0.33, 0.34, 0.33]] * 3, "axes": ["target task", "source task"]}
+            record["diagnostics"]["affinity"] |= uniform
+            path.write_text(json.dumps(record))
+    panels.matrices(only(tmp_path), tmp_path)
+    ax = figures["matrix_affinity"].axes[0]
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("target task", "source task")
+    assert ax.images[0].get_clim() == (0.0, 0.34)
 
 
 def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:

@@ -71,9 +71,19 @@ def test_properties() -> None:
     assert stats.delta_m(a, s, -signs).value == pytest.approx(-stats.delta_m(a, s, signs).value)
     # Noise that a and b share with the reference cancels in their difference.
     shared = 1 + 0.2 * rng.normal(size=(4, 1))
-    gap = stats.difference(shared * [[33.0, 0.4]], shared * [[30.0, 0.4]], shared * [[30.0, 0.4]], signs)
-    assert gap.low == pytest.approx(5.0) and gap.high == pytest.approx(5.0)
-    assert stats.difference(a, a, s, signs).value == 0 and stats.difference(a, a, s, signs).excludes_zero() is False
+    own = 1 + 1e-6 * rng.normal(size=(4, 1))
+    gap = stats.difference(own * shared * [[33.0, 0.4]], shared * [[30.0, 0.4]], shared * [[30.0, 0.4]], signs)
+    assert gap.low == pytest.approx(5.0, abs=1e-3) and gap.high == pytest.approx(5.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_identical_seeds_have_no_interval(n: int) -> None:
+    a, s, signs = np.full((n, 2), [0.1, 31.7]), np.full((n, 2), [0.3, 29.1]), np.array([1.0, -1.0])
+    estimates = [stats.delta_m(a, s, signs), *stats.task_changes(a, s, signs), stats.difference(a, s, s, signs)]
+    rng = np.random.default_rng(0)
+    estimates.append(stats.difference(a * (noise := rng.uniform(1, 2, (n, 1))), a * noise, s * noise, signs))
+    for found in estimates:
+        assert found.n == n and found.low is None and found.high is None and found.excludes_zero() is None
 
 
 def test_one_unit_has_no_interval() -> None:
