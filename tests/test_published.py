@@ -1,0 +1,42 @@
+"""The committed results: what the records give, from clean code, and a quickstart that has learnt something."""
+
+import json
+import sys
+
+import pytest
+
+from benchmark.cli import main
+from benchmark.commands.boards import LIMITS
+from benchmark.spec import run_id
+from tests.conftest import ROOT
+
+RECORDS = ROOT / "results" / "records"
+
+
+def test_the_committed_tables_are_what_the_records_give(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "leaderboard", "--published", "--check", "--data", "nowhere"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0, capsys.readouterr().out
+
+
+def test_the_quickstart_is_published_from_clean_code_and_beats_a_constant_prediction() -> None:
+    records = [json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))]
+    quickstart = [r for r in records if r["spec"]["protocol"]["name"] == "quickstart"]
+    assert (
+        sorted(r["spec"]["method"] for r in quickstart)
+        == ["mtpsl"] * 2 + ["multi_task"] * 2 + ["prototype"] * 2 + ["single_task"] * 6
+    )
+    for record in records:
+        assert record["id"] == run_id(record["spec"]) and record["environment"]["dirty"] is False
+    for record in (r for r in quickstart if r["spec"]["method"] == "multi_task"):
+        for task, about in record["tasks"].items():
+            score, constant = (record[kind][task][about["metric"]] for kind in ("metrics", "constant"))
+            gain = (score - constant) / constant * (1 if about["higher_is_better"] else -1)
+            assert gain >= 0.2, (task, score, constant)
+
+
+def test_published_files_are_small() -> None:
+    assert not {p.name for p in RECORDS.iterdir() if p.stat().st_size > LIMITS[p.suffix]}
