@@ -190,7 +190,7 @@ class Run:
         self.method.train()
         while self.step < steps:
             seed = streams.seed_of(self.spec.train_seed, "method", self.step)
-            torch.manual_seed(seed)  # CPU and CUDA: dropout, Gumbel and diffusion noise need no saved state
+            torch.manual_seed(seed)  # CPU and CUDA: what a method draws itself needs no saved state
             self.stepper(self.feed.batch(self.step), self.step)
             self.step += 1
             last = self.step == steps

@@ -79,6 +79,24 @@ def test_garbage_in_hidden_labels_changes_no_bit(method: str, setting: str, tmp_
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_garbage_in_hidden_labels_changes_no_digit_of_a_record(method: str, tmp_path: Path) -> None:
+    """What comes after training too: the constant prediction, diagnostics, counts, pictures."""
+    spec, train = specs(method, epochs=1.0)[-1], tiny_split()
+    found = []
+    for name, split in (("clean", train), ("dirty", with_garbage(train, spec))):
+        place = RunDir(tmp_path / name, spec.folder)
+        claim = place.claim(spec)
+        assert claim is not None
+        run = Run(spec, split, tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options())
+        run.start(place)
+        run.train(place, claim)
+        record = run.finish(place, claim)
+        claim.release()
+        found.append({k: v for k, v in record.items() if k != "cost"} | {"panel": place.file("panel.webp").read_bytes()})
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path: Path) -> None:
     spec, train = specs(method)[-1], tiny_split()
     whole = trained(spec, tmp_path / "whole", train)

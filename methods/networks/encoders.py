@@ -52,7 +52,21 @@ class Encoder(nn.Module):
         return self.fuse(self.stages(images))
 
 
-class Small(Trunk):
+class Staged(Trunk):
+    """A stem and four layers, one a stage."""
+
+    stem: nn.Module
+    layers: nn.ModuleList
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, features = self.stem(images), []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features
+
+
+class Small(Staged):
     """Ten thin convolutions, for demonstrations on a CPU. Not pretrained."""
 
     channels = (16, 32, 48, 64)
@@ -65,19 +79,12 @@ class Small(Trunk):
             nn.Sequential(_unit(a, b, stride=2), _unit(b, b, stride=1)) for a, b in itertools.pairwise(widths)
         )
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x, features = self.stem(images), []
-        for layer in self.layers:
-            x = layer(x)
-            features.append(x)
-        return features
-
 
 def _unit(a: int, b: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
 
 
-class ResNet(Trunk):
+class ResNet(Staged):
     """torchvision's ResNet without its classifier."""
 
     def __init__(self, name: str) -> None:
@@ -99,10 +106,3 @@ class ResNet(Trunk):
         "layer3": "layers.2",
         "layer4": "layers.3",
     }
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x, features = self.stem(images), []
-        for layer in self.layers:
-            x = layer(x)
-            features.append(x)
-        return features

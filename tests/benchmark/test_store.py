@@ -131,3 +131,30 @@ def test_damaged_and_unwritable_files_are_named(tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(UserError, match=r"could not write in .*--results"):
         RunDir(blocked, SPEC.folder).claim(SPEC)
+
+
+def test_a_slow_process_does_not_take_a_run_that_was_given_back_and_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked while the first claim was dead; meanwhile another took the run, gave it back, and a third took it."""
+    run = make(tmp_path)
+    dead = run.claim(SPEC)
+    assert dead is not None
+    dead.path.write_text(json.dumps({"token": "x", "host": "gone", "pid": 1, "started": "1"}))
+    long_ago = dead.path.stat().st_mtime - store.STALE_SECONDS - 1
+    os.utime(dead.path, (long_ago, long_ago))
+    seen = run.claims()
+    second = make(tmp_path).claim(SPEC)
+    assert second is not None
+    second.release()
+    assert run.state() == "missing"  # given back: nothing under way, nothing to resume
+    third = make(tmp_path).claim(SPEC)
+    assert third is not None and third.path != second.path
+    looks = iter([seen])
+    now = RunDir.claims
+    monkeypatch.setattr(RunDir, "claims", lambda self: next(looks, None) or now(self))
+    slow = make(tmp_path)
+    assert slow.claim(SPEC) is None
+    monkeypatch.undo()
+    third.check()
+    third.release()
