@@ -24,9 +24,15 @@ labels_app = typer.Typer(no_args_is_help=True, help="Look at which labels a sett
 app.add_typer(data_app, name="data")
 app.add_typer(labels_app, name="labels")
 
-Results = Annotated[Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of runs.", show_default="runs/")]
-Data = Annotated[Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of data sets.", show_default="data/")]
-Published = Annotated[Path, typer.Option("--published-in", help="Folder of published records.", show_default="results/")]
+Results = Annotated[
+    Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of runs.", show_default="runs/ of the checkout")
+]
+Data = Annotated[
+    Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of data sets.", show_default="data/ of the checkout")
+]
+Published = Annotated[
+    Path, typer.Option("--published-in", help="Folder of published records.", show_default="results/ of the checkout")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SET_HELP = "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. May be repeated."
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]

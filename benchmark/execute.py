@@ -86,16 +86,13 @@ def run_cells(
     A run that diverges or raises leaves error.txt and the others go on. Raises `UserError` for wrong input and
     `train.Interrupted` or `KeyboardInterrupt` when the user stops; what was under way can then be resumed.
     """
-    from benchmark.train import check_method
+    from benchmark.train import check_labels
 
     outcomes: dict[str, list[RunSpec]] = {"done": [], "failed": [], "elsewhere": []}
-    states = {spec.id: RunDir(results, spec.folder).state() for spec in cells}
-    checked = set()
-    for spec in cells:  # wrong keywords stop the command before the first run leaves a trace
-        kind = (spec.method, repr(spec.hyperparameters), spec.protocol.name, spec.protocol.width, spec.protocol.size, spec.tasks)
-        if (states[spec.id] != "done" or force) and kind not in checked:
-            check_method(spec, data.tasks(spec))
-            checked.add(kind)
+    pending = [spec for spec in cells if force or RunDir(results, spec.folder).state() != "done"]
+    check_keywords(pending, data)
+    for spec in pending:  # wrong data stop the command before the first run leaves a trace
+        check_labels(spec, data.split(spec, "train"), data.split(spec, "test"))
     for spec in cells:
         run = RunDir(results, spec.folder)
         state = run.state()
@@ -103,8 +100,6 @@ def run_cells(
             outcomes[state].append(spec)
             watcher.state(spec, state)
             continue
-        for split in ("train", "test"):
-            data.split(spec, split)  # wrong data stop the command before the first run leaves a trace
         claim = run.claim(spec, again=force)
         if claim is None:
             outcome = "done" if run.state() == "done" else "elsewhere"
@@ -112,25 +107,38 @@ def run_cells(
             watcher.state(spec, outcome)
             continue
         try:
-            if force:
-                run.reset()
-            outcomes[_one(spec, run, claim, data, options, watcher)].append(spec)
+            outcomes[_one(spec, run, claim, data, options, watcher, anew=force)].append(spec)
         finally:
+            run.discard_if_untouched(claim)
             claim.release()
-            run.discard_if_untouched()
     return outcomes
 
 
-def _one(spec: RunSpec, run: RunDir, claim: Claim, data: Data, options: Options, watcher: Watcher) -> str:
-    """One run under its claim: "done", "failed" or "elsewhere"."""
+def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
+    """Raise the `UserError` that a method's keywords deserve, for each kind of run once, before anything is written."""
+    from benchmark.train import check_method
+
+    checked = set()
+    for spec in cells:
+        p = spec.protocol
+        kind = (spec.method, repr(spec.hyperparameters), spec.tasks, p.tasks, p.encoder, p.width, p.size, p.decoder_blocks)
+        if kind not in checked:
+            check_method(spec, data.tasks(spec))
+            checked.add(kind)
+
+
+def _one(spec: RunSpec, run: RunDir, claim: Claim, data: Data, options: Options, watcher: Watcher, *, anew: bool) -> str:
+    """One run under its claim: "done", "failed" or "elsewhere". anew: forget what an earlier run of it left."""
     from benchmark.train import Diverged, Interrupted, Run
 
-    run.file("error.txt").unlink(missing_ok=True)
     watcher.state(spec, "running")
     try:
         with _stopping(options.stop):
             current = replace(options, report=lambda step, steps, loss: watcher.step(spec, step, steps, loss))
             work = Run(spec, data.split(spec, "train"), data.split(spec, "test"), data.tasks(spec), current)
+            if anew:  # only now that the run can be built
+                run.reset()
+            run.file("error.txt").unlink(missing_ok=True)
             work.start(run)
             work.train(run, claim)
             work.finish(run, claim)

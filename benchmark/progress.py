@@ -98,9 +98,9 @@ class Progress:
     def __rich__(self) -> Table:
         done = sum(state == "done" for state in self.states.values())
         table = Table(title=f"{done} of {len(self.cells)} runs done", title_justify="left")
-        table.add_column("method", no_wrap=True)
+        table.add_column("method", overflow="fold")
         for column in self.columns:
-            table.add_column(column, no_wrap=True)
+            table.add_column(column, overflow="fold")
         for row in self.rows:
             texts = []
             for column in self.columns:

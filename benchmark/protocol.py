@@ -96,6 +96,10 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
         if value is not None and not (math.isfinite(value) and (value >= least if bounded else value > least)):
             expected = f"{least} or more" if bounded else f"above {least}"
             raise UserError(f"{key} = {value} in protocol {protocol.name} is not a finite number {expected}; change its value.")
+    if protocol.colour >= 1:
+        raise UserError(
+            f"colour = {protocol.colour} in protocol {protocol.name} is not below 1; 0.2 changes colours by up to 20 %."
+        )
     if not protocol.tasks or len(set(protocol.tasks)) < len(protocol.tasks):
         raise UserError(f"tasks = {list(protocol.tasks)} in protocol {protocol.name} must name one or more tasks, each once.")
     for task in protocol.loss_weights:

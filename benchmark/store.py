@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,21 +68,27 @@ class RunDir:
     def claim(self, spec: RunSpec, again: bool = False) -> Claim | None:
         """Take this run, or None if a live process has it or, unless it is to be done `again`, if it is done."""
         with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            claims = self.claims()
-            if claims and _alive(claims[0]):
-                return None
-            number = int(claims[0].stem.split("-")[1]) + 1 if claims else 0
-            claim = Claim(self, self.file(f"claim-{number:06d}.json"))
-            if not claim.create():
-                return None
-            # Between the look and the claim the run may have been finished, or taken and given back and taken again.
-            if (self.file("record.json").exists() and not again) or self.claims()[0] != claim.path:
-                claim.release()
-                return None
-            for old in claims:
-                old.unlink(missing_ok=True)
-            write_json(self.file("spec.json"), spec.as_dict() | {"id": spec.id})
+            try:
+                return self._claim(spec, again)
+            except FileNotFoundError:  # its last holder removed the folder, untouched, in this very moment
+                return self._claim(spec, again)
+
+    def _claim(self, spec: RunSpec, again: bool) -> Claim | None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        claims = self.claims()
+        if claims and _alive(claims[0]):
+            return None
+        number = int(claims[0].stem.split("-")[1]) + 1 if claims else 0
+        claim = Claim(self, self.file(f"claim-{number:06d}.json"))
+        if not claim.create():
+            return None
+        # Between the look and the claim the run may have been finished, or taken and given back and taken again.
+        if (self.file("record.json").exists() and not again) or self.claims()[0] != claim.path:
+            claim.release()
+            return None
+        for old in claims:
+            old.unlink(missing_ok=True)
+        write_json(self.file("spec.json"), spec.as_dict() | {"id": spec.id})
         return claim
 
     def reset(self) -> None:
@@ -92,11 +98,17 @@ class RunDir:
                 if path.name != "spec.json" and not path.name.startswith("claim-"):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def discard_if_untouched(self) -> None:
-        """Remove a folder in which no run has come as far as a checkpoint, a record or an error."""
+    def discard_if_untouched(self, claim: Claim) -> None:
+        """Remove the folder, still held by `claim`, if no run in it has come as far as a checkpoint, a record or an error."""
         kept = ("checkpoint.pt", "record.json", "error.txt", "weights.pt")
-        if self.state() != "running" and not any(self.file(name).exists() for name in kept):
-            shutil.rmtree(self.path, ignore_errors=True)
+        if any(self.file(name).exists() for name in kept):
+            return
+        with suppress(Lost, OSError):
+            claim.check()
+            aside = self.path.with_name(f".{claim.token}")  # by a rename, so that nobody claims half a folder
+            self.path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            self.path.parent.rmdir()  # and the protocol's, if it was the only one
 
 
 class Claim:
@@ -267,4 +279,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def every_run(results: Path) -> list[RunDir]:
     """All run directories below a results folder, known by their spec.json."""
-    return [RunDir(results, str(p.parent.relative_to(results))) for p in sorted(results.glob("*/*/spec.json"))]
+    specs = (path for path in sorted(results.glob("*/*/spec.json")) if not path.parent.name.startswith("."))
+    return [RunDir(results, str(path.parent.relative_to(results))) for path in specs]

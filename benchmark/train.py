@@ -99,6 +99,21 @@ def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
         registry.method(spec.method)(problem, **spec.hyperparameters)
 
 
+def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
+    """The label mask (N, T) of a run, over the protocol's whole task set. Raises `UserError` where a task has no label to
+    learn from or to be tested on."""
+    columns = [list(train.targets).index(name) for name in spec.protocol.tasks]
+    mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed)
+    for name in spec.tasks:
+        if not bool(test.available[:, list(test.targets).index(name)].any()):
+            raise UserError(
+                f"none of the {len(test)} test images has a label for {name}; set test_images higher or leave it out."
+            )
+    if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name) for name in spec.tasks]).any()):
+        raise UserError(f"no image carries a label for {', '.join(spec.tasks)} under labels = {spec.labels!r}; use more labels.")
+    return mask
+
+
 def normalisation(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) that the method's encoder wants its images normalised by."""
     trunk = next(module for module in method.modules() if isinstance(module, Trunk))
@@ -132,8 +147,7 @@ class Run:
         torch.set_num_threads(protocol.threads)
         torch.use_deterministic_algorithms(options.device == "cpu")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        columns = [list(train.targets).index(name) for name in protocol.tasks]
-        self.mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed)
+        self.mask = check_labels(spec, train, test)
         self.tasks = {name: tasks[name] for name in spec.tasks}
         shares = labels.shares(self.mask)[[protocol.tasks.index(t) for t in spec.tasks]]
         fraction = labels.parse(spec.labels).name == "fraction"
@@ -149,15 +163,6 @@ class Run:
             train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
             device=options.device,
         )  # fmt: skip
-        for name in spec.tasks:
-            if not bool(test.available[:, list(test.targets).index(name)].any()):
-                raise UserError(
-                    f"none of the {len(test)} test images has a label for {name}; set test_images higher or leave it out."
-                )
-        if not self.feed.images:
-            raise UserError(
-                f"no image carries a label for {', '.join(spec.tasks)} under labels = {spec.labels!r}; use more labels."
-            )
         self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device)
         self.train_split, self.test_fingerprint = train, test.fingerprint
         self.stepper = Step(self.method, protocol, self.feed.steps)

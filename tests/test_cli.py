@@ -248,6 +248,12 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no labels": (["run", "multi_task", "--set", "labels=[]"], r"labels = \[\] in plan quickstart leaves nothing to run"),
     "not finite": (["run", "multi_task", "--set", "epochs=nan"], "epochs = nan .* is not a finite number above 0"),
     "negative": (["run", "multi_task", "--set", "clip=-1"], "clip = -1.0 .* is not a finite number 0 or more"),
+    "colour": (["run", "multi_task", "--set", "colour=9"], "colour = 9.0 .* is not below 1"),
+    "keywords in a dry run": (["run", "prototype", "--set", "hparams.heads=5", "--dry-run"], "heads"),
+    "no test label": (
+        ["run", *sets("seeds=1", "test_images=2", 'tasks=["depth", "parts"]')],
+        "none of the 2 test images has a label for parts",
+    ),
     "no images": (["run", "multi_task", "--set", "train_images=0"], "train_images = 0"),
     "weight of no task": (["run", "multi_task", "--set", "loss_weights={dept=2.0}"], r"'dept'; did you mean 'depth'\?"),
     "baseline": (["run", "multi_task", "--set", "baseline=mutli_task"], r"did you mean 'multi_task'\?"),
@@ -306,7 +312,7 @@ def test_damaged_files_are_named_and_nothing_is_lost(bench: Bench, tmp_path: Pat
 def test_a_results_folder_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, _, err = bench("run", "multi_task", *sets("seeds=1"), "--results", tmp_path / "file")
-    assert code == 2 and "could not write in" in err and err.count("\n") == 1
+    assert code == 2 and "is a file, not a folder of runs" in err and err.count("\n") == 1
 
 
 def test_a_full_disk_loses_nothing(bench: Bench, calm: Path, data_folder: Path, tmp_path: Path) -> None:

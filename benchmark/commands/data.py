@@ -31,6 +31,7 @@ def show(name: str, data: Path, split: str, size: str | None, count: int, out: P
     """Write a contact sheet of the first images of a split with all their labels."""
     from benchmark import pictures
 
+    _check_picture(out)
     dataset = registry.dataset(name)(data)
     if split not in ("train", "test"):
         raise UserError(f"--split {split!r} is not one of train, test.")
@@ -39,9 +40,12 @@ def show(name: str, data: Path, split: str, size: str | None, count: int, out: P
     return 0
 
 
-def _write(save: Callable[[Path], None], out: Path) -> None:
+def _check_picture(out: Path) -> None:
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out} is not the name of a .png file; give one that ends in .png.")
+
+
+def _write(save: Callable[[Path], None], out: Path) -> None:
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         save(out)
@@ -64,6 +68,7 @@ def show_labels(
 
     dataset = registry.dataset(name or default_dataset())(data)
     out = out or results / f"labels-{dataset.name}-{setting.replace(':', '')}-s{seed}.png"
+    _check_picture(out)
     labels.parse(setting)
     chosen = tasks or list(dataset.tasks)
     for task in chosen:

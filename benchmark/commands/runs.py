@@ -37,6 +37,7 @@ def run(
     console = make_console()
     if dry_run:
         return show_plan(arguments, settings, results, data, as_json=False)
+    _check_folder(results)
     plan = make(arguments, settings, data)
     from benchmark.train import Interrupted, Options
 
@@ -68,6 +69,11 @@ def run(
         reason = file.read_text(encoding="utf-8").splitlines()[0] if file.exists() else "unknown"
         console.print(f"failed: {spec.folder}: {reason} (details in {file}; --retry-failed runs it again)", soft_wrap=True)
     return SOME_FAILED if outcomes["failed"] else OK
+
+
+def _check_folder(results: Path) -> None:
+    if results.exists() and not results.is_dir():
+        raise UserError(f"--results {results} is a file, not a folder of runs; name a folder.")
 
 
 def pick_device(name: str) -> str:
@@ -116,6 +122,7 @@ def _warn_of_other_code(done: list[RunSpec], results: Path, console: Console) ->
 def show_plan(arguments: list[str], settings: list[str], results: Path, data: Path, as_json: bool) -> int:
     """Every cell of a plan with its state."""
     plan = make(arguments, settings, data)
+    execute.check_keywords(plan.cells, execute.Data(data))
     states = {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
     if as_json:
         cells = [{"state": states[s.id], "folder": s.folder} | s.as_dict() | {"id": s.id} for s in plan.cells]
@@ -140,8 +147,7 @@ def show_plan(arguments: list[str], settings: list[str], results: Path, data: Pa
 
 def status(results: Path, as_json: bool) -> int:
     """Every run below the results folder and its state; needs no plan and no data."""
-    if results.exists() and not results.is_dir():
-        raise UserError(f"--results {results} is a file, not a folder of runs; name a folder.")
+    _check_folder(results)
     rows: list[dict[str, Any]] = [{"run": str(r.path.relative_to(results)), "state": r.state()} for r in every_run(results)]
     if as_json:
         print(json.dumps(rows, indent=1))

@@ -24,7 +24,7 @@ def text(board: Board) -> Group:
     """Title, table and caption. One row a method: seeds, delta m with its interval, each task's score and change, cost."""
     answer, *rest = (Text(sentence) for sentence in sentences(board))
     answer.stylize("bold")
-    return Group(Text(title(board.group), style="italic"), _Fitted(board), answer, *rest)
+    return Group(Text(title(board.group, None), style="italic"), _Fitted(board), answer, *rest)
 
 
 @dataclass(frozen=True)

@@ -158,3 +158,49 @@ def test_a_slow_process_does_not_take_a_run_that_was_given_back_and_taken_again(
     monkeypatch.undo()
     third.check()
     third.release()
+
+
+def test_an_untouched_folder_goes_while_it_is_held_and_can_be_taken_again(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    claim = run.claim(SPEC)
+    assert claim is not None
+    run.discard_if_untouched(claim)
+    assert not run.path.exists() and not list(tmp_path.iterdir())
+    again = run.claim(SPEC)
+    assert again is not None
+    claim.release()  # of the folder that has gone: the new claim stands
+    again.check()
+    run.file("error.txt").write_text("reason")
+    run.discard_if_untouched(again)
+    assert run.state() == "running"
+    again.release()
+    assert run.state() == "failed"
+
+
+def test_a_lost_claim_discards_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(tmp_path)
+    old = run.claim(SPEC)
+    assert old is not None
+    monkeypatch.setattr(store, "_alive", lambda claim: False)
+    new = run.claim(SPEC)
+    assert new is not None
+    run.discard_if_untouched(old)
+    new.check()
+    new.release()
+    old.release()
+
+
+def test_a_folder_that_goes_between_making_and_claiming_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(tmp_path)
+    create, tries = store.Claim.create, iter([True])
+
+    def interrupted(self: store.Claim) -> bool:
+        if next(tries, False):
+            run.path.rmdir()
+        return create(self)
+
+    monkeypatch.setattr(store.Claim, "create", interrupted)
+    claim = run.claim(SPEC)
+    assert claim is not None
+    claim.check()
+    claim.release()
