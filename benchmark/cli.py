@@ -199,7 +199,7 @@ def labels_show(
 def main() -> None:
     """The console script: a `UserError` becomes its sentence and exit code 2."""
     try:
-        app(standalone_mode=True)
+        app()
     except UserError as error:
         sys.stderr.write(f"bench: {error}\n")
         raise SystemExit(2) from None

@@ -42,8 +42,8 @@ class Feed:
         # A network of one task sees just the images whose label of it is visible; a whole task set sees every image.
         usable = labelled.any(1) if len(columns) < len(protocol.tasks) else torch.ones(len(split), dtype=torch.bool)
         self.images = int(usable.sum())
-        self.epoch_images = len(split) if protocol.budget == "steps" else self.images
-        self.steps = max(1, round(protocol.epochs * self.epoch_images / protocol.batch)) if self.images else 0
+        epoch_images = len(split) if protocol.budget == "steps" else self.images
+        self.steps = max(1, round(protocol.epochs * epoch_images / protocol.batch)) if self.images else 0
         self.batch_size, self.tasks, self.normalisation = protocol.batch, tasks, normalisation
         count = self.steps * self.batch_size
         epochs = -(-count // max(1, self.images))

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import inspect
 import typing
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,7 @@ def resolve_hyperparameters(name: str, given: dict[str, Any]) -> tuple[dict[str,
     return defaults | values, changed
 
 
+@cache
 def source_hash(name: str) -> str:
     """Hash of the code that a method is made of: its file and every module of `methods` that it imports, directly or not."""
     method(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,7 @@ def write_boards(boards: list[Board], folder: Path, console: Console, complete: 
     """Write tables and figures and say where they are. complete: these are all boards; files of others are removed."""
     from benchmark.report import leaderboard
 
-    with writing(folder):
-        written = leaderboard.write(boards, folder, complete=complete)
+    written = leaderboard.write(boards, folder, complete=complete)
     for path in written.paths:
         if path.suffix in (".csv", ".md"):
             console.print(f"wrote {path}", soft_wrap=True)
@@ -96,6 +96,7 @@ def publish(names: list[str], everything: bool, results: Path, published: Path) 
     if not runs:
         raise UserError(f"no finished run to publish in {results}; name runs, or give --all once `bench run` has finished some.")
     records = published / "records"
+    pictured = _pictured(records)
     plans = []
     for run in runs:
         if run.state() != "done":
@@ -104,8 +105,7 @@ def publish(names: list[str], everything: bool, results: Path, published: Path) 
         if run_id(record["spec"]) != record["id"]:
             raise UserError(f"{run.file('record.json')} was edited: its id is not that of its spec; run it again with --force.")
         files = {".json": run.file("record.json"), ".npz": run.file("per_image.npz")}
-        seeds = [r for r in runs if _but_seed(read_json(r.file("spec.json"))) == _but_seed(record["spec"])]
-        if run is seeds[0] and run.file("panel.webp").exists() and not _pictured(records, record["spec"]):
+        if pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"] and run.file("panel.webp").exists():
             files[".webp"] = run.file("panel.webp")
         for suffix, path in files.items():
             if path.stat().st_size > LIMITS[suffix]:
@@ -122,16 +122,16 @@ def publish(names: list[str], everything: bool, results: Path, published: Path) 
     return 0
 
 
-def _but_seed(spec: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key not in ("label_seed", "train_seed", "id")}
+def _but_seed(spec: dict[str, Any]) -> str:
+    """What the seeds of one method have in common."""
+    return json.dumps({k: v for k, v in spec.items() if k not in ("label_seed", "train_seed")}, sort_keys=True)
 
 
-def _pictured(records: Path, spec: dict[str, Any]) -> bool:
-    """Whether another seed of the same method is published with its pictures."""
-    others = (
-        read_json(path.with_suffix(".json"))["spec"] for path in records.glob("*.webp") if path.with_suffix(".json").exists()
-    )
-    return any(_but_seed(other) == _but_seed(spec) and other != spec for other in others)
+def _pictured(records: Path) -> dict[str, str]:
+    """{what its seeds have in common: id} of each method that is published with the pictures of one seed."""
+    published = [path.with_suffix(".json") for path in sorted(records.glob("*.webp"))]
+    found = [read_json(path) for path in published if path.exists()]
+    return {_but_seed(record["spec"]): record["id"] for record in found}
 
 
 def clean(names: list[str], results: Path, yes: bool) -> int:

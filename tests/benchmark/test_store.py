@@ -21,6 +21,11 @@ def make(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path, SPEC.folder)
 
 
+def rewrite(claim: store.Claim, **holder: str) -> None:
+    """Change what a claim says of its holder."""
+    claim.path.write_text(json.dumps(json.loads(claim.path.read_text()) | holder))
+
+
 def test_states_follow_the_files(tmp_path: Path) -> None:
     run = make(tmp_path)
     assert run.state() == "missing"
@@ -81,8 +86,7 @@ def test_a_claim_elsewhere_lives_by_its_heartbeat(tmp_path: Path) -> None:
     run = make(tmp_path)
     claim = run.claim(SPEC)
     assert claim is not None
-    holder = json.loads(claim.path.read_text()) | {"host": "another-host"}
-    claim.path.write_text(json.dumps(holder))
+    rewrite(claim, host="another-host")
     assert run.state() == "running"
     long_ago = claim.path.stat().st_mtime - store.STALE_SECONDS - 1
     os.utime(claim.path, (long_ago, long_ago))
@@ -115,8 +119,7 @@ def test_a_reused_process_number_is_not_alive(tmp_path: Path) -> None:
     run = make(tmp_path)
     claim = run.claim(SPEC)
     assert claim is not None
-    holder = json.loads(claim.path.read_text()) | {"started": "1"}
-    claim.path.write_text(json.dumps(holder))
+    rewrite(claim, started="1")
     assert run.state() == "stale"
     claim.release()
 
