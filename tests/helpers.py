@@ -72,6 +72,8 @@ def tiny_batch(
         targets = {}
         for i, name in enumerate(names):
             values = widen(TASKS[name], split.targets[name])
+            if TASKS[name].kind == "normals":  # made unit in `dtype`: float32's last bit differs from processor to processor
+                values = torch.nn.functional.normalize(split.targets[name].to(dtype), dim=1)
             values = torch.where(labelled[:, i].view(-1, 1, 1, 1), values, torch.full_like(values, TASKS[name].ignore))
             targets[name] = values.to(dtype) if values.is_floating_point() else values
         geometry = torch.eye(2, 3, dtype=dtype).repeat(len(labelled), 1, 1)
