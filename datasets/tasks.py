@@ -24,6 +24,9 @@ class Task:
     name: its name in specs, records and tables. kind: what its maps hold. channels: of the prediction (classes' logits,
     one logit, metres, or a vector that the reader normalises). metric: the primary metric, one that
     `benchmark.metrics` computes for the kind. higher_is_better: the metric's direction. classes: names, for pictures.
+    tolerance: how far a boundary may be off for the exact metric, as a share of the diagonal.
+    inverse: depth maps hold inverse depth (disparity), which grows as things come nearer. span: range of values that
+    pictures of depth show.
     """
 
     name: str
@@ -33,6 +36,9 @@ class Task:
     higher_is_better: bool
     unit: str = ""
     classes: tuple[str, ...] = ()
+    tolerance: float = 0.0075
+    inverse: bool = False
+    span: tuple[float, float] = (0.0, 8.0)
 
     @property
     def sign(self) -> int:
@@ -71,6 +77,11 @@ def depth() -> Task:
     return Task("depth", "depth", 1, "absErr", False, "m")
 
 
+def inverse_depth() -> Task:
+    """Disparity, as Cityscapes has it: no unit, 0 unknown, and the larger the nearer."""
+    return Task("depth", "depth", 1, "absErr", False, "", inverse=True, span=(0.0, 0.3))
+
+
 def normals() -> Task:
     return Task("normals", "normals", 3, "mErr", False, "deg")
 
@@ -79,6 +90,9 @@ def saliency() -> Task:
     return Task("saliency", "saliency", 1, "maxF", True, "%")
 
 
-def edge() -> Task:
-    """Boundaries. Boundary F counts a predicted pixel as right within a tolerance; it is not the odsF of SEISM."""
-    return Task("edge", "edge", 1, "boundaryF", True, "%")
+def edge(tolerance: float = 0.0075) -> Task:
+    """Boundaries, judged by the fast boundary F unless a protocol asks for the exact odsF.
+
+    tolerance: maxDist of odsF, 0.0075 for PASCAL and 0.011 for NYUv2 as SEISM and ATRC have it.
+    """
+    return Task("edge", "edge", 1, "boundaryF", True, "%", tolerance=tolerance)

@@ -1,0 +1,183 @@
+"""PASCAL-Context for multi-task learning: the PASCAL_MT folder of ASTMT (Maninis, Radosavovic, Kokkinos, CVPR 2019).
+
+JPEGImages/{id}.jpg; ImageSets/Context/{train,val}.txt, one id a line ("val" is the test set; 4998 and 5105 ids);
+pascal-context/trainval/{id}.mat with LabelMap, one of 459 classes a pixel; semseg/VOC12/{id}.png or else
+semseg/pascal-context/{id}.png, 21 classes, 255 void; human_parts/{id}.mat (see `datasets.layouts.voc_parts`);
+normals_distill/{id}.png, n = 2x/255 - 1; sal_distill/{id}.png, salient where x/255 > 0.5. Images differ in size; everything of
+one image has its size. Boundaries are not stored: they are the thinned edges between the classes of LabelMap.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from scipy.ndimage import laplace
+
+from benchmark.errors import UserError, unknown
+from datasets import tasks as t
+from datasets.layouts import voc_parts
+from datasets.layouts.base import Array, Sample
+from datasets.layouts.files import check_values, load_image, load_mat, missing, numbers, one_line, read_list, source_variant
+from datasets.layouts.nyuv2_facts import names40
+from datasets.layouts.nyuv2_maps import vectors_of_colours
+from datasets.tasks import IGNORE, Task
+
+CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+LISTS = {"train": "train", "test": "val"}
+CONTEXT_CLASSES = 459
+# Those of the 459 classes that NYUv2 names too, as far as PASCAL-Context's usual subset of 59 goes; and the monitor.
+MONITOR = ("tvmonitor", 427)
+SURFACES = {
+    "bag": 9, "bed": 18, "cabinet": 46, "ceiling": 68, "chair": 72, "curtain": 105, "door": 115, "floor": 158, "person": 284,
+    "shelves": 349, "sofa": 368, "table": 397, MONITOR[0]: MONITOR[1], "wall": 440, "window": 454,
+}  # fmt: skip
+
+
+class PascalMt:
+    """The PASCAL_MT folder. Nothing is read before it is asked for."""
+
+    layout: ClassVar[str] = "pascal_mt"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lists: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def detect(cls, path: Path) -> bool:
+        """Whether a folder has lists of PASCAL-Context's images where PASCAL_MT has them."""
+        return (path / "ImageSets" / "Context").is_dir()
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """In the papers' order."""
+        every = (t.semseg(CLASSES), t.parts(voc_parts.CLASSES), t.saliency(), t.normals(), t.edge())
+        return {task.name: task for task in every}
+
+    @property
+    def variant(self) -> str | None:
+        return source_variant(self.path, "pascal_context")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self._labels_file:
+            return ()
+        return (
+            f"{self.path} has no labels.txt, the list of PASCAL-Context's 459 class names, so normals are kept on the "
+            f"{len(SURFACES)} classes known without it ({', '.join(SURFACES)}), not on all that NYUv2 names too as "
+            "published; put labels.txt there and prepare again to have them all.",
+        )
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """The ids of "train" or "test", such as 2008_000002, in the order of the list."""
+        if split not in LISTS:
+            raise unknown("split", split, LISTS)
+        if split not in self._lists:
+            self._lists[split] = read_list(self.path / "ImageSets" / "Context" / f"{LISTS[split]}.txt", "ids of images")
+        return self._lists[split]
+
+    def read(self, split: str, i: int) -> Sample:
+        """Sample i of a split; parts are absent where no person's are annotated."""
+        name = self.names(split)[i]
+        image = load_image(self.path / "JPEGImages" / f"{name}.jpg", "an RGB picture", (-1, -1, 3))
+        shape = (image.shape[0], image.shape[1])
+        context = self._context(name, shape)
+        labels = {
+            "semseg": self._semseg(name, shape),
+            "saliency": self._saliency(name, shape),
+            "normals": self._normals(name, context),
+            "edge": edges(context),
+        }
+        parts = voc_parts.load_parts(self.path / "human_parts" / f"{name}.mat", shape)
+        if parts is not None:
+            labels["parts"] = parts
+        return Sample(image, labels)
+
+    def _context(self, name: str, shape: tuple[int, int]) -> Array:
+        """(H, W) int32 classes of PASCAL-Context, 0..459."""
+        path = self.path / "pascal-context" / "trainval" / f"{name}.mat"
+        what = "a map of classes named LabelMap"
+        context = numbers(path, load_mat(path, "LabelMap", what), what, shape)
+        right = bool(((context >= 0) & (context <= CONTEXT_CLASSES) & (context == np.floor(context))).all())
+        check_values(path, right, f"whole numbers 0..{CONTEXT_CLASSES}", context)
+        return context.astype(np.int32)
+
+    def _semseg(self, name: str, shape: tuple[int, int]) -> Array:
+        first, second = (self.path / "semseg" / folder / f"{name}.png" for folder in ("VOC12", "pascal-context"))
+        path = first if first.is_file() else second
+        what = "classes, 8 bits a pixel,"
+        if not path.is_file():
+            raise missing(path, f"neither is there {first}; expected {what} in one of the two")
+        label = load_image(path, what, shape)
+        right = bool(((label < len(CLASSES)) | (label == IGNORE)).all())
+        check_values(path, right, f"classes 0..{len(CLASSES) - 1}, or {IGNORE} where void", label)
+        return label
+
+    def _saliency(self, name: str, shape: tuple[int, int]) -> Array:
+        grey = load_image(self.path / "sal_distill" / f"{name}.png", "a grey map of saliency", shape)
+        return (grey > 127).astype(np.uint8)  # x / 255 > 0.5
+
+    def _normals(self, name: str, context: Array) -> Array:
+        """Unit vectors on the classes that the network they come from knew: it was trained on NYUv2."""
+        stored = load_image(self.path / "normals_distill" / f"{name}.png", "normals as colours", (*context.shape, 3))
+        vectors = vectors_of_colours(stored)
+        length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
+        unit = vectors / np.where(length > 0, length, 1)[..., None]
+        return np.where(self._surfaces[context][..., None], unit, np.float32(0))
+
+    @cached_property
+    def _labels_file(self) -> Path | None:
+        places = (self.path / "labels.txt", self.path / "pascal-context" / "labels.txt")
+        return next((place for place in places if place.is_file()), None)
+
+    @cached_property
+    def _surfaces(self) -> Array:
+        """(460,) bool: the classes on which normals are kept."""
+        if self._labels_file:
+            known = {*names40(), MONITOR[0]}
+            ids = [i for i, name in read_context_names(self._labels_file).items() if name in known]
+        else:
+            ids = list(SURFACES.values())
+        table = np.zeros(CONTEXT_CLASSES + 1, np.bool_)
+        table[ids] = True
+        return table
+
+
+def read_context_names(path: Path) -> dict[int, str]:
+    """{id: name} of PASCAL-Context's labels.txt, whose lines read "427: tvmonitor".
+
+    Raises `UserError` for other lines, ids outside 0..459, and lists without that very line, such as that of the 59 classes.
+    """
+    expected = "expected PASCAL-Context's list of 459 classes with lines such as '427: tvmonitor'"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} could not be read ({one_line(error)}); {expected}.") from None
+    found: dict[int, str] = {}
+    for line in filter(str.strip, lines):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\S.*?)\s*", line, re.ASCII)
+        if not match or int(match[1]) > CONTEXT_CLASSES or int(match[1]) in found:
+            raise UserError(f"{path} has the line {line.strip()[:80]!r}; {expected}, each id 0..{CONTEXT_CLASSES} once.")
+        found[int(match[1])] = match[2]
+    if found.get(MONITOR[1]) != MONITOR[0]:
+        raise UserError(f"{path} names class {MONITOR[1]} {found.get(MONITOR[1])!r}; {expected}.")
+    return found
+
+
+def edges(context: Array) -> Array:
+    """(H, W) uint8, 1 on boundaries: where the Laplacian of a map of classes is not 0, thinned to lines one pixel wide.
+
+    The Laplacian is that of four neighbours, mirrored about the outermost pixels. Raises `UserError` without scikit-image.
+    """
+    try:
+        from skimage.morphology import thin
+    except ImportError:
+        raise UserError("boundaries of PASCAL-Context need scikit-image; install it with `pip install -e '.[data]'`.") from None
+    thinned: Array = thin(laplace(context.astype(np.int32), mode="mirror") != 0)
+    return thinned.astype(np.uint8)
