@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from benchmark import ROOT
+from benchmark.cli_data import data_app, labels_app
 from benchmark.errors import UserError
+from benchmark.options import DATA, RESULTS, RUNS, Data, Json, Published, Results, Set, What
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,28 +20,8 @@ app = typer.Typer(
     help="Compare methods that learn several dense prediction tasks from partially labelled images.",
     epilog="Exit codes: 0 all done, 1 some runs failed or a check found differences, 2 bad input, 130 interrupted.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
-labels_app = typer.Typer(no_args_is_help=True, help="Look at which labels a setting hides.")
 app.add_typer(data_app, name="data")
 app.add_typer(labels_app, name="labels")
-
-Results = Annotated[
-    Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of runs.", show_default="runs/ of the checkout")
-]
-Data = Annotated[
-    Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of data sets.", show_default="data/ of the checkout")
-]
-Published = Annotated[
-    Path, typer.Option("--published-in", help="Folder of published records.", show_default="results/ of the checkout")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SET_HELP = "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. May be repeated."
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]
-WHAT_HELP = "A plan (a name or a .toml file), methods, or both."
-What = Annotated[list[str] | None, typer.Argument(metavar="[PLAN | METHOD]...", help=WHAT_HELP)]
-
-# Every command takes --results and --data, whether it needs them or not, so that scripts can pass the same to all.
-RUNS, DATA, RESULTS = ROOT / "runs", ROOT / "data", ROOT / "results"
 
 
 @app.command()
@@ -133,6 +114,22 @@ def show(
     raise typer.Exit(listing.show_run(name, results, as_json))
 
 
+@app.command()
+def predict(
+    name: Annotated[str, typer.Argument(metavar="RUN")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files (JPEG, PNG, WebP), or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions and pictures.")],
+    results: Results = RUNS,
+    data: Data = DATA,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Write over predictions that are there.")] = False,
+) -> None:
+    """Predict a user's own images with a finished run's network."""
+    from benchmark.commands import predict as command
+
+    raise typer.Exit(command.predict(name, images, out, results, device, force))
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|datasets|protocols|plans|metrics")],
@@ -152,48 +149,6 @@ def doctor(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
     from benchmark.commands import listing
 
     raise typer.Exit(listing.doctor(results, data, as_json))
-
-
-@data_app.command("list")
-def data_list(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:
-    """List data sets, where they come from and which are here."""
-    from benchmark.commands import listing
-
-    raise typer.Exit(listing.show_list("datasets", data, as_json))
-
-
-@data_app.command("show")
-def data_show(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
-    split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", show_default="the data set's")] = None,
-    count: Annotated[int, typer.Option(help="Images.", min=1)] = 8,
-    out: Annotated[Path | None, typer.Option(help="Picture to write.", show_default="<results>/<dataset>-<split>.png")] = None,
-    results: Results = RUNS,
-    data: Data = DATA,
-) -> None:
-    """Write a contact sheet: images and all their labels."""
-    from benchmark.commands import data as command
-
-    raise typer.Exit(command.show(name, data, split, size, count, out or results / f"{name}-{split}.png"))
-
-
-@labels_app.command("show")
-def labels_show(
-    dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
-    labels: Annotated[str, typer.Option(help="full, given, one, random or fraction:P.")] = "one",
-    seed: Annotated[int, typer.Option(help="Label seed.", min=0)] = 0,
-    count: Annotated[int | None, typer.Option(help="The first images only.", min=1)] = None,
-    task: Annotated[list[str], typer.Option(help="Tasks (default: all). May be repeated.")] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Picture to write.", show_default="<results>/labels-....png")] = None,
-    results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> None:
-    """Print how many images carry which label, and draw the mask."""
-    from benchmark.commands import data as command
-
-    raise typer.Exit(command.show_labels(dataset, labels, seed, count, task, data, out, results, as_json))
 
 
 def main() -> None:

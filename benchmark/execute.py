@@ -44,15 +44,32 @@ class Data:
         self._splits: dict[Any, Split] = {}
 
     def tasks(self, spec: RunSpec) -> dict[str, Task]:
-        tasks = registry.dataset(spec.dataset)(self.folder).tasks
-        return {name: tasks[name] for name in spec.protocol.tasks}
+        tasks = registry.open_dataset(spec.variant, self.folder).tasks
+        metrics = {"edge": spec.protocol.edge_metric}
+        chosen = {name: tasks[name] for name in spec.protocol.tasks}
+        return {name: replace(task, metric=metrics.get(task.kind, task.metric)) for name, task in chosen.items()}
 
     def split(self, spec: RunSpec, name: str) -> Split:
-        """A split of a run's data set. Raises `UserError` where it is absent, damaged or another variant than planned."""
+        """A split of a run's data set. Raises `UserError` where it is absent, damaged or another variant than planned.
+
+        For tuning, "train" is the first part of the train images and "test" the rest of them, which is set aside.
+        """
+        if spec.protocol.judge == "holdout":
+            from datasets.packing import narrowed  # torch comes with it
+
+            train = self._whole(spec, "train")
+            kept = len(train) - max(1, round(spec.protocol.holdout * len(train)))
+            if kept < 1:
+                share = f"holdout = {spec.protocol.holdout}"
+                raise UserError(f"{share} sets all {len(train)} train images aside; use a smaller share.")
+            return narrowed(train, *((0, kept) if name == "train" else (kept, len(train))))
+        return self._whole(spec, name)
+
+    def _whole(self, spec: RunSpec, name: str) -> Split:
         limit = spec.protocol.train_images if name == "train" else spec.protocol.test_images
-        key = (spec.dataset, name, spec.protocol.size, limit)
+        key = (spec.variant, name, spec.protocol.size, limit)
         if key not in self._splits:
-            dataset = registry.dataset(spec.dataset)(self.folder)
+            dataset = registry.open_dataset(spec.variant, self.folder)
             if dataset.variant != spec.variant:
                 raise UserError(
                     f"the data in {self.folder} are {dataset.variant!r} but the run was planned for {spec.variant!r}; "

@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # neither brings torch along at run time
     from datasets.base import Split
     from datasets.tasks import Task
 
-METRES = (0.0, 8.0)  # range of the depth colours
 _UNKNOWN = (208, 208, 208)
 _HATCH = (176, 176, 176)
 # Kelly's colours of maximum contrast, those for colour-blind readers first (Kelly 1965).
@@ -39,10 +38,10 @@ def palette(task: Task) -> np.ndarray:
     return np.resize(_PALETTE, (count, 3))
 
 
-def colour(task: Task, array: np.ndarray, metres: tuple[float, float] = METRES) -> np.ndarray:
+def colour(task: Task, array: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 picture of a target (C, H, W) in any of the dtypes of `datasets.base`; hatched grey where unknown.
 
-    Classes in `palette`; depth in viridis over the range `metres`, near dark; normals n as (n + 1) / 2.
+    Classes in `palette`; depth in viridis over the task's `span`, near dark; normals n as (n + 1) / 2.
     """
     if task.is_map_of_integers:
         known = array[0] != task.ignore
@@ -50,7 +49,8 @@ def colour(task: Task, array: np.ndarray, metres: tuple[float, float] = METRES) 
     elif task.kind == "depth":
         depth = array[0].astype(np.float64)
         known = np.isfinite(depth) & (depth != 0)
-        result = _viridis((np.where(known, depth, 0) - metres[0]) / (metres[1] - metres[0]))
+        share = (np.where(known, depth, 0) - task.span[0]) / (task.span[1] - task.span[0])
+        result = _viridis(1 - share if task.inverse else share)
     else:
         vectors = array.astype(np.float64)
         length = np.sqrt((vectors**2).sum(0))
@@ -61,7 +61,7 @@ def colour(task: Task, array: np.ndarray, metres: tuple[float, float] = METRES) 
     return picture
 
 
-def colour_prediction(task: Task, array: np.ndarray, metres: tuple[float, float] = METRES) -> np.ndarray:
+def colour_prediction(task: Task, array: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 picture of a raw prediction (channels, H, W).
 
     Classes: the largest logit. Edge and saliency: the probability, black to white. Depth and normals as `colour` has them.
@@ -74,7 +74,7 @@ def colour_prediction(task: Task, array: np.ndarray, metres: tuple[float, float]
         low, high = palette(task).astype(np.float64)
         shown: np.ndarray = np.rint(low + (high - low) / (1 + np.exp(-logit))[..., None])
         return shown.astype(np.uint8)
-    return colour(task, array, metres)
+    return colour(task, array)
 
 
 def _viridis(values: np.ndarray) -> np.ndarray:

@@ -166,13 +166,14 @@ def _seeds(value: Any) -> list[int]:
 def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: dict[str, Path]) -> list[RunSpec]:
     """The runs of one cell: T for a one-task method, else one; none, with a note, where the method says it cannot run."""
     from datasets import labels
-    from methods.networks.build import check_encoder
+    from methods.networks.build import WEIGHTS, check_encoder
 
     protocol = protocols.load(str(cell["protocol"]), cell["set"])
-    if protocol.weights not in ("none", "imagenet"):  # a file: its content, not its place, is part of what a run is
+    if protocol.weights not in WEIGHTS:  # a file: its content, not its place, is part of what a run is
         file = Path(protocol.weights)
         if not file.is_file():
-            raise UserError(f"weights = {protocol.weights!r} is neither 'none', 'imagenet' nor a file; give the file's path.")
+            known = ", ".join(map(repr, WEIGHTS))
+            raise UserError(f"weights = {protocol.weights!r} is neither one of {known} nor a file; give the file's path.")
         content = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         weights[content] = file
         protocol = replace(protocol, weights=content)
@@ -180,7 +181,7 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
     check_encoder(protocol.encoder, protocol.weights)
     if cell["balance"] not in BALANCES:
         raise unknown("balance", str(cell["balance"]), BALANCES)
-    dataset = registry.dataset(str(cell["dataset"]))(data)
+    dataset = registry.open_dataset(str(cell["dataset"]), data)
     for key in ("reference", "baseline"):
         if getattr(protocol, key) not in ("", *registry.method_names()):
             raise unknown(f"{key} method of protocol {protocol.name}", getattr(protocol, key), registry.method_names())
@@ -207,7 +208,8 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
             hyperparameters=hyperparameters,
             changed=changed,
             tasks=tasks,
-            label_seed=cell["seeds"],
+            # A frozen split draws no labels: its seeds vary training alone.
+            label_seed=0 if setting.startswith("published:") else cell["seeds"],
             train_seed=cell["seeds"],
             balance=str(cell["balance"]),
         )

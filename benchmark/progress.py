@@ -36,7 +36,7 @@ def row_name(spec: RunSpec) -> str:
 
 
 def column_name(spec: RunSpec) -> str:
-    return f"{spec.labels} s{spec.label_seed}"
+    return f"{spec.labels} s{spec.seed}"
 
 
 class Progress:

@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from methods.base import Method
 
 # The files beside the methods and data sets that are not one themselves.
-SUPPORT = {"methods": {"base", "losses"}, "datasets": {"base", "tasks", "labels", "augment"}}
+SUPPORT = {
+    "methods": {"base", "losses"},
+    "datasets": {
+        "base", "tasks", "labels", "published", "inert", "augment", "fit", "packing", "packed", "prepared", "downloads",
+    },
+}  # fmt: skip
 
 
 def _names(package: str) -> list[str]:
-    files = (path.stem for path in (ROOT / package).glob("*.py"))
-    return sorted(name for name in files if not name.startswith("_") and name not in SUPPORT[package])
+    files = (path.stem for path in (ROOT / package).glob("[!_]*.py"))
+    # Data sets are written with hyphens, as their variants are.
+    return sorted(name.replace("_", "-" if package == "datasets" else "_") for name in files if name not in SUPPORT[package])
 
 
 def _module(package: str, name: str) -> ModuleType:
@@ -61,14 +67,21 @@ def method(name: str) -> type[Method]:
 
 def dataset(name: str) -> type[Dataset]:
     """The data set class in datasets/NAME.py, for NAME or any variant NAME-... of it."""
+    name = name.replace("_", "-")
     file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
     if file is None:
         raise unknown("data set", name, dataset_names())
-    module = _module("datasets", file)
+    module = _module("datasets", file.replace("-", "_"))
     found = [c for c in vars(module).values() if inspect.isclass(c) and getattr(c, "name", None) == file]
     if len(found) != 1:
-        raise UserError(f"datasets/{file}.py defines {len(found)} classes with name = {file!r}; it must define exactly one.")
+        where = f"datasets/{file.replace('-', '_')}.py"
+        raise UserError(f"{where} defines {len(found)} classes with name = {file!r}; it must define exactly one.")
     return typing.cast("type[Dataset]", found[0])
+
+
+def open_dataset(name: str, data: Path) -> Dataset:
+    """The data set that a name or a variant means, with its data in the folder `data`, if they are there."""
+    return dataset(name)(data, name.replace("_", "-"))
 
 
 def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -45,8 +45,12 @@ class RunSpec:
     def folder(self) -> str:
         """Where the run lives below the results folder."""
         one = "-" + "-".join(self.tasks) if self.tasks != self.protocol.tasks else ""
-        seed = f"s{self.label_seed}" + (f".{self.train_seed}" if self.train_seed != self.label_seed else "")
-        return f"{self.protocol.name}/{self.method}{one}-{self.labels.replace(':', '')}-{seed}-{self.id}"
+        return f"{self.protocol.name}/{self.method}{one}-{self.labels.replace(':', '')}-s{self.seed}-{self.id}"
+
+    @property
+    def seed(self) -> str:
+        """`1`, or `0.1` for label seed 0 with train seed 1."""
+        return f"{self.label_seed}" + (f".{self.train_seed}" if self.train_seed != self.label_seed else "")
 
 
 def run_id(spec: dict[str, Any]) -> str:

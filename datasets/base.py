@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -20,7 +20,10 @@ class Split:
     ids: stable sample numbers (N,) int64, the counters of every random stream. names: what people call the samples.
     images: (N, 3, H, W) uint8. targets: {task: (N, C, H, W)}, uint8 class maps, float16 or float32 metres, int8 normals
     times 127 (0, 0, 0 unknown). available: (N, T) bool in the order of `targets`: which labels exist at all.
-    fingerprint: hash of the content, for records.
+    fingerprint: hash of the content, for records. extents: (N, 2) int64 (h, w) of the content, which starts at the top left,
+    where frames are padded (0 in images, unknown in labels); None where every image fills its frame. total: samples of the
+    whole split, of which these may be the first. published: reads a frozen label split of the papers, by its name and those
+    of T tasks, as (N, T) bool; None where there is none.
     """
 
     ids: Tensor
@@ -29,6 +32,14 @@ class Split:
     targets: dict[str, Tensor]
     available: Tensor
     fingerprint: str
+    extents: Tensor | None = None
+    total: int | None = None
+    published: Callable[[str, Sequence[str]], Tensor] | None = None
+
+    def frozen(self, tasks: Sequence[str]) -> Callable[[str], Tensor] | None:
+        """`published` for these tasks."""
+        read = self.published
+        return None if read is None else lambda which: read(which, tasks)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,15 +52,23 @@ class Dataset(Protocol):
     summary: ClassVar[str]
     source: ClassVar[str]
     licence: ClassVar[str]
-    default_size: ClassVar[tuple[int, int]]
 
     # Called with (done, wanted) while a split is made or read, if anybody wants to know.
     progress: Callable[[int, int], None] | None
 
-    def __init__(self, data: Path) -> None: ...
+    def __init__(self, data: Path, wanted: str = "") -> None:
+        """data: the folder of data sets. wanted: the name that a plan gives, as exact as it likes ("rooms", "rooms-v1")."""
+        ...
+
+    @property
+    def default_size(self) -> tuple[int, int]: ...
 
     def present(self) -> bool:
         """Whether the data are here, or can be made here."""
+        ...
+
+    def here(self) -> tuple[str, ...]:
+        """What there is of them, in words, one for each variant and size."""
         ...
 
     @property

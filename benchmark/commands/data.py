@@ -32,7 +32,7 @@ def show(name: str, data: Path, split: str, size: str | None, count: int, out: P
     from benchmark import pictures
 
     _check_picture(out)
-    dataset = registry.dataset(name)(data)
+    dataset = registry.open_dataset(name, data)
     if split not in ("train", "test"):
         raise UserError(f"--split {split!r} is not one of train, test.")
     loaded = dataset.split(split, parse_size(size) if size else dataset.default_size, count)
@@ -66,7 +66,7 @@ def show_labels(
     """Print how many images carry which label under a setting and seed, and draw the mask."""
     from datasets import labels
 
-    dataset = registry.dataset(name or default_dataset())(data)
+    dataset = registry.open_dataset(name or default_dataset(), data)
     out = out or results / f"labels-{dataset.name}-{setting.replace(':', '')}-s{seed}.png"
     _check_picture(out)
     labels.parse(setting)
@@ -77,7 +77,7 @@ def show_labels(
     split = dataset.split("train", dataset.default_size, count)
     columns = [list(split.targets).index(task) for task in chosen]
     available = split.available[:, columns]
-    mask = labels.sample(split.ids, available, setting, seed)
+    mask = labels.sample(split.ids, available, setting, seed, split.frozen(chosen))
     digest = labels.mask_hash(split.ids, mask, chosen)
     per_image = mask.sum(1)
     summary = {
@@ -93,7 +93,9 @@ def show_labels(
         print(json.dumps(summary, indent=1))
         return 0
     console = make_console()
-    table = Table(title=f"{setting}, seed {seed}: {len(split)} images of {dataset.variant}, mask {digest}", title_justify="left")
+    drawn = setting if setting in labels.PUBLISHED else f"{setting}, seed {seed}"
+    console.print(f"{drawn}: {len(split)} images of {dataset.variant}, mask {digest}", soft_wrap=True)
+    table = Table()
     for column in ("task", "labelled", "available", "share of images"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for i, task in enumerate(chosen):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
         from datasets import tasks
 
         kinds = [tasks.semseg(("a",)), tasks.parts(("a",)), tasks.depth(), tasks.normals(), tasks.saliency(), tasks.edge()]
+        kinds.append(replace(tasks.edge(), metric="odsF"))
         return [
             {"task": t.name, "metric": name, "primary": name == t.metric, "summary": about}
             for t in kinds
@@ -59,10 +61,14 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
 
 def dataset_entry(name: str, data: Path) -> dict[str, Any]:
     """One line on a data set, and what of it is found in the data folder."""
-    kind = registry.dataset(name)
-    dataset = kind(data)
-    here = dataset.variant if dataset.present() else None
-    return {"name": name, "summary": kind.summary, "here": here, "source": kind.source, "licence": kind.licence}
+    kind, dataset = registry.dataset(name), registry.open_dataset(name, data)
+    return {
+        "name": name,
+        "summary": kind.summary,
+        "here": "\n".join(dataset.here()) or None,
+        "source": kind.source,
+        "licence": kind.licence,
+    }
 
 
 def show_list(what: str, data: Path, as_json: bool) -> int:

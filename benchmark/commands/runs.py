@@ -135,9 +135,7 @@ def show_plan(arguments: list[str], settings: list[str], results: Path, data: Pa
     for s in plan.cells:
         tasks = ", ".join(s.tasks) if s.tasks != s.protocol.tasks else "all"
         state = states[s.id]
-        table.add_row(
-            row_name(s), tasks, s.labels, str(s.label_seed), s.protocol.name, s.variant, s.id, f"[{STYLES[state]}]{state}[/]"
-        )
+        table.add_row(row_name(s), tasks, s.labels, s.seed, s.protocol.name, s.variant, s.id, f"[{STYLES[state]}]{state}[/]")
     console.print(table)
     for note in plan.notes:
         console.print(f"note: {note}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_normals_and_depth_map_linearly() -> None:
     assert colour(TASKS["normals"], vectors)[0].tolist() == [[255, 128, 128], [128, 255, 128], [128, 128, 0], [0, 128, 128]]
     assert np.array_equal(colour_prediction(TASKS["normals"], vectors), colour(TASKS["normals"], vectors))
     metres = np.array([[[1.0, 2.0, 4.0, 99.0, np.nan]]])
-    near, far = colour(TASKS["depth"], metres, (1.0, 4.0)), colour(TASKS["depth"], metres / 2, (0.5, 2.0))
+    near, far = (colour(replace(TASKS["depth"], span=span), metres / n) for n, span in ((1, (1.0, 4.0)), (2, (0.5, 2.0))))
     assert np.array_equal(near, far)
     assert near[0, 0].tolist() == [68, 1, 84] and near[0, 2].tolist() == near[0, 3].tolist() == [253, 231, 36]
 

@@ -1,0 +1,28 @@
+"""Options that several commands of the command line share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark import ROOT
+
+Results = Annotated[
+    Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of runs.", show_default="runs/ of the checkout")
+]
+Data = Annotated[
+    Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of data sets.", show_default="data/ of the checkout")
+]
+Published = Annotated[
+    Path, typer.Option("--published-in", help="Folder of published records.", show_default="results/ of the checkout")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SET_HELP = "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. May be repeated."
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]
+WHAT_HELP = "A plan (a name or a .toml file), methods, or both."
+What = Annotated[list[str] | None, typer.Argument(metavar="[PLAN | METHOD]...", help=WHAT_HELP)]
+
+# Every command takes --results and --data, whether it needs them or not, so that scripts can pass the same to all.
+RUNS, DATA, RESULTS = ROOT / "runs", ROOT / "data", ROOT / "results"

@@ -1,0 +1,96 @@
+"""A sample of any size into a frame of one size, in the compact dtypes of `Split`."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datasets.layouts.base import Array, Sample
+from datasets.tasks import Task
+
+Fit = Literal["scale", "pad"]
+FITS = get_args(Fit)
+STRETCH = 0.03  # an aspect this close to the frame's fills it; a strip of padding a few pixels wide helps nobody
+
+
+class Row(NamedTuple):
+    """One sample of a store. image: (3, H, W) uint8. targets: {task: (C, H, W)} as `datasets.base.Split` has them.
+
+    extent: (h, w) of the content, which starts at the top left; the rest is 0 in the image and unknown in every label.
+    """
+
+    image: Tensor
+    targets: dict[str, Tensor]
+    extent: tuple[int, int]
+
+
+def extent(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[int, int]:
+    """(h, w) that an image of (height, width) takes in a frame of `size`.
+
+    "scale": as large as the frame allows, its aspect kept to 3 %. "pad": its own size, or smaller where the frame is.
+    """
+    factor = min(size[0] / height, size[1] / width)
+    if fit == "pad" and factor >= 1:
+        return height, width
+    if max(size[0] / height, size[1] / width) <= factor * (1 + STRETCH):
+        return size
+    return max(1, min(size[0], round(height * factor))), max(1, min(size[1], round(width * factor)))
+
+
+def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit) -> Row:
+    """A sample in a frame of `size`: the image resized bilinearly with antialiasing, labels those of the nearest pixel.
+
+    Nearest, because a mean of classes is no class and a mean of known and unknown is neither; a normal keeps its length.
+    """
+    height, width = sample.image.shape[:2]
+    inner = extent(height, width, size, how)
+    image = _tensor(sample.image).permute(2, 0, 1)
+    if inner != (height, width):
+        resized = F.interpolate(image[None].float(), inner, mode="bilinear", antialias=True)[0]
+        image = resized.round_().clamp_(0, 255).to(torch.uint8)
+    rows, columns = _nearest(height, inner[0]), _nearest(width, inner[1])
+    targets = {}
+    for name, task in tasks.items():
+        if name in sample.labels:
+            target = _compact(task, sample.labels[name])
+            if inner != (height, width):
+                target = target[:, rows][:, :, columns]
+        else:
+            target = torch.full((task.target_channels, *inner), task.ignore, dtype=dtype(task))
+        targets[name] = _framed(target, size, task.ignore)
+    return Row(_framed(image, size, 0), targets, inner)
+
+
+def dtype(task: Task) -> torch.dtype:
+    """The compact dtype of a task's targets: float16 metres are good to 0.05 %, int8 normals to 0.4 degrees."""
+    return {"depth": torch.float16, "normals": torch.int8}.get(task.kind, torch.uint8)
+
+
+def _compact(task: Task, label: Array) -> Tensor:
+    """(C, H, W) in the compact dtype of a label as `Sample` has it."""
+    values = _tensor(label)
+    if task.kind == "normals":
+        return (values * 127).round_().to(torch.int8).permute(2, 0, 1)
+    return values[None].to(dtype(task))
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.require(array, requirements="W"))  # decoded pictures are read-only
+
+
+def _framed(values: Tensor, size: tuple[int, int], fill: int) -> Tensor:
+    """Values (C, h, w) at the top left of a frame (C, H, W)."""
+    if values.shape[1:] == size:
+        return values.contiguous()
+    frame = values.new_full((len(values), *size), fill)
+    frame[:, : values.shape[1], : values.shape[2]] = values
+    return frame
+
+
+def _nearest(old: int, new: int) -> Tensor:
+    """For each of `new` pixels along an axis, the one of `old` that its centre lies in; whole numbers, hence exact."""
+    return ((2 * torch.arange(new) + 1) * old).div(2 * new, rounding_mode="floor")

@@ -1,0 +1,195 @@
+"""The memory-mapped store that data sets of files are packed into: one folder for a data set at a size.
+
+    <data>/<variant>/<H>x<W>/  train-image.npy train-<task>.npy ... train-extent.npy, the same of test, manifest.json
+
+Fixed shapes and compact dtypes, one array a file, so that a sample is one slice. A store is made in a folder beside its
+place and renamed when its manifest, written last, is complete: what is there is whole.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from benchmark.errors import UserError
+from datasets.fit import Fit
+from datasets.layouts.base import Array, Source
+from datasets.packing import Arrays, Progress, pack
+
+FORMAT = 1
+SPLITS = ("train", "test")
+
+
+class Store:
+    """A store on disk. Raises `UserError` for a manifest that is damaged or of another version of this program."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = _manifest(folder / "manifest.json", (folder / "manifest.json").stat().st_mtime_ns)
+
+    @property
+    def variant(self) -> str:
+        return str(self.manifest["variant"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.manifest["size"]
+        return int(height), int(width)
+
+    def arrays(self, split: str) -> Arrays:
+        """A split's arrays, mapped into memory. Raises `UserError` naming a file that is missing, truncated or was changed.
+
+        A file whose time of change is not the manifest's is read once and its hash compared.
+        """
+        entry = self.manifest["splits"][split]
+        values = {}
+        for name, file in entry["files"].items():
+            path = self._intact(split, name)
+            values[name] = np.load(path, mmap_mode="c") if file["bytes"] > 4096 else np.load(path)
+        return Arrays(tuple(entry["names"]), values, tuple(entry["digests"]))
+
+    def _intact(self, split: str, name: str) -> Path:
+        path, file = self.folder / f"{split}-{name}.npy", self.manifest["splits"][split]["files"][name]
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise UserError(f"{path} could not be read ({error.strerror}); {self._cure}.") from None
+        if found.st_size != file["bytes"]:
+            raise UserError(f"{path} has {found.st_size} bytes, not the {file['bytes']} that were packed; {self._cure}.")
+        if found.st_mtime_ns != file["mtime_ns"] and file_hash(path) != file["sha256"]:
+            raise UserError(f"{path} was changed since it was packed; {self._cure}.")
+        return path
+
+    @property
+    def _cure(self) -> str:
+        return f"remove {self.folder} and prepare the data again with `bench data prepare`"
+
+    def verify(self, progress: Progress = lambda done, wanted: None) -> list[str]:
+        """A sentence for each file whose content is not what was packed; reads everything."""
+        found = []
+        files = [(split, name) for split in self.manifest["splits"] for name in self.manifest["splits"][split]["files"]]
+        for i, (split, name) in enumerate(files):
+            try:
+                path = self._intact(split, name)
+                if file_hash(path) != self.manifest["splits"][split]["files"][name]["sha256"]:
+                    found.append(f"{path} is damaged: its content is not what was packed; {self._cure}.")
+            except UserError as error:
+                found.append(str(error))
+            progress(i + 1, len(files))
+        return found
+
+
+@functools.lru_cache(maxsize=64)
+def _manifest(path: Path, changed: int) -> dict[str, Any]:
+    cure = f"remove {path.parent} and prepare the data again with `bench data prepare`"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = content["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); {cure}.") from None
+    if version != FORMAT:
+        raise UserError(f"{path} was written in format {version}, and this version of bench reads format {FORMAT}; {cure}.")
+    wanted: dict[str, type] = {"dataset": str, "variant": str, "size": list, "tasks": list, "splits": dict, "layout": str}
+    for key, kind in wanted.items():
+        if not isinstance(content.get(key), kind):
+            raise UserError(f"{path} is damaged ({key} is missing or of the wrong kind); {cure}.")
+    return content
+
+
+def find(data: Path, dataset: str) -> list[Store]:
+    """The stores of a data set in a data folder, in the order of their paths."""
+    folders = sorted(path.parent for path in data.glob("*/*/manifest.json") if not path.parent.name.startswith("."))
+    return [store for store in map(Store, folders) if store.manifest["dataset"] == dataset]
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prepare(
+    source: Source,
+    data: Path,
+    dataset: str,
+    variant: str,
+    size: tuple[int, int],
+    how: Fit,
+    *,
+    replace: bool = False,
+    progress: Callable[[str, int, int], None] = lambda split, done, wanted: None,
+) -> tuple[Store, bool]:
+    """The store of a source at a size, and whether it was packed now; one that holds the same samples is left as it is.
+
+    Interrupted, nothing is left in its place, and the next call starts clean. Raises `UserError` when the store there holds
+    other samples and is not to be replaced, when another process is packing it, and when writing fails.
+    """
+    folder = data / variant / f"{size[0]}x{size[1]}"
+    draft = folder.with_name(f".{folder.name}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
+            if folder.exists() and not replace and (store := _same(folder, source, how)):
+                return store, False
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            try:
+                splits = {split: _pack_split(source, split, draft, size, how, progress) for split in SPLITS}
+                manifest = {
+                    "format": FORMAT, "dataset": dataset, "variant": variant, "layout": source.layout, "size": list(size),
+                    "fit": how, "tasks": list(source.tasks), "notes": list(source.notes), "splits": splits,
+                }  # fmt: skip
+                (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+                shutil.rmtree(folder, ignore_errors=True)
+                draft.rename(folder)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    except Timeout:
+        raise UserError(f"another process is preparing {folder}; wait for it, or end it and try again.") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder}: {error.strerror or error}; make room there, or name another folder with --data DIR."
+        ) from error
+    return Store(folder), True
+
+
+def _same(folder: Path, source: Source, how: Fit) -> Store | None:
+    """The store there if it holds the source's samples; a `UserError` if it holds others."""
+    store = Store(folder)
+    has = {split: tuple(store.manifest["splits"][split]["names"]) for split in SPLITS}
+    wants = {split: source.names(split) for split in SPLITS}
+    if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
+        return store
+    counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
+    raise UserError(
+        f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images ({store.manifest['fit']}), not "
+        f"from {source.layout} with {counts[1]} ({how}); --force replaces it, --variant NAME keeps both."
+    )
+
+
+def _pack_split(
+    source: Source, split: str, folder: Path, size: tuple[int, int], how: Fit, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """Write a split's files and return its entry in the manifest."""
+
+    def allocate(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
+        mapped: Array = np.lib.format.open_memmap(folder / f"{split}-{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        return mapped
+
+    said = functools.partial(progress, split)
+    arrays = pack(source, split, source.tasks, size, how, allocate=allocate, progress=said)
+    for values in arrays.values.values():
+        values.flush()  # type: ignore[attr-defined]
+    files = {}
+    for name in arrays.values:
+        path = folder / f"{split}-{name}.npy"
+        found = path.stat()
+        files[name] = {"sha256": file_hash(path), "bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+    return {"names": list(arrays.names), "digests": list(arrays.digests), "files": files}

@@ -1,0 +1,129 @@
+"""From samples of any size to arrays of one shape, and from those to a split; the same in memory and in a store."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets import fit
+from datasets.base import Split
+from datasets.fit import Fit, Row
+from datasets.layouts.base import Array, Source
+from datasets.tasks import Task
+
+READERS = 2  # threads that read files: decoding releases the interpreter, and a disk likes two
+Progress = Callable[[int, int], None]
+Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A packed split. values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16 hex digits."""
+
+    names: tuple[str, ...]
+    values: dict[str, Array]
+    digests: tuple[str, ...]
+
+    def split(self, tasks: dict[str, Task], limit: int | None, total: int | None = None) -> Split:
+        """The first `limit` samples; of a store, views of its files."""
+        count = len(self.names) if limit is None else min(limit, len(self.names))
+        targets = {name: torch.from_numpy(self.values[name][:count]) for name in tasks}
+        extents = torch.from_numpy(self.values["extent"][:count].astype(np.int64))
+        size = tuple(self.values["image"].shape[2:])
+        whole = bool((extents == torch.tensor(size)).all())
+        return Split(
+            ids=torch.arange(count),
+            names=self.names[:count],
+            images=torch.from_numpy(self.values["image"][:count]),
+            targets=targets,
+            available=torch.from_numpy(self.values["available"][:count]),
+            fingerprint=hashlib.sha256(json.dumps([size, list(tasks), self.digests[:count]]).encode()).hexdigest()[:16],
+            extents=None if whole else extents,
+            total=len(self.names) if total is None else total,
+        )
+
+
+def pack(
+    source: Source,
+    split: str,
+    tasks: dict[str, Task],
+    size: tuple[int, int],
+    how: Fit,
+    *,
+    limit: int | None = None,
+    allocate: Allocate = lambda name, dtype, shape: np.empty(shape, dtype),
+    progress: Progress = lambda done, wanted: None,
+) -> Arrays:
+    """Read the first `limit` samples of a split into arrays that `allocate` makes. Raises the reader's `UserError`."""
+    names = source.names(split)[:limit]
+    count = len(names)
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {"image": (np.uint8, (3, *size)), "extent": (np.int16, (2,))}
+    for name, task in tasks.items():
+        shapes[name] = (torch.empty(0, dtype=fit.dtype(task)).numpy().dtype, (task.target_channels, *size))
+    shapes["available"] = (np.bool_, (len(tasks),))
+    values = {name: allocate(name, np.dtype(kind), (count, *shape)) for name, (kind, shape) in shapes.items()}
+
+    def read(i: int) -> Row:
+        return fit.fit(source.read(split, i), tasks, size, how)
+
+    digests = []
+    for i, row in enumerate(_in_order(read, count)):
+        values["image"][i], values["extent"][i] = row.image.numpy(), row.extent
+        for column, (name, task) in enumerate(tasks.items()):
+            values[name][i] = row.targets[name].numpy()
+            values["available"][i, column] = bool(task.valid(row.targets[name][None]).any())
+        digests.append(_digest(values, i, tasks))
+        progress(i + 1, count)
+    return Arrays(names, values, tuple(digests))
+
+
+def _in_order(read: Callable[[int], Row], count: int) -> Iterator[Row]:
+    """`read(0)`, `read(1)`, ..., a few ahead of what is asked for."""
+    with ThreadPoolExecutor(READERS) as pool:
+        numbers = iter(range(count))
+        ahead = [pool.submit(read, i) for i in itertools.islice(numbers, 2 * READERS)]
+        try:
+            while ahead:
+                row = ahead.pop(0).result()
+                ahead.extend(pool.submit(read, i) for i in itertools.islice(numbers, 1))
+                yield row
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _digest(values: dict[str, Array], i: int, tasks: dict[str, Task]) -> str:
+    content = hashlib.sha256()
+    for name in ("image", "extent", *tasks):
+        content.update(np.ascontiguousarray(values[name][i]).data)
+    return content.hexdigest()[:16]
+
+
+def narrowed(split: Split, start: int, stop: int) -> Split:
+    """Samples start..stop-1 of a split: views, with a fingerprint of their own."""
+    here = slice(start, stop)
+
+    def published(which: str, tasks: Sequence[str]) -> Tensor:
+        assert split.published is not None
+        return split.published(which, tasks)[here]
+
+    return Split(
+        ids=split.ids[here],
+        names=split.names[here],
+        images=split.images[here],
+        targets={name: values[here] for name, values in split.targets.items()},
+        available=split.available[here],
+        fingerprint=hashlib.sha256(f"{split.fingerprint}/{start}:{stop}".encode()).hexdigest()[:16],
+        extents=None if split.extents is None else split.extents[here],
+        total=split.total,
+        published=None if split.published is None else published,
+    )

@@ -1,0 +1,31 @@
+"""PASCAL-Context with five tasks, as the PASCAL_MT folder of ASTMT, ATRC and DiffusionMTL holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from benchmark.errors import UserError
+from datasets.layouts.base import Source
+from datasets.layouts.pascal_mt import PascalMt
+from datasets.prepared import Form, Prepared
+
+
+class PascalContext(Prepared):
+    name: ClassVar[str] = "pascal-context"
+    summary: ClassVar[str] = "PASCAL images: semantic segmentation (21), human parts (7), saliency, surface normals, edges"
+    source: ClassVar[str] = (
+        "Everingham et al., VOC 2010; Mottaghi et al. and Chen et al., CVPR 2014; Maninis et al., CVPR 2019: 4,998 + 5,105 images"
+    )
+    licence: ClassVar[str] = "research use; images under the terms of Flickr"
+    # No image is larger than 500 pixels, so that a frame of 512 holds each at its own size.
+    forms: ClassVar[dict[str, Form]] = {"pascal-context": Form(PascalMt(Path()).tasks, (512, 512), "pad")}
+    expected: ClassVar[str] = (
+        "a PASCAL_MT folder: JPEGImages, ImageSets/Context, semseg, human_parts, normals_distill, sal_distill, pascal-context"
+    )
+
+    @classmethod
+    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+        if derive_normals:
+            raise UserError("--derive-normals needs depth, which PASCAL-Context does not have; leave it out.")
+        return PascalMt(path) if PascalMt.detect(path) else None

@@ -1,0 +1,164 @@
+"""Data sets of files: found as packed stores in the data folder, or read there from the folder that people have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from benchmark.errors import UserError, unknown
+from datasets import packed, published
+from datasets.base import Split
+from datasets.fit import Fit
+from datasets.layouts.base import Source
+from datasets.packing import Arrays, pack
+from datasets.tasks import Task
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form in which a data set is used. tasks: all that it may have; size: the (H, W) that its papers use; fit: how
+    images of other sizes meet it."""
+
+    tasks: dict[str, Task]
+    size: tuple[int, int]
+    fit: Fit = "scale"
+
+
+class Prepared:
+    """A data set of files. Its name in specs is a form's, with the variant of the labels where they are not the papers'.
+
+    A subclass says which forms there are (the first is meant where none is named), how to `open` what people have, and which
+    of the papers' label splits fit it. Nothing is read before a property or `split` needs it.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    licence: ClassVar[str]
+    forms: ClassVar[dict[str, Form]]
+    expected: ClassVar[str]  # what a folder or file of it looks like, for messages
+
+    def __init__(self, data: Path, wanted: str = "") -> None:
+        self.data = data
+        self.wanted = wanted or self.name
+        self.progress: Callable[[int, int], None] | None = None
+
+    @classmethod
+    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+        """The reader of a folder or file in a layout that people have; None where it looks like none of them."""
+        raise NotImplementedError
+
+    @classmethod
+    def form_of(cls, name: str) -> str:
+        """The form that a name means: its own, a variant's, or the first. Raises `UserError` for one that does not exist."""
+        if name == cls.name:
+            return next(iter(cls.forms))
+        for form in sorted(cls.forms, key=len, reverse=True):
+            if name == form or name.startswith(form + "-"):
+                return form
+        raise unknown(f"form of {cls.name}", name, cls.forms)
+
+    @cached_property
+    def _stores(self) -> list[packed.Store]:
+        return [store for store in packed.find(self.data, self.name) if self._means(store.variant)]
+
+    @cached_property
+    def _unpacked(self) -> Source | None:
+        """What lies in the data folder itself, or in it under the data set's name, as people have it."""
+        for folder in (self.data / self.name, self.data):
+            if folder.exists() and (found := self.open(folder, self.form_of(self.wanted))):
+                return found if self._means(variant_of(self.form_of(self.wanted), found)) else None
+        return None
+
+    def _means(self, variant: str) -> bool:
+        return self.wanted == self.name or variant == self.wanted or variant.startswith(self.wanted + "-")
+
+    @cached_property
+    def variant(self) -> str:
+        """The name in specs and records: of the data that are here; without any, of those that the papers use.
+
+        Raises `UserError` when several are here and none is named exactly.
+        """
+        here = sorted({store.variant for store in self._stores})
+        if self.wanted in here or len(here) == 1:
+            return self.wanted if self.wanted in here else here[0]
+        if here:
+            raise UserError(f"{self.data} holds {', '.join(here)}; name one of them as dataset instead of {self.wanted!r}.")
+        form = self.form_of(self.wanted)
+        if self._unpacked:
+            return variant_of(form, self._unpacked)
+        return form if self.wanted == self.name else self.wanted
+
+    def present(self) -> bool:
+        return bool(self._stores) or self._unpacked is not None
+
+    def here(self) -> tuple[str, ...]:
+        found = [f"{store.variant} at {store.size[0]}x{store.size[1]}" for store in self._stores]
+        if not found and self._unpacked:
+            found = [f"{self.variant}, not packed"]
+        return tuple(found)
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        size = self.forms[self.form_of(self.variant)].size
+        sizes = [store.size for store in self._stores if store.variant == self.variant]
+        return size if size in sizes or not sizes else sizes[0]
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks that the data here have labels of; without data, all of the form."""
+        every = self.forms[self.form_of(self.variant)].tasks
+        stores = [store for store in self._stores if store.variant == self.variant]
+        if stores:
+            return {name: task for name, task in every.items() if name in stores[0].manifest["tasks"]}
+        return dict(self._unpacked.tasks) if self._unpacked else dict(every)
+
+    def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
+        """Split "train" or "test" at (H, W), its first `limit` samples: mapped from a store, or read from the user's folder.
+
+        Raises `UserError` when the data are absent, not prepared at this size, damaged or odd.
+        """
+        if name not in packed.SPLITS:
+            raise unknown(f"split of {self.name}", name, packed.SPLITS)
+        if limit is not None and limit < 1:
+            raise UserError(f"{self.name}: limit is {limit}; expected at least 1 image.")
+        arrays, total = self._arrays(name, size, limit)
+        split = arrays.split(self.tasks, limit, total)
+        return replace(split, published=partial(self._published, split)) if name == "train" else split
+
+    def _arrays(self, name: str, size: tuple[int, int], limit: int | None) -> tuple[Arrays, int]:
+        stores = [store for store in self._stores if store.variant == self.variant]
+        for store in stores:
+            if store.size == size:
+                arrays = store.arrays(name)
+                return arrays, len(arrays.names)
+        wanted = "x".join(map(str, size))
+        if stores:
+            sizes = ", ".join("x".join(map(str, store.size)) for store in stores)
+            raise UserError(
+                f"{self.variant} is prepared at {sizes} in {self.data}, not at {wanted}; "
+                f"`bench data prepare {self.form_of(self.variant)} PATH --size {wanted}` prepares it."
+            )
+        if self._unpacked is None:
+            raise UserError(
+                f"there is no {self.wanted} in {self.data}; `bench data prepare {self.form_of(self.wanted)} PATH` prepares it "
+                f"from {self.expected}."
+            )
+        form = self.forms[self.form_of(self.variant)]
+        said = self.progress or (lambda done, wanted: None)
+        arrays = pack(self._unpacked, name, self.tasks, size, form.fit, limit=limit, progress=said)
+        return arrays, len(self._unpacked.names(name))
+
+    def _published(self, split: Split, which: str, tasks: Sequence[str]) -> Tensor:
+        total = split.total if split.total is not None else len(split)
+        return published.load(self.data, self.name, which, split.names, split.ids, total, tuple(tasks))
+
+
+def variant_of(form: str, source: Source) -> str:
+    """`nyuv2-13`, or with the variant of a source whose labels are not the papers'."""
+    return f"{form}-{source.variant}" if source.variant else form

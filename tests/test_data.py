@@ -1,0 +1,142 @@
+"""`bench data prepare`, `check`, `list` and `bench labels import` as people use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmark.cli import main
+from tests.datasets.mtan_folder import write
+
+Bench = Callable[..., tuple[int, str, str]]
+SIZE = ("--size", "32x40")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Bench:
+    """Run a command line in this process: (exit code, standard output, standard error)."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "runs"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return call
+
+
+def test_from_a_folder_to_runs_on_its_store(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "mtan", 8, 4)
+    code, out, _ = bench("data", "prepare", "nyuv2", folder, *SIZE)
+    assert code == 0 and "nyuv2-13 at 32x40: packed in" in out and "bench data check nyuv2-13" in out
+    code, out, _ = bench("data", "prepare", "nyuv2", folder, *SIZE)
+    assert code == 0 and "was prepared already, nothing to do" in out
+    code, out, _ = bench("data", "list")
+    assert code == 0 and "nyuv2-13 at 32x40" in out and "pascal-context" in out and "cityscapes" in out
+    torch.save({"labels_weights": torch.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]]}, tmp_path / "split.pth")
+    code, out, _ = bench("labels", "import", tmp_path / "split.pth")
+    assert (
+        code == 0 and "published:one of nyuv2: 8 train images" in out and "is NOT byte for byte a file that the papers use" in out
+    )
+    code, out, _ = bench("labels", "show", "nyuv2", "--labels", "published:one", "--json", "--task", "semseg", "--task", "depth")
+    assert code == 0 and json.loads(out)["labelled"] == {"semseg": 3, "depth": 3}
+    tiny = ["size=[32, 40]", "batch=2", "epochs=1", "width=8", "decoder_blocks=1", "encoder=small", "weights=none", "seeds=2"]
+    settings = [part for s in (*tiny, "labels=published:one") for part in ("--set", s)]
+    code, out, err = bench("run", "nyuv2", "multi_task", "single_task", *settings)
+    assert code == 0, out + err
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/record.json")]
+    assert len(records) == 8 and len({r["hashes"]["labels"] for r in records}) == 1
+    assert {(r["spec"]["label_seed"], r["spec"]["train_seed"]) for r in records} == {(0, 0), (0, 1)}
+    assert {r["label_counts"]["depth"] for r in records if "depth" in r["label_counts"]} == {3}
+    assert "train seeds (one mask: training noise only)" in " ".join(out.split())
+
+
+def test_a_check_reads_everything(bench: Bench, tmp_path: Path) -> None:
+    bench("data", "prepare", "nyuv2", write(tmp_path / "mtan"), *SIZE)
+    code, out, _ = bench("data", "check", "nyuv2-13", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["problems"] == [] and [s["images"] for s in found["splits"]] == [3, 2]
+    values = found["splits"][0]["labels"]
+    assert values["semseg"]["images"] == 3 and "13 of 13 classes" in values["semseg"]["values"]
+    assert 0.85 < values["depth"]["share"] < 0.95 and values["normals"]["values"].startswith("unit vectors, mean ")
+    for split in found["splits"]:
+        with Image.open(split["sheet"]) as sheet:
+            assert sheet.width > 4 * 40
+    path = tmp_path / "data" / "nyuv2-13" / "32x40" / "train-depth.npy"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=times)
+    code, out, _ = bench("data", "check", "nyuv2-13")
+    assert code == 1 and "train-depth.npy is damaged" in out and "1 problem." in out
+
+
+def spoil(path: str, content: object) -> Callable[[Path], None]:
+    def act(folder: Path) -> None:
+        if content is None:
+            (folder / path).unlink()
+        else:
+            np.save(folder / path, content)
+
+    return act
+
+
+BAD: dict[str, tuple[list[str], Callable[[Path], None], str]] = {
+    "no such folder": (["nyuv2", "{folder}/nowhere"], lambda f: None, "there is no .*nowhere; name an MTAN folder"),
+    "another folder": (["nyuv2", "{folder}/train"], lambda f: None, "is not nyuv2-13 in a layout that is known: expected"),
+    "another data set": (["pascal-context", "{folder}"], lambda f: None, "is not pascal-context in a layout that is known"),
+    "unknown data set": (["nyuv3", "{folder}"], lambda f: None, "unknown data set 'nyuv3'; did you mean 'nyuv2'"),
+    "unknown form": (["nyuv2-31", "{folder}"], lambda f: None, "unknown form of nyuv2 'nyuv2-31'"),
+    "made on the spot": (["scenes", "{folder}"], lambda f: None, "scenes is made on the spot and needs no preparation"),
+    "40 classes of 13": (["nyuv2-40", "{folder}"], lambda f: None, "is an MTAN folder, which holds 13 classes"),
+    "size": (["nyuv2", "{folder}", "--size", "33x40"], lambda f: None, "--size 33x40 is not HEIGHTxWIDTH in multiples of 8"),
+    "fit": (["nyuv2", "{folder}", "--fit", "crop"], lambda f: None, "--fit 'crop' is not one of scale, pad"),
+    "variant": (["nyuv2", "{folder}", "--variant", "../x"], lambda f: None, "--variant '../x' is not a name of small letters"),
+    "normals": (["nyuv2", "{folder}", "--derive-normals"], lambda f: None, "has normals of its own; --derive-normals is for"),
+    "damaged": (["nyuv2", "{folder}"], lambda f: (f / "train/depth/1.npy").write_bytes(b"x") and None, "1.npy is damaged"),
+    "missing": (["nyuv2", "{folder}"], spoil("val/label/1.npy", None), "must hold equally many .npy files"),
+    "wrong shape": (["nyuv2", "{folder}"], spoil("train/depth/2.npy", np.ones((3, 3, 1))), "2.npy has shape .3, 3, 1."),
+    "out of range": (["nyuv2", "{folder}"], spoil("train/label/2.npy", np.full((32, 40), 13.0)), "2.npy must hold whole numbers"),
+    "another size": (
+        ["nyuv2", "{folder}"], lambda f: write(f / "other", 1, 1, 48, 64) and (f / "other/train/image/0.npy").replace(
+            f / "train/image/2.npy") and None, "2.npy has shape .48, 64, 3.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_leaves_nothing(bench: Bench, tmp_path: Path, case: str) -> None:
+    arguments, act, message = BAD[case]
+    folder = write(tmp_path / "mtan")
+    act(folder)
+    code, out, err = bench("data", "prepare", *(a.format(folder=folder) for a in arguments))
+    assert code == 2 and out == "" and err.startswith("bench: ") and err.count("\n") == 1, err
+
+    assert re.search(message, err), err
+    left = [p for p in (tmp_path / "data").rglob("*") if p.is_file() and not p.name.endswith(".lock")]
+    assert left == []
+
+
+def test_other_labels_have_another_name(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "mtan")
+    bench("data", "prepare", "nyuv2", folder, *SIZE)
+    code, out, _ = bench("data", "prepare", "nyuv2", folder, *SIZE, "--variant", "mine")
+    assert code == 0 and "nyuv2-13-mine at 32x40: packed" in out
+    write(folder, 4, 2)
+    code, _, err = bench("data", "prepare", "nyuv2", folder, *SIZE)
+    assert code == 2 and "is prepared already" in err and "--force replaces it, --variant NAME keeps both" in err
+    code, out, _ = bench("data", "prepare", "nyuv2", folder, *SIZE, "--force")
+    assert code == 0 and "packed in" in out
