@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.constant import as_prediction
 from benchmark.metrics import Meter, meter
+from benchmark.residence import Samples
 from datasets import augment
 from datasets.base import Split
 from datasets.tasks import Task
@@ -40,14 +41,14 @@ class TestSet:
         device: str,
     ) -> None:
         self.tasks, self.normalisation, self.batch, self.count = tasks, normalisation, batch, len(split)
-        self.images = split.images.to(device)
-        self.targets = {name: split.targets[name].to(device) for name in tasks}
+        self.images = split.images
+        order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
+        self.samples = Samples(split, tasks, order, batch, device)
 
     def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Normalised images and widened targets of one batch; positions past the end repeat the last sample."""
-        here = torch.arange(start, start + self.batch, device=self.images.device).clamp_max(self.count - 1)
-        targets = {name: values[here] for name, values in self.targets.items()}
-        return augment.identity(self.images[here], targets, self.tasks, *self.normalisation)
+        """Normalised images and widened targets of the batch from `start`; positions past the end repeat the last sample."""
+        images, targets, extents = self.samples(start // self.batch)
+        return augment.identity(images, targets, self.tasks, *self.normalisation, extents)
 
     @torch.no_grad()
     def scores(self, method: Method, precision: str) -> dict[str, Scores]:

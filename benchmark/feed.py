@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmark import streams
 from benchmark.protocol import Protocol
+from benchmark.residence import Samples
 from datasets import augment, labels
 from datasets.base import Split
 from datasets.tasks import Task
@@ -51,7 +52,7 @@ class Feed:
         orders = [streams.order(seed, "order", ids, epoch) for epoch in range(epochs)]
         sequence = torch.cat(orders)[:count] if orders else ids
         epoch = torch.arange(epochs).repeat_interleave(self.images)[:count]
-        config = augment.Augmentation(scales=protocol.scales, flip=protocol.flip, colour=protocol.colour)
+        config = augment.Augmentation(protocol.scales, protocol.flip, protocol.colour, uniform=protocol.scale_draw == "uniform")
         draws = [augment.draw(config, seed, epoch, sequence, view) for view in range(views + 1)]
         by_id = torch.argsort(split.ids)
         positions = by_id[torch.searchsorted(split.ids[by_id], sequence)]
@@ -60,24 +61,22 @@ class Feed:
         self.hashes = {"order": _hash(sequence[first]), "crops": _hash(draws[0][first][torch.argsort(sequence[first])])}
 
         self._labelled_host = labelled[positions]
+        self._labelled = self._labelled_host.to(device)
         self._ids = sequence.to(device)
-        self._positions = positions.to(device)
         self._draws = [d.to(device) for d in draws]
-        self._labelled = labelled.to(device)
-        self._images = split.images.to(device)
-        self._targets = {name: split.targets[name].to(device) for name in tasks}
+        self._padded = config.shrinks or split.extents is not None
+        self.samples = Samples(split, tasks, positions, self.batch_size, device)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
         here = slice(step * self.batch_size, (step + 1) * self.batch_size)
-        positions = self._positions[here]
-        labelled = self._labelled[positions]
-        targets = {}
+        labelled = self._labelled[here]
+        images, targets, extents = self.samples(step)
         for t, (name, task) in enumerate(self.tasks.items()):
-            values = self._targets[name][positions]
-            targets[name] = torch.where(labelled[:, t].view(-1, 1, 1, 1), values, torch.full_like(values, task.ignore))
+            hidden = torch.full_like(targets[name], task.ignore)
+            targets[name] = torch.where(labelled[:, t].view(-1, 1, 1, 1), targets[name], hidden)
         draws = [d[here] for d in self._draws]
-        first, *more = augment.apply(self._images[positions], targets, self.tasks, draws, *self.normalisation)
+        first, *more = augment.apply(images, targets, self.tasks, draws, *self.normalisation, extents, self._padded)
         return Batch(
             images=first[0],
             targets=first[1],

@@ -21,13 +21,16 @@ class Protocol:
     """Everything that is the same for every method of a board. Values equal to these defaults enter no run id.
 
     tasks: names, in the order of the label mask's columns. size: (H, W) in pixels. train_images, test_images: the first N
-    of each split, all if None. encoder: "small", "resnet18", "resnet50" or "timm:NAME". weights: "none", "imagenet" or a
-    file, which enters ids by its content. width: channels of shared and task features. budget: "epochs" gives a run
-    `epochs` passes over the images it may use, "steps" gives every run the steps of a run on all images. lr: peak learning
-    rate. schedule: "poly" ((1 - t)^poly_power), "step" (times step_factor every step_every epochs) or "constant". clip:
-    largest gradient norm, 0 for none. loss_weights: {task: weight}, 1 where absent. scales, flip, colour: augmentation.
-    evaluations: evaluations on the test set during training, for curves and the oracle diagnostic only. reference: the
-    method that delta m is relative to; baseline: the method that the others are tested against.
+    of each split, all if None. encoder: "small", "resnet18", "resnet50" or "timm:NAME". weights: "none", "imagenet", "package"
+    (those that an installed package carries for the encoder, known by their hash) or a file, which enters ids by its content.
+    width: channels of shared and task features. budget: "epochs" gives a run `epochs` passes over the images it may use, "steps"
+    gives every run the steps of a run on all images. lr: peak learning rate. schedule: "poly" ((1 - t)^poly_power), "step"
+    (times step_factor every step_every epochs) or "constant". clip: largest gradient norm, 0 for none. loss_weights:
+    {task: weight}, 1 where absent. scales, flip, colour: augmentation;
+    scale_draw: one of the scales ("choice") or any between two bounds ("uniform"). judge: "test", or "holdout" for tuning: then
+    the last share `holdout` of the train images is set aside and judged on, and no board calls that a score. edge_metric:
+    the primary metric of edges. evaluations: looks at the test set during training, for curves and the oracle diagnostic only.
+    reference: the method that delta m is relative to; baseline: the method that the others are tested against.
     """
 
     name: str
@@ -58,6 +61,10 @@ class Protocol:
     scales: tuple[float, ...] = (1.0, 1.2, 1.5)
     flip: bool = True
     colour: float = 0.2
+    scale_draw: Literal["choice", "uniform"] = "choice"
+    judge: Literal["test", "holdout"] = "test"
+    holdout: float = 0.1
+    edge_metric: Literal["boundaryF", "odsF"] = "boundaryF"
     evaluations: int = 0
     reference: str = ""
     baseline: str = ""
@@ -66,7 +73,7 @@ class Protocol:
 TYPES = typing.get_type_hints(Protocol)
 # The least value of a number, and whether that value itself is allowed.
 _LEAST: dict[str, tuple[int, bool]] = {
-    **dict.fromkeys(("epochs", "lr", "step_every", "step_factor"), (0, False)),
+    **dict.fromkeys(("epochs", "lr", "step_every", "step_factor", "holdout"), (0, False)),
     **dict.fromkeys(("weight_decay", "poly_power", "clip", "colour", "evaluations"), (0, True)),
     **dict.fromkeys(("batch", "width", "threads", "decoder_blocks", "train_images", "test_images"), (1, True)),
 }
@@ -79,11 +86,24 @@ def names() -> list[str]:
 
 
 def load(name: str, overrides: dict[str, Any] | None = None) -> Protocol:
-    """The protocol called `name`, or in the file `name` if it ends in .toml, with `overrides` of its values."""
+    """The protocol called `name`, or in the file `name` if it ends in .toml, with `overrides` of its values.
+
+    A file may name another as its `base` and then holds what it changes of that.
+    """
+    path, values = _read(name)
+    if "base" in values:
+        where, basis = _read(str(values.pop("base")))
+        if "base" in basis:
+            raise UserError(f"{where} is the base of {path} and has one itself; name a protocol that stands alone.")
+        values = basis | values
+    return build(values | {"name": path.stem}, str(path), overrides)
+
+
+def _read(name: str) -> tuple[Path, dict[str, Any]]:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         raise unknown("protocol", name, names()) if path.parent == FOLDER else UserError(f"there is no protocol file {path}.")
-    return build({"name": path.stem} | read_toml(path), str(path), overrides)
+    return path, read_toml(path)
 
 
 def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None = None) -> Protocol:
@@ -100,6 +120,8 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
         raise UserError(
             f"colour = {protocol.colour} in protocol {protocol.name} is not below 1; 0.2 changes colours by up to 20 %."
         )
+    if protocol.holdout >= 1:
+        raise UserError(f"holdout = {protocol.holdout} in protocol {protocol.name} is not below 1; 0.1 sets a tenth aside.")
     if not protocol.tasks or len(set(protocol.tasks)) < len(protocol.tasks):
         raise UserError(f"tasks = {list(protocol.tasks)} in protocol {protocol.name} must name one or more tasks, each once.")
     for task in protocol.loss_weights:
@@ -108,8 +130,11 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
     if len(protocol.size) != 2 or min(protocol.size) < 32 or any(side % 8 for side in protocol.size):
         found = f"size = {list(protocol.size)} in protocol {protocol.name}"
         raise UserError(f"{found} is not [height, width] in multiples of 8, each 32 or more.")
-    if not protocol.scales or not all(1 <= scale < math.inf for scale in protocol.scales):
-        raise UserError(f"scales = {list(protocol.scales)} in protocol {protocol.name} must be a list of zooms of 1 or more.")
+    if not protocol.scales or not all(0 < scale < math.inf for scale in protocol.scales):
+        raise UserError(f"scales = {list(protocol.scales)} in protocol {protocol.name} must be a list of zooms above 0.")
+    if protocol.scale_draw == "uniform" and (len(protocol.scales) != 2 or protocol.scales[0] > protocol.scales[1]):
+        found = f"scales = {list(protocol.scales)} in protocol {protocol.name}"
+        raise UserError(f'{found} with scale_draw = "uniform" must be two bounds, such as [0.5, 2.0].')
     return protocol
 
 

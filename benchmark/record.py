@@ -81,14 +81,19 @@ def _write_per_image(run: Run, path: Path, scores: dict[str, Scores]) -> None:
 @torch.no_grad()
 def _write_panel(run: Run, path: Path) -> None:
     count = min(PANEL_IMAGES, run.test.count)
-    images, targets = run.test.rows(0)
+    here: dict[str, list[np.ndarray]] = {name: [] for name in run.tasks}
+    truth: dict[str, list[np.ndarray]] = {name: [] for name in run.tasks}
     run.method.eval()
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=run.spec.protocol.precision == "bf16"):
-        predictions = run.method.predict(images)
+    for start in range(0, count, run.test.batch):
+        images, targets = run.test.rows(start)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=run.spec.protocol.precision == "bf16"):
+            predictions = run.method.predict(images)
+        for name in run.tasks:
+            here[name].extend(predictions[name].float().cpu().numpy())
+            truth[name].extend(targets[name].cpu().numpy())
     run.method.train()
-    here = {name: values[:count].float().cpu().numpy() for name, values in predictions.items()}
-    truth = {name: values[:count].cpu().numpy() for name, values in targets.items()}
-    panel = pictures.panel(run.test.images[:count].cpu().numpy(), truth, here, run.tasks)
+    predicted, true = ({n: np.stack(v[:count]) for n, v in maps.items()} for maps in (here, truth))
+    panel = pictures.panel(run.test.images[:count].numpy(), true, predicted, run.tasks)
     pictures.save_webp(panel, path)
 
 

@@ -103,7 +103,8 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
     """The label mask (N, T) of a run, over the protocol's whole task set. Raises `UserError` where a task has no label to
     learn from or to be tested on."""
     columns = [list(train.targets).index(name) for name in spec.protocol.tasks]
-    mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed)
+    frozen = train.frozen(spec.protocol.tasks)
+    mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed, frozen)
     for name in spec.tasks:
         if not bool(test.available[:, list(test.targets).index(name)].any()):
             raise UserError(

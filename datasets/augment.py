@@ -28,23 +28,30 @@ _GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue (ITU-R BT.601)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn. scales: zoom factors of the crop, each at least 1, drawn with equal chance (MTPSL's 1, 1.2, 1.5).
+    """What is drawn. scales: zoom factors of the crop, drawn with equal chance (MTPSL's 1, 1.2, 1.5).
 
-    flip: mirror half of the samples left to right. colour: largest relative change of brightness, contrast and saturation.
-    Raises `UserError` for values out of range.
+    uniform: `scales` are two bounds instead, between which any factor is as likely (DiffusionMTL's 0.5 to 2). Below 1 the image
+    covers a part of the frame. flip: mirror half of the samples left to right. colour: largest relative change of
+    brightness, contrast and saturation. Raises `UserError` for values out of range.
     """
 
     scales: tuple[float, ...] = (1.0, 1.2, 1.5)
     flip: bool = True
     colour: float = 0.2
+    uniform: bool = False
 
     def __post_init__(self) -> None:
-        if not self.scales or not all(math.isfinite(scale) and scale >= 1 for scale in self.scales):
-            raise UserError(
-                f"augmentation scales must be numbers of at least 1, such as [1.0, 1.2, 1.5]; got {list(self.scales)}."
-            )
+        if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
+            raise UserError(f"augmentation scales must be numbers above 0, such as [1.0, 1.2, 1.5]; got {list(self.scales)}.")
+        if self.uniform and (len(self.scales) != 2 or self.scales[0] > self.scales[1]):
+            raise UserError(f"uniform augmentation scales must be two bounds, such as [0.5, 2.0]; got {list(self.scales)}.")
         if not 0 <= self.colour < 1:
             raise UserError(f"augmentation colour must be at least 0 and below 1, such as 0.2; got {self.colour}.")
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether a view may leave a part of its frame empty."""
+        return min(self.scales) < 1
 
 
 class Crop(NamedTuple):
@@ -62,13 +69,16 @@ class Crop(NamedTuple):
 def draw(config: Augmentation, seed: int, epochs: Tensor, ids: Tensor, view: int) -> Tensor:
     """(..., 7) float32 parameters, in the order of `PARAMETERS`, for the broadcast int64 tensors `epochs` and `ids`.
 
-    scale: a zoom factor; top, left: the crop's place as a share of the room it has; flip: 1 or 0, only ever 1 in view 0, whose
-    crop the others cut; brightness, contrast, saturation: factors around 1. A row depends on (seed, epoch, id, view) alone.
+    scale: a zoom factor, at least 1 after view 0; top, left: the crop's place as a share of the room it has; flip: 1 or 0,
+    only ever 1 in view 0, whose crop the others cut; brightness, contrast, saturation: factors around 1. A row depends on
+    (seed, epoch, id, view) alone.
     """
     parameters = torch.arange(len(PARAMETERS), device=ids.device)
     u = streams.uniform(seed, "augment", epochs[..., None], ids[..., None], view, parameters)
-    scales = torch.tensor(config.scales, dtype=torch.float64, device=u.device)
-    scale = scales[(u[..., :1] * len(scales)).long()]
+    allowed = [max(scale, 1.0) for scale in config.scales] if view else list(config.scales)
+    scales = torch.tensor(allowed, dtype=torch.float64, device=u.device)
+    share = u[..., :1]
+    scale = scales[0] + share * (scales[1] - scales[0]) if config.uniform else scales[(share * len(scales)).long()]
     flip = (u[..., _FLIP, None] < 0.5).double() * (config.flip and view == 0)
     colour = 1 + config.colour * (2 * u[..., _COLOUR:] - 1)
     return torch.cat([scale, u[..., _TOP:_FLIP], flip, colour], -1).float()
@@ -81,26 +91,38 @@ def apply(
     draws: Sequence[Tensor],
     mean: Sequence[float],
     std: Sequence[float],
+    extents: Tensor | None = None,
+    padded: bool = False,
 ) -> list[Crop]:
     """View 0, a crop of the images, and one further view, a crop of view 0's crop, for every further table of draws.
 
     images: (B, 3, H, W) uint8, resampled bilinearly with the border repeated. targets: {task: (B, C, H, W)} of some of the
     tasks, compact or widened, hidden labels already replaced; resampled by nearest neighbour. Depth is divided by the total
-    zoom, as what is nearer looks larger (NYUv2 recipe of MTAN and MTPSL). A mirrored normal changes the sign of x.
-    draws: (B, 7) tables of `draw` for views 0, 1, ...; mean, std: of the encoder, for images in [0, 1].
+    zoom, as what is nearer looks larger (NYUv2 recipe of MTAN and MTPSL); inverse depth is multiplied by it. A mirrored normal
+    changes the sign of x. draws: (B, 7) tables of `draw` for views 0, 1, ...; mean, std: of the encoder, for images in [0, 1].
+    extents: (B, 2) int64 (h, w) of the content in padded frames. padded: whether a view may show what lies outside the
+    content (padded frames, or scales below 1): it is the encoder's mean colour there, and without labels.
     """
     first = draws[0].double()
     sign = 1 - 2 * first[:, _FLIP].view(-1, 1, 1, 1)
     crops = []
     for view, table in enumerate(draws):
         own = table.double()
-        y, x = _sources(first, own if view else None, images.shape[2], images.shape[3])
-        rows, columns = y.long().clamp(0, images.shape[2] - 1), x.long().clamp(0, images.shape[3] - 1)
+        y, x = _sources(first, own if view else None, images.shape[2], images.shape[3], extents)
+        last: tuple[int | Tensor, ...] = (images.shape[2] - 1, images.shape[3] - 1)
+        if extents is not None:
+            last = (extents - 1)[:, :, None].unbind(1)
+        rows, columns = (where.long().clamp_min(0).clamp(max=end) for where, end in zip((y, x), last, strict=True))
         zoom = first[:, _SCALE] * (own[:, _SCALE] if view else 1)
         resampled = {name: _columns(_rows(target, rows), columns) for name, target in targets.items()}
+        shown = _normalise(_recolour(_bilinear(images, y, x, last), table), mean, std)
+        if padded:
+            inside = _inside(y, last[0])[:, None, :, None] & _inside(x, last[1])[:, None, None, :]
+            shown = torch.where(inside, shown, 0)
+            resampled = {n: torch.where(inside, t, torch.full_like(t, tasks[n].ignore)) for n, t in resampled.items()}
         crops.append(
             Crop(
-                _normalise(_recolour(_bilinear(images, y, x), table), mean, std),
+                shown,
                 {name: _relabel(tasks[name], target, zoom.view(-1, 1, 1, 1), sign) for name, target in resampled.items()},
                 _geometry(own if view else torch.ones_like(own)),  # of scale 1: view 0 is its own frame
             )
@@ -109,29 +131,49 @@ def apply(
 
 
 def identity(
-    images: Tensor, targets: Mapping[str, Tensor], tasks: Mapping[str, Task], mean: Sequence[float], std: Sequence[float]
+    images: Tensor,
+    targets: Mapping[str, Tensor],
+    tasks: Mapping[str, Task],
+    mean: Sequence[float],
+    std: Sequence[float],
+    extents: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Images (B, 3, H, W) normalised and targets widened, nothing else: what evaluation sees. Arguments as for `apply`."""
-    return _normalise(images.float() / 255, mean, std), {name: _wide(tasks[name], target) for name, target in targets.items()}
+    shown = _normalise(images.float() / 255, mean, std)
+    if extents is not None:
+        y, x = (torch.arange(size, device=images.device) for size in images.shape[2:])
+        shown = torch.where((y[:, None] < extents[:, 0, None, None, None]) & (x < extents[:, 1, None, None, None]), shown, 0)
+    return shown, {name: _wide(tasks[name], target) for name, target in targets.items()}
 
 
-def _sources(first: Tensor, own: Tensor | None, height: int, width: int) -> tuple[Tensor, Tensor]:
+def _sources(first: Tensor, own: Tensor | None, height: int, width: int, extents: Tensor | None) -> tuple[Tensor, Tensor]:
     """Where the centres of a view's rows (B, H) and columns (B, W) lie in the original, in pixels; pixel i covers [i, i + 1).
 
     float64, for float32 would move a pixel's nearest neighbour at an exact scale.
     """
+    content: tuple[int, int] | tuple[Tensor, ...] = (height, width)
+    if extents is not None:
+        content = extents.double()[:, :, None].unbind(1)
     y, x = (torch.arange(size, dtype=torch.float64, device=first.device) + 0.5 for size in (height, width))
     y, x = y.expand(len(first), height), x.expand(len(first), width)
     if own is not None:
-        y, x = _uncrop(y, own, _TOP), _uncrop(x, own, _LEFT)
+        y, x = _uncrop(y, own, _TOP, height), _uncrop(x, own, _LEFT, width)
     x = torch.where(first[:, _FLIP, None] > 0, width - x, x)
-    return _uncrop(y, first, _TOP), _uncrop(x, first, _LEFT)
+    return _uncrop(y, first, _TOP, content[0]), _uncrop(x, first, _LEFT, content[1])
 
 
-def _uncrop(position: Tensor, crop: Tensor, place: int) -> Tensor:
-    """Positions (B, L) in a crop, as positions in what it was cut from."""
+def _uncrop(position: Tensor, crop: Tensor, place: int, content: int | Tensor) -> Tensor:
+    """Positions (B, L) in a crop, as positions in what it was cut from, of which `content` pixels are there.
+
+    Where the crop is larger than the content, the room is negative and its share puts the content somewhere in the crop.
+    """
     size, scale = position.shape[1], crop[:, _SCALE, None]
-    return position / scale + crop[:, place, None] * (size - size / scale)
+    return position / scale + crop[:, place, None] * (content - size / scale)
+
+
+def _inside(position: Tensor, last: int | Tensor) -> Tensor:
+    """(B, L) bool: whether positions lie in the pixels 0 ... last."""
+    return (position >= 0) & (position < last + 1)
 
 
 def _geometry(crop: Tensor) -> Tensor:
@@ -154,18 +196,20 @@ def _columns(maps: Tensor, columns: Tensor) -> Tensor:
     return maps.gather(3, columns[:, None, None].expand(*maps.shape[:3], -1))
 
 
-def _bilinear(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Images (B, 3, H, W) uint8 at the positions y (B, H) and x (B, W), float32 in [0, 1], the border repeated."""
-    y0, y1, y_weight = _neighbours(y)
-    x0, x1, x_weight = _neighbours(x)
+def _bilinear(images: Tensor, y: Tensor, x: Tensor, last: tuple[int | Tensor, ...]) -> Tensor:
+    """Images (B, 3, H, W) uint8 at the positions y (B, H) and x (B, W), float32 in [0, 1], the content's border repeated.
+
+    last: the content's last row and column.
+    """
+    y0, y1, y_weight = _neighbours(y, last[0])
+    x0, x1, x_weight = _neighbours(x, last[1])
     lines = _rows(images, y0).float().lerp_(_rows(images, y1).float(), y_weight[:, None, :, None])
     return _columns(lines, x0).lerp_(_columns(lines, x1), x_weight[:, None, None]).div_(255)
 
 
-def _neighbours(position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two pixels whose centres enclose each position (B, L), and the float32 weight of the second."""
-    last = position.shape[1] - 1
-    centre = (position - 0.5).clamp(0, last)
+def _neighbours(position: Tensor, last: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two pixels of 0 ... last whose centres enclose each position (B, L), and the float32 weight of the second."""
+    centre = (position - 0.5).clamp_min(0).clamp(max=last)
     low = centre.long()
     return low, (low + 1).clamp(max=last), (centre - low).float()
 
@@ -189,7 +233,8 @@ def _normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
 def _relabel(task: Task, target: Tensor, zoom: Tensor, sign: Tensor) -> Tensor:
     """What a zoom and a flip do to values. zoom, sign: (B, 1, 1, 1)."""
     if task.kind == "depth":
-        return _wide(task, target) / zoom.float()
+        wide = _wide(task, target)
+        return wide * zoom.float() if task.inverse else wide / zoom.float()
     if task.kind == "normals":
         mirror = torch.cat([sign, torch.ones_like(sign), torch.ones_like(sign)], 1).to(target.dtype)
         return _wide(task, target * mirror + 0)  # + 0 turns the -0.0 of an unknown, mirrored normal into 0.0

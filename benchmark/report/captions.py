@@ -12,7 +12,7 @@ from benchmark.report.stats import seeds_to_decide
 
 def sentences(board: Board) -> list[str]:
     """The caption of a board, each sentence on its own."""
-    found = [verdict(board), _labels(board), _delta(board), _seeds(board), _baseline(board), _constant(board)]
+    found = [verdict(board), _tuning(board), _labels(board), _delta(board), _seeds(board), _baseline(board), _constant(board)]
     return [sentence for sentence in (*found, *_unsaid(board), *_warnings(board)) if sentence]
 
 
@@ -23,6 +23,13 @@ def verdict(board: Board) -> str:
         nothing = "No method has learnt more than the best constant prediction on any task"
         return f"{nothing}{'; Δm compares noise here' if board.lead else ''}. {_ahead(board)}"
     return _ahead(board)
+
+
+def _tuning(board: Board) -> str:
+    if board.group.protocol["judge"] == "test":
+        return ""
+    share = f"{board.group.protocol['holdout']:.0%}"
+    return f"For tuning only: judged on the last {share} of the train images, which no run was trained on. This is not a score."
 
 
 def undefined(tasks: Iterable[str]) -> str:

@@ -72,6 +72,13 @@ BAD = {
     "size": ([], ["size=[90, 128]"], "multiples of 8"),
     "batch": ([], ["batch=0"], "batch = 0"),
     "weights": ([], ["weights=nowhere.pth"], "nowhere.pth.*nor a file"),
+    "judge": ([], ["judge=train"], "judge = 'train'.*'test', 'holdout'"),
+    "holdout": ([], ["holdout=1.0"], "holdout = 1.0 .*is not below 1"),
+    "scales": ([], ["scales=[0.0, 1.0]"], "zooms above 0"),
+    "scale bounds": ([], ["scale_draw=uniform", "scales=[1.0]"], "must be two bounds"),
+    "edge metric": ([], ["edge_metric=odsf"], "edge_metric = 'odsf'"),
+    "form of a data set": ([], ["dataset=nyuv2-14"], r"unknown form of nyuv2 'nyuv2-14'; did you mean 'nyuv2-"),
+    "variant of scenes": ([], ["dataset=scenes-v9"], "unknown variant of scenes 'scenes-v9'"),
 }
 
 
@@ -94,3 +101,29 @@ def test_malformed_toml_names_its_line(tmp_path: Path) -> None:
     file.write_text('[[grids]]\nprotocol = "quickstart"\n')
     with pytest.raises(UserError, match="did you mean 'grid'"):
         plan.make([str(file)], [], NOWHERE)
+
+
+def test_a_protocol_may_change_another(tmp_path: Path) -> None:
+    light, full = protocol.load("nyuv2-13-light"), protocol.load("nyuv2-13")
+    assert light.size == full.size and light.tasks == full.tasks and light.epochs < full.epochs and light.name == "nyuv2-13-light"
+    (tmp_path / "mine.toml").write_text('base = "quickstart"\nepochs = 1\n')
+    mine = protocol.load(str(tmp_path / "mine.toml"))
+    assert mine.name == "mine" and mine.epochs == 1.0 and mine.size == protocol.load("quickstart").size
+    (tmp_path / "deep.toml").write_text(f'base = "{tmp_path / "mine.toml"}"\n')
+    with pytest.raises(UserError, match=r"mine\.toml is the base of .*deep\.toml and has one itself"):
+        protocol.load(str(tmp_path / "deep.toml"))
+    (tmp_path / "lost.toml").write_text('base = "quickstrat"\n')
+    with pytest.raises(UserError, match="unknown protocol 'quickstrat'; did you mean 'quickstart'"):
+        protocol.load(str(tmp_path / "lost.toml"))
+
+
+def test_a_frozen_split_varies_the_train_seed_alone() -> None:
+    cells = plan.make(["nyuv2", "multi_task"], ["labels=published:one", "seeds=3"], NOWHERE).cells
+    assert [(c.labels, c.label_seed, c.train_seed) for c in cells] == [("published:one", 0, s) for s in range(3)]
+    assert cells[1].folder.split("/")[1].startswith("multi_task-publishedone-s0.1-")
+    assert [c.seed for c in cells] == ["0", "0.1", "0.2"]
+
+
+def test_a_tuning_protocol_is_another_board_than_the_score() -> None:
+    ids = {plan.make(["multi_task"], s, NOWHERE).cells[0].id for s in ([], ["judge=holdout"], ["judge=holdout", "holdout=0.2"])}
+    assert len(ids) == 3

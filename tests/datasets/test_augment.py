@@ -18,7 +18,13 @@ from datasets.augment import Augmentation, apply, draw, identity
 from datasets.base import widen
 from datasets.tasks import Task
 
-TASKS = {"semseg": tasks.semseg(("a", "b", "c")), "depth": tasks.depth(), "normals": tasks.normals(), "edge": tasks.edge()}
+TASKS = {
+    "semseg": tasks.semseg(("a", "b", "c")),
+    "depth": tasks.depth(),
+    "inverse": tasks.inverse_depth(),
+    "normals": tasks.normals(),
+    "edge": tasks.edge(),
+}
 MEAN, STD = (0.48, 0.45, 0.4), (0.23, 0.22, 0.21)
 NEUTRAL = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
 
@@ -33,6 +39,7 @@ def batch(number: int = 3, height: int = 12, width: int = 16, seed: int = 0) -> 
     targets = {
         "semseg": np.where(known, random.integers(0, 3, known.shape), 255).astype(np.uint8),
         "depth": np.where(known, random.uniform(0.5, 10, known.shape), 0).astype(np.float32),
+        "inverse": np.where(known, random.uniform(0.01, 0.5, known.shape), 0).astype(np.float16),
         "normals": np.where(known, vectors, 0).astype(np.int8),
         "edge": np.where(known, random.integers(0, 2, known.shape), 255).astype(np.uint8),
     }
@@ -52,29 +59,43 @@ def tables(number: int, views: int = 1, config: Augmentation | None = None, seed
     return [draw(config or Augmentation(), seed, torch.tensor(7), ids, view) for view in range(views)]
 
 
-def source(i: int, j: int, size: tuple[int, int], first: list[float], own: list[float] | None) -> tuple[float, float]:
+def source(
+    i: int, j: int, size: tuple[int, int], first: list[float], own: list[float] | None, extent: tuple[int, int]
+) -> tuple[float, float]:
     """Where the centre of pixel (i, j) of a view lies in the original, in pixels."""
     y, x = i + 0.5, j + 0.5
     for crop in ([own] if own else []) + [first]:
-        if crop is first and first[3] > 0:
-            x = size[1] - x
+        there = size
+        if crop is first:
+            there = extent
+            if first[3] > 0:
+                x = size[1] - x
         scale, top, left = crop[:3]
-        y = y / scale + top * (size[0] - size[0] / scale)
-        x = x / scale + left * (size[1] - size[1] / scale)
+        y = y / scale + top * (there[0] - size[0] / scale)
+        x = x / scale + left * (there[1] - size[1] / scale)
     return y, x
 
 
-def slow_view(image: Tensor, targets: dict[str, Tensor], first: list[float], own: list[float] | None) -> dict[str, np.ndarray]:
-    """One sample's view with loops: float64 image before colour is normalised, and widened targets."""
-    height, width = image.shape[1:]
+def slow_view(
+    image: Tensor,
+    targets: dict[str, Tensor],
+    first: list[float],
+    own: list[float] | None,
+    extent: tuple[int, int] | None = None,
+) -> dict[str, np.ndarray]:
+    """One sample's view with loops: its image and widened targets. extent: of the content; outside of it there is nothing."""
+    size = (image.shape[1], image.shape[2])
+    height, width = extent or size
+    outside = np.zeros(size, dtype=bool)
     colours = own or first
     zoom = first[0] * (own[0] if own else 1.0)
-    out = {"image": np.zeros((3, height, width))}
+    out = {"image": np.zeros((3, *size))}
     for name, target in targets.items():
-        out[name] = np.zeros((target.shape[0], height, width))
-    for i in range(height):
-        for j in range(width):
-            y, x = source(i, j, (height, width), first, own)
+        out[name] = np.zeros((target.shape[0], *size))
+    for i in range(size[0]):
+        for j in range(size[1]):
+            y, x = source(i, j, size, first, own, (height, width))
+            outside[i, j] = not (0 <= y < height and 0 <= x < width)
             for c in range(3):
                 cy, cx = min(max(y - 0.5, 0), height - 1), min(max(x - 0.5, 0), width - 1)
                 value = 0.0
@@ -85,8 +106,12 @@ def slow_view(image: Tensor, targets: dict[str, Tensor], first: list[float], own
             row, column = min(max(math.floor(y), 0), height - 1), min(max(math.floor(x), 0), width - 1)
             for name, target in targets.items():
                 pixel = target[:, row, column].double().numpy()
+                if extent and outside[i, j]:
+                    pixel = np.full_like(pixel, TASKS[name].ignore)
                 if name == "depth":
                     pixel = pixel / zoom
+                if name == "inverse":
+                    pixel = pixel * zoom
                 if name == "normals" and pixel.any():
                     pixel = pixel / np.sqrt((pixel**2).sum()) * np.array([-1 if first[3] > 0 else 1, 1, 1])
                 out[name][:, i, j] = pixel
@@ -101,6 +126,8 @@ def slow_view(image: Tensor, targets: dict[str, Tensor], first: list[float], own
     x = contrast * x + (1 - contrast) * grey(x).mean()
     x = (brightness * x).clip(0, 1)
     out["image"] = (x - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None]
+    if extent:
+        out["image"][:, outside] = 0
     return out
 
 
@@ -115,6 +142,51 @@ def test_views_equal_the_slow_reference(seed):
             np.testing.assert_allclose(crop.images[b], expected["image"], atol=2e-5)
             for name in TASKS:
                 np.testing.assert_allclose(crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_padded_views_equal_the_slow_reference(seed):
+    images, targets = batch(4, 10, 14, seed)
+    extents = torch.tensor([[10, 14], [7, 14], [10, 9], [5, 6]])
+    config = Augmentation(scales=(0.5, 2.0), uniform=True, colour=0.5)
+    draws = tables(4, 3, config, seed)
+    draws[0][:2, 0] = torch.tensor([0.6, 0.8])  # whatever was drawn, some views shrink
+    for view, crop in enumerate(apply(images, targets, TASKS, draws, MEAN, STD, extents, padded=True)):
+        for b in range(4):
+            sample = {name: target[b] for name, target in targets.items()}
+            own = draws[view][b].tolist() if view else None
+            expected = slow_view(images[b], sample, draws[0][b].tolist(), own, tuple(extents[b].tolist()))
+            np.testing.assert_allclose(crop.images[b], expected["image"], atol=2e-5)
+            for name in TASKS:
+                np.testing.assert_allclose(crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6)
+
+
+def test_what_lies_in_the_padding_moves_nothing():
+    images, targets = batch(3, 10, 14)
+    extents = torch.tensor([[10, 14], [7, 11], [10, 9]])
+    outside = (torch.arange(10)[:, None] >= extents[:, 0, None, None]) | (torch.arange(14) >= extents[:, 1, None, None])
+    garbage = torch.where(outside[:, None], 77, images)
+    draws = tables(3, 2, Augmentation(scales=(0.5, 2.0), uniform=True))
+    for a, b in zip(*(apply(i, targets, TASKS, draws, MEAN, STD, extents, padded=True) for i in (images, garbage)), strict=True):
+        assert torch.equal(a.images, b.images)
+    plain, same = (identity(i, targets, TASKS, MEAN, STD, extents)[0] for i in (images, garbage))
+    assert torch.equal(plain, same) and not plain.permute(0, 2, 3, 1)[outside].any()
+
+
+def test_full_extents_are_no_extents():
+    images, targets = batch()
+    draws = tables(3, 2, Augmentation(scales=(1.0, 1.5)))
+    extents = torch.tensor([[12, 16]] * 3)
+    padded = apply(images, targets, TASKS, draws, MEAN, STD, extents, padded=True)
+    for a, b in zip(apply(images, targets, TASKS, draws, MEAN, STD), padded, strict=True):
+        assert torch.equal(a.images, b.images) and all(torch.equal(a.targets[n], b.targets[n]) for n in TASKS)
+
+
+def test_uniform_scales_fill_their_range():
+    scale = draw(Augmentation(scales=(0.5, 2.0), uniform=True), 3, torch.tensor(1), torch.arange(12000), 0)[:, 0].double()
+    assert 0.5 <= scale.min() < 0.501 and 1.999 < scale.max() <= 2 and abs(float(scale.mean()) - 1.25) < 0.01
+    further = draw(Augmentation(scales=(0.5, 2.0), uniform=True), 3, torch.tensor(1), torch.arange(12000), 1)[:, 0]
+    assert 1 <= further.min() < 1.001
 
 
 def test_neutral_draws_change_nothing():
@@ -309,11 +381,18 @@ def test_draws_have_the_configured_distribution():
 
 
 @pytest.mark.parametrize(
-    "values", [{"scales": ()}, {"scales": (0.5, 1.0)}, {"scales": (math.nan,)}, {"colour": 1.0}, {"colour": -0.1}]
+    "values",
+    [{"scales": ()}, {"scales": (0.0, 1.0)}, {"scales": (math.nan,)}, {"colour": 1.0}, {"colour": -0.1}],
 )
 def test_values_out_of_range_are_refused(values):
     with pytest.raises(UserError, match=f"augmentation {next(iter(values))} must be"):
         Augmentation(**values)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (2.0, 1.0), (1.0, 1.2, 1.5)])
+def test_uniform_scales_are_two_bounds(scales):
+    with pytest.raises(UserError, match="uniform augmentation scales must be two bounds"):
+        Augmentation(scales=scales, uniform=True)
 
 
 def test_no_class_appears_that_was_not_there():

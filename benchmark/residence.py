@@ -1,0 +1,71 @@
+"""Where the samples of a split lie while they are used: on the device where they fit, else in host memory, sent ahead of time."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from datasets.base import Split
+from datasets.tasks import Task
+
+SHARE = 0.5  # of a GPU's free memory that samples may take; networks and their activations need the rest
+AHEAD = 2  # batches gathered in advance
+
+
+class Gathered(NamedTuple):
+    """images (B, 3, H, W) uint8, compact targets {task: (B, C, H, W)}, extents (B, 2) or None, of some samples."""
+
+    images: Tensor
+    targets: dict[str, Tensor]
+    extents: Tensor | None
+
+
+class Samples:
+    """The samples of a split in a given order, cut into batches of one size; every batch is a pure function of its number.
+
+    order: (S,) int64 positions in the split on the host, S a multiple of `batch`. resident: whether the split lies on the
+    device; otherwise a thread gathers the batches to come in pinned memory, from where they are copied beside the computing.
+    """
+
+    def __init__(self, split: Split, tasks: dict[str, Task], order: Tensor, batch: int, device: str) -> None:
+        self.batch, self.device = batch, device
+        self._parts = {"": split.images} | {name: split.targets[name] for name in tasks}
+        if split.extents is not None:
+            self._parts["extents"] = split.extents
+        self.order = order
+        self.resident = _fits(self._parts, device)
+        self._pool = None if self.resident else ThreadPoolExecutor(1)
+        self._ahead: dict[int, Future[dict[str, Tensor]]] = {}
+        if self.resident:
+            self._parts = {name: part.to(device) for name, part in self._parts.items()}
+            self._order = order.to(device)
+
+    def __call__(self, number: int) -> Gathered:
+        """Batch `number`, counted from 0, on the device."""
+        if self._pool is None:
+            here = self._order[number * self.batch : (number + 1) * self.batch]
+            parts = {name: part[here] for name, part in self._parts.items()}
+        else:
+            last = len(self.order) // self.batch
+            for n in range(number, min(number + 1 + AHEAD, last)):
+                if n not in self._ahead:
+                    self._ahead[n] = self._pool.submit(self._gather, n)
+            parts = {k: v.to(self.device, non_blocking=True) for k, v in self._ahead.pop(number).result().items()}
+            self._ahead = {n: batch for n, batch in self._ahead.items() if n > number}
+        return Gathered(parts.pop(""), parts, parts.pop("extents", None))
+
+    def _gather(self, number: int) -> dict[str, Tensor]:
+        here = self.order[number * self.batch : (number + 1) * self.batch]
+        parts = {name: part[here] for name, part in self._parts.items()}
+        # The pinned copies go back to torch's own pool when the copy to the device is done with them.
+        return {name: part.pin_memory() for name, part in parts.items()} if self.device.startswith("cuda") else parts
+
+
+def _fits(parts: dict[str, Tensor], device: str) -> bool:
+    """Whether the samples may lie on the device; where that is the host's processor, they lie there already."""
+    if not device.startswith("cuda"):
+        return True
+    return sum(part.numel() * part.element_size() for part in parts.values()) <= SHARE * torch.cuda.mem_get_info(device)[0]
