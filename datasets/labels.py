@@ -5,6 +5,7 @@
 `one`       exactly one label an image, dealt over the tasks as evenly as availability allows (MTPSL's one-label).
 `random`    k labels an image, k ~ U{1..max(1, K-1)} of the K tasks available in it, then a k-subset (MTPSL's random-label).
 `fraction:p` each task labelled on a share p of the images that have it; a larger p contains every smaller one.
+`published:one`, `published:random` the frozen splits of the papers, which `datasets.published` reads; no seed enters them.
 
 Numbers come from counter-based streams with the ids as counters, so the order in which images are listed changes nothing.
 Under `random` an image's labels do not even depend on which other images there are.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMES = ("full", "given", "one", "random", "fraction")
-KNOWN = ("full", "given", "one", "random", "fraction:p")
+PUBLISHED = ("published:one", "published:random")
+KNOWN = ("full", "given", "one", "random", "fraction:p", *PUBLISHED)
 
 # Okabe and Ito's colours, which people with colour-blindness tell apart; then a hidden and a missing label.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A6D00", "#4D4D4D")
@@ -38,7 +40,7 @@ HIDDEN, MISSING = "#EDEDED", "#FFFFFF"
 
 @dataclass(frozen=True)
 class Setting:
-    """A label setting. name: one of `NAMES`. p: the share of `fraction`, in (0, 1], else None. `str` gives it canonically."""
+    """A label setting. name: of `NAMES` or `PUBLISHED`. p: the share of `fraction` in (0, 1], else None. `str` gives its text."""
 
     name: str
     p: float | None = None
@@ -57,6 +59,8 @@ class Counts(NamedTuple):
 def parse(setting: str) -> Setting:
     """A setting from its text ("one", "fraction:0.25"). Raises `UserError` when it is unknown or its share is not in (0, 1]."""
     name, colon, value = setting.partition(":")
+    if setting in PUBLISHED:
+        return Setting(setting)
     if name not in NAMES:
         raise unknown("label setting", name if name != "published" else setting, KNOWN)
     if name != "fraction":
@@ -72,16 +76,23 @@ def parse(setting: str) -> Setting:
     return Setting(name, p)
 
 
-def sample(ids: Tensor, available: Tensor, setting: str, seed: int) -> Tensor:
+def sample(ids: Tensor, available: Tensor, setting: str, seed: int, published: Callable[[str], Tensor] | None = None) -> Tensor:
     """(N, T) bool: which labels a run may see; never one that does not exist.
 
     ids: (N,) int64 distinct stable sample numbers. available: (N, T) bool over the protocol's whole task set, so that runs on
-    some of the tasks restrict one and the same mask (`restrict`). Raises `UserError` for a bad setting, and for a fraction so
-    small that a task would lose its last label.
+    some of the tasks restrict one and the same mask (`restrict`). published: gives the papers' split "one" or "random" of these
+    samples and tasks, (N, T) bool; None where there is none. Raises `UserError` for a bad setting, for a fraction so small that a
+    task would lose its last label, and for a published setting of data that have no published split.
     """
     chosen = parse(setting)
     if available.dim() != 2 or ids.shape != available.shape[:1] or len(set(ids.tolist())) != len(ids):
         raise ValueError("labels.sample needs distinct ids (N,) and availability (N, T).")
+    if chosen.name in PUBLISHED:
+        if published is None:
+            raise UserError(
+                f"label setting {setting!r} is for data with a split that papers publish, and these have none; use 'one'."
+            )
+        return published(setting.partition(":")[2]) & available
     if chosen.name == "one":
         return _one(ids, available, seed)
     if chosen.name == "random":

@@ -214,7 +214,9 @@ def test_masks_of_seed_0_stay_what_they_are():
     assert hashes == EXPECTED
 
 
-@pytest.mark.parametrize("setting", ["full", "given", "one", "random", "fraction:0.25", "fraction:1.0"])
+@pytest.mark.parametrize(
+    "setting", ["full", "given", "one", "random", "fraction:0.25", "fraction:1.0", "published:one", "published:random"]
+)
 def test_settings_survive_a_round_trip(setting):
     assert str(labels.parse(setting)) == setting
     assert labels.parse(str(labels.parse(setting))) == labels.parse(setting)
@@ -237,14 +239,36 @@ def test_bad_shares_are_refused(value):
         ("one:2", "takes no value; write 'one'"),
         ("randon", "did you mean 'random'"),
         ("fractoin:0.5", "did you mean 'fraction:p'"),
-        ("published:one", "unknown label setting 'published:one'; known: "),
-        ("", "known: fraction:p, full, given, one, random"),
+        ("published", "unknown label setting 'published'; did you mean 'published:one'"),
+        ("published:on", "did you mean 'published:one'"),
+        ("published:one", "label setting 'published:one' is for data with a split that papers publish, and these have none"),
+        ("", "known: fraction:p, full, given, one, published:one, published:random, random"),
     ],
 )
 def test_bad_settings_are_refused(setting, message):
     with pytest.raises(UserError) as caught:
         labels.sample(torch.arange(2), torch.ones(2, 2, dtype=torch.bool), setting, 0)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("which", ["one", "random"])
+def test_a_published_split_is_used_as_it_is_where_labels_exist(which):
+    splits = {"one": torch.eye(3, dtype=torch.bool), "random": ~torch.eye(3, dtype=torch.bool)}
+    available = torch.ones(3, 3, dtype=torch.bool)
+    available[1] = torch.tensor([False, False, True])
+    for seed in (0, 1):
+        mask = labels.sample(torch.tensor([4, 5, 9]), available, f"published:{which}", seed, splits.__getitem__)
+        expected = splits[which].clone()
+        expected[1, :2] = False
+        assert torch.equal(mask, expected)
+
+
+def test_other_settings_ask_for_no_published_split():
+    def published(which):
+        raise AssertionError(which)
+
+    for setting in SETTINGS:
+        labels.sample(torch.arange(9), torch.ones(9, 3, dtype=torch.bool), setting, 0, published)
 
 
 def test_ids_must_be_distinct():

@@ -1,0 +1,274 @@
+"""The papers' frozen label splits, from the user's copy of the authors' files, kept in the data folder as plain JSON.
+
+Li, Liu, Bilen, "Learning Multiple Dense Prediction Tasks from Partially Annotated Data", CVPR 2022 (MTPSL), publish one file for
+each data set and setting, which later papers copy byte for byte:
+    *.pth  {"labels_weights": (N, T) 0/1}, row i for train image i: T = 3 (semantic, depth, normal) for NYUv2, 2 for Cityscapes
+    *.npy  {task: [image ids]} for PASCAL-Context, a pickled dict in an object array
+and DiffusionMTL the last one transposed, {image id: [0/1 of each task]} in a .pth. Reading runs no code of theirs: tensors come
+through `torch.load(weights_only=True)`, pickles through `datasets.inert`. Which data set and setting a file is for follows from
+its content, never from its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import UserError
+from benchmark.store import write_json
+from datasets import inert
+
+LARGEST = 16 * 2**20  # bytes of a file; the authors' have at most 1.2 MB
+TASKS = {
+    "nyuv2": ("semseg", "depth", "normals"),
+    "cityscapes": ("semseg", "depth"),
+    "pascal-context": ("semseg", "parts", "saliency", "normals", "edge"),
+}
+_THEIR_NAMES = ("semseg", "human_parts", "sal", "normals", "edge")  # of the tasks of PASCAL-Context, in DiffusionMTL's order
+_EXPECTED = "a .pth that holds {'labels_weights': (N, 2 or 3) zeros and ones}, or PASCAL-Context's .npy of {task: [image ids]}"
+# SHA-256 of the files that MTPSL, JTR and DiffusionMTL share.
+_PAPERS = {
+    ("nyuv2", "one"): "757b3a95e1bc5145c1e72a783a489539f4c52004de338cb9798d8e227df6f389",
+    ("nyuv2", "random"): "54e7bcbb739bb071d097fd77e4654ab830daeea41730fadaf0a4741ac7436a12",
+    ("cityscapes", "one"): "3ded35572b875fc36865354418b7f3c1ef23628d00987f8b5d260de8f0aa90d0",
+    ("pascal-context", "one"): "527915d7728b4e9c39ec3651a54c68c1a37851108024e5f715150b049d62681e",
+    ("pascal-context", "random"): "65247182ffdcc79e6c6be54ad2332cd4a2fa3b1d013305a02dd204b0e3f68a79",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedSplit:
+    """Who is labelled for what in a published split.
+
+    dataset: the data set's name. setting: "one" where every row has exactly one label, else "random". tasks: our names of the
+    columns. rows: (N, T) bool with 1 to T-1 labels each. ids: (N,) image ids, sorted; None where row i is train image i.
+    sha256: of the authors' file.
+    """
+
+    dataset: str
+    setting: str
+    tasks: tuple[str, ...]
+    rows: Tensor
+    ids: tuple[str, ...] | None
+    sha256: str
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """{task: labelled images}"""
+        return dict(zip(self.tasks, self.rows.sum(0).tolist(), strict=True))
+
+    @property
+    def as_in_papers(self) -> bool:
+        """Whether the file is, byte for byte, the one that the papers use."""
+        return self.sha256 == _PAPERS.get((self.dataset, self.setting))
+
+
+def parse_file(path: Path) -> PublishedSplit:
+    """A split file as its authors publish it. Raises `UserError` for any other file, before anything of it could run."""
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= LARGEST else b""
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}; expected {_EXPECTED}.") from error
+    try:
+        if size > LARGEST:
+            raise ValueError(f"it has {size / 2**20:.0f} MiB, and such a file has at most {LARGEST // 2**20}")
+        return _parse(content)
+    except ValueError as error:
+        raise UserError(f"{path} is no label split as the papers' authors publish it: {error}; expected {_EXPECTED}.") from error
+
+
+def _parse(content: bytes) -> PublishedSplit:
+    digest = hashlib.sha256(content).hexdigest()
+    if content.startswith(b"\x93NUMPY"):
+        start = 10 + int.from_bytes(content[8:10], "little")  # format 1.0: magic, version, length of the header
+        return _by_id(_by_task(inert.load(content[start:])), digest)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own about old files
+        try:
+            value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged or foreign file makes of it
+            if not zipfile.is_zipfile(io.BytesIO(content)):
+                raise ValueError("it holds more than tensors, or is damaged") from error
+            return _by_id(inert.load(_pickle_in(content)), digest)
+    weights = value.get("labels_weights") if isinstance(value, dict) and len(value) == 1 else None
+    if type(weights) is not Tensor or weights.dim() != 2 or weights.layout is not torch.strided or weights.device.type != "cpu":
+        raise ValueError("it holds no matrix 'labels_weights'")
+    if weights.dtype not in (torch.float32, torch.float64, torch.int64, torch.bool):
+        raise ValueError(f"its matrix holds {weights.dtype}".replace("torch.", ""))
+    return _by_position(weights, digest)
+
+
+def _pickle_in(content: bytes) -> bytes:
+    """The pickle of a file that `torch.save` wrote."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            inside = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
+            if len(inside) != 1 or inside[0].file_size > LARGEST:
+                raise ValueError("it holds more than tensors, or is damaged")
+            return archive.read(inside[0])
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise ValueError("it is damaged") from error
+
+
+def _by_position(weights: Tensor, digest: str) -> PublishedSplit:
+    number, width = weights.shape
+    if width not in (2, 3) or not 1 <= number <= LARGEST:  # a tensor without content of its own can claim any shape
+        raise ValueError(f"its matrix has shape ({number}, {width})")
+    if not bool(((weights == 0) | (weights == 1)).all()):
+        raise ValueError("its matrix holds values other than 0 and 1")
+    return _made("nyuv2" if width == 3 else "cityscapes", weights.bool(), None, digest)
+
+
+def _by_task(value: Any) -> dict[str, list[int]]:
+    """{task: [ids]} as {id: [0/1 of each task]}"""
+    if not isinstance(value, dict) or sorted(value) != sorted(_THEIR_NAMES):
+        raise ValueError(f"its content is not a dict of the tasks {', '.join(_THEIR_NAMES)}")
+    rows: dict[str, list[int]] = {}
+    for column, name in enumerate(_THEIR_NAMES):
+        if not isinstance(value[name], list) or not all(type(i) is str for i in value[name]):
+            raise ValueError(f"its images of the task {name} are not a list of ids")
+        if len(set(value[name])) != len(value[name]):
+            raise ValueError(f"it lists an image twice for the task {name}")
+        for i in value[name]:
+            rows.setdefault(i, [0] * len(_THEIR_NAMES))[column] = 1
+    return rows
+
+
+def _by_id(rows: Any, digest: str) -> PublishedSplit:
+    if not isinstance(rows, dict) or not rows:
+        raise ValueError("its content is not a dict of images")
+    for i, row in rows.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", i):
+            raise ValueError(f"{i[:100]!r} is no id of an image")
+        if not isinstance(row, list) or len(row) != len(_THEIR_NAMES) or not all(type(v) in (int, float) for v in row):
+            raise ValueError(f"image {i} has no row of {len(_THEIR_NAMES)} numbers")
+        if not set(row) <= {0, 1}:
+            raise ValueError(f"the row of image {i} holds values other than 0 and 1")
+    ids = tuple(sorted(rows))
+    return _made("pascal-context", torch.tensor([rows[i] for i in ids]).bool(), ids, digest)
+
+
+def _made(dataset: str, rows: Tensor, ids: tuple[str, ...] | None, digest: str) -> PublishedSplit:
+    labels = rows.sum(1)
+    odd = ((labels == 0) | (labels == rows.shape[1])).nonzero().flatten().tolist()
+    if odd:
+        found = "no label at all" if labels[odd[0]] == 0 else "every label"
+        raise ValueError(f"image {ids[odd[0]] if ids else odd[0]} has {found}")
+    return PublishedSplit(dataset, "one" if bool((labels == 1).all()) else "random", TASKS[dataset], rows, ids, digest)
+
+
+def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit:
+    """Keep a split file's content as `<data>/labels/<dataset>-<setting>.json`.
+
+    Where the same split is there already, nothing is written. Raises `UserError` when the file is no split, when another split of
+    that data set and setting is there and is not to be replaced, and when writing fails.
+    """
+    split = parse_file(path)
+    target = place(data, split.dataset, split.setting)
+    if target.exists() and not replace:
+        there = _read(data, split.dataset, split.setting)
+        if there.ids != split.ids or not torch.equal(there.rows, split.rows):
+            raise UserError(f"{target} holds another split than {path}; give --replace to put this one in its place.")
+        return split
+    rows = ["".join("01"[value] for value in row) for row in split.rows.int().tolist()]
+    content: dict[str, Any] = {
+        "dataset": split.dataset,
+        "setting": split.setting,
+        "tasks": list(split.tasks),
+        "images": len(rows),
+        "counts": split.counts,
+        "as_in_papers": split.as_in_papers,
+        "sha256": split.sha256,
+        "rows": rows if split.ids is None else dict(zip(split.ids, rows, strict=True)),
+    }
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_json(target, content)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror or error}; choose a writable data folder with --data DIR or BENCH_DATA."
+        ) from error
+    return split
+
+
+def place(data: Path, dataset: str, setting: str) -> Path:
+    """Where an imported split lies."""
+    return data / "labels" / f"{dataset}-{setting}.json"
+
+
+def load(data: Path, dataset: str, setting: str, names: Sequence[str], ids: Tensor, total: int, tasks: Sequence[str]) -> Tensor:
+    """(N, T) bool: an imported split for samples of a train split, columns in the order of `tasks`.
+
+    names: the samples' names (N,). ids: their numbers (N,) int64. total: samples of the whole train split. Raises `UserError`
+    when the split is not imported or damaged, lacks a task, or was made for other images.
+    """
+    if (dataset, setting) not in _PAPERS:
+        there = " or ".join(f"'published:{s}'" for d, s in _PAPERS if d == dataset)
+        known = f"use {there}" if there else "use a setting that draws labels, such as 'one'"
+        raise UserError(f"no paper publishes a label split 'published:{setting}' of {dataset}; {known}.")
+    split, path = _read(data, dataset, setting), place(data, dataset, setting)
+    for task in tasks:
+        if task not in split.tasks:
+            raise UserError(
+                f"label setting 'published:{setting}' of {dataset} covers {', '.join(split.tasks)} and not {task}; leave that "
+                f"task out, or use a setting that draws labels, such as 'one'."
+            )
+    if split.ids is None:
+        if len(split.rows) != total:
+            raise UserError(
+                f"{path} is a split for other images: it has {len(split.rows)} rows and the train split of {dataset} "
+                f"{total} images; a published split needs all the images of the papers."
+            )
+        rows = split.rows[ids]
+    else:
+        row_of = {i: row for row, i in enumerate(split.ids)}
+        absent = [name for name in names if name not in row_of]
+        unused = sorted(row_of.keys() - set(names)) if len(names) == total else []
+        if absent or unused:
+            what = f"it lacks image {absent[0]}" if absent else f"the train split of {dataset} lacks its image {unused[0]}"
+            raise UserError(
+                f"{path} is a split for other images: {what} ({len(absent or unused)} such); a published split needs all the "
+                f"images of the papers."
+            )
+        rows = split.rows[[row_of[name] for name in names]]
+    return rows[:, [split.tasks.index(task) for task in tasks]]
+
+
+def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
+    path = place(data, dataset, setting)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"label setting 'published:{setting}' of {dataset} is not imported; get its file from the MTPSL repository "
+            f"(VICO-UoE/MTPSL on GitHub, folder data_split) and run `bench labels import PATH`."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run `bench labels import PATH --replace` to write it anew.") from error
+    try:
+        rows, tasks = content["rows"], TASKS[dataset]
+        ids = tuple(rows) if isinstance(rows, dict) else None
+        texts = list(rows.values()) if isinstance(rows, dict) else rows
+        if not all(re.fullmatch(f"[01]{{{len(tasks)}}}", text) for text in texts):
+            raise ValueError
+        mask = torch.tensor([[c == "1" for c in text] for text in texts])
+        split = PublishedSplit(dataset, setting, tasks, mask, ids, content["sha256"])
+        if (content["dataset"], content["setting"], tuple(content["tasks"])) != (dataset, setting, tasks):
+            raise ValueError
+        if content["counts"] != split.counts or (ids is None) == (dataset == "pascal-context"):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{path} is damaged; run `bench labels import PATH --replace` to write it anew.") from error
+    return split
