@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from benchmark import store
+from benchmark.report import published
 from benchmark.report.board import Board, build
 from benchmark.report.tables import csv_text, markdown
 from benchmark.report.terminal import text
@@ -20,7 +21,7 @@ __all__ = ["Board", "Written", "build", "check", "text", "write"]
 def files(boards: Sequence[Board]) -> dict[str, str]:
     """{path below the results folder: content} of every table."""
     found = {f"leaderboards/{board.name}.csv": csv_text(board) for board in boards}
-    return found | {f"tables/{board.name}.md": markdown(board) for board in boards}
+    return found | {f"tables/{board.name}.md": markdown(board) + published.markdown(board) for board in boards}
 
 
 @dataclass(frozen=True)

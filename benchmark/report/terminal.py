@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.report import published
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import seeds_cell, sentences
 from benchmark.report.formats import fixed, gibibytes, interval, signed, training_time
@@ -21,10 +22,13 @@ from benchmark.report.tables import decimals
 
 
 def text(board: Board) -> Group:
-    """Title, table and caption. One row a method: seeds, delta m with its interval, each task's score and change, cost."""
+    """Title, table and caption; below them, dim, what papers print. One row a method: seeds, delta m with its interval, each
+    task's score and change, cost."""
     answer, *rest = (Text(sentence) for sentence in sentences(board))
     answer.stylize("bold")
-    return Group(Text(title(board.group, None), style="italic"), _Fitted(board), answer, *rest)
+    papers = published.section(board)
+    below = [_Papers(papers)] if papers else []
+    return Group(Text(title(board.group, None), style="italic"), _Fitted(board), answer, *rest, *below)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,32 @@ class _Fitted:
         tasks = self.board.group.tasks
         size = -(-len(tasks) // count)
         return [tasks[i : i + size] for i in range(0, len(tasks), size)]
+
+
+@dataclass(frozen=True)
+class _Papers:
+    """Published numbers: a table without details, or where that does not fit a line a row."""
+
+    section: published.Section
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        header, *lines = (line[: -self.section.extra] for line in (self.section.header, *self.section.lines))
+        yield Text(f"\n{published.TITLE}", style="dim italic")
+        table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, style="dim", header_style="dim")
+        for name, width in zip(header[:2], (12, 8), strict=True):
+            table.add_column(name, overflow="fold", min_width=width)
+        for name in header[2:]:
+            table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
+        for line in lines:
+            table.add_row(*line)
+        if _width(console, options, table) <= options.max_width:
+            yield table
+        else:
+            for line in lines:
+                named = (f"{name} {cell}" for name, cell in zip(header[2:], line[2:], strict=True) if cell)
+                yield Text(f"{line[0]} ({line[1]}): {', '.join(named)}", style="dim")
+        yield from (Text(sentence, style="dim") for sentence in self.section.sentences)
+        yield Text("Sources, notes and the Δm that the papers print are in the Markdown table.", style="dim")
 
 
 def _width(console: Console, options: ConsoleOptions, table: Table) -> int:
