@@ -3,7 +3,10 @@
 This is NOT the odsF of BSDS and SEISM. There, predicted and true pixels are matched one to one at least cost
 (correspondPixels); here a predicted pixel is right if any true pixel lies within the tolerance, and a true pixel is found
 if any predicted pixel does. Two pixels may share their counterpart, so precision and recall are never lower than under
-one-to-one matching of the same maps; thinning differs as well. The two numbers must not be compared with each other.
+one-to-one matching of the same maps; thinning differs as well. The two numbers must not be compared with each other: for
+predictions made from the truth, blurred, displaced, noisy or thick, boundaryF was 10 to 17 points above odsF on rendered rooms
+of 96 x 128 pixels, 6 to 16 on rooms of 288 x 384, and 9 to 18 on the class boundaries of photographs of that size. Only for
+almost perfect predictions do the two agree, to 0.3 points. `benchmark.odsf` has the exact one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Metrics, each as per-image sufficient statistics and a pure function from their sum to named values.
 
 `meter(task).statistics(prediction, target)` is (B, K): additive numbers of each image, computed on the device without
-host syncs, with static shapes. `values(stats.sum(0))` is then the metric pooled over the data set, in whatever batches
-the images came; `values(stats[resampled].sum(0))` is one draw of an image bootstrap. Counts are exact; errors are float64
-from the first subtraction on, whatever precision the prediction has, so that vectorised loops and their ends agree.
+host syncs, with static shapes (but for odsF, which works on the host). `values(stats.sum(0))` is then the metric pooled over
+the data set, in whatever batches the images came; `values(stats[resampled].sum(0))` is one draw of an image bootstrap. Counts
+are exact; errors are float64 from the first subtraction on, whatever precision the prediction has, so that vectorised loops
+and their ends agree.
 
 With finite predictions a metric is NaN if and only if no pixel at all was labelled. Predictions that are not finite are not
 searched for: they make depth and normals NaN, and count as whatever the comparison says elsewhere; the caller checks.
@@ -20,10 +21,13 @@ import torch
 from torch import Tensor
 
 from benchmark.boundary import BoundaryMeter
+from benchmark.odsf import OdsMeter
 from benchmark.tallies import THRESHOLDS, at_least, level, tally
 from datasets.tasks import Kind, Task
 
 BETA_SQUARED = 0.3  # of maxF: weighs precision over recall, as is usual for saliency (ATRC)
+BELOW_HALF = 9  # thresholds below 0.5, the least value of a sigmoid of a probability
+TWICE = 5  # thresholds 0.50 ... 0.70, those that such values tell apart; none is above 0.732
 NEAR_ANGLES = (11.25, 22.5, 30.0)  # degrees
 ANGLE_BIN = 0.05  # degrees, the width of the bins that the median angle comes from
 
@@ -59,7 +63,9 @@ class Meter(Protocol):
 
 
 def meter(task: Task) -> Meter:
-    """The meter of a task's kind."""
+    """The meter of a task's kind; of the two for boundaries, the one whose primary metric the task names."""
+    if task.kind == "edge" and task.metric == "odsF":
+        return OdsMeter(task, task.tolerance)
     return _METERS[task.kind](task)
 
 
@@ -187,31 +193,35 @@ class NormalsMeter:
 class SaliencyMeter:
     """maxF: the greatest (1 + b) P R / (b P + R), b = 0.3, over 19 thresholds, from counts over the whole data set.
 
-    A pixel is positive at threshold t where sigmoid(logit) >= t: one sigmoid (published code that squashes probabilities a
-    second time uses about 5 of its thresholds). 0 where the truth has no positive pixel.
+    A pixel is positive at threshold t where sigmoid(logit) >= t. 0 where the truth has no positive pixel. maxF_twice has
+    sigmoid(sigmoid(logit)) >= t instead, as the code has that published rows come from (InvPT, DiffusionMTL). That lies in
+    0.5 ... 0.731: everything is positive up to t = 0.5, pixels of a probability from 0.201, 0.405, 0.619 and 0.847 are at the
+    four thresholds above, and none is from 0.75 on.
     """
 
     about: ClassVar[dict[str, str]] = {
         "maxF": "F measure (beta squared 0.3) at the best threshold for the data set, in percent; higher is better",
+        "maxF_twice": "maxF as published code computes it, the sigmoid applied twice; only for comparison with published rows",
     }
     task: Task
-    columns: ClassVar[tuple[str, ...]] = tuple(
-        f"{truth}/{k}" for truth in ("negative", "positive") for k in range(THRESHOLDS + 1)
+    columns: ClassVar[tuple[str, ...]] = (
+        *(f"{truth}/{k}" for truth in ("negative", "positive") for k in range(THRESHOLDS + 1)),
+        *(f"{truth}_twice/{k}" for truth in ("negative", "positive") for k in range(TWICE + 1)),
     )
     stored: ClassVar[int] = len(columns)
 
     @torch.no_grad()
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return tally(level(prediction) + (THRESHOLDS + 1) * target.long(), self.task.valid(target), self.stored)
+        valid, positive = self.task.valid(target), target.long()
+        twice = (level(torch.sigmoid(prediction.double())) - BELOW_HALF).clamp(0, TWICE)
+        levels = ((level(prediction), THRESHOLDS), (twice, TWICE))
+        return torch.cat([tally(reached + (n + 1) * positive, valid, 2 * (n + 1)) for reached, n in levels], 1)
 
     def values(self, sums: np.ndarray) -> dict[str, float]:
-        negative, positive = sums.reshape(2, -1)
         if not sums.any():
             return dict.fromkeys(self.about, math.nan)
-        right = at_least(positive)
-        # The same F with precision and recall multiplied out, so that no threshold divides 0 by 0.
-        possible = BETA_SQUARED * positive.sum() + right + at_least(negative)
-        return {"maxF": float(np.max(100 * (1 + BETA_SQUARED) * right / np.maximum(possible, 1e-12)))}
+        once, twice = np.split(sums, [2 * (THRESHOLDS + 1)])
+        return {"maxF": _max_f(*once.reshape(2, -1)), "maxF_twice": _max_f(*twice.reshape(2, -1))}
 
 
 _METERS: dict[Kind, type[ClassesMeter] | type[DepthMeter] | type[NormalsMeter] | type[SaliencyMeter] | type[BoundaryMeter]] = {
@@ -221,6 +231,14 @@ _METERS: dict[Kind, type[ClassesMeter] | type[DepthMeter] | type[NormalsMeter] |
     "saliency": SaliencyMeter,
     "edge": BoundaryMeter,
 }
+
+
+def _max_f(negative: np.ndarray, positive: np.ndarray) -> float:
+    """The greatest F, in percent, over the thresholds that pixels are counted by."""
+    right = at_least(positive)
+    # F with precision and recall multiplied out, so that no threshold divides 0 by 0.
+    possible = BETA_SQUARED * positive.sum() + right + at_least(negative)
+    return float(np.max(100 * (1 + BETA_SQUARED) * right / np.maximum(possible, 1e-12)))
 
 
 def _length(x: Tensor, y: Tensor, z: Tensor) -> Tensor:

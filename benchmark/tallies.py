@@ -19,9 +19,9 @@ def tally(index: Tensor, counted: Tensor, bins: int) -> Tensor:
     return counts.scatter_add_(1, slot, torch.ones_like(slot))[:, 1:].double()
 
 
-def level(logit: Tensor) -> Tensor:
-    """How many of the thresholds k / 20 the probability of a logit reaches: int64 in 0 ... 19. NaN reaches none."""
-    return (torch.sigmoid(logit.double()) * (THRESHOLDS + 1)).nan_to_num(0).long().clamp(0, THRESHOLDS)
+def level(logit: Tensor, thresholds: int = THRESHOLDS) -> Tensor:
+    """How many of the thresholds k / (thresholds + 1) the probability of a logit reaches: int64. NaN reaches none."""
+    return (torch.sigmoid(logit.double()) * (thresholds + 1)).nan_to_num(0).long().clamp(0, thresholds)
 
 
 def at_least(levels: np.ndarray) -> np.ndarray:

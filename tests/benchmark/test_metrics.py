@@ -134,6 +134,36 @@ def test_max_f_equals_a_loop_over_pixels_and_thresholds() -> None:
     assert value != pytest.approx(best_f(tasks.saliency(), prediction, target, 1.0), rel=1e-3)
 
 
+def test_max_f_twice_is_that_of_probabilities_squashed_again() -> None:
+    """As published code has it: another sigmoid of the probability, cut at all 19 thresholds."""
+    prediction, target = sample(tasks.saliency())
+    prediction = prediction - 1
+    values = 1 / (1 + np.exp(-1 / (1 + np.exp(-prediction.double().numpy()))))
+    valid, positive = target.numpy() != IGNORE, target.numpy() == 1
+    scores, effective = [], set()
+    for threshold in np.arange(1, 20) / 20:
+        said = (values >= threshold) & valid
+        right = (said & positive).sum()
+        effective.add(int(said.sum()))
+        precision, recall = right / max(said.sum(), 1), right / positive.sum()
+        scores.append(100 * 1.3 * precision * recall / max(0.3 * precision + recall, 1e-12))
+    assert len(effective) == 6  # everything, four cuts, and nothing
+    both = judge(tasks.saliency(), prediction, target)
+    assert both["maxF_twice"] == pytest.approx(max(scores), rel=1e-12)
+    assert both["maxF"] == pytest.approx(best_f(tasks.saliency(), prediction, target, 0.3), rel=1e-12)
+    assert both["maxF_twice"] != pytest.approx(both["maxF"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"), [(0.0, 1), (0.19, 1), (0.21, 2), (0.41, 3), (0.62, 4), (0.84, 4), (0.86, 5), (1.0, 5)]
+)
+def test_thresholds_that_a_probability_squashed_again_reaches(probability: float, said: int) -> None:
+    m = meter(tasks.saliency())
+    prediction = torch.logit(torch.full((1, 1, 1, 1), probability, dtype=torch.float64))
+    row = m.statistics(prediction, torch.ones(1, 1, 1, 1, dtype=torch.long))[0].tolist()
+    assert {name for name, count in zip(m.columns, row, strict=True) if count and "twice" in name} == {f"positive_twice/{said}"}
+
+
 # --- worked by hand ---------------------------------------------------------------------------------------------------
 
 

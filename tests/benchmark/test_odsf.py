@@ -1,0 +1,338 @@
+"""odsF against thinning pixel by pixel and matching by augmenting paths; and how far the fast boundary F is from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from benchmark import odsf
+from benchmark.boundary import BoundaryMeter
+from benchmark.correspond import THRESHOLDS, Truth, thin
+from benchmark.metrics import meter
+from benchmark.odsf import OdsMeter
+from datasets import tasks
+from datasets.scenes import Scenes
+from datasets.tasks import IGNORE
+
+TASK = replace(tasks.edge(), metric="odsF")
+METER = OdsMeter(TASK)
+
+
+def judge(prediction: Tensor, target: Tensor, ods: OdsMeter = METER) -> dict[str, float]:
+    return ods.values(ods.statistics(prediction, target).sum(0).numpy())
+
+
+def sample(images: int = 4, height: int = 30, width: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Closed curves as truth, noisy displaced blurred logits as prediction, some pixels and the last image unlabelled."""
+    g = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    target = torch.zeros(images, 1, height, width, dtype=torch.long)
+    for image in range(images):
+        cy, cx, radius = (torch.rand(3, generator=g) * torch.tensor([height, width, height / 2])).tolist()
+        target[image, 0] = (((y - cy) ** 2 + (x - cx) ** 2).sqrt() - radius - 2).abs() < 0.7
+    noisy = target.roll(1, 3) * 6 + 2 * torch.randn(target.shape, generator=g)
+    prediction = torch.nn.functional.avg_pool2d(noisy, 3, 1, 1) - 1
+    target[torch.rand(target.shape, generator=g) < 0.1] = IGNORE
+    target[-1] = IGNORE
+    return prediction, target
+
+
+# --- references ---------------------------------------------------------------------------------------------------------
+
+
+def slow_thin(image: np.ndarray) -> np.ndarray:
+    """Guo and Hall's thinning, whole image by whole image, with the conditions as Lam, Lee and Suen write them."""
+    image = image.copy()
+    height, width = image.shape
+
+    def removable(y: int, x: int, second: bool) -> bool:
+        around = [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]  # x1 ... x8
+        n = [0 <= y + v < height and 0 <= x + u < width and bool(image[y + v, x + u]) for v, u in around]
+        crossing = sum(not n[2 * i - 2] and (n[2 * i - 1] or n[2 * i % 8]) for i in (1, 2, 3, 4))
+        one = sum(n[2 * k - 2] or n[2 * k - 1] for k in (1, 2, 3, 4))
+        two = sum(n[2 * k - 1] or n[2 * k % 8] for k in (1, 2, 3, 4))
+        side = (n[5] or n[6] or not n[3]) and n[4] if second else (n[1] or n[2] or not n[7]) and n[0]
+        return crossing == 1 and 2 <= min(one, two) <= 3 and not side
+
+    while True:
+        before = image.sum()
+        for second in (False, True):
+            gone = [(y, x) for y, x in np.argwhere(image) if removable(y, x, second)]
+            for y, x in gone:
+                image[y, x] = False
+        if image.sum() == before:
+            return image
+
+
+def near(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
+    """(len(a), len(b)) bool: which pixels (y, x) are at most `radius` apart."""
+    return ((a[:, None] - b[None]) ** 2).sum(2) <= radius * radius
+
+
+def slow_match(predicted: np.ndarray, true: np.ndarray, radius: float) -> int:
+    """The greatest number of pairs, by one search for an augmenting path after another (Kuhn)."""
+    partners = [np.flatnonzero(row).tolist() for row in near(np.argwhere(predicted), np.argwhere(true), radius)]
+    owner: dict[int, int] = {}
+
+    def place(p: int, seen: set[int]) -> bool:
+        for t in partners[p]:
+            if t not in seen:
+                seen.add(t)
+                if t not in owner or place(owner[t], seen):
+                    owner[t] = p
+                    return True
+        return False
+
+    return sum(place(p, set()) for p in range(len(partners)))
+
+
+def slow_ods(prediction: Tensor, target: Tensor, distance: float) -> dict[str, float]:
+    best = {"odsF": 0.0, "odsP": 0.0, "odsR": 0.0}
+    radius = distance * math.hypot(*target.shape[-2:])
+    labels = target[:, 0].numpy()
+    truths = [slow_thin(label == 1) for label in labels]
+    true = sum(truth.sum() for truth in truths)
+    for k in range(1, 100):
+        said = right = 0
+        for logit, label, truth in zip(prediction[:, 0].double(), labels, truths, strict=True):
+            lines = slow_thin((100 * torch.sigmoid(logit) >= k).numpy()) & (label != IGNORE)
+            said, right = said + lines.sum(), right + slow_match(lines, truth, radius)
+        precision, recall = right / max(said, 1), right / true
+        f = 2 * precision * recall / max(precision + recall, 1e-12)
+        if 100 * f > best["odsF"]:
+            best = {"odsF": 100 * f, "odsP": 100 * precision, "odsR": 100 * recall}
+    return best
+
+
+# --- the two steps ------------------------------------------------------------------------------------------------------
+
+
+def maps() -> list[np.ndarray]:
+    """Binary maps: noise of every density, blobs, full, empty, tiny."""
+    rng = np.random.default_rng(0)
+    noise = [rng.random((23, 31)) < density for density in (0.05, 0.3, 0.5, 0.7, 0.9, 0.99)]
+    smooth = [ndimage.gaussian_filter(rng.standard_normal((40, 56)), s) > 0 for s in (1, 2, 4)]
+    odd = [np.ones((17, 12), bool), np.zeros((5, 6), bool), np.ones((1, 9), bool), np.ones((9, 1), bool), np.ones((1, 1), bool)]
+    return [*noise, *smooth, *odd]
+
+
+def test_thinning_equals_a_loop_over_pixels() -> None:
+    for image in maps():
+        given = image.copy()
+        np.testing.assert_array_equal(thin(image), slow_thin(image))
+        np.testing.assert_array_equal(image, given)  # left as it was
+        np.testing.assert_array_equal(thin(thin(image)), thin(image))  # lines one pixel wide stay
+
+
+def test_thinning_equals_that_of_scikit_image() -> None:
+    morphology = pytest.importorskip("skimage.morphology", reason="scikit-image is not installed")
+    rng = np.random.default_rng(1)
+    large = [ndimage.gaussian_filter(rng.standard_normal((200, 260)), s) > level for s in (1, 6) for level in (-0.05, 0, 0.05)]
+    for image in [*maps(), *large]:
+        np.testing.assert_array_equal(thin(image), morphology.thin(image))
+
+
+@pytest.mark.parametrize("radius", [0.4, 1, 1.5, 2.3, 5])
+def test_the_number_of_pairs_is_the_greatest_there_is(radius: float) -> None:
+    rng = np.random.default_rng(0)
+    for density in (0.02, 0.1, 0.3, 0.8):
+        true = rng.random((14, 19)) < density
+        truth = Truth(true, radius)
+        assert truth.pixels == true.sum()
+        for other in (0.02, 0.1, 0.3, 0.8):
+            predicted = rng.random(true.shape) < other
+            assert truth.match(predicted) == slow_match(predicted, true, radius)
+    nothing = np.zeros((14, 19), bool)
+    assert Truth(nothing, radius).match(~nothing) == Truth(~nothing, radius).match(nothing) == 0
+
+
+@pytest.mark.parametrize("radius", [1, 2.3, 4])
+def test_pairs_of_least_cost_are_as_many(radius: float) -> None:
+    """The assignment that correspondPixels approximates: an unmatched pixel costs 100 tolerances, a pair its distance."""
+    rng = np.random.default_rng(3)
+    for density in (0.05, 0.2):
+        predicted, true = (thin(rng.random((22, 26)) < density) for _ in range(2))
+        p, t = np.argwhere(predicted), np.argwhere(true)
+        n, m = len(p), len(t)
+        cost = np.full((n + m, n + m), 1e6)
+        cost[:n, :m][near(p, t, radius)] = np.sqrt(((p[:, None] - t[None]) ** 2).sum(2))[near(p, t, radius)]
+        cost[np.arange(n), m + np.arange(n)] = cost[n + np.arange(m), np.arange(m)] = 100 * radius
+        cost[n:, m:] = 100 * radius  # outliers among themselves
+        rows, columns = linear_sum_assignment(cost)
+        assert Truth(true, radius).match(predicted) == ((rows < n) & (columns < m)).sum() > 0
+
+
+# --- the metric ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width", "distance"), [(24, 30, 0.0075), (24, 30, 0.05), (18, 34, 0.09)])
+def test_ods_f_equals_a_loop_over_thresholds_and_points(height: int, width: int, distance: float) -> None:
+    prediction, target = sample(3, height, width)
+    target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = 0  # labels reach the corners, so the diagonal is the image's
+    expected = slow_ods(prediction, target, distance)
+    assert judge(prediction, target, OdsMeter(TASK, distance)) == pytest.approx(expected, rel=1e-12)
+    assert 5 < expected["odsF"] < 99
+
+
+def test_worked_by_hand() -> None:
+    target = torch.zeros(1, 1, 30, 40, dtype=torch.long)
+    target[..., 5, 4:14] = 1  # 10 true pixels
+    prediction = torch.full((1, 1, 30, 40), -8.0)
+    prediction[..., 7, 4:10] = 8  # 6 predicted, two pixels off: right
+    prediction[..., 20, 30:36] = 8  # 6 wrong
+    values = judge(prediction, target, OdsMeter(TASK, 0.06))  # up to 3 pixels
+    assert values == pytest.approx({"odsF": 100 * 2 * 0.5 * 0.6 / 1.1, "odsP": 50, "odsR": 60})
+
+
+def test_pixels_share_no_counterpart_as_they_do_in_boundary_f() -> None:
+    target = torch.zeros(1, 1, 288, 384, dtype=torch.long)
+    target[..., 100] = 1
+    prediction = torch.full((1, 1, 288, 384), -8.0)
+    prediction[..., 98] = prediction[..., 102] = 8.0  # two lines for one, both within 3.6 pixels
+    fast = BoundaryMeter(tasks.edge())
+    assert fast.values(fast.statistics(prediction, target).sum(0).numpy())["boundaryF"] == 100
+    assert judge(prediction, target) == pytest.approx({"odsF": 200 / 3, "odsP": 50, "odsR": 100})
+
+
+@pytest.mark.parametrize(("offset", "right"), [((0, 3), 1), ((3, 0), 1), ((2, 2), 1), ((0, 4), 0), ((3, 1), 0), ((-2, -2), 1)])
+def test_a_pair_is_at_most_the_tolerance_apart(offset: tuple[int, int], right: int) -> None:
+    assert 0.06 * math.hypot(30, 40) == 3.0  # exactly
+    target = torch.zeros(1, 1, 30, 40, dtype=torch.long)
+    target[..., 10, 10] = 1
+    prediction = torch.full((1, 1, 30, 40), -8.0)
+    prediction[..., 10 + offset[0], 10 + offset[1]] = 8
+    assert judge(prediction, target, OdsMeter(TASK, 0.06))["odsF"] == 100 * right
+
+
+def test_below_a_pixel_of_tolerance_only_the_same_pixel_is_right() -> None:
+    target = torch.zeros(1, 1, 20, 20, dtype=torch.long)
+    target[..., 10, 2:8] = 1
+    prediction = target * 16.0 - 8
+    assert judge(prediction, target)["odsF"] == 100
+    assert judge(prediction.roll(1, 2), target)["odsF"] == 0
+
+
+def test_a_perfect_prediction_scores_100_however_thick_the_truth_is_drawn() -> None:
+    for thickness in (1, 2, 3):
+        target = torch.zeros(1, 1, 40, 50, dtype=torch.long)
+        target[..., 10 : 10 + thickness, 3:40] = 1
+        assert judge(target * 16.0 - 8, target) == {"odsF": 100, "odsP": 100, "odsR": 100}
+
+
+def test_the_threshold_is_one_for_the_data_set_and_finer_than_a_twentieth() -> None:
+    target = torch.zeros(2, 1, 16, 16, dtype=torch.long)
+    target[..., 4] = 1
+    probability = torch.full((2, 1, 16, 16), 0.001)
+    probability[0, ..., 4], probability[0, ..., 10] = 0.538, 0.525  # told apart by 0.53 alone
+    probability[1, ..., 4], probability[1, ..., 10] = 0.525, 0.515  # and by 0.52
+    prediction = torch.logit(probability.double())
+    alone = [judge(prediction[i : i + 1], target[i : i + 1])["odsF"] for i in (0, 1)]
+    assert alone == [100, 100]
+    assert judge(prediction, target) == pytest.approx({"odsF": 80, "odsP": 200 / 3, "odsR": 100})
+
+
+def test_unlabelled_pixels_are_neither_predicted_nor_true() -> None:
+    target = torch.zeros(1, 1, 30, 40, dtype=torch.long)
+    target[..., 10, 5:25] = 1
+    target[..., 10, 20:25] = IGNORE  # of the line, 15 pixels are left
+    prediction = torch.full((1, 1, 30, 40), -8.0)
+    prediction[..., 10, 5:25] = 8
+    target[..., 15, 20] = IGNORE
+    prediction[..., 15, 20] = 8
+    sums = METER.statistics(prediction, target).sum(0)
+    assert dict(zip(METER.columns, sums.tolist(), strict=True)).items() >= {
+        ("pixels", 1200 - 6),
+        ("true", 15),
+        ("predicted/50", 15),
+        ("matched/50", 15),
+    }
+
+
+def test_padding_without_labels_changes_nothing() -> None:
+    prediction, target = sample(3)
+    target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = 0
+    alone = METER.statistics(prediction, target)
+    padded = torch.nn.functional.pad(target, (0, 23, 0, 9), value=IGNORE)
+    said = torch.nn.functional.pad(prediction, (0, 23, 0, 9), value=5.0)  # in the padding, nonsense
+    assert torch.equal(METER.statistics(said, padded), alone)
+
+
+def test_truth_without_a_boundary_scores_zero_and_no_label_is_nan() -> None:
+    prediction, target = sample()
+    empty = torch.where(target[:-1] == IGNORE, IGNORE, 0)
+    assert judge(prediction[:-1], empty) == {"odsF": 0, "odsP": 0, "odsR": 0}
+    assert judge(prediction[:-1] - 50, empty) == {"odsF": 0, "odsP": 0, "odsR": 0}  # nor predicted: not a perfect score
+    assert all(math.isnan(v) for v in judge(prediction[-1:], target[-1:]).values())
+    assert not METER.statistics(prediction[-1:], target[-1:]).any()
+
+
+def test_what_all_meters_have_in_common() -> None:
+    assert meter(TASK) == METER and isinstance(meter(tasks.edge()), BoundaryMeter)
+    prediction, target = sample(5)
+    whole = METER.statistics(prediction, target)
+    assert whole.shape == (5, len(METER.columns)) == (5, 2 + 2 * THRESHOLDS) and whole.dtype == torch.float64
+    assert len(set(METER.columns)) == len(METER.columns)
+    values = METER.values(whole.sum(0).numpy())
+    assert list(values) == list(METER.about) and next(iter(values)) == TASK.metric == "odsF"
+    assert METER.values(whole.sum(0).numpy()[: METER.stored]) == {}
+    for size in (1, 2, 3):
+        parts = [METER.statistics(p, t) for p, t in zip(prediction.split(size), target.split(size), strict=True)]
+        assert torch.equal(torch.cat(parts), whole)
+    drawn = [0, 0, 3, 1, 4]
+    assert METER.values(whole[drawn].sum(0).numpy()) == judge(prediction[drawn], target[drawn])
+    assert torch.equal(METER.statistics(prediction, target.to(torch.uint8)), whole)
+    half = prediction.to(torch.bfloat16)
+    assert torch.equal(METER.statistics(half, target), METER.statistics(half.double(), target))
+    assert not METER.statistics(prediction.requires_grad_(), target).requires_grad
+
+
+def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    prediction, target = sample(5)
+    judged = OdsMeter(TASK, 0.04)
+    alone = judged.statistics(prediction, target)
+    monkeypatch.setattr(odsf, "SHARED", 0)
+    monkeypatch.setattr(odsf, "_cores", lambda: 2)
+    monkeypatch.setattr(odsf.correspond, "counts", None)  # not in this process
+    assert torch.equal(judged.statistics(prediction, target), alone)
+
+
+# --- the fast metric beside it ------------------------------------------------------------------------------------------
+
+# Thickness, noise and displacement (pixels) of predictions made from the truth.
+SEVERITIES = {
+    "sharp": (1.5, 0.3, 0),
+    "blurred": (3, 1, 0),
+    "displaced by 1": (3, 1, 1),
+    "displaced by 4": (3, 1, 4),
+    "noisy": (3, 2.5, 0),
+    "very noisy": (3, 5, 0),
+    "thick": (8, 0.5, 0),
+    "thick and noisy": (8, 2.5, 0),
+}
+
+
+def test_how_far_boundary_f_is_from_ods_f(data_folder: Path) -> None:
+    """The figures in the docstring of `benchmark.boundary`: never well below, and up to 20 points above."""
+    target = Scenes(data_folder).split("test", (96, 128), 4).targets["edge"]
+    fast, gaps = BoundaryMeter(tasks.edge()), {}
+    for name, (width, noise, shift) in SEVERITIES.items():
+        rng = np.random.default_rng(0)
+        logits = []
+        for true in target[:, 0].numpy() == 1:
+            away = ndimage.distance_transform_edt(~np.roll(true, (shift, shift), (0, 1)))
+            rough = ndimage.gaussian_filter(rng.standard_normal(true.shape), 1.5)
+            logits.append(3 - 3 * away.clip(max=2 * width) / width + noise * rough / rough.std())
+        prediction = torch.from_numpy(np.stack(logits))[:, None]
+        approximate = fast.values(fast.statistics(prediction, target).sum(0).numpy())["boundaryF"]
+        exact = judge(prediction, target)["odsF"]
+        gaps[name] = approximate - exact
+    assert -0.5 < gaps.pop("sharp") < 0.5
+    assert all(5 < gap < 20 for gap in gaps.values()), gaps
