@@ -1,4 +1,4 @@
-"""Encoders by name, with pretrained weights from torchvision, timm or a local file."""
+"""Encoders by name, with pretrained weights from torchvision, timm, an installed package or a local file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.errors import UserError, unknown
+from methods.networks import packaged
 from methods.networks.encoders import Encoder, ResNet, Small, Trunk
 
 RESNETS = ("resnet18", "resnet50")
+WEIGHTS = ("none", "imagenet", "package")  # and, instead of these, a file's content
 
 
 def encoder_names() -> list[str]:
@@ -27,17 +29,19 @@ def check_encoder(name: str, weights: str) -> None:
         raise unknown("encoder", name, encoder_names())
     if name == "small" and weights == "imagenet":
         raise UserError("encoder 'small' has no ImageNet weights; set weights = 'none' or another encoder.")
+    if weights == "package":
+        packaged.find(name)
 
 
 def make_encoder(name: str, width: int, weights: str = "none", file: Path | None = None) -> Encoder:
     """The encoder `name` with `width` output channels.
 
-    weights: "none"; "imagenet", by torchvision's or timm's own loading; anything else loads `file`. Raises `UserError`
-    when weights cannot be had or do not fit.
+    weights: "none"; "imagenet", by torchvision's or timm's own loading; "package", those that an installed package carries
+    for it; anything else loads `file`. Raises `UserError` when weights cannot be had or do not fit.
     """
     check_encoder(name, weights)
     if name.startswith("timm:"):
-        return Encoder(TimmTrunk(name.removeprefix("timm:"), weights == "imagenet", file), width)
+        return Encoder(TimmTrunk(name.removeprefix("timm:"), weights, file), width)
     trunk: Trunk = Small() if name == "small" else ResNet(name)
     if weights == "imagenet":
         load_trunk(trunk, _torchvision_weights(name), f"torchvision's {name}")
@@ -46,14 +50,12 @@ def make_encoder(name: str, width: int, weights: str = "none", file: Path | None
     return Encoder(trunk, width)
 
 
-def load_trunk(trunk: Trunk, state: dict[str, Tensor], source: str) -> None:
+def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load a classifier's state into a trunk, its own names or torchvision's; classifier weights are left out."""
-    renamed = {}
-    for key, value in state.items():
-        head, _, rest = key.partition(".")
-        renamed[f"{ResNet.PREFIXES[head]}.{rest}" if head in ResNet.PREFIXES else key] = value
+    if isinstance(trunk, ResNet):
+        state = {_own_name(key): value for key, value in state.items()}
     wanted = trunk.state_dict()
-    fitting = {k: v for k, v in renamed.items() if k in wanted and v.shape == wanted[k].shape}
+    fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
     missing = sorted(set(wanted) - set(fitting))
     if missing:
         raise UserError(
@@ -61,6 +63,12 @@ def load_trunk(trunk: Trunk, state: dict[str, Tensor], source: str) -> None:
             f"shape; give the weights of the encoder that the protocol names."
         )
     trunk.load_state_dict(fitting)
+
+
+def _own_name(key: str) -> str:
+    """The name in `ResNet` of one of torchvision's tensors."""
+    head, _, rest = key.partition(".")
+    return f"{ResNet.PREFIXES[head]}.{rest}" if head in ResNet.PREFIXES else key
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
@@ -111,9 +119,10 @@ def _timm() -> Any:
 class TimmTrunk(Trunk):
     """Any timm model that offers features at strides 4, 8, 16 and 32."""
 
-    def __init__(self, name: str, imagenet: bool, file: Path | None) -> None:
+    def __init__(self, name: str, weights: str, file: Path | None) -> None:
+        """weights, file: as for `make_encoder`."""
         super().__init__()
-        timm = _timm()
+        timm, imagenet = _timm(), weights == "imagenet"
         if not timm.is_model(name):
             raise unknown("timm model", name, timm.list_models())
         options: dict[str, Any] = {"features_only": True, "pretrained": imagenet or file is not None}
@@ -128,6 +137,10 @@ class TimmTrunk(Trunk):
             net = timm.create_model(name, **options)
         elif imagenet:
             net = _fetched(f"timm:{name}", lambda: timm.create_model(name, **options), "its file from timm's hub")
+        elif weights == "package":
+            encoder = f"timm:{name}"
+            state = packaged.read(encoder, timm.create_model(name, pretrained=False).state_dict())
+            load_trunk(net, state, packaged.PACKAGES[encoder].name)
         reductions = net.feature_info.reduction()
         try:
             self.taken = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in (4, 8, 16, 32)]

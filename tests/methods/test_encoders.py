@@ -83,6 +83,25 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "ran code" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_imagenet_weights_are_those_that_torchvision_itself_loads(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From torchvision's cache, so that no network is needed where it has been filled; torchvision's own model reads the same."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = torchvision.models.get_model_weights(name)["DEFAULT"]
+    cached = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
+    cached.parent.mkdir(parents=True)
+    torch.save(torchvision.models.get_model(name, weights=None).state_dict(), cached)
+    net = torchvision.models.get_model(name, weights="DEFAULT").eval()
+    trunk = make_encoder(name, 8, "imagenet").eval().trunk
+    assert (trunk.mean, trunk.std) == (tuple(weights.transforms().mean), tuple(weights.transforms().std))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        pooled = trunk(x)[3].mean((2, 3))
+        assert torch.allclose(net.fc(pooled), net(x), atol=1e-5)
+
+
 def test_without_a_network_the_sentence_says_how_to_get_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*arguments: object, **keywords: object) -> None:
         raise OSError("no network")

@@ -1,0 +1,441 @@
+"""A finished run's network in the hands of its user: real runs, then predictions without data, weights files or surprises."""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmark import execute, pictures, plan
+from benchmark.cli import main
+from benchmark.commands.predict import predict
+from benchmark.errors import UserError
+from benchmark.model import Model, as_rgb, load_model, restored
+from benchmark.progress import Progress, make_console
+from benchmark.registry import open_dataset
+from benchmark.store import RunDir, every_run
+from benchmark.train import Options, Run
+from datasets import tasks as t
+from methods.networks import packaged
+
+SIZE, TEST = (32, 64), 14
+SETTINGS = [
+    "size=[32, 64]", "train_images=8", "test_images=14", "batch=4", "epochs=2", "width=8", "decoder_blocks=1", "seeds=1",
+    'tasks=["semseg", "depth", "normals", "edge", "saliency", "parts"]', "hparams.mtpsl.mapper_width=4",
+    "hparams.prototype.codes=16", "hparams.prototype.proto_dim=16", "hparams.prototype.width=16", "hparams.prototype.heads=2",
+]  # fmt: skip
+SIX = ("semseg", "depth", "normals", "edge", "saliency", "parts")
+
+
+def settings_of(methods: tuple[str, ...], *more: str) -> list[str]:
+    return [s for s in (*SETTINGS, *more) if not s.startswith("hparams.") or s.split(".")[1] in methods]
+
+
+def run(results: Path, data: Path, method: str, *more: str) -> RunDir:
+    """One run as the command line plans and runs it, without its boards and figures."""
+    made = plan.make([method], settings_of((method,), *more), data)
+    progress = Progress(made.cells, make_console())
+    options = Options(weights=made.weights)
+    found = execute.run_cells(made.cells, results, execute.Data(data), options, progress, force=False, retry_failed=False)
+    assert len(found["done"]) == 1
+    return every_run(results)[0]
+
+
+@pytest.fixture(scope="module")
+def results(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("predict") / "runs"
+    methods = ("single_task", "multi_task", "mtpsl", "prototype")
+    sets = [part for setting in settings_of(methods, "labels=full") for part in ("--set", setting)]
+    with pytest.MonkeyPatch.context() as patch:
+        where = ["--results", folder, "--data", data_folder, "--device", "cpu"]
+        patch.setattr(sys, "argv", ["bench", "run", *methods, *sets, *map(str, where)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    assert not stopped.value.code
+    return folder
+
+
+def folders(results: Path, method: str) -> list[Path]:
+    return [r.path for r in every_run(results) if r.name.startswith(method)]
+
+
+@pytest.fixture
+def multi_task(results: Path) -> Path:
+    return folders(results, "multi_task")[0]
+
+
+@pytest.fixture
+def copied(multi_task: Path, tmp_path: Path) -> Path:
+    """A copy of a run, to be damaged."""
+    target = tmp_path / "copy" / multi_task.parent.name / multi_task.name
+    shutil.copytree(multi_task, target)
+    return target
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three images of different sizes and formats, and a file that is none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    g = np.random.default_rng(0)
+    for name, size in {"wide.jpg": (40, 200), "tall.PNG": (90, 45), "fits.webp": SIZE}.items():
+        Image.fromarray(g.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_loaded_model_is_judged_as_its_run_was(results: Path, data_folder: Path) -> None:
+    """For every method: metrics computed here, one pixel list a task, from `Model.predict`, are those of the record."""
+    test = open_dataset("scenes", data_folder).split("test", SIZE, TEST)
+    runs = every_run(results)
+    assert len(runs) == 9
+    for place in runs:
+        record = place.record
+        assert record is not None
+        model = load_model(record["id"][:7], str(results))
+        assert (
+            model.note == ""
+            and tuple(model.tasks) == model.spec.tasks
+            and set(model.tasks) == set(record["metrics"])
+            and model.size == SIZE
+        )
+        found = model.predict(test.images)
+        for task, values in found.items():
+            target, metrics = test.targets[task].numpy(), record["metrics"][task]
+            assert values.shape == (TEST, model.tasks[task].channels, *SIZE) and values.dtype == torch.float32
+            if task in ("semseg", "parts"):
+                known = target != 255
+                classes = values.numpy().argmax(1)[:, None]
+                share = 100 * float(np.mean(classes[known] == target[known]))
+                assert share == pytest.approx(metrics["pixAcc"], rel=1e-6)
+            elif task == "depth":
+                known = target != 0
+                error = np.abs(values.numpy().astype(np.float64)[known] - target[known]).mean()
+                assert error == pytest.approx(metrics["absErr"], rel=1e-5)
+            elif task == "normals":
+                known = (target != 0).any(1)
+                a, b = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-9) for x in (values.numpy(), target / 127))
+                angles = np.degrees(np.arccos((a * b).sum(1).clip(-1, 1)))[known]
+                assert angles.mean() == pytest.approx(metrics["mErr"], rel=1e-3)
+
+
+def test_a_loaded_model_gives_the_bits_of_the_method_that_was_trained(
+    tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[dict[str, torch.Tensor]] = []
+    finish = Run.finish
+
+    def watched(self: Run, *arguments: Any) -> dict[str, Any]:
+        record = finish(self, *arguments)
+        self.method.eval()
+        with torch.no_grad():
+            batches = [self.method.predict(self.test.rows(start)[0]) for start in range(0, TEST, 4)]
+        trained.append({name: torch.cat([b[name] for b in batches])[:TEST] for name in batches[0]})
+        return record
+
+    monkeypatch.setattr(Run, "finish", watched)
+    place = run(tmp_path, data_folder, "prototype")
+    images = open_dataset("scenes", data_folder).split("test", SIZE, TEST).images
+    model = load_model(place.path)
+    # Both in batches of four: what evaluation fills the last one up with is the last image again.
+    filled = torch.cat([images, images[-1:], images[-1:]])
+    found = model.predict(filled)
+    assert list(found) == list(SIX) == list(trained[0])
+    for name, values in trained[0].items():
+        assert torch.equal(values, found[name][:TEST]), name
+
+
+def test_images_of_the_models_size_are_predicted_as_frames_are(multi_task: Path, data_folder: Path) -> None:
+    model = load_model(multi_task)
+    images = open_dataset("scenes", data_folder).split("test", SIZE, 4).images
+    raw = model.predict(images)
+    arrays = [image.numpy().transpose(1, 2, 0) for image in images]
+    mirrored = [np.ascontiguousarray(a[:, ::-1])[:, ::-1] for a in arrays]  # no copy: strides below 0
+    for given in (arrays, mirrored, [Image.fromarray(a) for a in arrays]):
+        found = list(model.predict_images(given))
+        assert len(found) == 4
+        for i, maps in enumerate(found):
+            assert torch.equal(maps["semseg"], raw["semseg"][i].argmax(0).to(torch.uint8))
+            assert torch.equal(maps["depth"], raw["depth"][i, 0])
+            assert torch.equal(maps["edge"], 1 / (1 + (-raw["edge"][i, 0]).exp())) or torch.allclose(
+                maps["edge"], torch.sigmoid(raw["edge"][i, 0])
+            )
+            length = maps["normals"].square().sum(0).sqrt()
+            assert torch.allclose(length, torch.ones_like(length), atol=1e-5)
+            assert torch.allclose(maps["normals"] * raw["normals"][i].norm(dim=0), raw["normals"][i], atol=1e-5)
+
+
+def test_other_sizes_are_padded_not_distorted_and_come_back_at_their_own(multi_task: Path) -> None:
+    """An image twice the frame's height: the frame's top left holds it at a quarter of its area, and the padding is cut off."""
+    model = load_model(multi_task)
+    g = np.random.default_rng(1)
+    small = g.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    large = small.repeat(2, 0).repeat(2, 1)
+    (maps,) = model.predict_images([large])
+    assert {name: tuple(m.shape) for name, m in maps.items()} == {
+        name: ((3, 64, 64) if name == "normals" else (64, 64)) for name in SIX
+    }
+    # Padding is the encoder's mean colour: put there by hand, in place of what the frame holds, it changes nothing.
+    shown = torch.zeros(1, 3, *SIZE)
+    row = torch.nn.functional.interpolate(
+        torch.from_numpy(large).permute(2, 0, 1)[None].float(), (32, 32), mode="bilinear", antialias=True
+    ).round()
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in model.normalisation)
+    shown[..., :32] = (row / 255 - mean) / std
+    with torch.no_grad():
+        raw = model.method.predict(shown)["depth"][:, :, :, :32]
+    expected = torch.nn.functional.interpolate(raw, (64, 64), mode="bilinear")[0, 0]
+    assert torch.allclose(maps["depth"], expected, atol=1e-5)
+
+
+def test_classes_are_those_of_the_largest_resized_logit() -> None:
+    torch.manual_seed(0)
+    raw = torch.randn(5, 8, 16)
+    found = restored(t.semseg(tuple("abcde")), raw, (6, 16), (50, 120))
+    resized = torch.nn.functional.interpolate(raw[None, :, :6], (50, 120), mode="bilinear", antialias=True)[0]
+    assert found.dtype == torch.uint8 and torch.equal(found.long(), resized.argmax(0))
+
+
+def test_the_camera_held_sideways_is_turned(multi_task: Path, tmp_path: Path) -> None:
+    g = np.random.default_rng(2)
+    upright = g.integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90 degrees clockwise to see it upright
+    Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(upright).save(tmp_path / "upright.png")
+    with Image.open(tmp_path / "turned.png") as image:
+        assert image.size == (32, 64) and np.array_equal(as_rgb(image), upright)
+    assert predict(str(multi_task), [tmp_path], tmp_path / "out", tmp_path, "cpu", False) == 0
+    turned, straight = (np.load(tmp_path / "out" / f"{name}.npz") for name in ("turned", "upright"))
+    for name in SIX:
+        assert np.array_equal(turned[name], straight[name])
+    with Image.open(tmp_path / "out" / "turned-depth.png") as picture:
+        assert picture.size == (64, 32)
+
+
+def drawn(task: t.Task, stored: np.ndarray) -> np.ndarray:
+    """(h, w, 3) what a picture should show of a stored map."""
+    if task.kind == "classes":
+        return pictures.palette(task)[stored]
+    if task.kind in ("edge", "saliency"):
+        return np.repeat(30 + 225 * stored.astype(float)[..., None], 3, 2)
+    if task.kind == "normals":
+        return (stored.transpose(1, 2, 0) / 127 + 1) * 127.5
+    shown = matplotlib.colormaps["viridis"](np.clip(stored.astype(float) / 8, 0, 1), bytes=True)[..., :3]
+    return np.asarray(shown)
+
+
+def test_predictions_of_a_folder(
+    multi_task: Path, results: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No data set is there, and the run is named as `bench show` takes it."""
+    out = tmp_path / "new" / "out"
+    name = json.loads((multi_task / "record.json").read_text())["id"][:8]
+    assert predict(name, [photos, photos / "wide.jpg"], out, results, "cpu", False) == 0
+    sizes = {"wide": (40, 200), "tall": (90, 45), "fits": SIZE}
+    files = {f"{stem}{end}" for stem in sizes for end in (".npz", *(f"-{task}.png" for task in SIX))}
+    assert {path.name for path in out.iterdir()} == files | {"predictions.png"}
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "semseg, depth, normals, edge, saliency, parts of 3 images, computed at 32x64 and resized to theirs" in said
+    model = load_model(name, results)
+    dtypes = {
+        "depth": "float16",
+        "edge": "float16",
+        "saliency": "float16",
+        "normals": "int8",
+        "semseg": "uint8",
+        "parts": "uint8",
+    }
+    for path in (photos / "wide.jpg", photos / "tall.PNG", photos / "fits.webp"):
+        with Image.open(path) as image:
+            (maps,) = model.predict_images([image])
+        with np.load(out / f"{path.stem}.npz") as stored:
+            assert {task: str(stored[task].dtype) for task in SIX} == dtypes
+            for task in SIX:
+                assert stored[task].shape == maps[task].shape and stored[task].shape[-2:] == sizes[path.stem]
+                scale, within = (127, 0.51) if task == "normals" else (1, 5e-3)
+                assert np.allclose(stored[task].astype(float), maps[task].numpy() * scale, rtol=1e-3, atol=within)
+                with Image.open(out / f"{path.stem}-{task}.png") as picture:
+                    shown = np.asarray(picture, int)
+                assert np.abs(shown - drawn(model.tasks[task], stored[task])).max() <= 3, (
+                    task
+                )  # float16 may fall into the next colour
+    with Image.open(out / "predictions.png") as sheet:
+        assert sheet.width > 7 * 64 and sheet.height > 3 * 32
+
+
+def test_equal_names_do_not_overwrite_each_other(
+    multi_task: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("wide.png", "wide-2.png"):
+        Image.open(photos / "fits.webp").convert("RGB").save(other / name)
+    out = tmp_path / "out"
+    assert (
+        predict(str(multi_task), [photos / "wide.jpg", other / "wide.png", other / "wide-2.png"], out, tmp_path, "cpu", False)
+        == 0
+    )
+    with np.load(out / "wide.npz") as a, np.load(out / "wide-2.npz") as b, np.load(out / "wide-3.npz") as c:
+        assert [x["depth"].shape for x in (a, b, c)] == [(40, 200), SIZE, SIZE]
+    assert "wide.png is written as wide-3, for another image has its name" in capsys.readouterr().out
+
+
+def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    images = [photos / "fits.webp"]
+    assert predict(str(multi_task), images, out, tmp_path, "cpu", False) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    with pytest.raises(UserError, match=r"already holds predictions\.png and 7 more .* give --force .* or another --out"):
+        predict(str(multi_task), images, out, tmp_path, "cpu", False)
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert predict(str(multi_task), images, out, tmp_path, "cpu", True) == 0
+    after = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert after.keys() == before.keys() and all(after[name] > before[name] for name in before)
+
+
+def test_a_one_task_run_predicts_its_task_alone(results: Path, photos: Path, tmp_path: Path) -> None:
+    (place,) = (path for path in folders(results, "single_task") if "single_task-normals-" in path.name)
+    assert predict(str(place), [photos / "fits.webp"], tmp_path / "out", tmp_path, "cpu", False) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"fits.npz", "fits-normals.png", "predictions.png"}
+
+
+@pytest.fixture
+def lite0() -> Iterator[str]:
+    try:
+        packaged.find("timm:tf_efficientnet_lite0")
+    except UserError as error:
+        pytest.skip(str(error))
+    yield "timm:tf_efficientnet_lite0"
+
+
+def test_pretrained_weights_are_needed_for_training_alone(
+    lite0: str, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run from a file and one from a package, through the command line; both files are gone when their networks are used."""
+    import torchvision
+
+    file, one, two = tmp_path / "r18.pth", tmp_path / "one", tmp_path / "two"
+    torch.manual_seed(3)
+    pretrained = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(pretrained, file)
+    first = run(one, data_folder, "multi_task", "encoder=resnet18", f"weights={file}")
+    second = run(two, data_folder, "multi_task", f"encoder={lite0}", "weights=package")
+    content = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    file.unlink()
+    monkeypatch.setattr(packaged, "find", lambda encoder: 1 / 0)
+    for place, weights in ((first, f"sha256:{content}"), (second, "package")):
+        model = load_model(place.path)
+        assert model.spec.protocol.weights == weights
+        (maps,) = model.predict_images([np.zeros((*SIZE, 3), np.uint8)])
+        assert set(maps) == set(SIX)
+    # It did start from the file: a learning rate of 2e-3 moves no filter of it far in four steps.
+    trunk = load_model(first.path).method.encoder.trunk  # type: ignore[union-attr, operator]
+    moved = (trunk.stem[0].weight - pretrained["conv1.weight"]).detach().abs()  # type: ignore[union-attr, operator, index]
+    assert 0 < float(moved.max()) < 0.02  # type: ignore[arg-type]
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_runs_without_a_network_to_use(copied: Path, results: Path, tmp_path: Path) -> None:
+    weights, record = copied / "weights.pt", copied / "record.json"
+    with pytest.raises(UserError, match="'nothing' names no run in "):
+        load_model("nothing", results)
+    good = weights.read_bytes()
+    weights.write_bytes(good[: len(good) // 2])
+    with pytest.raises(UserError, match=r"weights\.pt is damaged .*; compute it again with `bench run \.\.\. --force`"):
+        load_model(copied)
+    (other,) = (path for path in folders(results, "single_task") if "single_task-depth-" in path.name)
+    shutil.copy(other / "weights.pt", weights)
+    with pytest.raises(UserError, match=r"weights\.pt does not fit multi_task as it is built now .*another run's"):
+        load_model(copied)
+    torch.save([1], weights)
+    with pytest.raises(UserError, match=r"weights\.pt does not fit multi_task"):
+        load_model(copied)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"has no weights \(it ran with --keep none, or `bench clean` removed them\)"):
+        load_model(copied)
+    spec = json.loads(record.read_text())["spec"]
+    edit(record, spec=spec | {"label_seed": 5})
+    with pytest.raises(UserError, match=r"record\.json was edited"):
+        load_model(copied)
+    record.unlink()
+    with pytest.raises(UserError, match="is missing, and only a finished run has a network to use; finish it with `bench run`"):
+        load_model(copied)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("ran code from a file",)
+
+
+def test_code_in_weights_is_not_run(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"a": Malicious()}, copied / "weights.pt")
+    with pytest.raises(UserError, match="is damaged"):
+        load_model(copied)
+    assert "ran code" not in capsys.readouterr().out
+
+
+def test_other_code_of_the_method_is_noted(
+    copied: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(copied / "record.json", source="000000000000")
+    assert predict(str(copied), [photos / "fits.webp"], tmp_path / "out", tmp_path, "cpu", False) == 0
+    assert "was computed by other code of multi_task" in capsys.readouterr().out.replace("\n", " ")
+
+
+BAD_IMAGES = {
+    "absent": ("nowhere.jpg", r"there is no .*nowhere\.jpg; name image files, or folders of them"),
+    "empty": ("empty", r"there is no image \(\.jpg, \.jpeg, \.png, \.webp\) in the folder .*empty"),
+    "text": ("notes.txt", r"notes\.txt could not be read as a JPEG, PNG or WebP image"),
+    "another format": ("picture.bmp", r"picture\.bmp could not be read as a JPEG, PNG or WebP image"),
+    "cut off": ("cut.jpg", r"cut\.jpg could not be read as a JPEG, PNG or WebP image .*; remove it or name others"),
+    "the output": ("out/old.png", r"old\.png lies in .*out itself, .* name another folder with --out"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_what_is_no_image_is_named_and_nothing_is_written(case: str, multi_task: Path, photos: Path, tmp_path: Path) -> None:
+    name, message = BAD_IMAGES[case]
+    (photos / "empty").mkdir()
+    Image.open(photos / "fits.webp").save(photos / "picture.bmp")
+    whole = (photos / "wide.jpg").read_bytes()
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    out = photos / "out"
+    if case == "the output":
+        out.mkdir()
+        shutil.copy(photos / "tall.PNG", out / "old.png")
+    with pytest.raises(UserError, match=message):
+        predict(str(multi_task), [photos / "fits.webp", photos / name], out, tmp_path, "cpu", False)
+    assert not out.exists() or [path.name for path in out.iterdir()] == ["old.png"]
+
+
+def test_a_folder_that_cannot_be_written(multi_task: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"could not write in .*file: File exists; .* name another folder with --out"):
+        predict(str(multi_task), [photos], tmp_path / "file", tmp_path, "cpu", False)
+
+
+def test_tensors_and_arrays_of_another_kind(multi_task: Path) -> None:
+    model: Model = load_model(multi_task)
+    for images in (
+        torch.zeros(1, 3, 32, 64),
+        torch.zeros(3, 32, 64, dtype=torch.uint8),
+        torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
+    ):
+        with pytest.raises(UserError, match=re.escape("are not (B, 3, 32, 64) and torch.uint8")):
+            model.predict(images)
+    for array in (np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8)):
+        with pytest.raises(UserError, match=r"is not \(h, w, 3\) and uint8"):
+            list(model.predict_images([array]))
