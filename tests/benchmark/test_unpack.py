@@ -1,0 +1,220 @@
+"""Archives: good ones, ones that lead out of their folder, and damaged ones."""
+
+import gzip
+import io
+import resource
+import signal
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from benchmark.errors import UserError
+from benchmark.unpack import folder_of, unpack
+
+FILES = {"one.txt": b"1" * 5000, "deep/er/two.txt": b"2", "deep/empty.txt": b""}
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int | None]] = []
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        self.told.append((what, done, total))
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+def make_tar(path: Path, files: dict[str, bytes], *more: tarfile.TarInfo) -> Path:
+    mode = "w" if path.suffix == ".tar" else "w:gz"
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))
+        for member in more:
+            tar.addfile(member)
+    return path
+
+
+def make_zip(path: Path, files: dict[str, bytes], *more: zipfile.ZipInfo) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in files.items():
+            zipped.writestr(name, content)
+        for member in more:
+            zipped.writestr(member, "/etc/passwd")
+    return path
+
+
+def special(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, link
+    return member
+
+
+def zip_link(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def seen(folder: Path) -> list[str]:
+    """What there is below a folder but for locks."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.suffix != ".lock")
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz", ".zip"])
+@pytest.mark.parametrize("top", ["", "Thing/"])
+def test_an_archive_is_unpacked_beside_itself(tmp_path: Path, ending: str, top: str) -> None:
+    make: Callable[[Path, dict[str, bytes]], Path] = make_zip if ending == ".zip" else make_tar
+    archive = make(tmp_path / f"a.thing{ending}", {top + name: value for name, value in FILES.items()})
+    folder = folder_of(archive)
+    assert folder == tmp_path / "a.thing"
+    watch = Watch()
+    unpack(archive, folder, watch)
+    assert content(folder) == FILES
+    assert seen(tmp_path) == sorted(["a.thing", archive.name, *(f"a.thing/{name}" for name in ("deep", "deep/er", *FILES))])
+    whats, done, totals = zip(*watch.told, strict=True)
+    assert set(whats) == {f"unpacking {archive.name}"} and list(done) == sorted(done) and len(set(totals)) == 1
+    assert 0 < done[-1] <= totals[0]
+    (folder / "one.txt").write_text("mine")
+    unpack(archive, folder, watch)  # what is there is whole, and stays
+    assert (folder / "one.txt").read_text() == "mine"
+
+
+def test_what_is_no_archive() -> None:
+    assert folder_of(Path("a.mat")) is None and folder_of(Path("a.gz")) is None
+
+
+def test_a_hard_link_to_a_file_of_the_archive(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tgz", FILES, special("again.txt", tarfile.LNKTYPE, "one.txt"))
+    unpack(archive, tmp_path / "a", Watch())
+    assert content(tmp_path / "a") == FILES | {"again.txt": FILES["one.txt"]}
+
+
+def bad_archives() -> Iterator[tuple[str, Callable[[Path], Path], str, str]]:
+    """(id, maker, the member that the sentence names, why)."""
+    out, odd = "which leads out of its folder", "which leads out of its folder or is no plain file"
+
+    def tar(*names: str, more: tuple[tarfile.TarInfo, ...] = ()) -> Callable[[Path], Path]:
+        return lambda folder: make_tar(folder / "a.tgz", FILES | dict.fromkeys(names, b"evil"), *more)
+
+    def zipped(*names: str, more: tuple[zipfile.ZipInfo, ...] = ()) -> Callable[[Path], Path]:
+        return lambda folder: make_zip(folder / "a.zip", FILES | dict.fromkeys(names, b"evil"), *more)
+
+    for kind, make in (("tar", tar), ("zip", zipped)):
+        for name in ("../evil", "deep/../../evil", "/tmp/evil-of-the-archive", "..\\evil"):
+            yield f"{kind} {name}", make(name), name, out
+    link = special("link", tarfile.SYMTYPE, "..")
+    yield "tar symbolic link out", tar(more=(link,)), "link", "which is a symbolic link"
+    yield "tar symbolic link in", tar(more=(special("in", tarfile.SYMTYPE, "one.txt"),)), "in", "which is a symbolic link"
+    yield "tar hard link out", tar(more=(special("hard", tarfile.LNKTYPE, "../../secret"),)), "hard", odd
+    yield "tar device", tar(more=(special("null", tarfile.CHRTYPE),)), "null", odd
+    yield "tar pipe", tar(more=(special("pipe", tarfile.FIFOTYPE),)), "pipe", odd
+    yield "zip symbolic link", zipped(more=(zip_link("link"),)), "link", "which is a link or a device"
+
+
+BAD = list(bad_archives())
+
+
+@pytest.mark.parametrize(("make", "name", "why"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_an_archive_that_leads_out_of_its_folder(tmp_path: Path, make: Callable[[Path], Path], name: str, why: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    inner = tmp_path / "downloads"
+    inner.mkdir()
+    archive = make(inner)
+    with pytest.raises(UserError) as caught:
+        unpack(archive, inner / "a", Watch())
+    rest = "nothing of it was unpacked: use another source, or unpack it by hand."
+    assert str(caught.value) == f"{archive} holds {name!r}, {why}; {rest}"
+    assert seen(tmp_path) == ["downloads", f"downloads/{archive.name}", "secret"]
+    assert not Path("/tmp/evil-of-the-archive").exists()
+
+
+def test_a_damaged_archive(tmp_path: Path) -> None:
+    good = make_tar(tmp_path / "good.tgz", {str(i): bytes([i]) * 9000 for i in range(99)}).read_bytes()
+    plain = make_tar(tmp_path / "good.tar", {str(i): bytes([i]) * 9000 for i in range(99)}).read_bytes()
+    packed = make_zip(tmp_path / "good.zip", FILES).read_bytes()
+    blocks = 5 * (1 + 18) * 512  # where the sixth header begins
+    broken = plain[:blocks] + b"\xff" * 512 + plain[blocks + 512 :]
+    directory = packed.index(b"PK\x01\x02")
+    cases = {
+        "short.tgz": good[: len(good) // 2],
+        "last.tgz": good[:-1],
+        "checksum.tgz": good[:-8] + b"\0\0\0\0" + good[-4:],
+        "header.tgz": b"\x1f\x8b\x08" + b"\xff" * 99,
+        "broken.tgz": gzip.compress(broken),
+        "broken.tar": broken,
+        "short.tar": plain[:blocks],
+        "none.tgz": b"no archive at all",
+        "none.tar": b"no archive at all",
+        "none.zip": b"no archive at all",
+        "short.zip": packed[:-30],
+        "turned.zip": packed[:45] + b"\xff\xff\xff" + packed[48:],
+        "secret.zip": packed[: directory + 8] + b"\x01" + packed[directory + 9 :],  # the first member marked as encrypted
+        "strange.zip": packed[: directory + 10] + b"\x63" + packed[directory + 11 :],  # packed in a way that does not exist
+    }
+    for name, bytes_ in cases.items():
+        archive = tmp_path / name
+        archive.write_bytes(bytes_)
+        with pytest.raises(UserError) as caught:
+            unpack(archive, tmp_path / "out", Watch())
+        assert str(caught.value).startswith(f"{archive} is damaged or not such an archive ("), name
+        assert str(caught.value).endswith("); remove it and run the same command again.")
+    assert seen(tmp_path) == sorted(["good.tgz", "good.tar", "good.zip", *cases])
+
+
+def test_interrupted_it_leaves_nothing_and_starts_anew(tmp_path: Path) -> None:
+    class Interrupt(Watch):
+        def progress(self, what: str, done: int, total: int | None) -> None:
+            raise KeyboardInterrupt
+
+    archive = make_tar(tmp_path / "a.tgz", FILES)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(archive, tmp_path / "a", Interrupt())
+    assert seen(tmp_path) == ["a.tgz"]
+    (tmp_path / ".a.part").mkdir()  # as a process that was killed leaves it
+    (tmp_path / ".a.part" / "half.txt").write_text("half")
+    unpack(archive, tmp_path / "a", Watch())
+    assert content(tmp_path / "a") == FILES
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("ending", [".tgz", ".zip"])
+def test_a_write_that_fails(tmp_path: Path, ending: str) -> None:
+    archive = (make_zip if ending == ".zip" else make_tar)(tmp_path / f"a{ending}", FILES)
+    with files_no_larger_than(1000), pytest.raises(UserError) as caught:
+        unpack(archive, tmp_path / "a", Watch())
+    where = f"cannot unpack {archive} to {tmp_path / 'a'}: File too large"
+    assert str(caught.value) == f"{where}; make room there, or name another folder with --data DIR."
+    assert seen(tmp_path) == [archive.name]
+
+
+def test_two_processes_do_not_unpack_one_archive(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tgz", FILES)
+    with (
+        FileLock(tmp_path / ".a.lock"),
+        pytest.raises(UserError, match=r"another process is unpacking .*a.tgz; wait for it, or end"),
+    ):
+        unpack(archive, tmp_path / "a", Watch())

@@ -1,0 +1,247 @@
+"""`bench data get` against a server on this machine: asking, fetching, unpacking, going on after a kill."""
+
+import hashlib
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmark import registry
+from benchmark.commands import get as module
+from benchmark.commands.get import get
+from benchmark.errors import UserError
+from benchmark.fetch import name_of
+from datasets.downloads import DOWNLOADS, Download
+from datasets.prepared import Prepared
+from tests.benchmark.test_unpack import FILES, content, make_tar
+from tests.conftest import ROOT
+from tests.file_server import only_this_machine, serving
+
+CONTENT = random.Random(0).randbytes(400_000)
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _local(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_this_machine(monkeypatch)
+
+
+@pytest.fixture
+def tgz(tmp_path: Path) -> bytes:
+    return make_tar(tmp_path / "made.tgz", {f"PASCAL_MT/{name}": value for name, value in FILES.items()}).read_bytes()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "my data"
+    with serving(CONTENT) as site:
+        url = f"{site.url}/nyu_depth_v2_labeled.mat"
+        assert get("nyuv2", data, True, url, SHA) == 0
+    here = data / "downloads" / "nyu_depth_v2_labeled.mat"
+    assert here.read_bytes() == CONTENT
+    said = capsys.readouterr().out
+    for part in (
+        f"from     {url}",
+        f"to       {here}",
+        "licence  research use",
+        "Silberman",
+        "nyu_depth_v2_labeled.mat has the sha256",
+    ):
+        assert part in said
+    assert said.rstrip().endswith(f"next: bench data prepare nyuv2 '{here}' --data '{data}'")
+
+
+def test_an_archive_is_unpacked_and_not_fetched_twice(tmp_path: Path, tgz: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    with serving(tgz) as site:
+        url = f"{site.url}/PASCAL_MT.tgz"
+        assert get("pascal_context", data, True, url) == 0  # as the file is called
+        assert get("pascal-context", data, False, url) == 0  # nothing is left to ask
+        (data / "downloads" / "PASCAL_MT.tgz").unlink()  # who has unpacked it may remove it
+        assert get("pascal-context", data, False, url) == 0
+        assert len(site.asked) == 1
+    assert content(data / "downloads" / "PASCAL_MT") == FILES
+    said = capsys.readouterr().out
+    assert said.count("no checksum is published; sha256 of what came: ") == 1
+    assert said.count(f"next: bench data prepare pascal-context {data / 'downloads' / 'PASCAL_MT'} --data {data}\n") == 3
+
+
+def test_a_killed_unpacking_is_done_again(tmp_path: Path, tgz: bytes) -> None:
+    data = tmp_path / "data"
+    with serving(tgz) as site:
+        get("pascal-context", data, True, f"{site.url}/PASCAL_MT.tgz")
+        (data / "downloads" / "PASCAL_MT").rename(data / "downloads" / ".PASCAL_MT.part")
+        get("pascal-context", data, False, f"{site.url}/PASCAL_MT.tgz")
+        assert len(site.asked) == 1
+    assert content(data / "downloads" / "PASCAL_MT") == FILES
+
+
+def test_the_place_of_a_data_set_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(CONTENT) as site:
+        place = Download(f"{site.url}/labelled.mat", len(CONTENT) + 1, ("there are other ways.",))
+        monkeypatch.setitem(module.DOWNLOADS, "nyuv2", place)
+        assert get("nyuv2-40", tmp_path, True) == 0
+    said = capsys.readouterr().out
+    assert "note: there are other ways." in said and "the server has 400,000 bytes where 400,001 are expected" in said
+    assert "(400.0 kB)" in said and f"next: bench data prepare nyuv2-40 {tmp_path / 'downloads' / 'labelled.mat'}" in said
+
+
+def test_nothing_is_fetched_without_being_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(CONTENT) as site:
+        url = f"{site.url}/a.mat"
+        monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+        with pytest.raises(UserError, match=f"nothing was fetched, as there is no terminal to ask in; add --yes to fetch {url}."):
+            get("nyuv2", tmp_path, False, url)
+        for answer, code in (("n\n", 1), ("\n", 1), ("y\n", 0)):
+            assert not site.asked and not (tmp_path / "downloads").exists()
+            monkeypatch.setattr(sys, "stdin", Terminal(answer))
+            assert get("nyuv2", tmp_path, False, url) == code
+            said = capsys.readouterr().out
+            assert "Fetch it? [y/N]" in said and (code == 0) != ("nothing was fetched." in said)
+        assert len(site.asked) == 1
+
+
+def test_names_that_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="unknown data set 'nyu'; "):
+        get("nyu", tmp_path, True)
+    with pytest.raises(UserError, match="unknown form of nyuv2 'nyuv2-41'"):
+        get("nyuv2-41", tmp_path, True)
+    with pytest.raises(
+        UserError, match=r"no file of cityscapes can be fetched by a program: .*Dropbox.*accepted the terms.*prepare"
+    ):
+        get("cityscapes", tmp_path, True)
+    assert get("scenes", tmp_path, True) == 0
+    assert capsys.readouterr().out == "scenes is made on the spot; there is nothing to download.\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_data_set_that_nobody_wrote_a_place_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(module.DOWNLOADS, "nyuv2")
+    with pytest.raises(
+        UserError, match=r"no file of nyuv2 can be fetched by a program: its source is Silberman.*--url URL fetches"
+    ):
+        get("nyuv2", tmp_path, True)
+    with serving(CONTENT) as site:
+        assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 0
+
+
+def test_a_licensed_data_set_from_a_mirror_of_ones_own(tmp_path: Path) -> None:
+    with serving(CONTENT) as site:
+        assert get("cityscapes-19", tmp_path, True, f"{site.url}/mine.bin") == 0
+    assert (tmp_path / "downloads" / "mine.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("sha256", ["", "abc", SHA + "0", "g" * 64])
+def test_a_hash_that_is_none(tmp_path: Path, sha256: str) -> None:
+    with pytest.raises(UserError, match=r"--sha256 '\w*' is not a SHA-256; expected 64 hexadecimal digits"):
+        get("nyuv2", tmp_path, True, None, sha256)
+
+
+@pytest.mark.parametrize("url", ["", "file:///etc/passwd"])
+def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UserError, match="is not a URL that can be fetched"):
+        get("nyuv2", tmp_path, True, url)
+
+
+def test_every_data_set_of_files_has_a_place_or_a_way() -> None:
+    kinds = {name for name in registry.dataset_names() if issubclass(registry.dataset(name), Prepared)}
+    assert set(DOWNLOADS) == kinds
+    for name, download in DOWNLOADS.items():
+        assert download.elsewhere and all(sentence.endswith(".") for sentence in download.elsewhere)
+        assert download.url is None or name_of(download.url), name
+
+
+def test_ctrl_c_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(self: Any, what: str, done: int, total: int | None) -> None:
+        if done > 100_000:
+            raise KeyboardInterrupt
+
+    with serving(CONTENT) as site, monkeypatch.context() as patch:
+        patch.setattr(module._Said, "progress", interrupt)
+        assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 130
+        part = tmp_path / "downloads" / "a.mat.part"
+        kept = module.decimal(part.stat().st_size)
+        said = f"interrupted: {kept} are kept in {part}; the same command goes on from there.\n"
+        assert capsys.readouterr().out.endswith(said)
+        patch.undo()
+        assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 0
+        assert f"({module.decimal(0)}" not in (text := capsys.readouterr().out) and f"; {kept} came earlier)" in text
+        assert site.ranges_asked()[1] is not None
+
+
+def test_ctrl_c_while_unpacking(
+    tmp_path: Path, tgz: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: Any, what: str, done: int, total: int | None) -> None:
+        if what.startswith("unpacking"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module._Said, "progress", interrupt)
+    with serving(tgz) as site:
+        assert get("pascal-context", tmp_path, True, f"{site.url}/P.tgz") == 130
+    assert (
+        f"interrupted: {tmp_path / 'downloads' / 'P.tgz'} is kept; the same command goes on from there."
+        in capsys.readouterr().out
+    )
+    assert not (tmp_path / "downloads" / "P").exists()
+
+
+def test_progress_is_a_bar_in_a_terminal_and_lines_in_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "PLAIN_SECONDS", -1.0)
+    with serving(CONTENT) as site:
+        get("nyuv2", tmp_path / "one", True, f"{site.url}/a.mat")
+        site.length = False
+        get("nyuv2", tmp_path / "two", True, f"{site.url}/a.mat")
+        site.length = True
+        lines = capsys.readouterr().out.splitlines()
+        assert (
+            "a.mat: 400.0 kB of 400.0 kB" in lines
+            and "a.mat: 400.0 kB" in lines
+            and "checking a.mat: 400.0 kB of 400.0 kB" in lines
+        )
+        screen = io.StringIO()
+        monkeypatch.setattr(module, "make_console", lambda: Console(file=screen, force_terminal=True, width=120))
+        get("nyuv2", tmp_path / "three", True, f"{site.url}/a.mat")
+    assert "400.0/400.0 kB" in screen.getvalue() and "a.mat: 400.0 kB" not in screen.getvalue()
+
+
+def test_a_process_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from benchmark.commands.get import get\n"
+    code += "sys.exit(get('nyuv2', Path(sys.argv[1]), True, sys.argv[2], sys.argv[3]))"
+    part = tmp_path / "downloads" / "a.mat.part"
+    with serving(CONTENT, holds_at=150_000) as site:
+        command = [sys.executable, "-c", code, str(tmp_path), f"{site.url}/a.mat", SHA]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ))
+        deadline = time.monotonic() + 60
+        # What was read last may not be on disk yet: the writer passes on what fills its buffer.
+        while not (part.exists() and part.stat().st_size > 100_000) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        said = process.communicate(timeout=20)[0]
+        assert process.returncode == -signal.SIGKILL, said
+        kept = part.stat().st_size
+        assert 100_000 < kept <= 150_000 and part.read_bytes() == CONTENT[:kept]
+        site.holds_at = None
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=dict(os.environ))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert site.ranges_asked() == [None, f"bytes={kept}-"]
+    assert (tmp_path / "downloads" / "a.mat").read_bytes() == CONTENT
+    assert "a.mat has the sha256 asked for." in done.stdout
