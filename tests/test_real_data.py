@@ -18,9 +18,11 @@ SHARED = Path(os.environ.get("BENCH_SHARED_DATA", ROOT.parent / "shared" / "data
     reason="no real images: put the NYUv2 development data at ../shared/data or name its folder in BENCH_SHARED_DATA",
 )
 def test_four_methods_on_real_images(tmp_path: Path) -> None:
-    data, results = tmp_path / "nyuv2", tmp_path / "runs"
-    command = [sys.executable, str(SHARED / "expand.py"), "--layout", "mtan", "--out", str(data), "--limit", "24"]
+    folder, data, results = tmp_path / "mtan", tmp_path / "data", tmp_path / "runs"
+    command = [sys.executable, str(SHARED / "expand.py"), "--layout", "mtan", "--out", str(folder), "--limit", "24"]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
+    command = [sys.executable, "-m", "benchmark", "data", "prepare", "nyuv2", str(folder), "--data", str(data)]
+    subprocess.run([*command, "--size", "144x192"], cwd=ROOT, check=True, capture_output=True, timeout=120)
     command = [sys.executable, "-m", "benchmark", "run", "nyuv2-smoke", "--data", str(data), "--results", str(results)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
