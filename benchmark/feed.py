@@ -73,8 +73,7 @@ class Feed:
         labelled = self._labelled[here]
         images, targets, extents = self.samples(step)
         for t, (name, task) in enumerate(self.tasks.items()):
-            hidden = torch.full_like(targets[name], task.ignore)
-            targets[name] = torch.where(labelled[:, t].view(-1, 1, 1, 1), targets[name], hidden)
+            targets[name].masked_fill_(~labelled[:, t].view(-1, 1, 1, 1), task.ignore)
         draws = [d[here] for d in self._draws]
         first, *more = augment.apply(images, targets, self.tasks, draws, *self.normalisation, extents, self._padded)
         return Batch(

@@ -24,7 +24,8 @@ class Gathered(NamedTuple):
 
 
 class Samples:
-    """The samples of a split in a given order, cut into batches of one size; every batch is a pure function of its number.
+    """The samples of a split in a given order, cut into batches of one size; every batch is a pure function of its number and
+    the caller's own copy.
 
     order: (S,) int64 positions in the split on the host, S a multiple of `batch`. resident: whether the split lies on the
     device; otherwise a thread gathers the batches to come in pinned memory, from where they are copied beside the computing.
@@ -47,7 +48,7 @@ class Samples:
         """Batch `number`, counted from 0, on the device."""
         if self._pool is None:
             here = self._order[number * self.batch : (number + 1) * self.batch]
-            parts = {name: part[here] for name, part in self._parts.items()}
+            parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
         else:
             last = len(self.order) // self.batch
             for n in range(number, min(number + 1 + AHEAD, last)):
@@ -59,7 +60,7 @@ class Samples:
 
     def _gather(self, number: int) -> dict[str, Tensor]:
         here = self.order[number * self.batch : (number + 1) * self.batch]
-        parts = {name: part[here] for name, part in self._parts.items()}
+        parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
         # The pinned copies go back to torch's own pool when the copy to the device is done with them.
         return {name: part.pin_memory() for name, part in parts.items()} if self.device.startswith("cuda") else parts
 
