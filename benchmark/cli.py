@@ -11,7 +11,7 @@ import typer
 
 from benchmark.cli_data import data_app, labels_app
 from benchmark.errors import UserError
-from benchmark.options import DATA, RESULTS, RUNS, Data, Json, Published, Results, Set, What
+from benchmark.options import DATA, RESULTS, RUNS, Data, Json, Plugin, Published, Results, Set, What
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +28,7 @@ app.add_typer(labels_app, name="labels")
 def run(
     what: What = None,
     settings: Set = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
     results: Results = RUNS,
     data: Data = DATA,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -48,7 +49,14 @@ def run(
 
 
 @app.command()
-def plan(what: What = None, settings: Set = [], results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:  # noqa: B006
+def plan(
+    what: What = None,
+    settings: Set = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
     """Show every run of a plan and its state."""
     from benchmark.commands import runs
 
@@ -123,11 +131,40 @@ def predict(
     data: Data = DATA,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Write over predictions that are there.")] = False,
+    plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Predict a user's own images with a finished run's network."""
     from benchmark.commands import predict as command
 
     raise typer.Exit(command.predict(name, images, out, results, device, force))
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Argument(metavar="METHOD | FILE.py")],
+    settings: Set = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Check a method against the contract that every method keeps."""
+    from benchmark.commands import check as command
+
+    raise typer.Exit(command.check(what, settings, data, as_json))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
+    results: Results = RUNS,
+    data: Data = DATA,
+) -> None:
+    """Write a commented method of one's own that keeps the contract, and its test."""
+    from benchmark.commands import check as command
+
+    raise typer.Exit(command.new(name, out))
 
 
 @app.command("list")
@@ -136,6 +173,7 @@ def list_(
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List what there is to choose from."""
     from benchmark.commands import listing

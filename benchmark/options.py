@@ -18,6 +18,20 @@ Data = Annotated[
 Published = Annotated[
     Path, typer.Option("--published-in", help="Folder of published records.", show_default="results/ of the checkout")
 ]
+
+
+def _use(paths: list[Path]) -> list[Path]:
+    from benchmark import plugins
+
+    for path in paths:
+        plugins.use(path)
+    return paths
+
+
+PLUGIN_HELP = "The .py file of a method from outside the tree. May be repeated."
+Plugin = Annotated[
+    list[Path], typer.Option("--plugin", envvar="BENCH_PLUGINS", metavar="FILE", help=PLUGIN_HELP, callback=_use)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SET_HELP = "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. May be repeated."
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]

@@ -212,6 +212,7 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
             label_seed=0 if setting.startswith("published:") else cell["seeds"],
             train_seed=cell["seeds"],
             balance=str(cell["balance"]),
+            plugin=registry.plugin_content(name),
         )
         for tasks in ([(task,) for task in protocol.tasks] if method.one_task else [protocol.tasks])
     ]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import sys
 import typing
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from benchmark import ROOT
+from benchmark import ROOT, plugins
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import convert
 
@@ -34,18 +36,25 @@ def _names(package: str) -> list[str]:
     return sorted(name.replace("_", "-" if package == "datasets" else "_") for name in files if name not in SUPPORT[package])
 
 
-def _module(package: str, name: str) -> ModuleType:
+def _import(file: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
-        return importlib.import_module(f"{package}.{name}")
+        return load()
     except Exception as error:  # whatever is wrong in that file, the user needs its name and the reason
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise UserError(
-            f"{package}/{name}.py{where} cannot be imported ({type(error).__name__}: {error}); correct it."
-        ) from error
+        raise UserError(f"{file}{where} cannot be imported ({type(error).__name__}: {error}); correct it.") from error
 
 
 def method_names() -> list[str]:
-    return _names("methods")
+    """All methods: those of the tree, then plug-ins. Raises `UserError` for a plug-in of a name that the tree has."""
+    own, others = _names("methods"), plugins.names()
+    for name in others:
+        if name in own:
+            raise UserError(f"{plugins.where(name)} is called as the method {name} of this program; rename it.")
+    return own + others
+
+
+def _is_plugin(name: str) -> bool:
+    return name not in _names("methods")
 
 
 def dataset_names() -> list[str]:
@@ -53,16 +62,31 @@ def dataset_names() -> list[str]:
 
 
 def method(name: str) -> type[Method]:
-    """The one `Method` defined in methods/<name>.py."""
+    """The one `Method` defined in methods/<name>.py, or in the plug-in of that name."""
     if name not in method_names():
         raise unknown("method", name, method_names())
     from methods.base import Method
 
-    module = _module("methods", name)
+    file = plugins.where(name) if _is_plugin(name) else f"methods/{name}.py"
+    module = _method_module(name)
     found = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__]
     if len(found) != 1:
-        raise UserError(f"methods/{name}.py defines {len(found)} subclasses of Method; it must define exactly one.")
+        raise UserError(f"{file} defines {len(found)} subclasses of Method; it must define exactly one.")
     return found[0]
+
+
+def _method_module(name: str) -> ModuleType:
+    if _is_plugin(name):
+        return _import(plugins.where(name), lambda: plugins.module(name))
+    return _import(f"methods/{name}.py", lambda: importlib.import_module(f"methods.{name}"))
+
+
+def plugin_content(name: str) -> str:
+    """Of a plug-in the hash of its file, which its ids hold; of a method of the tree, which has versions, nothing."""
+    if not _is_plugin(name):
+        return ""
+    method(name)
+    return plugins.content(name)
 
 
 def dataset(name: str) -> type[Dataset]:
@@ -71,11 +95,11 @@ def dataset(name: str) -> type[Dataset]:
     file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
     if file is None:
         raise unknown("data set", name, dataset_names())
-    module = _module("datasets", file.replace("-", "_"))
+    stem = file.replace("-", "_")
+    module = _import(f"datasets/{stem}.py", lambda: importlib.import_module(f"datasets.{stem}"))
     found = [c for c in vars(module).values() if inspect.isclass(c) and getattr(c, "name", None) == file]
     if len(found) != 1:
-        where = f"datasets/{file.replace('-', '_')}.py"
-        raise UserError(f"{where} defines {len(found)} classes with name = {file!r}; it must define exactly one.")
+        raise UserError(f"datasets/{stem}.py defines {len(found)} classes with name = {file!r}; it must define exactly one.")
     return typing.cast("type[Dataset]", found[0])
 
 
@@ -89,6 +113,9 @@ def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     init = method(name).__init__
     parameters = [p for p in inspect.signature(init).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
     hints = typing.get_type_hints(init)
+    for p in parameters:
+        if p.default is p.empty or p.name not in hints:
+            raise UserError(f"the keyword {p.name} of the method {name} lacks a type or a default; write {p.name}: float = 1.0.")
     return {p.name: p.default for p in parameters}, {p.name: hints[p.name] for p in parameters}
 
 
@@ -105,13 +132,13 @@ def source_hash(name: str) -> str:
     """Hash of the code that a method is made of: its file and every module of `methods` that it imports, directly or not."""
     method(name)
     seen: set[str] = set()
-    pending = [f"methods.{name}"]
+    pending = [_method_module(name).__name__]
     while pending:
         current = pending.pop()
         seen.add(current)
-        for value in vars(importlib.import_module(current)).values():
+        for value in vars(sys.modules[current]).values():
             owner = getattr(value, "__module__", None) or getattr(value, "__name__", "")
             if isinstance(owner, str) and owner.startswith("methods.") and owner not in seen:
                 pending.append(owner)
-    texts = [Path(str(importlib.import_module(n).__file__)).read_bytes() for n in sorted(seen)]
+    texts = [Path(str(sys.modules[n].__file__)).read_bytes() for n in sorted(seen)]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]

@@ -17,7 +17,8 @@ SCHEMA = 1
 @dataclass(frozen=True)
 class RunSpec:
     """One run. `tasks` is the whole task set of the protocol, or one of it for a one-task method; the label mask is always
-    drawn over the protocol's whole set. `hyperparameters` are resolved; `changed` names those away from their defaults."""
+    drawn over the protocol's whole set. `hyperparameters` are resolved; `changed` names those away from their defaults.
+    `plugin`: of a method from outside the tree, the hash of its file."""
 
     protocol: Protocol
     dataset: str
@@ -31,6 +32,7 @@ class RunSpec:
     label_seed: int
     train_seed: int
     balance: str = "equal"
+    plugin: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as `spec.json` and records hold them."""
@@ -81,6 +83,8 @@ def run_id(spec: dict[str, Any]) -> str:
             identity["tasks"] = spec["tasks"]
         if spec["balance"] != "equal":
             identity["balance"] = spec["balance"]
+        if spec.get("plugin"):
+            identity["plugin"] = spec["plugin"]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"this is not a run's spec: {error!r} is missing or of the wrong kind; restore the file or remove it."

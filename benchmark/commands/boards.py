@@ -27,8 +27,10 @@ def boards_of(folder: Path) -> list[Board]:
 
     if not folder.is_dir():
         return []
-    current = {name: registry.method(name).version for name in registry.method_names()}
-    return leaderboard.build(frame.collect(folder, run_id), current)
+    collection = frame.collect(folder, run_id)
+    used = {r.spec["method"] for r in collection.records} | {f.spec["method"] for f in collection.failures}
+    current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
+    return leaderboard.build(collection, current)
 
 
 def write_boards(boards: list[Board], folder: Path, console: Console, complete: bool = False) -> None:

@@ -13,6 +13,8 @@ from benchmark.protocol import Protocol
 from benchmark.report.frame import Collection, Failure, Record
 from benchmark.report.rows import Group, Pair, Row, Seed, TaskInfo
 
+PLUGIN = "file"  # what labels call the content of a plug-in's file, where rows differ in it
+
 
 def protocol_values(protocol: dict[str, Any]) -> dict[str, Any]:
     """A protocol's values without its prose, keys that are newer than the record at their defaults."""
@@ -100,7 +102,7 @@ def _rows(
     every: tuple[Record | Failure, ...] = (*records, *failures)
     for item in every:
         spec = item.spec
-        keyed[canonical([spec["method"], spec["method_version"], _changed(spec), spec["balance"]])].append(item)
+        keyed[canonical([spec["method"], spec["method_version"], _away(spec)])].append(item)
     specs = [items[0].spec for items in keyed.values()]
     rows = []
     for items in keyed.values():
@@ -115,7 +117,7 @@ def _rows(
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
         version, distinct = spec["method_version"], _distinct(spec, siblings)
         label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
-        unsaid = {name: value for name, value in _away(spec).items() if name not in distinct}
+        unsaid = {name: value for name, value in _away(spec).items() if name not in distinct and name != PLUGIN}
         rows.append(Row(spec["method"], version, _changed(spec), spec["balance"], label, newest, unsaid, done, failed, partial))
     return tuple(sorted(rows, key=lambda row: row.label))
 
@@ -129,8 +131,9 @@ def _changed(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _away(spec: dict[str, Any]) -> dict[str, Any]:
-    """The changed hyperparameters, and the balance where it is not that of equal weights."""
-    return _changed(spec) | ({"balance": spec["balance"]} if spec["balance"] != "equal" else {})
+    """The changed hyperparameters, the balance where it is not that of equal weights, and what a plug-in's file is."""
+    balance = {"balance": spec["balance"]} if spec["balance"] != "equal" else {}
+    return _changed(spec) | balance | ({PLUGIN: spec["plugin"]} if spec.get("plugin") else {})
 
 
 def _distinct(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> dict[str, Any]:

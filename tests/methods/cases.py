@@ -1,4 +1,4 @@
-"""Small problems and batches in float64, and modes under which a step must run."""
+"""Small problems and batches in float64, and the mode under which a step must run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmark.contract import NoSync as NoSync
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Problem, View
@@ -71,16 +71,3 @@ def single(data: Batch) -> Batch:
     views = tuple(View(narrow(v.images), {k: narrow(x) for k, x in v.targets.items()}, v.geometry) for v in data.views)
     targets = {k: narrow(x) for k, x in data.targets.items()}
     return Batch(narrow(data.images), targets, data.labelled, data.labelled_host, data.index, views)
-
-
-class NoSync(TorchDispatchMode):
-    """Fails on every operator that reads a value on the host, copies one from it, or has a shape that depends on data."""
-
-    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh", "bincount", "equal.", "is_nonzero")
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(func)
-        assert not any(f"aten.{word}" in name for word in self.FORBIDDEN), f"{name} needs the host"
-        if name.startswith("aten.index.") or name.startswith("aten.index_put"):
-            assert all(index is None or index.dtype != torch.bool for index in args[1]), "indexing with booleans"
-        return func(*args, **(kwargs or {}))

@@ -1,0 +1,206 @@
+"""A method of one's own: written by `bench new`, checked by `bench check`, run with `--plugin` like any other."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from benchmark import plugins, registry
+from benchmark.cli import main
+from tests.conftest import ROOT
+from tests.test_cli import sets
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Iterator[Bench]:
+    """Run a command line as if in a process of its own: (exit code, standard output, standard error)."""
+    monkeypatch.setenv("BENCH_DATA", str(data_folder))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        plugins.forget()
+        registry.source_hash.cache_clear()
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    yield call
+    plugins.forget()
+
+
+HEAD = """
+from typing import ClassVar
+import torch
+from torch import Tensor, nn
+from methods.base import Batch, Losses, Method, Problem
+from methods.multi_task import MultiTask
+
+class Mine(MultiTask):
+    summary: ClassVar[str] = "mine"
+"""
+
+
+def write(folder: Path, body: str, name: str = "mine") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.py"
+    file.write_text(HEAD + body)
+    return file
+
+
+def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, tmp_path: Path) -> None:
+    code, out, _ = bench("new", "my_idea", "--out", tmp_path)
+    file = tmp_path / "my_idea.py"
+    assert code == 0 and f"bench check {file}" in out
+    assert 35 <= len(file.read_text().splitlines()) <= 50
+    ruff = subprocess.run([sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(tmp_path)])
+    assert ruff.returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_my_idea.py")], cwd=ROOT,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    code, out, err = bench("new", "my_idea", "--out", tmp_path)
+    assert code == 2 and "is there already" in err
+    code, out, err = bench("run", "--plugin", file, "my_idea", "single_task", *sets("seeds=2"), "--results", tmp_path / "runs")
+    assert code == 0, out + err
+    assert "my_idea" in out and (tmp_path / "runs" / "leaderboards").exists()
+
+
+def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
+    file, results = write(tmp_path / "a", ""), tmp_path / "runs"
+    run = ("run", "--plugin", file, "mine", "single_task", *sets("seeds=1"), "--results", results)
+    assert bench(*run)[0] == 0
+    assert "nothing to do" in bench(*run)[1]
+    (record,) = (json.loads(p.read_text()) for p in results.glob("*/mine-*/record.json"))
+    assert record["spec"]["plugin"] == re.fullmatch(r"[0-9a-f]{12}", record["spec"]["plugin"])[0]  # type: ignore[index]
+    moved = write(tmp_path / "b", "")
+    assert "nothing to do" in bench("run", "--plugin", moved, *run[3:])[1]  # wherever it lies
+    file.write_text(file.read_text() + "# changed\n")
+    code, out, _ = bench("plan", "--plugin", file, "mine", *sets("seeds=1"), "--results", results)
+    assert code == 0 and "1 missing" in out
+    assert bench(*run)[0] == 0
+    code, out, _ = bench("leaderboard", "--results", results)  # without the plug-in: records are enough
+    assert code == 0 and out.count("mine(\n") + out.count("mine ") >= 2 and "file=" in out
+    assert bench("publish", "--all", "--results", results, "--published-in", tmp_path / "pub")[0] == 0
+    assert bench("leaderboard", "--published", "--published-in", tmp_path / "pub")[0] == 0
+    assert bench("leaderboard", "--published", "--check", "--published-in", tmp_path / "pub")[0] == 0
+    code, _, err = bench("plan", "mine", *sets(), "--results", results)
+    assert code == 2 and "unknown plan or method 'mine'" in err
+
+
+def test_an_installed_package_may_bring_a_method(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "site", "", "their_package")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    point = metadata.EntryPoint("theirs", "their_package:Mine", plugins.GROUP)
+    monkeypatch.setattr(plugins, "_entry_points", lambda: {"theirs": point})
+    code, out, err = bench("check", "theirs")
+    assert code == 0, out + err
+    assert "theirs" in bench("list", "methods")[1]
+
+
+BROKEN = {
+    "keyword": ("    def __init__(self, problem: Problem, weight: float = 1.0) -> None:\n        super().__init__(problem)\n",
+                "keywords", "weight of __init__ is not keyword-only"),
+    "no task": ("    def losses(self, batch, progress):\n"
+                "        return Losses({'semseg': super().losses(batch, progress).total()})\n",
+                "a first step", r"losses\(\) names \['semseg'\] as tasks"),
+    "raises": ("    def losses(self, batch, progress):\n        raise ValueError('not today')\n",
+               "a first step", r"ValueError: not today \(line 11 of mine.py\)"),
+    "loose parameter": ("    def __init__(self, problem: Problem) -> None:\n        super().__init__(problem)\n"
+                        "        self.token = nn.Parameter(torch.zeros(3))\n",
+                        "a first step", "defines no reset_parameters"),
+    "nan": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
+            "        return Losses({k: v / (batch.labelled.sum() > 0) for k, v in found.tasks.items()})\n",
+            "any labels", "not finite where no sample has a label"),
+    "sync": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
+             "        return found if found.total().item() < 1e9 else found\n",
+             "no look at data", "_local_scalar_dense"),
+    "boolean index": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
+                      "        return Losses(found.tasks, {'x': batch.images[batch.labelled[:, 0]].sum() * 0})\n",
+                      "no look at data", "nonzero|indexes with booleans"),
+    "chance": ("    def losses(self, batch, progress):\n        import random\n        found = super().losses(batch, progress)\n"
+               "        return Losses(found.tasks, {'x': random.random() * self.encoder(batch.images).mean()})\n",
+               "repeatable", "draw from torch's generator"),
+    "attribute": ("    count = 0\n    def losses(self, batch, progress):\n"
+                  "        self.count += 1\n        found = super().losses(batch, progress)\n"
+                  "        return Losses(found.tasks, {'x': self.count * self.encoder(batch.images).mean()})\n",
+                  "resumable", "keep state in buffers"),
+    "noise": ("    def predict(self, images):\n        found = super().predict(images)\n"
+              "        return {k: v + (0 if self.training else torch.rand(())) for k, v in found.items()}\n",
+              "predictions", "another semseg the second time"),
+    "batch": ("    def predict(self, images):\n        found = super().predict(images)\n"
+              "        return {k: v if self.training else v - v.mean() for k, v in found.items()}\n",
+              "predictions", "in another batch"),
+    "shape": ("    def predict(self, images):\n        found = super().predict(images)\n"
+              "        return found if self.training else {k: v[..., ::2] for k, v in found.items()}\n",
+              "predictions", "in shape"),
+    "inference": ("    def inference_modules(self):\n        return [self.encoder]\n", "state", "inference_modules"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_contract_is_named_with_its_reason(bench: Bench, tmp_path: Path, case: str) -> None:
+    body, check, reason = BROKEN[case]
+    code, out, err = bench("check", write(tmp_path, body), "--json")
+    assert code == 1, out + err
+    found = {f["check"]: f["reason"] for f in json.loads(out) if not f["kept"]}
+    assert check in found and re.search(reason, found[check]), found
+
+
+def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the harness hides no method can see; a harness that forgot to would be told."""
+    import torch
+
+    from benchmark import contract
+
+    monkeypatch.setattr(torch.Tensor, "masked_fill_", lambda self, mask, value: self)
+    leak = "batch.targets['depth'].float().mean() * self.encoder(batch.images).mean()"
+    body = "    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
+    file = write(tmp_path, body + f"        return Losses(found.tasks, {{'x': {leak}}})\n")
+    code, out, _ = bench("check", file, "--json")
+    found = {f["check"]: f["reason"] for f in json.loads(out) if not f["kept"]}
+    assert code == 1 and "labels that are not visible" in found["hidden labels"]
+    assert contract.hidden_labels in contract.CHECKS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--plugin", "nowhere.py"], "--plugin nowhere.py is not a Python file that is there"),
+        (["check", "nowhere"], "unknown method 'nowhere'"),
+        (["new", "Bad-Name"], "'Bad-Name' cannot be the name of a method"),
+        (["new", "multi_task"], "there is a method multi_task already"),
+    ],
+)
+def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: str) -> None:
+    code, out, err = bench(*arguments)
+    assert code == 2 and message in err and err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("multi_task", "", "is called as the method multi_task of this program; rename it"),
+        ("broken", "def (", r"broken.py, line 1\d cannot be imported \(SyntaxError"),
+        (
+            "bare",
+            "    def __init__(self, problem: Problem, *, weight: float) -> None:\n        super().__init__(problem)\n",
+            "the keyword weight of the method bare lacks a type or a default",
+        ),
+        ("two", "\nclass Other(MultiTask):\n    pass\n", "defines 2 subclasses of Method"),
+    ],
+)
+def test_a_bad_file_is_named(bench: Bench, tmp_path: Path, name: str, text: str, message: str) -> None:
+    code, _, err = bench("check", write(tmp_path, text, name))
+    assert code == 2 and re.search(message, err) and err.count("\n") == 1, err
