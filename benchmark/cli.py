@@ -140,6 +140,26 @@ def predict(
 
 
 @app.command()
+def tune(
+    method: Annotated[str, typer.Argument(metavar="METHOD")],
+    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.")] = 10,
+    space: Annotated[
+        list[str], typer.Option(metavar="KEYWORD=[...]", help="Values to search; by default a grid around the method's own.")
+    ] = [],  # noqa: B006
+    source: Annotated[str, typer.Option("--plan", help="The plan whose protocol and data it is tuned on.")] = "quickstart",
+    settings: Set = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+    results: Results = RUNS,
+    data: Data = DATA,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Search a method's keywords on a part of the train images, and write a plan that scores the best on the test set."""
+    from benchmark.commands import tune as command
+
+    raise typer.Exit(command.run(method, trials, space, source, settings, results, data, device))
+
+
+@app.command()
 def check(
     what: Annotated[str, typer.Argument(metavar="METHOD | FILE.py")],
     settings: Set = [],  # noqa: B006
@@ -169,7 +189,7 @@ def new(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="methods|datasets|protocols|plans|metrics")],
+    what: Annotated[str, typer.Argument(metavar="methods|datasets|protocols|plans|balances|metrics")],
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,

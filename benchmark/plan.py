@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmark import balance, registry
 from benchmark import protocol as protocols
-from benchmark import registry
 from benchmark.errors import UserError, unknown
 from benchmark.spec import RunSpec
 
 FOLDER = Path(__file__).parent / "plans"
 DEFAULT = "quickstart"
-BALANCES = ("equal",)
 # Keys of a grid, beside the protocol's own. Each may be a list, and the grid is the product of its lists.
 AXES = ("protocol", "dataset", "labels", "method", "balance", "seeds")
 ALIASES = {"methods": "method", "seed": "seeds"}
@@ -101,10 +100,10 @@ def _grid_cells(
 ) -> list[dict[str, Any]]:
     """The product of a grid's lists: dictionaries with one value an axis, "set" (protocol values overridden) and "hparams"."""
     grid = {ALIASES.get(k, k): v for k, v in grid.items()}
-    hparams = grid.pop("hparams", {})
-    for method in hparams:
+    hparams, tuning = grid.pop("hparams", {}), grid.pop("tuning", {})
+    for method in (*hparams, *tuning):
         if method not in registry.method_names():
-            raise unknown(f"method in hparams of plan {where}", method, registry.method_names())
+            raise unknown(f"method in hparams or tuning of plan {where}", method, registry.method_names())
     grid |= {ALIASES.get(k, k): v for k, v in settings.items() if not k.startswith("hparams.")}
     if methods:
         grid["method"] = methods
@@ -118,7 +117,7 @@ def _grid_cells(
     lists = [key for key in protocols.SETTABLE if typing.get_origin(protocols.TYPES[key]) is tuple]
     axes = {
         key: value if isinstance(value, list) and (key not in lists or (value and isinstance(value[0], list))) else [value]
-        for key, value in ({"labels": "one", "balance": "equal"} | grid).items()
+        for key, value in ({"labels": "one", "balance": balance.EQUAL} | grid).items()
     }
     for key, choices in axes.items():
         if not choices:
@@ -129,7 +128,8 @@ def _grid_cells(
         overrides = {key: cell.pop(key) for key in protocols.SETTABLE if key in cell}
         own = _own_hparams(str(cell["method"]), hparams, settings, used)
         for values in itertools.product(*own.values()):
-            cells.append(cell | {"set": overrides, "hparams": dict(zip(own, values, strict=True))})
+            more = {"hparams": dict(zip(own, values, strict=True)), "tuning": _tuning(tuning.get(str(cell["method"])), where)}
+            cells.append(cell | {"set": overrides} | more)
     return cells
 
 
@@ -153,6 +153,19 @@ def _own_hparams(method: str, hparams: dict[str, Any], settings: dict[str, Any],
         name: value if isinstance(value, list) and (name not in takes_list or (value and isinstance(value[0], list))) else [value]
         for name, value in own.items()
     }
+
+
+def _tuning(value: Any, where: str) -> str:
+    """How a method's keywords were searched, in words; `bench tune` writes it into its plans."""
+    if value is None:
+        return ""
+    if (
+        not isinstance(value, dict)
+        or set(value) != {"trials", "holdout"}
+        or not all(isinstance(v, int | float) for v in value.values())
+    ):
+        raise UserError(f"tuning = {value!r} in plan {where} must hold trials and holdout, as `bench tune` writes them.")
+    return f"{value['trials']} trials on the last {value['holdout']:.0%} of train"
 
 
 def _seeds(value: Any) -> list[int]:
@@ -179,8 +192,7 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
         protocol = replace(protocol, weights=content)
     setting = str(labels.parse(str(cell["labels"])))
     check_encoder(protocol.encoder, protocol.weights)
-    if cell["balance"] not in BALANCES:
-        raise unknown("balance", str(cell["balance"]), BALANCES)
+    balance.check(str(cell["balance"]))
     dataset = registry.open_dataset(str(cell["dataset"]), data)
     for key in ("reference", "baseline"):
         if getattr(protocol, key) not in ("", *registry.method_names()):
@@ -196,6 +208,12 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
     if reason:
         notes[f"{name} is skipped: {reason}"] = None
         return []
+    balanced = str(cell["balance"])
+    if balanced != balance.EQUAL and (method.one_task or len(protocol.tasks) == 1):
+        notes[f"{name} runs with balance {balance.EQUAL}, not {balanced}: one task has nothing to balance"] = None
+        balanced = balance.EQUAL
+    if note := balance.note(balanced):
+        notes[note] = None
     hyperparameters, changed = registry.resolve_hyperparameters(name, cell["hparams"])
     return [
         RunSpec(
@@ -211,8 +229,9 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
             # A frozen split draws no labels: its seeds vary training alone.
             label_seed=0 if setting.startswith("published:") else cell["seeds"],
             train_seed=cell["seeds"],
-            balance=str(cell["balance"]),
+            balance=balanced,
             plugin=registry.plugin_content(name),
+            tuning=str(cell["tuning"]),
         )
         for tasks in ([(task,) for task in protocol.tasks] if method.one_task else [protocol.tasks])
     ]

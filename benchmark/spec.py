@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.balance import EQUAL
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 
@@ -18,7 +19,7 @@ SCHEMA = 1
 class RunSpec:
     """One run. `tasks` is the whole task set of the protocol, or one of it for a one-task method; the label mask is always
     drawn over the protocol's whole set. `hyperparameters` are resolved; `changed` names those away from their defaults.
-    `plugin`: of a method from outside the tree, the hash of its file."""
+    `plugin`: of a method from outside the tree, the hash of its file. `tuning`: how its keywords were searched, if they were."""
 
     protocol: Protocol
     dataset: str
@@ -31,8 +32,9 @@ class RunSpec:
     tasks: tuple[str, ...]
     label_seed: int
     train_seed: int
-    balance: str = "equal"
+    balance: str = EQUAL
     plugin: str = ""
+    tuning: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as `spec.json` and records hold them."""
@@ -47,7 +49,8 @@ class RunSpec:
     def folder(self) -> str:
         """Where the run lives below the results folder."""
         one = "-" + "-".join(self.tasks) if self.tasks != self.protocol.tasks else ""
-        return f"{self.protocol.name}/{self.method}{one}-{self.labels.replace(':', '')}-s{self.seed}-{self.id}"
+        balance = f"-{self.balance}" if self.balance != EQUAL else ""
+        return f"{self.protocol.name}/{self.method}{one}{balance}-{self.labels.replace(':', '')}-s{self.seed}-{self.id}"
 
     @property
     def seed(self) -> str:
@@ -81,10 +84,9 @@ def run_id(spec: dict[str, Any]) -> str:
             identity["hyperparameters"] = {name: spec["hyperparameters"][name] for name in sorted(spec["changed"])}
         if spec["tasks"] != spec["protocol"]["tasks"]:
             identity["tasks"] = spec["tasks"]
-        if spec["balance"] != "equal":
+        if spec["balance"] != EQUAL:
             identity["balance"] = spec["balance"]
-        if spec.get("plugin"):
-            identity["plugin"] = spec["plugin"]
+        identity |= {key: spec[key] for key in ("plugin", "tuning") if spec.get(key)}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"this is not a run's spec: {error!r} is missing or of the wrong kind; restore the file or remove it."

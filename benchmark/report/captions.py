@@ -12,8 +12,8 @@ from benchmark.report.stats import seeds_to_decide
 
 def sentences(board: Board) -> list[str]:
     """The caption of a board, each sentence on its own."""
-    found = [verdict(board), _tuning(board), _labels(board), _delta(board), _seeds(board), _baseline(board), _constant(board)]
-    return [sentence for sentence in (*found, *_unsaid(board), *_warnings(board)) if sentence]
+    found = [verdict(board), _held_out(board), _labels(board), _delta(board), _seeds(board), _baseline(board), _constant(board)]
+    return [sentence for sentence in (*found, *_unsaid(board), _tuned(board), *_warnings(board)) if sentence]
 
 
 def verdict(board: Board) -> str:
@@ -25,11 +25,21 @@ def verdict(board: Board) -> str:
     return _ahead(board)
 
 
-def _tuning(board: Board) -> str:
+def _held_out(board: Board) -> str:
     if board.group.protocol["judge"] == "test":
         return ""
     share = f"{board.group.protocol['holdout']:.0%}"
     return f"For tuning only: judged on the last {share} of the train images, which no run was trained on. This is not a score."
+
+
+def _tuned(board: Board) -> str:
+    """How keywords were searched, and whether alike for all: a method with more trials than another has had more luck."""
+    found = {e.label: e.row.records[0].spec.get("tuning", "") for e in board.entries if e.row.records and not e.row.outdated}
+    if not any(found.values()):
+        return ""
+    said = "; ".join(f"{label}: {how or 'none'}" for label, how in found.items())
+    alike = "the same for all" if len(set(found.values())) == 1 else "NOT the same for all, so differences may come from it"
+    return f"Search of keywords, {alike}: {said}."
 
 
 def undefined(tasks: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from benchmark.protocol import Protocol
 from benchmark.report.frame import Collection, Failure, Record
 from benchmark.report.rows import Group, Pair, Row, Seed, TaskInfo
 
-PLUGIN = "file"  # what labels call the content of a plug-in's file, where rows differ in it
+MORE = {"file": "plugin", "tuned": "tuning"}  # what labels call these keys of a spec, where rows of a method differ in them
 
 
 def protocol_values(protocol: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _rows(
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
         version, distinct = spec["method_version"], _distinct(spec, siblings)
         label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
-        unsaid = {name: value for name, value in _away(spec).items() if name not in distinct and name != PLUGIN}
+        unsaid = {name: value for name, value in _away(spec).items() if name not in distinct and name not in MORE}
         rows.append(Row(spec["method"], version, _changed(spec), spec["balance"], label, newest, unsaid, done, failed, partial))
     return tuple(sorted(rows, key=lambda row: row.label))
 
@@ -131,9 +131,9 @@ def _changed(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _away(spec: dict[str, Any]) -> dict[str, Any]:
-    """The changed hyperparameters, the balance where it is not that of equal weights, and what a plug-in's file is."""
+    """The changed hyperparameters, the balance where it is not that of equal weights, and what else makes a row its own."""
     balance = {"balance": spec["balance"]} if spec["balance"] != "equal" else {}
-    return _changed(spec) | balance | ({PLUGIN: spec["plugin"]} if spec.get("plugin") else {})
+    return _changed(spec) | balance | {label: spec[key] for label, key in MORE.items() if spec.get(key)}
 
 
 def _distinct(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> dict[str, Any]:

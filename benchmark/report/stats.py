@@ -94,7 +94,8 @@ def task_changes(scores: Array, reference: Array, signs: Array) -> list[Estimate
 
 def difference(a: Array, b: Array, reference: Array, signs: Array) -> Estimate:
     """Delta m of a minus delta m of b, with the interval of psi^a - psi^b: what they share of the reference's noise cancels."""
-    value = float((changes(a, reference, signs) - changes(b, reference, signs)).mean())
+    with np.errstate(invalid="ignore"):
+        value = float((changes(a, reference, signs) - changes(b, reference, signs)).mean())
     return estimate(value, (influence(a, reference, signs) - influence(b, reference, signs)).mean(-1))
 
 

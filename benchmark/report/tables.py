@@ -91,6 +91,7 @@ def _row(board: Board, entry: Entry) -> Cells:
     masks = {r.spec["label_seed"]: r["hashes"]["labels"] for r in records}
     cost = entry.cost or Cost(None, None, None, None, None, None, "")
     return cells | {
+        "tuning": _tuning(entry),
         "params_train": number_exact(cost.params_train),
         "params_infer": number_exact(cost.params_infer),
         "label_masks": " ".join(f"{seed}:{mask}" for seed, mask in sorted(masks.items())),
@@ -112,6 +113,11 @@ def number_exact(count: float | None) -> str:
     return "" if count is None else f"{count:.0f}"
 
 
+def _tuning(entry: Entry) -> str:
+    """How the row's keywords were searched; its column is there where any row's were."""
+    return str(entry.row.records[0].spec.get("tuning", "")) if entry.row.records else ""
+
+
 def _constant(board: Board) -> Cells:
     cells: Cells = {"tier": "not a method", "method": "constant", "dataset": board.group.variant, "labels": board.group.labels}
     cells["delta_m"] = number(board.constant.delta)
@@ -130,7 +136,8 @@ def columns(board: Board) -> list[str]:
         names += [f"{primary}_mean", f"{primary}_sd", f"{primary}_seeds", change, f"{change}_ci_low", f"{change}_ci_high"]
     for task in board.group.tasks:
         names += [f"{task.name}_{m}_{what}" for m in _secondary(board)[task.name] for what in ("mean", "sd")]
-    return [*names, *_PROVENANCE, *_COST]
+    tuned = ["tuning"] if any(_tuning(entry) for entry in board.entries) else []
+    return [*names, *tuned, *_PROVENANCE, *_COST]
 
 
 def csv_text(board: Board) -> str:
