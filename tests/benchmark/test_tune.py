@@ -109,7 +109,7 @@ def test_from_trials_to_a_row_that_says_how_it_was_tuned(bench: Bench, tmp_path:
 def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: str) -> None:
     import re
 
-    code, out, err = bench(*arguments)
+    code, _, err = bench(*arguments)
     assert code == 2 and re.search(message, err) and err.count("\n") == 1
 
 
