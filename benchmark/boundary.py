@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmark.tallies import THRESHOLDS, at_least, level, tally
 from datasets.tasks import Task
 
-TOLERANCE = 0.0075  # of the image diagonal: the maxDist of SEISM for PASCAL
+TOLERANCE = 0.0075  # of the frame's diagonal, padding included: the maxDist of SEISM for PASCAL
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 

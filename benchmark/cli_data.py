@@ -98,7 +98,12 @@ def labels_import(
 @labels_app.command("show")
 def labels_show(
     dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
-    labels: Annotated[str, typer.Option(help="full, given, one, random, fraction:P, published:one or published:random.")] = "one",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="full, given, one, random, fraction:P, published:one or published:random.", show_default="the data set's, or one"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Label seed.", min=0)] = 0,
     count: Annotated[int | None, typer.Option(help="The first images only.", min=1)] = None,
     task: Annotated[list[str], typer.Option(help="Tasks (default: all). May be repeated.")] = [],  # noqa: B006

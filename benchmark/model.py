@@ -18,14 +18,14 @@ from benchmark import ROOT, registry
 from benchmark import protocol as protocols
 from benchmark.commands.boards import find
 from benchmark.errors import UserError
-from benchmark.execute import Data
 from benchmark.spec import RunSpec, run_id
 from benchmark.store import RunDir
 from benchmark.train import build_method, normalisation
 from datasets import augment
-from datasets.fit import fit
+from datasets.fit import Fit, fit
 from datasets.layouts.base import Sample
-from datasets.tasks import Task
+from datasets.prepared import Prepared
+from datasets.tasks import Task, from_dict
 from methods.base import Method
 
 
@@ -66,7 +66,7 @@ class Model:
         """
         for batch in _batches(images, self.spec.protocol.batch):
             arrays = [as_rgb(image) for image in batch]
-            rows = [fit(Sample(array), {}, self.size, "scale") for array in arrays]
+            rows = [fit(Sample(array), {}, self.size, _fit(self.spec)) for array in arrays]
             extents = torch.tensor([row.extent for row in rows])
             raw = self._raw(torch.stack([row.image for row in rows]), extents)
             for i, (array, row) in enumerate(zip(arrays, rows, strict=True)):
@@ -103,8 +103,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
             f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); compute them again with "
             f"`bench run ... --force`."
         )
-    # No data: what the tasks are, and how many classes they have, is known from the data set's name.
-    tasks = {name: task for name, task in Data(place.path).tasks(spec).items() if name in spec.tasks}
+    tasks = _tasks(record, place, spec)
     method = build_method(replace(spec, protocol=replace(spec.protocol, weights="none")), tasks, None, {})
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
@@ -123,6 +122,12 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     return Model(spec, tasks, method, device, note)
 
 
+def _fit(spec: RunSpec) -> Fit:
+    """How images of other sizes met the frame in training, as far as the data set's name tells."""
+    kind: Any = registry.dataset(spec.dataset)
+    return kind.forms[kind.form_of(spec.variant)].fit if issubclass(kind, Prepared) else "scale"
+
+
 def _spec(record: dict[str, Any], place: RunDir) -> RunSpec:
     """The spec that a record holds, checked to be the one that its id stands for."""
     found = record.get("spec")
@@ -137,6 +142,15 @@ def _spec(record: dict[str, Any], place: RunDir) -> RunSpec:
         "tasks": tuple(found["tasks"]),
     }
     return RunSpec(**values)
+
+
+def _tasks(record: dict[str, Any], place: RunDir, spec: RunSpec) -> dict[str, Task]:
+    """What the run's tasks are, as its record keeps it: its data need not be here."""
+    try:
+        return {name: from_dict(record["tasks"][name]) for name in spec.tasks}
+    except (KeyError, TypeError, ValueError):
+        cure = "restore it, or run it again with --force"
+        raise UserError(f"{place.file('record.json')} does not say what the run's tasks are; {cure}.") from None
 
 
 def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:

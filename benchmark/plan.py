@@ -117,7 +117,7 @@ def _grid_cells(
     lists = [key for key in protocols.SETTABLE if typing.get_origin(protocols.TYPES[key]) is tuple]
     axes = {
         key: value if isinstance(value, list) and (key not in lists or (value and isinstance(value[0], list))) else [value]
-        for key, value in ({"labels": "one", "balance": balance.EQUAL} | grid).items()
+        for key, value in ({"balance": balance.EQUAL} | grid).items()
     }
     for key, choices in axes.items():
         if not choices:
@@ -182,6 +182,10 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
     from methods.networks.build import WEIGHTS, check_encoder
 
     protocol = protocols.load(str(cell["protocol"]), cell["set"])
+    dataset = registry.open_dataset(str(cell["dataset"]), data)
+    if not all(map(len, (protocol.tasks, protocol.size))):  # left to the data set
+        left = {"tasks": list(protocol.tasks or dataset.tasks), "size": list(protocol.size) or list(dataset.default_size)}
+        protocol = protocols.load(str(cell["protocol"]), cell["set"] | left)
     if protocol.weights not in WEIGHTS:  # a file: its content, not its place, is part of what a run is
         file = Path(protocol.weights)
         if not file.is_file():
@@ -190,10 +194,9 @@ def _specs(cell: dict[str, Any], data: Path, notes: dict[str, None], weights: di
         content = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         weights[content] = file
         protocol = replace(protocol, weights=content)
-    setting = str(labels.parse(str(cell["labels"])))
+    setting = str(labels.parse(str(cell.get("labels", registry.default_labels(dataset.name)))))
     check_encoder(protocol.encoder, protocol.weights)
     balance.check(str(cell["balance"]))
-    dataset = registry.open_dataset(str(cell["dataset"]), data)
     for key in ("reference", "baseline"):
         if getattr(protocol, key) not in ("", *registry.method_names()):
             raise unknown(f"{key} method of protocol {protocol.name}", getattr(protocol, key), registry.method_names())

@@ -20,12 +20,14 @@ FOLDER = Path(__file__).parent / "protocols"
 class Protocol:
     """Everything that is the same for every method of a board. Values equal to these defaults enter no run id.
 
-    tasks: names, in the order of the label mask's columns. size: (H, W) in pixels. train_images, test_images: the first N
-    of each split, all if None. encoder: "small", "resnet18", "resnet50" or "timm:NAME". weights: "none", "imagenet", "package"
-    (those that an installed package carries for the encoder, known by their hash) or a file, which enters ids by its content.
-    width: channels of shared and task features. budget: "epochs" gives a run `epochs` passes over the images it may use, "steps"
-    gives every run the steps of a run on all images. lr: peak learning rate. schedule: "poly" ((1 - t)^poly_power), "step"
-    (times step_factor every step_every epochs) or "constant". clip: largest gradient norm, 0 for none. loss_weights:
+    tasks: names, in the order of the label mask's columns. size: (H, W) in pixels. Where one of the two is empty, a plan puts in
+    what the data set has. train_images, test_images: the first N
+    of each split, all if None. encoder: "small", "segnet", "resnet18", "resnet50" or "timm:NAME". weights: "none", "imagenet",
+    "package" (those that an installed package carries for the encoder, known by their hash) or a file, which enters ids by its
+    content. width: channels of shared and task features. decoder_blocks: residual blocks a task; 0 for a single 3x3 convolution,
+    after an encoder that decodes itself ("segnet"). budget: "epochs" gives a run `epochs` passes over the images it may use,
+    "steps" gives every run the steps of a run on all images. lr: peak learning rate. schedule: "poly" ((1 - t)^poly_power),
+    "step" (times step_factor every step_every epochs) or "constant". clip: largest gradient norm, 0 for none. loss_weights:
     {task: weight}, 1 where absent. scales, flip, colour: augmentation;
     scale_draw: one of the scales ("choice") or any between two bounds ("uniform"). judge: "test", or "holdout" for tuning: then
     the last share `holdout` of the train images is set aside and judged on, and no board calls that a score. edge_metric:
@@ -74,8 +76,8 @@ TYPES = typing.get_type_hints(Protocol)
 # The least value of a number, and whether that value itself is allowed.
 _LEAST: dict[str, tuple[int, bool]] = {
     **dict.fromkeys(("epochs", "lr", "step_every", "step_factor", "holdout"), (0, False)),
-    **dict.fromkeys(("weight_decay", "poly_power", "clip", "colour", "evaluations"), (0, True)),
-    **dict.fromkeys(("batch", "width", "threads", "decoder_blocks", "train_images", "test_images"), (1, True)),
+    **dict.fromkeys(("weight_decay", "poly_power", "clip", "colour", "evaluations", "decoder_blocks"), (0, True)),
+    **dict.fromkeys(("batch", "width", "threads", "train_images", "test_images"), (1, True)),
 }
 # Names and prose say what a protocol is called; they cannot be overridden from a plan or the command line.
 SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ("name", "version", "summary"))
@@ -122,12 +124,12 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
         )
     if protocol.holdout >= 1:
         raise UserError(f"holdout = {protocol.holdout} in protocol {protocol.name} is not below 1; 0.1 sets a tenth aside.")
-    if not protocol.tasks or len(set(protocol.tasks)) < len(protocol.tasks):
-        raise UserError(f"tasks = {list(protocol.tasks)} in protocol {protocol.name} must name one or more tasks, each once.")
+    if len(set(protocol.tasks)) < len(protocol.tasks):
+        raise UserError(f"tasks = {list(protocol.tasks)} in protocol {protocol.name} must name each task once.")
     for task in protocol.loss_weights:
-        if task not in protocol.tasks:
+        if protocol.tasks and task not in protocol.tasks:
             raise unknown(f"task in loss_weights of protocol {protocol.name}", task, protocol.tasks)
-    if len(protocol.size) != 2 or min(protocol.size) < 32 or any(side % 8 for side in protocol.size):
+    if protocol.size and (len(protocol.size) != 2 or min(protocol.size) < 32 or any(side % 8 for side in protocol.size)):
         found = f"size = {list(protocol.size)} in protocol {protocol.name}"
         raise UserError(f"{found} is not [height, width] in multiples of 8, each 32 or more.")
     if not protocol.scales or not all(0 < scale < math.inf for scale in protocol.scales):

@@ -15,6 +15,7 @@ from benchmark.constant import constant_predictions
 from benchmark.evaluate import Scores
 from benchmark.store import RunDir, replacing
 from datasets import labels
+from datasets.tasks import as_dict
 from methods.base import Diagnostic
 
 if TYPE_CHECKING:
@@ -42,16 +43,7 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
             "one_task": type(run.method).one_task,
             "summary": type(run.method).summary,
             "source": registry.source_hash(spec.method),
-            "tasks": {
-                name: {
-                    "metric": task.metric,
-                    "higher_is_better": task.higher_is_better,
-                    "unit": task.unit,
-                    "kind": task.kind,
-                    "test_images": scores[name].test_images,
-                }
-                for name, task in run.tasks.items()
-            },
+            "tasks": {name: as_dict(task) | {"test_images": scores[name].test_images} for name, task in run.tasks.items()},
             "metrics": {name: score.values for name, score in scores.items()},
             "constant": run.test.constant(constants),
             "oracle": _oracle(run, scores),
@@ -128,7 +120,7 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
 
 @torch.no_grad()
 def _diagnostics(run: Run) -> dict[str, Any]:
-    """The method's diagnostics on a fixed probe: the first training batch, its hidden labels hidden as ever."""
+    """The balancing's diagnostics, and the method's on a fixed probe: the first training batch, its hidden labels hidden."""
     run.method.eval()
     torch.manual_seed(0)
     found: Mapping[str, Diagnostic] = run.method.diagnostics(run.feed.batch(0))
@@ -140,7 +132,7 @@ def _diagnostics(run: Run) -> dict[str, Any]:
             "labels": [list(axis) for axis in d.labels],
         }
         | ({"axes": list(d.axes)} if d.axes else {})
-        for name, d in found.items()
+        for name, d in (*found.items(), *run.stepper.balancing.diagnostics().items())
     }
 
 

@@ -108,6 +108,11 @@ def open_dataset(name: str, data: Path) -> Dataset:
     return dataset(name)(data, name.replace("_", "-"))
 
 
+def default_labels(name: str) -> str:
+    """The label setting where none is named: what the data set's class says in `default_labels`, else one label an image."""
+    return str(getattr(dataset(name), "default_labels", "one"))
+
+
 def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(defaults, types) of a method's own keywords: its keyword-only `__init__` parameters are its schema."""
     init = method(name).__init__

@@ -11,7 +11,7 @@ from torch import Tensor
 from datasets.base import Split
 from datasets.tasks import Task
 
-SHARE = 0.5  # of a GPU's free memory that samples may take; networks and their activations need the rest
+SHARE = 0.4  # of a GPU's free memory that a split may take, train first; networks and their activations need the rest
 AHEAD = 2  # batches gathered in advance
 
 
@@ -69,4 +69,5 @@ def _fits(parts: dict[str, Tensor], device: str) -> bool:
     """Whether the samples may lie on the device; where that is the host's processor, they lie there already."""
     if not device.startswith("cuda"):
         return True
+    torch.cuda.empty_cache()  # what torch keeps of earlier runs counts as taken otherwise
     return sum(part.numel() * part.element_size() for part in parts.values()) <= SHARE * torch.cuda.mem_get_info(device)[0]

@@ -54,4 +54,9 @@ DOWNLOADS = {
             SPLITS,
         ),
     ),
+    "own-data": Download(
+        None,
+        None,
+        ("these are your own: put a dataset.toml beside images and label maps and run `bench data prepare own-data FOLDER`.",),
+    ),
 }

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from benchmark.errors import UserError
+from datasets.base import Split
 from datasets.layouts.base import Source
 from datasets.layouts.mtan_nyuv2 import MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
-from datasets.layouts.nyuv2_facts import Classes, names
+from datasets.layouts.nyuv2_facts import Classes, names, official_split
 from datasets.prepared import Form, Prepared
 from datasets.tasks import Task, depth, edge, normals, semseg
 
@@ -37,6 +42,22 @@ class NYUv2(Prepared):
         "an MTAN folder ({train,val}/{image,label,depth,normal}/{i}.npy, 13 classes), an NYUD_MT folder (images, segmentation, "
         "depth, normals, gt_sets), or nyu_depth_v2_labeled.mat"
     )
+
+    @classmethod
+    def published_rows(cls, split: Split) -> Tensor:
+        """The papers' files count the train images of MTAN's folder, whose order is taken to be the official split's.
+
+        Samples of other layouts are found by their official numbers. Raises `UserError` for a name without one.
+        """
+        rows = {number: row for row, number in enumerate(official_split("train"))}
+        found = []
+        for sample, name in zip(split.ids.tolist(), split.names, strict=True):
+            number = re.search(r"\d+$", name)
+            row = sample if name.startswith("train/") else rows.get(int(number[0]) if number else -1)
+            if row is None:
+                raise UserError(f"the train image {name} has no number of NYUv2's official split, which published splits need.")
+            found.append(row)
+        return torch.tensor(found)
 
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from benchmark.errors import UserError
 from datasets.fit import Fit
 from datasets.layouts.base import Array, Source
 from datasets.packing import Arrays, Progress, pack
+from datasets.tasks import as_dict
 
 FORMAT = 1
 SPLITS = ("train", "test")
@@ -106,7 +108,8 @@ def _manifest(path: Path, changed: int) -> dict[str, Any]:
 
 def find(data: Path, dataset: str) -> list[Store]:
     """The stores of a data set in a data folder, in the order of their paths."""
-    folders = sorted(path.parent for path in data.glob("*/*/manifest.json") if not path.parent.name.startswith("."))
+    # A variant's name starts with the data set's; whatever else lies in the data folder is not looked at.
+    folders = sorted(path.parent for path in data.glob(f"{dataset}*/[0-9]*x[0-9]*/manifest.json"))
     return [store for store in map(Store, folders) if store.manifest["dataset"] == dataset]
 
 
@@ -136,7 +139,8 @@ def prepare(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
-            if folder.exists() and not replace and (store := _same(folder, source, how)):
+            whole = (folder / "manifest.json").is_file()  # else a replacement was killed between the old and the new
+            if whole and not replace and (store := _same(folder, source, how)):
                 return store, False
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
@@ -145,6 +149,7 @@ def prepare(
                 manifest = {
                     "format": FORMAT, "dataset": dataset, "variant": variant, "layout": source.layout, "size": list(size),
                     "fit": how, "tasks": list(source.tasks), "notes": list(source.notes), "splits": splits,
+                    "definitions": {name: as_dict(task) for name, task in source.tasks.items()}, "state": _state(source, folder),
                 }  # fmt: skip
                 (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
                 shutil.rmtree(folder, ignore_errors=True)
@@ -165,13 +170,36 @@ def _same(folder: Path, source: Source, how: Fit) -> Store | None:
     store = Store(folder)
     has = {split: tuple(store.manifest["splits"][split]["names"]) for split in SPLITS}
     wants = {split: source.names(split) for split in SPLITS}
+    if store.manifest["tasks"] != list(source.tasks):
+        tasks = " and ".join(", ".join(names) for names in (store.manifest["tasks"], source.tasks))
+        raise UserError(
+            f"{folder} is prepared already, with other tasks ({tasks}); --force replaces it, --variant NAME keeps both."
+        )
     if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
-        return store
+        if store.manifest.get("state") == _state(source, folder):
+            return store
+        raise UserError(
+            f"{source.path} was changed since {folder} was prepared from it; --force replaces it (runs on it then need --force "
+            f"too), --variant NAME keeps both."
+        )
     counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
     raise UserError(
         f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images ({store.manifest['fit']}), not "
         f"from {source.layout} with {counts[1]} ({how}); --force replaces it, --variant NAME keeps both."
     )
+
+
+def _state(source: Source, folder: Path) -> str:
+    """What tells files from those that were packed: the names, sizes and times of all that lies at the source.
+
+    The store's `folder`, or all of the data folder, may lie inside of it; what is packed there is not the source's.
+    """
+    root = source.path.resolve()
+    own = [place for place in map(Path.resolve, (folder.parent, folder.parent.parent)) if place != root and root in place.parents]
+    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    files = [path for path in files if not any(place in path.parents for place in own)]
+    found = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
 
 
 def _pack_split(
@@ -180,7 +208,11 @@ def _pack_split(
     """Write a split's files and return its entry in the manifest."""
 
     def allocate(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
-        mapped: Array = np.lib.format.open_memmap(folder / f"{split}-{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        path = folder / f"{split}-{name}.npy"
+        mapped: Array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk fails here, and not as a signal while the map is written
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return mapped
 
     said = functools.partial(progress, split)

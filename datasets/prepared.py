@@ -63,6 +63,11 @@ class Prepared:
                 return form
         raise unknown(f"form of {cls.name}", name, cls.forms)
 
+    @classmethod
+    def form_in(cls, source: Source, name: str) -> Form:
+        """The form that a folder has; a data set whose folders say so themselves asks them."""
+        return cls.forms[name]
+
     @cached_property
     def _stores(self) -> list[packed.Store]:
         return [store for store in packed.find(self.data, self.name) if self._means(store.variant)]
@@ -105,18 +110,23 @@ class Prepared:
 
     @property
     def default_size(self) -> tuple[int, int]:
-        size = self.forms[self.form_of(self.variant)].size
+        form = self.form_of(self.variant)
         sizes = [store.size for store in self._stores if store.variant == self.variant]
+        size = self.form_in(self._unpacked, form).size if not sizes and self._unpacked else self.forms[form].size
         return size if size in sizes or not sizes else sizes[0]
 
     @property
     def tasks(self) -> dict[str, Task]:
         """The tasks that the data here have labels of; without data, all of the form."""
-        every = self.forms[self.form_of(self.variant)].tasks
         stores = [store for store in self._stores if store.variant == self.variant]
-        if stores:
-            return {name: task for name, task in every.items() if name in stores[0].manifest["tasks"]}
-        return dict(self._unpacked.tasks) if self._unpacked else dict(every)
+        if stores:  # what every size has
+            found = [self._tasks_in(store) for store in stores]
+            return {name: task for name, task in found[0].items() if all(name in tasks for tasks in found)}
+        return dict(self._unpacked.tasks if self._unpacked else self.forms[self.form_of(self.variant)].tasks)
+
+    def _tasks_in(self, store: packed.Store) -> dict[str, Task]:
+        every = self.forms[self.form_of(self.variant)].tasks
+        return {name: task for name, task in every.items() if name in store.manifest["tasks"]}
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
         """Split "train" or "test" at (H, W), its first `limit` samples: mapped from a store, or read from the user's folder.
@@ -145,18 +155,26 @@ class Prepared:
                 f"`bench data prepare {self.form_of(self.variant)} PATH --size {wanted}` prepares it."
             )
         if self._unpacked is None:
-            raise UserError(
-                f"there is no {self.wanted} in {self.data}; `bench data prepare {self.form_of(self.wanted)} PATH` prepares it "
-                f"from {self.expected}."
-            )
-        form = self.forms[self.form_of(self.variant)]
+            raise self._absent()
+        form = self.form_in(self._unpacked, self.form_of(self.variant))
         said = self.progress or (lambda done, wanted: None)
         arrays = pack(self._unpacked, name, self.tasks, size, form.fit, limit=limit, progress=said)
         return arrays, len(self._unpacked.names(name))
 
+    def _absent(self) -> UserError:
+        return UserError(
+            f"there is no {self.wanted} in {self.data}; `bench data prepare {self.form_of(self.wanted)} PATH` prepares it "
+            f"from {self.expected}."
+        )
+
     def _published(self, split: Split, which: str, tasks: Sequence[str]) -> Tensor:
         total = split.total if split.total is not None else len(split)
-        return published.load(self.data, self.name, which, split.names, split.ids, total, tuple(tasks))
+        return published.load(self.data, self.name, which, split.names, self.published_rows(split), total, tuple(tasks))
+
+    @classmethod
+    def published_rows(cls, split: Split) -> Tensor:
+        """(N,) int64: the row of the papers' label split that each sample is, where those count rows; else unused."""
+        return split.ids
 
 
 def variant_of(form: str, source: Source) -> str:

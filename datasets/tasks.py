@@ -7,8 +7,8 @@ holds metres with 0 where there is none; normals hold unit vectors in camera axe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -63,6 +63,18 @@ class Task:
         if self.is_map_of_integers:
             return target != IGNORE
         return (target != 0).any(1, keepdim=True) & torch.isfinite(target).all(1, keepdim=True)
+
+
+def as_dict(task: Task) -> dict[str, Any]:
+    """A task in plain values, as stores and records hold it."""
+    return asdict(task) | {"classes": list(task.classes), "span": list(task.span)}
+
+
+def from_dict(values: dict[str, Any]) -> Task:
+    """The task of `as_dict`, whatever else `values` holds. Raises `KeyError`, `TypeError` or `ValueError` for no such values."""
+    low, high = values["span"]
+    own = {field.name: values[field.name] for field in fields(Task)}
+    return Task(**own | {"classes": tuple(values["classes"]), "span": (low, high)})
 
 
 def semseg(classes: tuple[str, ...]) -> Task:

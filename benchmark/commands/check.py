@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import execute, plan, plugins, registry
+from benchmark import protocol as protocols
 from benchmark.errors import UserError
 from benchmark.progress import make_console
 from benchmark.store import writing
@@ -78,5 +79,7 @@ def new(name: str, folder: Path) -> int:
     path = folder / f"{name}.py"
     for file in files:
         console.print(f"wrote {folder / file}", soft_wrap=True)
-    console.print(f"next: `bench check {path}`, then `bench run --plugin {path} {name} multi_task single_task`.", soft_wrap=True)
+    shipped = protocols.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
+    others = f"{shipped.baseline} {shipped.reference}"
+    console.print(f"next: `bench check {path}`, then `bench run --plugin {path} {name} {others}`.", soft_wrap=True)
     return 0

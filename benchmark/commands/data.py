@@ -54,7 +54,7 @@ def _write(save: Callable[[Path], None], out: Path) -> None:
 
 def show_labels(
     name: str | None,
-    setting: str,
+    setting: str | None,
     seed: int,
     count: int | None,
     tasks: list[str],
@@ -67,6 +67,7 @@ def show_labels(
     from datasets import labels
 
     dataset = registry.open_dataset(name or default_dataset(), data)
+    setting = setting or registry.default_labels(dataset.name)
     out = out or results / f"labels-{dataset.name}-{setting.replace(':', '')}-s{seed}.png"
     _check_picture(out)
     labels.parse(setting)

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import plan, protocol, provenance, registry
+from benchmark import balance, plan, protocol, provenance, registry
 from benchmark.commands.boards import find
 from benchmark.errors import unknown
 from benchmark.progress import make_console, plain
@@ -45,6 +45,10 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
         return [{key: getattr(protocol.load(name), key) for key in shown} for name in protocol.names()]
     if what == "plans":
         return [{"name": name, "summary": plan.read(name).get("summary", "")} for name in plan.names()]
+    if what == "balances":
+        return [
+            {"name": name, "balances": e.kind, "summary": e.summary, "paper": e.paper} for name, e in balance.BALANCES.items()
+        ]
     if what == "metrics":
         from benchmark.metrics import meter
         from datasets import tasks
@@ -56,7 +60,7 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
             for t in kinds
             for name, about in meter(t).about.items()
         ]
-    raise unknown("listing", what, ("methods", "datasets", "protocols", "plans", "metrics"))
+    raise unknown("listing", what, ("methods", "datasets", "protocols", "plans", "balances", "metrics"))
 
 
 def dataset_entry(name: str, data: Path) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)
 
 

@@ -58,15 +58,17 @@ def prepare(
         raise UserError(f"--fit {fit!r} is not one of {', '.join(FITS)}.")
     if variant is not None and not _is_variant(variant):
         raise UserError(f"--variant {variant!r} is not a name of small letters, digits and hyphens, such as my-labels.")
-    wanted = [parse_size(size) for size in sizes] or [kind.forms[form].size]
-    for size in wanted:
+    sized = [parse_size(size) for size in sizes]
+    for size in sized:
         if min(size) < 32 or any(side % 8 for side in size):
             raise UserError(f"--size {size[0]}x{size[1]} is not HEIGHTxWIDTH in multiples of 8, each 32 or more.")
     source = kind.open(path, form, derive_normals=derive_normals)
     if source is None:
         raise UserError(f"{path} is not {form} in a layout that is known: expected {kind.expected}.")
     full_name = f"{form}-{variant}" if variant else variant_of(form, source)
-    how: Fit = kind.forms[form].fit if fit is None else "pad" if fit == "pad" else "scale"
+    made = kind.form_in(source, form)
+    wanted = sized or [made.size]
+    how: Fit = made.fit if fit is None else "pad" if fit == "pad" else "scale"
     said = _Said()
     console = said.console
     for note in source.notes:

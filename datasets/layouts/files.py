@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from benchmark.errors import UserError
 from datasets.layouts.base import Array
@@ -48,18 +48,21 @@ def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]
     return array
 
 
-def load_image(path: Path, what: str, shape: Sequence[int]) -> Array:
+def load_image(path: Path, what: str, shape: Sequence[int], *, upright: bool = False, deep: bool = False) -> Array:
     """uint8 pixels of a picture: (H, W, 3) RGB where `shape` has three sizes; else (H, W) as stored: grey, or palette indices.
 
+    upright: turned as the picture's EXIF orientation says. deep: up to 16 bits a pixel, as float32.
     Raises `UserError` when the file is missing, damaged, of another size, or has several channels where one is expected.
     """
     expected = _expected(what, shape)
     try:
         with Image.open(path) as picture:
             if len(shape) == 3:
-                array = np.array(picture.convert("RGB"))
+                array = np.array((ImageOps.exif_transpose(picture) if upright else picture).convert("RGB"))
             elif picture.mode in ("L", "P", "1"):
                 array = np.array(picture.convert("L") if picture.mode == "1" else picture)
+            elif deep and picture.mode in ("I;16", "I"):
+                array = np.asarray(picture).astype(np.float32)
             elif picture.mode in ("I;16", "I") and (wide := np.asarray(picture)).min() >= 0 and wide.max() < 256:
                 array = wide.astype(np.uint8)
             else:

@@ -27,6 +27,9 @@ CLASSES = {
 }  # fmt: skip
 
 
+LARGEST = 1000.0  # of an inverse depth; those of the pack are below 1
+
+
 class MtanCityscapes:
     """MTAN's Cityscapes folder with Cityscapes' 7 categories or its 19 classes; the labels not asked for may be absent."""
 
@@ -79,5 +82,6 @@ class MtanCityscapes:
 
 def _inverse_depth(path: Path, shape: tuple[int, int]) -> Array:
     depth = load_npy(path, "inverse depth", (*shape, 1), shape)
-    check_values(path, bool((depth >= 0).all()), "inverse depths of at least 0 (0 where unknown)", depth)
+    right = bool((depth >= 0).all() and (depth <= LARGEST).all())
+    check_values(path, right, f"inverse depths in 0..{LARGEST:g} (0 where unknown)", depth)
     return depth.reshape(shape).astype(np.float32)

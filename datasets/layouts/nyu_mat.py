@@ -63,7 +63,8 @@ class NyuMat:
     def notes(self) -> tuple[str, ...]:
         filled = f"depth in {self.file} is filled in where the sensor saw nothing, so no pixel of it is unknown."
         fitted = "normals are fitted to that depth in windows of 9x9 pixels; they are not those that the papers use."
-        return (filled, fitted) if self.derive_normals else (filled,)
+        none = f"{self.file} has no normals, which the papers' protocols ask for; --derive-normals fits them to the depth."
+        return (filled, fitted if self.derive_normals else none)
 
     def names(self, split: str) -> tuple[str, ...]:
         """The official numbers of "train" or "test", "0001" to "1449", ascending."""

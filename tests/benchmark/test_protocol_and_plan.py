@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import plan, protocol
+from benchmark import plan, protocol, registry
 from benchmark.errors import UserError
 
 NOWHERE = Path("no-such-data")
@@ -13,9 +13,26 @@ NOWHERE = Path("no-such-data")
 def test_shipped_protocols_and_plans_load() -> None:
     assert "quickstart" in protocol.names() and "quickstart" in plan.names()
     for name in protocol.names():
-        assert protocol.load(name).tasks
+        made = protocol.load(name)
+        assert (name == "own-data") == (not made.tasks and not made.size)
     for name in plan.names():
-        assert plan.make([name], [], NOWHERE).cells
+        if name == "own-data":  # what its tasks are, nobody knows without the data
+            with pytest.raises(UserError, match="there is no own-data in no-such-data; `bench data prepare own-data PATH`"):
+                plan.make([name], [], NOWHERE)
+        else:
+            assert plan.make([name], [], NOWHERE).cells
+
+
+def test_what_a_protocol_leaves_empty_is_the_data_sets() -> None:
+    (made,) = plan.make(["multi_task"], ["tasks=[]", "size=[]", "seeds=1"], NOWHERE).cells
+    scenes = registry.open_dataset("scenes", NOWHERE)
+    assert made.protocol.tasks == tuple(scenes.tasks) and len(made.protocol.tasks) > 3
+    assert made.protocol.size == scenes.default_size
+    (sized,) = plan.make(["multi_task"], ["tasks=[]", "size=[64, 64]", "seeds=1"], NOWHERE).cells
+    assert sized.protocol.size == (64, 64) and sized.protocol.tasks == made.protocol.tasks
+    assert sized.labels == "one"
+    with pytest.raises(UserError, match=r"unknown task in loss_weights .* 'dept'; did you mean 'depth'"):
+        plan.make(["multi_task"], ["tasks=[]", "loss_weights={dept=2.0}"], NOWHERE)
 
 
 def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs() -> None:

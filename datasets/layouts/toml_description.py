@@ -1,0 +1,174 @@
+"""dataset.toml: what a folder of one's own images and label maps holds, read key by key.
+
+name = "kitchens"
+images = "images"                       # .jpg, .png or .webp
+[splits]                                # lists of images, without suffix, one a line; or test_share = 0.2
+train = "train.txt"
+test = "test.txt"
+[size]                                  # of the frame that images are fitted into, by "scale" or "pad"
+height = 192
+width = 256
+[tasks.semseg]
+kind = "classes"                        # or depth, normals, edge, saliency
+folder = "labels"
+classes = ["floor", "wall", "thing"]    # numbered from 0, leaving out the number that is ignored
+ignore = 255
+[tasks.depth]
+kind = "depth"
+folder = "depth"
+unit = 0.001                            # metres a step of a .png
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from torch import nn
+
+from benchmark.errors import UserError, unknown
+from datasets import tasks as t
+from datasets.fit import FITS, Fit
+from datasets.tasks import IGNORE, Kind, Task
+
+FILE = "dataset.toml"
+KINDS = get_args(Kind)
+# What stores and records keep beside tasks, under names of the same kind.
+TAKEN = ("image", "extent", "extents", "available", "labelled")
+_MAKE = {"depth": t.depth, "normals": t.normals, "edge": t.edge, "saliency": t.saliency}
+_ANY = object()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One task's label maps. ignore: the number of pixels without a class. unit: metres a step of a .png, None where unsaid."""
+
+    task: Task
+    folder: Path
+    ignore: int = IGNORE
+    unit: float | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What dataset.toml says. lists: {split: file}; where it is empty, `test_share` of the sorted images are for testing."""
+
+    name: str
+    images: Path
+    lists: dict[str, Path]
+    test_share: float
+    size: tuple[int, int]
+    fit: Fit
+    labels: dict[str, Labels]
+
+
+class _Table:
+    """A table of the file, whose keys are taken one by one."""
+
+    def __init__(self, file: Path, where: str, values: Any) -> None:
+        if not isinstance(values, dict):
+            raise UserError(f"{where} in {file} is not a table; write [{where}] and its keys below.")
+        self.file, self.values, self.said = file, values, f"[{where}] of {file}" if where else str(file)
+
+    def only(self, *keys: str) -> None:
+        """Raise `UserError` for a key that is none of these."""
+        for key in self.values:
+            if key not in keys:
+                raise unknown(f"key in {self.said}", key, keys)
+
+    def take(self, key: str, right: Any, expected: str, default: Any = _ANY) -> Any:
+        """The value of a key. Raises `UserError` unless `right(value)`, and where it is missing and has no default."""
+        if key not in self.values:
+            if default is not _ANY:
+                return default
+            raise UserError(f"{self.said} has no {key}; add {key} = {expected}.")
+        value = self.values[key]
+        if not right(value):
+            raise UserError(f"{key} = {value!r} in {self.said} is wrong; expected {expected}.")
+        return value
+
+    def table(self, key: str, keys: str) -> Any:
+        """What should be a table of its own. Raises `UserError` where it is missing or empty."""
+        if not self.values.get(key):
+            raise UserError(f"{self.said} has no [{key}]; add it, with {keys}.")
+        return self.values[key]
+
+    def place(self, key: str, example: str) -> Path:
+        """A file or folder inside the data set's folder."""
+        value = self.take(key, lambda v: isinstance(v, str) and v.strip(), f'"{example}"')
+        if Path(value).is_absolute() or ".." in Path(value).parts or "\\" in value:
+            raise UserError(f"{key} = {value!r} in {self.said} leads out of {self.file.parent}; name something inside it.")
+        return self.file.parent / value
+
+
+def read(folder: Path) -> Description:
+    """The description of a folder. Raises `UserError` with one sentence for the first mistake in it."""
+    file = folder / FILE
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file} is not valid TOML: {error}; correct that line.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} could not be read ({error}); give a text file in UTF-8.") from None
+    top = _Table(file, "", values)
+    top.only("name", "images", "splits", "size", "tasks")
+    name = top.take("name", _is_name, '"kitchens", of small letters, digits and hyphens')
+    images = top.place("images", "images")
+    lists, share = _splits(file, top.table("splits", 'train = "train.txt" and test = "test.txt", or test_share = 0.2'))
+    size, fit = _size(file, top.table("size", "height = 192 and width = 256"))
+    tables = top.table("tasks", 'a table such as [tasks.depth] with kind = "depth" and folder = "depth" for each task')
+    labels = {key: _labels(file, key, values) for key, values in _Table(file, "tasks", tables).values.items()}
+    return Description(name, images, lists, share, size, fit, labels)
+
+
+def _splits(file: Path, values: Any) -> tuple[dict[str, Path], float]:
+    table = _Table(file, "splits", values)
+    table.only("train", "test", "test_share")
+    if "test_share" not in table.values:
+        return {split: table.place(split, f"{split}.txt") for split in ("train", "test")}, 0.0
+    if len(table.values) > 1:
+        raise UserError(f"{table.said} has both lists and test_share; keep one of the two.")
+    return {}, table.take("test_share", lambda v: type(v) is float and 0 < v < 1, "a share between 0 and 1, such as 0.2")
+
+
+def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
+    table = _Table(file, "size", values)
+    table.only("height", "width", "fit")
+    height, width = (
+        table.take(key, lambda v: type(v) is int and v >= 32 and v % 8 == 0, "a multiple of 8, 32 or more")
+        for key in ("height", "width")
+    )
+    return (height, width), table.take("fit", lambda v: v in FITS, " or ".join(f'"{how}"' for how in FITS), "scale")
+
+
+def _labels(file: Path, name: str, values: Any) -> Labels:
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in TAKEN or hasattr(nn.ModuleDict(), name):
+        raise UserError(
+            f"{name!r} in [tasks.{name}] of {file} cannot be the name of a task; use another, of small letters, digits and _."
+        )
+    table = _Table(file, f"tasks.{name}", values)
+    kind = table.take("kind", lambda v: v in KINDS, "one of " + ", ".join(f'"{known}"' for known in KINDS))
+    table.only("kind", "folder", *{"classes": ("classes", "ignore"), "depth": ("unit",)}.get(kind, ()))
+    folder = table.place("folder", name)
+    if kind != "classes":
+        unit = table.take("unit", lambda v: type(v) in (int, float) and 0 < v < 100, "metres a step of a .png, as in 0.001", None)
+        return Labels(replace(_MAKE[kind](), name=name), folder, unit=unit)
+    classes = table.take("classes", _are_classes, "a list of 2 to 255 different names, in the order of their numbers")
+    ignore = table.take("ignore", lambda v: type(v) is int and 0 <= v <= 255, "a number of 0..255", IGNORE)
+    return Labels(replace(t.semseg(tuple(classes)), name=name), folder, ignore)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", value) is not None
+
+
+def _are_classes(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(name, str) and name.strip() for name in value)
+        and len(set(value)) == len(value)
+        and 2 <= len(value) <= 255
+    )

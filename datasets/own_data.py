@@ -1,0 +1,58 @@
+"""A practitioner's own images and label maps, in a folder with a dataset.toml; no code needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from benchmark.errors import UserError
+from datasets import packed
+from datasets.layouts.base import Source
+from datasets.layouts.toml_folder import TomlFolder
+from datasets.prepared import Form, Prepared
+from datasets.tasks import Task, from_dict
+
+
+class OwnData(Prepared):
+    """`own-data-NAME`, with the name, the tasks and the size that NAME's dataset.toml gives; labels may be partial."""
+
+    name: ClassVar[str] = "own-data"
+    summary: ClassVar[str] = "your own images and label maps, partial or not, as a dataset.toml beside them describes them"
+    source: ClassVar[str] = "a folder of yours"
+    licence: ClassVar[str] = "yours"
+    default_labels: ClassVar[str] = "given"
+    forms: ClassVar[dict[str, Form]] = {"own-data": Form({}, (96, 128))}  # what it is without data
+    expected: ClassVar[str] = "a folder with a dataset.toml that says where images and label maps are"
+
+    @classmethod
+    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+        if derive_normals:
+            raise UserError("--derive-normals needs a camera that is known, which own data have not; leave it out.")
+        return TomlFolder(path) if TomlFolder.detect(path) else None
+
+    @classmethod
+    def form_in(cls, source: Source, name: str) -> Form:
+        assert isinstance(source, TomlFolder)
+        return Form(source.tasks, source.size, source.fit)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks that the data here have; nothing is known without data. Raises `UserError` then."""
+        if not self.present():
+            raise self._absent()
+        stores = [store for store in self._stores if store.variant == self.variant]
+        for store in stores:
+            if self._tasks_in(store) != self._tasks_in(stores[0]):
+                raise UserError(
+                    f"{stores[0].folder} and {store.folder} were packed with different tasks; `bench data prepare --force` packs "
+                    f"the older one again."
+                )
+        return super().tasks
+
+    def _tasks_in(self, store: packed.Store) -> dict[str, Task]:
+        try:
+            return {name: from_dict(values) for name, values in store.manifest["definitions"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UserError(
+                f"{store.folder / 'manifest.json'} is damaged (definitions); prepare the data again with --force."
+            ) from None

@@ -1,0 +1,112 @@
+"""A folder of one's own data with partial labels of all kinds, small and made up; and what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HEIGHT, WIDTH = 40, 56
+TRAIN, TEST = 8, 4
+TOML = """
+name = "kitchens"
+images = "images"
+[splits]
+train = "train.txt"
+test = "test.txt"
+[size]
+height = 40
+width = 56
+[tasks.semseg]
+kind = "classes"
+folder = "labels"
+classes = ["floor", "wall", "thing"]
+[tasks.material]
+kind = "classes"
+folder = "material"
+classes = ["wood", "stone"]
+ignore = 0
+[tasks.depth]
+kind = "depth"
+folder = "depth"
+unit = 0.001
+[tasks.normals]
+kind = "normals"
+folder = "normals"
+[tasks.edge]
+kind = "edge"
+folder = "edges"
+[tasks.saliency]
+kind = "saliency"
+folder = "saliency"
+"""
+TASKS = ("semseg", "material", "depth", "normals", "edge", "saliency")
+Arrays = dict[str, np.ndarray]
+
+
+def has(task: str, number: int) -> bool:
+    """Whether image `number` has a label of a task; image 5 has none at all."""
+    every = {"semseg": (2, 1), "material": (3, 2), "depth": (2, 0), "normals": (3, 0), "edge": (4, 2), "saliency": (1, 0)}
+    step, offset = every[task]
+    return number != 5 and (number % step == offset or number >= TRAIN + 2)
+
+
+def arrays(number: int) -> Arrays:
+    """One sample as `Sample` should hold it: blocks of three classes, one of which stands out, a tenth unknown."""
+    random = np.random.default_rng(number)
+    coarse = random.integers(0, 3, (HEIGHT // 8, WIDTH // 8))
+    classes = coarse.repeat(8, 0).repeat(8, 1)
+    unknown = random.random((HEIGHT, WIDTH)) < 0.1
+    image = np.stack([80 * classes, 40 * classes + 60, 200 - 90 * classes], -1) + random.integers(0, 20, (HEIGHT, WIDTH, 3))
+    vectors = np.stack([0.3 * classes - 0.3, 0.2 + 0 * classes, -1 + 0 * classes], -1)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    edge = np.zeros((HEIGHT, WIDTH), np.uint8)
+    edge[:, 1:] |= classes[:, 1:] != classes[:, :-1]
+    return {
+        "image": image.clip(0, 255).astype(np.uint8),
+        "semseg": np.where(unknown, 255, classes).astype(np.uint8),
+        "material": np.where(unknown, 255, classes // 2).astype(np.uint8),
+        "depth": np.where(unknown, 0, 1.5 + classes + np.round(random.random((HEIGHT, WIDTH)), 3)),
+        "normals": np.where(unknown[..., None], 0, vectors).astype(np.float32),
+        "edge": edge,
+        "saliency": (classes == 2).astype(np.uint8),
+    }
+
+
+def stem(number: int) -> str:
+    return f"img {number:02d}"
+
+
+def write(folder: Path, toml: str = TOML) -> Path:
+    """The folder; images are .png, .webp without loss, labels as they are stored by those who make them."""
+    for name in ("images", "labels", "material", "depth", "normals", "edges", "saliency"):
+        (folder / name).mkdir(parents=True)
+    (folder / "dataset.toml").write_text(toml)
+    for split, numbers in (("train", range(TRAIN)), ("test", range(TRAIN, TRAIN + TEST))):
+        (folder / f"{split}.txt").write_text("".join(f"{stem(i)}\n" for i in numbers))
+    for i in range(TRAIN + TEST):
+        made, name = arrays(i), stem(i)
+        if i % 2:
+            Image.fromarray(made["image"]).save(folder / "images" / f"{name}.PNG")
+        else:
+            Image.fromarray(made["image"]).save(folder / "images" / f"{name}.webp", lossless=True)
+        if has("semseg", i):
+            Image.fromarray(made["semseg"]).save(folder / "labels" / f"{name}.png")
+        if has("material", i):  # numbered from 1, 0 unknown
+            stored = np.where(made["material"] == 255, 0, made["material"] + 1).astype(np.uint8)
+            Image.fromarray(stored).save(folder / "material" / f"{name}.png")
+        if has("depth", i) and i % 4 == 0:
+            np.save(folder / "depth" / f"{name}.npy", made["depth"].astype(np.float32))
+        elif has("depth", i):
+            Image.fromarray(np.round(made["depth"] * 1000).astype(np.uint16)).save(folder / "depth" / f"{name}.png")
+        if has("normals", i) and i % 2:
+            np.save(folder / "normals" / f"{name}.npy", made["normals"])
+        elif has("normals", i):
+            colours = np.round((made["normals"] + 1) / 2 * 255).astype(np.uint8)
+            Image.fromarray(colours).save(folder / "normals" / f"{name}.png")
+        if has("edge", i):
+            Image.fromarray(made["edge"] * np.uint8(255)).save(folder / "edges" / f"{name}.png")
+        if has("saliency", i):  # of 0 and 1
+            Image.fromarray(made["saliency"]).save(folder / "saliency" / f"{name}.png")
+    return folder

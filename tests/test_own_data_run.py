@@ -1,0 +1,126 @@
+"""A practitioner's own folder with partial labels, from its dataset.toml to a board and to predictions, by commands alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.cli import main
+from benchmark.model import load_model
+from tests.datasets.folder_example import TASKS, TEST, TRAIN, arrays, has, stem, write
+
+Bench = Callable[..., tuple[int, str, str]]
+TINY = ("epochs=1", "width=8", "decoder_blocks=1", "batch=4", "evaluations=0", "seeds=2")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Bench:
+    """Run a command line in this process: (exit code, standard output, standard error)."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "runs"))
+    monkeypatch.setenv("COLUMNS", "250")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return call
+
+
+def sets(*settings: str) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def test_from_a_folder_to_a_board_and_predictions(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "kitchens")
+    code, out, err = bench("data", "prepare", "own-data", folder)
+    assert code == 0 and "own-data-kitchens at 40x56: packed in" in out and "--set dataset=own-data-kitchens" in out, out + err
+    assert "was prepared already, nothing to do" in bench("data", "prepare", "own-data", folder)[1]
+    assert "own-data-kitchens at 40x56" in bench("data", "list")[1]
+    code, out, _ = bench("data", "check", "own-data-kitchens")
+    assert code == 0 and "2 of 2 classes" in out and "every file is what was packed" in out
+
+    exists = np.array([[has(task, i) for task in TASKS] for i in range(TRAIN)])
+    shown = json.loads(bench("labels", "show", "own-data", "--json")[1])
+    assert shown["setting"] == "given" and shown["labelled"] == dict(zip(TASKS, exists.sum(0).tolist(), strict=True))
+
+    code, out, err = bench("run", "own-data", "single_task", "multi_task", *sets(*TINY))
+    assert code == 0, out + err
+    assert "own-data-kitchens, labels 'given'" in out and "Δm %" in out and "reference" in out
+    assert all(task in out for task in TASKS)
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/record.json")]
+    assert len(records) == 2 * (len(TASKS) + 1)
+    for record in records:
+        spec = record["spec"]
+        assert (spec["variant"], spec["labels"], spec["dataset"]) == ("own-data-kitchens", "given", "own-data")
+        assert spec["protocol"]["tasks"] == list(TASKS) and spec["protocol"]["size"] == [40, 56]
+        columns = [TASKS.index(task) for task in spec["tasks"]]
+        assert record["label_counts"] == {task: int(exists[:, TASKS.index(task)].sum()) for task in spec["tasks"]}
+        assert record["images"] == (TRAIN if len(columns) > 1 else exists[:, columns].sum())
+        for task in spec["tasks"]:
+            assert record["tasks"][task]["test_images"] == sum(has(task, TRAIN + i) for i in range(TEST))
+    for path in (tmp_path / "runs").glob("*/*/per_image.npz"):
+        with np.load(path) as arrays_:
+            assert np.array_equal(arrays_["labelled"].astype(bool), exists)
+    (board,) = (tmp_path / "runs" / "leaderboards").glob("own-data*.csv")
+    assert "delta_m" in board.read_text() and "multi_task" in board.read_text()
+
+    # Without the data, a run's network still knows its tasks.
+    (name,) = [p.parent.name for p in (tmp_path / "runs").glob("*/multi_task*-s0-*/record.json")]
+    model = load_model(name, tmp_path / "runs")
+    assert model.tasks["material"].classes == ("wood", "stone") and list(model.tasks) == list(TASKS)
+    code, out, err = bench("predict", name, folder / "images", "--out", tmp_path / "out", "--data", tmp_path / "none")
+    assert code == 0 and (tmp_path / "out" / f"{stem(0)}-material.png").exists(), out + err
+
+
+def test_the_folder_itself_is_enough(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "kitchens")
+    code, out, err = bench(
+        "run", "own-data", "multi_task", *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"), "--data", folder
+    )
+    assert code == 0 and "own-data-kitchens" in out, out + err
+    ((path),) = (tmp_path / "runs").glob("*/*/per_image.npz")
+    with np.load(path) as stored:
+        assert stored["labelled"].tolist() == [[has("depth", i), has("material", i)] for i in range(TRAIN)]
+
+
+def test_mistakes_are_one_sentence(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "kitchens")
+    Image.fromarray(arrays(1)["semseg"] + np.uint8(1)).save(folder / "labels" / f"{stem(1)}.png")
+    bad: dict[str, tuple[object, ...]] = {
+        "holds class 3, but [tasks.semseg] names 3 classes": ("data", "prepare", "own-data", folder),
+        "is not own-data in a layout that is known: expected a folder with a dataset.toml": (
+            "data",
+            "prepare",
+            "own-data",
+            tmp_path,
+        ),
+        "--size 40x57 is not HEIGHTxWIDTH in multiples of 8": ("data", "prepare", "own-data", folder, "--size", "40x57"),
+        "there is no own-data in": ("run", "own-data"),
+        "no file of own-data can be fetched by a program: these are your own": ("data", "get", "own-data"),
+    }
+    for message, arguments in bad.items():
+        code, out, err = bench(*arguments)
+        assert code == 2 and message in err and err.count("\n") == 1 and "Traceback" not in out + err, out + err
+    assert not list((tmp_path / "data").glob("*/*/manifest.json"))
+
+
+def test_a_record_that_does_not_say_its_tasks(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "kitchens")
+    arguments = ("run", "own-data", "multi_task", *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"), "--data", folder)
+    assert bench(*arguments)[0] == 0
+    (path,) = (tmp_path / "runs").glob("*/*/record.json")
+    record = json.loads(path.read_text())
+    del record["tasks"]["depth"]["span"]
+    path.write_text(json.dumps(record))
+    code, _, err = bench("predict", record["id"], folder / "images", "--out", tmp_path / "out")
+    assert code == 2 and "record.json does not say what the run's tasks are; restore it, or run it again with --force" in err
