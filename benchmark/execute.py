@@ -138,7 +138,8 @@ def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
     checked = set()
     for spec in cells:
         p = spec.protocol
-        kind = (spec.method, repr(spec.hyperparameters), spec.tasks, p.tasks, p.encoder, p.width, p.size, p.decoder_blocks)
+        method = (spec.method, repr(spec.hyperparameters), spec.balance, spec.tasks)
+        kind = (method, p.tasks, p.encoder, p.width, p.size, p.decoder_blocks)
         if kind not in checked:
             check_method(spec, data.tasks(spec))
             checked.add(kind)

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.balance import EQUAL
 from benchmark.spec import RunSpec
 
 STYLES = {"done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "missing": "dim", "stale": "magenta"}
@@ -31,8 +32,9 @@ def plain(value: object) -> str:
 
 def row_name(spec: RunSpec) -> str:
     """The line of the table that a run belongs to."""
-    changed = ", ".join(f"{name}={plain(spec.hyperparameters[name])}" for name in spec.changed)
-    return spec.method + (f"({changed})" if changed else "")
+    changed = [f"{name}={plain(spec.hyperparameters[name])}" for name in spec.changed]
+    changed += [f"balance={spec.balance}"] if spec.balance != EQUAL else []
+    return spec.method + (f"({', '.join(changed)})" if changed else "")
 
 
 def column_name(spec: RunSpec) -> str:

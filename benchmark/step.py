@@ -8,14 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark import balance as balances
+from benchmark.balancing.base import Balancing
 from benchmark.protocol import Protocol
 from methods.base import Batch, Losses, Method
 
 OPTIMISERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
-def make_optimiser(method: Method, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimiser over the method's groups. Raises `TypeError` unless they hold each trainable parameter once."""
+def make_optimiser(method: Method, protocol: Protocol, balancing: Balancing | None = None) -> torch.optim.Optimizer:
+    """The protocol's optimiser over the groups of the method, and after them those of the balancing.
+
+    Raises `TypeError` unless the method's hold each of its trainable parameters once.
+    """
     groups = method.param_groups()
     listed = [id(p) for group in groups for p in group["params"]]
     trainable = {id(p) for p in method.parameters() if p.requires_grad}
@@ -29,7 +34,7 @@ def make_optimiser(method: Method, protocol: Protocol) -> torch.optim.Optimizer:
             "lr_scale": group.get("lr_scale", 1.0),
             "weight_decay": protocol.weight_decay if group.get("weight_decay") is None else group["weight_decay"],
         }
-        for group in groups
+        for group in [*groups, *(balancing.param_groups() if balancing else [])]
     ]
     extra = {"momentum": 0.9} if protocol.optimiser == "sgd" else {}
     optimiser: torch.optim.Optimizer = OPTIMISERS[protocol.optimiser](prepared, fused=True, **extra)
@@ -52,9 +57,10 @@ class Step:
     step and term, and the fused optimiser's `found_inf` stops every later update. `read` is the only host sync.
     """
 
-    def __init__(self, method: Method, protocol: Protocol, steps: int) -> None:
+    def __init__(self, method: Method, protocol: Protocol, steps: int, balance: str = balances.EQUAL) -> None:
         self.method, self.protocol, self.steps = method, protocol, steps
-        self.optimiser = make_optimiser(method, protocol)
+        self.balancing = balances.make(balance, method, protocol, steps)
+        self.optimiser = make_optimiser(method, protocol, self.balancing)
         self.device = next(method.parameters()).device
         self.latch = torch.full((2,), -1, dtype=torch.int64, device=self.device)  # first bad step, its term
         self.names: tuple[str, ...] = ()
@@ -70,7 +76,7 @@ class Step:
             losses = self.method.losses(batch, progress)
         terms = self._terms(losses)
         self.optimiser.zero_grad(set_to_none=True)
-        terms.sum().backward()
+        self.balancing.backward(losses, batch)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, self.protocol.clip or math.inf, foreach=True)
         self._watch(terms.detach(), norm.detach(), step)
@@ -107,9 +113,11 @@ class Step:
         return None if step < 0 else (step, (*self.names, "the gradient's norm")[term])
 
     def state(self) -> dict[str, Any]:
-        return {"optimiser": self.optimiser.state_dict(), "sums": self.sums, "names": list(self.names)}
+        state = {"optimiser": self.optimiser.state_dict(), "sums": self.sums, "names": list(self.names)}
+        return state | {"balancing": self.balancing.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         self.optimiser.load_state_dict(state["optimiser"])
+        self.balancing.load_state_dict(state.get("balancing", {}))  # a checkpoint of earlier code has none, nor needs it
         self.sums.resize_(len(state["names"])).copy_(state["sums"])
         self.names = tuple(state["names"])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark import provenance, record, registry, streams
+from benchmark import balance, provenance, record, registry, streams
 from benchmark.errors import UserError
 from benchmark.evaluate import Scores, TestSet
 from benchmark.feed import Feed
@@ -89,14 +89,14 @@ def build_method(spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, w
 
 
 def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
-    """Raise the `UserError` that a method's keywords would raise when it is built, at next to no cost."""
+    """Raise the `UserError` that a method's keywords or its balance would raise when it is built, at next to no cost."""
     protocol = spec.protocol
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         problem = Problem(
             {name: tasks[name] for name in spec.tasks}, protocol.size, protocol.width, protocol.decoder_blocks,
             lambda: make_encoder(protocol.encoder, protocol.width), protocol.loss_weights,
         )  # fmt: skip
-        registry.method(spec.method)(problem, **spec.hyperparameters)
+        balance.check_method(spec.balance, registry.method(spec.method)(problem, **spec.hyperparameters))
 
 
 def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
@@ -166,7 +166,7 @@ class Run:
         )  # fmt: skip
         self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device)
         self.train_split, self.test_fingerprint = train, test.fingerprint
-        self.stepper = Step(self.method, protocol, self.feed.steps)
+        self.stepper = Step(self.method, protocol, self.feed.steps, spec.balance)
         self.curve: list[dict[str, Any]] = []
         self.step, self.logged, self.seconds = 0, 0, 0.0
 

@@ -1,0 +1,228 @@
+"""Gradient aggregators: properties of each, and which gradient goes where."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark import balance
+from benchmark.balancing import Aggregation
+from benchmark.errors import UserError
+from benchmark.step import Step
+from methods.base import Batch, Losses, Method
+from methods.multi_task import MultiTask
+from tests.helpers import THREE, tiny_batch, tiny_problem, tiny_protocol
+
+torchjd = pytest.importorskip("torchjd.aggregation")
+from benchmark.balancing.aggregators import RULES, aggregate  # noqa: E402
+
+NAMES = [name for name, entry in balance.BALANCES.items() if entry.kind == "gradients"]
+RANDOM = ("pcgrad", "graddrop")
+JACOBIANS = [
+    torch.tensor([[1.0, 0.2, 0.0, 0.3], [-0.5, 1.0, 0.4, 0.0], [0.1, -0.3, 2.0, 0.5]]),
+    torch.tensor([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]]),
+    torch.tensor([[3.0, 0.1, 0.0], [0.0, 0.4, 0.1], [0.2, 0.0, 0.03]]),
+]
+
+
+def test_there_is_a_rule_for_every_name() -> None:
+    assert set(NAMES) == {*RULES, "graddrop"}
+
+
+@pytest.mark.parametrize("jacobian", JACOBIANS)
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_to_one(name: str, jacobian: Tensor) -> None:
+    n = len(jacobian)
+    own = {
+        "upgrad": torchjd.UPGrad(pref_vector=torch.ones(n)),
+        "pcgrad": torchjd.PCGrad(),
+        "cagrad": torchjd.CAGrad(c=0.4),
+        "mgda": torchjd.MGDA(),
+        "imtl_g": torchjd.IMTLG(),
+        "aligned_mtl": torchjd.AlignedMTL(pref_vector=torch.ones(n)),
+        "graddrop": torchjd.GradDrop(),
+    }
+    if name == "nash":
+        weights = torch.linalg.lstsq(jacobian.T, aggregate(name, jacobian)).solution
+        assert weights.sum().item() == pytest.approx(n, rel=1e-4)
+        bargain = weights * (jacobian @ jacobian.T @ weights)  # constant: (G G^T) alpha = 1 / alpha up to scale
+        assert torch.allclose(bargain, bargain.mean(), rtol=1e-3)
+        return
+    torch.manual_seed(0)
+    expected = own[name](jacobian) * (n if name in ("cagrad", "mgda", "imtl_g") else 1)
+    torch.manual_seed(0)
+    assert torch.allclose(aggregate(name, jacobian), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("jacobian", JACOBIANS)
+@pytest.mark.parametrize("name", ["upgrad", "mgda", "cagrad", "nash"])
+def test_no_task_loses(name: str, jacobian: Tensor) -> None:
+    """For cagrad this holds as far as its radius reaches, which is far enough here."""
+    vector = aggregate(name, jacobian)
+    assert (jacobian @ vector >= -2e-3 * jacobian.norm(dim=1) * vector.norm()).all()
+
+
+@pytest.mark.parametrize("jacobian", JACOBIANS)
+def test_imtl_g_projects_equally_on_every_gradient(jacobian: Tensor) -> None:
+    projections = jacobian @ aggregate("imtl_g", jacobian) / jacobian.norm(dim=1)
+    assert torch.allclose(projections, projections.mean(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_gradients_give_their_sum(name: str) -> None:
+    """So `equal` and every aggregator agree on the scale; cagrad adds its radius."""
+    jacobian = torch.tensor([[0.3, -1.0, 2.0]]).repeat(3, 1)
+    assert torch.allclose(aggregate(name, jacobian), 3 * jacobian[0] * (1.4 if name == "cagrad" else 1), rtol=2e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e5])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_linear_under_scaling(name: str, scale: float) -> None:
+    """torchjd's own are not below their tolerances: its cagrad answers small gradients with 0."""
+    for jacobian in JACOBIANS:
+        results = []
+        for factor in (1.0, scale):
+            torch.manual_seed(0)
+            results.append(aggregate(name, jacobian * factor) / factor)
+        assert torch.allclose(*results, rtol=1e-4, atol=1e-5)
+    assert torchjd.CAGrad(c=0.4)(JACOBIANS[0] * 1e-6).abs().max() == 0
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in RANDOM])
+def test_the_order_of_tasks_does_not_matter(name: str) -> None:
+    for jacobian in JACOBIANS:
+        expected = aggregate(name, jacobian)
+        for order in itertools.permutations(range(len(jacobian))):
+            assert torch.allclose(aggregate(name, jacobian[list(order)]), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gradient_of_zero_takes_no_part(name: str) -> None:
+    two, zero = JACOBIANS[0][:2], torch.zeros(1, 4)
+    results = []
+    for jacobian in (two, torch.cat([two, zero])):
+        torch.manual_seed(0)
+        results.append(aggregate(name, jacobian))
+    assert torch.equal(*results)
+    assert torch.equal(aggregate(name, torch.cat([zero, two[:1]])), two[0])
+    assert torch.equal(aggregate(name, zero.repeat(2, 1)), zero[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_finite_stays_so(name: str) -> None:
+    """Then the step sees it and stops the run; a solver would raise."""
+    bad = JACOBIANS[0].clone()
+    bad[1, 2] = torch.nan
+    assert not torch.isfinite(aggregate(name, bad)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_of_very_different_size_are_no_trouble(name: str) -> None:
+    vector = aggregate(name, JACOBIANS[0] * torch.tensor([[1e-3], [1.0], [30.0]]))
+    assert torch.isfinite(vector).all() and vector.norm() > 0
+
+
+class Linear(Method):
+    """L_t = g_t . shared + t own_t + both . w; the auxiliary loss touches all parameters."""
+
+    def __init__(self, jacobian: Tensor, extra: bool = True) -> None:
+        super().__init__(tiny_problem())
+        self.jacobian, self.extra = jacobian, extra
+        self.shared, self.own = nn.Parameter(torch.zeros(jacobian.shape[1])), nn.Parameter(torch.zeros(3))
+        self.both, self.unused = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+
+    def shared_parameters(self) -> Iterator[nn.Parameter]:
+        yield self.shared
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        there = batch.labelled.any(0)
+        tasks = {
+            name: there[t] * (self.jacobian[t] @ self.shared + (t + 1) * self.own[t] + self.both) for t, name in enumerate(THREE)
+        }
+        aux = 0.5 * self.shared.sum() + 0.25 * self.own.sum() + 0.125 * self.both
+        return Losses(tasks, {"aux": aux, "constant": torch.tensor(2.0)} if self.extra else {})
+
+
+def batch_of(pattern: list[int]) -> Batch:
+    labelled = torch.tensor([pattern, [0, 0, 0]], dtype=torch.bool)
+    return Batch(torch.zeros(2, 3, 8, 8), {}, labelled, labelled, torch.arange(2))
+
+
+@pytest.mark.parametrize("extra", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_shared_parameters_get_the_aggregate_and_all_others_the_sum(name: str, extra: bool) -> None:
+    for pattern in ([1, 1, 1], [1, 0, 1], [0, 1, 1]):
+        made, data = Linear(JACOBIANS[0], extra), batch_of(pattern)
+        torch.manual_seed(0)
+        Aggregation(name, made).backward(made.losses(data, torch.tensor(0.0)), data)
+        torch.manual_seed(0)
+        expected = aggregate(name, JACOBIANS[0][torch.tensor(pattern, dtype=torch.bool)])
+        assert made.shared.grad is not None and made.own.grad is not None and made.both.grad is not None
+        assert torch.allclose(made.shared.grad, expected + 0.5 * extra, atol=1e-6)
+        assert made.own.grad.tolist() == pytest.approx([(t + 1) * here + 0.25 * extra for t, here in enumerate(pattern)])
+        assert made.both.grad.item() == pytest.approx(sum(pattern) + 0.125 * extra)
+        assert made.unused.grad is None
+
+
+@pytest.mark.parametrize("pattern", [[0, 1, 0], [0, 0, 0]])
+def test_one_present_task_is_the_plain_backward_pass_to_the_bit(pattern: list[int]) -> None:
+    torch.manual_seed(0)
+    made = MultiTask(tiny_problem())
+    data = tiny_batch(THREE, torch.tensor([pattern] * 4, dtype=torch.bool), dtype=torch.float32)
+    for name in NAMES:
+        found = []
+        for plain in (True, False):
+            made.zero_grad()
+            losses = made.losses(data, torch.tensor(0.0))
+            if plain:
+                losses.total().backward()
+            else:
+                Aggregation(name, made).backward(losses, data)
+            found.append([None if p.grad is None else p.grad.clone() for p in made.parameters()])
+        assert all((a is None and b is None) or torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_network_gets_its_jacobian() -> None:
+    """The vector that a real network's encoder receives, from per-task backward passes done apart."""
+    torch.manual_seed(0)
+    made = MultiTask(tiny_problem()).double()
+    data = tiny_batch(THREE, torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 1], [1, 0, 0]], dtype=torch.bool))
+    made.to(memory_format=torch.channels_last)  # gradients take their parameters' layout
+    rows, sums = [], [torch.zeros_like(p) for p in made.heads.parameters()]
+    for task in THREE:
+        made.zero_grad()
+        made.losses(data, torch.tensor(0.0)).tasks[task].backward()
+        rows.append(torch.cat([p.grad.flatten() for p in made.encoder.parameters() if p.grad is not None]))
+        sums = [s if p.grad is None else s + p.grad for s, p in zip(sums, made.heads.parameters(), strict=True)]
+    made.zero_grad()
+    Aggregation("upgrad", made).backward(made.losses(data, torch.tensor(0.0)), data)
+    gradients = [p.grad for p in made.encoder.parameters() if p.grad is not None]
+    assert torch.allclose(torch.cat([g.flatten() for g in gradients]), aggregate("upgrad", torch.stack(rows)))
+    for parameter, total in zip(made.heads.parameters(), sums, strict=True):
+        assert parameter.grad is not None and torch.allclose(parameter.grad, total)
+    assert all(g.stride() == p.stride() for g, p in zip(gradients, made.encoder.parameters(), strict=True))
+
+
+def test_a_step_follows_the_aggregate() -> None:
+    made, data = Linear(JACOBIANS[0], extra=False), batch_of([1, 1, 1])
+    protocol = tiny_protocol(weight_decay=0.0, optimiser="sgd", lr=0.01, schedule="constant", clip=0.0)
+    step = Step(made, protocol, 1, "mgda")
+    step(data, 0)
+    assert torch.allclose(made.shared, -0.01 * aggregate("mgda", JACOBIANS[0]))
+    assert step.state()["balancing"] == {}
+
+
+def test_a_method_that_shares_nothing_is_refused() -> None:
+    class Apart(Linear):
+        def shared_parameters(self) -> Iterator[nn.Parameter]:
+            return iter(())
+
+    made = Apart(JACOBIANS[0])
+    with pytest.raises(
+        UserError, match="balance mgda combines gradients of shared parameters and Apart has none; balance losses"
+    ):
+        balance.check_method("mgda", made)
+    balance.check_method("dwa", made)
+    assert balance.note("mgda") == f"balance mgda runs eagerly: {balance.EAGER}" and balance.note("dwa") is None

@@ -1,0 +1,511 @@
+"""Balancings of losses against slow references, and what a label that is not there may do to them: nothing."""
+
+import math
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+
+from benchmark import balance, balancing, plan
+from benchmark.balancing.base import Balancing, LossBalancing
+from benchmark.commands.listing import entries
+from benchmark.errors import UserError
+from benchmark.report import frame, leaderboard
+from benchmark.spec import run_id
+from benchmark.step import Step
+from methods.base import Batch, Losses, Method
+from tests.benchmark.report import make
+from tests.conftest import ROOT
+from tests.helpers import TASKS, THREE, tiny_batch, tiny_problem, tiny_protocol
+from tests.methods.cases import NoSync
+
+LOSSES = [name for name, entry in balance.BALANCES.items() if entry.kind == "losses" and name != balance.EQUAL]
+EPOCH = 2.5
+KINDS = {name: TASKS[name] for name in THREE}
+
+Row = list[float]
+Pattern = list[list[int]]
+FULL: Pattern = [[1, 1, 1]] * 4
+MIXED: list[Pattern] = [
+    FULL,
+    [[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]],
+    [[1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0]],  # the third task is absent
+    [[0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]],  # one alone is present
+    [[0, 0, 0]] * 4,
+    [[1, 0, 1], [0, 1, 1], [1, 0, 0], [1, 1, 1]],
+    [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 1]],
+    [[1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]],
+    FULL,
+]
+
+
+def new(name: str, shares: Tensor | None = None) -> LossBalancing:
+    classes: dict[str, Callable[..., LossBalancing]] = {
+        "uncertainty": balancing.Uncertainty,
+        "dwa": lambda tasks, shares: balancing.DWA(tasks, shares, EPOCH),
+        "rlw": balancing.RLW,
+        "gls": balancing.GLS,
+        "famo": balancing.FAMO,
+    }
+    return classes[name](KINDS, shares)
+
+
+class Stream:
+    """Losses of samples that fall, each task at its own pace."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random, self.step = random.Random(seed), 0
+
+    def __call__(self) -> list[Row]:
+        self.step += 1
+        paces = (0.9, 0.97, 1.01)
+        return [[(t + 0.5) * p**self.step * self.random.uniform(0.5, 1.5) for t, p in enumerate(paces)] for _ in range(4)]
+
+
+def sample_weight(row: list[int], t: int, shares: list[float] | None) -> float:
+    if not row[t]:
+        return 0.0
+    return 1 / shares[t] if shares else len(row) / sum(row)
+
+
+def reduced(pattern: Pattern, samples: list[Row], shares: list[float] | None = None) -> tuple[Row, Row]:
+    """(L_t, labels_t) with loops over samples and tasks."""
+    losses, labels = [0.0] * 3, [0.0] * 3
+    for row, values in zip(pattern, samples, strict=True):
+        for t in range(3):
+            weight = sample_weight(row, t, shares)
+            losses[t] += weight * values[t] / len(pattern)
+            labels[t] += weight / len(pattern)
+    return losses, labels
+
+
+def batch_of(pattern: Pattern) -> Batch:
+    labelled = torch.tensor(pattern, dtype=torch.bool)
+    return Batch(torch.zeros(len(pattern), 3, 8, 8), {}, labelled, labelled, torch.arange(len(pattern)))
+
+
+def gradients(made: Balancing, losses: Row, pattern: Pattern, extra: float = 0.3) -> tuple[Row, float]:
+    """What a step minimises, differentiated by each L_t and by an auxiliary loss."""
+    leaves = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in losses]
+    other = torch.tensor(extra, dtype=torch.float64, requires_grad=True)
+    made.zero_grad()
+    made.backward(Losses(dict(zip(THREE, leaves, strict=True)), {"aux": other}), batch_of(pattern))
+    found = [float(leaf.grad) if leaf.grad is not None else 0.0 for leaf in leaves]
+    assert other.grad is not None
+    return found, float(other.grad)
+
+
+# The references know neither tensors nor weights of zero: absent tasks are not in their lists.
+
+
+def dwa_reference(shares: list[float] | None) -> Iterator[Row]:
+    history: list[dict[int, float]] = [{}, {}, {}]
+    sums: dict[int, tuple[float, float]] = {}
+    weights = [1.0] * 3
+    step = 0
+    while True:
+        losses, labels = yield weights  # type: ignore[misc]
+        if step and math.floor(step / EPOCH) > math.floor((step - 1) / EPOCH):
+            for t, (loss, count) in sums.items():
+                history[t][len(history[t])] = loss / count
+            sums = {}
+        step += 1
+        ratios = [h[len(h) - 1] / h[len(h) - 2] if len(h) > 1 else 1.0 for h in history]
+        powers = [math.exp(r / 2) for r in ratios]
+        weights = [3 * p / sum(powers) for p in powers]
+        for t in range(3):
+            if losses[t]:
+                loss, count = sums.get(t, (0.0, 0.0))
+                sums[t] = loss + losses[t], count + labels[t]
+
+
+def rlw_reference(shares: list[float] | None) -> Iterator[Row]:
+    weights = [1.0] * 3
+    while True:
+        losses, _ = yield weights  # type: ignore[misc]
+        z = torch.randn(3, dtype=torch.float64).tolist()
+        here = [t for t in range(3) if losses[t]]
+        total = sum(math.exp(z[t]) for t in here)
+        weights = [len(here) * math.exp(z[t]) / total if t in here else 0.0 for t in range(3)]
+
+
+def gls_reference(shares: list[float] | None) -> Iterator[Row]:
+    """By numerical differentiation of the product itself."""
+    weights = [1.0] * 3
+    while True:
+        losses, labels = yield weights  # type: ignore[misc]
+        here = [t for t in range(3) if losses[t]]
+
+        def mean(values: Row, here: list[int] = here, labels: Row = labels) -> float:
+            count = sum(labels[t] for t in here)
+            return count * math.prod((values[t] / labels[t]) ** (labels[t] / count) for t in here)
+
+        weights = [0.0] * 3
+        for t in here:
+            up, down = ([v + sign * 1e-6 * (i == t) for i, v in enumerate(losses)] for sign in (1, -1))
+            weights[t] = (mean(up) - mean(down)) / 2e-6
+
+
+def famo_reference(shares: list[float] | None) -> Iterator[Row]:
+    xi, first, second, count = [0.0] * 3, [0.0] * 3, [0.0] * 3, [0] * 3
+    last: dict[int, float] = {}
+    weights = [1.0] * 3
+    while True:
+        losses, labels = yield weights  # type: ignore[misc]
+        here = [t for t in range(3) if losses[t]]
+        now = {t: losses[t] / labels[t] for t in here}
+        both = [t for t in here if t in last]
+        if len(both) > 1:
+            total = sum(math.exp(xi[t]) for t in both)
+            z = {t: math.exp(xi[t]) / total for t in both}
+            fall = {t: math.log(last[t]) - math.log(now[t]) for t in both}
+            old = list(xi)
+            for t in both:
+                # The Jacobian of the softmax, entry by entry.
+                g = sum(z[u] * ((u == t) - z[t]) * fall[u] for u in both) + 1e-3 * old[t]
+                first[t], second[t] = 0.9 * first[t] + 0.1 * g, 0.999 * second[t] + 0.001 * g * g
+                count[t] += 1
+                step = (first[t] / (1 - 0.9 ** count[t])) / (math.sqrt(second[t] / (1 - 0.999 ** count[t])) + 1e-8)
+                xi[t] = old[t] - 0.025 * step
+        last |= now
+        parts = {t: math.exp(xi[t]) / now[t] for t in here}
+        weights = [len(here) * parts[t] / sum(parts.values()) if t in here else 0.0 for t in range(3)]
+
+
+REFERENCES = {"dwa": dwa_reference, "rlw": rlw_reference, "gls": gls_reference, "famo": famo_reference}
+
+
+@pytest.mark.parametrize("shares", [None, [0.5, 0.25, 1.0]])
+@pytest.mark.parametrize("name", REFERENCES)
+def test_weights_equal_a_slow_reference(name: str, shares: list[float] | None) -> None:
+    made, stream = new(name, torch.tensor(shares) if shares else None), Stream()
+    reference: Any = REFERENCES[name](shares)
+    next(reference)
+    for step, pattern in enumerate(MIXED * 2):
+        losses, labels = reduced(pattern, stream(), shares)
+        torch.manual_seed(step)
+        found, aux = gradients(made, losses, pattern)
+        torch.manual_seed(step)
+        expected = reference.send((losses, labels))
+        for t in range(3):
+            if losses[t]:
+                assert found[t] == pytest.approx(expected[t], rel=1e-6), (step, t)
+        assert aux == 1
+
+
+@pytest.mark.parametrize("shares", [None, [0.5, 0.25, 1.0]])
+def test_uncertainty_is_the_likelihood_of_the_labels(shares: list[float] | None) -> None:
+    """Sample by sample: 1/2 exp(-s) l + 1/2 s for depth and normals, exp(-s) l + 1/2 s for classes."""
+    made, stream = new("uncertainty", torch.tensor(shares) if shares else None), Stream()
+    assert isinstance(made, balancing.Uncertainty)
+    made.double()
+    for pattern in MIXED:
+        s = torch.randn(3, dtype=torch.float64)
+        with torch.no_grad():
+            made.log_variances.copy_(s)
+        samples = stream()
+        found, aux = gradients(made, reduced(pattern, samples, shares)[0], pattern)
+        by_s, by_loss = [0.0] * 3, [0.0] * 3
+        for row, values in zip(pattern, samples, strict=True):
+            for t, factor in enumerate((1.0, 0.5, 0.5)):
+                weight = sample_weight(row, t, shares) / len(pattern)
+                by_s[t] += weight * (-factor * math.exp(-s[t]) * values[t] + 0.5)
+                by_loss[t] = factor * math.exp(-s[t])
+        assert made.log_variances.grad is not None
+        assert made.log_variances.grad.tolist() == pytest.approx(by_s, rel=1e-6, abs=1e-12) and aux == 1
+        assert [w for w, row in zip(found, zip(*pattern, strict=True), strict=True) if any(row)] == pytest.approx(
+            [w for w, row in zip(by_loss, zip(*pattern, strict=True), strict=True) if any(row)]
+        )
+
+
+def test_the_optimum_of_uncertainty_does_not_depend_on_how_many_labels_are_visible() -> None:
+    """The gradient of s vanishes at exp(s) = c l for every pattern, summed over the labels that are there."""
+    made = new("uncertainty").double()
+    assert isinstance(made, balancing.Uncertainty)
+    truth = [0.7, 1.9, 0.2]
+    with torch.no_grad():
+        made.log_variances.copy_(torch.log(torch.tensor([2 * truth[0], truth[1], truth[2]])))
+    for pattern in MIXED:
+        gradients(made, reduced(pattern, [truth] * 4)[0], pattern)
+        assert made.log_variances.grad is not None
+        assert made.log_variances.grad.abs().max() < 1e-7
+
+
+def test_full_labels_give_what_torchjd_computes() -> None:
+    """Its scalarisers know no absent task; where all are present they are the published formulas, in another's code."""
+    scalarization = pytest.importorskip("torchjd.scalarization")
+    for name, other, scale in (
+        ("gls", scalarization.GeometricMean(), 3),
+        ("dwa", scalarization.DWA(), 1),
+        ("famo", scalarization.FAMO(3), 3),
+    ):
+        made, stream = new(name), Stream()
+        before = None
+        for step in range(12):
+            losses, _ = reduced(FULL, stream())
+            values = torch.tensor(losses, requires_grad=True)
+            if name == "famo" and before is not None:
+                other.update(values.detach())  # the losses of the next batch stand for those after the update
+            if name == "dwa" and step and step // EPOCH > (step - 1) // EPOCH:
+                other.step()
+            other(values).backward()
+            before = values
+            assert values.grad is not None
+            assert gradients(made, losses, FULL)[0] == pytest.approx((scale * values.grad).tolist(), rel=1e-4), (name, step)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_label_no_influence(name: str) -> None:
+    """A step without a task leaves the task's state as it was, and its own gradients finite."""
+    made, stream = new(name), Stream()
+    for pattern in MIXED:
+        gradients(made, reduced(pattern, stream())[0], pattern)
+    absent = [[1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0]]
+    before = {key: value.clone() for key, value in made.state_dict().items() if value.shape[-1:] == (3,)}
+    made.epoch_steps = 1e9  # else dwa would close its epoch between the two, for every task alike
+    found, aux = gradients(made, reduced(absent, stream())[0], absent)
+    assert all(math.isfinite(value) for value in found) and aux == 1
+    for key, value in before.items():
+        assert torch.equal(made.state_dict()[key][..., 2], value[..., 2]), key
+    for parameter in made.parameters():
+        assert parameter.grad is not None and parameter.grad[2] == 0
+
+
+def test_a_label_without_a_valid_pixel_is_no_label() -> None:
+    """Then the loss is exactly 0 although the mask says that the task is there."""
+    for name in LOSSES:
+        one, two = new(name), new(name)
+        for pattern, seen in ((FULL, FULL), (FULL, [[1, 1, 0]] * 4), (FULL, FULL)):
+            losses = [0.4, 0.8, 0.5 if seen[0][2] else 0.0]
+            torch.manual_seed(1)
+            first = gradients(one, losses, pattern)[0]
+            scaled = [v * (1.5 if seen[0] == [1, 1, 0] else 1) for v in losses]  # T / |T_b| for two labels is 3 / 2
+            torch.manual_seed(1)
+            second = gradients(two, scaled, seen)[0]
+            assert all(map(math.isfinite, first)) and first[:2] == pytest.approx(second[:2], rel=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["rlw", "gls", "famo"])
+def test_one_present_task_keeps_its_weight_of_one(name: str) -> None:
+    made, stream = new(name), Stream()
+    for pattern in (FULL, MIXED[3], FULL, MIXED[3]):
+        found, _ = gradients(made, reduced(pattern, stream())[0], pattern)
+    assert found[2] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["gls", "famo", "dwa"])
+def test_weights_depend_on_losses_per_label_not_on_how_many_labels_a_batch_has(name: str) -> None:
+    losses = [[0.4, 0.9, 1.7], [0.3, 0.9, 1.5], [0.2, 0.8, 1.5], [0.1, 0.8, 1.4], [0.1, 0.7, 1.2]] * 2
+    few = [[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]]
+    results = []
+    for pattern in (FULL, few):
+        made = new(name)
+        results.append([gradients(made, reduced(pattern, [row] * 4)[0], pattern)[0] for row in losses])
+    for full, partial in zip(*results, strict=True):
+        # The geometric mean weighs by labels; the weights relative to each other are the same.
+        assert [w / full[0] for w in full] == pytest.approx([w / partial[0] for w in partial], rel=1e-6)
+
+
+def test_weights_average_one() -> None:
+    """So that auxiliary losses keep their share: the sum is T for dwa, n for rlw and famo; for gls the product is 1."""
+    for name in ("dwa", "rlw", "famo", "gls"):
+        made, stream = new(name), Stream()
+        for pattern in MIXED[:4] * 3:
+            losses = reduced(pattern, stream())[0]
+            found, _ = gradients(made, losses, pattern)
+            here = [w for w, loss in zip(found, losses, strict=True) if loss]
+            if name == "gls":
+                labels = reduced(pattern, stream())[1]
+                assert math.prod(w**k for w, k in zip(found, labels, strict=True) if k) == pytest.approx(1)
+            else:
+                assert sum(found if name == "dwa" else here) == pytest.approx(3 if name == "dwa" else len(here))
+
+
+def test_random_weights_differ_from_step_to_step_and_follow_the_seed() -> None:
+    made = new("rlw")
+    drawn = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        drawn.append(gradients(made, [1.0, 1.0, 1.0], FULL)[0])
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_step_never_looks_at_the_data(name: str) -> None:
+    def step(made: LossBalancing, data: Batch) -> None:
+        values = {task: torch.tensor(0.5, requires_grad=True) for task in THREE}
+        with NoSync():
+            made.backward(Losses(values), data)
+
+    step(new(name), batch_of(MIXED[2]))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = {task: torch.ones((), requires_grad=True) for task in THREE}
+        new(name).backward(Losses(fake), batch_of(MIXED[2]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_state_is_whole(name: str) -> None:
+    """Loaded into a new one, a balancing goes on as the old one does."""
+    old, new_one, stream = new(name), new(name), Stream()
+    for pattern in MIXED:
+        gradients(old, reduced(pattern, stream())[0], pattern)
+    new_one.load_state_dict(old.state_dict())
+    for seed, pattern in enumerate(MIXED):
+        losses = reduced(pattern, stream())[0]
+        torch.manual_seed(seed)
+        expected = gradients(old, losses, pattern)
+        torch.manual_seed(seed)
+        assert gradients(new_one, losses, pattern) == expected
+
+
+def test_mean_weights_are_told() -> None:
+    made = new("famo")
+    found = [gradients(made, reduced(p, s)[0], p)[0] for p, s in zip(MIXED, map(lambda _: Stream()(), MIXED), strict=True)]
+    present = [[any(row[t] for row in pattern) for t in range(3)] for pattern in MIXED]
+    told = made.diagnostics()["balance_weights"]
+    for t in range(3):
+        values = [f[t] for f, here in zip(found, present, strict=True) if here[t]]
+        assert told.array[0, t] == pytest.approx(sum(values) / len(values))
+    assert told.labels == (("mean over steps",), THREE)
+
+
+class Toy(Method):
+    """One number a task: L_t = (t + 1) x_t, of the tasks that have a label."""
+
+    def __init__(self, poison_at: int = -1) -> None:
+        super().__init__(tiny_problem())
+        self.x, self.poison_at, self.calls = nn.Parameter(torch.ones(3)), poison_at, 0
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        factor = math.nan if self.calls == self.poison_at else 1.0
+        self.calls += 1
+        there = batch.labelled.any(0)
+        return Losses({n: (t + 1) * self.x[t] * there[t] * factor for t, n in enumerate(THREE)}, {"aux": self.x.sum() * 0.1})
+
+    def shared_parameters(self) -> Iterator[nn.Parameter]:
+        yield self.x
+
+
+def stepped(toy: Toy, name: str, patterns: list[Pattern], **changes: Any) -> Step:
+    values = {"weight_decay": 0.5, "optimiser": "sgd", "lr": 0.01, "schedule": "constant", "clip": 0.0} | changes
+    step = Step(toy, tiny_protocol(**values), len(patterns), name)
+    for i, pattern in enumerate(patterns):
+        torch.manual_seed(i)
+        step(batch_of(pattern), i)
+    return step
+
+
+def test_equal_is_the_plain_sum_to_the_bit() -> None:
+    problem = tiny_problem()
+    from methods.multi_task import MultiTask
+
+    torch.manual_seed(0)
+    made = MultiTask(problem)
+    data = tiny_batch(THREE, torch.tensor(MIXED[1], dtype=torch.bool), dtype=torch.float32)
+    found = []
+    for way in ("equal", "sum"):
+        made.zero_grad()
+        losses = made.losses(data, torch.tensor(0.0))
+        if way == "equal":
+            balancing.Equal().backward(losses, data)
+        else:
+            torch.stack([*losses.tasks.values(), *losses.extra.values()]).sum().backward()
+        found.append([None if p.grad is None else p.grad.clone() for p in made.parameters()])
+    for a, b in zip(*found, strict=True):
+        assert (a is None and b is None) or (a is not None and b is not None and torch.equal(a, b))
+    assert not list(balancing.Equal().state_dict()) and balancing.Equal().param_groups() == []
+
+
+def test_log_variances_are_learnt_by_the_runs_optimiser_without_decay() -> None:
+    toy = Toy()
+    step = stepped(toy, "uncertainty", [FULL])
+    assert isinstance(step.balancing, balancing.Uncertainty)
+    # d/ds (c exp(-s) L + s/2) at s = 0, with L = 1, 2, 3: 1/2 - c L
+    expected = [-0.01 * (0.5 - c * loss) for c, loss in ((1, 1), (0.5, 2), (0.5, 3))]
+    assert step.balancing.log_variances.tolist() == pytest.approx(expected)
+    assert step.optimiser.param_groups[-1]["weight_decay"] == 0 and step.optimiser.param_groups[0]["weight_decay"] == 0.5
+    second = stepped(toy, "uncertainty", [FULL], optimiser="adam")
+    assert second.balancing.log_variances.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", balance.BALANCES)
+def test_the_latch_names_the_step_and_term_and_stops_every_update(name: str) -> None:
+    if balance.BALANCES[name].kind == "gradients":
+        pytest.importorskip("torchjd")
+    toy, reference = Toy(poison_at=2), Toy()
+    step = stepped(toy, name, [FULL] * 4)
+    assert step.failure() == (2, "semseg")
+    stepped(reference, name, [FULL] * 2)
+    assert toy.x.tolist() == reference.x.tolist()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_curves_hold_raw_losses(name: str) -> None:
+    toy = Toy()
+    assert stepped(toy, name, [FULL]).read(1) == pytest.approx({"semseg": 1, "depth": 2, "normals": 3, "aux": 0.3})
+
+
+def test_losses_of_other_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    monkeypatch.setattr(toy, "losses", lambda batch, progress: Losses({"depth": toy.x[0]}))
+    with pytest.raises(TypeError, match="losses are of depth, but the tasks to balance are semseg, depth, normals"):
+        stepped(toy, "dwa", [FULL])
+
+
+def test_a_checkpoint_from_before_there_were_balancings_still_loads() -> None:
+    step = stepped(Toy(), "equal", [FULL])
+    state = step.state()
+    assert state.pop("balancing") == {}
+    stepped(Toy(), "equal", [FULL]).load(state)
+
+
+def test_one_task_runs_as_equal_and_says_so() -> None:
+    made = plan.make(["single_task", "multi_task"], ['balance=["dwa", "gls"]', "seeds=1"], Path("none"))
+    assert [(c.method, c.balance) for c in made.cells].count(("single_task", "equal")) == 3 and len(made.cells) == 5
+    assert {c.balance for c in made.cells if c.method == "multi_task"} == {"dwa", "gls"}
+    assert "single_task runs with balance equal, not dwa: one task has nothing to balance" in made.notes
+    alone = plan.make(["multi_task"], ["balance=dwa", 'tasks=["depth"]', "seeds=1"], Path("none"))
+    assert [c.balance for c in alone.cells] == ["equal"]
+    names = [c.folder.split("/")[1] for c in made.cells]
+    assert any(n.startswith("multi_task-dwa-one-s0-") for n in names) and any(
+        n.startswith("single_task-depth-one-s0-") for n in names
+    )
+
+
+def test_rows_of_another_balance_are_scored_against_the_equal_reference(tmp_path: Path) -> None:
+    for seed in range(2):
+        for s in [*make.specs("single_task", seed), *(make.spec("multi_task", seed, balance=b) for b in ("equal", "dwa"))]:
+            make.write_run(tmp_path, make.record(s))
+    (board,) = leaderboard.build(frame.collect(tmp_path, run_id))
+    found = {entry.label: entry for entry in board.entries}
+    assert set(found) == {"single_task", "multi_task", "multi_task(balance=dwa)"}
+    assert found["single_task"].role == "reference" and found["multi_task"].role == "baseline"
+    assert found["multi_task(balance=dwa)"].delta is not None and found["multi_task(balance=dwa)"].versus is not None
+
+
+def test_balances_are_listed() -> None:
+    rows = entries("balances", Path("none"))
+    assert [row["name"] for row in rows] == list(balance.BALANCES) and all(row["summary"] and row["paper"] for row in rows)
+    assert {row["name"]: row["balances"] for row in rows}["upgrad"] == "gradients"
+
+
+def test_a_missing_package_is_one_sentence_at_planning_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balance, "find_spec", lambda name: None if name in ("torchjd", "ecos") else object())
+    with pytest.raises(UserError, match=r"balance nash needs torchjd, ecos; install it with `pip install -e '\.\[torchjd\]'`\."):
+        plan.make(["multi_task"], ["balance=nash"], Path("none"))
+    assert plan.make(["multi_task"], ["balance=famo"], Path("none")).cells
+
+
+def test_torchjd_is_imported_only_where_it_is_needed() -> None:
+    code = "import sys; from pathlib import Path; import benchmark.step, benchmark.balancing; from benchmark import plan\n"
+    code += "assert plan.make(['multi_task'], ['balance=[\"equal\", \"famo\"]'], Path('none')).cells\n"
+    code += "print([m for m in ('torchjd', 'cvxpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
