@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem, View
 from methods.multi_task import MultiTask
-from methods.networks.mapper import Mapper, active_pairs, label_input, prediction_input
+from methods.networks.mapper import Mapper, active_pairs, cosine_distance, direction, label_input, prediction_input
 
 
 class MTPSL(MultiTask):
@@ -83,10 +82,10 @@ class MTPSL(MultiTask):
         of_sources = self.mapper.enter(predicted).flatten(0, 1)[(rows + source).flatten()]
         of_targets = self.mapper.enter(known).flatten(0, 1)[(rows + target).flatten()]
         maps = self.mapper(torch.cat([of_sources, of_targets]), place.flatten().repeat(2))
-        of_prediction, of_label = _direction(maps).view(2, *place.shape, *maps.shape[1:]).unbind(0)
-        feature = _direction(deepest)[:, None]
-        apart = _distance(of_prediction, of_label)
-        apart = apart + self.regulariser * (_distance(of_prediction, feature) + _distance(of_label, feature))
+        of_prediction, of_label = direction(maps).view(2, *place.shape, *maps.shape[1:]).unbind(0)
+        feature = direction(deepest)[:, None]
+        apart = cosine_distance(of_prediction, of_label)
+        apart = apart + self.regulariser * (cosine_distance(of_prediction, feature) + cosine_distance(of_label, feature))
         return (apart * taken).sum(1).mean()
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -102,12 +101,3 @@ class MTPSL(MultiTask):
 
     def inference_modules(self) -> list[nn.Module]:
         return [self.encoder, self.decoders, self.heads]
-
-
-def _direction(x: Tensor) -> Tensor:
-    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1, eps=1e-12)
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """1 - cosine of unit vectors (B, S, c, h, w), mean over positions: (B, S)."""
-    return 1 - (a * b).sum(2).mean((2, 3))

@@ -28,8 +28,12 @@ TASKS: dict[str, Task] = {
 THREE = ("semseg", "depth", "normals")
 # Keywords that make a method's own networks small; everything else stays at its default.
 SMALL: dict[str, dict[str, Any]] = {
+    "direct_map": {"mapper_width": 4},
+    "jtr": {"ae_width": 2},
     "mtpsl": {"mapper_width": 4},
+    "perceptual_map": {"mapper_width": 4},
     "prototype": {"codes": 16, "proto_dim": 16, "width": 16, "heads": 2},
+    "retrieval": {"token_dim": 16, "width": 16, "heads": 2},
 }
 
 

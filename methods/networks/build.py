@@ -12,23 +12,25 @@ from torch import Tensor, nn
 from benchmark.errors import UserError, unknown
 from methods.networks import packaged
 from methods.networks.encoders import Encoder, ResNet, Small, Trunk
+from methods.networks.segnet import SegNet
 
+SCRATCH = ("small", "segnet")
 RESNETS = ("resnet18", "resnet50")
 WEIGHTS = ("none", "imagenet", "package")  # and, instead of these, a file's content
 
 
 def encoder_names() -> list[str]:
-    return ["small", *RESNETS, "timm:NAME"]
+    return [*SCRATCH, *RESNETS, "timm:NAME"]
 
 
 def check_encoder(name: str, weights: str) -> None:
     """Raise `UserError` for an encoder or weights that cannot be built, before anything starts."""
     if name.startswith("timm:"):
         _timm()
-    elif name not in ("small", *RESNETS):
+    elif name not in (*SCRATCH, *RESNETS):
         raise unknown("encoder", name, encoder_names())
-    if name == "small" and weights == "imagenet":
-        raise UserError("encoder 'small' has no ImageNet weights; set weights = 'none' or another encoder.")
+    if name in SCRATCH and weights == "imagenet":
+        raise UserError(f"encoder {name!r} has no ImageNet weights; set weights = 'none' or another encoder.")
     if weights == "package":
         packaged.find(name)
 
@@ -42,12 +44,12 @@ def make_encoder(name: str, width: int, weights: str = "none", file: Path | None
     check_encoder(name, weights)
     if name.startswith("timm:"):
         return Encoder(TimmTrunk(name.removeprefix("timm:"), weights, file), width)
-    trunk: Trunk = Small() if name == "small" else ResNet(name)
+    encoder = SegNet(width) if name == "segnet" else Encoder(Small() if name == "small" else ResNet(name), width)
     if weights == "imagenet":
-        load_trunk(trunk, _torchvision_weights(name), f"torchvision's {name}")
+        load_trunk(encoder.trunk, _torchvision_weights(name), f"torchvision's {name}")
     elif file is not None:
-        load_trunk(trunk, read_state(file), str(file))
-    return Encoder(trunk, width)
+        load_trunk(encoder.trunk, read_state(file), str(file))
+    return encoder
 
 
 def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:

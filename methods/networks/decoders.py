@@ -22,10 +22,14 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """`blocks` residual blocks: shared feature (B, C, h, w) to task feature (B, C, h, w)."""
+    """`blocks` residual blocks: shared feature (B, C, h, w) to task feature (B, C, h, w).
+
+    Without blocks one 3x3 convolution, for an encoder that decodes itself: with the head, SegNet's published two layers a task.
+    """
 
     def __init__(self, width: int, blocks: int) -> None:
-        super().__init__(*(Block(width) for _ in range(blocks)))
+        layers: list[nn.Module] = [Block(width) for _ in range(blocks)]
+        super().__init__(*(layers or [nn.Conv2d(width, width, 3, padding=1)]))
 
 
 class Head(nn.Module):

@@ -29,13 +29,14 @@ class Encoder(nn.Module):
     """`stages` gives the trunk's features; `fuse` resizes them to stride 8, concatenates and convolves them to `width`.
 
     Calling it does both: (B, 3, H, W) to (B, width, H/8, W/8). `channels` are the stages' channels at strides 4, 8, 16, 32.
+    An encoder that fuses in a way of its own gives its `fusion` and overrides `fuse`.
     """
 
-    def __init__(self, trunk: Trunk, width: int) -> None:
+    def __init__(self, trunk: Trunk, width: int, fusion: nn.Module | None = None) -> None:
         super().__init__()
         self.trunk = trunk
         self.channels = trunk.channels
-        self.fusion = nn.Conv2d(sum(trunk.channels), width, 3, padding=1)
+        self.fusion = nn.Conv2d(sum(trunk.channels), width, 3, padding=1) if fusion is None else fusion
 
     def stages(self, images: Tensor) -> list[Tensor]:
         features: list[Tensor] = self.trunk(images)

@@ -127,7 +127,7 @@ class Mapper(nn.Module):
         super().__init__()
         ordered = pairs(len(tasks))
         self.register_buffer("pairs", torch.tensor(ordered), persistent=False)
-        self.first = nn.ModuleDict({name: _first(task.channels, width) for name, task in tasks.items()})
+        self.first = nn.ModuleDict({name: first_layer(task.channels, width) for name, task in tasks.items()})
         widths = [width, *(min(2**stage, 8) * width for stage, convs in enumerate(CONVS) for _ in range(convs))]
         widths[-1] = channels
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
@@ -151,6 +151,17 @@ class Mapper(nn.Module):
         return x
 
 
-def _first(channels: int, width: int) -> nn.Sequential:
+def first_layer(channels: int, width: int) -> nn.Sequential:
+    """A task's own 3x3 convolution, normalisation and ReLU: (B, channels, h, w) to (B, width, h, w)."""
     norm = nn.InstanceNorm2d(width, eps=NORM_EPS, affine=True)
     return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), norm, nn.ReLU(inplace=True))
+
+
+def direction(x: Tensor) -> Tensor:
+    """(N, c, h, w) in float32 or better, with vectors of unit length along c."""
+    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1, eps=1e-12)
+
+
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    """1 - cosine of unit vectors (..., c, h, w), mean over positions: (...)."""
+    return 1 - (a * b).sum(-3).mean((-2, -1))

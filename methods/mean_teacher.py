@@ -1,0 +1,106 @@
+"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017): the moving average of a network labels what nobody labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import UserError
+from methods.base import Batch, Diagnostic, Losses, Problem
+from methods.multi_task import MultiTask
+from methods.networks import inspection
+from methods.networks.pseudo_labels import PseudoLabels, trusted_shares
+
+
+class MeanTeacher(MultiTask):
+    """`multi_task`, plus: where a task has no label, its prediction for a second view must be the teacher's for the first.
+
+    The teacher is a second network of the same shape, theta' <- a theta' + (1 - a) theta after step k = 0, 1, ..., with
+    a = min(decay, (k + 1) / (k + 10)); it starts as a copy of the student and gets no gradient. Its prediction for the first
+    view, warped into the second, which is a crop of it, becomes a pseudo-label where it is to be trusted (`PseudoLabels`).
+    The student learns it by the supervised loss, averaged over the pixels that have one, summed over a sample's unlabelled
+    tasks with the protocol's loss weights, averaged over the batch. Both views go through the student as one batch.
+
+    The teacher's BatchNorm statistics come from its own forward passes in training mode, as in the published code: averaged
+    weights have other activations than the networks they average, so averaged statistics would not be theirs.
+
+    Not as published: the paper has a squared distance of class probabilities at every sample. Pseudo-labels with a
+    threshold are what carries over to regressions; 0.9 is what HiTTs (ACM MM 2025) has for segmentation. Open, and
+    chosen here: weight, and agreement, as in `consistency`.
+    """
+
+    summary = "multi_task, and a moving average of the network that labels unlabelled tasks where it is confident"
+    paper = "Tarvainen, Valpola: Mean teachers are better role models, NeurIPS 2017"
+    views: ClassVar[int] = 1
+    updates: Tensor
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        weight: float = 1.0,
+        confidence: float = 0.9,
+        agreement: float = 0.1,
+        ramp_up: float = 0.25,
+        decay: float = 0.999,
+        evaluate: Literal["teacher", "student"] = "teacher",
+    ) -> None:
+        """confidence: least probability of a class. agreement: largest difference of depth (metres) and of normals (1 - cosine).
+        ramp_up: share of training over which `weight` grows. decay: a, once it has grown. evaluate: whose predictions count.
+
+        Raises `UserError` for a value out of range.
+        """
+        super().__init__(problem)
+        self.pseudo_labels = PseudoLabels("mean_teacher", weight, confidence, agreement, ramp_up)
+        if not 0 <= decay < 1:
+            raise UserError(f"mean_teacher: decay must be at least 0 and below 1, not {decay}; change the hyper-parameter.")
+        self.decay, self.evaluate = decay, evaluate
+        self.teacher = MultiTask(problem).requires_grad_(False)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        first, second = self.both(batch)
+        supervised = self.problem.task_losses(first, batch, batch.labelled)
+        taught = self.taught(batch.images)
+        extra = self.pseudo_labels.loss(self.problem, taught, second, batch.views[0], batch.labelled, progress)
+        return Losses(supervised, {"consistency": extra})
+
+    def both(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The student's predictions for the first view and for the second."""
+        predictions = super().predict(torch.cat([batch.images, batch.views[0].images]))
+        b = len(batch.images)
+        return {name: p[:b] for name, p in predictions.items()}, {name: p[b:] for name, p in predictions.items()}
+
+    @torch.no_grad()
+    def taught(self, images: Tensor) -> dict[str, Tensor]:
+        """The teacher's predictions; in training mode they move its BatchNorm statistics."""
+        return self.teacher.predict(images)
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        return self.teacher.predict(images) if self.evaluate == "teacher" else super().predict(images)
+
+    def prepare(self, batches: Iterator[Batch]) -> None:
+        """Make the teacher a copy of the student, whose initial weights are final only now."""
+        for name, part in self.teacher.named_children():
+            part.load_state_dict(self.get_submodule(name).state_dict())
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        decay = ((self.updates.double() + 1) / (self.updates + 10)).clamp(max=self.decay)
+        share = (1 - decay).to(next(self.teacher.parameters()))
+        for name, part in self.teacher.named_children():
+            for average, own in zip(part.parameters(), self.get_submodule(name).parameters(), strict=True):
+                average.lerp_(own, share)
+        self.updates += 1
+
+    def inference_modules(self) -> list[nn.Module]:
+        return [self.teacher] if self.evaluate == "teacher" else [self.encoder, self.decoders, self.heads]
+
+    def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
+        """The share of pixels that get a pseudo-label, for each task."""
+        _, second = self.both(batch)
+        targets = self.pseudo_labels.targets(self.problem.tasks, self.taught(batch.images), second, batch.views[0])
+        return inspection.scalars(trusted_shares(self.problem.tasks, targets))

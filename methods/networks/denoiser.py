@@ -1,0 +1,120 @@
+"""The noise schedule and the denoiser of DiffusionMTL (Ye and Xu, CVPR 2024)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.networks.retrieval import DOWN, Attention
+
+FREQUENCIES = 128  # of the embedding of t, a sine and a cosine each, down to 1 / 10000
+RATIO = 4  # hidden width of the blocks' networks over their width
+
+
+class Schedule:
+    """`steps` noise levels, beta_0 ... beta_(T-1) evenly spaced (Ho, Jain and Abbeel, NeurIPS 2020).
+
+    x_t = sqrt(kept_t) x_0 + sqrt(1 - kept_t) noise, with kept_t the product of 1 - beta_0 ... 1 - beta_t.
+    """
+
+    def __init__(self, steps: int, beta_start: float, beta_end: float) -> None:
+        self.betas = [beta_start + (beta_end - beta_start) * t / max(1, steps - 1) for t in range(steps)]
+        self.kept = list(itertools.accumulate((1 - beta for beta in self.betas), operator.mul))
+
+    def diffuse(self, clean: Tensor, t: int, noise: Tensor) -> Tensor:
+        """x_t of a clean state x_0."""
+        return math.sqrt(self.kept[t]) * clean + math.sqrt(1 - self.kept[t]) * noise
+
+    def reverse(self, clean: Tensor, state: Tensor, t: int, noise: Tensor) -> Tensor:
+        """x_(t-1) from the posterior given x_t = `state` and the estimate `clean` of x_0; t >= 1."""
+        beta, kept, before = self.betas[t], self.kept[t], self.kept[t - 1]
+        of_clean = beta * math.sqrt(before) / (1 - kept)
+        of_state = (1 - before) * math.sqrt(1 - beta) / (1 - kept)
+        deviation = math.sqrt(beta * (1 - before) / (1 - kept))
+        return of_clean * clean + of_state * state + deviation * noise
+
+
+class CrossBlock(nn.Module):
+    """Pre-norm: the noisy tokens pass a GELU network, the conditioning tokens attend to them and pass one of their own.
+
+    That the noisy tokens' network comes before they are read is a choice: behind it, the last block's would have no effect.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_noisy, self.feed_noisy = nn.LayerNorm(width), _network(width)
+        self.norm_query, self.norm_key, self.attend = nn.LayerNorm(width), nn.LayerNorm(width), Attention(width, heads)
+        self.norm_known, self.feed_known = nn.LayerNorm(width), _network(width)
+
+    def forward(self, known: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor]:
+        """Both (M, n, e)."""
+        noisy = noisy + self.feed_noisy(self.norm_noisy(noisy))
+        known = known + self.attend(self.norm_query(known), self.norm_key(noisy))
+        return known + self.feed_known(self.norm_known(known)), noisy
+
+
+class Denoiser(nn.Module):
+    """Estimates every task's clean state from its noisy one and from what the preliminary predictions of all tasks say.
+
+    For each task: a 3x3 convolution of its own to `width`, plus an embedding of t; at a quarter of the size, `blocks` blocks
+    shared by the tasks, whose conditioning tokens take up the noisy ones; back to full size, plus the first convolution's
+    output; a task's own 1x1 and three 3x3 convolutions. Samples and tasks go through the shared part as one batch: nothing is
+    normalised over the batch, so each gets what it would get alone. channels: of each task's state. predicted: channels of
+    all tasks' predictions together.
+    """
+
+    def __init__(self, channels: list[int], predicted: int, width: int, blocks: int, heads: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.condition = nn.Conv2d(predicted, width, 3, padding=1)
+        self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.GELU(), nn.Linear(width, width))
+        self.enter = nn.ModuleList(nn.Conv2d(c, width, 3, padding=1) for c in channels)
+        self.blocks = nn.ModuleList(CrossBlock(width, heads) for _ in range(blocks))
+        self.leave = nn.ModuleList(_leave(width, c) for c in channels)
+
+    def known(self, predictions: Tensor) -> Tensor:
+        """The conditioning tokens (B, n, e) of all tasks' predictions (B, C, h, w); the same at every step."""
+        return _tokens(self.condition(predictions))
+
+    def forward(self, state: Tensor, known: Tensor, t: int) -> list[Tensor]:
+        """Noisy states (B, S, h, w), the tasks' channels one after another, to an estimate (B, channels, h, w) for each task."""
+        tasks = len(self.channels)
+        parts = zip(self.enter, state.split(self.channels, 1), strict=True)
+        entered = torch.stack([enter(part) for enter, part in parts], 1) + self.time(_embedding(t, state))[:, None, None]
+        flat = entered.flatten(0, 1)
+        noisy = _tokens(flat)
+        known = known[:, None].expand(-1, tasks, -1, -1).flatten(0, 1)
+        for block in self.blocks:
+            known, noisy = block(known, noisy)
+        # As DOWN pools with the last window cut off, the small grid has ceil(h / DOWN) rows.
+        small = known.mT.unflatten(2, (-1, -(-state.shape[-1] // DOWN)))
+        back = F.interpolate(small, state.shape[-2:], mode="bilinear", align_corners=False)
+        refined = (flat + back).unflatten(0, (-1, tasks)).unbind(1)
+        return [leave(x) for leave, x in zip(self.leave, refined, strict=True)]
+
+
+def _network(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, RATIO * width), nn.GELU(), nn.Linear(RATIO * width, width))
+
+
+def _leave(width: int, channels: int) -> nn.Sequential:
+    convs = [nn.Conv2d(width, width, 1), *(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))]
+    inner = (layer for conv in convs for layer in (conv, nn.ReLU(inplace=True)))
+    return nn.Sequential(*inner, nn.Conv2d(width, channels, 3, padding=1))
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """(M, e, h, w) to (M, n, e) at a quarter of the size."""
+    return F.avg_pool2d(x, DOWN, ceil_mode=True).flatten(2).mT
+
+
+def _embedding(t: int, like: Tensor) -> Tensor:
+    """Sines and cosines (256,) of t at frequencies from 1 down to 1 / 10000 (Vaswani et al., NeurIPS 2017)."""
+    falling = torch.arange(FREQUENCIES, device=like.device, dtype=like.dtype) / FREQUENCIES
+    angles = t * torch.exp(-math.log(10000) * falling)
+    return torch.cat([angles.sin(), angles.cos()])

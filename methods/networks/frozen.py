@@ -1,0 +1,13 @@
+"""A module as a constant of the loss: gradients pass through it to what it is given, and none reaches its parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.func import functional_call
+
+
+def frozen(module: nn.Module, *inputs: Any) -> Any:
+    """module(*inputs) with its parameters of this moment, detached: nothing is copied."""
+    return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, inputs)

@@ -1,0 +1,65 @@
+"""PAD-Net (Xu, Ouyang, Wang and Sebe, CVPR 2018): preliminary predictions a task, then distillation between the tasks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import UserError
+from datasets.tasks import Task
+from methods.base import Batch, Losses, Problem
+from methods.multi_task import MultiTask
+from methods.networks.distillation import Distillation
+
+
+class PADNet(MultiTask):
+    """`multi_task`'s decoders with preliminary heads; every task then receives from all others' features; heads on the result.
+
+    A reference for partial labels: all information is exchanged between the tasks, in features, and neither loss asks for more
+    than the labels that are there. What task k sends to task l is trained by l's labels, also where k has none.
+
+    preliminary_weight: of the supervised loss of the preliminary heads, with the tasks' own weights; 1 as in the public code of
+    the survey by Vandenhende et al. (TPAMI 2021), whose attention this is. Not built: PAD-Net's own front end of upsampled
+    backbone features and its final decoders of deconvolutions; the protocol's encoder, decoders and heads stand in their place.
+    """
+
+    summary = "multi_task, and every task's feature receives from all others' by spatial attention"
+    paper = "Xu, Ouyang, Wang, Sebe: PAD-Net: Multi-Tasks Guided Prediction-and-Distillation Network, CVPR 2018"
+
+    def __init__(self, problem: Problem, *, preliminary_weight: float = 1.0) -> None:
+        """Raises `UserError` for a negative weight."""
+        super().__init__(problem)
+        if preliminary_weight < 0:
+            raise UserError(f"pad_net: preliminary_weight = {preliminary_weight} is negative; change the hyper-parameter.")
+        self.preliminary_weight = preliminary_weight
+        self.preliminary_heads = nn.ModuleDict({name: problem.make_head(task) for name, task in problem.tasks.items()})
+        self.distillation = Distillation(len(problem.tasks), problem.width)
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        features = self.features(batch.images)
+        final = self.problem.task_losses(self.refined(features), batch, batch.labelled)
+        preliminary = self.problem.task_losses(_predicted(self.preliminary_heads, features), batch, batch.labelled)
+        return Losses(final, {"preliminary": self.preliminary_weight * torch.stack([*preliminary.values()]).sum()})
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Each task's feature (B, C, h, w) before the exchange."""
+        shared = self.encoder(images)
+        return [self.decoders[name](shared) for name in self.problem.tasks]
+
+    def refined(self, features: list[Tensor]) -> dict[str, Tensor]:
+        """The predictions after the exchange."""
+        return _predicted(self.heads, self.distillation(features))
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        return self.refined(self.features(images))
+
+    @classmethod
+    def skip(cls, tasks: dict[str, Task]) -> str | None:
+        return None if len(tasks) > 1 else "tasks exchange what they know, so it needs at least two"
+
+    def inference_modules(self) -> list[nn.Module]:
+        return [self.encoder, self.decoders, self.distillation, self.heads]
+
+
+def _predicted(heads: nn.ModuleDict, features: list[Tensor]) -> dict[str, Tensor]:
+    return {name: head(feature) for (name, head), feature in zip(heads.items(), features, strict=True)}

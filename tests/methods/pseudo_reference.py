@@ -1,0 +1,139 @@
+"""Pseudo-labels sample by sample and pixel by pixel, from the formulas."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from datasets.tasks import Task
+from methods.base import Batch, Losses, Problem, View
+from tests.methods.cases import batch
+from tests.methods.test_losses import slow_loss
+
+Map = list[list[list[float]]]  # [channel][row][column]
+
+
+def sampled(map_: Map, x: float, y: float) -> list[float]:
+    """Bilinear value at (x, y) in normalised coordinates, the border repeated."""
+    height, width = len(map_[0]), len(map_[0][0])
+    column = min(max((x + 1) * width / 2 - 0.5, 0), width - 1)
+    row = min(max((y + 1) * height / 2 - 0.5, 0), height - 1)
+    left, top = min(int(column), width - 2), min(int(row), height - 2)
+    u, v = column - left, row - top
+    return [
+        (1 - v) * ((1 - u) * c[top][left] + u * c[top][left + 1])
+        + v * ((1 - u) * c[top + 1][left] + u * c[top + 1][left + 1])
+        for c in map_
+    ]  # fmt: skip
+
+
+def length(vector: list[float]) -> float:
+    return max(math.sqrt(sum(v * v for v in vector)), 1e-6)
+
+
+def slow_target(
+    task: Task, source: Tensor, online: Tensor, image: Tensor, geometry: Tensor, confidence: float, agreement: float
+) -> Tensor:
+    """(C', H, W) target of one sample's further view, from predictions (C, H, W)."""
+    (a, b, c), (d, e, f) = geometry.tolist()
+    height, width = source.shape[1:]
+    maps, seen, pixels = source.tolist(), online.tolist(), image.tolist()
+    found = torch.full((task.target_channels, height, width), task.ignore, dtype=torch.float64)
+    for i, j in itertools.product(range(height), range(width)):
+        x, y = (2 * j + 1) / width - 1, (2 * i + 1) / height - 1
+        value = sampled(maps, a * x + b * y + c, d * x + e * y + f)
+        other = [channel[i][j] for channel in seen]
+        if all(channel[i][j] == 0 for channel in pixels):
+            continue
+        if task.kind == "classes":
+            total = sum(math.exp(v - max(value)) for v in value)
+            if 1 / total > confidence:
+                found[0, i, j] = value.index(max(value))
+        elif task.kind in ("edge", "saliency"):
+            probability = 1 / (1 + math.exp(-value[0]))
+            if max(probability, 1 - probability) > confidence:
+                found[0, i, j] = float(probability > 0.5)
+        elif task.kind == "depth":
+            depth = value[0] / a if task.inverse else value[0] * a
+            if abs(depth - other[0]) < agreement:
+                found[0, i, j] = depth
+        else:
+            normal = [v / length(value) for v in value]
+            cosine = sum(n * o / length(other) for n, o in zip(normal, other, strict=True))
+            if 1 - cosine < agreement:
+                found[:, i, j] = torch.tensor(normal, dtype=torch.float64)
+    return found
+
+
+def slow_pseudo_loss(
+    problem: Problem,
+    source: dict[str, Tensor],
+    online: dict[str, Tensor],
+    view: View,
+    labelled: Tensor,
+    confidence: float,
+    agreement: float,
+) -> float:
+    """(1/B) sum_b sum_{t not labelled in b} w_t loss_t, before the method's weight and ramp."""
+    total = 0.0
+    for b in range(len(labelled)):
+        for t, (name, task) in enumerate(problem.tasks.items()):
+            if labelled[b, t]:
+                continue
+            target = slow_target(task, source[name][b], online[name][b], view.images[b], view.geometry[b], confidence, agreement)
+            total += problem.loss_weights.get(name, 1.0) * slow_loss(task, online[name][b], target)
+    return total / len(labelled)
+
+
+def slow_ramp(progress: float, over: float) -> float:
+    return 1.0 if progress >= over else math.exp(-5 * (1 - progress / over) ** 2)
+
+
+def crops(count: int) -> Tensor:
+    """(count, 2, 3) geometries of crops: scales 1, 1.2, 1.5, ..., and other places."""
+    rows = []
+    for i in range(count):
+        scale = (1.0, 1.2, 1.5, 2.0)[i % 4]
+        room = 1 - 1 / scale
+        rows.append([[1 / scale, 0.0, room * (0.7 - 0.4 * i)], [0.0, 1 / scale, room * (0.3 * i - 0.9)]])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def cropped(problem: Problem, labelled: list[list[int]], seed: int = 0) -> Batch:
+    """A batch whose second view is a crop, as its geometry says."""
+    plain = batch(problem, labelled, views=1, seed=seed)
+    return replace(plain, views=(replace(plain.views[0], geometry=crops(len(labelled))),))
+
+
+KEYWORDS = {"confidence": 0.6, "agreement": 0.2, "weight": 1.7, "ramp_up": 0.5}  # an untrained network is sure of little
+
+
+def check_losses(
+    found: Losses,
+    problem: Problem,
+    given: Batch,
+    progress: float,
+    first: dict[str, Tensor],
+    second: dict[str, Tensor],
+    source: dict[str, Tensor],
+) -> None:
+    """Losses of a method with `KEYWORDS` against loops. first, second: predictions for the views; source: what labels."""
+    pseudo = slow_pseudo_loss(problem, source, second, given.views[0], given.labelled, 0.6, 0.2)
+    assert (pseudo > 0) != bool(given.labelled.all())
+    expected = 1.7 * slow_ramp(progress, 0.5) * pseudo
+    assert list(found.extra) == ["consistency"]
+    assert float(found.extra["consistency"].detach()) == pytest.approx(expected, rel=1e-8, abs=0)
+    for t, (name, task) in enumerate(problem.tasks.items()):
+        value = sum(
+            problem.loss_weights.get(name, 1.0)
+            * (len(problem.tasks) / float(given.labelled[i].sum()))
+            * slow_loss(task, first[name][i], given.targets[name][i])
+            for i in range(len(given.images))
+            if given.labelled[i, t]
+        )
+        assert float(found.tasks[name].detach()) == pytest.approx(value / len(given.images), rel=1e-7)

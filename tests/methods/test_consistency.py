@@ -1,0 +1,114 @@
+"""Consistency of two views against a loop over samples and pixels, and where its gradient goes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from methods.base import Batch
+from methods.consistency import Consistency
+from tests.methods.cases import ALL, THREE, NoSync, problem, single
+from tests.methods.pseudo_reference import KEYWORDS, check_losses, cropped
+
+ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+RANDOM = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
+FULL = [[1, 1, 1]] * 2
+NOTHING = [[0, 0, 0]] * 2
+SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+
+
+def method(names: tuple[str, ...] = THREE, **keywords: float) -> Consistency:
+    torch.manual_seed(3)
+    made = Consistency(problem(names), **KEYWORDS | keywords).double()
+    for name, head in made.heads.items():
+        head.conv.weight.data *= 20 if made.problem.tasks[name].is_map_of_integers else 1
+    return made
+
+
+def data(made: Consistency, labelled: list[list[int]]) -> Batch:
+    return cropped(made.problem, labelled)
+
+
+def check(made: Consistency, given: Batch, progress: float) -> None:
+    twin, b = copy.deepcopy(made), len(given.images)
+    with torch.no_grad():
+        shared = twin.encoder(torch.cat([given.images, given.views[0].images]))
+        predictions = {name: twin.heads[name](twin.decoders[name](shared)) for name in made.problem.tasks}
+    first, second = ({name: p[part] for name, p in predictions.items()} for part in (slice(b), slice(b, None)))
+    found = made.losses(given, torch.tensor(progress, dtype=torch.float64))
+    check_losses(found, made.problem, given, progress, first, second, source=first)
+
+
+@pytest.mark.parametrize("labelled", [ONE, RANDOM, FULL, NOTHING], ids=["one", "random", "full", "nothing"])
+@pytest.mark.parametrize("progress", [0.0, 0.3, 0.8])
+def test_losses_equal_the_loop(labelled: list[list[int]], progress: float) -> None:
+    made = method()
+    check(made, data(made, labelled), progress)
+
+
+def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
+    made = method(tuple(ALL))
+    given = data(made, SIX)
+    shares = {name: float(d.array) for name, d in made.diagnostics(given).items()}
+    assert len(shares) == 6 and all(0 < share < 1 for share in shares.values()), shares
+    check(made, given, 0.8)
+
+
+def gradients(made: Consistency, loss: Tensor) -> dict[str, bool]:
+    """{parameter: whether its gradient is not zero}."""
+    made.zero_grad()
+    loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
+    return {name: p.grad is not None and bool((p.grad != 0).any()) for name, p in made.named_parameters()}
+
+
+def test_gradients_reach_what_they_should() -> None:
+    made = method()
+    losses = made.losses(data(made, [[1, 0, 0]] * 3), torch.tensor(1.0))
+    supervised = gradients(made, torch.stack(list(losses.tasks.values())).sum())
+    extra = gradients(made, losses.extra["consistency"])
+    for name in supervised:
+        task = next((t for t in THREE if f"s.{t}." in name), None)
+        assert supervised[name] == (task in (None, "semseg")), name
+        if task == "semseg":
+            assert not extra[name], "a labelled task learns nothing from a pseudo-label"
+        else:
+            assert extra[name], name
+
+
+def test_the_first_views_prediction_is_a_constant() -> None:
+    """The gradient is that of the second view's prediction alone: in evaluation mode the views do not meet in BatchNorm."""
+    made = method().eval()
+    given = data(made, NOTHING)
+    images = given.images.clone().requires_grad_()
+    other = given.views[0].images.clone().requires_grad_()
+    seen = replace(given, images=images, views=(replace(given.views[0], images=other),))
+    made.losses(seen, torch.tensor(1.0)).extra["consistency"].backward()
+    assert (images.grad == 0).all() and (other.grad != 0).any()
+
+
+def test_one_task_without_labels_learns_from_itself_alone() -> None:
+    made = method(("depth",), agreement=10.0)
+    losses = made.losses(data(made, [[0], [1]]), torch.tensor(1.0))
+    assert losses.extra["consistency"] > 0 and losses.tasks["depth"] > 0
+
+
+def test_bad_values_name_the_method() -> None:
+    with pytest.raises(UserError, match=r"^consistency: confidence must be at least 0 and below 1, not 1\.0; change"):
+        Consistency(problem(), confidence=1.0)
+
+
+def test_a_step_never_looks_at_the_data() -> None:
+    made, progress = Consistency(problem(tuple(ALL))), torch.tensor(0.1)
+    given = single(data(made, SIX))
+    with NoSync():
+        made.losses(given, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = Consistency(problem(tuple(ALL)))
+        fake.losses(given, progress).total().backward()

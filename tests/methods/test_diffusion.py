@@ -1,0 +1,460 @@
+"""DiffusionMTL against a loop over samples and tasks with batches of one, and its noise against closed forms."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from datasets import tasks
+from datasets.tasks import Task
+from methods.base import Batch
+from methods.diffusion import DiffusionMTL, as_state, evaluation_noise
+from methods.networks.denoiser import Denoiser, Schedule
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_losses import slow_loss
+
+ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
+FULL = [[1, 1, 1], [1, 1, 1]]
+SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+SPACES = ["feature", "prediction"]
+
+
+def method(names: tuple[str, ...] = THREE, size: tuple[int, int] = (32, 64), **given: Any) -> DiffusionMTL:
+    torch.manual_seed(3)
+    made = DiffusionMTL(problem(names, size), **({"blocks": 2, "width": 12} | given)).double()
+    for module in made.denoiser.modules():  # plain normalisation and thin output would hide a wrong one
+        if isinstance(module, nn.LayerNorm):
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias, 0.0, 0.3)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    return made
+
+
+def zero(parameters: Any) -> bool:
+    return all(p.grad is None or (p.grad == 0).all() for p in parameters)
+
+
+def moved(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and bool((parameter.grad != 0).any())
+
+
+# The reference: one sample and one task at a time.
+
+
+def slow_norm(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
+    rows = []
+    for token in tokens:
+        centred = token - token.mean()
+        rows.append(centred / math.sqrt(float((centred**2).mean()) + 1e-5) * norm.weight + norm.bias)
+    return torch.stack(rows)
+
+
+def slow_network(network: nn.Sequential, tokens: Tensor) -> Tensor:
+    hidden = tokens @ network[0].weight.t() + network[0].bias
+    hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
+    return hidden @ network[2].weight.t() + network[2].bias
+
+
+def slow_attention(attention: Any, x: Tensor, y: Tensor) -> Tensor:
+    query, (key, value) = attention.query(x), attention.key_value(y).chunk(2, -1)
+    size, rows = query.shape[1] // attention.heads, []
+    for q in query:
+        parts = []
+        for head in range(attention.heads):
+            s = slice(head * size, (head + 1) * size)
+            weights = torch.stack([q[s] @ k[s] / math.sqrt(size) for k in key]).exp()
+            parts.append(sum(w / weights.sum() * v[s] for w, v in zip(weights, value, strict=True)))
+        rows.append(torch.cat(parts))
+    return attention.out(torch.stack(rows))
+
+
+def slow_pool(x: Tensor) -> Tensor:
+    """(e, h, w) to means over windows of 4 x 4, cut off at the border, row by row: (n, e)."""
+    e, h, w = x.shape
+    return torch.stack([x[:, i : i + 4, j : j + 4].reshape(e, -1).mean(1) for i in range(0, h, 4) for j in range(0, w, 4)])
+
+
+def slow_denoise(network: Denoiser, task: int, state: Tensor, predictions: Tensor, t: int) -> Tensor:
+    """The estimate (c, h, w) of one task of one sample from x_t (c, h, w) and all predictions (C, h, w)."""
+    angles = [t / 10000 ** (i / 128) for i in range(128)]
+    wave = torch.tensor([*map(math.sin, angles), *map(math.cos, angles)], dtype=torch.float64)
+    entered = network.enter[task](state[None])[0] + slow_network(network.time, wave[None])[0][:, None, None]
+    noisy, known = slow_pool(entered), slow_pool(network.condition(predictions[None])[0])
+    for block in network.blocks:
+        noisy = noisy + slow_network(block.feed_noisy, slow_norm(block.norm_noisy, noisy))
+        known = known + slow_attention(block.attend, slow_norm(block.norm_query, known), slow_norm(block.norm_key, noisy))
+        known = known + slow_network(block.feed_known, slow_norm(block.norm_known, known))
+    h, w = state.shape[1:]
+    small = known.t().reshape(1, -1, math.ceil(h / 4), math.ceil(w / 4))
+    x = entered[None] + F.interpolate(small, (h, w), mode="bilinear", align_corners=False)
+    convs = [layer for layer in network.leave[task] if isinstance(layer, nn.Conv2d)]
+    assert [conv.kernel_size[0] for conv in convs] == [1, 3, 3, 3]
+    for conv in convs[:-1]:
+        x = conv(x).clamp_min(0)
+    return convs[-1](x)[0]
+
+
+def slow_state(task: Task, x: Tensor) -> Tensor:
+    """A prediction (C, h, w) as what is diffused, pixel by pixel."""
+    out = torch.zeros_like(x)
+    for i in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            p = x[:, i, j]
+            if task.kind == "classes":
+                out[:, i, j] = p.exp() / p.exp().sum()
+            elif task.kind in ("edge", "saliency"):
+                out[:, i, j] = 1 / (1 + math.exp(-float(p)))
+            elif task.kind == "depth":
+                out[:, i, j] = p / task.span[1]
+            else:
+                out[:, i, j] = p / p.norm()
+    return out
+
+
+def slow_result(
+    made: DiffusionMTL, clean: list[Tensor], maps: list[Tensor], sample: int, task: int, noise: list[Tensor]
+) -> Tensor:
+    """The prediction (C, H, W) of one task of one sample. clean, maps: of each task (B, c, h, w). noise: of t = T-1, ..., 0, of
+    this task and sample."""
+    betas = [float(b) for b in torch.linspace(1e-3, 1e-2, made.steps, dtype=torch.float64)]
+    kept = [math.prod(1 - b for b in betas[: t + 1]) for t in range(made.steps)]
+    name = list(made.problem.tasks)[task]
+    kind = made.problem.tasks[name]
+    predictions = torch.cat([m[sample] for m in maps])
+    x0 = clean[task][sample] if made.of_features else slow_state(kind, maps[task][sample])
+    last = made.steps - 1
+    x = math.sqrt(kept[last]) * x0 + math.sqrt(1 - kept[last]) * noise[0]
+    for number, t in enumerate(range(last, 0, -1), 1):
+        estimate = slow_denoise(made.denoiser, task, x, predictions, t)
+        if not made.of_features:
+            estimate = slow_state(kind, estimate)
+        mean = math.sqrt(kept[t - 1]) * betas[t] * estimate + math.sqrt(1 - betas[t]) * (1 - kept[t - 1]) * x
+        variance = betas[t] * (1 - kept[t - 1]) / (1 - kept[t])
+        x = mean / (1 - kept[t]) + math.sqrt(variance) * noise[number]
+    estimate = slow_denoise(made.denoiser, task, x, predictions, 0)
+    if made.of_features:
+        estimate = made.refined_heads[name].conv(estimate[None])[0]
+    return F.interpolate(estimate[None], made.problem.size, mode="bilinear", align_corners=False)[0]
+
+
+def draws(made: DiffusionMTL, like: list[Tensor], seed: int) -> list[list[Tensor]]:
+    """Of t = T-1, ..., 0 each task's training noise (B, c, h, w), drawn as the documentation says."""
+    torch.manual_seed(seed)
+    channels = [x.shape[1] for x in like]
+    shape = (len(like[0]), sum(channels), *like[0].shape[2:])
+    return [list(torch.randn(shape, dtype=torch.float64).split(channels, 1)) for _ in range(made.steps)]
+
+
+@torch.no_grad()
+def check(made: DiffusionMTL, data: Batch) -> None:
+    twin, names = copy.deepcopy(made), list(made.problem.tasks)
+    shared = twin.encoder(data.images)
+    features = [twin.decoders[name](shared) for name in names]
+    maps = [twin.heads[name].conv(f) for name, f in zip(names, features, strict=True)]
+    noise = draws(twin, features if twin.of_features else maps, seed=8)
+    torch.manual_seed(8)
+    found = made.losses(data, torch.tensor(0.5))
+    assert list(found.tasks) == names and list(found.extra) == ["preliminary"]
+    preliminary = 0.0
+    for t, (name, task) in enumerate(made.problem.tasks.items()):
+        value = 0.0
+        for b in range(len(data.images)):
+            if not data.labelled[b, t]:
+                continue
+            weight = made.problem.loss_weights.get(name, 1.0) * len(names) / float(data.labelled[b].sum())
+            result = slow_result(twin, features, maps, b, t, [draw[t][b] for draw in noise])
+            value += weight * slow_loss(task, result, data.targets[name][b])
+            full = F.interpolate(maps[t][b : b + 1], made.problem.size, mode="bilinear", align_corners=False)[0]
+            preliminary += weight * slow_loss(task, full, data.targets[name][b])
+        assert float(found.tasks[name]) == pytest.approx(value / len(data.images), rel=1e-9, abs=1e-12), name
+    expected = made.aux_weight * preliminary / len(data.images)
+    assert float(found.extra["preliminary"]) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("labelled", [ONE, MIXED, FULL, [[0, 0, 0]] * 2], ids=["one", "mixed", "full", "none"])
+@pytest.mark.parametrize("space", SPACES)
+def test_losses_equal_the_loop(space: str, labelled: list[list[int]]) -> None:
+    made = method(space=space)
+    check(made, batch(made.problem, labelled))
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("size", [(32, 64), (44, 72)])
+def test_losses_equal_the_loop_for_every_kind_of_task(space: str, size: tuple[int, int]) -> None:
+    made = method(tuple(ALL), size, space=space, aux_weight=0.25)
+    check(made, batch(made.problem, SIX, empty=((0, "semseg"),)))
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_losses_equal_the_loop_for_other_numbers_of_steps(space: str, steps: int) -> None:
+    made = method(space=space, steps=steps, width=None)
+    data = batch(made.problem, ONE)
+    check(made, data)
+    predictions = made.eval().predict(data.images)
+    assert all(predictions[name].isfinite().all() for name in THREE)
+
+
+def test_one_task_refines_itself() -> None:
+    made = method(("depth",))
+    check(made, batch(made.problem, [[1], [0]]))
+
+
+# Noise.
+
+
+def number(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_the_noise_levels_are_those_of_noising_step_by_step(steps: int) -> None:
+    schedule = Schedule(steps, 1e-3, 1e-2)
+    torch.testing.assert_close(torch.tensor(schedule.betas), torch.linspace(1e-3, 1e-2, steps))
+    nothing, one = number(0.0), number(1.0)
+    mean, variance = 1.0, 0.0  # of x_t given x_0 = 1
+    for t, beta in enumerate(schedule.betas):
+        mean, variance = math.sqrt(1 - beta) * mean, (1 - beta) * variance + beta
+        assert float(schedule.diffuse(one, t, nothing)) == pytest.approx(mean, rel=1e-12)
+        assert float(schedule.diffuse(nothing, t, one)) == pytest.approx(math.sqrt(variance), rel=1e-12)
+
+
+def test_the_published_noise_levels() -> None:
+    schedule = Schedule(2, 1e-3, 1e-2)
+    levels = [float(schedule.diffuse(number(0.0), t, number(1.0))) for t in range(2)]
+    assert [round(level, 3) for level in levels] == [0.032, 0.105]
+
+
+@pytest.mark.parametrize(("steps", "beta_end"), [(2, 1e-2), (4, 1e-2), (3, 0.3)])
+def test_the_posterior_is_bayes_rule(steps: int, beta_end: float) -> None:
+    """Against the normalised product of prior and likelihood on a fine grid of x_(t-1)."""
+    schedule, grid = Schedule(steps, 1e-3, beta_end), torch.linspace(-4, 4, 800_001, dtype=torch.float64)
+    for t in range(1, steps):
+        for clean, state in ((0.7, 0.4), (-0.2, 0.1)):
+            beta, before = schedule.betas[t], math.prod(1 - b for b in schedule.betas[:t])
+            logs = -((grid - math.sqrt(before) * clean) ** 2) / (2 * (1 - before))
+            logs = logs - (state - math.sqrt(1 - beta) * grid) ** 2 / (2 * beta)
+            density = logs.softmax(0)
+            mean = float((density * grid).sum())
+            deviation = math.sqrt(float((density * (grid - mean) ** 2).sum()))
+            found, shifted = (float(schedule.reverse(number(clean), number(state), t, number(n))) for n in (0.0, 1.0))
+            assert found == pytest.approx(mean, abs=1e-9)
+            assert shifted - found == pytest.approx(deviation, rel=1e-7)
+
+
+def test_training_noise_is_drawn_once_a_step_for_all_samples_and_tasks() -> None:
+    made = method(steps=3)
+    data = batch(made.problem, ONE)
+    torch.manual_seed(5)
+    first = made.losses(data, torch.tensor(0.0)).total()
+    after = torch.get_rng_state()
+    torch.manual_seed(5)
+    assert torch.equal(first, made.losses(data, torch.tensor(0.0)).total())
+    assert not torch.equal(first, made.losses(data, torch.tensor(0.0)).total())
+    torch.manual_seed(5)
+    for _ in range(3):
+        torch.randn(3, 3 * 8, 4, 8, dtype=torch.float64)
+    assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_evaluation_noise_is_normal_and_differs_by_step_channel_and_position_alone() -> None:
+    like = torch.zeros(3, 40, 60, 80)
+    noise = evaluation_noise(like, 1, [20, 20])
+    assert noise.shape == (1, 40, 60, 80) and noise.dtype == like.dtype
+    assert torch.equal(noise[:, :20], noise[:, 20:]), "the same for every task"
+    sample = noise[0, :20].double().flatten()
+    assert abs(float(sample.mean())) < 0.01 and abs(float(sample.std()) - 1) < 0.01
+    assert float((sample.abs() < 1).double().mean()) == pytest.approx(0.6827, abs=0.005)
+    assert float((sample.abs() < 2).double().mean()) == pytest.approx(0.9545, abs=0.005)
+    rows = torch.stack([noise[0, 0], noise[0, 1], evaluation_noise(like, 0, [20, 20])[0, 0], noise[0, 0].roll(1, 0)])
+    rows = torch.cat([rows, noise[0, :1].roll(1, 2)]).flatten(1)
+    assert float((torch.corrcoef(rows) - torch.eye(5)).abs().max()) < 0.05
+    assert torch.equal(evaluation_noise(like[:1, :, :30, :40], 1, [20, 20]), noise[..., :30, :40])
+    ragged = evaluation_noise(torch.zeros(1, 9, 60, 80), 1, [5, 1, 3])
+    assert all(torch.equal(part, noise[:, : part.shape[1]]) for part in ragged.split([5, 1, 3], 1))
+
+
+# What a prediction depends on.
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_prediction_depends_on_its_image_alone(space: str) -> None:
+    made = method(space=space).eval()
+    images = batch(made.problem, MIXED).images
+    with torch.no_grad():
+        state = torch.get_rng_state()
+        whole = made.predict(images)
+        assert torch.equal(state, torch.get_rng_state()), "nothing is drawn from the global generator"
+        torch.manual_seed(11)
+        assert all(torch.equal(x, whole[name]) for name, x in made.predict(images).items())
+        for order in ([2], [3, 0], [1, 1, 2, 0, 3]):
+            for name, x in made.predict(images[order]).items():
+                torch.testing.assert_close(x, whole[name][order], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_evaluation_and_training_run_the_same_network(space: str) -> None:
+    made = method(space=space).eval()
+    data = batch(made.problem, ONE)
+    with torch.no_grad():
+        expected = made.predict(data.images)
+        noise = lambda state, t: evaluation_noise(state, t, made.denoiser.channels)  # noqa: E731
+        made.run = lambda images, _, run=made.run: run(images, noise)
+        losses = made.losses(data, torch.tensor(0.0))
+    supervised = made.problem.task_losses(expected, data, data.labelled)
+    assert all(torch.equal(losses.tasks[name], supervised[name]) for name in THREE)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_task_is_conditioned_on_all_preliminary_predictions(space: str) -> None:
+    made = method(space=space).eval()
+    images = batch(made.problem, ONE).images
+    with torch.no_grad():
+        before = made.predict(images)
+        made.heads["depth"].conv.bias += 1.0
+        after = made.predict(images)
+    assert not any(torch.allclose(before[name], after[name]) for name in THREE)
+
+
+# Gradients.
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_results_loss_reaches_its_own_task_through_all_steps_and_no_other(space: str) -> None:
+    made = method(space=space)
+    losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
+    torch.stack(list(losses.tasks.values())).sum().backward()
+    for name in ("depth", "normals"):
+        assert zero([*made.decoders[name].parameters(), *made.heads[name].parameters()]), "the conditioning is detached"
+    assert all(map(moved, made.decoders["semseg"].parameters())), "the state is not"
+    assert zero(made.heads["semseg"].parameters()) == (space == "feature")
+    assert any(map(moved, made.encoder.parameters()))
+    for other in (1, 2):
+        assert zero([*made.denoiser.enter[other].parameters(), *made.denoiser.leave[other].parameters()])
+    shared = [made.denoiser.condition, made.denoiser.time, made.denoiser.blocks, made.denoiser.enter[0], made.denoiser.leave[0]]
+    assert not [name for module in shared for name, p in module.named_parameters() if not moved(p)]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_gradients_pass_through_the_first_step(space: str) -> None:
+    """Of the estimate at t = T - 1 alone: every later call's parameters are another network's."""
+    made = method(space=space)
+    first, second = made.denoiser, copy.deepcopy(made.denoiser)
+
+    class Switch(nn.Module):
+        known, channels = first.known, first.channels
+
+        def forward(self, state: Tensor, known: Tensor, t: int) -> list[Tensor]:
+            return (second if t == 0 else first)(state, known, t)
+
+    made.denoiser = Switch()
+    made.losses(batch(made.problem, ONE), torch.tensor(0.0)).total().backward()
+    assert all(moved(p) for p in first.leave.parameters())
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_preliminary_loss_trains_the_plain_network_and_not_the_denoiser(space: str) -> None:
+    made = method(space=space)
+    losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
+    losses.extra["preliminary"].backward()
+    assert zero([*made.denoiser.parameters(), *made.refined_heads.parameters()])
+    for name in THREE:
+        own = [*made.decoders[name].parameters(), *made.heads[name].parameters()]
+        assert zero(own) == (name != "semseg")
+    assert any(map(moved, made.encoder.parameters()))
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_no_parameter_is_without_a_use_and_none_is_left_behind(space: str) -> None:
+    made = method(space=space)
+    made.losses(batch(made.problem, FULL), torch.tensor(0.0)).total().backward()
+    assert not [name for name, p in made.named_parameters() if not moved(p)]
+    assert bool(made.refined_heads) == (space == "feature")
+    shipped = {id(p) for module in made.inference_modules() for p in module.parameters()}
+    assert shipped == {id(p) for p in made.parameters()}
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_nothing_labelled_means_no_gradient(space: str) -> None:
+    made = method(space=space)
+    losses = made.losses(batch(made.problem, [[0, 0, 0]] * 2), torch.tensor(0.0))
+    losses.total().backward()
+    assert losses.total() == 0 and zero(made.parameters())
+
+
+# States, sizes, precision, refusals.
+
+
+def test_predictions_are_diffused_on_a_scale_of_about_one() -> None:
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64) * 9
+    torch.testing.assert_close(as_state(tasks.parts(tuple("abc")), x).sum(1), torch.ones(2, 4, 5, dtype=torch.float64))
+    torch.testing.assert_close(as_state(tasks.normals(), x).norm(dim=1), torch.ones(2, 4, 5, dtype=torch.float64))
+    torch.testing.assert_close(as_state(tasks.depth(), torch.full((1, 1, 2, 2), 8.0)), torch.ones(1, 1, 2, 2))
+    torch.testing.assert_close(as_state(tasks.inverse_depth(), torch.full((1, 1, 2, 2), 0.3)), torch.ones(1, 1, 2, 2))
+    for task in (tasks.edge(), tasks.saliency()):
+        assert torch.equal(as_state(task, torch.zeros(1, 1, 2, 2)), torch.full((1, 1, 2, 2), 0.5))
+    nothing = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    as_state(tasks.normals(), nothing).sum().backward()
+    assert nothing.grad is not None and nothing.grad.isfinite().all()
+
+
+def test_the_published_denoiser_has_as_many_parameters() -> None:
+    with torch.device("meta"):
+        made = Denoiser([512] * 5, 21 + 7 + 1 + 3 + 1, 512, 4, 4)
+
+    def millions(module: nn.Module) -> float:
+        return round(sum(p.numel() for p in module.parameters()) / 1e6, 1)
+
+    assert [millions(m) for m in (made.blocks, made.enter, made.leave, made)] == [21.0, 11.8, 36.7, 70.1]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_reduced_precision_stays_finite_and_losses_are_float32(space: str) -> None:
+    made = method(space=space).float()
+    data = single(batch(made.problem, MIXED))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = made.losses(data, torch.tensor(0.0))
+    losses.total().backward()
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in [*losses.tasks.values(), *losses.extra.values()])
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_step_never_looks_at_the_data(space: str) -> None:
+    made, progress = DiffusionMTL(problem(), space=space), torch.tensor(0.0)
+    data = single(batch(made.problem, MIXED))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = DiffusionMTL(problem(), space=space)
+        fake.losses(data, progress).total().backward()
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"steps": 0}, "at least 1"),
+        ({"width": 0}, "at least 1"),
+        ({"blocks": 0}, "at least 1"),
+        ({"heads": 0}, "at least 1"),
+        ({"aux_weight": -0.5}, "not negative"),
+        ({"beta_start": 0.0}, "beta_start"),
+        ({"beta_start": 0.1, "beta_end": 0.01}, "beta_end"),
+        ({"beta_end": 1.0}, "beta_end"),
+        ({"heads": 5}, "multiple of heads"),
+        ({"width": None, "heads": 3}, "not 8 for 3 heads"),
+    ],
+)
+def test_values_out_of_range(bad: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        method(**bad)

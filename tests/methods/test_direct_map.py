@@ -1,0 +1,219 @@
+"""Cross-task maps of predictions against a loop over samples and pairs, with BatchNorm over batches of one."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from methods.base import Batch
+from methods.direct_map import DirectMap
+from methods.networks import mapper
+from methods.networks.cross_task import CrossTask
+from methods.networks.frozen import frozen
+from methods.networks.mapper import PairNorm
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_losses import slow_loss
+from tests.methods.test_mtpsl import MIXED, NONE_OR_ALL, ONE, SIX, batch_norm, largest, slow_input
+
+
+def random_affine(network: CrossTask) -> None:
+    """Ones and zeros in the normalisation would hide a wrong source."""
+    for module in network.modules():
+        if isinstance(module, PairNorm | nn.InstanceNorm2d):
+            for name, parameter in module.named_parameters():
+                nn.init.normal_(parameter, 0.0 if name in ("bias", "beta") else 1.0, 0.3)
+
+
+def method(names: tuple[str, ...] = THREE, **keywords: object) -> DirectMap:
+    torch.manual_seed(3)
+    made = DirectMap(problem(names), mapper_width=2, **keywords).double()
+    random_affine(made.mapper)
+    return made
+
+
+@pytest.fixture
+def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapper, "gumbel_sample", largest)
+
+
+def slow_maps(network: CrossTask, tasks: list[str], s: str, x: Tensor) -> dict[str, Tensor]:
+    """{t: (C_t, h, w)} of one input (C_s, h, w): five levels less one for each halving of the input, then the last layers."""
+    number = tasks.index(s)
+
+    def level(module: nn.Module, x: Tensor) -> Tensor:
+        for conv, norm in zip(module.convs, module.norms, strict=True):
+            x = batch_norm(norm.weight, norm.bias, F.conv2d(x, conv.weight, conv.bias, padding=1))
+            x = (x * norm.gamma[number].view(1, -1, 1, 1) + norm.beta[number].view(1, -1, 1, 1)).clamp_min(0)
+        return x
+
+    conv, norm = network.first[s][:2]
+    first = batch_norm(norm.weight, norm.bias, conv(x[None])).clamp_min(0)
+    reached = [level(network.down[0], first)]
+    for module in list(network.down)[1:]:
+        reached.append(level(module, F.max_pool2d(reached[-1], 2, ceil_mode=True)))
+    x = reached[-1]
+    for depth, module in zip(reversed(range(len(reached) - 1)), network.up, strict=True):
+        height, width = reached[depth].shape[2:]
+        larger = x.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., :height, :width]
+        x = level(module, torch.cat([larger, reached[depth]], 1))
+    out, found, place = network.last[s](x)[0], {}, 0
+    for t in tasks:
+        if t != s:
+            found[t] = out[place : place + ALL[t].channels]
+            place += ALL[t].channels
+    assert place == len(out)
+    return found
+
+
+@torch.no_grad()
+def slow_direct(made: DirectMap, predictions: dict[str, Tensor], data: Batch, of_labels: bool) -> float:
+    """Unlabelled s predicted to labelled t; of_labels: labelled s to labelled t."""
+    names, total, stride = list(made.problem.tasks), 0.0, made.stride
+    for b, s, t in itertools.product(range(len(data.labelled)), names, names):
+        if s == t or bool(data.labelled[b, names.index(s)]) != of_labels or not data.labelled[b, names.index(t)]:
+            continue
+        source = (data.targets if of_labels else predictions)[s][b][:, ::stride, ::stride]
+        map_ = slow_maps(made.mapper, names, s, slow_input(ALL[s], source, of_labels))[t]
+        weight = made.problem.loss_weights.get(t, 1.0)
+        total += weight * slow_loss(ALL[t], map_, data.targets[t][b][:, ::stride, ::stride])
+    return total / len(data.labelled)
+
+
+def check(made: DirectMap, data: Batch) -> None:
+    with torch.no_grad():
+        predictions = made.predict(data.images)
+    found = made.losses(data, torch.tensor(0.5))
+    direct = made.map_weight * slow_direct(made, predictions, data, of_labels=False)
+    assert float(found.extra["direct"].detach()) == pytest.approx(direct, rel=1e-8, abs=1e-12)
+    assert list(found.extra) == (["direct", "mapping"] if made.learns_from == "labels" else ["direct"])
+    if made.learns_from == "labels":
+        mapping = slow_direct(made, predictions, data, of_labels=True)
+        assert float(found.extra["mapping"].detach()) == pytest.approx(mapping, rel=1e-8, abs=1e-12)
+    supervised = made.problem.task_losses(predictions, data, data.labelled)
+    for name, value in supervised.items():
+        assert float(found.tasks[name].detach()) == pytest.approx(float(value), rel=1e-9)
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("learns_from", ["predictions", "labels"])
+@pytest.mark.parametrize("labelled", [ONE, MIXED, NONE_OR_ALL], ids=["one", "mixed", "none or all"])
+def test_losses_equal_the_loop(labelled: list[list[int]], learns_from: str) -> None:
+    made = method(mapper_learns_from=learns_from, map_weight=1.5)
+    check(made, batch(made.problem, labelled))
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("learns_from", ["predictions", "labels"])
+def test_losses_equal_the_loop_for_every_kind_of_task(learns_from: str) -> None:
+    made = method(tuple(ALL), mapper_stride=2, mapper_learns_from=learns_from)
+    check(made, batch(made.problem, SIX))
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_losses_equal_the_loop_with_a_stride(stride: int) -> None:
+    made = method(mapper_stride=stride)
+    check(made, batch(made.problem, MIXED))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_labels_without_a_valid_pixel_and_full_labels_give_exactly_nothing() -> None:
+    made = method()
+    check(made, batch(made.problem, ONE, empty=((0, "semseg"), (1, "depth"))))
+    for data in (
+        batch(made.problem, ONE, empty=((0, "semseg"), (1, "depth"), (2, "normals"))),
+        batch(made.problem, [[0, 0, 0], [1, 1, 1]]),
+    ):
+        made.zero_grad()
+        extra = made.losses(data, torch.tensor(0.0)).extra["direct"]
+        extra.backward()
+        assert extra == 0
+        assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
+
+
+def reached(module: nn.Module) -> bool:
+    return any(p.grad is not None and bool((p.grad != 0).any()) for p in module.parameters())
+
+
+def test_predictions_and_the_maps_in_use_learn_together() -> None:
+    made = method()
+    data = batch(made.problem, [[1, 0, 0]] * 2)
+    made.losses(data, torch.tensor(0.0)).extra["direct"].backward()
+    assert {name for name, head in made.heads.items() if reached(head)} == {"depth", "normals"}
+    assert reached(made.encoder)
+    assert {name for name, last in made.mapper.last.items() if reached(last)} == {"depth", "normals"}
+    moved = (made.mapper.last["depth"].weight.grad != 0).flatten(1).any(1).tolist()
+    assert moved == [True] * 5 + [False] * 3, "to semseg, and not to normals, which have no label"
+
+
+def test_maps_that_learn_from_labels_are_constants_of_the_predictions_loss() -> None:
+    made = method(mapper_learns_from="labels")
+    extra = made.losses(batch(made.problem, [[1, 1, 0], [0, 1, 1], [1, 0, 1]]), torch.tensor(0.0)).extra
+    extra["direct"].backward(retain_graph=True)
+    assert not reached(made.mapper) and all(reached(head) for head in made.heads.values())
+    made.zero_grad()
+    extra["mapping"].backward()
+    assert reached(made.mapper) and not reached(made.heads) and not reached(made.encoder)
+    made.zero_grad()
+    alone = made.losses(batch(made.problem, ONE), torch.tensor(0.0)).extra["mapping"]
+    assert alone == 0, "one label an image makes no pair"
+
+
+def test_frozen_is_the_module_without_gradients_of_its_own() -> None:
+    made = method()
+    inputs = {
+        n: torch.rand(2, t.channels, 32, 64, dtype=torch.float64, requires_grad=True) for n, t in made.problem.tasks.items()
+    }
+    live, constant = made.mapper(inputs), frozen(made.mapper, inputs)
+    assert live.keys() == constant.keys() and all(torch.equal(live[pair], constant[pair]) for pair in live)
+    torch.stack([m.square().sum() for m in constant.values()]).sum().backward()
+    assert all(p.grad is None for p in made.mapper.parameters())
+    assert all(p.requires_grad for p in made.mapper.parameters())
+    assert all((x.grad != 0).any() for x in inputs.values())
+
+
+@pytest.mark.parametrize(("size", "stride"), [((32, 64), 1), ((50, 70), 2), ((97, 33), 8)])
+def test_maps_have_the_channels_and_the_grid_of_what_they_are_compared_with(size: tuple[int, int], stride: int) -> None:
+    made = DirectMap(problem(size=size), mapper_width=1, mapper_stride=stride)
+    inputs = {n: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride] for n, t in made.problem.tasks.items()}
+    maps = made.mapper(inputs)
+    assert set(maps) == set(itertools.permutations(made.problem.tasks, 2))
+    for (s, t), found in maps.items():
+        assert found.shape == (2, ALL[t].channels, *inputs[s].shape[2:])
+    assert len(made.mapper.down) == {1: 5, 2: 4, 8: 2}[stride]
+
+
+def test_the_maps_are_not_shipped_and_one_task_is_skipped() -> None:
+    made = DirectMap(problem(), mapper_width=1)
+    assert made.mapper not in made.inference_modules()
+    assert "at least two" in (DirectMap.skip({"depth": ALL["depth"]}) or "")
+    assert DirectMap.skip(made.problem.tasks) is None
+
+
+@pytest.mark.parametrize("bad", [{"mapper_width": 0}, {"map_weight": -1.0}])
+def test_values_out_of_range(bad: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="direct_map: mapper_width"):
+        DirectMap(problem(), **bad)
+
+
+def test_images_that_are_too_small() -> None:
+    with pytest.raises(UserError, match="direct_map: images must be at least 32 pixels"):
+        DirectMap(problem(size=(16, 64)), mapper_width=1)
+
+
+@pytest.mark.parametrize("learns_from", ["predictions", "labels"])
+def test_a_step_never_looks_at_the_data(learns_from: str) -> None:
+    keywords = {"mapper_width": 2, "mapper_learns_from": learns_from}
+    made, progress = DirectMap(problem(tuple(ALL)), **keywords), torch.tensor(0.0)
+    data = single(batch(made.problem, SIX))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = DirectMap(problem(tuple(ALL)), **keywords)
+        fake.losses(data, progress).total().backward()

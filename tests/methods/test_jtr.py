@@ -1,0 +1,369 @@
+"""Joint-task regularisation against a loop over samples, tasks and pixels, with BatchNorm over batches of one as published."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.errors import UserError
+from datasets import tasks
+from datasets.tasks import Task
+from methods.base import Batch, View
+from methods.jtr import JTR
+from methods.networks import mapper
+from methods.networks.autoencoder import StackDecoder, StackEncoder
+from methods.networks.joint import DepthScale, Joint
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_direct_map import reached
+from tests.methods.test_mtpsl import MIXED, NONE_OR_ALL, ONE, SIX, batch_norm, distance, largest
+from tests.methods.test_segnet import slow_unpool
+
+MEAN, STD = 1.75, 0.875  # exact in float32, which keywords pass through
+
+
+def method(names: tuple[str, ...] = THREE, **keywords: object) -> JTR:
+    torch.manual_seed(3)
+    made = JTR(problem(names), **{"ae_width": 2, "depth_mean": MEAN, "depth_std": STD} | keywords).double()
+    for module in (*made.stack_encoder.modules(), *made.stack_decoder.modules()):
+        if isinstance(module, nn.InstanceNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias, 0.0, 0.3)
+    return made
+
+
+@pytest.fixture
+def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapper, "gumbel_sample", largest)
+
+
+def phi(depth: float) -> float:
+    return 0.5 * (1 + math.erf((depth - MEAN) / STD / math.sqrt(2)))
+
+
+def entry(task: Task, pixel: list[float], kind: str) -> list[float]:
+    """A pixel's channels of a stack; kind: "label", "hard" or "soft" prediction."""
+    if task.kind == "depth":
+        return [phi(pixel[0])]
+    if task.kind == "normals":
+        length = 1.0 if kind == "label" else math.sqrt(sum(v * v for v in pixel))
+        return [(v / length + 1) / 2 for v in pixel]
+    if task.kind == "classes":
+        if kind == "soft":
+            return [math.exp(v) / sum(math.exp(w) for w in pixel) for v in pixel]
+        choice = int(pixel[0]) if kind == "label" else pixel.index(max(pixel))
+        return [float(c == choice) for c in range(task.channels)]
+    if kind == "soft":
+        return [1 / (1 + math.exp(-pixel[0]))]
+    return [float(pixel[0] == 1 if kind == "label" else pixel[0] > 0)]
+
+
+def slow_stacks(
+    case: dict[str, Task], predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: dict[str, bool], soft: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Y, Y^ (C, h, w) and where they count (h, w), of one sample."""
+    height, width = next(iter(targets.values())).shape[1:]
+    shape = (sum(task.channels for task in case.values()), height, width)
+    known, predicted = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    for y, x in itertools.product(range(height), range(width)):
+        pixels = {name: targets[name][:, y, x].tolist() for name in case}
+        mask[y, x] = all(
+            pixels[name][0] != 255 if task.is_map_of_integers else any(pixels[name])
+            for name, task in case.items()
+            if labelled[name]
+        )
+        one, two = [], []
+        for name, task in case.items():
+            guess = predictions[name][:, y, x].tolist()
+            if not mask[y, x]:
+                blank = [0.5 if task.kind == "normals" else 0.0] * task.channels
+                one, two = one + blank, two + blank
+                continue
+            one += entry(task, pixels[name], "label") if labelled[name] else entry(task, guess, "hard")
+            two += entry(task, guess, "soft" if soft else "hard")
+        known[:, y, x], predicted[:, y, x] = torch.tensor([one, two], dtype=torch.float64)
+    return known, predicted, mask
+
+
+def slow_level(level: nn.Sequential, x: Tensor) -> Tensor:
+    for conv, norm in zip(level[::3], level[1::3], strict=True):
+        x = batch_norm(norm.weight, norm.bias, F.conv2d(x, conv.weight, conv.bias, padding=1)).clamp_min(0)
+    return x
+
+
+def slow_encode(made: JTR, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The latent (1, c, h, w) of one stack (C, h, w), and the features before poolings."""
+    skipped, x, before = int(math.log2(made.stride)), x[None], []
+    for number, level in enumerate(made.stack_encoder.levels):
+        x = slow_level(level, x)
+        before.append(x)
+        if number >= skipped:
+            x = F.max_pool2d(x, 2, ceil_mode=True)
+    return x, before
+
+
+def slow_decode(made: JTR, latent: Tensor, before: list[Tensor]) -> Tensor:
+    skipped, x = int(math.log2(made.stride)), latent
+    for number, level in enumerate(made.stack_decoder.levels):
+        if 4 - number >= skipped:
+            x = slow_unpool(x, before[4 - number])
+        x = slow_level(level, x)
+    return made.stack_decoder.head(x)[0]
+
+
+def slow_rebuilding(case: dict[str, Task], rebuilt: Tensor, stack: Tensor, mask: Tensor) -> float:
+    total, count = 0.0, int(mask.sum())
+    for y, x in mask.nonzero().tolist():
+        place = 0
+        for task in case.values():
+            r, v = (m[place : place + task.channels, y, x].tolist() for m in (rebuilt, stack))
+            place += task.channels
+            if task.kind == "depth":
+                total += abs(1 / (1 + math.exp(-r[0])) - v[0])
+            elif task.kind == "normals":
+                total += 1 - sum(a * (2 * b - 1) for a, b in zip(r, v, strict=True)) / math.sqrt(sum(a * a for a in r))
+            else:
+                total += sum(
+                    math.log(1 + math.exp(-a)) * b + math.log(1 + math.exp(a)) * (1 - b) for a, b in zip(r, v, strict=True)
+                )
+    return total / count
+
+
+@torch.no_grad()
+def slow_terms(made: JTR, near: dict[str, Tensor], far: dict[str, Tensor], data: Batch) -> dict[str, float]:
+    case, s = made.problem.tasks, made.stride
+    found = {"distance": 0.0, "latent": 0.0, "reconstruction": 0.0}
+    for b in range(len(data.labelled)):
+        labelled = {name: bool(data.labelled[b, t]) for t, name in enumerate(case)}
+        for predictions, view, soft in ((near, data.views[0], False), (far, data.views[1], True)):
+            targets = {name: view.targets[name][b][:, ::s, ::s] for name in case}
+            maps = {name: predictions[name][b][:, ::s, ::s] for name in case}
+            known, predicted, mask = slow_stacks(case, maps, targets, labelled, soft)
+            if not any(labelled.values()) or not mask.any():
+                continue
+            (a, before_a), (c, before_c) = slow_encode(made, known), slow_encode(made, predicted)
+            found["latent" if soft else "distance"] += distance(a[0], c[0])
+            if soft:
+                found["reconstruction"] += slow_rebuilding(case, slow_decode(made, a, before_a), known, mask)
+                found["reconstruction"] += slow_rebuilding(case, slow_decode(made, c, before_c), predicted, mask)
+    return {name: value / len(data.labelled) for name, value in found.items()}
+
+
+def check(made: JTR, data: Batch) -> None:
+    b = len(data.images)
+    with torch.no_grad():
+        predictions = made.predict(torch.cat([data.images, data.views[0].images]))
+        far = made.predict(data.views[1].images)
+    expected = slow_terms(made, {name: p[b:] for name, p in predictions.items()}, far, data)
+    found = made.losses(data, torch.tensor(0.5))
+    assert list(found.extra) == list(expected)
+    weights = {"distance": made.dist_weight, "latent": made.dist_weight * made.recon_weight, "reconstruction": made.recon_weight}
+    for name, value in expected.items():
+        assert float(found.extra[name].detach()) == pytest.approx(weights[name] * value, rel=1e-8, abs=1e-12), name
+    supervised = made.problem.task_losses({name: p[:b] for name, p in predictions.items()}, data, data.labelled)
+    for name, loss in supervised.items():
+        assert float(found.tasks[name].detach()) == pytest.approx(float(loss), rel=1e-9)
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("labelled", [ONE, MIXED, NONE_OR_ALL], ids=["one", "mixed", "none or all"])
+def test_losses_equal_the_loop(labelled: list[list[int]]) -> None:
+    made = method()
+    check(made, batch(made.problem, labelled, views=2))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
+    made = method(tuple(ALL), ae_stride=2)
+    check(made, batch(made.problem, SIX, views=2))
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("stride", [2, 4, 16])
+def test_losses_equal_the_loop_with_a_stride(stride: int) -> None:
+    made = method(ae_stride=stride, dist_weight=3.0, recon_weight=0.5)
+    check(made, batch(made.problem, MIXED, views=2))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_samples_without_a_valid_label_give_exactly_nothing() -> None:
+    made = method(ae_stride=4)
+    check(made, batch(made.problem, ONE, views=2, empty=((0, "semseg"), (1, "depth"))))
+    made.zero_grad()
+    extra = made.losses(batch(made.problem, [[0, 0, 0]] * 2, views=2), torch.tensor(0.0)).extra
+    sum(extra.values()).backward()
+    assert all(term == 0 for term in extra.values())
+    assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
+
+
+def test_the_distance_trains_predictions_of_unlabelled_tasks_alone() -> None:
+    made = method()
+    data = batch(made.problem, [[1, 0, 0]] * 2, views=2)
+    made.losses(data, torch.tensor(0.0)).extra["distance"].backward()
+    assert {name for name, head in made.heads.items() if reached(head)} == {"depth", "normals"}
+    assert reached(made.encoder)
+    assert not reached(made.stack_encoder) and not reached(made.stack_decoder)
+    made.zero_grad()
+    full = made.losses(batch(made.problem, [[1, 1, 1]] * 2, views=2), torch.tensor(0.0)).extra["distance"]
+    full.backward()
+    assert full > 0 and not reached(made)
+
+
+def test_the_third_view_trains_the_auto_encoder_alone() -> None:
+    made = method()
+    extra = made.losses(batch(made.problem, MIXED, views=2), torch.tensor(0.0)).extra
+    extra["latent"].backward(retain_graph=True)
+    assert reached(made.stack_encoder) and not reached(made.stack_decoder)
+    made.zero_grad()
+    extra["reconstruction"].backward()
+    assert reached(made.stack_encoder) and reached(made.stack_decoder)
+    assert all(p.grad is None for part in (made.encoder, made.decoders, made.heads) for p in part.parameters())
+
+
+def test_no_parameter_is_copied_for_the_constant_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = method(), []
+    forward = StackEncoder.forward
+
+    def spy(self: StackEncoder, x: Tensor) -> list[Tensor]:
+        weight = self.levels[0][0].weight
+        seen.append((weight.data_ptr(), weight.requires_grad))
+        return forward(self, x)
+
+    monkeypatch.setattr(StackEncoder, "forward", spy)
+    made.losses(batch(made.problem, ONE, views=2), torch.tensor(0.0))
+    pointer = made.stack_encoder.levels[0][0].weight.data_ptr()
+    assert seen == [(pointer, False), (pointer, True)]
+
+
+def joint_case(labelled: list[list[int]]) -> tuple[Joint, dict[str, Tensor], View, Tensor]:
+    case = problem(tuple(ALL))
+    data = batch(case, labelled, views=2)
+    torch.manual_seed(1)
+    predictions = {n: torch.randn(len(labelled), t.channels, *case.size, dtype=torch.float64) for n, t in ALL.items()}
+    return Joint(ALL, MEAN, STD).double(), predictions, data.views[0], data.labelled
+
+
+def test_both_stacks_hold_one_sample_of_an_unlabelled_task() -> None:
+    joint, predictions, view, labelled = joint_case(SIX)
+    known, predicted, _ = joint.stack(predictions, view.targets, labelled, soft=False)
+    parts = zip(known.split(joint.channels, 1), predicted.split(joint.channels, 1), strict=True)
+    for t, (a, b) in enumerate(parts):
+        assert torch.equal(a[~labelled[:, t]], b[~labelled[:, t]])
+        assert not torch.equal(a[labelled[:, t]], b[labelled[:, t]])
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_perfect_rebuilding_leaves_nothing_but_the_entropy(soft: bool) -> None:
+    """Depth goes through its scale once and normals are compared with unit vectors, so both can be met exactly."""
+    joint, predictions, view, labelled = joint_case([[1] * 6, [0] * 6])
+    known, predicted, mask = joint.stack(predictions, view.targets, labelled, soft)
+    stack = predicted if soft else known
+    ideal, entropy = [], torch.zeros(2, dtype=torch.float64)
+    for task, part in zip(ALL.values(), stack.split(joint.channels, 1), strict=True):
+        ideal.append(3 * (2 * part - 1) if task.kind == "normals" else part.clamp(1e-13, 1 - 1e-13).logit())
+        if task.is_map_of_integers:
+            bits = torch.special.entr(part) + torch.special.entr(1 - part)
+            entropy += (bits * mask).flatten(1).sum(1) / mask.flatten(1).sum(1)
+    found = joint.rebuilding(torch.cat(ideal, 1), stack, mask)
+    torch.testing.assert_close(found, entropy, rtol=1e-9, atol=1e-9)
+
+
+def test_depth_is_scaled_by_the_labels_that_are_visible() -> None:
+    made = JTR(problem(), ae_width=1).double()
+    data = [batch(made.problem, ONE, views=2, seed=seed) for seed in range(3)]
+    made.prepare(iter(data))
+    values = [float(v) for d in data for v in d.targets["depth"].flatten() if v != 0]
+    mean = sum(values) / len(values)
+    std = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    scale = made.joint.scales["depth"]
+    assert float(scale.mean) == pytest.approx(mean, rel=1e-9) and float(scale.std) == pytest.approx(std, rel=1e-9)
+    assert float(scale(torch.tensor(mean, dtype=torch.float64))) == pytest.approx(0.5)
+    again = JTR(problem(), ae_width=1).double()
+    again.load_state_dict(made.state_dict())
+    assert torch.equal(again.joint.scales["depth"].std, scale.std)
+
+
+def test_without_a_depth_label_or_with_given_statistics_nothing_is_measured() -> None:
+    hidden, given = JTR(problem(), ae_width=1).double(), method()
+    hidden.prepare(iter([batch(hidden.problem, [[1, 0, 0]], views=2)]))
+    given.prepare(iter([batch(given.problem, [[1, 1, 1]], views=2)]))
+    assert (float(hidden.joint.scales["depth"].mean), float(hidden.joint.scales["depth"].std)) == (0, 1)
+    assert float(given.joint.scales["depth"].mean) == pytest.approx(MEAN)
+    assert not JTR(problem(("semseg", "edge")), ae_width=1).joint.scales
+
+
+def test_depth_labels_of_one_value_are_scaled_finitely() -> None:
+    scale = DepthScale(0.0, 1.0)
+    scale.measure(torch.full((5,), 2.0))
+    assert float(scale.mean) == 2 and 0 < float(scale.std) < 0.01
+    assert torch.isfinite(scale(torch.tensor([0.0, 2.0, 9.0]))).all()
+
+
+def test_the_published_auto_encoder_has_as_many_parameters_and_operations() -> None:
+    with torch.device("meta"):
+        parts, stack = (StackEncoder(17, 64, 1), StackDecoder(17, 64, 1)), torch.empty(1, 17, 288, 384)
+    unused = 2 * 17  # a BatchNorm that the published network holds and never calls
+    assert sum(p.numel() for part in parts for p in part.parameters()) + unused == 24_989_427
+    with FlopCounterMode(display=False) as counter:
+        features = parts[0](stack)
+        assert round(counter.get_total_flops() / 1e9, 1) == 69.4
+        assert parts[1](features).shape == stack.shape
+    assert round(counter.get_total_flops() / 1e9, 1) == 122.7
+    assert features[-1].shape == (1, 512, 9, 12)
+
+
+@pytest.mark.parametrize(("size", "stride"), [((50, 70), 1), ((50, 70), 4), ((97, 33), 2), ((33, 40), 16)])
+def test_a_stack_is_rebuilt_on_its_own_grid(size: tuple[int, int], stride: int) -> None:
+    height, width = (-(-n // stride) for n in size)
+    features = StackEncoder(5, 1, stride)(torch.randn(2, 5, height, width))
+    assert features[-1].shape == (2, 8, -(-size[0] // 32), -(-size[1] // 32))
+    assert StackDecoder(5, 1, stride)(features).shape == (2, 5, height, width)
+
+
+def test_the_auto_encoder_is_not_shipped_and_one_task_is_skipped() -> None:
+    made = JTR(problem(), ae_width=1)
+    assert not {id(m) for m in made.inference_modules()} & {id(made.stack_encoder), id(made.stack_decoder), id(made.joint)}
+    assert "at least two" in (JTR.skip({"depth": ALL["depth"]}) or "")
+    assert JTR.skip(made.problem.tasks) is None
+
+
+@pytest.mark.parametrize("bad", [{"ae_width": 0}, {"dist_weight": -1.0}, {"recon_weight": -0.1}])
+def test_values_out_of_range(bad: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="jtr: ae_width"):
+        JTR(problem(), **bad)
+
+
+@pytest.mark.parametrize("bad", [{"depth_mean": 1.0}, {"depth_std": 1.0}, {"depth_mean": 1.0, "depth_std": 0.0}])
+def test_depth_statistics_that_are_none(bad: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="depth_mean and depth_std go together"):
+        JTR(problem(), **bad)
+
+
+def test_images_that_are_too_small() -> None:
+    with pytest.raises(UserError, match="jtr: images must be at least 32 pixels"):
+        JTR(problem(size=(16, 64)), ae_width=1)
+
+
+def test_inverse_depth_is_scaled_by_its_own_statistics() -> None:
+    disparity = {"depth": tasks.inverse_depth(), "edge": ALL["edge"]}
+    joint = Joint(disparity, 0.0, 1.0).double()
+    labels = torch.tensor([0.02, 0.05, 0.0, 0.11], dtype=torch.float64).view(1, 1, 2, 2)
+    joint.measure([{"depth": labels}])
+    assert float(joint.scales["depth"].mean) == pytest.approx(0.06)
+
+
+def test_a_step_never_looks_at_the_data() -> None:
+    made, progress = JTR(problem(tuple(ALL)), ae_width=2, ae_stride=2), torch.tensor(0.0)
+    data = single(batch(made.problem, SIX, views=2))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = JTR(problem(tuple(ALL)), ae_width=2, ae_stride=2)
+        fake.losses(data, progress).total().backward()

@@ -1,0 +1,164 @@
+"""PAD-Net's distillation against a loop over samples, pairs of tasks and positions."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from methods.base import Batch
+from methods.networks.distillation import Distillation
+from methods.pad_net import PADNet
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_losses import slow_loss
+
+PATTERNS = {
+    "one": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "random": [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]],
+    "full": [[1, 1, 1]] * 2,
+    "nothing": [[0, 0, 0]] * 2,
+}
+SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+
+
+def method(names: tuple[str, ...] = THREE, weight: float = 1.0) -> PADNet:
+    torch.manual_seed(3)
+    return PADNet(problem(names), preliminary_weight=weight).double()
+
+
+def slow_conv(weight: Tensor, bias: Tensor | None, x: Tensor, row: int, column: int) -> Tensor:
+    """A 3x3 convolution (O, C, 3, 3) of x (C, h, w) at one position, 0 beyond the border."""
+    out = torch.zeros(len(weight), dtype=torch.float64) if bias is None else bias.clone()
+    for i, j in itertools.product(range(3), range(3)):
+        y, z = row + i - 1, column + j - 1
+        if 0 <= y < x.shape[1] and 0 <= z < x.shape[2]:
+            out = out + weight[:, :, i, j] @ x[:, y, z]
+    return out
+
+
+def slow_distillation(network: Distillation, features: list[Tensor]) -> list[Tensor]:
+    """(C, h, w) a task, of one sample: F_k + sum over l != k of sigmoid(A_kl * F_l) (W_kl * F_l)."""
+    found = []
+    for k, own in enumerate(features):
+        total = own.clone()
+        for sender, other in enumerate(features):
+            if sender == k:
+                continue
+            c = len(own)
+            place = k if k < sender else k - 1  # of the receiver among the sender's others
+            rows = slice(place * c, (place + 1) * c)
+            attend, send = network.attend[sender], network.send[sender]
+            for y, x in itertools.product(range(own.shape[1]), range(own.shape[2])):
+                gate = 1 / (1 + torch.exp(-slow_conv(attend.weight[rows], attend.bias[rows], other, y, x)))
+                total[:, y, x] += gate * slow_conv(send.weight[rows], None, other, y, x)
+        found.append(total)
+    return found
+
+
+def supervised(made: PADNet, predictions: dict[str, Tensor], data: Batch) -> dict[str, float]:
+    found = {}
+    for t, (name, task) in enumerate(made.problem.tasks.items()):
+        total = 0.0
+        for b in range(len(data.images)):
+            if data.labelled[b, t]:
+                scale = len(made.problem.tasks) / int(data.labelled[b].sum())
+                total += scale * slow_loss(task, predictions[name][b], data.targets[name][b])
+        found[name] = made.problem.loss_weights.get(name, 1.0) * total / len(data.images)
+    return found
+
+
+def check(made: PADNet, data: Batch) -> None:
+    twin = copy.deepcopy(made)
+    with torch.no_grad():
+        features = twin.features(data.images)
+        samples = [slow_distillation(twin.distillation, [f[b] for f in features]) for b in range(len(data.images))]
+        refined = [torch.stack([sample[k] for sample in samples]) for k in range(len(features))]
+        names = list(made.problem.tasks)
+        final = {name: twin.heads[name](f) for name, f in zip(names, refined, strict=True)}
+        before = {name: twin.preliminary_heads[name](f) for name, f in zip(names, features, strict=True)}
+    found = made.losses(data, torch.tensor(0.5))
+    expected = supervised(made, final, data)
+    assert {name: float(x.detach()) for name, x in found.tasks.items()} == pytest.approx(expected, rel=1e-8)
+    preliminary = made.preliminary_weight * sum(supervised(made, before, data).values())
+    assert list(found.extra) == ["preliminary"]
+    assert float(found.extra["preliminary"].detach()) == pytest.approx(preliminary, rel=1e-8)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_losses_equal_the_loop(pattern: str) -> None:
+    made = method(weight=0.7)
+    check(made, batch(made.problem, PATTERNS[pattern]))
+
+
+def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
+    made = method(tuple(ALL))
+    check(made, batch(made.problem, SIX))
+
+
+def test_without_messages_it_is_multi_task() -> None:
+    made = method()
+    for send in made.distillation.send:
+        nn.init.zeros_(send.weight)
+    images = torch.randn(2, 3, 32, 64, dtype=torch.float64)
+    made.eval()
+    plain = super(PADNet, made).predict(images)
+    assert all(torch.equal(made.predict(images)[name], plain[name]) for name in THREE)
+
+
+def test_labels_of_one_task_reach_the_senders_and_no_other_head() -> None:
+    made = method()
+    losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
+    torch.stack(list(losses.tasks.values())).sum().backward(retain_graph=True)
+    assert all((p.grad != 0).any() for name in THREE for p in made.decoders[name].parameters()), "all tasks send to semseg"
+    assert all(p.grad is None for p in made.preliminary_heads.parameters())
+    for name in ("depth", "normals"):
+        assert all(p.grad is None or (p.grad == 0).all() for p in made.heads[name].parameters())
+    c = made.problem.width
+    assert (made.distillation.send[0].weight.grad == 0).all(), "what semseg sends goes to tasks without a label"
+    assert (made.distillation.send[1].weight.grad[:c] != 0).any() and (made.distillation.send[1].weight.grad[c:] == 0).all()
+    made.zero_grad()
+    losses.extra["preliminary"].backward()
+    assert all(p.grad is None for p in made.distillation.parameters())
+    for name in THREE:
+        moved = any(p.grad is not None and (p.grad != 0).any() for p in made.decoders[name].parameters())
+        assert moved == (name == "semseg"), "a preliminary loss trains its own task alone"
+
+
+def test_nothing_labelled_is_exactly_zero() -> None:
+    made = method()
+    losses = made.losses(batch(made.problem, PATTERNS["nothing"]), torch.tensor(0.0))
+    losses.total().backward()
+    assert losses.total() == 0
+    assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
+
+
+def test_a_step_never_looks_at_the_data() -> None:
+    made, progress = PADNet(problem()), torch.tensor(0.0)
+    data = single(batch(made.problem, PATTERNS["random"]))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        PADNet(problem()).losses(data, progress).total().backward()
+
+
+def test_predictions_need_no_preliminary_head() -> None:
+    made = method().eval()
+    shipped = {id(p) for module in made.inference_modules() for p in module.parameters()}
+    assert shipped == {id(p) for name, p in made.named_parameters() if not name.startswith("preliminary_heads.")}
+    images = torch.randn(2, 3, 32, 64, dtype=torch.float64)
+    with torch.no_grad():
+        before = made.predict(images)
+        del made.preliminary_heads
+        assert all(torch.equal(made.predict(images)[name], before[name]) for name in THREE)
+
+
+def test_bad_values_and_one_task() -> None:
+    with pytest.raises(UserError, match=r"preliminary_weight = -1.0 is negative"):
+        method(weight=-1.0)
+    assert "at least two" in (PADNet.skip({"depth": ALL["depth"]}) or "")
+    assert PADNet.skip(problem().tasks) is None

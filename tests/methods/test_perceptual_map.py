@@ -1,0 +1,194 @@
+"""The perceptual loss of cross-task maps against a loop over samples, pairs and pixels."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from datasets.tasks import Task
+from methods.base import Batch
+from methods.networks import mapper
+from methods.perceptual_map import PerceptualMap
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_direct_map import random_affine, reached, slow_maps
+from tests.methods.test_losses import slow_loss
+from tests.methods.test_mtpsl import MIXED, NONE_OR_ALL, ONE, SIX, largest, slow_input
+
+
+def method(names: tuple[str, ...] = THREE, **keywords: object) -> PerceptualMap:
+    torch.manual_seed(3)
+    made = PerceptualMap(problem(names), mapper_width=2, **keywords).double()
+    random_affine(made.mapper)
+    return made
+
+
+@pytest.fixture
+def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapper, "gumbel_sample", largest)
+
+
+def known(task: Task, target: Tensor) -> list[tuple[int, int]]:
+    """The pixels of a target (C', H, W) that carry a label."""
+    places = itertools.product(range(target.shape[1]), range(target.shape[2]))
+    return [(y, x) for y, x in places if (target[0, y, x] != 255 if task.is_map_of_integers else target[:, y, x].any())]
+
+
+def values(task: Task, pixel: Tensor) -> Tensor:
+    if task.kind == "classes":
+        return pixel.exp() / pixel.exp().sum()
+    if task.kind in ("edge", "saliency"):
+        return 1 / (1 + (-pixel).exp())
+    return pixel if task.kind == "depth" else pixel / pixel.norm()
+
+
+def predicted_input(task: Task, prediction: Tensor, target: Tensor | None) -> Tensor:
+    """The network's input for a prediction; where its label is unknown, what the label's input holds there."""
+    if target is None:
+        return slow_input(task, prediction, False)
+    pixels, of_label, blanked = known(task, target), slow_input(task, target, True), torch.zeros_like(prediction)
+    for y, x in pixels:
+        blanked[:, y, x] = prediction[:, y, x]
+    of_prediction = slow_input(task, blanked, False) if pixels else of_label
+    found = of_label.clone()
+    for y, x in pixels:
+        found[:, y, x] = of_prediction[:, y, x]
+    return found
+
+
+@torch.no_grad()
+def slow_terms(made: PerceptualMap, predictions: dict[str, Tensor], data: Batch) -> dict[str, float]:
+    names, stride = list(made.problem.tasks), made.stride
+    perceptual = mapping = 0.0
+    for b, s in itertools.product(range(len(data.labelled)), names):
+        has_label = bool(data.labelled[b, names.index(s)])
+        target = data.targets[s][b][:, ::stride, ::stride]
+        map_ = predictions[s][b][:, ::stride, ::stride]
+        of_prediction = predicted_input(ALL[s], map_, target if has_label else None)
+        mapped = slow_maps(made.mapper, names, s, of_prediction)
+        reference = slow_maps(made.mapper, names, s, slow_input(ALL[s], target, True) if has_label else of_prediction)
+        for t in names:
+            if t == s:
+                continue
+            weight = made.problem.loss_weights.get(t, 1.0)
+            wanted = data.targets[t][b][:, ::stride, ::stride]
+            if data.labelled[b, names.index(t)]:
+                mapping += weight * slow_loss(ALL[t], reference[t], wanted)
+                if not has_label and made.unlabelled_sources:
+                    perceptual += weight * slow_loss(ALL[t], mapped[t], wanted)
+            if has_label and (pixels := known(ALL[s], target)):
+                apart = [
+                    float((values(ALL[t], mapped[t][:, y, x]) - values(ALL[t], reference[t][:, y, x])).abs().sum())
+                    for y, x in pixels
+                ]
+                perceptual += weight * sum(apart) / len(apart)
+    return {"perceptual": made.map_weight * perceptual / len(data.labelled), "mapping": mapping / len(data.labelled)}
+
+
+def check(made: PerceptualMap, data: Batch) -> None:
+    with torch.no_grad():
+        predictions = made.predict(data.images)
+    found = made.losses(data, torch.tensor(0.5))
+    expected = slow_terms(made, predictions, data)
+    assert list(found.extra) == list(expected)
+    for name, value in expected.items():
+        assert float(found.extra[name].detach()) == pytest.approx(value, rel=1e-8, abs=1e-12), name
+    supervised = made.problem.task_losses(predictions, data, data.labelled)
+    for name, loss in supervised.items():
+        assert float(found.tasks[name].detach()) == pytest.approx(float(loss), rel=1e-9)
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("unlabelled_sources", [True, False])
+@pytest.mark.parametrize("labelled", [ONE, MIXED, NONE_OR_ALL], ids=["one", "mixed", "none or all"])
+def test_losses_equal_the_loop(labelled: list[list[int]], unlabelled_sources: bool) -> None:
+    made = method(mapper_stride=2, unlabelled_sources=unlabelled_sources, map_weight=1.5)
+    check(made, batch(made.problem, labelled))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_losses_equal_the_loop_at_stride_one() -> None:
+    made = method()
+    check(made, batch(made.problem, MIXED))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
+    made = method(tuple(ALL), mapper_stride=4)
+    check(made, batch(made.problem, SIX))
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_labels_without_a_valid_pixel_give_exactly_nothing() -> None:
+    made = method(mapper_stride=2)
+    check(made, batch(made.problem, ONE, empty=((0, "semseg"), (1, "depth"))))
+    extra = made.losses(batch(made.problem, ONE, empty=((0, "semseg"), (1, "depth"), (2, "normals"))), torch.tensor(0.0)).extra
+    sum(extra.values()).backward()
+    assert extra["perceptual"] == 0 and extra["mapping"] == 0
+    assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
+
+
+@pytest.mark.usefixtures("no_noise")
+def test_a_prediction_that_is_its_label_is_at_no_distance() -> None:
+    made = method(tuple(ALL), mapper_stride=2)
+    data = batch(made.problem, [[1] * 6] * 2)
+    perfect = {}
+    for name, task in ALL.items():
+        target = data.targets[name]
+        if task.kind == "classes":
+            perfect[name] = 9.0 * (target == torch.arange(task.channels).view(1, -1, 1, 1))
+        else:
+            perfect[name] = 9.0 * ((target == 1) * 2.0 - 1) if task.is_map_of_integers else target + 5.0 * (target == 0)
+        perfect[name] = perfect[name].double()
+    extra = made.mapped(perfect, data.targets, data.labelled)
+    assert float(extra["perceptual"].detach()) == pytest.approx(0, abs=1e-9)
+    assert float(extra["mapping"].detach()) > 0.1
+
+
+def test_each_loss_trains_its_own_side() -> None:
+    made = method()
+    extra = made.losses(batch(made.problem, ONE), torch.tensor(0.0)).extra
+    extra["perceptual"].backward(retain_graph=True)
+    assert not reached(made.mapper) and reached(made.encoder) and all(reached(head) for head in made.heads.values())
+    made.zero_grad()
+    extra["mapping"].backward()
+    assert not reached(made.encoder) and not reached(made.heads) and not reached(made.decoders)
+    assert all(reached(last) for last in made.mapper.last.values())
+
+
+def test_without_unlabelled_sources_labelled_tasks_alone_learn() -> None:
+    made = method(unlabelled_sources=False)
+    made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0)).extra["perceptual"].backward()
+    assert {name for name, head in made.heads.items() if reached(head)} == {"semseg"}
+
+
+def test_the_maps_are_not_shipped_and_one_task_is_skipped() -> None:
+    made = PerceptualMap(problem(), mapper_width=1)
+    assert made.mapper not in made.inference_modules()
+    assert "at least two" in (PerceptualMap.skip({"depth": ALL["depth"]}) or "")
+    assert PerceptualMap.skip(made.problem.tasks) is None
+
+
+@pytest.mark.parametrize("bad", [{"mapper_width": 0}, {"map_weight": -1.0}])
+def test_values_out_of_range(bad: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="perceptual_map: mapper_width"):
+        PerceptualMap(problem(), **bad)
+
+
+def test_images_that_are_too_small() -> None:
+    with pytest.raises(UserError, match="perceptual_map: images must be at least 32 pixels"):
+        PerceptualMap(problem(size=(16, 64)), mapper_width=1)
+
+
+def test_a_step_never_looks_at_the_data() -> None:
+    made, progress = PerceptualMap(problem(tuple(ALL)), mapper_width=2), torch.tensor(0.0)
+    data = single(batch(made.problem, SIX))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = PerceptualMap(problem(tuple(ALL)), mapper_width=2)
+        fake.losses(data, progress).total().backward()

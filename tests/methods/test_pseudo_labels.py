@@ -1,0 +1,193 @@
+"""Targets from another view's predictions: against loops, against the crops that the harness makes, and at their edges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.errors import UserError
+from datasets import augment, tasks
+from datasets.tasks import Task
+from methods.base import View
+from methods.networks.pseudo_labels import PseudoLabels, ramp, warp
+from tests.methods.cases import ALL, problem
+from tests.methods.pseudo_reference import crops, slow_pseudo_loss, slow_ramp, slow_target
+
+SIZE = (12, 20)
+DEFAULT = PseudoLabels("consistency", 1.0, 0.95, 0.1, 0.25)
+SIX_OF_FOUR = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
+
+
+def maps(named: dict[str, Task], seed: int) -> dict[str, Tensor]:
+    """Predictions with smooth structure, so that some of them agree and some are confident."""
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, task in named.items():
+        coarse = torch.randn(4, task.channels, 3, 5, generator=generator, dtype=torch.float64)
+        factor = {"depth": 0.1, "normals": 1.0}.get(task.kind, 4.0)
+        found[name] = factor * F.interpolate(coarse, SIZE, mode="bilinear") + (task.kind == "depth") * 2
+    return found
+
+
+def near(source: dict[str, Tensor], named: dict[str, Task], geometry: Tensor) -> dict[str, Tensor]:
+    """Predictions for the view that are a little away from what they should be."""
+    noise = maps(named, 9)
+    found = {}
+    for name, task in named.items():
+        zoom = 1 / geometry[:, 0, 0].view(-1, 1, 1, 1)
+        factor = (zoom if task.inverse else 1 / zoom) if task.kind == "depth" else 1
+        found[name] = warp(source[name], geometry) * factor + 0.5 * (noise[name] - (task.kind == "depth") * 2)
+        found[name].requires_grad_()
+    return found
+
+
+def case(inverse: bool = False) -> tuple[dict[str, Task], dict[str, Tensor], dict[str, Tensor], View]:
+    named = ALL | ({"depth": tasks.inverse_depth()} if inverse else {})
+    source = maps(named, 1)
+    images = torch.randn(4, 3, *SIZE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    images[1, :, :3] = 0  # outside of the image, in its frame
+    images[2, 0] = 0  # a channel that is 0 is not outside
+    view = View(images, {}, crops(4))
+    return named, source, near(source, named, view.geometry), view
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize(("confidence", "agreement"), [(0.95, 0.1), (0.6, 0.02)])
+def test_targets_equal_the_loop(inverse: bool, confidence: float, agreement: float) -> None:
+    named, source, online, view = case(inverse)
+    labels = PseudoLabels("m", 1.0, confidence, agreement, 0.0)
+    found = labels.targets(named, source, online, view)
+    for name, task in named.items():
+        for b in range(4):
+            expected = slow_target(
+                task, source[name][b], online[name][b].detach(), view.images[b], view.geometry[b], confidence, agreement
+            )
+            torch.testing.assert_close(found[name][b].double(), expected, rtol=1e-9, atol=1e-12)
+        trusted = task.valid(found[name])
+        assert 0.05 < trusted.double().mean() < 0.95, "the thresholds must be seen to act"
+        assert not trusted[1, :, :3].any()
+        assert not found[name].requires_grad
+
+
+@pytest.mark.parametrize("labelled", [SIX_OF_FOUR, [[0] * 6] * 4, [[1] * 6] * 4], ids=["mixed", "none", "all"])
+@pytest.mark.parametrize("progress", [0.0, 0.1, 0.6])
+def test_the_loss_equals_the_loop(labelled: list[list[int]], progress: float) -> None:
+    named, source, online, view = case()
+    made = replace(problem(tuple(ALL)), tasks=named, size=SIZE, loss_weights={"semseg": 1.5, "edge": 50.0})
+    mask = torch.tensor(labelled, dtype=torch.bool)
+    labels = PseudoLabels("m", 3.0, 0.9, 0.1, 0.25)
+    found = labels.loss(made, source, online, view, mask, torch.tensor(progress, dtype=torch.float64))
+    plain = {name: x.detach() for name, x in online.items()}
+    expected = 3 * slow_ramp(progress, 0.25) * slow_pseudo_loss(made, source, plain, view, mask, 0.9, 0.1)
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-9, abs=0)
+    assert (expected == 0) == all(all(row) for row in labelled)
+    found.backward()
+    for t, name in enumerate(named):
+        gradient = online[name].grad
+        assert gradient is not None and gradient.isfinite().all()
+        for b in range(4):
+            assert (not labelled[b][t]) or (gradient[b] == 0).all(), "a labelled task learns nothing from a pseudo-label"
+
+
+def test_pixels_without_a_pseudo_label_give_no_gradient_and_a_task_without_one_gives_nothing() -> None:
+    named, source, online, view = case()
+    made = replace(problem(tuple(ALL)), tasks=named, size=SIZE)
+    none = torch.zeros(4, 6, dtype=torch.bool)
+    targets = DEFAULT.targets(named, source, online, view)
+    DEFAULT.loss(made, source, online, view, none, torch.tensor(1.0)).backward()
+    for name, task in named.items():
+        gradient = online[name].grad
+        assert gradient is not None and (gradient != 0).any()
+        assert (gradient[~task.valid(targets[name]).expand_as(gradient)] == 0).all()
+    flat = {name: torch.zeros_like(x) for name, x in source.items()}
+    far = {name: torch.full_like(x, 7.0).requires_grad_() for name, x in source.items()}
+    found = DEFAULT.loss(made, flat, far, view, none, torch.tensor(1.0))
+    assert found == 0
+    found.backward()
+    assert all((x.grad == 0).all() for x in far.values())
+
+
+def test_no_gradient_reaches_the_source() -> None:
+    named, source, online, view = case()
+    given = {name: x.clone().requires_grad_() for name, x in source.items()}
+    made = replace(problem(tuple(ALL)), tasks=named, size=SIZE)
+    DEFAULT.loss(made, given, online, view, torch.zeros(4, 6, dtype=torch.bool), torch.tensor(1.0)).backward()
+    assert all(x.grad is None for x in given.values())
+
+
+def test_a_warp_is_grid_sample_on_affine_grid() -> None:
+    x, geometry = torch.randn(4, 5, *SIZE, dtype=torch.float64), crops(4)
+    geometry = geometry + 0.1 * torch.randn(4, 2, 3, dtype=torch.float64)  # any affine map
+    grid = F.affine_grid(geometry, [4, 5, *SIZE], align_corners=False)
+    expected = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(warp(x, geometry), expected, rtol=1e-10, atol=1e-10)
+    identity = torch.eye(2, 3, dtype=torch.float64).repeat(4, 1, 1)
+    torch.testing.assert_close(warp(x, identity), x, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_what_is_right_in_the_first_view_is_right_in_the_crop(inverse: bool) -> None:
+    """True maps of the harness's own first view, warped, are the true maps of its second view: zoom, flip and place."""
+    height, width, count = 60, 80, 6
+    named = {"depth": tasks.inverse_depth() if inverse else tasks.depth(), "normals": tasks.normals()}
+    y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
+    slope = torch.tensor([0.02, 0.04])
+    depth = (5 + slope[0] * x + slope[1] * y).float().repeat(count, 1, 1, 1)
+    normal = F.normalize(torch.stack([0.6 * torch.ones_like(x), 0.01 * y, -torch.ones_like(x)]), dim=0).float()
+    images = torch.randint(1, 250, (count, 3, height, width), dtype=torch.uint8)
+    config = augment.Augmentation((1.0, 1.2, 1.5), True, 0.1)
+    draws = [augment.draw(config, 3, torch.zeros(count, dtype=torch.int64), torch.arange(count), view) for view in range(2)]
+    assert 0 < draws[0][:, 3].sum() < count and len(draws[1][:, 0].unique()) == 3
+    given = {"depth": depth, "normals": normal.repeat(count, 1, 1, 1)}
+    first, second = augment.apply(images, given, named, draws, (0.45,) * 3, (0.25,) * 3)
+    labels = PseudoLabels("m", 1.0, 0.9, 100.0, 0.0)
+    found = labels.targets(named, first.targets, second.targets, View(*second))
+    # Both are nearest neighbours of the truth: each is off by half a pixel of its own grid at most, in x and in y.
+    zoom = 1.5 * 1.5 if inverse else 1.0
+    torch.testing.assert_close(found["depth"], second.targets["depth"], rtol=0, atol=1.01 * float(slope.sum()) * zoom)
+    torch.testing.assert_close(found["normals"], second.targets["normals"], rtol=0, atol=0.011)
+    unscaled = warp(first.targets["depth"], second.geometry)
+    assert (unscaled - second.targets["depth"]).abs().max() > 0.5
+
+
+def test_weight_grows_like_a_bell_and_stays() -> None:
+    values = [float(ramp(torch.tensor(p), 0.25)) for p in (0.0, 0.125, 0.25, 0.5, 1.0)]
+    assert values == pytest.approx([math.exp(-5), math.exp(-1.25), 1, 1, 1], rel=1e-6)
+    assert float(ramp(torch.tensor(0.0), 0.0)) == 1 and float(ramp(torch.tensor(1.0), 1.0)) == 1
+
+
+def test_autocast_changes_no_target() -> None:
+    named, source, online, view = case()
+    narrow = {name: x.float() for name, x in source.items()}, {name: x.detach().float() for name, x in online.items()}
+    view = View(view.images.float(), {}, view.geometry.float())
+    expected = DEFAULT.targets(named, *narrow, view)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = DEFAULT.targets(named, *narrow, view)
+    assert all(torch.equal(found[name], expected[name]) for name in named)
+    half = DEFAULT.targets(
+        named, {n: x.bfloat16() for n, x in source.items()}, {n: x.bfloat16() for n, x in online.items()}, view
+    )
+    assert half["depth"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ({"weight": -1.0}, "weight must be 0 or more, not -1.0"),
+        ({"weight": math.inf}, "weight must be 0 or more, not inf"),
+        ({"confidence": 1.0}, "confidence must be at least 0 and below 1, not 1.0"),
+        ({"confidence": -0.1}, "confidence must be at least 0 and below 1, not -0.1"),
+        ({"agreement": 0.0}, "agreement must be greater than 0, not 0.0"),
+        ({"ramp_up": 1.5}, "ramp_up must lie between 0 and 1, not 1.5"),
+        ({"ramp_up": math.nan}, "ramp_up must lie between 0 and 1, not nan"),
+    ],
+)
+def test_values_out_of_range(bad: dict[str, float], sentence: str) -> None:
+    values = {"weight": 1.0, "confidence": 0.9, "agreement": 0.1, "ramp_up": 0.25}
+    with pytest.raises(UserError, match=f"^some_method: {sentence}; change the hyper-parameter.$"):
+        PseudoLabels("some_method", **values | bad)

@@ -1,0 +1,155 @@
+"""Retrieval from task tokens against a loop over samples, tasks, heads and queries; and how it lies to the prototype model."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from methods.base import Batch
+from methods.prototype import Prototype
+from methods.retrieval import Retrieval
+from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
+from tests.methods.test_losses import slow_loss
+from tests.methods.test_prototype import slow_attention
+
+SMALL: dict[str, Any] = {"token_dim": 6, "width": 8, "heads": 2}
+PATTERNS = {
+    "one": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "random": [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]],
+    "full": [[1, 1, 1]] * 2,
+    "nothing": [[0, 0, 0]] * 2,
+}
+SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+
+
+def method(names: tuple[str, ...] = THREE, size: tuple[int, int] = (32, 64), **given: Any) -> Retrieval:
+    torch.manual_seed(3)
+    return Retrieval(problem(names, size), **(SMALL | given)).double()
+
+
+def slow_refined(made: Retrieval, feature: Tensor, t: int) -> Tensor:
+    """(C, h, w) of one sample and task t: its T tokens are keys t T ... t T + T - 1 of the table."""
+    network, tasks = made.retrieval, len(made.problem.tasks)
+    small = F.avg_pool2d(feature[None], 4, ceil_mode=True)[0]
+    x = network.enter(small.flatten(1).t())
+    y = torch.stack([network.embed(made.tokens.values[t * tasks + other]) for other in range(tasks)])
+    for block in network.blocks:
+        z = block.norm1(x)
+        x = x + slow_attention(block.attend, z, z)
+        x = x + slow_attention(block.retrieve, block.norm2(x), y)
+        x = x + block.feed(block.norm3(x))
+    back = network.leave(x).t().reshape(1, -1, *small.shape[1:])
+    return feature + F.interpolate(back, feature.shape[1:], mode="bilinear", align_corners=False)[0]
+
+
+def check(made: Retrieval, data: Batch) -> None:
+    twin, tasks, b = copy.deepcopy(made), made.problem.tasks, len(data.images)
+    with torch.no_grad():
+        shared = twin.encoder(data.images)
+        predictions = {}
+        for t, name in enumerate(tasks):
+            features = twin.decoders[name](shared)
+            predictions[name] = twin.heads[name](torch.stack([slow_refined(twin, f, t) for f in features]))
+    found = made.losses(data, torch.tensor(0.5))
+    assert not found.extra
+    for t, (name, task) in enumerate(tasks.items()):
+        losses = [
+            len(tasks) / int(data.labelled[i].sum()) * slow_loss(task, predictions[name][i], data.targets[name][i])
+            for i in range(b)
+            if data.labelled[i, t]
+        ]
+        expected = made.problem.loss_weights.get(name, 1.0) * sum(losses) / b
+        assert float(found.tasks[name].detach()) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_losses_equal_the_loop(pattern: str) -> None:
+    made = method()
+    check(made, batch(made.problem, PATTERNS[pattern]))
+
+
+def test_losses_equal_the_loop_for_every_kind_of_task_and_an_odd_size() -> None:
+    made = method(tuple(ALL), size=(40, 72), blocks=1)
+    check(made, batch(made.problem, SIX))
+
+
+def test_with_a_prototype_models_weighted_slots_for_tokens_it_is_that_model_on_that_image() -> None:
+    torch.manual_seed(4)
+    off: dict[str, Any] = {"vq": False, "tae": False, "tke": False, "tc": False, "affinity_level": "slots"}
+    model = Prototype(problem(), proto_dim=6, width=8, heads=2, **off).double().eval()
+    made = method().eval()
+    shared = model.state_dict().keys() & made.state_dict().keys()
+    assert set(made.state_dict()) - shared == {"tokens.values"}
+    assert set(model.state_dict()) - shared == {"prototypes.slots.values", "prototypes.projections.0.weight"}
+    made.load_state_dict({name: model.state_dict()[name] for name in shared}, strict=False)
+    images = torch.randn(2, 3, 32, 64, dtype=torch.float64)
+    with torch.no_grad():
+        log_affinity = model.run(images[:1]).log_affinity
+        assert log_affinity is not None and model.prototypes is not None
+        affinity = log_affinity.exp().mean(3)[0]  # (T, T), of the first image
+        made.tokens.values.copy_((affinity[..., None] * model.prototypes.values).flatten(0, 1))
+        for name, prediction in model.predict(images).items():
+            torch.testing.assert_close(made.predict(images)[name][0], prediction[0], rtol=1e-10, atol=1e-12)
+            assert not torch.allclose(made.predict(images)[name][1], prediction[1], rtol=1e-10, atol=1e-12)
+
+
+def test_a_tasks_labels_train_its_own_tokens_alone() -> None:
+    made = method()
+    made.losses(batch(made.problem, [[0, 1, 0]] * 2), torch.tensor(0.0)).total().backward()
+    moved = (made.tokens.values.grad != 0).any(1).view(3, 3)
+    assert moved.tolist() == [[False] * 3, [True] * 3, [False] * 3]
+    reached = [made.encoder, made.retrieval, made.decoders["depth"], made.heads["depth"]]
+    assert all(any((p.grad != 0).any() for p in module.parameters()) for module in reached)
+
+
+def test_nothing_labelled_is_exactly_zero() -> None:
+    made = method()
+    losses = made.losses(batch(made.problem, PATTERNS["nothing"]), torch.tensor(0.0))
+    losses.total().backward()
+    assert losses.total() == 0
+    assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
+
+
+def test_tokens_are_without_weight_decay_and_every_parameter_is_listed_once() -> None:
+    made = method()
+    rest, tokens = made.param_groups()
+    assert tokens["weight_decay"] == 0.0 and [id(p) for p in tokens["params"]] == [id(made.tokens.values)]
+    assert sorted(id(p) for p in [*rest["params"], *tokens["params"]]) == sorted(id(p) for p in made.parameters())
+
+
+def test_diagnostics_are_the_entropies_of_the_attention() -> None:
+    made = method()
+    with torch.no_grad():
+        found = made.diagnostics(batch(made.problem, PATTERNS["one"]))
+        made.tokens.values.fill_(1.0)
+        equal = made.diagnostics(batch(made.problem, PATTERNS["one"]))
+    assert list(found) == ["cross-attention entropy, block 1", "cross-attention entropy, block 2"]
+    assert all(0 < float(d.array) < 1 for d in found.values())
+    assert all(float(d.array) == pytest.approx(1.0) for d in equal.values()), "equal tokens cannot be told apart"
+
+
+def test_a_step_never_looks_at_the_data() -> None:
+    made, progress = Retrieval(problem(), **SMALL), torch.tensor(0.0)
+    data = single(batch(made.problem, PATTERNS["random"]))
+    with NoSync():
+        made.losses(data, progress).total().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        Retrieval(problem(), **SMALL).losses(data, progress).total().backward()
+
+
+@pytest.mark.parametrize("bad", [{"token_dim": 0}, {"width": 9}, {"blocks": 0}, {"heads": 0}, {"width": 0}])
+def test_values_out_of_range(bad: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="must be at least 1, and width a multiple of heads"):
+        method(**bad)
+
+
+def test_one_task_is_skipped() -> None:
+    assert "at least two" in (Retrieval.skip({"depth": ALL["depth"]}) or "")
+    assert Retrieval.skip(problem().tasks) is None

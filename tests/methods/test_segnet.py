@@ -1,0 +1,206 @@
+"""SegNet: the published size and cost, unpooling against a loop, methods on it, and the protocols that name it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark import protocol
+from benchmark.errors import UserError
+from benchmark.store import RunDir
+from benchmark.train import Options, Run, initialise
+from datasets import tasks
+from methods.base import Problem
+from methods.mtpsl import MTPSL
+from methods.multi_task import MultiTask
+from methods.networks.build import check_encoder, encoder_names, make_encoder
+from methods.networks.decoders import Decoder
+from methods.networks.segnet import Conv, SegNet, unpool
+from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
+from tests.methods import cases, test_mtpsl
+
+PUBLISHED = {"semseg": tasks.semseg(tuple(f"class {i}" for i in range(13))), "depth": tasks.depth(), "normals": tasks.normals()}
+
+
+def published() -> MultiTask:
+    made = protocol.load("nyuv2-13-segnet")
+
+    def encoder() -> SegNet:
+        found = make_encoder(made.encoder, made.width, made.weights)
+        assert isinstance(found, SegNet)
+        return found
+
+    return MultiTask(Problem(PUBLISHED, made.size, made.width, made.decoder_blocks, encoder, made.loss_weights))
+
+
+def test_the_published_network_has_as_many_parameters_and_operations() -> None:
+    with torch.device("meta"):
+        made, image = published(), torch.empty(1, 3, 288, 384)
+    # JTR's count; MTPSL's 25,055,188 has three numbers more, one a task, that are no part of the network.
+    assert sum(p.numel() for p in made.parameters()) == 25_055_185
+    with FlopCounterMode(display=False) as counter:
+        predictions = made.predict(image)
+    assert round(counter.get_total_flops() / 1e9, 1) == 137.2
+    assert {name: tuple(p.shape) for name, p in predictions.items()} == {
+        "semseg": (1, 13, 288, 384), "depth": (1, 1, 288, 384), "normals": (1, 3, 288, 384)
+    }  # fmt: skip
+
+
+def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
+    """Window by window: the pooled value to the first of the window's maxima in reading order."""
+    out = torch.zeros_like(before)
+    for b, c, y, z in itertools.product(*map(range, x.shape)):
+        window = [(i, j) for i in (2 * y, 2 * y + 1) for j in (2 * z, 2 * z + 1) if i < before.shape[2] and j < before.shape[3]]
+        place = max(window, key=lambda ij: float(before[b, c, ij[0], ij[1]]))
+        out[b, c, place[0], place[1]] = x[b, c, y, z]
+    return out
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7), (1, 3)])
+def test_unpooling_equals_the_loop_and_sends_gradients_back(size: tuple[int, int]) -> None:
+    before = torch.randn(2, 3, *size, dtype=torch.float64).relu()  # zeros tie
+    x = torch.randn(2, 3, math.ceil(size[0] / 2), math.ceil(size[1] / 2), dtype=torch.float64, requires_grad=True)
+    found = unpool(x, before)
+    assert torch.equal(found.detach(), slow_unpool(x.detach(), before))
+    weights = torch.randn_like(before)
+    (found * weights).sum().backward()
+    of_each = slow_unpool(torch.ones_like(x), before) * weights
+    assert torch.equal(x.grad, F.pad(of_each, (0, size[1] % 2, 0, size[0] % 2)).unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5)))
+
+
+def theirs(x: Tensor, indices: Tensor) -> Tensor:
+    """torch's unpooling, which refuses to run where only what is deterministic may."""
+    with pytest.raises(RuntimeError, match="deterministic"):
+        F.max_unpool2d(x, indices, 2)
+    torch.use_deterministic_algorithms(False)
+    try:
+        return F.max_unpool2d(x, indices, 2)
+    finally:
+        torch.use_deterministic_algorithms(True)
+
+
+def test_it_is_mtans_network_with_torchs_own_unpooling() -> None:
+    torch.manual_seed(0)
+    made = SegNet(2).double().eval()
+    for norm in (m for m in made.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.normal_(norm.running_mean, 0.0, 0.1)
+        nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    convs = [m for m in made.modules() if isinstance(m, nn.Conv2d)]
+    norms = [m for m in made.modules() if isinstance(m, nn.BatchNorm2d)]
+    ends = [(3, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 8), (8, 16), (16, 16), (16, 16), *[(16, 16)] * 3]
+    ends += [(16, 16)] * 3 + [(16, 8), (8, 8), (8, 8), (8, 4), (4, 4), (4, 4), (4, 2), (2, 2), (2, 2), (2, 2)]
+    assert [(c.in_channels, c.out_channels) for c in convs] == ends
+    x, indices = torch.rand(2, 3, 64, 96, dtype=torch.float64), []
+    images, layers = x, iter(zip(convs, norms, strict=True))
+
+    def units(x: Tensor, count: int) -> Tensor:
+        for conv, norm in itertools.islice(layers, count):
+            x = norm(F.conv2d(x, conv.weight, conv.bias, padding=1)).clamp_min(0)
+        return x
+
+    for count in (2, 2, 3, 3, 3):
+        x, places = F.max_pool2d(units(x, count), 2, return_indices=True)
+        indices.append(places)
+    deepest = x
+    for count in (3, 3, 3, 2, 2):
+        x = units(theirs(x, indices.pop()), count)
+    stages = made.stages(images)
+    torch.testing.assert_close(stages[-1], deepest, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(made(images), x, rtol=1e-12, atol=1e-12)
+    assert torch.equal(made(images), made.fuse(stages))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
+def test_six_stages_and_a_shared_feature_of_the_images_size(size: tuple[int, int]) -> None:
+    encoder = make_encoder("segnet", 4).eval()
+    stages = encoder.stages(torch.rand(2, 3, *size))
+    assert [s.shape[1] for s in stages] == list(encoder.channels) == [4, 8, 16, 32, 32, 32]
+    for stage, stride in zip(stages, (1, 2, 4, 8, 16, 32), strict=True):
+        assert stage.shape[-2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    assert encoder.fuse(stages).shape == (2, 4, *size)
+
+
+def test_a_decoder_of_no_blocks_is_one_convolution() -> None:
+    (conv,) = Decoder(6, 0)
+    assert isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and conv.bias is not None
+    assert Decoder(6, 0)(torch.randn(2, 6, 5, 7)).shape == (2, 6, 5, 7)
+
+
+def test_its_convolutions_are_drawn_by_xavier_also_when_the_harness_draws_them() -> None:
+    made = published()
+    for redrawn in (False, True):
+        if redrawn:
+            before = made.encoder.fusion.levels[0][0].weight.clone()
+            initialise(made, 3)
+            assert not torch.equal(before, made.encoder.fusion.levels[0][0].weight)
+        convs = [m for m in made.encoder.modules() if isinstance(m, nn.Conv2d)]
+        assert len(convs) == 26 and all(isinstance(c, Conv) for c in convs)
+        for conv in convs:
+            expected = math.sqrt(2 / (9 * (conv.in_channels + conv.out_channels)))
+            assert float(conv.weight.detach().std()) == pytest.approx(expected, rel=0.06)
+            assert conv.bias is not None and (conv.bias == 0).all()
+
+
+@pytest.mark.parametrize("labelled", [test_mtpsl.ONE, test_mtpsl.MIXED], ids=["one", "mixed"])
+def test_mtpsl_on_it_equals_the_loop(labelled: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("methods.networks.mapper.gumbel_sample", test_mtpsl.largest)
+    torch.manual_seed(3)
+    chosen = {name: cases.ALL[name] for name in THREE}
+    made = MTPSL(Problem(chosen, (32, 64), 2, 0, lambda: SegNet(2), {"depth": 0.5}), mapper_width=2).double()
+    assert made.mapper.convs[-1].out_channels == made.encoder.channels[-1] == 16
+    test_mtpsl.check(made, cases.batch(made.problem, labelled, views=1))
+
+
+@pytest.mark.parametrize("method", ["multi_task", "mtpsl"])
+def test_runs_repeat_to_the_bit_on_images_without_normalisation(method: str, tmp_path: Path) -> None:
+    spec = tiny_spec(method, encoder="segnet", width=4, decoder_blocks=0, epochs=1.0)
+    found = []
+    for name in ("one", "two"):
+        run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
+        images = run.feed.batch(0).images
+        assert 0 <= float(images.min()) < 0.1 and 0.9 < float(images.max()) <= 1
+        place = RunDir(tmp_path / name, spec.folder)
+        claim = place.claim(spec)
+        assert claim is not None
+        run.start(place)
+        before = {k: v.clone() for k, v in run.method.state_dict().items()}
+        run.train(place, claim)
+        claim.release()
+        found.append(run.method.state_dict())
+        assert all(not torch.equal(before[k], v) for k, v in found[-1].items() if "weight" in k and k.startswith("encoder"))
+    assert all(torch.equal(found[0][k], found[1][k]) for k in found[0])
+
+
+def test_a_step_in_bfloat16_is_finite() -> None:
+    made = MultiTask(cases.problem(width=2, blocks=0))
+    made.encoder = SegNet(2)
+    data = cases.single(cases.batch(made.problem, [[1, 0, 0], [0, 1, 1]]))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = made.losses(data, torch.tensor(0.0)).total()
+    loss.backward()
+    assert loss.isfinite() and all(p.grad is not None and p.grad.isfinite().all() for p in made.encoder.parameters())
+
+
+def test_the_protocols_name_the_published_recipe() -> None:
+    short, long = protocol.load("nyuv2-13-segnet"), protocol.load("nyuv2-13-segnet-long")
+    assert (short.encoder, short.weights, short.width, short.decoder_blocks) == ("segnet", "none", 64, 0)
+    assert (short.batch, short.epochs, short.lr, short.schedule, short.step_every) == (2, 200.0, 1e-4, "step", 100.0)
+    assert (long.encoder, long.batch, long.epochs, long.lr, long.step_every) == ("segnet", 4, 400.0, 1e-4, 200.0)
+    with pytest.raises(UserError, match=r"decoder_blocks = -1 in protocol .* 0 or more"):
+        protocol.load("nyuv2-13-segnet", {"decoder_blocks": -1})
+
+
+def test_it_is_listed_and_has_no_imagenet_weights() -> None:
+    assert "segnet" in encoder_names()
+    check_encoder("segnet", "none")
+    with pytest.raises(UserError, match="encoder 'segnet' has no ImageNet weights"):
+        check_encoder("segnet", "imagenet")
+    with pytest.raises(UserError, match="did you mean 'segnet'"):
+        check_encoder("segnett", "none")
