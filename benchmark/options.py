@@ -29,9 +29,7 @@ def _use(paths: list[Path]) -> list[Path]:
 
 
 PLUGIN_HELP = "The .py file of a method from outside the tree. May be repeated."
-Plugin = Annotated[
-    list[Path], typer.Option("--plugin", envvar="BENCH_PLUGINS", metavar="FILE", help=PLUGIN_HELP, callback=_use)
-]
+Plugin = Annotated[list[Path], typer.Option("--plugin", envvar="BENCH_PLUGINS", metavar="FILE", help=PLUGIN_HELP, callback=_use)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SET_HELP = "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. May be repeated."
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]
