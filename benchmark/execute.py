@@ -110,6 +110,8 @@ def run_cells(
     check_keywords(pending, data)
     for spec in pending:  # wrong data stop the command before the first run leaves a trace
         check_labels(spec, data.split(spec, "train"), data.split(spec, "test"))
+    if pending and not force:
+        _check_done([spec for spec in cells if spec not in pending], results, data)
     for spec in cells:
         run = RunDir(results, spec.folder)
         state = run.state()
@@ -129,6 +131,17 @@ def run_cells(
             run.discard_if_untouched(claim)
             claim.release()
     return outcomes
+
+
+def _check_done(cells: Sequence[RunSpec], results: Path, data: Data) -> None:
+    """Raise `UserError` where a finished run of the plan used other data than are here: no board could hold both."""
+    for spec in cells:
+        record = RunDir(results, spec.folder).record
+        if record and record["hashes"]["data"] != data.split(spec, "train").fingerprint:
+            raise UserError(
+                f"{spec.folder} was computed on other data than those of {spec.variant} in {data.folder} now, so no board could "
+                f"hold both: --force runs the plan anew, --results names another folder."
+            )
 
 
 def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:

@@ -21,8 +21,8 @@ PLAIN_SECONDS = 20.0  # between two plain lines about one run
 
 def make_console() -> Console:
     """Standard output; in a pipe or a file, lines of 140 characters (or COLUMNS), so that tables are not folded."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=140)
+    console = Console(emoji=False)  # `published:one:` is no picture
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=140, emoji=False)
 
 
 def plain(value: object) -> str:

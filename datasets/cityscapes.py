@@ -21,8 +21,8 @@ class Cityscapes(Prepared):
     )
     licence: ClassVar[str] = "Cityscapes terms: non-commercial use, after registration"
     forms: ClassVar[dict[str, Form]] = {
-        "cityscapes-7": Form(MtanCityscapes(Path(), 7).tasks, (128, 256)),
-        "cityscapes-19": Form(MtanCityscapes(Path(), 19).tasks, (256, 512)),
+        "cityscapes-7": Form(MtanCityscapes(Path(), 7).tasks, (128, 256), images=(2975, 500)),
+        "cityscapes-19": Form(MtanCityscapes(Path(), 19).tasks, (256, 512), images=(2975, 500)),
     }
     expected: ClassVar[str] = "an MTAN folder: {train,val}/{image,label_7,label_19,depth}/{i}.npy"
 

@@ -19,6 +19,8 @@ from datasets.layouts.nyuv2_facts import Classes, names, official_split
 from datasets.prepared import Form, Prepared
 from datasets.tasks import Task, depth, edge, normals, semseg
 
+IMAGES = (795, 654)  # of the official split
+
 
 def _tasks(classes: Classes) -> dict[str, Task]:
     return {task.name: task for task in (semseg(names(classes)), depth(), normals(), edge(0.011))}
@@ -34,9 +36,9 @@ class NYUv2(Prepared):
     )
     licence: ClassVar[str] = "research use"
     forms: ClassVar[dict[str, Form]] = {
-        "nyuv2-13": Form(_tasks(13), (288, 384)),
+        "nyuv2-13": Form(_tasks(13), (288, 384), images=IMAGES),
         # The packs hold 425x560; a frame of 448x576 takes them as they are.
-        "nyuv2-40": Form(_tasks(40), (448, 576), "pad"),
+        "nyuv2-40": Form(_tasks(40), (448, 576), "pad", IMAGES),
     }
     expected: ClassVar[str] = (
         "an MTAN folder ({train,val}/{image,label,depth,normal}/{i}.npy, 13 classes), an NYUD_MT folder (images, segmentation, "

@@ -72,7 +72,7 @@ class Store:
 
     @property
     def _cure(self) -> str:
-        return f"remove {self.folder} and prepare the data again with `bench data prepare`"
+        return f"prepare {self.folder} again with `bench data prepare ... --force`"
 
     def verify(self, progress: Progress = lambda done, wanted: None) -> list[str]:
         """A sentence for each file whose content is not what was packed; reads everything."""
@@ -140,8 +140,13 @@ def prepare(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
             whole = (folder / "manifest.json").is_file()  # else a replacement was killed between the old and the new
-            if whole and not replace and (store := _same(folder, source, how)):
-                return store, False
+            old, state = Store(folder) if whole and not replace else None, _state(source, folder)
+            if old:
+                _check_samples(old, source, how)
+                if old.manifest.get("state") == state:
+                    for split in SPLITS:
+                        old.arrays(split)  # names what is damaged
+                    return old, False
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
             try:
@@ -149,8 +154,11 @@ def prepare(
                 manifest = {
                     "format": FORMAT, "dataset": dataset, "variant": variant, "layout": source.layout, "size": list(size),
                     "fit": how, "tasks": list(source.tasks), "notes": list(source.notes), "splits": splits,
-                    "definitions": {name: as_dict(task) for name, task in source.tasks.items()}, "state": _state(source, folder),
+                    "definitions": {name: as_dict(task) for name, task in source.tasks.items()}, "state": state,
                 }  # fmt: skip
+                _check_apart(source, splits)
+                if old:  # files of other times, such as a copy's: what they hold decides
+                    return _renewed(old, source, splits, state), False
                 (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
                 shutil.rmtree(folder, ignore_errors=True)
                 draft.rename(folder)
@@ -165,9 +173,33 @@ def prepare(
     return Store(folder), True
 
 
-def _same(folder: Path, source: Source, how: Fit) -> Store | None:
-    """The store there if it holds the source's samples; a `UserError` if it holds others."""
-    store = Store(folder)
+def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -> Store:
+    """The store, if what was packed just now is what it holds; a `UserError` otherwise."""
+    if any(splits[split]["digests"] != store.manifest["splits"][split]["digests"] for split in SPLITS):
+        raise UserError(
+            f"{store.folder} is prepared already, from files that held something else than {source.path} does now; --force "
+            f"replaces it (runs on it then need --force too), --variant NAME keeps both."
+        )
+    draft = store.folder / ".manifest.json"
+    draft.write_text(json.dumps(store.manifest | {"state": state}, indent=1) + "\n", encoding="utf-8")
+    draft.replace(store.folder / "manifest.json")
+    return Store(store.folder)
+
+
+def _check_apart(source: Source, splits: dict[str, Any]) -> None:
+    """Raise `UserError` if a sample is in both splits: what is tested on was trained on."""
+    train = dict(zip(splits["train"]["digests"], splits["train"]["names"], strict=True))
+    both = [(train[d], name) for d, name in zip(splits["test"]["digests"], splits["test"]["names"], strict=True) if d in train]
+    if both:
+        raise UserError(
+            f"{source.path} has {len(both)} of its test samples among its train samples, such as {both[0][1]}, which is "
+            f"{both[0][0]}; give folders or lists that share no image."
+        )
+
+
+def _check_samples(store: Store, source: Source, how: Fit) -> None:
+    """Raise `UserError` unless the store was made from samples, tasks and a layout like the source's."""
+    folder = store.folder
     has = {split: tuple(store.manifest["splits"][split]["names"]) for split in SPLITS}
     wants = {split: source.names(split) for split in SPLITS}
     if store.manifest["tasks"] != list(source.tasks):
@@ -176,12 +208,7 @@ def _same(folder: Path, source: Source, how: Fit) -> Store | None:
             f"{folder} is prepared already, with other tasks ({tasks}); --force replaces it, --variant NAME keeps both."
         )
     if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
-        if store.manifest.get("state") == _state(source, folder):
-            return store
-        raise UserError(
-            f"{source.path} was changed since {folder} was prepared from it; --force replaces it (runs on it then need --force "
-            f"too), --variant NAME keeps both."
-        )
+        return
     counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
     raise UserError(
         f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images ({store.manifest['fit']}), not "

@@ -19,7 +19,7 @@ class PascalContext(Prepared):
     )
     licence: ClassVar[str] = "research use; images under the terms of Flickr"
     # No image is larger than 500 pixels, so that a frame of 512 holds each at its own size.
-    forms: ClassVar[dict[str, Form]] = {"pascal-context": Form(PascalMt(Path()).tasks, (512, 512), "pad")}
+    forms: ClassVar[dict[str, Form]] = {"pascal-context": Form(PascalMt(Path()).tasks, (512, 512), "pad", (4998, 5105))}
     expected: ClassVar[str] = (
         "a PASCAL_MT folder: JPEGImages, ImageSets/Context, semseg, human_parts, normals_distill, sal_distill, pascal-context"
     )

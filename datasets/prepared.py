@@ -22,11 +22,12 @@ from datasets.tasks import Task
 @dataclass(frozen=True)
 class Form:
     """One form in which a data set is used. tasks: all that it may have; size: the (H, W) that its papers use; fit: how
-    images of other sizes meet it."""
+    images of other sizes meet it; images: how many the papers train and test on."""
 
     tasks: dict[str, Task]
     size: tuple[int, int]
     fit: Fit = "scale"
+    images: tuple[int, int] | None = None
 
 
 class Prepared:

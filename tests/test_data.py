@@ -140,3 +140,27 @@ def test_other_labels_have_another_name(bench: Bench, tmp_path: Path) -> None:
     assert code == 2 and "is prepared already" in err and "--force replaces it, --variant NAME keeps both" in err
     code, out, _ = bench("data", "prepare", "nyuv2", folder, *SIZE, "--force")
     assert code == 0 and "packed in" in out
+
+
+def test_a_name_may_name_a_variant_and_counts_are_compared_with_the_papers(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "mtan")
+    (folder / "SOURCE.json").write_text(json.dumps({"dataset": "nyuv2", "variant": "derived-normals"}))
+    code, out, _ = bench("data", "prepare", "nyuv2-13-mine", folder, *SIZE)
+    assert code == 0 and "nyuv2-13-derived-normals-mine at 32x40: packed" in out
+    assert "3 + 2 images, not the papers' 795 + 654" in out
+    code, out, _ = bench("data", "prepare", "nyuv2-13-derived-normals", folder, *SIZE)
+    assert code == 0 and "nyuv2-13-derived-normals at 32x40: packed" in out
+    code, out, _ = bench("labels", "show", "nyuv2-13-derived-normals", "--labels", "one", "--task", "depth")
+    assert code == 0 and "one, seed 0: 3 images of nyuv2-13-derived-normals" in out
+
+
+def test_a_plan_on_other_data_stops_before_it_trains(bench: Bench, tmp_path: Path) -> None:
+    bench("data", "prepare", "nyuv2", write(tmp_path / "mtan", 6, 3), *SIZE)
+    tiny = ["size=[32, 40]", "batch=2", "epochs=1", "width=8", "decoder_blocks=1", "encoder=small", "weights=none", "labels=one"]
+    run = ["run", "nyuv2", "multi_task", *(part for s in tiny for part in ("--set", s))]
+    assert bench(*run, "--set", "seeds=1")[0] == 0
+    np.save(tmp_path / "mtan/train/depth/0.npy", np.ones((32, 40, 1)))
+    assert bench("data", "prepare", "nyuv2", tmp_path / "mtan", *SIZE, "--force")[0] == 0
+    code, out, err = bench(*run, "--set", "seeds=2")
+    assert code == 2 and "was computed on other data than those of nyuv2-13" in err and "running" not in out
+    assert bench(*run, "--set", "seeds=2", "--force")[0] == 0

@@ -82,8 +82,8 @@ class LossBalancing(Balancing):
     def diagnostics(self) -> dict[str, Diagnostic]:
         """Each task's weight, averaged over the steps in which it was present."""
         total, count = self.seen.cpu().numpy()
-        means = (total / np.maximum(count, 1))[None]
-        return {"balance_weights": Diagnostic("matrix", means, (("mean over steps",), self.tasks), ("weight", "task"))}
+        means = (total / np.maximum(count, 1))[:, None]
+        return {"balance_weights": Diagnostic("matrix", means, (self.tasks, ("weight",)), ("task", "mean over steps"))}
 
 
 def per_label(losses: Tensor, labels: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from benchmark.store import writing
 from datasets import packed
 from datasets.base import Dataset, Split
 from datasets.fit import FITS, Fit
+from datasets.layouts.base import Source
 from datasets.prepared import Prepared, variant_of
 from datasets.tasks import Task
 
@@ -65,21 +66,28 @@ def prepare(
     source = kind.open(path, form, derive_normals=derive_normals)
     if source is None:
         raise UserError(f"{path} is not {form} in a layout that is known: expected {kind.expected}.")
-    full_name = f"{form}-{variant}" if variant else variant_of(form, source)
+    full_name = variant_of(form, source)
+    asked = variant or name.replace("_", "-")[len(form) + 1 :]  # what follows a form's name names a variant too
+    if asked and not full_name.endswith(f"-{asked}"):
+        full_name = f"{full_name}-{asked}"
     made = kind.form_in(source, form)
     wanted = sized or [made.size]
     how: Fit = made.fit if fit is None else "pad" if fit == "pad" else "scale"
     said = _Said()
     console = said.console
-    for note in source.notes:
-        console.print(f"note: {note}", soft_wrap=True)
     for size in wanted:
         began = time.perf_counter()
-        with said.bars:
-            store, packed_now = packed.prepare(source, data, kind.name, full_name, size, how, replace=force, progress=said)
+        try:
+            with said.bars:
+                store, packed_now = packed.prepare(source, data, kind.name, full_name, size, how, replace=force, progress=said)
+        except KeyboardInterrupt:
+            console.print("interrupted: what was prepared before is as it was; the same command starts this one again.")
+            return 130
         seconds = time.perf_counter() - began
         state = f"packed in {seconds:.0f} s" if packed_now else "was prepared already, nothing to do"
         console.print(f"{full_name} at {size[0]}x{size[1]}: {state}, in {store.folder}", soft_wrap=True)
+    for note in (*source.notes, *_other_counts(kind.forms[form].images, source)):
+        console.print(f"note: {note}", soft_wrap=True)
     dataset = kind(data, full_name)
     console.print("images that carry a label:")
     console.print(_counts(dataset, wanted[0]))
@@ -89,6 +97,13 @@ def prepare(
             console.print(f"note: images fill {filled:.0%} of a frame of {size[0]}x{size[1]}; --fit scale enlarges them.")
     console.print(f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.", soft_wrap=True)
     return 0
+
+
+def _other_counts(papers: tuple[int, int] | None, source: Source) -> list[str]:
+    here = tuple(len(source.names(split)) for split in packed.SPLITS)
+    if papers in (None, here):
+        return []
+    return [f"{here[0]} + {here[1]} images, not the papers' {papers[0]} + {papers[1]}: results on them stand for themselves."]
 
 
 def _of_files(name: str) -> type[Prepared]:

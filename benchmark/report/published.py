@@ -50,12 +50,14 @@ class Paper:
 
 @dataclass(frozen=True)
 class Papers:
-    """The file. signs: {`TASK_METRIC`: +1 where higher is better, else -1}. reference: the key of its single-task rows."""
+    """The file. signs: {`TASK_METRIC`: +1 where higher is better, else -1}. reference: the key of its single-task rows.
+    images: {data set: "795 + 654"}, on how many the papers train and test."""
 
     rows: tuple[Paper, ...]
     signs: dict[str, int]
     sources: dict[str, str]
     reference: str
+    images: dict[str, str]
 
     def find(self, row: Paper, key: str) -> Paper | None:
         """The row with this key of the same data set, label setting and encoder as `row`."""
@@ -89,7 +91,7 @@ def read(path: Path = PATH) -> Papers:
         content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); put it back as this program brings it.") from error
-    _check(str(path), content, _FILE, {})
+    _check(str(path), content, _FILE, {"images": dict})
     for metric, direction in content["metrics"].items():
         if direction not in ("higher", "lower"):
             raise UserError(f"{path}: metric {metric} is {direction!r}; write 'higher' or 'lower', whichever is better.")
@@ -100,7 +102,7 @@ def read(path: Path = PATH) -> Papers:
         row = _row(f"{path}: row {number}", values, signs, content["sources"])
         if rows.setdefault((row.dataset, row.labels, row.encoder, row.key), row) is not row:
             raise UserError(f"{path}: row {number} ({row.method}) has the key {row.key!r} of a row before; give it its own.")
-    return Papers(tuple(rows.values()), signs, content["sources"], content["reference"])
+    return Papers(tuple(rows.values()), signs, content["sources"], content["reference"], content.get("images", {}))
 
 
 def _check(where: str, values: Any, needed: dict[str, Any], optional: dict[str, Any]) -> None:
@@ -161,7 +163,7 @@ def section(board: Board) -> Section | None:
         "Δm as printed: what the paper says, against the same row or the one in brackets.",
         *(f"{name}: {text}." for name, text in papers.sources.items() if any(r.source == name for r in rows)),
     ]
-    return Section(header, lines, _sentences(g, rows), details)
+    return Section(header, lines, _sentences(g, rows, papers.images), details)
 
 
 def _matches(g: Group, row: Paper) -> bool:
@@ -178,9 +180,17 @@ def _printed(papers: Papers, row: Paper) -> str:
     return f"{row.delta_m:+} (against {base.method if base else row.delta_m_reference})"
 
 
-def _sentences(g: Group, rows: list[Paper]) -> list[str]:
+def _images(g: Group) -> str:
+    """`795 + 654`: on how many images the board's runs were trained, and tested at most."""
+    trained = [r["images"] for row in g.rows for r in row.records if not r["one_task"]]
+    return f"{max(trained, default=0)} + {max((t.test_images or 0 for t in g.tasks), default=0)}"
+
+
+def _sentences(g: Group, rows: list[Paper], images: dict[str, str]) -> list[str]:
     dataset, labels = rows[0].dataset, rows[0].labels
     found = []
+    if dataset in images and _images(g) not in (images[dataset], f"0 + {images[dataset].split()[-1]}"):
+        found.append(f"Other images: the papers train and test on {images[dataset]}, this board on {_images(g)}.")
     if g.variant != dataset:
         found.append(
             f"Other labels: the papers use {dataset}, this board {g.variant}, whose labels differ from theirs in training and in "

@@ -62,7 +62,8 @@ class PascalMt:
 
     @property
     def variant(self) -> str | None:
-        return source_variant(self.path, "pascal_context")
+        """Without the list of names some normals are missing, which makes them other labels than the papers'."""
+        return source_variant(self.path, "pascal_context") or (None if self._labels_file else "fewer-normals")
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -372,8 +372,8 @@ def test_mean_weights_are_told() -> None:
     told = made.diagnostics()["balance_weights"]
     for t in range(3):
         values = [f[t] for f, here in zip(found, present, strict=True) if here[t]]
-        assert told.array[0, t] == pytest.approx(sum(values) / len(values))
-    assert told.labels == (("mean over steps",), THREE)
+        assert told.array[t, 0] == pytest.approx(sum(values) / len(values))
+    assert told.labels == (THREE, ("weight",))
 
 
 class Toy(Method):

@@ -174,7 +174,7 @@ def test_tasks_are_the_papers(tmp_path):
 def test_a_folder_is_recognised_and_is_what_its_authors_publish(tmp_path):
     assert not PascalMt.detect(tmp_path) and not PascalMt.detect(tmp_path / "nowhere")
     folder.write(tmp_path)
-    assert PascalMt.detect(tmp_path) and PascalMt(tmp_path).variant is None
+    assert PascalMt.detect(tmp_path) and PascalMt(tmp_path).variant == "fewer-normals"
     assert PascalMt.layout == "pascal_mt" and PascalMt(tmp_path).path == tmp_path
 
 

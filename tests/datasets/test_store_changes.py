@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -37,9 +38,37 @@ def test_a_file_that_changed_is_not_prepared_already(tmp_path: Path) -> None:
     folder, data = write(tmp_path / "mtan"), tmp_path / "data"
     prepare(folder, data)
     np.save(folder / "train/depth/1.npy", np.ones((32, 40, 1)))
-    with pytest.raises(UserError, match=r"was changed since .*--force replaces it"):
+    with pytest.raises(UserError, match=r"from files that held something else than .*mtan does now; --force replaces it"):
         prepare(folder, data)
     assert prepare(folder, data, replace=True)[1] and not prepare(folder, data)[1]
+
+
+def test_a_copy_of_the_files_is_prepared_already(tmp_path: Path) -> None:
+    folder, data = write(tmp_path / "mtan"), tmp_path / "data"
+    store, _ = prepare(folder, data)
+    for path in folder.rglob("*.npy"):
+        os.utime(path, ns=(1, 1))
+    again, fresh = prepare(folder, data)
+    assert not fresh and again.manifest["state"] != store.manifest["state"] and again.verify() == []
+    assert again.manifest["splits"] == store.manifest["splits"]
+
+
+def test_a_damaged_store_is_not_prepared_already(tmp_path: Path) -> None:
+    folder, data = write(tmp_path / "mtan"), tmp_path / "data"
+    store, _ = prepare(folder, data)
+    (store.folder / "test-depth.npy").unlink()
+    with pytest.raises(UserError, match=r"test-depth.npy could not be read .*--force"):
+        prepare(folder, data)
+    assert prepare(folder, data, replace=True)[1]
+
+
+def test_a_sample_in_both_splits_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mtan")
+    for kind in ("image", "label", "depth", "normal"):
+        shutil.copy(folder / "train" / kind / "2.npy", folder / "val" / kind / "1.npy")
+    with pytest.raises(UserError, match="has 1 of its test samples among its train samples, such as val/1, which is train/2"):
+        prepare(folder, tmp_path / "data")
+    assert packed.find(tmp_path / "data", "nyuv2") == []
 
 
 def test_other_tasks_are_not_prepared_already(tmp_path: Path) -> None:

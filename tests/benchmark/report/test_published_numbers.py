@@ -115,7 +115,12 @@ def test_which_boards_have_them(variant: str, labels: str, methods: set[str] | N
         assert section is None
         return
     assert section is not None and methods <= {line[0] for line in section.lines}
-    text = " ".join(section.sentences)
+    first, *others = section.sentences  # the made-up board is of 192 + 64 images
+    assert (
+        first
+        == f"Other images: the papers train and test on {published.read().images[variant.removesuffix('-derived-normals')]}, this board on 192 + 64."
+    )
+    text = " ".join(others)
     assert all(s in text for s in sentences) and text.count("Other ") == len(sentences)
 
 
