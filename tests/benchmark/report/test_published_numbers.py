@@ -116,10 +116,8 @@ def test_which_boards_have_them(variant: str, labels: str, methods: set[str] | N
         return
     assert section is not None and methods <= {line[0] for line in section.lines}
     first, *others = section.sentences  # the made-up board is of 192 + 64 images
-    assert (
-        first
-        == f"Other images: the papers train and test on {published.read().images[variant.removesuffix('-derived-normals')]}, this board on 192 + 64."
-    )
+    theirs = published.read().images[variant.removesuffix("-derived-normals")]
+    assert first == f"Other images: the papers train and test on {theirs}, this board on 192 + 64."
     text = " ".join(others)
     assert all(s in text for s in sentences) and text.count("Other ") == len(sentences)
 
