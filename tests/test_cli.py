@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ import pytest
 import torch
 
 from benchmark import store
-from benchmark.cli import main
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Bench
 
 TINY = ["size=[32, 64]", "train_images=16", "test_images=8", "batch=4", "epochs=3", "width=8", "decoder_blocks=1"]
 SMALL = [
@@ -28,27 +26,9 @@ SMALL = [
     "hparams.prototype.heads=2",
 ]
 
-Bench = Callable[..., tuple[int, str, str]]
-
 
 def sets(*settings: str) -> list[str]:
     return [part for setting in (*TINY, *settings) for part in ("--set", setting)]
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Bench:
-    """Run a command line in this process: (exit code, standard output, standard error)."""
-    monkeypatch.setenv("BENCH_DATA", str(data_folder))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return call
 
 
 def start(*arguments: object, data: Path, **options: Any) -> "subprocess.Popen[str]":

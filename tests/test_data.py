@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,28 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.cli import main
+from tests.conftest import Bench
 from tests.datasets.mtan_folder import write
 
-Bench = Callable[..., tuple[int, str, str]]
 SIZE = ("--size", "32x40")
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Bench:
-    """Run a command line in this process: (exit code, standard output, standard error)."""
+def bench(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    """With folders of its own."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "runs"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return call
+    return bench
 
 
 def test_from_a_folder_to_runs_on_its_store(bench: Bench, tmp_path: Path) -> None:

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.cli import main
 from benchmark.model import load_model
+from tests.conftest import Bench
 from tests.datasets.folder_example import TASKS, TEST, TRAIN, arrays, has, stem, write
 
-Bench = Callable[..., tuple[int, str, str]]
 TINY = ("epochs=1", "width=8", "decoder_blocks=1", "batch=4", "evaluations=0", "seeds=2")
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Bench:
-    """Run a command line in this process: (exit code, standard output, standard error)."""
+def bench(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    """With folders of its own."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "250")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return call
+    return bench
 
 
 def sets(*settings: str) -> list[str]:

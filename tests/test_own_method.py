@@ -6,34 +6,25 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from benchmark import plugins, registry
-from benchmark.cli import main
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Bench
 from tests.test_cli import sets
-
-Bench = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Iterator[Bench]:
-    """Run a command line as if in a process of its own: (exit code, standard output, standard error)."""
-    monkeypatch.setenv("BENCH_DATA", str(data_folder))
-    monkeypatch.setenv("COLUMNS", "200")
+def bench(bench: Bench) -> Iterator[Bench]:
+    """Each command line as if in a process of its own: without the plug-ins of the one before."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         plugins.forget()
         registry.source_hash.cache_clear()
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
+        return bench(*arguments)
 
     yield call
     plugins.forget()

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmark import plan, tune
-from benchmark.cli import main
 from benchmark.errors import UserError
+from tests.conftest import Bench
 from tests.test_cli import sets
 
-Bench = Callable[..., tuple[int, str, str]]
 SMALL = sets("train_images=20", "epochs=1", "hparams.mtpsl.mapper_width=4")
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Bench:
-    """Run a command line in this process: (exit code, standard output, standard error)."""
-    monkeypatch.setenv("BENCH_DATA", str(data_folder))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return call
 
 
 def test_trials_are_the_defaults_and_then_draws_of_the_grid() -> None:
