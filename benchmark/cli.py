@@ -58,9 +58,9 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show every run of a plan and its state."""
-    from benchmark.commands import runs
+    from benchmark.commands import plans
 
-    raise typer.Exit(runs.show_plan(what or [], settings, results, data, as_json))
+    raise typer.Exit(plans.show_plan(what or [], settings, results, data, as_json))
 
 
 @app.command()

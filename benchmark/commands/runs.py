@@ -1,4 +1,4 @@
-"""`bench run`, `plan`, `status`: from a plan to finished runs, and where they stand."""
+"""`bench run` and `status`: from a plan to finished runs, and where they stand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmark import execute, registry
 from benchmark.errors import UserError
 from benchmark.plan import Plan, make
-from benchmark.progress import STYLES, Progress, make_console, row_name
+from benchmark.progress import STYLES, Progress, make_console
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir, every_run
 
@@ -36,6 +35,8 @@ def run(
     """Run what is missing of a plan, print its boards, and return the exit code."""
     console = make_console()
     if dry_run:
+        from benchmark.commands.plans import show_plan
+
         return show_plan(arguments, settings, results, data, as_json=False)
     _check_folder(results)
     plan = make(arguments, settings, data)
@@ -117,30 +118,6 @@ def _warn_of_other_code(done: list[RunSpec], results: Path, console: Console) ->
     if stale:
         many = f"{len(stale)} runs, such as {stale[0]}, were computed"
         console.print(f"note: {many} by other code of their method: --force or bump its version.", soft_wrap=True)
-
-
-def show_plan(arguments: list[str], settings: list[str], results: Path, data: Path, as_json: bool) -> int:
-    """Every cell of a plan with its state."""
-    plan = make(arguments, settings, data)
-    execute.check_keywords(plan.cells, execute.Data(data))
-    states = {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
-    if as_json:
-        cells = [{"state": states[s.id], "folder": s.folder} | s.as_dict() | {"id": s.id} for s in plan.cells]
-        print(json.dumps({"plan": plan.name, "notes": plan.notes, "cells": cells}, indent=1))
-        return OK
-    console = make_console()
-    table = Table(title=f"plan {plan.name}: {len(plan.cells)} runs", title_justify="left")
-    for column in ("method", "tasks", "labels", "seed", "protocol", "data set", "id", "state"):
-        table.add_column(column, overflow="fold")
-    for s in plan.cells:
-        tasks = ", ".join(s.tasks) if s.tasks != s.protocol.tasks else "all"
-        state = states[s.id]
-        table.add_row(row_name(s), tasks, s.labels, s.seed, s.protocol.name, s.variant, s.id, f"[{STYLES[state]}]{state}[/]")
-    console.print(table)
-    for note in plan.notes:
-        console.print(f"note: {note}")
-    console.print(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
-    return OK
 
 
 def status(results: Path, as_json: bool) -> int:
