@@ -18,7 +18,7 @@ from benchmark.report.frame import Record
 from benchmark.report.rows import TaskInfo
 from benchmark.report.style import chosen, heading, wrapped
 
-MAX_ROWS = 10  # lines that can be told apart
+MAX_ROWS = 12  # lines that can be told apart
 
 
 def _rows(board: Board) -> tuple[list[Entry], list[str]]:

@@ -22,7 +22,7 @@ from benchmark.report.style import chosen, heading, minus, wrapped
 
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
 CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.pictures.panel` draws them
-MAX_METHODS = 8  # beside image and truth, at a size that still shows something
+MAX_METHODS = 12  # beside image and truth, at a size that still shows something
 MAX_MATRICES = 6
 CELL, ANNOTATED = 0.37, 8  # inches a cell of a matrix; the largest matrix whose cells hold numbers
 ACROSS, LINES = 96, 8  # images in a line of the mask, and lines at most
@@ -136,8 +136,10 @@ def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     height, width = max(shape[1:3] for shape in shapes)
     # Of more tasks fewer images, to keep to a page.
     images = min(ROWS if len(tasks) <= 3 else 2, *(shape[0] for shape in shapes))
-    columns = ["image", "truth", *(wrapped(s.entry.label, 16) for s in shown)]
-    cell = (style.WIDTH - 0.3) / len(columns)
+    cell = (style.WIDTH - 0.3) / (2 + len(shown))
+    points = min(7.0, 11.5 * cell)  # names of eleven letters fit a cell
+    letters = max(10, int(cell * 120 / points))
+    columns = ["image", "truth", *(wrapped(s.entry.label, letters) for s in shown)]
     names = 0.12 + 0.13 * max(name.count("\n") + 1 for name in columns)
     rows, columns_of_pixels = board.group.protocol["size"]
     block = images * cell * rows / columns_of_pixels  # the shape of the images, whatever that of the stored cells
@@ -163,10 +165,10 @@ def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             ax.text(-0.006, 0.5, task, rotation=90, transform=ax.transAxes, ha="right", va="center", fontsize=8)
             if t == 0:
                 for c, name in enumerate(columns):
-                    ax.text((c + 0.5) / len(columns), 1.01, name, transform=ax.transAxes, ha="center", va="bottom", fontsize=7)
+                    ax.text((c + 0.5) / len(columns), 1.01, name, transform=ax.transAxes, ha="center", va="bottom", fontsize=points)
             top = bottom - 0.1
         fig.text(0.3 / style.WIDTH, 1 - 0.08 / total, title, ha="left", va="top", fontsize=8.5)
-        return style.save(fig, folder / "predictions", (".png",), dpi=110), notes
+        return style.save(fig, folder / "predictions", (".png",), dpi=150), notes
 
 
 @dataclass(frozen=True)

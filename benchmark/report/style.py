@@ -68,9 +68,10 @@ def _named(board: Board) -> list[str]:
 
 
 def colours(board: Board) -> dict[str, Any]:
-    """{row label: colour}, distinguishable without colour vision up to nine rows; the reference is grey."""
-    palette = sns.color_palette("colorblind", 10)
-    palette = [c for i, c in enumerate(palette) if i != 7]  # the palette's own grey
+    """{row label: colour}, distinguishable without colour vision up to nine rows, darker after them; the reference is grey."""
+    bright = sns.color_palette("colorblind", 10)
+    bright = [c for i, c in enumerate(bright) if i != 7]  # the palette's own grey
+    palette = [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
     found: dict[str, Any] = {label: palette[i % len(palette)] for i, label in enumerate(_named(board))}
     return found | ({board.reference.label: REFERENCE_COLOUR} if board.reference else {})
 
@@ -91,7 +92,8 @@ def wrapped(label: str, width: int = 24) -> str:
     """A row's label on as many lines as it needs, broken before its bracket first."""
     head, bracket, rest = label.partition("(")
     if len(label) <= width or not bracket:
-        return "\n".join(textwrap.wrap(label, width)) or label
+        parts = textwrap.wrap(label.replace("_", "_ "), width, break_long_words=False)  # a name breaks after its underscores
+        return label if len(label) <= width else "\n".join(part.replace("_ ", "_") for part in parts)
     return "\n".join([head, *textwrap.wrap(bracket + rest, width)])
 
 
