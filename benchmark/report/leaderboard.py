@@ -57,7 +57,9 @@ def write(boards: Sequence[Board], folder: Path, *, complete: bool = False) -> W
 
 
 def _tables(folder: Path) -> list[Path]:
-    return [path for pattern in ("leaderboards/*.csv", "tables/*.md") for path in sorted(folder.glob(pattern))]
+    """The tables of boards that are there; `bench ablate` keeps its own beside them."""
+    found = [path for pattern in ("leaderboards/*.csv", "tables/*.md") for path in sorted(folder.glob(pattern))]
+    return [path for path in found if path.parent.name != "tables" or not path.name.startswith("ablation-")]
 
 
 def _remove_others(boards: Sequence[Board], folder: Path) -> None:

@@ -1,0 +1,106 @@
+"""What missing runs will take, by what finished ones took, and runs that a plan does not name."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import expected, plan
+from benchmark.spec import RunSpec
+from benchmark.store import write_json
+from tests.conftest import Bench
+
+NOWHERE = Path("no-such-data")
+
+
+def cells(*settings: str) -> tuple[RunSpec, ...]:
+    return plan.make(["single_task", "multi_task"], list(settings), NOWHERE).cells
+
+
+def finish(results: Path, spec: RunSpec, seconds: float, device: str = "CPU x", file: Path | None = None, **cost: Any) -> None:
+    file = file or results / spec.folder / "record.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file.parent / "spec.json", spec.as_dict())
+    write_json(file, {"spec": spec.as_dict(), "cost": {"seconds": seconds, "device": device} | cost, "curve": [1.0] * 50})
+
+
+def test_hours_are_medians_of_runs_of_the_same_kind(tmp_path: Path) -> None:
+    done = [c for c in cells("seeds=5") if c.method == "multi_task"]
+    for spec, seconds in zip(done, (100.0, 200.0, 600.0), strict=False):
+        finish(tmp_path, spec, seconds - 40, evaluation_seconds=40.0)
+    finish(tmp_path, next(c for c in cells("seeds=5", "epochs=1") if c.method == "multi_task"), 1.0)  # another protocol
+    missing = [c for c in cells("seeds=5") if c not in done[:3]]
+    found = expected.expect(missing, tmp_path, tmp_path / "none")
+    (hours,) = found.hours
+    assert (hours.device, hours.unit, hours.cells, hours.records) == ("CPU x", "CPU-hours", 2, 3)
+    assert hours.hours == pytest.approx(2 * 200 / 3600) and found.unknown == 15
+    assert expected.expect([], tmp_path, tmp_path / "none") == expected.Expected((), 0)
+
+
+def test_runs_of_the_same_label_setting_count_where_there_are_any(tmp_path: Path) -> None:
+    full, one = (next(c for c in cells(f"labels={s}", "seeds=1") if c.method == "multi_task") for s in ("full", "one"))
+    finish(tmp_path, full, 900.0)
+    random, later = (next(c for c in cells(f"labels={s}", "seeds=[3]") if c.method == "multi_task") for s in ("random", "one"))
+    assert expected.expect([random], tmp_path, tmp_path).hours[0].hours == pytest.approx(900 / 3600)
+    finish(tmp_path, one, 300.0)
+    assert expected.expect([later], tmp_path, tmp_path).hours[0].hours == pytest.approx(300 / 3600)
+    assert expected.expect([random], tmp_path, tmp_path).hours[0].hours == pytest.approx(600 / 3600)
+
+
+def test_each_device_is_an_estimate_of_its_own_and_published_records_count(tmp_path: Path) -> None:
+    a, b, c = (spec for spec in cells("seeds=3") if spec.method == "multi_task")
+    finish(tmp_path / "runs", a, 360.0, "NVIDIA H100")
+    finish(tmp_path, b, 3600.0, file=tmp_path / "records" / f"{b.id}.json")
+    (tmp_path / "records" / "damaged.json").write_text('{\n"cost":{"seconds')
+    (tmp_path / "records" / "other.json").write_text('{\n"cost":{},\n"spec":{}\n}\n')
+    found = expected.expect([c], tmp_path / "runs", tmp_path / "records")
+    assert [(h.device, h.unit, round(h.hours, 6), h.cells, h.records) for h in found.hours] == [
+        ("CPU x", "CPU-hours", 1.0, 1, 1),
+        ("NVIDIA H100", "GPU-hours", 0.1, 1, 1),
+    ]
+    assert found.unknown == 0
+
+
+def test_what_bench_plan_says(bench: Bench, tmp_path: Path) -> None:
+    file, results = tmp_path / "mine.toml", tmp_path / "runs"
+    grid = '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = ["multi_task", "single_task"]\nseeds = 3\n'
+    file.write_text(grid + '[[exclude]]\nmethod = "single_task"\nseed = 2\n')
+    runs = [c for c in cells("seeds=[0, 1]") if c.method == "multi_task"]
+    finish(results, runs[0], 7200.0, "NVIDIA H100")
+    strangers = cells("seeds=[10, 11, 12, 13]")
+    for spec in strangers:
+        finish(results, spec, 1.0)
+    (results / "quickstart" / ".aside").mkdir()
+    arguments = ["plan", file, "--results", results, "--published-in", tmp_path / "nothing"]
+    code, out, _ = bench(*arguments, "--json")
+    shown = json.loads(out)
+    assert code == 0 and len(shown["cells"]) == 9 and [c["state"] for c in shown["cells"]].count("done") == 1
+    assert shown["notes"] == ['3 runs are left out by exclude method = "single_task", seeds = 2']
+    assert shown["others"] == sorted(c.folder for c in strangers) and len(strangers) == 16
+    gpu = next(h for h in shown["expected"]["hours"] if h["device"] == "NVIDIA H100")
+    assert gpu == {"device": "NVIDIA H100", "hours": 4.0, "cells": 2, "records": 1, "unit": "GPU-hours"}
+    assert shown["expected"]["unknown"] == 0
+    out = bench(*arguments)[1]
+    assert "expected: 4 GPU-hours on NVIDIA H100 for 2 of 8 unfinished runs, by 1 finished like them" in out
+    assert "note: 3 runs are left out by exclude" in out and "1 done" in out
+    assert f"that this plan does not name: 16: {shown['others'][0]}, " in out and "and 13 more" in out
+    again = bench("plan", file, "--results", tmp_path / "empty", "--published-in", tmp_path / "nothing")[1]
+    assert "expected: unknown for 9 of 9 unfinished runs, as none like them has finished" in again and "not name" not in again
+
+
+def test_many_runs_are_looked_through_quickly(tmp_path: Path) -> None:
+    """A tenth of 10,000 run folders, which took 0.8 s with real records, in a second at the most."""
+    (spec,) = (c for c in cells("seeds=1") if c.method == "multi_task")
+    finish(tmp_path, spec, 10.0)
+    record = (tmp_path / spec.folder / "record.json").read_text()
+    for i in range(1000):
+        folder = tmp_path / "quickstart" / f"multi_task-one-s{i}-{i:012x}"
+        folder.mkdir()
+        (folder / "record.json").write_text(record)
+        (folder / "spec.json").write_text("{}")
+    began = time.process_time()
+    (hours,) = expected.expect([spec], tmp_path, tmp_path / "none").hours
+    assert hours.records == 1001 and len(expected.unnamed([spec], tmp_path)) == 1000
+    assert time.process_time() - began < 1.0
