@@ -103,34 +103,32 @@ def run_cells(
     A run that diverges or raises leaves error.txt and the others go on. Raises `UserError` for wrong input and
     `train.Interrupted` or `KeyboardInterrupt` when the user stops; what was under way can then be resumed.
     """
-    from benchmark.train import check_labels
-
     outcomes: dict[str, list[RunSpec]] = {"done": [], "failed": [], "elsewhere": []}
-    pending = [spec for spec in cells if force or RunDir(results, spec.folder).state() != "done"]
-    check_keywords(pending, data)
-    for spec in pending:  # wrong data stop the command before the first run leaves a trace
-        check_labels(spec, data.split(spec, "train"), data.split(spec, "test"))
-    if pending and not force:
-        _check_done([spec for spec in cells if spec not in pending], results, data)
+    check(cells, results, data, force=force)
     for spec in cells:
-        run = RunDir(results, spec.folder)
-        state = run.state()
+        state = RunDir(results, spec.folder).state()
         if (state == "done" and not force) or (state == "failed" and not retry_failed and not force):
             outcomes[state].append(spec)
             watcher.state(spec, state)
             continue
-        claim = run.claim(spec, again=force)
-        if claim is None:
-            outcome = "done" if run.state() == "done" else "elsewhere"
-            outcomes[outcome].append(spec)
-            watcher.state(spec, outcome)
-            continue
-        try:
-            outcomes[_one(spec, run, claim, data, options, watcher, anew=force)].append(spec)
-        finally:
-            run.discard_if_untouched(claim)
-            claim.release()
+        with _stopping(options.stop):
+            outcome = attempt(spec, results, data, options, watcher, anew=force)
+        outcomes["failed" if outcome == "memory" else outcome].append(spec)
     return outcomes
+
+
+def check(cells: Sequence[RunSpec], results: Path, data: Data, *, force: bool) -> None:
+    """Raise the `UserError` that the keywords, labels or data of any cell deserve, before the first run leaves a trace."""
+    pending = [spec for spec in cells if force or RunDir(results, spec.folder).state() != "done"]
+    check_keywords(pending, data)
+    if not pending:
+        return
+    from benchmark.train import check_labels
+
+    for spec in pending:
+        check_labels(spec, data.split(spec, "train"), data.split(spec, "test"))
+    if not force:
+        _check_done([spec for spec in cells if spec not in pending], results, data)
 
 
 def _check_done(cells: Sequence[RunSpec], results: Path, data: Data) -> None:
@@ -146,7 +144,7 @@ def _check_done(cells: Sequence[RunSpec], results: Path, data: Data) -> None:
 
 def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
     """Raise the `UserError` that a method's keywords deserve, for each kind of run once, before anything is written."""
-    from benchmark.train import check_method
+    from benchmark.build import check_method
 
     checked = set()
     for spec in cells:
@@ -158,40 +156,63 @@ def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
             checked.add(kind)
 
 
-def _one(spec: RunSpec, run: RunDir, claim: Claim, data: Data, options: Options, watcher: Watcher, *, anew: bool) -> str:
-    """One run under its claim: "done", "failed" or "elsewhere". anew: forget what an earlier run of it left."""
+def attempt(spec: RunSpec, results: Path, data: Data, options: Options, watcher: Watcher, *, anew: bool) -> str:
+    """Claim one run and carry it out: "done", "failed", "memory" (failed for lack of it) or "elsewhere" (another process has
+    it). anew: forget what an earlier run of it left. Raises as `run_cells` does."""
+    run = RunDir(results, spec.folder)
+    claim = run.claim(spec, again=anew)
+    if claim is None:
+        outcome = "done" if run.state() == "done" else "elsewhere"
+        watcher.state(spec, outcome)
+        return outcome
+    try:
+        return _under(claim, spec, run, data, options, watcher, anew=anew)
+    except Lost as error:
+        watcher.state(spec, "elsewhere", str(error))
+        return "elsewhere"
+    finally:
+        run.discard_if_untouched(claim)
+        claim.release()
+
+
+def _under(claim: Claim, spec: RunSpec, run: RunDir, data: Data, options: Options, watcher: Watcher, *, anew: bool) -> str:
     from benchmark.train import Diverged, Interrupted, Run
 
     watcher.state(spec, "running")
     try:
-        with _stopping(options.stop):
-            current = replace(options, report=lambda step, steps, loss: watcher.step(spec, step, steps, loss))
-            work = Run(spec, data.split(spec, "train"), data.split(spec, "test"), data.tasks(spec), current)
-            if anew:  # only now that the run can be built
-                run.reset()
-            run.file("error.txt").unlink(missing_ok=True)
-            work.start(run)
-            work.train(run, claim)
-            work.finish(run, claim)
-    except Lost as error:
-        watcher.state(spec, "elsewhere", str(error))
-        return "elsewhere"
-    except (UserError, Interrupted, KeyboardInterrupt):
+        current = replace(options, note=watcher.note, report=lambda *progress: watcher.step(spec, *progress))
+        work = Run(spec, data.split(spec, "train"), data.split(spec, "test"), data.tasks(spec), current)
+        if anew:  # only now that the run can be built
+            run.reset()
+        run.file("error.txt").unlink(missing_ok=True)
+        work.start(run)
+        work.train(run, claim)
+        work.finish(run, claim)
+    except UserError:
+        claim.check()  # who lost the run meanwhile has nothing to complain about
+        raise
+    except (Lost, Interrupted):
         raise
     except Exception as error:  # a method's own failure must not take the other runs with it
+        memory = out_of_memory(error)
         reason = str(error) if isinstance(error, Diverged) else f"{type(error).__name__}: {error}"
         details = "" if isinstance(error, Diverged) else "\n" + traceback.format_exc()
-        try:
-            claim.check()
-        except Lost as lost:
-            watcher.state(spec, "elsewhere", str(lost))
-            return "elsewhere"
-        with writing(run.path):
-            run.file("error.txt").write_text(reason + "\n" + details, encoding="utf-8")
-        watcher.state(spec, "failed", reason.splitlines()[0])
-        return "failed"
+        note_failure(run, claim, ("out of memory: " if memory else "") + reason, details)
+        watcher.state(spec, "failed", ("out of memory: " if memory else "") + reason.splitlines()[0])
+        return "memory" if memory else "failed"
     watcher.state(spec, "done")
     return "done"
+
+
+def note_failure(run: RunDir, claim: Claim, reason: str, details: str = "") -> None:
+    """Write error.txt, which makes a run count as failed. Raises `Lost` where another process has the run."""
+    with writing(run.path), claim.replacing(run.file("error.txt")) as draft:
+        draft.write_text(reason + "\n" + details, encoding="utf-8")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the device or the host has no memory left; torch has no class for the host's."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 @contextmanager
@@ -202,7 +223,7 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
         return
 
     def ask(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 

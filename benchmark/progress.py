@@ -15,7 +15,10 @@ from rich.text import Text
 from benchmark.balance import EQUAL
 from benchmark.spec import RunSpec
 
-STYLES = {"done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "missing": "dim", "stale": "magenta"}
+STYLES = {
+    "done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "queued": "blue", "missing": "dim",
+    "stale": "magenta",
+}  # fmt: skip
 PLAIN_SECONDS = 20.0  # between two plain lines about one run
 
 
@@ -51,6 +54,7 @@ class Progress:
         self.cells = {c.id: c for c in cells}
         self.states = {c.id: "missing" for c in cells}
         self.texts: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}  # why runs failed, by id
         self.began: dict[str, float] = {}
         self.first: dict[str, tuple[float, int]] = {}  # when a run's first step was reported, and which it was
         self.said: dict[str, float] = {}
@@ -71,6 +75,9 @@ class Progress:
         if state == "running":
             self.began[spec.id] = time.monotonic()
         self.texts[spec.id] = message if state == "failed" else ""
+        self.reasons.pop(spec.id, None)
+        if state == "failed":
+            self.reasons[spec.id] = message
         if not self.live and fresh:
             after = f" in {time.monotonic() - self.began[spec.id]:.0f} s" if state == "done" and spec.id in self.began else ""
             count = sum(s == "done" for s in self.states.values())

@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.errors import UserError
+from benchmark.liveness import filesystem_now, process_start
 from benchmark.spec import RunSpec
 
 State = Literal["missing", "running", "stale", "failed", "done"]
@@ -52,18 +52,29 @@ class RunDir:
         A claim that is given back stays as an empty marker until the run is done, so that no number is used twice: a slow
         process cannot mistake a new claim for the old one that it saw.
         """
-        return sorted(self.path.glob("claim-*.json"), reverse=True)
+        return self._claims(self._names())
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _claims(self, names: list[str]) -> list[Path]:
+        found = (name for name in names if name.startswith("claim-") and name.endswith(".json"))
+        return [self.path / name for name in sorted(found, reverse=True)]
 
     def state(self) -> State:
-        if self.file("record.json").exists():
+        names = self._names()  # one look at the folder, since `status` asks thousands of runs
+        if "record.json" in names:
             return "done"
-        claims = self.claims()
+        claims = self._claims(names)
         if claims and _alive(claims[0]):
             return "running"
-        if self.file("error.txt").exists():
+        if "error.txt" in names:
             return "failed"
         abandoned = bool(claims) and "token" in _holder(claims[0])
-        return "stale" if abandoned or self.file("checkpoint.pt").exists() else "missing"
+        return "stale" if abandoned or "checkpoint.pt" in names else "missing"
 
     def claim(self, spec: RunSpec, again: bool = False) -> Claim | None:
         """Take this run, or None if a live process has it or, unless it is to be done `again`, if it is done."""
@@ -87,7 +98,12 @@ class RunDir:
             claim.release()
             return None
         for old in claims:
+            drafts = f".{_holder(old).get('token')}."
             old.unlink(missing_ok=True)
+            # What the dead holder was writing goes too: should it revive, it has nothing left to put in a file's place.
+            for name in self._names():
+                if name.startswith(drafts):
+                    self.file(name).unlink(missing_ok=True)
         write_json(self.file("spec.json"), spec.as_dict() | {"id": spec.id})
         return claim
 
@@ -120,7 +136,7 @@ class Claim:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def create(self) -> bool:
-        holder = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+        holder = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid())}
         draft = self.path.with_name(f".{self.token}.json")
         draft.write_text(json.dumps(holder))
         try:
@@ -138,16 +154,35 @@ class Claim:
         if not claims or claims[0] != self.path or _holder(self.path).get("token") != self.token:
             raise Lost(f"{self.run.name} was taken over by another process")
 
+    @contextmanager
+    def replacing(self, path: Path) -> Iterator[Path]:
+        """As `replacing`, but raise `Lost` and leave `path` alone if the run was taken over, in whatever moment.
+
+        The draft is whole before the claim is checked, and whoever takes a run over removes the drafts of its last holder: a
+        process that sleeps between its check and its rename wakes up with nothing to rename.
+        """
+        try:
+            with replacing(path, self.token) as draft:
+                yield draft
+                self.check()
+        except FileNotFoundError:
+            self.check()  # `Lost`, unless the disk has another excuse
+            raise
+
     def publish_record(self, record: dict[str, Any]) -> None:
-        """Write the record. It appears whole or not at all, and never over another."""
+        """Write the record. It appears whole or not at all, never over another, and not from a process that lost the run."""
         self.check()
         draft = self.run.file(f".{self.token}.record")
         with writing(self.run.path):
             try:
                 draft.write_text(dumps(record), encoding="utf-8")
+                self.check()
                 os.link(draft, self.run.file("record.json"))
             except FileExistsError:
                 raise Lost(f"{self.run.name} already has a record") from None
+            except FileNotFoundError:  # as in `replacing`
+                self.check()
+                raise
             finally:
                 draft.unlink(missing_ok=True)
 
@@ -178,8 +213,8 @@ def _alive(claim: Path) -> bool:
     try:
         holder = _holder(claim)
         if holder["host"] == socket.gethostname():
-            return bool(_process_start(holder["pid"]) == holder["started"])
-        return _filesystem_now(claim.parent) - claim.stat().st_mtime < STALE_SECONDS
+            return bool(process_start(holder["pid"]) == holder["started"])
+        return filesystem_now(claim.parent) - claim.stat().st_mtime < STALE_SECONDS
     except (OSError, ValueError, KeyError):
         return False
 
@@ -191,37 +226,6 @@ def _holder(claim: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
-
-
-def _process_start(pid: int) -> str | None:
-    """When a process started, in its kernel's own units, or None if there is none; tells a reused pid from the old one."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:  # no /proc on this system: existence is all there is to see
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "unknown"
-
-
-def _filesystem_now(folder: Path) -> float:
-    """The time by the clock that stamps files in `folder`, which on a shared folder is not this host's."""
-    probe = folder / f".now-{uuid.uuid4().hex}"
-    try:
-        probe.touch()
-        return probe.stat().st_mtime
-    except OSError:
-        return time.time()
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 class writing:
@@ -279,5 +283,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def every_run(results: Path) -> list[RunDir]:
     """All run directories below a results folder, known by their spec.json."""
-    specs = (path for path in sorted(results.glob("*/*/spec.json")) if not path.parent.name.startswith("."))
-    return [RunDir(results, str(path.parent.relative_to(results))) for path in specs]
+    found = []
+    for protocol in _folders(results):
+        for name in _folders(os.path.join(results, protocol)):
+            if not name.startswith(".") and os.path.exists(os.path.join(results, protocol, name, "spec.json")):
+                found.append(RunDir(results, os.path.join(protocol, name)))
+    return found
+
+
+def _folders(path: str | Path) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []

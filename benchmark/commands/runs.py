@@ -1,20 +1,29 @@
-"""`bench run` and `status`: from a plan to finished runs, and where they stand."""
+"""`bench run`, `worker` and `status`: from a plan to finished runs, and where they stand."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
-from benchmark import execute, registry
+from benchmark import execute, finished, plugins, registry
 from benchmark.errors import UserError
+from benchmark.options import HANG_SECONDS
 from benchmark.plan import Plan, make
 from benchmark.progress import STYLES, Progress, make_console
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir, every_run
+
+if TYPE_CHECKING:
+    from benchmark.report.leaderboard import Board
+    from benchmark.train import Options
 
 OK, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -31,45 +40,132 @@ def run(
     retry_failed: bool,
     keep: str,
     checkpoint_every: int,
+    slurm: list[str],
+    wait: bool,
+    workers: int | None = None,
+    per_gpu: int = 1,
+    hang_after: float = HANG_SECONDS,
+    as_json: bool = False,
+    to_the_end: bool = False,
 ) -> int:
-    """Run what is missing of a plan, print its boards, and return the exit code."""
-    console = make_console()
+    """Run what is missing of a plan, print its boards, and return the exit code.
+
+    workers: of a local pool; None runs in this process. to_the_end: wait for runs that other processes hold, and take up those
+    whose holder dies. as_json: standard output holds one JSON object, and everything else goes to standard error.
+    """
     if dry_run:
         from benchmark.commands.plans import show_plan
 
-        return show_plan(arguments, settings, results, data, as_json=False)
-    _check_folder(results)
-    plan = make(arguments, settings, data)
-    from benchmark.train import Interrupted, Options
+        return show_plan(arguments, settings, results, data, as_json=as_json)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what a method prints, too
+        console = make_console()
+        _check_folder(results)
+        _check_numbers(keep, checkpoint_every, hang_after)
+        command = finished.key(arguments, settings)
+        known = finished.recall(command, results, data) if command and not (force or slurm or wait) else None
+        if known:
+            console.print(f"nothing to do: all {len(known['states'])} runs of this plan are done in {results}.", soft_wrap=True)
+            console.print(f"tables and figures: {_places(results)}; `bench leaderboard` prints the tables.", soft_wrap=True)
+            code, shown = OK, known | {"failures": {}}
+        else:
+            plan = make(arguments, settings, data)
+            if slurm or wait:
+                from benchmark.commands import cluster
 
-    if keep not in ("all", "weights", "none"):
-        raise UserError(f"--keep {keep!r} is not one of all, weights, none.")
-    if checkpoint_every < 1:
-        raise UserError(f"--checkpoint-every {checkpoint_every} is not a number of steps of 1 or more.")
-    options = Options(device=pick_device(device), checkpoint_every=checkpoint_every, keep=keep, weights=plan.weights)
+                if workers is not None:
+                    raise UserError("--workers runs on this machine and --slurm on a cluster; give one of them.")
+                how = {"device": device, "checkpoint_every": checkpoint_every, "keep": keep}
+                code, shown = cluster.run(plan, results, data, slurm, how, force=force, retry_failed=retry_failed, wait=wait)
+            else:
+                from benchmark.train import Options
+
+                options = Options(pick_device(device), checkpoint_every, keep, plan.weights)
+                start = _start(options, results, data, workers, per_gpu, hang_after, to_the_end)
+                code, shown = _carry_out(plan, results, data, start, console, force=force, retry_failed=retry_failed)
+                if command and code == OK and shown["sound"] and command == finished.key(arguments, settings):
+                    finished.remember(command, results, data, plan, shown["boards"])
+                del shown["sound"]
+    if as_json:
+        boards = [str(results / board) for board in shown["boards"]]
+        print(json.dumps(shown | {"boards": boards, "exit": code}, indent=1))
+    return code
+
+
+Start = Callable[[Sequence[RunSpec], Progress, bool, bool], dict[str, list[RunSpec]]]
+
+
+def _start(
+    options: Options, results: Path, data: Path, workers: int | None, per_gpu: int, hang_after: float, to_the_end: bool
+) -> Start:
+    """What runs cells: this process, or a pool. It takes cells, a watcher, `force` and `retry_failed`."""
+    if workers is None:
+        if per_gpu != 1:
+            raise UserError(f"--per-gpu {per_gpu} is of a pool; give --workers too.")
+        return lambda cells, progress, force, retry_failed: execute.run_cells(
+            cells, results, execute.Data(data, progress.note), options, progress, force=force, retry_failed=retry_failed
+        )
+    from benchmark.child import Job
+    from benchmark.pool import Pool
+    from benchmark.slots import slots
+
+    places = slots(options.device, workers, per_gpu)
+    # A pinned child sees one GPU alone.
+    device = options.device.partition(":")[0]
+    files = tuple(file.resolve() for file in plugins.files())
+    job = Job(results, data, device, options.checkpoint_every, options.keep, options.weights, files)
+    return lambda cells, progress, force, retry_failed: Pool(
+        job, execute.Data(data, progress.note), places, progress, hang_after=hang_after, force=force, retry_failed=retry_failed,
+        to_the_end=to_the_end,
+    ).run(cells)  # fmt: skip
+
+
+def _carry_out(
+    plan: Plan, results: Path, data: Path, start: Start, console: Console, *, force: bool, retry_failed: bool
+) -> tuple[int, dict[str, Any]]:
+    """(exit code, what `--json` shows of it). sound: whether the same command will have nothing to do or to say."""
+    from benchmark.train import Interrupted
+
     for note in plan.notes:
         console.print(f"note: {note}")
     before = Counter(RunDir(results, c.folder).state() for c in plan.cells)
     progress = Progress(plan.cells, console)
     try:
         with progress:
-            loaded = execute.Data(data, progress.note)
-            outcomes = execute.run_cells(plan.cells, results, loaded, options, progress, force=force, retry_failed=retry_failed)
+            outcomes = start(plan.cells, progress, force, retry_failed)
     except (Interrupted, KeyboardInterrupt) as error:
         said = f" ({error})" if isinstance(error, Interrupted) else ""
         console.print(f"interrupted{said}: finished runs are kept; the same command goes on where this one stopped.")
-        return INTERRUPTED
+        return INTERRUPTED, {"states": _states(plan, results), "failures": progress.reasons, "boards": [], "sound": False}
     if before["done"] == len(plan.cells) and not force:
-        console.print(f"nothing to do: all {len(plan.cells)} runs of this plan are done in {results}.")
-    _warn_of_other_code(outcomes["done"], results, console)
-    _boards(plan, results, console, anew=before["done"] != len(plan.cells) or force)
+        console.print(f"nothing to do: all {len(plan.cells)} runs of this plan are done in {results}.", soft_wrap=True)
+    sound = not _warn_of_other_code(outcomes["done"], results, console)
+    boards = _boards(plan, results, console, anew=before["done"] != len(plan.cells) or force)
     for spec in outcomes["elsewhere"]:
         console.print(f"{spec.folder} is being run by another process.")
+    failures = {}
     for spec in outcomes["failed"]:
-        file = RunDir(results, spec.folder).file("error.txt")
-        reason = file.read_text(encoding="utf-8").splitlines()[0] if file.exists() else "unknown"
-        console.print(f"failed: {spec.folder}: {reason} (details in {file}; --retry-failed runs it again)", soft_wrap=True)
-    return SOME_FAILED if outcomes["failed"] else OK
+        run = RunDir(results, spec.folder)
+        said = reason(run)
+        failures[spec.id] = said or progress.reasons.get(spec.id, "unknown")
+        cure = f"details in {run.file('error.txt')}; --retry-failed runs it again" if said else "the same command tries again"
+        console.print(f"failed: {spec.folder}: {failures[spec.id]} ({cure})", soft_wrap=True)
+    ends = {spec.id: outcome for outcome, specs in outcomes.items() for spec in specs}
+    files = [f"leaderboards/{board.name}.csv" for board in boards]
+    shown = {"states": {c.id: ends[c.id] for c in plan.cells}, "failures": failures, "boards": files}
+    return SOME_FAILED if failures else OK, shown | {"sound": sound and not outcomes["elsewhere"]}
+
+
+def _states(plan: Plan, results: Path) -> dict[str, str]:
+    return {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
+
+
+def _check_numbers(keep: str, checkpoint_every: int, hang_after: float) -> None:
+    if keep not in ("all", "weights", "none"):
+        raise UserError(f"--keep {keep!r} is not one of all, weights, none.")
+    if checkpoint_every < 1:
+        raise UserError(f"--checkpoint-every {checkpoint_every} is not a number of steps of 1 or more.")
+    if not hang_after > 0:
+        raise UserError(f"--hang-after {hang_after:g} is not a number of seconds above 0.")
 
 
 def _check_folder(results: Path) -> None:
@@ -94,7 +190,7 @@ def pick_device(name: str) -> str:
     return name
 
 
-def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> None:
+def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Board]:
     """Print the boards that the plan's runs are on, and write all files of the results folder's boards if runs were added."""
     from benchmark.commands.boards import boards_of, write_boards
     from benchmark.report import leaderboard
@@ -106,10 +202,15 @@ def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> None:
     if boards and (anew or not (results / "leaderboards").exists()):
         write_boards(boards, results, console)
     elif boards:
-        console.print(f"tables and figures: {results / 'leaderboards'}, {results / 'tables'}, {results / 'figures'}")
+        console.print(f"tables and figures: {_places(results)}", soft_wrap=True)
+    return boards
 
 
-def _warn_of_other_code(done: list[RunSpec], results: Path, console: Console) -> None:
+def _places(results: Path) -> str:
+    return ", ".join(str(results / name) for name in ("leaderboards", "tables", "figures"))
+
+
+def _warn_of_other_code(done: list[RunSpec], results: Path, console: Console) -> bool:
     stale = []
     for spec in done:
         record = RunDir(results, spec.folder).record
@@ -118,20 +219,44 @@ def _warn_of_other_code(done: list[RunSpec], results: Path, console: Console) ->
     if stale:
         many = f"{len(stale)} runs, such as {stale[0]}, were computed"
         console.print(f"note: {many} by other code of their method: --force or bump its version.", soft_wrap=True)
+    return bool(stale)
 
 
 def status(results: Path, as_json: bool) -> int:
     """Every run below the results folder and its state; needs no plan and no data."""
+    from benchmark.commands.cluster import mark
+
     _check_folder(results)
-    rows: list[dict[str, Any]] = [{"run": str(r.path.relative_to(results)), "state": r.state()} for r in every_run(results)]
+    rows = [_row(run) for run in every_run(results)]
+    unseen = mark(rows, results)
     if as_json:
         print(json.dumps(rows, indent=1))
+        if unseen:
+            print(f"bench: note: {unseen}", file=sys.stderr)
         return OK
     console = make_console()
     if not rows:
         console.print(f"no runs in {results}{'' if results.exists() else ', which does not exist'}; `bench run` makes some.")
         return OK
+    lines = Text()
     for row in rows:
-        console.print(f"[{STYLES[row['state']]}]{row['state']:8}[/] {row['run']}", soft_wrap=True)
+        lines.append(f"{row['state']:8}", STYLES[row["state"]])
+        lines.append(f" {row['run']}" + (f" ({row['reason']})" if "reason" in row else "") + "\n")
+    console.print(lines, soft_wrap=True, end="")
     console.print(", ".join(f"{count} {state}" for state, count in Counter(r["state"] for r in rows).items()))
+    if unseen:
+        console.print(f"note: {unseen}", soft_wrap=True)
     return OK
+
+
+def _row(run: RunDir) -> dict[str, Any]:
+    row = {"run": f"{run.path.parent.name}/{run.name}", "id": run.name.rpartition("-")[2], "state": run.state()}
+    return row | {"reason": reason(run) or "unknown"} if row["state"] == "failed" else row
+
+
+def reason(run: RunDir) -> str:
+    """The first line of error.txt, or nothing."""
+    try:
+        return run.file("error.txt").read_text(encoding="utf-8", errors="replace").split("\n")[0]
+    except OSError:
+        return ""

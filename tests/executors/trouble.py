@@ -1,0 +1,62 @@
+"""A method, to be used as a plug-in, that does on purpose what methods and machines do by accident."""
+
+import faulthandler
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from methods.base import Batch, Losses, Problem
+from methods.multi_task import MultiTask
+
+LEAKED = []
+
+
+class Trouble(MultiTask):
+    summary = "a network with a fault"
+
+    def __init__(
+        self, problem: Problem, *, fault: str = "none", at: int = 6, place: str = "", times: int = 1000, threads: int = 1
+    ) -> None:
+        """at: the step of a process in which the fault comes about. place: a file where each process leaves a line about
+        itself; the fault comes about in the first `times` of them."""
+        super().__init__(problem)
+        self.fault, self.at, self.place, self.times, self.threads, self.calls = fault, at, place, times, threads, 0
+
+    def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        self.calls += 1
+        if self.calls == 1 and self.place:
+            with Path(self.place).open("a") as file:
+                file.write(f"{os.getpid()} {resident()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+        found = super().losses(batch, progress)
+        if self.place and len(Path(self.place).read_text().splitlines()) > self.times:
+            return found
+        if self.fault == "leak":
+            LEAKED.append(torch.ones(8, 1024, 1024))  # 32 MiB
+        if self.fault == "threads" and torch.get_num_threads() != self.threads:
+            raise RuntimeError(f"{torch.get_num_threads()} threads")
+        if self.calls == self.at:
+            if self.fault == "segfault":
+                faulthandler.disable()  # pytest's
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if self.fault == "exit":
+                os._exit(3)
+            if self.fault == "raise":
+                raise ValueError("broken on purpose")
+            if self.fault == "memory":
+                torch.empty(1 << 60, dtype=torch.uint8)
+            if self.fault == "hang":
+                time.sleep(3600)
+            if self.fault == "nan":
+                return Losses({name: value * float("nan") for name, value in found.tasks.items()})
+            if self.fault == "slow":
+                time.sleep(2)
+        return found
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
