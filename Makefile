@@ -2,12 +2,16 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test test-all lint types check clean
 
 demo: .venv/installed
 	$(BIN)/bench run
 
 test: .venv/installed lint types check
+
+# The slow tests too: every method x label setting x balancing, hundreds of runs under random kills.
+test-all: .venv/installed lint types
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint:
 	$(BIN)/ruff check .
@@ -17,13 +21,13 @@ types:
 	$(BIN)/mypy
 
 check:
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 # The stamp is newer than what it was installed from, or the installation runs again.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "bench needs Python 3.11.4 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[timm,lite0,data,torchjd,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[timm,lite0,data,torchjd,slurm,dev]'
 	touch $@
 
 clean:

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark import protocol as protocols
+from benchmark import registry
 from benchmark.balance import EQUAL
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
@@ -40,6 +42,25 @@ class RunSpec:
         """Plain values, as `spec.json` and records hold them."""
         plain: dict[str, Any] = json.loads(json.dumps({"schema": SCHEMA} | dataclasses.asdict(self)))
         return plain
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> RunSpec:
+        """The spec that `as_dict` gave, from a file that keeps its id beside it. Raises `UserError`, which names `where`,
+        if the id is not that of the values, or if the values mean another run to the code as it is now."""
+        if run_id(values) != values.get("id"):
+            raise UserError(f"{where} was edited: the id {values.get('id')!r} is not that of its spec; restore it or remove it.")
+        hyperparameters, changed = registry.resolve_hyperparameters(values["method"], values["hyperparameters"])
+        made = {key: value for key, value in values.items() if key not in ("schema", "id")} | {
+            "protocol": protocols.build(values["protocol"], where),
+            "hyperparameters": hyperparameters,
+            "changed": changed,
+            "tasks": tuple(values["tasks"]),
+        }
+        spec = cls(**made)
+        code = (registry.method(spec.method).version, registry.plugin_content(spec.method))
+        if spec.id != values["id"] or code != (spec.method_version, spec.plugin):
+            raise UserError(f"{spec.method} has changed since {where} was written, so {values['id']} cannot run; plan it again.")
+        return spec
 
     @property
     def id(self) -> str:

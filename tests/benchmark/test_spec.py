@@ -116,3 +116,21 @@ def test_hyperparameters_come_from_the_signature() -> None:
 
 if __name__ == "__main__":
     DEFAULTS.write_text(json.dumps(current_defaults(), indent=1, sort_keys=True) + "\n")
+
+
+@pytest.mark.parametrize("name", registry.method_names())
+def test_a_spec_comes_back_from_its_plain_values(name: str) -> None:
+    one = tiny_spec(name, loss_weights={"depth": 2.0}, test_images=4)
+    values = json.loads(json.dumps(one.as_dict() | {"id": one.id}))
+    assert RunSpec.from_dict(values, "a file") == one
+
+
+def test_a_spec_that_means_another_run_now_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = tiny_spec()
+    values = one.as_dict() | {"id": one.id}
+    for edited in (values | {"label_seed": 7}, one.as_dict()):
+        with pytest.raises(UserError, match=r"a file was edited: the id .* is not that of its spec"):
+            RunSpec.from_dict(edited, "a file")
+    monkeypatch.setattr(registry.method(one.method), "version", 99)
+    with pytest.raises(UserError, match=f"has changed since a file was written, so {one.id} cannot run; plan it again"):
+        RunSpec.from_dict(values, "a file")

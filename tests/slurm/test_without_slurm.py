@@ -1,0 +1,236 @@
+"""What the commands say on a host without Slurm, or with one that does not answer; and a task, in this process."""
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmark import slurm, slurm_options, slurm_task
+from benchmark.commands import cluster
+from benchmark.errors import UserError
+from benchmark.spec import RunSpec
+from benchmark.store import RunDir, write_json
+from tests.conftest import Bench
+from tests.helpers import tiny_spec
+from tests.slurm.test_slurm import PLAN
+
+Host = Callable[..., None]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
+    """A host whose PATH has only the commands given: what each prints, and with which exit code."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def put(name: str, out: str = "", err: str = "", code: int = 0) -> None:
+        file = folder / name
+        file.write_text(f"#!/bin/sh\nprintf %s '{out}'\nprintf %s '{err}' >&2\nexit {code}\n")
+        file.chmod(0o755)
+
+    return put
+
+
+def submission(results: Path, *specs: RunSpec, **changes: Any) -> Path:
+    file = results.resolve() / slurm.FOLDER / "0123abcd.json"
+    options = {"device": "cpu", "checkpoint_every": 500, "keep": "none", "weights": {}}
+    content: dict[str, Any] = {"data": str(results / "data"), "options": options, "plugins": []}
+    file.parent.mkdir(parents=True)
+    cells = [spec.as_dict() | {"id": spec.id} for spec in specs]
+    write_json(file, content | {"folders": [spec.folder for spec in specs], "cells": cells} | changes)
+    return file
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "no value": (["--slurm", "partition"], r"--slurm 'partition' is not key=value"),
+    "no key": (["--slurm", "=gpu"], r"--slurm '=gpu' is not key=value"),
+    "two lines": (["--slurm", "partition=a\n#SBATCH --array=0-9"], "is not key=value"),
+    "own key": (["--slurm", "time=5", "--slurm", "job-name=mine"], "--slurm job-name is set by bench itself"),
+    "no time": (["--slurm", "partition=gpu"], r"--slurm time=\.\.\. is missing"),
+    "time": (["--slurm", "time=soon"], "--slurm time=soon is not a time limit"),
+    "no time at all": (["--slurm", "time=0"], "--slurm time=0 is not a time limit"),
+    "parallel": (["--slurm", "time=5", "--slurm", "max_parallel=0"], "max_parallel=0 is not a number of tasks of 1 or more"),
+    "force": (["--slurm", "time=5", "--force"], "--force does not go with --slurm"),
+    "device": (["--slurm", "time=5", "--device", "gpu"], "--device 'gpu' is not one of auto, cpu, cuda"),
+    "waiting for nothing": (["--wait"], "--wait waits for a Slurm cluster; give --slurm too"),
+    "no sbatch": (["--slurm", "time=5"], "sbatch is not on this host; run this on a host of the Slurm cluster"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_nothing_is_written(case: str, bench: Bench, host: Host, tmp_path: Path) -> None:
+    arguments, message = BAD[case]
+    code, out, err = bench(*PLAN, *arguments, "--results", tmp_path / "r")
+    assert code == 2 and re.search(message, err) and err.count("\n") == 1, out + err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_missing_package_is_named(bench: Bench, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(slurm_options, "find_spec", lambda name: None)
+    code, _, err = bench(*PLAN, "--slurm", "time=5", "--results", tmp_path / "r")
+    assert code == 2 and r"pip install -e '.[slurm]'" in err and not (tmp_path / "r").exists()
+
+
+def test_the_queue_must_be_seen_before_submitting(bench: Bench, host: Host, tmp_path: Path) -> None:
+    for name in ("sbatch", "srun"):
+        host(name)
+    host("squeue", err="slurm_load_jobs error: Unable to contact slurm controller", code=1)
+    submission(tmp_path, tiny_spec())
+    code, _, err = bench(*PLAN, "--slurm", "time=5", "--results", tmp_path)
+    assert code == 2 and "squeue failed (slurm_load_jobs error: Unable to contact slurm controller); try again" in err
+    assert len(slurm.submitted(tmp_path)) == 1
+
+
+def test_a_command_that_hangs_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host("squeue", out="'; exec /bin/sleep 5; '")
+    monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
+    with pytest.raises(UserError, match=r"squeue did not answer in 0 s"):
+        slurm.call("squeue")
+
+
+def test_two_commands_do_not_submit_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.1)
+    entered = []
+    with slurm.submitting(tmp_path / "r"):
+        thread = threading.Thread(target=lambda: entered.append(_refusal(tmp_path / "r")))
+        thread.start()
+        thread.join()
+        assert (tmp_path / "r").exists()
+    assert "another command is submitting" in entered[0] and not (tmp_path / "r").exists()
+
+
+def _refusal(results: Path) -> str:
+    try:
+        with slurm.submitting(results):
+            return ""
+    except UserError as error:
+        return str(error)
+
+
+def test_status_tells_what_it_cannot_see(bench: Bench, host: Host, tmp_path: Path) -> None:
+    spec = tiny_spec()
+    assert "note" not in bench("status", "--results", tmp_path)[1]  # nothing was submitted
+    submission(tmp_path, spec)
+    run = RunDir(tmp_path, spec.folder)
+    claim = run.claim(spec)
+    assert claim
+    claim.release()
+    code, out, _ = bench("status", "--results", tmp_path)
+    assert code == 0 and f"missing  {spec.folder}" in out
+    assert "note: what waits in Slurm's queue is not shown: squeue is not on this host" in out
+    _, out, err = bench("status", "--results", tmp_path, "--json")
+    assert [row["state"] for row in json.loads(out)] == ["missing"] and "squeue is not on this host" in err
+    code, _, err = bench("cancel", "--all", "--results", tmp_path)
+    assert code == 2 and "squeue is not on this host" in err
+
+
+def test_states_come_from_the_queue_and_the_run_directories(bench: Bench, host: Host, tmp_path: Path) -> None:
+    specs = [tiny_spec(seed=seed) for seed in range(5)]
+    submission(tmp_path, *specs)
+    claims = [RunDir(tmp_path, spec.folder).claim(spec) for spec in (specs[0], specs[4])]
+    lines = ["7_0|RUNNING|None", "7_1|PENDING|Priority", "7_2|RUNNING|None", "7_3|COMPLETING|None"]
+    host("squeue", out="".join(f"bench-0123abcd|{line}\n" for line in lines))
+    rows = {row["run"]: row for row in json.loads(bench("status", "--results", tmp_path, "--json")[1])}
+    found = [(rows.get(spec.folder, {}).get("state"), rows.get(spec.folder, {}).get("reason")) for spec in specs]
+    assert found == [("running", None), ("queued", "Priority"), ("queued", "starting"), (None, None), ("running", None)]
+    host("scancel", err="scancel: error: Invalid job id", code=1)
+    code, _, err = bench("cancel", specs[1].id, "--results", tmp_path)
+    assert code == 2 and "scancel failed (scancel: error: Invalid job id)" in err
+    host("scancel")
+    code, out, _ = bench("cancel", "--all", "--results", tmp_path)
+    assert code == 0 and [line.split()[1] for line in out.splitlines()] == [spec.folder for spec in specs[:3]]
+    for names, message in (
+        ([], "name the runs to cancel"),
+        ([specs[0].id, "--all"], "name the runs to cancel"),
+        (["nothing"], "'nothing' names no run that Slurm holds"),
+        ([""], "'' names 3 runs that Slurm holds"),
+    ):
+        code, _, err = bench("cancel", *names, "--results", tmp_path)
+        assert code == 2 and message in err, err
+    for claim in claims:
+        assert claim
+        claim.release()
+
+
+def test_parameters_are_slurms_own() -> None:
+    cells = [tiny_spec(threads=3), tiny_spec(threads=2)]
+    found = slurm_options.parameters(["time=2:30:01", "gres=gpu:1", "gpus-per-task=1", "exclusive=true", "max_parallel=7"], cells)
+    assert found == {
+        "time": 151, "gres": "gpu:1", "gpus_per_task": "1", "exclusive": True, "array_parallelism": 7, "cpus_per_task": 3,
+        "srun_args": ["--cpus-per-task=3"], "signal_delay_s": 90, "additional_parameters": {"requeue": True},
+    }  # fmt: skip
+    assert slurm_options.parameters(["time=1", "licenses=a", "cpus-per-gpu=4"], cells) == {
+        "time": 1, "cpus_per_gpu": "4", "signal_delay_s": 15, "additional_parameters": {"licenses": "a", "requeue": True},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("240", 240), ("90:00", 90), ("0:01", 1), ("4:00:00", 240), ("1-12", 2160), ("1-12:30", 2190), ("2-0:0:1", 2881)],
+)
+def test_time_limits_as_slurm_writes_them(text: str, minutes: int) -> None:
+    assert slurm_options.parameters([f"time={text}"], [tiny_spec()])["time"] == minutes
+
+
+def test_a_task_leaves_wrong_input_as_a_failed_run(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = tiny_spec()  # of a data set that there is none of
+    task = slurm_task.Task(str(submission(tmp_path, spec)), 0)
+    assert task._outcome(threading.Event()) == "failed"
+    run = RunDir(tmp_path, spec.folder)
+    assert run.state() == "failed" and "unknown data set 'tiny-v1'" in run.file("error.txt").read_text()
+    assert "unknown data set" in capsys.readouterr().err
+    assert isinstance(task.checkpoint().function, slurm_task.Task)
+
+
+def test_a_task_waits_for_the_claim_of_a_dead_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    outcomes = ["elsewhere", "elsewhere", "done"]
+
+    def run_cells(cells: list[RunSpec], *rest: object, **more: object) -> dict[str, list[RunSpec]]:
+        return {outcomes.pop(0): cells}
+
+    monkeypatch.setattr(slurm_task.execute, "run_cells", run_cells)
+    monkeypatch.setattr(slurm_task, "LOOK_SECONDS", 0.01)
+    task = slurm_task.Task(str(submission(tmp_path, tiny_spec())), 0)
+    assert task._outcome(threading.Event()) == "done" and not outcomes
+    outcomes += ["elsewhere"]
+    stop = threading.Event()
+    stop.set()
+    assert task._outcome(stop) == "interrupted"
+    monkeypatch.setattr(slurm_task, "STALE_SECONDS", -100.0)
+    outcomes += ["elsewhere"]
+    assert task._outcome(threading.Event()) == "elsewhere"
+
+
+def test_waiting_ends_with_the_queue_or_by_ctrl_c(
+    bench: Bench, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host("sbatch", out="Submitted batch job 5")
+    host("srun")
+    host("squeue")
+    waiting = [*PLAN, "--slurm", "time=5", "--wait", "--results", tmp_path]
+    code, out, _ = bench(*waiting)
+    assert code == 1 and "submitted 6 runs as Slurm job 5; logs: " in out and "\n6 missing\n" in out
+    (file,) = slurm.submitted(tmp_path)
+    script = (file.with_suffix("") / "5_submission.sh").read_text()
+    assert f"--job-name=bench-{file.stem}\n" in script and "--array=0-5%6\n" in script and "--time=5\n" in script
+    assert "--requeue\n" in script and "--signal=USR2@75\n" in script
+    host("squeue", out="".join(f"bench-{file.stem}|5_{index}|PENDING|Priority\n" for index in range(6)))
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "time", SimpleNamespace(sleep=interrupt))  # not the `time` that subprocess sleeps by
+    code, out, _ = bench(*waiting)
+    assert code == 130 and "nothing to submit (6 queued)." in out and "the runs stay in Slurm's queue" in out
+    first = tmp_path / json.loads(file.read_text())["folders"][0]
+    first.mkdir(parents=True)
+    (first / "error.txt").write_text("it broke\n")
+    host("squeue")
+    code, out, _ = bench(*[part for part in waiting if part != "--wait"])
+    assert code == 1 and "submitted 5 runs as Slurm job 5 (1 failed)" in out and "--retry-failed submits what failed." in out
