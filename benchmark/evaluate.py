@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.constant import as_prediction
 from benchmark.metrics import Meter, meter
-from benchmark.residence import Samples
+from benchmark.residence import Samples, laid_out
 from datasets import augment
 from datasets.base import Split
 from datasets.tasks import Task
@@ -48,7 +48,8 @@ class TestSet:
     def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Normalised images and widened targets of the batch from `start`; positions past the end repeat the last sample."""
         images, targets, extents = self.samples(start // self.batch)
-        return augment.identity(images, targets, self.tasks, *self.normalisation, extents)
+        shown, wide = augment.identity(images, targets, self.tasks, *self.normalisation, extents)
+        return laid_out(shown), wide
 
     @torch.no_grad()
     def scores(self, method: Method, precision: str) -> dict[str, Scores]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark import streams
 from benchmark.protocol import Protocol
-from benchmark.residence import Samples
+from benchmark.residence import Gathered, Samples, laid_out
 from datasets import augment, labels
 from datasets.base import Split
 from datasets.tasks import Task
@@ -69,20 +69,34 @@ class Feed:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
-        here = slice(step * self.batch_size, (step + 1) * self.batch_size)
-        labelled = self._labelled[here]
-        images, targets, extents = self.samples(step)
+        at = torch.full((1,), step, device=self._ids.device)
+        return self._batch(at, self.samples(step), self.labelled_host(step))
+
+    def labelled_host(self, step: int) -> Tensor:
+        """(B, T) bool on the host: the visible labels of a step's batch."""
+        return self._labelled_host[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def batch_at(self, at: Tensor, samples: Gathered | None, host: Tensor) -> Batch:
+        """The batch of the step that `at` (1,) counts, whose number the host need not know. samples: what `self.samples` gives
+        for it, or None where they lie on the device; host: what takes the place of its `labelled_host`."""
+        return self._batch(at, samples or self.samples.at(at), host)
+
+    def _batch(self, at: Tensor, samples: Gathered, host: Tensor) -> Batch:
+        rows = at * self.batch_size + torch.arange(self.batch_size, device=at.device)
+        labelled = self._labelled.index_select(0, rows)
+        images, targets, extents = samples
+        targets = dict(targets)
         for t, (name, task) in enumerate(self.tasks.items()):
-            targets[name].masked_fill_(~labelled[:, t].view(-1, 1, 1, 1), task.ignore)
-        draws = [d[here] for d in self._draws]
+            targets[name] = targets[name].masked_fill(~labelled[:, t].view(-1, 1, 1, 1), task.ignore)
+        draws = [d.index_select(0, rows) for d in self._draws]
         first, *more = augment.apply(images, targets, self.tasks, draws, *self.normalisation, extents, self._padded)
         return Batch(
-            images=first[0],
+            images=laid_out(first[0]),
             targets=first[1],
             labelled=labelled,
-            labelled_host=self._labelled_host[here],
-            index=self._ids[here],
-            views=tuple(View(*view) for view in more),
+            labelled_host=host,
+            index=self._ids.index_select(0, rows),
+            views=tuple(View(laid_out(view[0]), *view[1:]) for view in more),
         )
 
 

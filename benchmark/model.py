@@ -16,11 +16,11 @@ from torch import Tensor
 
 from benchmark import ROOT, registry
 from benchmark import protocol as protocols
+from benchmark.build import build_method, normalisation
 from benchmark.commands.boards import find
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec, run_id
 from benchmark.store import RunDir
-from benchmark.train import build_method, normalisation
 from datasets import augment
 from datasets.fit import Fit, fit
 from datasets.layouts.base import Sample

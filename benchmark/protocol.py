@@ -57,7 +57,7 @@ class Protocol:
     step_every: float = 100.0
     step_factor: float = 0.5
     clip: float = 10.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     threads: int = 1
     loss_weights: dict[str, float] = field(default_factory=dict)
     scales: tuple[float, ...] = (1.0, 1.2, 1.5)

@@ -115,6 +115,7 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
         "peak_gib": torch.cuda.max_memory_allocated(run.options.device) / 2**30 if cuda else None,
         "images_per_second": run.feed.steps * run.spec.protocol.batch / max(run.seconds, 1e-9),
         "device": provenance.device_name(run.options.device),
+        "captured": run.loop.captured,
     }
 
 

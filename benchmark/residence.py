@@ -47,15 +47,29 @@ class Samples:
     def __call__(self, number: int) -> Gathered:
         """Batch `number`, counted from 0, on the device."""
         if self._pool is None:
-            here = self._order[number * self.batch : (number + 1) * self.batch]
-            parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
-        else:
-            last = len(self.order) // self.batch
-            for n in range(number, min(number + 1 + AHEAD, last)):
-                if n not in self._ahead:
-                    self._ahead[n] = self._pool.submit(self._gather, n)
-            parts = {k: v.to(self.device, non_blocking=True) for k, v in self._ahead.pop(number).result().items()}
-            self._ahead = {n: batch for n, batch in self._ahead.items() if n > number}
+            return self._gathered(self._order[number * self.batch : (number + 1) * self.batch])
+        last = len(self.order) // self.batch
+        for n in range(number, min(number + 1 + AHEAD, last)):
+            if n not in self._ahead:
+                self._ahead[n] = self._pool.submit(self._gather, n)
+        parts = {k: v.to(self.device, non_blocking=True) for k, v in self._ahead.pop(number).result().items()}
+        self._ahead = {n: batch for n, batch in self._ahead.items() if n > number}
+        return Gathered(parts.pop(""), parts, parts.pop("extents", None))
+
+    def at(self, number: Tensor) -> Gathered:
+        """Batch `number` (1,), which the host need not know, of samples that lie on the device."""
+        rows = number * self.batch + torch.arange(self.batch, device=number.device)
+        return self._gathered(self._order.index_select(0, rows))
+
+    def empty(self) -> Gathered:
+        """Room on the device for one batch."""
+        parts = {
+            name: torch.empty((self.batch, *p.shape[1:]), dtype=p.dtype, device=self.device) for name, p in self._parts.items()
+        }
+        return Gathered(parts.pop(""), parts, parts.pop("extents", None))
+
+    def _gathered(self, here: Tensor) -> Gathered:
+        parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
         return Gathered(parts.pop(""), parts, parts.pop("extents", None))
 
     def _gather(self, number: int) -> dict[str, Tensor]:
@@ -63,6 +77,11 @@ class Samples:
         parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
         # The pinned copies go back to torch's own pool when the copy to the device is done with them.
         return {name: part.pin_memory() for name, part in parts.items()} if self.device.startswith("cuda") else parts
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """Images in the memory layout that networks are fastest in on their device: with channels last on a GPU."""
+    return images.contiguous(memory_format=torch.channels_last) if images.is_cuda else images
 
 
 def _fits(parts: dict[str, Tensor], device: str) -> bool:

@@ -36,7 +36,8 @@ def make_optimiser(method: Method, protocol: Protocol, balancing: Balancing | No
         }
         for group in [*groups, *(balancing.param_groups() if balancing else [])]
     ]
-    extra = {"momentum": 0.9} if protocol.optimiser == "sgd" else {}
+    # Capturable: counts of steps stay on the device. SGD has none.
+    extra = {"momentum": 0.9} if protocol.optimiser == "sgd" else {"capturable": device.type == "cuda"}
     optimiser: torch.optim.Optimizer = OPTIMISERS[protocol.optimiser](prepared, fused=True, **extra)
     return optimiser
 
@@ -53,8 +54,9 @@ def lr_factor(protocol: Protocol, step: int, steps: int) -> float:
 class Step:
     """Losses, backward, clip and update of one batch.
 
-    Everything a step decides stays on the device: once a loss term or the gradient norm is not finite, `latch` keeps that
-    step and term, and the fused optimiser's `found_inf` stops every later update. `read` is the only host sync.
+    Everything a step decides stays on the device: its number `at`, what depends on that (learning rates and progress, from
+    tables), and whether it counts: once a loss term or the gradient norm is not finite, `latch` keeps that step and term, and
+    the fused optimiser's `found_inf` stops every later update. `read` is the only host sync.
     """
 
     def __init__(self, method: Method, protocol: Protocol, steps: int, balance: str = balances.EQUAL) -> None:
@@ -67,11 +69,23 @@ class Step:
         self.sums = torch.zeros(0, dtype=torch.float64, device=self.device)  # of each term since the last `read`
         self.optimiser.found_inf = torch.zeros((), device=self.device)  # type: ignore[attr-defined]
         self.optimiser.grad_scale = None  # type: ignore[attr-defined]
+        self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
+        factors = torch.tensor([lr_factor(protocol, step, steps) for step in range(steps)], dtype=torch.float64)
+        scales = [protocol.lr * group["lr_scale"] for group in self.optimiser.param_groups]
+        self._rates = torch.stack([scale * factors for scale in scales]).float().to(self.device)  # (groups, steps)
+        self._progress = (torch.arange(steps, dtype=torch.float64) / steps).float().to(self.device)
 
     def __call__(self, batch: Batch, step: int) -> None:
-        progress = torch.full((), step / self.steps, dtype=torch.float32, device=self.device)
-        for group in self.optimiser.param_groups:
-            group["lr"].fill_(self.protocol.lr * group["lr_scale"] * lr_factor(self.protocol, step, self.steps))
+        """The step of this number, counted from 0, on its batch."""
+        self.at.fill_(step)
+        self.advance(batch)
+
+    def advance(self, batch: Batch) -> None:
+        """The step that `at` counts. Nothing in it depends on a value that the host knows, so a CUDA graph may repeat it."""
+        rates = self._rates.index_select(1, self.at)
+        for row, group in enumerate(self.optimiser.param_groups):
+            group["lr"].copy_(rates[row, 0])
+        progress = self._progress.index_select(0, self.at)[0]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.protocol.precision == "bf16"):
             losses = self.method.losses(batch, progress)
         terms = self._terms(losses)
@@ -79,7 +93,7 @@ class Step:
         self.balancing.backward(losses, batch)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, self.protocol.clip or math.inf, foreach=True)
-        self._watch(terms.detach(), norm.detach(), step)
+        self._watch(terms.detach(), norm.detach())
         self.optimiser.step()
         self.method.after_step()
 
@@ -93,10 +107,10 @@ class Step:
             raise TypeError(f"losses() of {type(self.method).__name__} must name the same terms, each once, in every step")
         return torch.stack(list(named.values()))
 
-    def _watch(self, terms: Tensor, norm: Tensor, step: int) -> None:
+    def _watch(self, terms: Tensor, norm: Tensor) -> None:
         finite = torch.isfinite(torch.cat([terms, norm.view(1).to(terms)]))
         newly = ~finite.all() & (self.latch[0] < 0)
-        found = torch.stack([torch.full_like(self.latch[0], step), finite.int().argmin()])
+        found = torch.cat([self.at, finite.int().argmin().view(1)])
         self.latch.copy_(torch.where(newly, found, self.latch))
         self.optimiser.found_inf.copy_((self.latch[0] >= 0).float())  # type: ignore[attr-defined]
         self.sums += terms.double()

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmark import balance, provenance, record, registry, streams
+from benchmark import provenance, record, streams
+from benchmark.build import build_method, init_hashes, normalisation
+from benchmark.capture import Loop
+from benchmark.device import arithmetic, on_device
 from benchmark.errors import UserError
 from benchmark.evaluate import Scores, TestSet
 from benchmark.feed import Feed
 from benchmark.spec import RunSpec
 from benchmark.step import Step, lr_factor
-from benchmark.store import Claim, RunDir, replacing, write_json, writing
+from benchmark.store import Claim, RunDir, write_json, writing
 from datasets import labels
 from datasets.base import Split
 from datasets.tasks import Task
-from methods.base import Method, Problem
-from methods.networks.build import make_encoder
-from methods.networks.encoders import Trunk
 
 CURVE_POINTS = 40  # of the training losses, at most
 
@@ -45,7 +45,8 @@ class Options:
     """How a run is carried out; nothing here changes a number of it, or enters its id.
 
     checkpoint_every: steps. stop: set it to stop at the next step's end. report: called with (step, steps, mean loss) at
-    log cadence. keep: "weights" keeps the inference weights, "all" the optimiser's state too, "none" neither.
+    log cadence. beat: called after every step. note: called with a sentence for people. capture: steps as one CUDA graph, where
+    that can be. keep: "weights" keeps the inference weights, "all" the optimiser's state too, "none" neither.
     """
 
     device: str = "cpu"
@@ -54,49 +55,9 @@ class Options:
     weights: dict[str, Path] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     report: Callable[[int, int, float], None] = lambda step, steps, loss: None
-
-
-def initialise(method: nn.Module, seed: int) -> None:
-    """Draw every module's parameters from ("init", its path), so that modules of one name start equal in every method.
-
-    Trunks draw or load their own when they are built. Raises `TypeError` for parameters outside a module with
-    `reset_parameters`, which could not be drawn again.
-    """
-    trunks = tuple(path for path, module in method.named_modules() if isinstance(module, Trunk))
-    for path, module in method.named_modules():
-        if any(path == trunk or path.startswith(trunk + ".") for trunk in trunks):
-            continue
-        if hasattr(module, "reset_parameters"):
-            with streams.seeded(seed, "init", streams.name_hash(path)):
-                module.reset_parameters()
-        elif any(True for _ in module.parameters(recurse=False)):
-            raise TypeError(f"{type(module).__name__} at {path!r} holds parameters but defines no reset_parameters()")
-
-
-def build_method(spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, weights: dict[str, Path]) -> Method:
-    """The method of a spec with its initial weights, on the CPU. shares: (T,) for the `fraction` setting, else None."""
-    protocol = spec.protocol
-
-    def encoder() -> Any:
-        with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
-            return make_encoder(protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights))
-
-    problem = Problem(tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares)
-    with streams.seeded(spec.train_seed, "init"):
-        method = registry.method(spec.method)(problem, **spec.hyperparameters)
-    initialise(method, spec.train_seed)
-    return method
-
-
-def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
-    """Raise the `UserError` that a method's keywords or its balance would raise when it is built, at next to no cost."""
-    protocol = spec.protocol
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        problem = Problem(
-            {name: tasks[name] for name in spec.tasks}, protocol.size, protocol.width, protocol.decoder_blocks,
-            lambda: make_encoder(protocol.encoder, protocol.width), protocol.loss_weights,
-        )  # fmt: skip
-        balance.check_method(spec.balance, registry.method(spec.method)(problem, **spec.hyperparameters))
+    beat: Callable[[], None] = lambda: None
+    note: Callable[[str], None] = lambda sentence: None
+    capture: bool = True
 
 
 def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
@@ -115,29 +76,6 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
     return mask
 
 
-def normalisation(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) that the method's encoder wants its images normalised by."""
-    trunk = next(module for module in method.modules() if isinstance(module, Trunk))
-    return trunk.mean, trunk.std
-
-
-def init_hashes(method: nn.Module) -> dict[str, str]:
-    """{child: hash of its parameters and buffers}; the children of module tables are listed one by one."""
-    children: dict[str, nn.Module] = {}
-    for name, child in method.named_children():
-        table = isinstance(child, nn.ModuleDict)
-        children |= {f"{name}.{key}": part for key, part in child.items()} if table else {name: child}  # type: ignore[operator]
-    return {name: _state_hash(child) for name, child in children.items()}
-
-
-def _state_hash(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
 class Run:
     """A run under way: what it is made of, and where it stands."""
 
@@ -146,8 +84,7 @@ class Run:
         self.spec, self.options, protocol = spec, options, spec.protocol
         self.environment = provenance.environment(options.device, protocol.threads)  # now: the code may change meanwhile
         torch.set_num_threads(protocol.threads)
-        torch.use_deterministic_algorithms(options.device == "cpu")
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        arithmetic(options.device, protocol.precision)
         self.mask = check_labels(spec, train, test)
         self.tasks = {name: tasks[name] for name in spec.tasks}
         shares = labels.shares(self.mask)[[protocol.tasks.index(t) for t in spec.tasks]]
@@ -156,9 +93,7 @@ class Run:
             shares = torch.ones_like(shares)  # every image that such a run sees carries its label
         self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights)
         self.init = init_hashes(self.method)
-        self.method.to(options.device)
-        if options.device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats(options.device)
+        on_device(self.method, options.device)
         mean_std = normalisation(self.method)
         self.feed = Feed(
             train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
@@ -167,6 +102,8 @@ class Run:
         self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device)
         self.train_split, self.test_fingerprint = train, test.fingerprint
         self.stepper = Step(self.method, protocol, self.feed.steps, spec.balance)
+        self.loop = Loop(self.feed, self.stepper, spec.balance, options.capture)
+        self.told: str | None = None
         self.curve: list[dict[str, Any]] = []
         self.step, self.logged, self.seconds = 0, 0, 0.0
 
@@ -197,8 +134,9 @@ class Run:
         while self.step < steps:
             seed = streams.seed_of(self.spec.train_seed, "method", self.step)
             torch.manual_seed(seed)  # CPU and CUDA: what a method draws itself needs no saved state
-            self.stepper(self.feed.batch(self.step), self.step)
+            self.loop(self.step)
             self.step += 1
+            options.beat()
             last = self.step == steps
             if self.step % log_every == 0 or last:
                 self._log()
@@ -214,7 +152,7 @@ class Run:
                 claim.check()
                 now = time.perf_counter()
                 self.seconds, began = self.seconds + now - began, now
-                self._save(run.file("checkpoint.pt"), claim.token)
+                self._save(run.file("checkpoint.pt"), claim)
                 if options.stop.is_set():
                     raise Interrupted(f"stopped at step {self.step} of {steps}")
         self._check_finite()
@@ -226,19 +164,22 @@ class Run:
         epoch = self.step * self.spec.protocol.batch / self.feed.images
         self.curve.append({"step": self.step, "epoch": round(epoch, 3), "loss": losses})
         self.options.report(self.step, self.feed.steps, sum(losses.values()))
+        if self.loop.reason != self.told and self.options.device.startswith("cuda"):
+            self.told = self.loop.reason
+            self.options.note(f"{self.spec.folder} is not captured as a CUDA graph: {self.told}")
         self._check_finite()
 
     def _check_finite(self) -> None:
         """Raise `Diverged` if a loss, a gradient or, after the last update, a weight is not finite."""
         found = self.stepper.failure()
-        if found is None and not all(bool(torch.isfinite(p).all()) for p in self.method.parameters()):
+        if found is None and not bool(torch.stack([torch.isfinite(p).all() for p in self.method.parameters()]).all()):
             found = (self.step - 1, "a weight after the update")
         if found:
             step, term = found
             rate = self.spec.protocol.lr * lr_factor(self.spec.protocol, step, self.feed.steps)
             raise Diverged(f"{term} is not finite at step {step} (counted from 0) of {self.feed.steps}, learning rate {rate:.3g}")
 
-    def _save(self, path: Path, token: str) -> None:
+    def _save(self, path: Path, claim: Claim) -> None:
         state = {
             "id": self.spec.id,
             "step": self.step,
@@ -248,11 +189,14 @@ class Run:
             "stepper": self.stepper.state(),
             "curve": self.curve,
         }
-        save(state, path, token)
+        save(state, path, claim)
 
     def _load(self, path: Path) -> None:
         cure = f"remove it to start the run {path.parent.name} anew"
         try:
+            with zipfile.ZipFile(path) as content:  # torch itself does not look at the checksums that it writes
+                if damaged := content.testzip():
+                    raise ValueError(f"the checksum of {damaged} is wrong")
             state = torch.load(path, map_location=self.options.device, weights_only=True)
             if state["id"] != self.spec.id:
                 raise UserError(f"the checkpoint {path} is of run {state['id']}, not of {self.spec.id}; {cure}.")
@@ -274,19 +218,19 @@ class Run:
         with writing(run.path):
             result = record.assemble(self, run, claim.token, scores, evaluation)
             if self.options.keep == "all":
-                self._save(run.file("checkpoint.pt"), claim.token)
+                self._save(run.file("checkpoint.pt"), claim)
             if self.options.keep != "none":
-                save(self.method.state_dict(), run.file("weights.pt"), claim.token)
+                save(self.method.state_dict(), run.file("weights.pt"), claim)
         claim.publish_record(result)
         if self.options.keep != "all":
             run.file("checkpoint.pt").unlink(missing_ok=True)
         return result
 
 
-def save(state: Any, path: Path, token: str) -> None:
-    """`torch.save` that leaves the old file or the new one, never a part of it."""
+def save(state: Any, path: Path, claim: Claim) -> None:
+    """`torch.save` that leaves the old file or the new one, never a part of it, and nothing if the run was taken over."""
     # Through memory: torch's writer turns a full disk into a RuntimeError, and a sentence needs the cause.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    with writing(path.parent), replacing(path, token) as draft:
+    with writing(path.parent), claim.replacing(path) as draft:
         draft.write_bytes(buffer.getvalue())

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmark import registry
+from benchmark.build import init_hashes
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir
-from benchmark.train import Options, Run, init_hashes
+from benchmark.train import Options, Run
 from datasets import labels
 from datasets.base import Split
 from tests.helpers import SMALL, TASKS, THREE, tiny_batch, tiny_problem, tiny_spec, tiny_split
@@ -116,7 +117,7 @@ def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path:
             run.train(place, claim)
     else:
         run.train(place, claim)
-        run._save(place.file("checkpoint.pt"), claim.token)
+        run._save(place.file("checkpoint.pt"), claim)
     claim.release()
     resumed = trained(spec, tmp_path / "cut", train)
     assert_same(weights(whole), weights(resumed))

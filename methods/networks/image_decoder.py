@@ -25,7 +25,8 @@ class ImageDecoder(nn.Module):
         for i, conv in enumerate(self.convs):
             x = conv(x)
             if i < 3:
-                # The last size is the image's own, which need not be a multiple of 8.
-                size = (x.shape[-2] * 2, x.shape[-1] * 2) if i < 2 else self.size
+                # The last size is the image's own, which need not be a multiple of 8, and no size is larger: the shared feature
+                # of an encoder with a decoder of its own is as large as the image.
+                size = (min(x.shape[-2] * 2, self.size[0]), min(x.shape[-1] * 2, self.size[1])) if i < 2 else self.size
                 x = F.interpolate(F.relu(x), size, mode="bilinear", align_corners=False)
         return x

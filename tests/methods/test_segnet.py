@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import protocol
+from benchmark.build import initialise
 from benchmark.errors import UserError
 from benchmark.store import RunDir
-from benchmark.train import Options, Run, initialise
+from benchmark.train import Options, Run
 from datasets import tasks
 from methods.base import Problem
 from methods.mtpsl import MTPSL

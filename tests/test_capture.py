@@ -1,0 +1,147 @@
+"""A captured step gives the numbers of the step itself: on a CPU by a tape of its operators, on a GPU by the CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark import capture, registry, residence
+from benchmark.balance import BALANCES
+from benchmark.capture import WARM
+from benchmark.spec import RunSpec
+from benchmark.store import RunDir
+from benchmark.train import Options, Run
+from methods.base import Batch, Losses
+from tests import tape
+from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
+from tests.test_contract import METHODS, assert_same, specs, weights
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
+
+
+def run_of(spec: RunSpec, folder: Path, prepare: Callable[[Run], None] = lambda run: None, **options: Any) -> Run:
+    run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options(**options))
+    prepare(run)
+    place = RunDir(folder, spec.folder)
+    claim = place.claim(spec)
+    assert claim is not None
+    run.start(place)
+    run.train(place, claim)
+    claim.release()
+    return run
+
+
+def taped(run: Run) -> None:
+    run.loop.reason = None
+
+
+@pytest.fixture
+def by_tape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "record", tape.record)
+
+
+def compare(spec: RunSpec, folder: Path) -> Run:
+    eager, captured = run_of(spec, folder / "eager"), run_of(spec, folder / "tape", taped)
+    assert captured.loop.captured and not eager.loop.captured and captured.feed.steps > WARM + 1
+    assert_same(weights(eager), weights(captured))
+    assert_same(eager.stepper.balancing.state_dict(), captured.stepper.balancing.state_dict())
+    assert eager.curve == captured.curve
+    return captured
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_that_is_repeated_by_its_operators_gives_the_same_bits(method: str, by_tape: None, tmp_path: Path) -> None:
+    epochs = 12.0 if registry.method(method).one_task else 3.0  # of the few images that carry its label
+    compare(specs(method, tasks=tuple(TASKS), labels="random", epochs=epochs)[-1], tmp_path)
+
+
+@pytest.mark.parametrize("balance", LOSSES)
+def test_so_it_does_under_every_balancing_of_losses(balance: str, by_tape: None, tmp_path: Path) -> None:
+    compare(replace(tiny_spec("mtpsl", "random"), balance=balance), tmp_path)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_and_every_optimiser_and_schedule(optimiser: str, by_tape: None, tmp_path: Path) -> None:
+    schedule = {"adam": "poly", "adamw": "step", "sgd": "constant"}[optimiser]
+    compare(tiny_spec(optimiser=optimiser, schedule=schedule, clip=0.5, scales=(0.5, 1.5), scale_draw="uniform"), tmp_path)
+
+
+def test_and_samples_that_are_sent(by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = tiny_spec("mtpsl")
+    eager = run_of(spec, tmp_path / "eager")
+    monkeypatch.setattr(residence, "_fits", lambda parts, device: False)
+    captured = run_of(spec, tmp_path / "sent", taped)
+    assert captured.loop.captured and not captured.feed.samples.resident
+    assert_same(weights(eager), weights(captured))
+
+
+@pytest.mark.parametrize("look", ["[:, 0]", ".any()", " & True", ".shape"])
+def test_a_look_at_what_the_host_knows_of_one_batch_is_the_reason_to_stay_eager(
+    look: str, by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = registry.method("multi_task")
+    original = kind.losses
+
+    def losses(self: Any, batch: Batch, progress: Tensor) -> Losses:
+        eval(f"batch.labelled_host{look}", {"batch": batch})
+        return original(self, batch, progress)
+
+    spec = tiny_spec()
+    plain = run_of(spec, tmp_path / "plain")
+    monkeypatch.setattr(kind, "losses", losses)
+    looking = run_of(spec, tmp_path / "looking", taped)
+    assert not looking.loop.captured and "looks at labelled_host" in str(looking.loop.reason)
+    assert_same(weights(plain), weights(looking))
+
+
+def test_a_value_of_the_host_would_be_found(by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tape can fail: a step that counts on the host is repeated with the count that it was recorded with."""
+    kind = registry.method("multi_task")
+    original, calls = kind.losses, [0]
+
+    def losses(self: Any, batch: Batch, progress: Tensor) -> Losses:
+        found = original(self, batch, progress)
+        calls[0] += 1
+        return Losses({name: value * calls[0] for name, value in found.tasks.items()})
+
+    monkeypatch.setattr(kind, "losses", losses)
+    eager = run_of(tiny_spec(), tmp_path / "eager")
+    calls[0] = 0
+    assert run_of(tiny_spec(), tmp_path / "tape", taped).curve != eager.curve
+
+
+def test_reasons(tmp_path: Path) -> None:
+    assert run_of(tiny_spec(epochs=0.5), tmp_path).loop.reason == "there are no CUDA graphs on cpu"
+
+
+@CUDA
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) -> None:
+    """Within what a re-run of the step itself differs by, doubled, or 1e-4: kernels that are not deterministic are used."""
+    spec = specs(method, tasks=THREE)[-1]
+    found = [run_of(spec, tmp_path / str(i), device="cuda", capture=i == 2) for i in range(3)]
+    assert found[2].loop.captured, found[2].loop.reason
+    one, two, graph = (torch.tensor([list(p["loss"].values()) for p in run.curve]) for run in found)
+    floor = (one - two).abs().max()
+    assert (one - graph).abs().max() <= torch.maximum(2 * floor, 1e-4 * one.abs().max())
+
+
+@CUDA
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_never_synchronises(method: str, tmp_path: Path) -> None:
+    spec = specs(method, tasks=THREE)[-1]
+    run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options(device="cuda"))
+    run.start(RunDir(tmp_path, spec.folder))
+    run.loop(0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run.loop(1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
