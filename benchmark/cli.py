@@ -10,8 +10,27 @@ from typing import Annotated
 import typer
 
 from benchmark.cli_data import data_app, labels_app
+from benchmark.cli_perf import perf
+from benchmark.cli_plans import SUMMARY, ablating
+from benchmark.cli_worker import worker
 from benchmark.errors import UserError
-from benchmark.options import DATA, RESULTS, RUNS, Data, Json, Plugin, Published, Results, Set, What
+from benchmark.options import (
+    DATA,
+    HANG_SECONDS,
+    RESULTS,
+    RUNS,
+    SLURM_HELP,
+    WORKERS_HELP,
+    Data,
+    HangAfter,
+    Json,
+    PerGpu,
+    Plugin,
+    Published,
+    Results,
+    Set,
+    What,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +41,8 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(labels_app, name="labels")
+app.command()(worker)
+app.command()(perf)
 
 
 @app.command()
@@ -37,15 +58,25 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
     keep: Annotated[str, typer.Option(help="What to keep of a finished run's network: all, weights or none.")] = "weights",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
+    slurm: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help=SLURM_HELP)] = [],  # noqa: B006
+    wait: Annotated[bool, typer.Option("--wait", help="With --slurm, return when the runs have ended.")] = False,
+    workers: Annotated[int | None, typer.Option(metavar="N", help=WORKERS_HELP)] = None,
+    per_gpu: PerGpu = 1,
+    hang_after: HangAfter = HANG_SECONDS,
+    as_json: Json = False,
 ) -> None:
     """Run what is missing of a plan (without arguments: quickstart) and print its leaderboard."""
     from benchmark.commands import runs
 
     code = runs.run(
         what or [], settings, results, data, device=device, dry_run=dry_run, force=force, retry_failed=retry_failed, keep=keep,
-        checkpoint_every=checkpoint_every,
+        checkpoint_every=checkpoint_every, slurm=slurm, wait=wait, workers=workers, per_gpu=per_gpu, hang_after=hang_after,
+        as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(code)
+
+
+app.command("ablate", help=SUMMARY)(ablating(run))
 
 
 @app.command()
@@ -54,13 +85,14 @@ def plan(
     settings: Set = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
     results: Results = RUNS,
+    published_in: Published = RESULTS,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Show every run of a plan and its state."""
+    """Show every run of a plan and its state, what was left out and why, and the hours that the missing ones will take."""
     from benchmark.commands import plans
 
-    raise typer.Exit(plans.show_plan(what or [], settings, results, data, as_json))
+    raise typer.Exit(plans.show_plan(what or [], settings, results, data, as_json, published_in))
 
 
 @app.command()
@@ -72,17 +104,32 @@ def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
 
 
 @app.command()
+def cancel(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of runs.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Cancel every run that Slurm holds.")] = False,
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Cancel runs of the results folder that wait or run on a Slurm cluster; checkpoints stay."""
+    from benchmark.commands import cluster
+
+    raise typer.Exit(cluster.cancel(names or [], everything, results, as_json))
+
+
+@app.command()
 def leaderboard(
     results: Results = RUNS,
     published: Annotated[bool, typer.Option("--published", help="Use the published records instead of the runs.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")] = False,
     published_in: Published = RESULTS,
     data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
     """Make tables and figures of all finished runs, or of the published records."""
     from benchmark.commands import boards
 
-    raise typer.Exit(boards.show(results, published_in, published, check))
+    raise typer.Exit(boards.show(results, published_in, published, check, as_json))
 
 
 @app.command()
@@ -92,11 +139,12 @@ def publish(
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
     """Copy finished runs into the published records."""
     from benchmark.commands import boards
 
-    raise typer.Exit(boards.publish(names or [], everything, results, published_in))
+    raise typer.Exit(boards.publish(names or [], everything, results, published_in, as_json))
 
 
 @app.command()
@@ -105,11 +153,12 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
     results: Results = RUNS,
     data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
     """Show or free the space that networks of finished runs take; records stay."""
     from benchmark.commands import boards
 
-    raise typer.Exit(boards.clean(names or [], results, yes))
+    raise typer.Exit(boards.clean(names or [], results, yes, as_json))
 
 
 @app.command()
@@ -132,11 +181,12 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Write over predictions that are there.")] = False,
     plugin: Plugin = [],  # noqa: B006
+    as_json: Json = False,
 ) -> None:
     """Predict a user's own images with a finished run's network."""
     from benchmark.commands import predict as command
 
-    raise typer.Exit(command.predict(name, images, out, results, device, force))
+    raise typer.Exit(command.predict(name, images, out, results, device, force, as_json))
 
 
 @app.command()
@@ -152,23 +202,24 @@ def tune(
     results: Results = RUNS,
     data: Data = DATA,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Json = False,
 ) -> None:
     """Search a method's keywords on a part of the train images, and write a plan that scores the best on the test set."""
     from benchmark.commands import tune as command
 
-    raise typer.Exit(command.run(method, trials, space, source, settings, results, data, device))
+    raise typer.Exit(command.run(method, trials, space, source, settings, results, data, device, as_json))
 
 
 @app.command()
 def check(
-    what: Annotated[str, typer.Argument(metavar="METHOD | FILE.py")],
+    what: Annotated[str, typer.Argument(metavar="METHOD | DATASET | FILE.py")],
     settings: Set = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Check a method against the contract that every method keeps."""
+    """Check a method or a data set against the contract that all of its kind keep."""
     from benchmark.commands import check as command
 
     raise typer.Exit(command.check(what, settings, data, as_json))
@@ -178,26 +229,36 @@ def check(
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
+    dataset: Annotated[bool, typer.Option("--dataset", help="A data set instead of a method.")] = False,
     results: Results = RUNS,
     data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
-    """Write a commented method of one's own that keeps the contract, and its test."""
+    """Write a commented method, or data set, of one's own that keeps the contract, and its test."""
     from benchmark.commands import check as command
 
-    raise typer.Exit(command.new(name, out))
+    raise typer.Exit(command.new(name, out, dataset, as_json))
 
 
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|datasets|protocols|plans|balances|metrics")],
+    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Methods to show in full.")] = None,
+    source: Annotated[str, typer.Option("--plan", help="The plan under which methods' cost is counted.")] = "field",
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List what there is to choose from."""
+    if what == "methods":
+        from benchmark.commands import methods
+
+        raise typer.Exit(methods.show(names or [], source, data, as_json))
     from benchmark.commands import listing
 
+    if names:
+        raise UserError(f"only methods are shown by name, not {what}; leave {names[0]} out.")
     raise typer.Exit(listing.show_list(what, data, as_json))
 
 

@@ -7,14 +7,19 @@ from typing import Annotated
 
 import typer
 
-from benchmark.options import DATA, RUNS, Data, Json, Results
+from benchmark.options import DATA, RUNS, Data, Json, Plugin, Results
 
 data_app = typer.Typer(no_args_is_help=True, help="Get, prepare, check and look at data sets.")
 labels_app = typer.Typer(no_args_is_help=True, help="Import label splits and look at which labels a setting hides.")
 
 
 @data_app.command("list")
-def data_list(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:
+def data_list(
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
     """List data sets, where they come from and which are here."""
     from benchmark.commands import listing
 
@@ -29,11 +34,12 @@ def data_get(
     sha256: Annotated[str | None, typer.Option(help="What the file's SHA-256 must be.")] = None,
     results: Results = RUNS,
     data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
     """Download what is openly there of a data set, or say where people get it. Can be resumed."""
     from benchmark.commands import get as command
 
-    raise typer.Exit(command.get(name, data, yes, url, sha256))
+    raise typer.Exit(command.get(name, data, yes, url, sha256, as_json))
 
 
 @data_app.command("prepare")
@@ -49,11 +55,12 @@ def data_prepare(
     force: Annotated[bool, typer.Option("--force", help="Replace what is prepared there.")] = False,
     results: Results = RUNS,
     data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
     """Pack a data set, in any of the layouts that people have, for fast and safe reading."""
     from benchmark.commands import prepare as command
 
-    raise typer.Exit(command.prepare(name, path, size, variant, fit, derive_normals, force, data))
+    raise typer.Exit(command.prepare(name, path, size, variant, fit, derive_normals, force, data, as_json))
 
 
 @data_app.command("check")
@@ -75,11 +82,13 @@ def data_show(
     out: Annotated[Path | None, typer.Option(help="Picture to write.", show_default="<results>/<dataset>-<split>.png")] = None,
     results: Results = RUNS,
     data: Data = DATA,
+    as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Write a contact sheet: images and all their labels."""
     from benchmark.commands import data as command
 
-    raise typer.Exit(command.show(name, data, split, size, count, out or results / f"{name}-{split}.png"))
+    raise typer.Exit(command.show(name, data, split, size, count, out or results / f"{name}-{split}.png", as_json))
 
 
 @labels_app.command("import")
@@ -88,11 +97,12 @@ def labels_import(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a split that was imported before.")] = False,
     results: Results = RUNS,
     data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
     """Import label splits that papers share, for the settings published:one and published:random."""
     from benchmark.commands import labels as command
 
-    raise typer.Exit(command.import_labels(paths, data, replace))
+    raise typer.Exit(command.import_labels(paths, data, replace, as_json))
 
 
 @labels_app.command("show")
@@ -111,6 +121,7 @@ def labels_show(
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Print how many images carry which label, and draw the mask."""
     from benchmark.commands import data as command

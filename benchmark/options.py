@@ -28,11 +28,21 @@ def _use(paths: list[Path]) -> list[Path]:
     return paths
 
 
-PLUGIN_HELP = "The .py file of a method from outside the tree. May be repeated."
+PLUGIN_HELP = "The .py file of a method or data set from outside the tree. May be repeated."
 Plugin = Annotated[list[Path], typer.Option("--plugin", envvar="BENCH_PLUGINS", metavar="FILE", help=PLUGIN_HELP, callback=_use)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SET_HELP = "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. May be repeated."
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]
+SLURM_HELP = (
+    "Submit to a Slurm cluster, with this option of sbatch, such as partition=gpu, gres=gpu:1 or time=240; max_parallel=N limits "
+    "how many run at a time. May be repeated."
+)
+WORKERS_HELP = "Run so many at a time, each in a process of its own, whose crash touches no other run."
+PER_GPU_HELP = "Runs that share a GPU: with CUDA, each worker is pinned to one."
+PerGpu = Annotated[int, typer.Option("--per-gpu", metavar="M", help=PER_GPU_HELP)]
+HANG_SECONDS = 1800.0
+HANG_HELP = "With workers, kill a run that tells of no step, evaluation or note for so long; it counts as failed."
+HangAfter = Annotated[float, typer.Option("--hang-after", metavar="SECONDS", help=HANG_HELP)]
 WHAT_HELP = "A plan (a name or a .toml file), methods, or both."
 What = Annotated[list[str] | None, typer.Argument(metavar="[PLAN | METHOD]...", help=WHAT_HELP)]
 

@@ -1,16 +1,21 @@
-"""`bench check` and `bench new`: a method of one's own, from its first lines to the contract that every method keeps."""
+"""`bench check` and `bench new`: a method or data set of one's own, from its first lines to the contract that all keep."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark import execute, plan, plugins, registry
 from benchmark import protocol as protocols
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
 from benchmark.progress import make_console
+from benchmark.scripts import for_scripts
 from benchmark.store import writing
+
+if TYPE_CHECKING:
+    from benchmark.contract import Finding
 
 # Small enough for seconds on a CPU; all tasks of the default data set, labels drawn at random.
 SMALL = (
@@ -28,58 +33,87 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 def check(what: str, settings: list[str], data: Path, as_json: bool) -> int:
-    """Check a method, by its name or its file, against the contract; exit code 1 if it breaks it."""
-    name = plugins.use(Path(what)) if what.endswith(".py") else what
+    """Check a method or a data set, by its name or its file, against the contract; exit code 1 if it breaks it."""
+    found: list[dict[str, Any]] = []
+    with for_scripts(as_json, found):
+        name = plugins.use(Path(what)) if what.endswith(".py") else what
+        file = f"--plugin {what} " if what.endswith(".py") else ""
+        if name in registry.method_names():
+            return _report(name, _of_method(name, settings, data), f"`bench run {file}{name}` runs it", found)
+        hyphens = name.replace("_", "-")
+        if any(hyphens == known or hyphens.startswith(f"{known}-") for known in registry.dataset_names()):
+            from benchmark import contract_data
+
+            if settings:
+                raise UserError(f"--set {settings[0]} is for methods; leave it out for the data set {hyphens}.")
+            return _report(
+                hyphens, contract_data.check(hyphens, data), f"`bench run {file}--set dataset={hyphens}` uses it", found
+            )
+        raise unknown("method or data set", name, [*registry.method_names(), *registry.dataset_names()])
+
+
+def _of_method(name: str, settings: list[str], data: Path) -> Iterator[Finding]:
     registry.method(name)
     dataset = registry.open_dataset(str(plan.read(plan.DEFAULT)["grid"][0]["dataset"]), data)
     tasks = f"tasks={json.dumps(list(dataset.tasks))}"
-    cells = plan.make([name], [*SMALL, tasks, *settings], data).cells
+    spec = plan.make([name], [*SMALL, tasks, *settings], data).cells[0]
     from benchmark import contract
 
     loaded = execute.Data(data)
-    spec = cells[0]
-    subject = contract.Subject(spec, loaded.split(spec, "train"), loaded.split(spec, "test"), loaded.tasks(spec))
-    found: list[dict[str, Any]] = []
+    yield from contract.check(contract.Subject(spec, loaded.split(spec, "train"), loaded.split(spec, "test"), loaded.tasks(spec)))
+
+
+def _report(name: str, findings: Iterator[Finding], use: str, found: list[dict[str, Any]]) -> int:
+    """Print the findings as they come, and put them into `found`."""
     console = make_console()
-    for finding in contract.check(subject):
+    for finding in findings:
         found.append({"check": finding.check, "about": finding.about, "kept": not finding.reason, "reason": finding.reason})
-        if not as_json:
-            mark = "[red]broken[/]" if finding.reason else "[green]kept[/]  "
-            console.print(f"{mark} {finding.check}: {finding.about}", soft_wrap=True, highlight=False)
-            if finding.reason:
-                console.print(f"       {finding.reason}.", soft_wrap=True, highlight=False, markup=False)
+        mark = "[red]broken[/]" if finding.reason else "[green]kept[/]  "
+        console.print(f"{mark} {finding.check}: {finding.about}", soft_wrap=True, highlight=False)
+        if finding.reason:
+            console.print(f"       {finding.reason}.", soft_wrap=True, highlight=False, markup=False)
     broken = sum(not f["kept"] for f in found)
-    if as_json:
-        print(json.dumps(found, indent=1))
-    elif broken:
-        console.print(f"{name} breaks {broken} of {len(contract.CHECKS)} checks.")
+    if broken:
+        console.print(f"{name} breaks {broken} of {len(found)} checks.")
     else:
-        how = f"--plugin {what} " if what.endswith(".py") else ""
-        console.print(f"{name} keeps all {len(found)} checks; `bench run {how}{name}` runs it.", soft_wrap=True)
+        console.print(f"{name} keeps all {len(found)} checks; {use}.", soft_wrap=True)
     return 1 if broken else 0
 
 
-def new(name: str, folder: Path) -> int:
-    """Write NAME.py, a commented method that keeps the contract, and test_NAME.py, which checks that it does."""
-    if not name.isidentifier() or name != name.lower():
-        raise UserError(f"{name!r} cannot be the name of a method; use small letters, digits and underscores, such as my_method.")
-    if name in registry.method_names():
-        raise UserError(f"there is a method {name} already; choose another name.")
-    files = {f"{name}.py": "method.py.txt", f"test_{name}.py": "test_method.py.txt"}
-    for file in files:
-        if (folder / file).exists():
-            raise UserError(f"{folder / file} is there already; choose another name or another folder with --out.")
-    title = "".join(part.capitalize() for part in name.split("_"))
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, template in files.items():
-            text = (TEMPLATES / template).read_text(encoding="utf-8").replace("NAME", name).replace("TITLE", title)
-            (folder / file).write_text(text, encoding="utf-8")
-    console = make_console()
-    path = folder / f"{name}.py"
-    for file in files:
-        console.print(f"wrote {folder / file}", soft_wrap=True)
-    shipped = protocols.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
-    others = f"{shipped.baseline} {shipped.reference}"
-    console.print(f"next: `bench check {path}`, then `bench run --plugin {path} {name} {others}`.", soft_wrap=True)
-    return 0
+def new(name: str, folder: Path, dataset: bool, as_json: bool = False) -> int:
+    """Write NAME.py, a commented method or data set that keeps the contract, and test_NAME.py, which checks that it does."""
+    shown: dict[str, list[str]] = {}
+    with for_scripts(as_json, shown):
+        kind = "data set" if dataset else "method"
+        if not name.isidentifier() or name != name.lower():
+            raise UserError(
+                f"{name!r} cannot be the name of a {kind}; use small letters, digits and underscores, such as my_own."
+            )
+        if name in registry.method_names() or name.replace("_", "-") in registry.dataset_names():
+            raise UserError(f"there is a method or data set {name} already; choose another name.")
+        template = "dataset.py.txt" if dataset else "method.py.txt"
+        files = {f"{name}.py": template, f"test_{name}.py": f"test_{template}"}
+        for file in files:
+            if (folder / file).exists():
+                raise UserError(f"{folder / file} is there already; choose another name or another folder with --out.")
+        title = "".join(part.capitalize() for part in name.split("_"))
+        words = {"HYPHENS": name.replace("_", "-"), "TITLE": title}
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, source in files.items():
+                text = (TEMPLATES / source).read_text(encoding="utf-8")
+                for word, value in (words | ({} if source == "dataset.py.txt" else {"NAME": name})).items():
+                    text = text.replace(word, value)
+                (folder / file).write_text(text, encoding="utf-8")
+        console = make_console()
+        path = folder / f"{name}.py"
+        for file in files:
+            console.print(f"wrote {folder / file}", soft_wrap=True)
+        if dataset:
+            said = f"put your data where {path} looks for them, change what differs, then `bench check {path}`"
+        else:
+            shipped = protocols.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
+            said = f"`bench check {path}`, then `bench run --plugin {path} {name} {shipped.baseline} {shipped.reference}`"
+        console.print(f"next: {said}.", soft_wrap=True)
+        shown["files"] = [str(folder / file) for file in files]
+        return 0

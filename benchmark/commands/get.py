@@ -16,6 +16,7 @@ from benchmark import ROOT, registry
 from benchmark.errors import UserError
 from benchmark.fetch import fetch, name_of
 from benchmark.progress import PLAIN_SECONDS, make_console
+from benchmark.scripts import for_scripts
 from benchmark.unpack import folder_of, unpack
 from datasets.base import Dataset
 from datasets.downloads import DOWNLOADS, Download
@@ -45,46 +46,56 @@ class _Said:
     def note(self, text: str) -> None:
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
+    def last(self, text: str) -> str:
+        self.note(text)
+        return text
 
-def get(name: str, data: Path, yes: bool, url: str | None = None, sha256: str | None = None) -> int:
+
+def get(name: str, data: Path, yes: bool, url: str | None = None, sha256: str | None = None, as_json: bool = False) -> int:
     """Fetch a data set's file into DATA/downloads, unpack it if it is an archive, and say how to prepare it.
 
     yes: without asking. url, sha256: another place to fetch it from, and what the file must be.
     """
-    kind = registry.dataset(name)
-    known = DOWNLOADS.get(kind.name)
-    said = _Said()
-    if issubclass(kind, Prepared):
-        kind.form_of(name.replace("_", "-"))
-    elif known is None:
-        said.note(f"{kind.name} is made on the spot; there is nothing to download.")
+    shown: dict[str, str | None] = {"file": None}
+    with for_scripts(as_json, shown):
+        kind = registry.dataset(name)
+        known = DOWNLOADS.get(kind.name)
+        said = _Said()
+        if issubclass(kind, Prepared):
+            kind.form_of(name.replace("_", "-"))
+        elif known is None:
+            shown["said"] = said.last(f"{kind.name} is made on the spot; there is nothing to download.")
+            return OK
+        if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+            raise UserError(f"--sha256 {sha256!r} is not a SHA-256; expected 64 hexadecimal digits.")
+        where = url if url is not None else known.url if known else None
+        if where is None:
+            told = (
+                known.elsewhere[0] if known else f"its source is {kind.source}; --url URL fetches it from a place that you know."
+            )
+            raise UserError(f"no file of {kind.name} can be fetched by a program: {told}")
+        size = known.size if known and url is None else None
+        target = data / "downloads" / name_of(where)
+        folder = folder_of(target)
+        if folder is None or not folder.exists():
+            part = target.with_name(f"{target.name}.part")
+            if not target.exists() and not _agreed(kind, known, where, size, target, part, yes, said):
+                shown["said"] = said.last("nothing was fetched.")
+                return DECLINED
+            try:
+                with said.bars:
+                    fetch(where, target, said, sha256, size)
+                    if folder:
+                        unpack(target, folder, said)
+            except KeyboardInterrupt:
+                kept = f"{decimal(part.stat().st_size)} are kept in {part}" if part.exists() else f"{target} is kept"
+                shown["said"] = said.last(f"interrupted: {kept}; the same command goes on from there.")
+                return INTERRUPTED
+        here = folder or target
+        with_data = "" if data == ROOT / "data" else f" --data {shlex.quote(str(data))}"
+        following = f"bench data prepare {name.replace('_', '-')} {shlex.quote(str(here))}{with_data}"
+        shown |= {"file": str(here), "said": said.last(f"{here} is here; next: {following}")}
         return OK
-    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise UserError(f"--sha256 {sha256!r} is not a SHA-256; expected 64 hexadecimal digits.")
-    where = url if url is not None else known.url if known else None
-    if where is None:
-        told = known.elsewhere[0] if known else f"its source is {kind.source}; --url URL fetches it from a place that you know."
-        raise UserError(f"no file of {kind.name} can be fetched by a program: {told}")
-    size = known.size if known and url is None else None
-    target = data / "downloads" / name_of(where)
-    folder = folder_of(target)
-    if folder is None or not folder.exists():
-        part = target.with_name(f"{target.name}.part")
-        if not target.exists() and not _agreed(kind, known, where, size, target, part, yes, said):
-            return DECLINED
-        try:
-            with said.bars:
-                fetch(where, target, said, sha256, size)
-                if folder:
-                    unpack(target, folder, said)
-        except KeyboardInterrupt:
-            kept = f"{decimal(part.stat().st_size)} are kept in {part}" if part.exists() else f"{target} is kept"
-            said.note(f"interrupted: {kept}; the same command goes on from there.")
-            return INTERRUPTED
-    here = folder or target
-    with_data = "" if data == ROOT / "data" else f" --data {shlex.quote(str(data))}"
-    said.note(f"{here} is here; next: bench data prepare {name.replace('_', '-')} {shlex.quote(str(here))}{with_data}")
-    return OK
 
 
 def _agreed(
@@ -101,7 +112,4 @@ def _agreed(
         return True
     if not sys.stdin.isatty():
         raise UserError(f"nothing was fetched, as there is no terminal to ask in; add --yes to fetch {url}.")
-    if typer.confirm("Fetch it?"):
-        return True
-    said.note("nothing was fetched.")
-    return False
+    return typer.confirm("Fetch it?")

@@ -16,28 +16,15 @@ from rich.table import Table
 from benchmark import balance, plan, protocol, provenance, registry
 from benchmark.commands.boards import find
 from benchmark.errors import unknown
-from benchmark.progress import make_console, plain
+from benchmark.progress import make_console
+from benchmark.scripts import aside
 from benchmark.store import read_json
+
+WHAT = ("methods", "datasets", "protocols", "plans", "balances", "metrics")
 
 
 def entries(what: str, data: Path) -> list[dict[str, Any]]:
-    """What `bench list WHAT` lists."""
-    if what == "methods":
-        rows = []
-        for name in registry.method_names():
-            method = registry.method(name)
-            defaults, hints = registry.hyperparameters(name)
-            rows.append(
-                {
-                    "name": name,
-                    "summary": method.summary,
-                    "paper": method.paper,
-                    "version": method.version,
-                    "hparams": defaults,
-                    "types": {k: protocol.describe(h) for k, h in hints.items()},
-                }
-            )
-        return rows
+    """What `bench list WHAT` lists, but for methods."""
     if what == "datasets":
         return [dataset_entry(name, data) for name in registry.dataset_names()]
     if what == "protocols":
@@ -60,7 +47,7 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
             for t in kinds
             for name, about in meter(t).about.items()
         ]
-    raise unknown("listing", what, ("methods", "datasets", "protocols", "plans", "balances", "metrics"))
+    raise unknown("listing", what, WHAT)
 
 
 def dataset_entry(name: str, data: Path) -> dict[str, Any]:
@@ -76,22 +63,22 @@ def dataset_entry(name: str, data: Path) -> dict[str, Any]:
 
 
 def show_list(what: str, data: Path, as_json: bool) -> int:
-    rows = entries(what, data)
+    with aside(as_json):
+        rows = entries(what, data)
     if as_json:
         print(json.dumps(rows, indent=1))
         return 0
-    table = Table(title=what, title_justify="left")
-    columns = [key for key in rows[0] if key not in ("hparams", "types")] if rows else []
-    if what == "methods":
-        columns.append("hyper-parameters")
-        for row in rows:
-            row["hyper-parameters"] = "\n".join(f"{k} = {plain(v)} ({row['types'][k]})" for k, v in row["hparams"].items())
-    for column in columns:
+    make_console().print(_rows_table(what, rows))
+    return 0
+
+
+def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(_plain(row[c]) for c in columns))
-    make_console().print(table)
-    return 0
+        table.add_row(*map(_plain, row.values()))
+    return table
 
 
 def _plain(value: Any) -> str:
@@ -145,11 +132,13 @@ def doctor(results: Path, data: Path, as_json: bool) -> int:
     environment = provenance.environment("cuda" if torch.cuda.is_available() else "cpu", threads=0)
     del environment["threads"]  # the protocol's to say
     folder = next(p for p in (results, *results.resolve().parents) if p.exists())
+    with aside(as_json):
+        found = {name: dataset_entry(name, data)["here"] or "not found" for name in registry.dataset_names()}
     checks = environment | {
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "results": f"{results} ({'writable' if os.access(folder, os.W_OK) else 'NOT WRITABLE'})",
         "free space": f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB",
-        "data": {name: dataset_entry(name, data)["here"] or "not found" for name in registry.dataset_names()},
+        "data": found,
         "python executable": sys.executable,
     }
     if as_json:

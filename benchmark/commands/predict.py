@@ -20,6 +20,7 @@ from benchmark.commands.runs import pick_device
 from benchmark.errors import UserError
 from benchmark.model import Model, as_rgb, load_model
 from benchmark.progress import make_console
+from benchmark.scripts import for_scripts
 from datasets.tasks import Task
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -28,7 +29,7 @@ SHEET = "predictions.png"
 SHEET_IMAGES = 8
 
 
-def predict(name: str, images: Sequence[Path], out: Path, results: Path, device: str, force: bool) -> int:
+def predict(name: str, images: Sequence[Path], out: Path, results: Path, device: str, force: bool, as_json: bool = False) -> int:
     """Write, for each image, <stem>.npz with the predicted maps, <stem>-<task>.png with their pictures, and one contact sheet.
 
     An .npz holds one array a task at the image's own size (h, w), in the compact dtypes of data sets: classes (h, w) uint8;
@@ -36,37 +37,40 @@ def predict(name: str, images: Sequence[Path], out: Path, results: Path, device:
     y down, z forward). Files appear in `out` when every prediction is there, or not at all. Raises `UserError` for a run without
     a network, images that are none, and files that would be written over without `force`.
     """
-    model = load_model(name, results, pick_device(device))
-    console = make_console()
-    if model.note:
-        console.print(f"note: {model.note}", markup=False, soft_wrap=True)
-    inputs = _named(_collect(images, out))
-    outputs = [SHEET, *(f"{stem}{end}" for stem in inputs for end in (".npz", *(f"-{task}.png" for task in model.tasks)))]
-    there = [output for output in outputs if (out / output).exists()]
-    if there and not force:
-        more = f" and {len(there) - 1} more of the files to write" if len(there) > 1 else ""
-        raise UserError(f"{out} already holds {there[0]}{more}; give --force to write over them, or another --out.")
-    for stem, path in inputs.items():
-        if stem != path.stem:
-            console.print(f"note: {path} is written as {stem}, for another image has its name.", markup=False, soft_wrap=True)
-    new = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as draft:
-            _write(model, inputs, Path(draft), console)
-            for output in outputs:
-                (Path(draft) / output).replace(out / output)
-    except OSError as error:
-        cure = "make room, permit writing there, or name another folder with --out"
-        raise UserError(f"could not write in {out}: {error.strerror or error}; {cure}.") from None
-    finally:
-        if new:
-            with suppress(OSError):  # where nothing came of it
-                out.rmdir()
-    size = "x".join(map(str, model.size))
-    said = f"{', '.join(model.tasks)} of {len(inputs)} images, computed at {size} and resized to theirs: {out}"
-    console.print(said, markup=False, soft_wrap=True)  # a file may be called anything
-    return 0
+    shown: dict[str, list[str]] = {}
+    with for_scripts(as_json, shown):
+        model = load_model(name, results, pick_device(device))
+        console = make_console()
+        if model.note:
+            console.print(f"note: {model.note}", markup=False, soft_wrap=True)
+        inputs = _named(_collect(images, out))
+        outputs = [SHEET, *(f"{stem}{end}" for stem in inputs for end in (".npz", *(f"-{task}.png" for task in model.tasks)))]
+        there = [output for output in outputs if (out / output).exists()]
+        if there and not force:
+            more = f" and {len(there) - 1} more of the files to write" if len(there) > 1 else ""
+            raise UserError(f"{out} already holds {there[0]}{more}; give --force to write over them, or another --out.")
+        for stem, path in inputs.items():
+            if stem != path.stem:
+                console.print(f"note: {path} is written as {stem}, for another image has its name.", markup=False, soft_wrap=True)
+        new = not out.exists()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as draft:
+                _write(model, inputs, Path(draft), console)
+                for output in outputs:
+                    (Path(draft) / output).replace(out / output)
+        except OSError as error:
+            cure = "make room, permit writing there, or name another folder with --out"
+            raise UserError(f"could not write in {out}: {error.strerror or error}; {cure}.") from None
+        finally:
+            if new:
+                with suppress(OSError):  # where nothing came of it
+                    out.rmdir()
+        size = "x".join(map(str, model.size))
+        said = f"{', '.join(model.tasks)} of {len(inputs)} images, computed at {size} and resized to theirs: {out}"
+        console.print(said, markup=False, soft_wrap=True)  # a file may be called anything
+        shown["files"] = [str(out / output) for output in outputs]
+        return 0
 
 
 def _collect(images: Sequence[Path], out: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from benchmark.commands.data import parse_size
 from benchmark.errors import UserError
 from benchmark.progress import PLAIN_SECONDS, make_console
 from benchmark.report.formats import counted
+from benchmark.scripts import for_scripts
 from benchmark.store import writing
 from datasets import packed
 from datasets.base import Dataset, Split
@@ -48,55 +49,71 @@ class _Said:
 
 
 def prepare(
-    name: str, path: Path, sizes: list[str], variant: str | None, fit: str | None, derive_normals: bool, force: bool, data: Path
+    name: str,
+    path: Path,
+    sizes: list[str],
+    variant: str | None,
+    fit: str | None,
+    derive_normals: bool,
+    force: bool,
+    data: Path,
+    as_json: bool,
 ) -> int:
     """Pack what lies at `path` into the data folder, at each size."""
-    kind = _of_files(name)
-    form = kind.form_of(name.replace("_", "-"))
-    if not path.exists():
-        raise UserError(f"there is no {path}; name {kind.expected}.")
-    if fit is not None and fit not in FITS:
-        raise UserError(f"--fit {fit!r} is not one of {', '.join(FITS)}.")
-    if variant is not None and not _is_variant(variant):
-        raise UserError(f"--variant {variant!r} is not a name of small letters, digits and hyphens, such as my-labels.")
-    sized = [parse_size(size) for size in sizes]
-    for size in sized:
-        if min(size) < 32 or any(side % 8 for side in size):
-            raise UserError(f"--size {size[0]}x{size[1]} is not HEIGHTxWIDTH in multiples of 8, each 32 or more.")
-    source = kind.open(path, form, derive_normals=derive_normals)
-    if source is None:
-        raise UserError(f"{path} is not {form} in a layout that is known: expected {kind.expected}.")
-    full_name = variant_of(form, source)
-    asked = variant or name.replace("_", "-")[len(form) + 1 :]  # what follows a form's name names a variant too
-    if asked and not full_name.endswith(f"-{asked}"):
-        full_name = f"{full_name}-{asked}"
-    made = kind.form_in(source, form)
-    wanted = sized or [made.size]
-    how: Fit = made.fit if fit is None else "pad" if fit == "pad" else "scale"
-    said = _Said()
-    console = said.console
-    for size in wanted:
-        began = time.perf_counter()
-        try:
-            with said.bars:
-                store, packed_now = packed.prepare(source, data, kind.name, full_name, size, how, replace=force, progress=said)
-        except KeyboardInterrupt:
-            console.print("interrupted: what was prepared before is as it was; the same command starts this one again.")
-            return 130
-        seconds = time.perf_counter() - began
-        state = f"packed in {seconds:.0f} s" if packed_now else "was prepared already, nothing to do"
-        console.print(f"{full_name} at {size[0]}x{size[1]}: {state}, in {store.folder}", soft_wrap=True)
-    for note in (*source.notes, *_other_counts(kind.forms[form].images, source)):
-        console.print(f"note: {note}", soft_wrap=True)
-    dataset = kind(data, full_name)
-    console.print("images that carry a label:")
-    console.print(_counts(dataset, wanted[0]))
-    for size in wanted:
-        filled = _filled(dataset.split("train", size))
-        if filled < SMALL:
-            console.print(f"note: images fill {filled:.0%} of a frame of {size[0]}x{size[1]}; --fit scale enlarges them.")
-    console.print(f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.", soft_wrap=True)
-    return 0
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        kind = _of_files(name)
+        form = kind.form_of(name.replace("_", "-"))
+        if not path.exists():
+            raise UserError(f"there is no {path}; name {kind.expected}.")
+        if fit is not None and fit not in FITS:
+            raise UserError(f"--fit {fit!r} is not one of {', '.join(FITS)}.")
+        if variant is not None and not _is_variant(variant):
+            raise UserError(f"--variant {variant!r} is not a name of small letters, digits and hyphens, such as my-labels.")
+        sized = [parse_size(size) for size in sizes]
+        for size in sized:
+            if min(size) < 32 or any(side % 8 for side in size):
+                raise UserError(f"--size {size[0]}x{size[1]} is not HEIGHTxWIDTH in multiples of 8, each 32 or more.")
+        source = kind.open(path, form, derive_normals=derive_normals)
+        if source is None:
+            raise UserError(f"{path} is not {form} in a layout that is known: expected {kind.expected}.")
+        full_name = variant_of(form, source)
+        asked = variant or name.replace("_", "-")[len(form) + 1 :]  # what follows a form's name names a variant too
+        if asked and not full_name.endswith(f"-{asked}"):
+            full_name = f"{full_name}-{asked}"
+        made = kind.form_in(source, form)
+        wanted = sized or [made.size]
+        how: Fit = made.fit if fit is None else "pad" if fit == "pad" else "scale"
+        said = _Said()
+        console = said.console
+        folders: list[str] = []
+        shown |= {"variant": full_name, "folders": folders, "counts": {}}
+        for size in wanted:
+            began = time.perf_counter()
+            try:
+                with said.bars:
+                    store, packed_now = packed.prepare(
+                        source, data, kind.name, full_name, size, how, replace=force, progress=said
+                    )
+            except KeyboardInterrupt:
+                console.print("interrupted: what was prepared before is as it was; the same command starts this one again.")
+                return 130
+            seconds = time.perf_counter() - began
+            state = f"packed in {seconds:.0f} s" if packed_now else "was prepared already, nothing to do"
+            console.print(f"{full_name} at {size[0]}x{size[1]}: {state}, in {store.folder}", soft_wrap=True)
+            folders.append(str(store.folder))
+        for note in (*source.notes, *_other_counts(kind.forms[form].images, source)):
+            console.print(f"note: {note}", soft_wrap=True)
+        dataset = kind(data, full_name)
+        console.print("images that carry a label:")
+        shown["counts"] = counts = _counts(dataset, wanted[0])
+        console.print(_table(dataset, counts))
+        for size in wanted:
+            filled = _filled(dataset.split("train", size))
+            if filled < SMALL:
+                console.print(f"note: images fill {filled:.0%} of a frame of {size[0]}x{size[1]}; --fit scale enlarges them.")
+        console.print(f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.", soft_wrap=True)
+        return 0
 
 
 def _other_counts(papers: tuple[int, int] | None, source: Source) -> list[str]:
@@ -117,15 +134,23 @@ def _is_variant(text: str) -> bool:
     return bool(text) and text.replace("-", "").isalnum() and text.isascii() and text == text.lower() and text.strip("-") == text
 
 
-def _counts(dataset: Dataset, size: tuple[int, int]) -> Table:
+def _counts(dataset: Dataset, size: tuple[int, int]) -> dict[str, dict[str, Any]]:
+    """{split: images, and {task: images with its label}}"""
+    found = {}
+    for name in packed.SPLITS:
+        split = dataset.split(name, size)
+        found[name] = {"images": len(split), "labels": dict(zip(dataset.tasks, split.available.sum(0).tolist(), strict=True))}
+    return found
+
+
+def _table(dataset: Dataset, counts: dict[str, dict[str, Any]]) -> Table:
     table = Table()
     table.add_column("split")
     table.add_column("images", justify="right")
     for task in dataset.tasks:
         table.add_column(task, justify="right")
-    for split in packed.SPLITS:
-        loaded = dataset.split(split, size)
-        table.add_row(split, str(len(loaded)), *map(str, loaded.available.sum(0).tolist()))
+    for split, here in counts.items():
+        table.add_row(split, str(here["images"]), *map(str, here["labels"].values()))
     return table
 
 

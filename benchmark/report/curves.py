@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,28 +33,40 @@ def _curve(record: Record, kind: str, task: TaskInfo | None, name: str) -> tuple
     points = [(p["epoch"], p[kind][name]) for p in record["curve"] if (p.get(kind) or {}).get(name) is not None]
     if kind == "test" and points and task and points[-1][0] < record["curve"][-1]["epoch"]:
         points.append((record["curve"][-1]["epoch"], record["metrics"][name][task.metric]))
-    values = [value for _, value in points]
-    return [epoch for epoch, _ in points], _running_mean(values) if kind == "loss" else values
+    return [epoch for epoch, _ in points], [value for _, value in points]
 
 
-def _running_mean(values: list[float]) -> list[float]:
-    """The mean over a window of a twelfth of the curve: under partial labels a batch may hold no label of a task at all."""
-    half = len(values) // 24
-    return [float(np.mean(values[max(0, i - half) : i + half + 1])) for i in range(len(values))]
+def _running_means(curves: Sequence[list[float]]) -> list[np.ndarray]:
+    """Means over a window of a twelfth of a curve: under partial labels a batch may hold no label of a task at all.
+
+    Curves of one length are taken together: boards of thousands of runs have few lengths.
+    """
+    found: dict[int, np.ndarray] = {}
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for number, curve in enumerate(curves):
+        by_length[len(curve)].append(number)
+    for length, numbers in by_length.items():
+        half, values = length // 24, np.array([curves[n] for n in numbers])
+        means = np.stack([values[:, max(0, i - half) : i + half + 1].mean(1) for i in range(length)], 1)
+        found |= dict(zip(numbers, means, strict=True))
+    return [found[number] for number in range(len(curves))]
 
 
-def _mean_curve(curves: Iterable[tuple[list[float], list[float]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Epochs (P,), mean (P,) and range (2, P) over runs, within the epochs that all of them cover.
+def _mean_curve(curves: Iterable[tuple[list[float], list[float]]], smooth: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Epochs (P,), mean (P,) and range (2, P) over runs, within the epochs that all of them cover. smooth: of running means.
 
     Runs of a row may be logged at different epochs, when label seeds differ in how many images a run may use: values are
     read off the straight lines between the points.
     """
-    found = [curve for curve in curves if curve[0]]
+    found: list[tuple[list[float], Any]] = [curve for curve in curves if curve[0]]
     if not found:
         return np.empty(0), np.empty(0), np.empty((2, 0))
     start, end = max(x[0] for x, _ in found), min(x[-1] for x, _ in found)
-    grid = np.array(sorted({min(max(epoch, start), end) for epoch in found[0][0]}))
-    values = np.array([np.interp(grid, x, y) for x, y in found])
+    if smooth:
+        found = list(zip((x for x, _ in found), _running_means([y for _, y in found]), strict=True))
+    points = sorted({min(max(epoch, start), end) for epoch in found[0][0]})
+    grid = np.array(points)
+    values = np.array([y if x == points else np.interp(grid, x, y) for x, y in found])
     return grid, values.mean(0), np.stack([values.min(0), values.max(0)])
 
 
@@ -61,7 +74,7 @@ def _lines(board: Board, ax: Axes, rows: list[Entry], kind: str, name: str, task
     """Draw one quantity of every row that has it; return those rows."""
     palette, dashes, drawn = style.colours(board), style.dashes(board), []
     for entry in rows:
-        x, mean, span = _mean_curve(_curve(record, kind, task, name) for record in entry.row.records)
+        x, mean, span = _mean_curve((_curve(record, kind, task, name) for record in entry.row.records), kind == "loss")
         if len(x):
             ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             drawn.append(entry)

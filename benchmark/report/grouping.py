@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from benchmark.errors import UserError
@@ -18,8 +19,13 @@ MORE = {"file": "plugin", "tuned": "tuning"}  # what labels call these keys of a
 
 def protocol_values(protocol: dict[str, Any]) -> dict[str, Any]:
     """A protocol's values without its prose, keys that are newer than the record at their defaults."""
-    defaults = json.loads(json.dumps(dataclasses.asdict(Protocol(name=""))))
-    return {key: value for key, value in (defaults | protocol).items() if key != "summary"}
+    return {key: value for key, value in (_defaults() | protocol).items() if key != "summary"}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(Protocol(name=""))))
+    return found
 
 
 def canonical(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -164,8 +165,9 @@ def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             style.hide(ax)
             ax.text(-0.006, 0.5, task, rotation=90, transform=ax.transAxes, ha="right", va="center", fontsize=8)
             if t == 0:
+                look: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom", "fontsize": points}
                 for c, name in enumerate(columns):
-                    ax.text((c + 0.5) / len(columns), 1.01, name, transform=ax.transAxes, ha="center", va="bottom", fontsize=points)
+                    ax.text((c + 0.5) / len(columns), 1.01, name, **look)
             top = bottom - 0.1
         fig.text(0.3 / style.WIDTH, 1 - 0.08 / total, title, ha="left", va="top", fontsize=8.5)
         return style.save(fig, folder / "predictions", (".png",), dpi=150), notes

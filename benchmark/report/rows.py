@@ -62,8 +62,16 @@ class Seed:
     records: tuple[Record, ...]
 
     def metrics(self, task: str) -> dict[str, float]:
-        found = next(r for r in self.records if task in r.spec["tasks"])
-        return {name: float(v) for name, v in found["metrics"][task].items() if v is not None}
+        return {name: float(v) for name, v in self._metrics(task).items() if v is not None}
+
+    def value(self, task: str, metric: str) -> float | None:
+        """One of `metrics`, None where it is absent."""
+        found = self._metrics(task).get(metric)
+        return None if found is None else float(found)
+
+    def _metrics(self, task: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(r for r in self.records if task in r.spec["tasks"])["metrics"][task]
+        return found
 
     @property
     def cost(self) -> Cost:
@@ -147,8 +155,8 @@ class Group:
         """{unit: value} of one metric, seeds within a unit averaged; empty unless every seed has it."""
         values = defaultdict(list)
         for pair in sorted(pairs):
-            value = row.seeds[pair].metrics(task).get(metric)
+            value = row.seeds[pair].value(task, metric)
             if value is None:
                 return {}
             values[self.unit(pair)].append(value)
-        return {unit: float(np.mean(found)) for unit, found in sorted(values.items())}
+        return {unit: float(np.mean(found)) if len(found) > 1 else found[0] for unit, found in sorted(values.items())}

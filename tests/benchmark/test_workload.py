@@ -1,0 +1,80 @@
+"""Operations and parameters, against a count by hand over the layers of a network that really runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark import registry
+from benchmark.commands.methods import year
+from benchmark.workload import workload
+from tests.conftest import Bench
+from tests.helpers import SMALL, TASKS, THREE, tiny_problem, tiny_spec
+
+
+def layers_operations(network: nn.Module, images: torch.Tensor) -> int:
+    """Multiplications and additions of the convolutions and linear layers of one prediction."""
+    total = 0
+
+    def count(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            products = output.numel() * module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+        else:
+            assert isinstance(module, nn.Linear)
+            products = output.numel() * module.in_features
+        total += 2 * products
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network.eval().predict(images)  # type: ignore[operator]
+    return total
+
+
+def test_counts_are_those_of_the_layers() -> None:
+    spec = tiny_spec("multi_task")
+    tasks = {name: TASKS[name] for name in THREE}
+    found = workload("multi_task", spec.protocol, tasks, {})
+    network = registry.method("multi_task")(tiny_problem(THREE))
+    assert spec.protocol.size == network.problem.size
+    assert found.infer_flops == layers_operations(network, torch.zeros(1, 3, *spec.protocol.size)) > 0
+    # Backward takes twice what forward does, but for the first layer, whose input needs no gradient.
+    assert 2.5 * found.infer_flops < found.train_flops < 3 * found.infer_flops
+    assert found.params_train == found.params_infer == sum(p.numel() for p in network.parameters())
+
+
+def test_a_one_task_method_costs_the_sum_of_its_networks_and_training_parts_are_not_in_use() -> None:
+    protocol, tasks = tiny_spec("multi_task").protocol, {name: TASKS[name] for name in THREE}
+    parts = [workload("single_task", protocol, {name: task}, {}) for name, task in tasks.items()]
+    whole = workload("single_task", protocol, tasks, {})
+    assert whole.train_flops == sum(p.train_flops for p in parts) and whole.params_infer == sum(p.params_infer for p in parts)
+    mapped = workload("mtpsl", protocol, tasks, SMALL["mtpsl"])
+    plain = workload("multi_task", protocol, tasks, {})
+    assert mapped.params_infer == plain.params_infer < mapped.params_train
+    assert mapped.infer_flops == plain.infer_flops and mapped.train_flops > 2 * plain.train_flops
+
+
+@pytest.mark.parametrize(
+    ("paper", "expected"), [("A, B: C, CVPR 2022", 2022), ("D 2022, after E 2020", 2022), ("baseline", None)]
+)
+def test_year(paper: str, expected: int | None) -> None:
+    assert year(paper) == expected
+
+
+def test_methods_by_name_show_their_keywords(bench: Bench, tmp_path: Path) -> None:
+    code, out, _ = bench("list", "methods", "mtpsl")
+    assert code == 0 and "mapper_stride" in out and "2022" in out and "parameters x" in out and "1 further crop an image" in out
+    assert "direct_map" not in out
+    code, _, err = bench("list", "methods", "mptsl")
+    assert code == 2 and "did you mean 'mtpsl'" in err
+    code, _, err = bench("list", "plans", "field")
+    assert code == 2 and "only methods are shown by name, not plans; leave field out" in err
+    mixed = tmp_path / "mixed.toml"
+    grid = '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = "multi_task"\nbatch = [2, 4]\n'
+    mixed.write_text(grid)
+    code, _, err = bench("list", "methods", "--plan", mixed)
+    assert code == 2 and "has several protocols or data sets" in err
