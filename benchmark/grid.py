@@ -14,6 +14,7 @@ from benchmark import protocol as protocols
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 from benchmark.spec import RunSpec
+from benchmark.tuning import words
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
@@ -41,7 +42,8 @@ class Expansion:
     """Expands grids under the settings and methods of one command line, and gathers what it learns of them.
 
     notes: what was skipped or assumed, and why, in order. used: the settings of hyper-parameters that some method took.
-    weights: the files of pretrained weights by the content that stands for them in specs.
+    weights: the files of pretrained weights by the content that stands for them in specs. protocols: what protocols are called in
+    the plan, a name or a file, by the name that specs have.
     """
 
     def __init__(self, settings: dict[str, Any], methods: list[str], data: Path) -> None:
@@ -49,6 +51,7 @@ class Expansion:
         self.notes: dict[str, None] = {}
         self.used: set[str] = set()
         self.weights: dict[str, Path] = {}
+        self.protocols: dict[str, str] = {}
         self._contents: dict[Path, str] = {}
 
     def specs(self, grid: dict[str, Any], where: str, removed: dict[str, Any] | None = None) -> list[RunSpec]:
@@ -91,7 +94,7 @@ class Expansion:
             overrides = {key: cell.pop(key) for key in protocols.SETTABLE if key in cell}
             method = str(cell["method"])
             own = self._own_hparams(method, hparams) | {name: [value] for name, value in removed.items()}
-            tuned = _tuning(tuning.get(method), where)
+            tuned = words(tuning.get(method), where)
             for keywords in itertools.product(*own.values()):
                 cells.append(cell | {"set": overrides, "hparams": dict(zip(own, keywords, strict=True)), "tuning": tuned})
         return cells
@@ -162,6 +165,7 @@ class Expansion:
         from methods.networks.build import WEIGHTS, check_encoder
 
         protocol = protocols.load(str(cell["protocol"]), cell["set"])
+        self.protocols[protocol.name] = str(cell["protocol"])
         if not all(map(len, (protocol.tasks, protocol.size))):  # left to the data set
             left = {"tasks": list(protocol.tasks or dataset.tasks), "size": list(protocol.size) or list(dataset.default_size)}
             protocol = protocols.load(str(cell["protocol"]), cell["set"] | left)
@@ -182,19 +186,6 @@ class Expansion:
             if task not in dataset.tasks:
                 raise unknown(f"task of data set {dataset.name} (protocol {protocol.name})", task, dataset.tasks)
         return protocol
-
-
-def _tuning(value: Any, where: str) -> str:
-    """How a method's keywords were searched, in words; `bench tune` writes it into its plans."""
-    if value is None:
-        return ""
-    if (
-        not isinstance(value, dict)
-        or set(value) != {"trials", "holdout"}
-        or not all(isinstance(v, int | float) for v in value.values())
-    ):
-        raise UserError(f"tuning = {value!r} in plan {where} must hold trials and holdout, as `bench tune` writes them.")
-    return f"{value['trials']} trials on the last {value['holdout']:.0%} of train"
 
 
 def _seed_pairs(grid: dict[str, Any], where: str) -> list[tuple[int, int]]:

@@ -22,13 +22,15 @@ KEYS = ("summary", "include", "grid", "exclude", "ablate")
 @dataclass(frozen=True)
 class Plan:
     """The runs of a plan in order, without repeats. notes: what was skipped or assumed, and why. weights: the files of
-    pretrained weights by the content that stands for them in specs. ablation: the rows of its own [ablate]."""
+    pretrained weights by the content that stands for them in specs. ablation: the rows of its own [ablate]. protocols: the names
+    or files that it gives protocols by, by their names in specs."""
 
     name: str
     cells: tuple[RunSpec, ...]
     notes: tuple[str, ...] = ()
     weights: dict[str, Path] = field(default_factory=dict)
     ablation: Ablation | None = None
+    protocols: dict[str, str] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -72,9 +74,12 @@ def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
     methods = [a for a in arguments if a in registry.method_names()]
     others = [a for a in arguments if a not in methods]
     if len(others) > 1:
-        raise UserError(f"{others[1]!r} is neither a method nor the only plan named; give one plan and any of its methods.")
+        raise UserError(
+            f"{others[1]!r} is neither a method nor the only plan named; give one plan and any of its methods, and --plugin "
+            f"FILE.py for one of your own."
+        )
     if others and not others[0].endswith(".toml") and others[0] not in names():
-        raise unknown("plan or method", others[0], [*names(), *registry.method_names()])
+        raise registry.unknown_method("plan or method", others[0], [*names(), *registry.method_names()])
     values = read(others[0] if others else DEFAULT)
     return expand(values, _assignments(settings), methods, data)
 
@@ -103,7 +108,7 @@ def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str],
             raise unknown("hyper-parameter in --set", key.split(".")[-1], known)
     if not cells:
         raise UserError(f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}.")
-    return Plan(values["name"], tuple(cells), notes, expansion.weights, ablated)
+    return Plan(values["name"], tuple(cells), notes, expansion.weights, ablated, expansion.protocols)
 
 
 def _runs(values: dict[str, Any], expansion: Expansion) -> tuple[list[RunSpec], Ablation | None]:

@@ -1,14 +1,15 @@
 """Search of a method's own keywords: which values are tried, and what a trial scores. It looks at the held-out slice alone.
 
-Every method gets the same: the first trial is its defaults, each further one draws all its keywords anew from a grid around
-them, by a counter-based stream, so that N trials of two methods are N draws of the same kind.
+Every method gets the same: the first trial is its defaults, each further one draws all its keywords anew, by a counter-based
+stream, and no two are equal, so that N trials of two methods are N settings of each. A space with fewer is tried whole.
 """
 
 from __future__ import annotations
 
+import math
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmark import registry, streams
@@ -20,51 +21,69 @@ Space = dict[str, tuple[Any, ...]]
 
 def space(method: str, base: Mapping[str, Any], given: Sequence[str]) -> Space:
     """{keyword: values} to search. base: the value of every keyword in the plan. given: texts like "weight=[0.1, 1]", which
-    replace the grid.
+    replace all else.
 
     Without them: what the method's class lists as `search`, else every keyword whose type is a number with a fraction, at
-    `FACTORS` of its value. Raises `UserError` for unknown keywords, and where nothing is left to search.
+    `FACTORS` of its value. Raises `UserError` for unknown keywords, for values that are not of their type, and where nothing is
+    left to search.
     """
     defaults, hints = registry.hyperparameters(method)
-    found: Space = {}
-    for text in given:
-        name, sign, values = text.partition("=")
-        if name not in defaults:
-            raise unknown(f"keyword of {method} in --space", name, defaults)
-        try:
-            listed = tomllib.loads(f"v = {values}")["v"] if sign else None
-        except tomllib.TOMLDecodeError:
-            listed = None
-        if not isinstance(listed, list) or len(listed) < 2:
-            raise UserError(
-                f"--space {text!r} is not a keyword with two or more values; write for example --space {name}=[0.1, 1]."
-            )
-        found[name] = tuple(listed)
-    if found:
-        return found
-    listed = getattr(registry.method(method), "search", None)
+    if given:
+        return dict(_given(method, text, defaults) for text in given)
+    listed = registry.method(method).search
     if listed:
-        return {name: tuple(values) for name, values in listed.items()}
+        for name in listed:
+            if name not in defaults:
+                raise unknown(f"keyword in search of the class of {method}", name, defaults)
+        return {name: _values(method, name, values) for name, values in listed.items()}
     numbers = {name: base[name] for name in defaults if float in _kinds(hints[name]) and base[name]}
-    found = {name: tuple(value * factor for factor in FACTORS) for name, value in numbers.items()}
-    if not found:
-        raise UserError(f"{method} has no keyword that is a number with a fraction; name what to search with --space.")
-    return found
+    if not numbers:
+        raise UserError(
+            f"{method} has nothing to search: no keyword of it is a number with a fraction; name what to search with --space."
+        )
+    return {name: tuple(value * factor for factor in FACTORS) for name, value in numbers.items()}
+
+
+def _given(method: str, text: str, defaults: Iterable[str]) -> tuple[str, tuple[Any, ...]]:
+    name, sign, values = text.partition("=")
+    if name not in defaults:
+        raise unknown(f"keyword of {method} in --space", name, defaults)
+    try:
+        listed = tomllib.loads(f"v = {values}")["v"] if sign else None
+    except tomllib.TOMLDecodeError:
+        listed = None
+    found = _values(method, name, listed) if isinstance(listed, list) else ()
+    if len(found) < 2:
+        raise UserError(f"--space {text!r} is not a keyword with two or more values; write for example --space {name}=[0.1, 1].")
+    return name, found
+
+
+def _values(method: str, name: str, listed: Sequence[Any]) -> tuple[Any, ...]:
+    """Each value once, as its keyword's type."""
+    return tuple(dict.fromkeys(registry.resolve_hyperparameters(method, {name: value})[0][name] for value in listed))
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) or (hint,)
 
 
-def trial(method: str, values: Space, number: int) -> dict[str, Any]:
-    """The keywords of a trial, counted from 0, whose keywords are the defaults."""
-    if number == 0:
-        return {}
-    chosen = {}
-    for position, (name, choices) in enumerate(sorted(values.items())):
-        share = float(streams.uniform(0, f"tune {method}", number, position))
-        chosen[name] = choices[int(share * len(choices))]
-    return chosen
+def trials(method: str, values: Space, base: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """The keywords of `count` trials, or of all that there are: first none, which is the plan's own values `base`, then
+    combinations of `values` other than those and than one another. More trials begin with the fewer."""
+    names = sorted(values)
+    own = tuple(base[name] for name in names)
+    inside = all(value in values[name] for name, value in zip(names, own, strict=True))
+    there_are = math.prod(map(len, values.values())) + (not inside)
+    found: dict[tuple[Any, ...], dict[str, Any]] = {own: {}}
+    number = 0
+    while len(found) < min(count, there_are):
+        number += 1
+        chosen = {}
+        for position, name in enumerate(names):
+            share = float(streams.uniform(0, f"tune {method}", number, position))
+            chosen[name] = values[name][int(share * len(values[name]))]
+        found.setdefault(tuple(chosen.values()), chosen)
+    return list(found.values())
 
 
 def score(records: Sequence[Mapping[str, Any]], first: Sequence[Mapping[str, Any]]) -> float:

@@ -115,6 +115,10 @@ class Diagnostic:
 class Method(nn.Module):
     """A method: a network and its losses. Its keyword-only `__init__` parameters with defaults are its schema.
 
+    search: {keyword: values} that `bench tune` draws from, the default among them. Where it is empty, every keyword whose type is
+    a number with a fraction is searched at a quarter to four times its value, which does not suit probabilities and other numbers
+    with a bound.
+
     Override `losses` and `predict`; the rest is optional. `losses` must not synchronise with the host and must not have
     shapes that depend on data: mask and average, never index with booleans. Every parameter that is not part of a module
     with `reset_parameters` belongs into a module that defines one, so that the harness can draw it from its own stream.
@@ -125,6 +129,7 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     views: ClassVar[int] = 0
     one_task: ClassVar[bool] = False
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()

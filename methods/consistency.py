@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,12 @@ class Consistency(MultiTask):
     summary = "multi_task, and predictions for two views of an image that must agree where there is no label"
     paper = "consistency regularisation, the baseline of Li, Liu, Bilen, CVPR 2022"
     views: ClassVar[int] = 1
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "weight": (0.25, 0.5, 1.0, 2.0, 4.0),
+        "confidence": (0.5, 0.8, 0.9, 0.95, 0.99),
+        "agreement": (0.025, 0.05, 0.1, 0.2, 0.4),
+        "ramp_up": (0.0, 0.125, 0.25, 0.5, 1.0),
+    }
 
     def __init__(
         self,

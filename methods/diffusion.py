@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,12 @@ class DiffusionMTL(MultiTask):
 
     summary = "multi_task, and a denoiser of every task's feature or prediction, conditioned on all preliminary predictions"
     paper = "Ye, Xu: DiffusionMTL: Learning Multi-Task Denoising Diffusion Model from Partially Annotated Data, CVPR 2024"
+    # Factors of both betas could cross, and beta_start must not be above beta_end.
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "beta_start": (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
+        "beta_end": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2),
+        "aux_weight": (0.125, 0.25, 0.5, 1.0, 2.0),
+    }
 
     def __init__(
         self,

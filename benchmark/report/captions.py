@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.formats import counted, interval, signed, with_interval
 from benchmark.report.naming import value_text
 from benchmark.report.stats import seeds_to_decide
+from benchmark.tuning import alike
 
 
 def sentences(board: Board) -> list[str]:
@@ -34,12 +36,22 @@ def _held_out(board: Board) -> str:
 
 def _tuned(board: Board) -> str:
     """How keywords were searched, and whether alike for all: a method with more trials than another has had more luck."""
-    found = {e.label: e.row.records[0].spec.get("tuning", "") for e in board.entries if e.row.records and not e.row.outdated}
-    if not any(found.values()):
+    specs = {e.label: e.row.records[0].spec for e in board.entries if e.row.records and not e.row.outdated}
+    found = {label: str(spec.get("tuning", "")) for label, spec in specs.items()}
+    searched = {spec["method"] for label, spec in specs.items() if found[label]}
+    if not searched:
         return ""
-    said = "; ".join(f"{label}: {how or 'none'}" for label, how in found.items())
-    alike = "the same for all" if len(set(found.values())) == 1 else "NOT the same for all, so differences may come from it"
-    return f"Search of keywords, {alike}: {said}."
+    # A search is of numbers with a fraction unless the method says otherwise, as one that was searched does.
+    free = {label for label, spec in specs.items() if spec["method"] not in searched and not _has_fractions(spec)}
+    said = "; ".join(f"{label}: {how or ('nothing to search' if label in free else 'none')}" for label, how in found.items())
+    counted_in = [how for label, how in found.items() if label not in free]
+    same = all(alike(how, counted_in[0]) for how in counted_in)
+    verdict = "the same for all" if same else "NOT the same for all, so differences may come from it"
+    return f"Search of keywords, {verdict}: {said}."
+
+
+def _has_fractions(spec: dict[str, Any]) -> bool:
+    return any(isinstance(value, float) for value in spec["hyperparameters"].values())
 
 
 def undefined(tasks: Iterable[str]) -> str:
