@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from benchmark import protocol as protocols
@@ -86,9 +87,7 @@ def run_id(spec: dict[str, Any]) -> str:
     when the dictionary is not a spec.
     """
     try:
-        defaults = dataclasses.asdict(Protocol(name=""))
-        # A record's JSON holds lists where the dataclass holds tuples.
-        defaults = json.loads(json.dumps(defaults))
+        defaults = _defaults()
         changed = {k: v for k, v in spec["protocol"].items() if k != "summary" and (k == "version" or defaults.get(k) != v)}
         identity: dict[str, Any] = {
             "schema": spec["schema"],
@@ -114,3 +113,10 @@ def run_id(spec: dict[str, Any]) -> str:
         ) from None
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """A protocol's defaults as a record's JSON has them: lists where the dataclass holds tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(Protocol(name=""))))
+    return plain

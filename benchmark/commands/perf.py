@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmark.commands.runs import pick_device
 from benchmark.errors import UserError, unknown
 from benchmark.progress import make_console
+from benchmark.scripts import aside
 from benchmark.store import replacing, writing
 
 CPU_STEPS, CUDA_STEPS = 15, 100
@@ -34,31 +35,32 @@ def perf(
             raise unknown("study", name, study.STUDIES)
     if steps is not None and steps < 2:
         raise UserError(f"--steps {steps} gives no median with quartiles; time 2 or more.")
-    device = pick_device(device)
-    count = steps or (CUDA_STEPS if device.startswith("cuda") else CPU_STEPS)
-    ground = subject.ground(methods, source, settings, data, published, device, count)
-    machine = study.machine(ground)
-    console = Console(stderr=True, emoji=False) if as_json else make_console()
-    console.print(_heading(machine), soft_wrap=True)
-    found = []
-    for name in dict.fromkeys(studies):
-        found.append(study.STUDIES[name](ground))
-        _show(found[-1], console)
-    if against_peers:
-        measured = next((f for f in found if f.name == "methods"), None)
-        found.append(peers.against(measured, device, machine["device"]))
-        _show(found[-1], console)
-    place = out or results / "perf"
-    content = {"machine": machine, "studies": {f.name: f.as_dict() for f in found}}
-    with writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        with replacing(place / "perf.json", "perf") as draft:
-            draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        paths = [place / "perf.json", *figure.draw(found, _heading(machine), place / "perf")]
+    with aside(as_json):  # what a method prints, too
+        device = pick_device(device)
+        count = steps or (CUDA_STEPS if device.startswith("cuda") else CPU_STEPS)
+        ground = subject.ground(methods, source, settings, data, published, device, count)
+        machine = study.machine(ground)
+        console = make_console()
+        console.print(_heading(machine), soft_wrap=True)
+        found = []
+        for name in dict.fromkeys(studies):
+            found.append(study.STUDIES[name](ground))
+            _show(found[-1], console)
+        if against_peers:
+            measured = next((f for f in found if f.name == "methods"), None)
+            found.append(peers.against(measured, device, machine["device"]))
+            _show(found[-1], console)
+        place = out or results / "perf"
+        content = {"machine": machine, "studies": {f.name: f.as_dict() for f in found}}
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+            with replacing(place / "perf.json", "perf") as draft:
+                draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            paths = [place / "perf.json", *figure.draw(found, _heading(machine), place / "perf")]
+        for path in paths:
+            console.print(f"wrote {path}", soft_wrap=True)
     if as_json:
         print(json.dumps(content, indent=1))
-    for path in paths:
-        console.print(f"wrote {path}", soft_wrap=True)
     return 0 if any(f.rows for f in found) else 1
 
 

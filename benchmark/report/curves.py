@@ -52,7 +52,9 @@ def _running_means(curves: Sequence[list[float]]) -> list[np.ndarray]:
     return [found[number] for number in range(len(curves))]
 
 
-def _mean_curve(curves: Iterable[tuple[list[float], list[float]]], smooth: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _mean_curve(
+    curves: Iterable[tuple[list[float], list[float]]], smooth: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Epochs (P,), mean (P,) and range (2, P) over runs, within the epochs that all of them cover. smooth: of running means.
 
     Runs of a row may be logged at different epochs, when label seeds differ in how many images a run may use: values are

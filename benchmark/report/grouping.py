@@ -91,7 +91,8 @@ def _tasks(required: Sequence[str], records: Sequence[Record]) -> tuple[TaskInfo
     for record in records:
         for name in record.spec["tasks"]:
             value = record["tasks"][name]
-            info = TaskInfo(name, value["metric"], value["unit"], value["higher_is_better"], value.get("test_images"))
+            more = (value.get("test_images"), str(value.get("kind", "")))
+            info = TaskInfo(name, value["metric"], value["unit"], value["higher_is_better"], *more)
             first, other = found.setdefault(name, (info, record))
             if info != first:
                 raise UserError(

@@ -1,0 +1,1 @@
+"""What runs cost on a machine: `bench perf` measures it, on samples made up for it."""
