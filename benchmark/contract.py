@@ -19,13 +19,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark import registry
+from benchmark.build import build_method
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir
-from benchmark.train import Interrupted, Options, Run, build_method, check_labels
+from benchmark.train import Interrupted, Options, Run, check_labels
 from datasets.base import Split
 from datasets.tasks import Task
-from methods.base import Batch, Method
+from methods.base import Batch, Losses, Method
 
 
 class Broken(Exception):
@@ -86,7 +87,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             reason = str(error)
         except Exception as error:  # the method's own
             place = _line_of(error, subject.kind)
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+            reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":") + place
         yield Finding(function.__name__.replace("_", " "), " ".join((function.__doc__ or "").split()), reason)
         if reason and function in (keywords, a_first_step):
             return
@@ -122,6 +123,8 @@ def a_first_step(subject: Subject) -> None:
     before = _weights(run)
     batch = run.feed.batch(0)
     losses = run.method.train().losses(batch, torch.tensor(0.0))
+    if not isinstance(losses, Losses):
+        raise Broken(f"losses() returns a {type(losses).__name__}; it must return Losses({{task: loss}}, {{name: extra loss}})")
     if set(losses.tasks) != set(subject.spec.tasks):
         raise Broken(f"losses() names {sorted(losses.tasks)} as tasks; they are {sorted(subject.spec.tasks)}")
     for name, value in (losses.tasks | losses.extra).items():
@@ -166,10 +169,11 @@ def hidden_labels(subject: Subject) -> None:
 def no_look_at_data(subject: Subject) -> None:
     """A step waits for no number of the device and has no shape that depends on data, so that it can become one CUDA graph."""
     run = subject.run()
-    batch, progress = run.feed.batch(0), torch.tensor(0.0)
-    run.method.train().losses(batch, progress)  # what is made once may be made
+    run.method.train()
+    run.loop(0)  # what is made once may be made
+    host = run.feed.batch(1).labelled_host
     with NoSync():
-        run.method.losses(batch, progress).total().backward()
+        run.stepper.advance(run.feed.batch_at(run.stepper.at, None, host))
 
 
 def repeatable(subject: Subject) -> None:

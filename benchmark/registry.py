@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from datasets.base import Dataset
     from methods.base import Method
 
+# What a method's class says of itself.
+SAYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "version": ("a whole number of at least 1", lambda value: type(value) is int and value >= 1),
+    "views": ("a whole number of at least 0", lambda value: type(value) is int and value >= 0),
+    "one_task": ("True or False", lambda value: isinstance(value, bool)),
+    "summary": ("a text", lambda value: isinstance(value, str)),
+    "paper": ("a text", lambda value: isinstance(value, str)),
+}
 # The files beside the methods and data sets that are not one themselves.
 SUPPORT = {
     "methods": {"base", "losses"},
@@ -36,70 +44,95 @@ def _names(package: str) -> list[str]:
     return sorted(name.replace("_", "-" if package == "datasets" else "_") for name in files if name not in SUPPORT[package])
 
 
-def _import(file: str, load: Callable[[], ModuleType]) -> ModuleType:
-    try:
-        return load()
-    except Exception as error:  # whatever is wrong in that file, the user needs its name and the reason
-        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"{file}{where} cannot be imported ({type(error).__name__}: {error}); correct it.") from error
-
-
 def method_names() -> list[str]:
-    """All methods: those of the tree, then plug-ins. Raises `UserError` for a plug-in of a name that the tree has."""
-    own, others = _names("methods"), plugins.names()
-    for name in others:
-        if name in own:
-            raise UserError(f"{plugins.where(name)} is called as the method {name} of this program; rename it.")
-    return own + others
+    """All methods: those of the tree, then plug-ins. Raises `UserError` for a file of a name that the tree has."""
+    return _names("methods") + _others("methods", "method")
 
 
-def _is_plugin(name: str) -> bool:
+def _others(kind: plugins.Kind, what: str) -> list[str]:
+    """The plug-ins of a kind. An entry point of a name that the tree has is left out, with a note."""
+    taken = {name.replace("-", "_") for name in _names(kind)}
+    found = []
+    for name in plugins.names(kind):
+        if name not in taken:
+            found.append(name)
+            continue
+        said = f"{plugins.where(name)} is called as the {what} {name} of this program"
+        if plugins.is_file(name):
+            raise UserError(f"{said}; rename it.")
+        plugins.note(f"{said}, which is used")
+    return found
+
+
+def unknown_method(what: str, name: str, known: Iterable[str]) -> UserError:
+    """`errors.unknown`, for a name that may be that of a method, or data set, in a file of the user's own."""
+    said = str(unknown(what, name, known)).removesuffix(".")
+    return UserError(f"{said}{'' if said.endswith('?') else ';'} one of your own needs --plugin FILE.py.")
+
+
+def is_plugin(name: str) -> bool:
     return name not in _names("methods")
 
 
 def dataset_names() -> list[str]:
-    return _names("datasets")
+    """All data sets, likewise; the name of a plug-in's file, with hyphens, is that of the data set in it."""
+    return _names("datasets") + [name.replace("_", "-") for name in _others("datasets", "data set")]
 
 
 def method(name: str) -> type[Method]:
     """The one `Method` defined in methods/<name>.py, or in the plug-in of that name."""
     if name not in method_names():
-        raise unknown("method", name, method_names())
+        raise unknown_method("method", name, method_names())
     from methods.base import Method
 
-    file = plugins.where(name) if _is_plugin(name) else f"methods/{name}.py"
+    file = plugins.where(name) if is_plugin(name) else f"methods/{name}.py"
     module = _method_module(name)
     found = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__]
     if len(found) != 1:
         raise UserError(f"{file} defines {len(found)} subclasses of Method; it must define exactly one.")
+    _check_method(file, found[0], Method)
     return found[0]
 
 
+def _check_method(file: str, kind: type[Method], base: type[Method]) -> None:
+    """Raise `UserError` where a class does not say what it must: ids, records and boards are made of it."""
+    for key, (words, holds) in SAYS.items():
+        if not holds(value := getattr(kind, key)):
+            raise UserError(f"{file}: {key} = {value!r} of {kind.__name__} is not {words}; correct it.")
+    for key, arguments in (("losses", "batch, progress"), ("predict", "images")):
+        if getattr(kind, key) is getattr(base, key):
+            raise UserError(f"{file}: {kind.__name__} has no {key}(self, {arguments}); define it.")
+
+
 def _method_module(name: str) -> ModuleType:
-    if _is_plugin(name):
-        return _import(plugins.where(name), lambda: plugins.module(name))
-    return _import(f"methods/{name}.py", lambda: importlib.import_module(f"methods.{name}"))
+    if is_plugin(name):
+        return plugins.imported(plugins.where(name), lambda: plugins.module(name))
+    return plugins.imported(f"methods/{name}.py", lambda: importlib.import_module(f"methods.{name}"))
 
 
 def plugin_content(name: str) -> str:
     """Of a plug-in the hash of its file, which its ids hold; of a method of the tree, which has versions, nothing."""
-    if not _is_plugin(name):
+    if not is_plugin(name):
         return ""
     method(name)
     return plugins.content(name)
 
 
 def dataset(name: str) -> type[Dataset]:
-    """The data set class in datasets/NAME.py, for NAME or any variant NAME-... of it."""
+    """The data set class in datasets/NAME.py or the plug-in NAME.py, for NAME or any variant NAME-... of it."""
     name = name.replace("_", "-")
     file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
     if file is None:
         raise unknown("data set", name, dataset_names())
     stem = file.replace("-", "_")
-    module = _import(f"datasets/{stem}.py", lambda: importlib.import_module(f"datasets.{stem}"))
+    if file in _names("datasets"):
+        where, load = f"datasets/{stem}.py", lambda: importlib.import_module(f"datasets.{stem}")
+    else:
+        where, load = plugins.where(stem), lambda: plugins.module(stem)
+    module = plugins.imported(where, load)
     found = [c for c in vars(module).values() if inspect.isclass(c) and getattr(c, "name", None) == file]
     if len(found) != 1:
-        raise UserError(f"datasets/{stem}.py defines {len(found)} classes with name = {file!r}; it must define exactly one.")
+        raise UserError(f"{where} defines {len(found)} classes with name = {file!r}; it must define exactly one.")
     return typing.cast("type[Dataset]", found[0])
 
 

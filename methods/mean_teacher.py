@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,20 @@ class MeanTeacher(MultiTask):
 
     Not as published: the paper has a squared distance of class probabilities at every sample. Pseudo-labels with a
     threshold are what carries over to regressions; 0.9 is what HiTTs (ACM MM 2025) has for segmentation. Open, and
-    chosen here: weight, and agreement, as in `consistency`.
+    chosen here: weight, and agreement, as in `consistency`; how the average warms up, (k + 1) / (k + 10): the paper raises a
+    during the ramp-up, its public code is said to take min(1 - 1 / (k + 1), decay), which was not looked up.
     """
 
     summary = "multi_task, and a moving average of the network that labels unlabelled tasks where it is confident"
     paper = "Tarvainen, Valpola: Mean teachers are better role models, NeurIPS 2017"
     views: ClassVar[int] = 1
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "weight": (0.25, 0.5, 1.0, 2.0, 4.0),
+        "confidence": (0.5, 0.8, 0.9, 0.95, 0.99),
+        "agreement": (0.025, 0.05, 0.1, 0.2, 0.4),
+        "ramp_up": (0.0, 0.125, 0.25, 0.5, 1.0),
+        "decay": (0.9, 0.99, 0.995, 0.999, 0.9995),
+    }
     updates: Tensor
 
     def __init__(

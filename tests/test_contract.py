@@ -18,12 +18,20 @@ from datasets.base import Split
 from tests.helpers import SMALL, TASKS, THREE, tiny_batch, tiny_problem, tiny_spec, tiny_split
 
 METHODS = registry.method_names()
+# Methods as they are, and what their defaults do not reach, which a run tells apart.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
+    "diffusion(space=prediction)": ("diffusion", {"space": "prediction"})
+}
 SETTINGS = ["full", "given", "one", "random", "fraction:0.5"]
 SIX = tuple(TASKS)
 
 
-def specs(method: str, **changes: Any) -> list[RunSpec]:
+def specs(case: str, **changes: Any) -> list[RunSpec]:
     """The runs of a method on the tiny data: one a task where it is a one-task method."""
+    method, keywords = CASES[case]
+    if keywords:
+        spec = tiny_spec(method, **changes)
+        return [replace(spec, hyperparameters=spec.hyperparameters | keywords, changed=(*spec.changed, *keywords))]
     tasks = changes.get("tasks", THREE)
     if registry.method(method).one_task:
         return [tiny_spec(method, only=(task,), **changes) for task in tasks]
@@ -66,7 +74,7 @@ def with_garbage(split: Split, spec: RunSpec) -> Split:
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CASES)
 def test_garbage_in_hidden_labels_changes_no_bit(method: str, setting: str, tmp_path: Path) -> None:
     train = tiny_split()
     for spec in specs(method, labels=setting, tasks=SIX, epochs=1.0):
@@ -97,7 +105,7 @@ def test_garbage_in_hidden_labels_changes_no_digit_of_a_record(method: str, tmp_
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CASES)
 def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path: Path) -> None:
     spec, train = specs(method)[-1], tiny_split()
     whole = trained(spec, tmp_path / "whole", train)
@@ -124,7 +132,7 @@ def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path:
     assert whole.curve == resumed.curve
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CASES)
 def test_a_step_trains_and_predictions_have_their_shapes(method: str, tmp_path: Path) -> None:
     for spec in specs(method, tasks=SIX, epochs=1.0):
         run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in SIX}, Options())
@@ -165,7 +173,7 @@ def test_losses_are_finite_whatever_labels_a_batch_has(method: str) -> None:
         assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CASES)
 def test_state_round_trips(method: str, tmp_path: Path) -> None:
     spec = specs(method)[0]
     run = trained(spec, tmp_path, tiny_split())

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import plugins, registry
+from benchmark.commands import methods
+from benchmark.workload import Workload, workload
 from tests.conftest import ROOT, Bench
 from tests.test_cli import sets
 
@@ -93,11 +95,59 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
 def test_an_installed_package_may_bring_a_method(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "site", "", "their_package")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    point = metadata.EntryPoint("theirs", "their_package:Mine", plugins.GROUP)
-    monkeypatch.setattr(plugins, "_entry_points", lambda: {"theirs": point})
+    point = metadata.EntryPoint("theirs", "their_package:Mine", plugins.GROUPS["methods"])
+    monkeypatch.setattr(plugins, "_entry_points", lambda which: {"theirs": point} if which == "methods" else {})
     code, out, err = bench("check", "theirs")
     assert code == 0, out + err
     assert "theirs" in bench("list", "methods")[1]
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, module: str) -> None:
+    """An entry point of a method in a module of `folder`; the costs of all others are made up, as counting takes seconds."""
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    point = metadata.EntryPoint(name, f"{module}:Mine", plugins.GROUPS["methods"])
+    monkeypatch.setattr(plugins, "_entry_points", lambda which: {name: point} if which == "methods" else {})
+    made_up = Workload(1.0, 1.0, 1, 1)
+    monkeypatch.setattr(methods, "workload", lambda n, *rest: workload(n, *rest) if n == name else made_up)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise ValueError('old')", "the entry point theirs of broken_one:Mine cannot be imported (ValueError: old); correct it"),
+        ("", "the entry point theirs of broken_one:Mine defines 0 subclasses of Method; it must define exactly one"),
+        (
+            HEAD + "    def losses(self, batch, progress):\n        return {}\n",
+            "the cost of theirs cannot be counted (AttributeError: 'dict' object has no attribute 'total'); `bench check` says",
+        ),
+    ],
+    ids=["import", "empty", "losses"],
+)
+def test_a_broken_package_does_not_hide_the_other_methods(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    (tmp_path / "broken_one.py").write_text(text)
+    install(monkeypatch, tmp_path, "theirs", "broken_one")
+    code, out, err = bench("list", "methods")
+    assert code == 0 and "multi_task" in out and "theirs" not in out
+    assert err.startswith(f"note: the method theirs is left out: {reason}") and err.count("\n") == 1, err
+    code, out, err = bench("list", "methods", "--json")
+    assert code == 0 and all(row["name"] != "theirs" for row in json.loads(out)) and "left out" in err
+    code, out, err = bench("list", "methods", "theirs")
+    assert code == 2 and reason in err and not out
+
+
+def test_a_package_that_names_its_method_as_the_tree_does_is_not_asked(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, tmp_path, "multi_task", "nowhere")
+    code, out, err = bench("list", "methods", "multi_task")
+    assert code == 0 and "shared encoder" in out
+    assert (
+        err
+        == "note: the entry point multi_task of nowhere:Mine is called as the method multi_task of this program, which is used.\n"
+    )
 
 
 BROKEN = {
@@ -106,6 +156,8 @@ BROKEN = {
     "no task": ("    def losses(self, batch, progress):\n"
                 "        return Losses({'semseg': super().losses(batch, progress).total()})\n",
                 "a first step", r"losses\(\) names \['semseg'\] as tasks"),
+    "dict": ("    def losses(self, batch, progress):\n        return super().losses(batch, progress).tasks\n",
+             "a first step", r"losses\(\) returns a dict; it must return Losses\("),
     "raises": ("    def losses(self, batch, progress):\n        raise ValueError('not today')\n",
                "a first step", r"ValueError: not today \(line 11 of mine.py\)"),
     "loose parameter": ("    def __init__(self, problem: Problem) -> None:\n        super().__init__(problem)\n"
@@ -155,7 +207,7 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
 
     from benchmark import contract
 
-    monkeypatch.setattr(torch.Tensor, "masked_fill_", lambda self, mask, value: self)
+    monkeypatch.setattr(torch.Tensor, "masked_fill", lambda self, mask, value: self)
     leak = "batch.targets['depth'].float().mean() * self.encoder(batch.images).mean()"
     body = "    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
     file = write(tmp_path, body + f"        return Losses(found.tasks, {{'x': {leak}}})\n")
@@ -169,9 +221,16 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
     ("arguments", "message"),
     [
         (["run", "--plugin", "nowhere.py"], "--plugin nowhere.py is not a Python file that is there"),
-        (["check", "nowhere"], "unknown method 'nowhere'"),
+        (["check", "nowhere"], "unknown method or data set 'nowhere'"),
         (["new", "Bad-Name"], "'Bad-Name' cannot be the name of a method"),
-        (["new", "multi_task"], "there is a method multi_task already"),
+        (["new", "multi_task"], "there is a method or data set multi_task already"),
+        (["new", "class"], "'class' cannot be the name of a method"),
+        (["new", "torch"], "there is a Python module torch already, which torch.py would hide; choose another name"),
+        (["new", "colorsys", "--dataset"], "there is a Python module colorsys already"),
+        (["run", "my_idea"], "; one of your own needs --plugin FILE.py."),
+        (["run", "multi_taks"], "did you mean 'multi_task'? one of your own needs --plugin FILE.py."),
+        (["list", "methods", "my_idea"], "; one of your own needs --plugin FILE.py."),
+        (["run", "quickstart", "my_idea"], "and --plugin FILE.py for one of your own"),
     ],
 )
 def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: str) -> None:
@@ -190,8 +249,35 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
             "the keyword weight of the method bare lacks a type or a default",
         ),
         ("two", "\nclass Other(MultiTask):\n    pass\n", "defines 2 subclasses of Method"),
+        ("stops", "\nimport sys\nsys.exit()\n", r"stops.py cannot be imported \(SystemExit\); correct it"),
+        ("asks", "\nraise SystemExit('wrong folder')\n", r"asks.py cannot be imported \(SystemExit: wrong folder\); correct"),
+        ("null", "    x = '\0'\n", r"null.py cannot be imported \(SyntaxError: source code .*null bytes"),
+        ("beside", "\nimport beside_it\n", r"beside.py cannot be imported \(ModuleNotFoundError: No module named 'beside_it'"),
+        ("letter", "    version = 'a'\n", "letter.py: version = 'a' of Mine is not a whole number of at least 1; correct it"),
+        ("nought", "    version = 0\n", "version = 0 of Mine is not a whole number of at least 1"),
+        ("truth", "    version = True\n", "version = True of Mine is not a whole number of at least 1"),
+        ("half", "    views = 1.0\n", "views = 1.0 of Mine is not a whole number of at least 0"),
+        ("fewer", "    views = -1\n", "views = -1 of Mine is not a whole number of at least 0"),
+        ("many", "    one_task = 'no'\n", "one_task = 'no' of Mine is not True or False"),
+        ("mute", "    summary = None\n", "summary = None of Mine is not a text"),
+        ("papers", "    paper = ['A', 'B']\n", r"paper = \['A', 'B'\] of Mine is not a text"),
     ],
 )
 def test_a_bad_file_is_named(bench: Bench, tmp_path: Path, name: str, text: str, message: str) -> None:
     code, _, err = bench("check", write(tmp_path, text, name))
     assert code == 2 and re.search(message, err) and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    pass", "Bare has no losses(self, batch, progress); define it"),
+        ("    def predict(self, images): ...", "Bare has no losses(self, batch, progress); define it"),
+        ("    def losses(self, batch, progress): ...", "Bare has no predict(self, images); define it"),
+    ],
+)
+def test_a_method_without_its_two_functions_is_told_which(bench: Bench, tmp_path: Path, body: str, message: str) -> None:
+    (tmp_path / "bare.py").write_text(f"from methods.base import Method\n\nclass Bare(Method):\n{body}\n")
+    for command in (("check", tmp_path / "bare.py"), ("run", "--plugin", tmp_path / "bare.py", "bare")):
+        code, _, err = bench(*command)
+        assert code == 2 and message in err and err.count("\n") == 1, err

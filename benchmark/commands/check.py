@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import keyword
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +88,7 @@ def new(name: str, folder: Path, dataset: bool, as_json: bool = False) -> int:
     shown: dict[str, list[str]] = {}
     with for_scripts(as_json, shown):
         kind = "data set" if dataset else "method"
-        if not name.isidentifier() or name != name.lower():
+        if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
             raise UserError(
                 f"{name!r} cannot be the name of a {kind}; use small letters, digits and underscores, such as my_own."
             )
@@ -96,6 +99,10 @@ def new(name: str, folder: Path, dataset: bool, as_json: bool = False) -> int:
         for file in files:
             if (folder / file).exists():
                 raise UserError(f"{folder / file} is there already; choose another name or another folder with --out.")
+        if name in sys.modules or importlib.util.find_spec(
+            name
+        ):  # beside other code of the user's it would be imported in its place
+            raise UserError(f"there is a Python module {name} already, which {name}.py would hide; choose another name.")
         title = "".join(part.capitalize() for part in name.split("_"))
         words = {"HYPHENS": name.replace("_", "-"), "TITLE": title}
         with writing(folder):

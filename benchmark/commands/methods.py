@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from benchmark import plan, protocol, registry
-from benchmark.errors import UserError, unknown
+from benchmark import plan, plugins, protocol, registry
+from benchmark.errors import UserError
 from benchmark.progress import make_console, plain
 from benchmark.scripts import aside
 from benchmark.workload import Workload, workload
 
 
-def entries(names: list[str], source: str, data: Path) -> list[dict[str, Any]]:
-    """One entry a method. Costs are those of a plan: its protocol, data set and keyword values, for its other methods their
-    defaults; as multiples of the protocol's baseline. Raises `UserError` for a plan of several protocols or data sets."""
+def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
+    """One entry a method, of all where none is named. Costs are those of a plan: its protocol, data set and keyword values, for
+    its other methods their defaults; as multiples of the protocol's baseline. A method that an installed package brings, and
+    that is broken, is left out with a note where it was not named. Raises `UserError` for another broken one, and for a plan of
+    several protocols or data sets."""
     cells = plan.make([source], [], data).cells
     ground, variant = cells[0].protocol, cells[0].variant
     if any((c.protocol, c.variant) != (ground, variant) for c in cells):
@@ -32,22 +35,37 @@ def entries(names: list[str], source: str, data: Path) -> list[dict[str, Any]]:
         return workload(name, ground, tasks, values.get(name, registry.hyperparameters(name)[0]))
 
     base = cost(ground.baseline) if ground.baseline else None
-    found = []
-    for name in names:
+
+    def entry(name: str) -> dict[str, Any]:
         method, (defaults, hints) = registry.method(name), registry.hyperparameters(name)
-        found.append(
-            {
-                "name": name,
-                "summary": method.summary,
-                "paper": method.paper,
-                "year": year(method.paper),
-                "version": method.version,
-                "cost": None if method.skip(tasks) else _cost(cost(name), base, method.views),
-                "hparams": defaults,
-                "types": {key: protocol.describe(hint) for key, hint in hints.items()},
-            }
-        )
+        return {
+            "name": name,
+            "summary": method.summary,
+            "paper": method.paper,
+            "year": year(method.paper),
+            "version": method.version,
+            "cost": None if method.skip(tasks) else _cost(cost(name), base, method.views),
+            "hparams": defaults,
+            "types": {key: protocol.describe(hint) for key, hint in hints.items()},
+        }
+
+    found = []
+    for name in wanted or registry.method_names():
+        try:
+            found.append(entry(name))
+        except Exception as error:  # a plug-in's own, whatever it is; an installed package's must not hide the other methods
+            if not registry.is_plugin(name):
+                raise
+            said = str(error) if isinstance(error, UserError) else _failed(name, error)
+            if name in wanted or plugins.is_file(name):
+                raise UserError(said) from error
+            plugins.note(f"the method {name} is left out: {said.removesuffix('.')}")
     return found
+
+
+def _failed(name: str, error: Exception) -> str:
+    said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return f"the cost of {name} cannot be counted ({said}); `bench check` says what it does wrong."
 
 
 def year(paper: str) -> int | None:
@@ -66,18 +84,18 @@ def show(names: list[str], source: str, data: Path, as_json: bool) -> int:
     with aside(as_json):
         for name in names:
             if name not in registry.method_names():
-                raise unknown("method", name, registry.method_names())
-        rows = entries(names or registry.method_names(), source, data)
+                raise registry.unknown_method("method", name, registry.method_names())
+        rows = entries(names, source, data)
     if as_json:
         print(json.dumps(rows, indent=1))
         return 0
     console = make_console()
     table = Table(title="methods", title_justify="left", show_lines=True)
-    for column in ("name", "summary", "paper", "year", "version", "extra cost"):
-        table.add_column(column, overflow="fold", min_width=38 if column == "extra cost" else None)
+    for column in ("name", "what it is, and its paper", "year", "version", "extra cost"):
+        table.add_column(column, overflow="fold")  # the widest, text, gives way in a narrow terminal
     for row in rows:
-        shown = (row["name"], row["summary"], row["paper"], row["year"] or "", row["version"], _words(row["cost"]))
-        table.add_row(*map(str, shown))
+        text = Text(row["summary"]).append("\n" + row["paper"] if row["paper"] else "", "dim")
+        table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), _words(row["cost"]))
     console.print(table)
     console.print(
         f"extra cost: as multiples of the baseline's under plan {source}: operations of convolutions, matrix products and "
@@ -100,8 +118,8 @@ def _words(cost: dict[str, Any] | None) -> str:
     relative = cost["relative"]
     lines = []
     if relative:
-        lines.append(f"training x{relative['train_flops']:.2f}, prediction x{relative['infer_flops']:.2f}")
-        lines.append(f"parameters x{relative['params_train']:.2f}, in use x{relative['params_infer']:.2f}")
+        lines += [f"training x{relative['train_flops']:.2f}", f"prediction x{relative['infer_flops']:.2f}"]
+        lines += [f"parameters x{relative['params_train']:.2f}", f"in use x{relative['params_infer']:.2f}"]
     if cost["views"]:
-        lines.append(f"{cost['views']} further crop{'s' if cost['views'] > 1 else ''} an image")
+        lines.append(f"{cost['views']} further crop{'s' if cost['views'] > 1 else ''}")
     return "\n".join(lines)

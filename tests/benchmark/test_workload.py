@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from benchmark import registry
+from benchmark.commands import methods
 from benchmark.commands.methods import year
 from benchmark.workload import workload
 from tests.conftest import Bench
@@ -65,9 +66,26 @@ def test_year(paper: str, expected: int | None) -> None:
     assert year(paper) == expected
 
 
+def test_the_table_fits_a_terminal_and_crops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = methods.entries([], "field", tmp_path)
+    monkeypatch.setattr(methods, "entries", lambda *arguments: found)
+    for columns in (80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        code, out, _ = bench("list", "methods")
+        rows = [line for line in out.splitlines() if line[:1] and line[0] in "┏┃┡│├└"]
+        assert code == 0 and len({len(row) for row in rows}) == 1 and len(rows[0]) <= columns and "…" not in out
+        cells = [[cell.strip() for cell in row.strip("│").split("│")] for row in rows if row.startswith("│")]
+        assert {row[0] for row in cells} == {*registry.method_names(), ""}
+        texts = "".join(row[1] for row in cells).replace(" ", "")
+        for entry in found:
+            assert (entry["summary"] + entry["paper"]).replace(" ", "") in texts
+        costs = {row[4].partition(" x")[0] for row in cells}
+        assert costs - {""} == {"training", "prediction", "parameters", "in use", "1 further crop", "2 further crops"}
+
+
 def test_methods_by_name_show_their_keywords(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench("list", "methods", "mtpsl")
-    assert code == 0 and "mapper_stride" in out and "2022" in out and "parameters x" in out and "1 further crop an image" in out
+    assert code == 0 and "mapper_stride" in out and "2022" in out and "parameters x" in out and "1 further crop" in out
     assert "direct_map" not in out
     code, _, err = bench("list", "methods", "mptsl")
     assert code == 2 and "did you mean 'mtpsl'" in err

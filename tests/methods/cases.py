@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.contract import NoSync as NoSync
 from datasets import tasks
@@ -58,6 +58,20 @@ def batch(
     targets = [labels(case, mask, generator, empty if view == views else ()) for view in range(views + 1)]
     further = tuple(View(images[v], targets[v], torch.eye(2, 3).repeat(len(mask), 1, 1)) for v in range(1, views + 1))
     return Batch(images[0], targets[0], mask, mask, torch.arange(len(mask)), further)
+
+
+def check_gradients(module: nn.Module, found: Tensor, expected: Tensor) -> None:
+    """Two losses have the same gradient with respect to every parameter; none is 0."""
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    grads = []
+    for loss in (found, expected):
+        given = (
+            torch.autograd.grad(loss, list(trained.values()), allow_unused=True) if loss.requires_grad else [None] * len(trained)
+        )
+        grads.append([torch.zeros_like(p) if g is None else g for g, p in zip(given, trained.values(), strict=True)])
+    largest = max(float(g.abs().max()) for g in grads[1])
+    for name, one, two in zip(trained, *grads, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-11 * largest, msg=lambda said, name=name: f"{name}: {said}")
 
 
 def single(data: Batch) -> Batch:

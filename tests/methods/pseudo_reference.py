@@ -6,14 +6,13 @@ import itertools
 import math
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor
 
 from datasets.tasks import Task
-from methods.base import Batch, Losses, Problem, View
-from tests.methods.cases import batch
-from tests.methods.test_losses import slow_loss
+from methods.base import Batch, Losses, Method, Problem, View
+from tests.methods.cases import batch, check_gradients
+from tests.methods.test_losses import sample_loss
 
 Map = list[list[list[float]]]  # [channel][row][column]
 
@@ -78,15 +77,15 @@ def slow_pseudo_loss(
     labelled: Tensor,
     confidence: float,
     agreement: float,
-) -> float:
+) -> Tensor:
     """(1/B) sum_b sum_{t not labelled in b} w_t loss_t, before the method's weight and ramp."""
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64)
     for b in range(len(labelled)):
         for t, (name, task) in enumerate(problem.tasks.items()):
             if labelled[b, t]:
                 continue
             target = slow_target(task, source[name][b], online[name][b], view.images[b], view.geometry[b], confidence, agreement)
-            total += problem.loss_weights.get(name, 1.0) * slow_loss(task, online[name][b], target)
+            total = total + problem.loss_weights.get(name, 1.0) * sample_loss(task, online[name][b], target)
     return total / len(labelled)
 
 
@@ -115,25 +114,30 @@ KEYWORDS = {"confidence": 0.6, "agreement": 0.2, "weight": 1.7, "ramp_up": 0.5} 
 
 def check_losses(
     found: Losses,
-    problem: Problem,
+    made: Method,
     given: Batch,
     progress: float,
     first: dict[str, Tensor],
     second: dict[str, Tensor],
     source: dict[str, Tensor],
 ) -> None:
-    """Losses of a method with `KEYWORDS` against loops. first, second: predictions for the views; source: what labels."""
+    """Losses of a method with `KEYWORDS` and their gradient against loops. first, second: predictions for the views; source:
+    what labels."""
+    problem = made.problem
     pseudo = slow_pseudo_loss(problem, source, second, given.views[0], given.labelled, 0.6, 0.2)
     assert (pseudo > 0) != bool(given.labelled.all())
-    expected = 1.7 * slow_ramp(progress, 0.5) * pseudo
+    total = 1.7 * slow_ramp(progress, 0.5) * pseudo
     assert list(found.extra) == ["consistency"]
-    assert float(found.extra["consistency"].detach()) == pytest.approx(expected, rel=1e-8, abs=0)
+    torch.testing.assert_close(found.extra["consistency"], total, rtol=1e-8, atol=0)
     for t, (name, task) in enumerate(problem.tasks.items()):
         value = sum(
             problem.loss_weights.get(name, 1.0)
             * (len(problem.tasks) / float(given.labelled[i].sum()))
-            * slow_loss(task, first[name][i], given.targets[name][i])
+            * sample_loss(task, first[name][i], given.targets[name][i])
             for i in range(len(given.images))
             if given.labelled[i, t]
         )
-        assert float(found.tasks[name].detach()) == pytest.approx(value / len(given.images), rel=1e-7)
+        value = value / len(given.images) + torch.zeros((), dtype=torch.float64)
+        torch.testing.assert_close(found.tasks[name], value, rtol=1e-7, atol=0)
+        total = total + value
+    check_gradients(made, found.total(), total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -11,14 +12,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmark.errors import UserError
-from methods.base import Batch
+from methods.base import Batch, Losses
 from methods.direct_map import DirectMap
 from methods.networks import mapper
 from methods.networks.cross_task import CrossTask
 from methods.networks.frozen import frozen
 from methods.networks.mapper import PairNorm
-from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
-from tests.methods.test_losses import slow_loss
+from tests.methods.cases import ALL, THREE, NoSync, batch, check_gradients, problem, single
+from tests.methods.test_losses import sample_loss
 from tests.methods.test_mtpsl import MIXED, NONE_OR_ALL, ONE, SIX, batch_norm, largest, slow_input
 
 
@@ -71,33 +72,38 @@ def slow_maps(network: CrossTask, tasks: list[str], s: str, x: Tensor) -> dict[s
     return found
 
 
-@torch.no_grad()
-def slow_direct(made: DirectMap, predictions: dict[str, Tensor], data: Batch, of_labels: bool) -> float:
+def slow_direct(made: DirectMap, network: CrossTask, predictions: dict[str, Tensor], data: Batch, of_labels: bool) -> Tensor:
     """Unlabelled s predicted to labelled t; of_labels: labelled s to labelled t."""
-    names, total, stride = list(made.problem.tasks), 0.0, made.stride
+    names, total, stride = list(made.problem.tasks), torch.zeros((), dtype=torch.float64), made.stride
     for b, s, t in itertools.product(range(len(data.labelled)), names, names):
         if s == t or bool(data.labelled[b, names.index(s)]) != of_labels or not data.labelled[b, names.index(t)]:
             continue
         source = (data.targets if of_labels else predictions)[s][b][:, ::stride, ::stride]
-        map_ = slow_maps(made.mapper, names, s, slow_input(ALL[s], source, of_labels))[t]
+        map_ = slow_maps(network, names, s, slow_input(ALL[s], source, of_labels))[t]
         weight = made.problem.loss_weights.get(t, 1.0)
-        total += weight * slow_loss(ALL[t], map_, data.targets[t][b][:, ::stride, ::stride])
+        total = total + weight * sample_loss(ALL[t], map_, data.targets[t][b][:, ::stride, ::stride])
     return total / len(data.labelled)
 
 
 def check(made: DirectMap, data: Batch) -> None:
-    with torch.no_grad():
-        predictions = made.predict(data.images)
+    predictions = made.predict(data.images)
     found = made.losses(data, torch.tensor(0.5))
-    direct = made.map_weight * slow_direct(made, predictions, data, of_labels=False)
-    assert float(found.extra["direct"].detach()) == pytest.approx(direct, rel=1e-8, abs=1e-12)
-    assert list(found.extra) == (["direct", "mapping"] if made.learns_from == "labels" else ["direct"])
+    network = constant(made.mapper) if made.learns_from == "labels" else made.mapper
+    expected = {"direct": made.map_weight * slow_direct(made, network, predictions, data, of_labels=False)}
     if made.learns_from == "labels":
-        mapping = slow_direct(made, predictions, data, of_labels=True)
-        assert float(found.extra["mapping"].detach()) == pytest.approx(mapping, rel=1e-8, abs=1e-12)
-    supervised = made.problem.task_losses(predictions, data, data.labelled)
-    for name, value in supervised.items():
-        assert float(found.tasks[name].detach()) == pytest.approx(float(value), rel=1e-9)
+        expected["mapping"] = slow_direct(made, made.mapper, predictions, data, of_labels=True)
+    check_losses(made, found, expected, made.problem.task_losses(predictions, data, data.labelled))
+
+
+def constant(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+def check_losses(made: nn.Module, found: Losses, extra: dict[str, Tensor], tasks: dict[str, Tensor]) -> None:
+    assert list(found.extra) == list(extra) and list(found.tasks) == list(tasks)
+    for name, value in (extra | tasks).items():
+        torch.testing.assert_close((found.extra | found.tasks)[name], value, rtol=1e-8, atol=1e-12)
+    check_gradients(made, found.total(), Losses(tasks, extra).total())
 
 
 @pytest.mark.usefixtures("no_noise")
@@ -116,10 +122,11 @@ def test_losses_equal_the_loop_for_every_kind_of_task(learns_from: str) -> None:
 
 
 @pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("labelled", [ONE, MIXED], ids=["one", "mixed"])  # ONE: unlabelled depth is a source, too
 @pytest.mark.parametrize("stride", [2, 4, 8])
-def test_losses_equal_the_loop_with_a_stride(stride: int) -> None:
+def test_losses_equal_the_loop_with_a_stride(stride: int, labelled: list[list[int]]) -> None:
     made = method(mapper_stride=stride)
-    check(made, batch(made.problem, MIXED))
+    check(made, batch(made.problem, labelled))
 
 
 @pytest.mark.usefixtures("no_noise")

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmark.build import initialise
 from benchmark.errors import UserError
 from benchmark.step import Step
-from benchmark.train import initialise
 from methods.base import Batch
 from methods.mean_teacher import MeanTeacher
 from tests.helpers import tiny_protocol
@@ -65,12 +65,12 @@ def student_state(made: MeanTeacher) -> dict[str, Tensor]:
 
 def check(made: MeanTeacher, given: Batch, progress: float) -> None:
     twin, b = copy.deepcopy(made), len(given.images)
+    predictions = run(made, torch.cat([given.images, given.views[0].images]))
     with torch.no_grad():
-        predictions = run(twin, torch.cat([given.images, given.views[0].images]))
         taught = run(twin.teacher, given.images)
     first, second = ({name: p[part] for name, p in predictions.items()} for part in (slice(b), slice(b, None)))
     found = made.losses(given, torch.tensor(progress, dtype=torch.float64))
-    check_losses(found, made.problem, given, progress, first, second, source=taught)
+    check_losses(found, made, given, progress, first, second, source=taught)
 
 
 @pytest.mark.parametrize("labelled", [ONE, RANDOM, FULL, NOTHING], ids=["one", "random", "full", "nothing"])

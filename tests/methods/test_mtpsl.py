@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 
 import pytest
@@ -17,8 +16,8 @@ from methods.base import Batch, View
 from methods.mtpsl import MTPSL
 from methods.networks import mapper
 from methods.networks.mapper import Mapper, PairNorm, active_pairs, gumbel_sample, most_pairs, pairs
-from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
-from tests.methods.test_losses import slow_loss
+from tests.methods.cases import ALL, THREE, NoSync, batch, check_gradients, problem, single
+from tests.methods.test_losses import sample_loss
 
 ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
@@ -43,7 +42,12 @@ def method(names: tuple[str, ...] = THREE, stride: int = 1, size: tuple[int, int
 def largest(logits: Tensor) -> Tensor:
     """In place of the Gumbel sample: the most likely class, with the gradient of the softmax."""
     soft = logits.softmax(1)
-    return F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1).to(soft) - soft.detach() + soft
+    return mostly(F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1).to(soft), soft)
+
+
+def mostly(hard: Tensor, soft: Tensor) -> Tensor:
+    """`hard` with the gradient of `soft`, and a tenth of its values: of equal ones poolings would take any, by rounding."""
+    return 0.9 * (hard - soft.detach()) + soft
 
 
 @pytest.fixture
@@ -52,30 +56,24 @@ def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def slow_input(task: Task, map_: Tensor, is_label: bool) -> Tensor:
-    """The mapper's input (C, H, W) for a prediction or label (C', H, W), pixel by pixel."""
-    out = torch.zeros(task.channels, *map_.shape[1:], dtype=torch.float64)
-    for y, x in itertools.product(range(map_.shape[1]), range(map_.shape[2])):
-        pixel = map_[:, y, x]
-        if task.kind == "classes":
-            choice = int(pixel[0]) if is_label else int(pixel.argmax())
-            if choice != 255:
-                out[choice, y, x] = 1
-        elif task.kind in ("edge", "saliency"):
-            out[0, y, x] = float(pixel[0] == 1) if is_label else float(pixel[0] > 0)
-        elif task.kind == "depth":
-            out[0, y, x] = pixel[0] / map_.abs().max()
-        else:
-            length = max(float((pixel**2).sum().sqrt()), 1e-6)
-            out[:, y, x] = (pixel / (1.0 if is_label else length) + 1) / 2
-    return out
+    """The mapper's input (C, H, W) for a prediction or label (C', H, W); `largest` of what would be drawn."""
+    if task.kind == "depth":
+        return map_ / map_.abs().max().clamp_min(1e-6)
+    if task.kind == "normals":
+        length = 1.0 if is_label else (map_**2).sum(0).clamp_min(1e-12) ** 0.5
+        return (map_ / length + 1) / 2
+    if is_label:
+        values = range(task.channels) if task.kind == "classes" else [1]
+        return torch.stack([map_[0] == value for value in values]).double()
+    chances = map_.softmax(0) if task.kind == "classes" else map_.sigmoid()
+    hard = [map_.argmax(0) == value for value in range(task.channels)] if task.kind == "classes" else [map_[0] > 0]
+    return mostly(torch.stack(hard).double(), chances)
 
 
 def batch_norm(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """A fresh BatchNorm in training, over a batch of one (1, C, h, w)."""
     assert len(x) == 1
-    plain = nn.BatchNorm2d(x.shape[1]).double()
-    plain.weight.data, plain.bias.data = weight.data, bias.data
-    return plain(x)
+    return F.batch_norm(x, None, None, weight, bias, training=True)
 
 
 def slow_map(network: Mapper, task: str, pair: int, x: Tensor, stride: int) -> Tensor:
@@ -92,18 +90,17 @@ def slow_map(network: Mapper, task: str, pair: int, x: Tensor, stride: int) -> T
     return x[0]
 
 
-def distance(a: Tensor, b: Tensor) -> float:
+def distance(a: Tensor, b: Tensor) -> Tensor:
     """1 - cosine over channels, averaged over the cells of (c, h, w)."""
     found = []
     for y, x in itertools.product(range(a.shape[1]), range(a.shape[2])):
-        lengths = max(float(a[:, y, x].norm()), 1e-12) * max(float(b[:, y, x].norm()), 1e-12)
-        found.append(1 - float(a[:, y, x] @ b[:, y, x]) / lengths)
-    return sum(found) / len(found)
+        lengths = a[:, y, x].norm().clamp_min(1e-12) * b[:, y, x].norm().clamp_min(1e-12)
+        found.append(1 - a[:, y, x] @ b[:, y, x] / lengths)
+    return torch.stack(found).mean()
 
 
-@torch.no_grad()
-def slow_consistency(made: MTPSL, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> float:
-    names, total = list(made.problem.tasks), 0.0
+def slow_consistency(made: MTPSL, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> Tensor:
+    names, total = list(made.problem.tasks), torch.zeros((), dtype=torch.float64)
     order = [(s, t) for s in range(len(names)) for t in range(len(names)) if s != t]
     stride = made.stride
     for b in range(len(labelled)):
@@ -121,26 +118,27 @@ def slow_consistency(made: MTPSL, predictions: dict[str, Tensor], view: View, la
 
 
 def check(made: MTPSL, data: Batch) -> None:
-    twin = copy.deepcopy(made)
-    with torch.no_grad():
-        stages = twin.encoder.stages(torch.cat([data.images, data.views[0].images]))
-        shared = twin.encoder.fuse(stages)
-        predictions = {name: twin.heads[name](twin.decoders[name](shared)) for name in made.problem.tasks}
+    stages = made.encoder.stages(torch.cat([data.images, data.views[0].images]))
+    shared = made.encoder.fuse(stages)
+    predictions = {name: made.heads[name](made.decoders[name](shared)) for name in made.problem.tasks}
     found = made.losses(data, torch.tensor(0.5))
     b = len(data.images)
     second = {name: p[b:] for name, p in predictions.items()}
-    expected = slow_consistency(twin, second, data.views[0], data.labelled, stages[-1][b:])
+    total = 2 * slow_consistency(made, second, data.views[0], data.labelled, stages[-1][b:].detach())
     assert list(found.extra) == ["consistency"]
-    assert float(found.extra["consistency"].detach()) == pytest.approx(2 * expected, rel=1e-8, abs=1e-12)
+    torch.testing.assert_close(found.extra["consistency"], total, rtol=1e-8, atol=1e-12)
     for t, (name, task) in enumerate(made.problem.tasks.items()):
         value = sum(
             made.problem.loss_weights.get(name, 1.0)
             * (len(made.problem.tasks) / float(data.labelled[i].sum()))
-            * slow_loss(task, predictions[name][i], data.targets[name][i])
+            * sample_loss(task, predictions[name][i], data.targets[name][i])
             for i in range(b)
             if data.labelled[i, t]
         )
-        assert float(found.tasks[name].detach()) == pytest.approx(value / b, rel=1e-7)
+        value = value / b + torch.zeros((), dtype=torch.float64)
+        torch.testing.assert_close(found.tasks[name], value, rtol=1e-7, atol=0)
+        total = total + value
+    check_gradients(made, found.total(), total)
 
 
 @pytest.mark.usefixtures("no_noise")

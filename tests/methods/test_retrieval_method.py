@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ from methods.base import Batch
 from methods.prototype import Prototype
 from methods.retrieval import Retrieval
 from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
-from tests.methods.test_losses import slow_loss
+from tests.methods.test_direct_map import check_losses
+from tests.methods.test_losses import sample_loss
 from tests.methods.test_prototype import slow_attention
 
 SMALL: dict[str, Any] = {"token_dim": 6, "width": 8, "heads": 2}
@@ -50,23 +50,19 @@ def slow_refined(made: Retrieval, feature: Tensor, t: int) -> Tensor:
 
 
 def check(made: Retrieval, data: Batch) -> None:
-    twin, tasks, b = copy.deepcopy(made), made.problem.tasks, len(data.images)
-    with torch.no_grad():
-        shared = twin.encoder(data.images)
-        predictions = {}
-        for t, name in enumerate(tasks):
-            features = twin.decoders[name](shared)
-            predictions[name] = twin.heads[name](torch.stack([slow_refined(twin, f, t) for f in features]))
-    found = made.losses(data, torch.tensor(0.5))
-    assert not found.extra
+    tasks, b, expected = made.problem.tasks, len(data.images), dict[str, Tensor]()
+    shared = made.encoder(data.images)
     for t, (name, task) in enumerate(tasks.items()):
+        features = made.decoders[name](shared)
+        predictions = made.heads[name](torch.stack([slow_refined(made, f, t) for f in features]))
         losses = [
-            len(tasks) / int(data.labelled[i].sum()) * slow_loss(task, predictions[name][i], data.targets[name][i])
+            len(tasks) / int(data.labelled[i].sum()) * sample_loss(task, predictions[i], data.targets[name][i])
             for i in range(b)
             if data.labelled[i, t]
         ]
-        expected = made.problem.loss_weights.get(name, 1.0) * sum(losses) / b
-        assert float(found.tasks[name].detach()) == pytest.approx(expected, rel=1e-8)
+        total = sum(losses, torch.zeros((), dtype=torch.float64))
+        expected[name] = made.problem.loss_weights.get(name, 1.0) * total / b
+    check_losses(made, made.losses(data, torch.tensor(0.5)), {}, expected)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -56,6 +56,7 @@ def test_the_published_network_has_as_many_parameters_and_operations() -> None:
 
 def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
     """Window by window: the pooled value to the first of the window's maxima in reading order."""
+    before = before.detach()
     out = torch.zeros_like(before)
     for b, c, y, z in itertools.product(*map(range, x.shape)):
         window = [(i, j) for i in (2 * y, 2 * y + 1) for j in (2 * z, 2 * z + 1) if i < before.shape[2] and j < before.shape[3]]
