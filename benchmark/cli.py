@@ -12,6 +12,7 @@ import typer
 from benchmark.cli_data import data_app, labels_app
 from benchmark.cli_perf import perf
 from benchmark.cli_plans import SUMMARY, ablating
+from benchmark.cli_report import compare
 from benchmark.cli_worker import worker
 from benchmark.errors import UserError
 from benchmark.options import (
@@ -43,6 +44,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(labels_app, name="labels")
 app.command()(worker)
 app.command()(perf)
+app.command()(compare)
 
 
 @app.command()

@@ -44,6 +44,7 @@ class TestSet:
         self.images = split.images
         order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
         self.samples = Samples(split, tasks, order, batch, device)
+        self.beat: Callable[[], None] = lambda: None  # called after every batch
 
     def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Normalised images and widened targets of the batch from `start`; positions past the end repeat the last sample."""
@@ -85,6 +86,7 @@ class TestSet:
                 rows = judge.statistics(predictions[name], targets[name])[: self.count - start]
                 stored[name].append(rows[:, : judge.stored])
                 sums[name] = sums[name] + rows.sum(0) if name in sums else rows.sum(0)
+            self.beat()
         return {name: _scores(judge, torch.cat(stored[name]), sums[name]) for name, judge in meters.items()}
 
 

@@ -1,7 +1,7 @@
 """What was found finished, so that the same command again need not plan: planning imports torch, which takes seconds.
 
 A note of it lies in `<results>/.finished/`. It holds only while nothing that planning reads has changed: the command, the plan
-with all that it includes, the code, the data folder's first two levels, files of weights, and the records themselves.
+with all that it includes, files of protocols and weights, the code, the data folder's first two levels, and the records.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmark import ROOT, plan, plugins, registry
+from benchmark import ROOT, plan, plugins, protocol, registry
 from benchmark.errors import UserError
 from benchmark.plan import Plan
 from benchmark.store import RunDir, write_json
@@ -42,8 +42,8 @@ def recall(name: str, results: Path, data: Path) -> dict[str, Any] | None:
     """What `remember` was given under this name, as {"states": {id: "done"}, "boards": [file]}, if nothing has changed."""
     try:
         found = json.loads((results / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-        folders, weights, boards = found["folders"], found["weights"], found["boards"]
-        now = _seen(results, data, folders.values(), weights) | {"folders": folders, "weights": weights, "boards": boards}
+        folders, paths, boards = found["folders"], found["paths"], found["boards"]
+        now = _seen(results, data, folders.values(), paths) | {"folders": folders, "paths": paths, "boards": boards}
         if json.loads(json.dumps(now)) != found or not all((results / board).is_file() for board in boards):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not one of this program's
@@ -54,18 +54,19 @@ def recall(name: str, results: Path, data: Path) -> dict[str, Any] | None:
 def remember(name: str, results: Path, data: Path, made: Plan, boards: Sequence[str]) -> None:
     """Note that all runs of a plan are done. boards: their files, below the results folder."""
     folders = {spec.id: spec.folder for spec in made.cells}
-    weights = [str(path) for path in made.weights.values()]
-    seen = _seen(results, data, folders.values(), weights)
+    own = [path for name in made.protocols.values() for path in protocol.files(name)]
+    paths = [str(path) for path in (*made.weights.values(), *own)]
+    seen = _seen(results, data, folders.values(), paths)
     with suppress(OSError):  # on a full or read-only disk, the next command plans again
         (results / FOLDER).mkdir(exist_ok=True)
-        write_json(results / FOLDER / f"{name}.json", seen | {"folders": folders, "weights": weights, "boards": list(boards)})
+        write_json(results / FOLDER / f"{name}.json", seen | {"folders": folders, "paths": paths, "boards": list(boards)})
 
 
-def _seen(results: Path, data: Path, folders: Iterable[str], weights: Iterable[str]) -> dict[str, Any]:
+def _seen(results: Path, data: Path, folders: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
     """What must not change. The data folder's files below its second level are its data sets' own affair."""
     records = _stamps(RunDir(results, folder).file("record.json") for folder in sorted(folders))
     here = sorted(data.glob("*")) + sorted(data.glob("*/*"))
-    return {"records": records, "data": [str(data.resolve()), _stamps(here)], "files": _stamps(map(Path, weights))}
+    return {"records": records, "data": [str(data.resolve()), _stamps(here)], "files": _stamps(map(Path, paths))}
 
 
 def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:

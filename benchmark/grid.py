@@ -68,6 +68,9 @@ class Expansion:
         """The product of a grid's lists: dictionaries with one value an axis, "set" (protocol values overridden), "hparams"."""
         grid = renamed(grid)
         hparams, tuning = grid.pop("hparams", {}), grid.pop("tuning", {})
+        for key, table in (("hparams", hparams), ("tuning", tuning)):
+            if not isinstance(table, dict) or not all(isinstance(values, dict) for values in table.values()):
+                raise UserError(f"{key} = {table!r} in a grid of plan {where} is not a table; write {key}.METHOD.NAME = value.")
         for method in (*hparams, *tuning):
             if method not in registry.method_names():
                 raise unknown(f"method in hparams or tuning of plan {where}", method, registry.method_names())

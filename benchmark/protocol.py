@@ -101,6 +101,12 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Protocol:
     return build(values | {"name": path.stem}, str(path), overrides)
 
 
+def files(name: str) -> list[Path]:
+    """The files that a protocol is read from: its own, and that of its base. Raises `UserError` as `load` does."""
+    path, values = _read(name)
+    return [path, _read(str(values["base"]))[0]] if "base" in values else [path]
+
+
 def _read(name: str) -> tuple[Path, dict[str, Any]]:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():

@@ -104,6 +104,7 @@ class Run:
         self.stepper = Step(self.method, protocol, self.feed.steps, spec.balance)
         self.loop = Loop(self.feed, self.stepper, spec.balance, options.capture)
         self.told: str | None = None
+        self.test.beat = options.beat
         self.curve: list[dict[str, Any]] = []
         self.step, self.logged, self.seconds = 0, 0, 0.0
 
@@ -147,7 +148,8 @@ class Run:
                     began += time.perf_counter() - before  # the cost is that of training alone
                 with writing(run.path), run.file("curve.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(self.curve[-1]) + "\n")
-            if (self.step % options.checkpoint_every == 0 and not last) or options.stop.is_set():
+            # After the last step too: judging may take longer than the process is left.
+            if self.step % options.checkpoint_every == 0 or last or options.stop.is_set():
                 self._check_finite()
                 claim.check()
                 now = time.perf_counter()
@@ -209,8 +211,15 @@ class Run:
             reason = (str(error).splitlines() or [""])[0][:80] or type(error).__name__
             raise UserError(f"the checkpoint {path} is damaged ({reason}); {cure}.") from None
 
+    def _heed(self) -> None:
+        """Between two batches of the last evaluation, when all training is in the checkpoint: stop where that is asked for."""
+        self.options.beat()
+        if self.options.stop.is_set():
+            raise Interrupted(f"stopped after all {self.step} steps, before the run was judged")
+
     def finish(self, run: RunDir, claim: Claim) -> dict[str, Any]:
-        """Evaluate, write everything a record needs, and last the record itself."""
+        """Evaluate, write everything a record needs, and last the record itself. Raises `Interrupted` and `store.Lost`."""
+        self.test.beat = self._heed
         began = time.perf_counter()
         scores: dict[str, Scores] = self.test.scores(self.method, self.spec.protocol.precision)
         evaluation = time.perf_counter() - began

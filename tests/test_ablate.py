@@ -41,6 +41,11 @@ def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, mon
     (board,) = (results / "leaderboards").glob("*.csv")
     multi = next(r for r in table(board) if r["method"] == "multi_task")
     assert (rows[0]["delta_m"], rows[0]["depth_absErr"]) == (multi["delta_m"], multi["depth_absErr_mean"])
+    for width in (80, 100):
+        monkeypatch.setenv("COLUMNS", str(width))
+        narrow = bench(*arguments)[1]
+        assert all(f"{r['row']} " in narrow for r in rows) and narrow.count("± ") >= 9
+    monkeypatch.delenv("COLUMNS")
     # Again: nothing to run, the same table; JSON alone on standard output.
     code, out, err = bench(*arguments, "--json")
     shown = json.loads(out)

@@ -63,7 +63,7 @@ def ablate(
 def _shown(table: report.Table) -> RenderableType:
     shown = RichTable(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for i, name in enumerate(report.header(table)):
-        shown.add_column(Text(name), justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
+        shown.add_column(Text(name), justify="right" if i else "left", overflow="fold", min_width=None if i else 12)
     for line in report.cells(table):
-        shown.add_row(*map(Text, line))
+        shown.add_row(*(Text(cell.replace(" ± ", "\n± ")) for cell in line))  # two lines: narrow terminals hold them
     return Group(Text(table.title, style="italic"), shown, *(Text(sentence) for sentence in table.sentences))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ def run(
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what a method prints, too
         console = make_console()
         _check_folder(results)
-        _check_numbers(keep, checkpoint_every, hang_after)
+        _check_options(device, keep, checkpoint_every, workers, per_gpu, hang_after)
         command = finished.key(arguments, settings)
         known = finished.recall(command, results, data) if command and not (force or slurm or wait) else None
         if known:
@@ -99,8 +100,6 @@ def _start(
 ) -> Start:
     """What runs cells: this process, or a pool. It takes cells, a watcher, `force` and `retry_failed`."""
     if workers is None:
-        if per_gpu != 1:
-            raise UserError(f"--per-gpu {per_gpu} is of a pool; give --workers too.")
         return lambda cells, progress, force, retry_failed: execute.run_cells(
             cells, results, execute.Data(data, progress.note), options, progress, force=force, retry_failed=retry_failed
         )
@@ -159,7 +158,15 @@ def _states(plan: Plan, results: Path) -> dict[str, str]:
     return {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
 
 
-def _check_numbers(keep: str, checkpoint_every: int, hang_after: float) -> None:
+def _check_options(device: str, keep: str, checkpoint_every: int, workers: int | None, per_gpu: int, hang_after: float) -> None:
+    """Raise the `UserError` that an option deserves by itself, before anything heavy is imported."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise UserError(f"--device {device!r} is not one of auto, cpu, cuda, cuda:N.")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers} is not a number of processes of 1 or more.")
+    for name, value, default in (("--per-gpu", per_gpu, 1), ("--hang-after", hang_after, HANG_SECONDS)):
+        if workers is None and value != default:
+            raise UserError(f"{name} {value:g} is of a pool; give --workers too.")
     if keep not in ("all", "weights", "none"):
         raise UserError(f"--keep {keep!r} is not one of all, weights, none.")
     if checkpoint_every < 1:

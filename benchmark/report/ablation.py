@@ -14,12 +14,12 @@ from benchmark.ablation import Ablation
 from benchmark.balance import EQUAL
 from benchmark.report import stats
 from benchmark.report.board import Board
+from benchmark.report.columns import number
 from benchmark.report.formats import counted, digits, fixed, signed
 from benchmark.report.grouping import canonical
 from benchmark.report.naming import title
 from benchmark.report.rows import Group, Pair, Row, TaskInfo
 from benchmark.report.stats import Array, Estimate
-from benchmark.report.tables import number
 from benchmark.spec import RunSpec
 
 
@@ -83,6 +83,7 @@ def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
     found = []
     for setting in settings:
         rows = [(row.name, [spec for spec in row.cells if _setting(spec) == setting]) for row in ablation.rows]
+        rows = [(name, cells) for name, cells in rows if cells]  # a row may be excluded altogether
         known = [where[spec.id] for _, cells in rows for spec in cells if spec.id in where]
         if known:
             balance = next(spec.balance for _, cells in rows for spec in cells)

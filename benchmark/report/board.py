@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from benchmark.report import stats
+from benchmark.report.beside import Beside, Comparison, beside, compare, holm, shared
 from benchmark.report.frame import Collection
 from benchmark.report.grouping import group
+from benchmark.report.images import Resampled
 from benchmark.report.naming import file_name
+from benchmark.report.references import named, references
 from benchmark.report.rows import Cost, Group, Pair, Row
 from benchmark.report.stats import Array, Estimate, Spread
 
@@ -28,7 +31,7 @@ class Entry:
     units that row and reference share; delta, changes and psi rest on them alone. changes: {task: relative change in %}. psi:
     {unit: influence on delta m}. versus: delta m minus that of the baseline, over the units that all three share. undefined:
     tasks on which the reference scores 0 over the paired units, so that there is no delta m. decidable: None outside the family
-    of comparisons with the baseline.
+    of comparisons with the baseline. compared: more about versus. beside: what stands beside delta m.
     """
 
     row: Row
@@ -46,6 +49,8 @@ class Entry:
     versus: Estimate | None = None
     decidable: bool | None = None
     undefined: tuple[str, ...] = ()
+    compared: Comparison | None = None
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def label(self) -> str:
@@ -98,16 +103,18 @@ def build(collection: Collection, current: Mapping[str, int] | None = None) -> l
 
     current: {method: its version today}; rows of earlier versions are outdated.
     """
-    return sorted((_board(file_name(g), g) for g in group(collection, current)), key=lambda board: board.name)
+    groups = group(collection, current)
+    return sorted((_board(file_name(g), g, groups) for g in groups), key=lambda board: board.name)
 
 
-def _board(name: str, g: Group) -> Board:
+def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
     signs = np.array([t.sign for t in g.tasks], dtype=float)
-    reference, baseline = _named(g.rows, g.protocol["reference"]), _named(g.rows, g.protocol["baseline"])
+    reference, baseline = named(g.rows, g.protocol["reference"]), named(g.rows, g.protocol["baseline"])
     current = [row for row in g.rows if not row.outdated]
     # Where every row is outdated, what they attempted was the plan.
     planned = g.units({pair for row in current or g.rows for pair in (*row.seeds, *row.failed, *row.partial)})
     family = [row for row in current if baseline and row.seeds and row not in (baseline, reference)]
+    others, resampled = references(g, groups), Resampled(g)
     entries = []
     for row in g.rows:
         entry = _entry(g, row, "reference" if row is reference else "baseline" if row is baseline else "")
@@ -116,8 +123,10 @@ def _board(name: str, g: Group) -> Board:
             if baseline and row in family:
                 versus = _difference(g, row, baseline, reference, signs)
                 decided = stats.decidable(versus.n if versus else 0, len(family))
-                entry = replace(entry, versus=versus, decidable=decided)
-        entries.append(entry)
+                entry = replace(entry, versus=versus, decidable=decided, compared=compare(g, row, baseline, reference))
+        found = beside(g, row, reference, baseline if row in family else None, others, resampled)
+        entries.append(replace(entry, beside=found))
+    entries = _corrected(entries)
     entries.sort(key=lambda e: (e.row.outdated, -e.delta.value if e.delta else math.inf, e.label))
     entries = _tiers(g, entries, reference, signs, planned)
     of = {e.row.label: e for e in entries}
@@ -134,10 +143,13 @@ def _board(name: str, g: Group) -> Board:
     )
 
 
-def _named(rows: Sequence[Row], method: str) -> Row | None:
-    """The row that a protocol means by a method's name: its newest version, the fewest changes, equal weights."""
-    found = [row for row in rows if row.method == method]
-    return min(found, key=lambda r: (-r.version, len(r.changed), r.balance != "equal", r.label), default=None)
+def _corrected(entries: list[Entry]) -> list[Entry]:
+    """The entries with the p values of the family corrected for each other, where they can decide."""
+    family = [e for e in entries if e.decidable is not None]
+    corrected = {e.label: p for e, p in zip(family, holm([e.compared for e in family]), strict=True)}
+    return [
+        replace(e, compared=replace(e.compared, p_holm=corrected[e.label])) if e.compared and e.decidable else e for e in entries
+    ]
 
 
 def _entry(g: Group, row: Row, role: str) -> Entry:
@@ -164,12 +176,8 @@ def _cost(row: Row) -> Cost | None:
     return Cost(**numbers, device="; ".join(sorted({device for cost in costs for device in cost.device.split("; ")})))
 
 
-def _shared(*rows: Row) -> list[Pair]:
-    return sorted(set.intersection(*(set(row.seeds) for row in rows)))
-
-
 def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
-    pairs = _shared(entry.row, reference)
+    pairs = shared(entry.row, reference)
     if not pairs:
         return entry
     units = g.units(pairs)
@@ -188,7 +196,7 @@ def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
 
 
 def _difference(g: Group, a: Row, b: Row, reference: Row, signs: Array) -> Estimate | None:
-    pairs = _shared(a, b, reference)
+    pairs = shared(a, b, reference)
     if not pairs:
         return None
     found = stats.difference(g.scores(a, pairs), g.scores(b, pairs), g.scores(reference, pairs), signs)

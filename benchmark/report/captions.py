@@ -8,7 +8,7 @@ from typing import Any
 from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.formats import counted, interval, signed, with_interval
 from benchmark.report.naming import value_text
-from benchmark.report.stats import seeds_to_decide
+from benchmark.report.stats import ALPHA, seeds_to_decide
 from benchmark.tuning import alike
 
 
@@ -151,7 +151,31 @@ def _baseline(board: Board) -> str:
     needed, most = seeds_to_decide(board.comparisons), max(e.versus.n if e.versus else 0 for e in family)
     state = "too few seeds to decide" if most < needed else "decidable where a row has them"
     against = f"{counted(board.comparisons, 'comparison')} with {board.baseline.label}"
-    return f"{against}: an exact test needs {needed} seeds, at most {most} are in: {state}."
+    found = f"{against}: an exact test needs {needed} seeds, at most {most} are in: {state}"
+    holm = {e.label: e.compared.p_holm for e in family if e.compared and e.compared.p_holm is not None}
+    if not holm:
+        return f"{found}."
+    apart = ", ".join(f"{label} (p = {p:.2g})" for label, p in holm.items() if p <= ALPHA)
+    return f"{found}; {'different from it, after correction: ' + apart if apart else 'none differs from it'}."
+
+
+def absent_references(board: Board) -> list[str]:
+    """A sentence for each reference that delta m could be held against and that these results do not hold."""
+    if not any(e.delta for e in board.entries):
+        return []
+    found = [e.beside.against for e in board.entries]
+    name = board.group.protocol["reference"]
+    missing = {
+        "at equal epochs": (any(a.equal_epochs for a in found), "budget=epochs"),
+        "at equal optimiser steps": (any(a.equal_steps for a in found), "budget=steps"),
+        "trained on every label": (any(a.full_labels for a in found), "labels=full"),
+    }
+    return [
+        f"These results hold no {name} {what} over seeds of these rows; "
+        f"a run of {name} in the same plan with --set {cure} makes it."
+        for what, (there, cure) in missing.items()
+        if not there
+    ]
 
 
 def _constant(board: Board) -> str:
@@ -207,6 +231,8 @@ def _warnings(board: Board) -> list[str]:
         if entry.delta and dropped:
             seeds = ", ".join(map(str, sorted(dropped)))
             found.append(f"Left out of Δm: {entry.label} seed {seeds}, which the reference has not completed.")
+    if any(e.failed or e.row.partial for e in board.entries):
+        found.append("A row that lacks a planned seed is not ranked, and nothing is put in the place of what it lacks.")
     devices = {e.cost.device for e in board.entries if e.cost}
     if len(devices) > 1:
         found.append("Costs were measured on different devices and cannot be compared.")

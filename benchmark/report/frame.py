@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import zipfile
@@ -122,6 +123,16 @@ def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
     check_id: derives an id from a spec; None skips that comparison. Raises `UserError` naming the file for a missing
     folder, an unreadable, truncated or mis-shaped record, and a record whose id differs from its content or its name.
     """
+    collecting = gc.isenabled()
+    gc.disable()  # records hold no cycles, and with thousands of them the collector would look at all of them again and again
+    try:
+        return _collect(folder, check_id)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _collect(folder: Path, check_id: CheckId | None) -> Collection:
     if not folder.is_dir():
         raise UserError(f"there is no results folder {folder}; name another with --results, or make it with `bench run`.")
     published = folder / "records" if (folder / "records").is_dir() else folder

@@ -13,7 +13,7 @@ Value = str | int | float | None
 # Columns of text; a hash or an id may look like a number.
 _TEXT = {
     "tier", "method", "hyperparameters", "balance", "role", "dataset", "labels", "decidable", "tuning", "label_masks", "data",
-    "protocol", "protocol_changes", "dirty", "run_ids", "device",
+    "protocol", "protocol_changes", "dirty", "run_ids", "device", "variance_split",
 }  # fmt: skip
 
 

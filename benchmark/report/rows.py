@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ Pair = tuple[int, int]  # (label seed, train seed)
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """A task as a board shows it. metric: the primary one. test_images: how many test images carry its label."""
+    """A task as a board shows it. metric: the primary one. test_images: how many test images carry its label. kind: "classes",
+    "depth", "normals", "saliency" or "edge"; empty where a record does not say."""
 
     name: str
     metric: str
     unit: str
     higher_is_better: bool
     test_images: int | None
+    kind: str = ""
 
     @property
     def sign(self) -> int:
@@ -62,16 +65,17 @@ class Seed:
     records: tuple[Record, ...]
 
     def metrics(self, task: str) -> dict[str, float]:
-        return {name: float(v) for name, v in self._metrics(task).items() if v is not None}
+        return {name: float(v) for name, v in self._metrics[task].items() if v is not None}
 
     def value(self, task: str, metric: str) -> float | None:
         """One of `metrics`, None where it is absent."""
-        found = self._metrics(task).get(metric)
+        found = self._metrics[task].get(metric)
         return None if found is None else float(found)
 
-    def _metrics(self, task: str) -> dict[str, Any]:
-        found: dict[str, Any] = next(r for r in self.records if task in r.spec["tasks"])["metrics"][task]
-        return found
+    @cached_property
+    def _metrics(self) -> dict[str, dict[str, Any]]:
+        """{task: metrics} of the first record that has the task."""
+        return {task: r["metrics"][task] for r in reversed(self.records) for task in r.spec["tasks"]}
 
     @property
     def cost(self) -> Cost:

@@ -15,6 +15,9 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
+ALPHA = 0.05
+ROUNDING = 1e-9  # percent: below the rounding of records
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -74,7 +77,7 @@ def half_width(psi: Array, level: float = 0.95) -> Array:
 def estimate(value: float, psi: Array) -> Estimate:
     """A value with the interval of its influence values psi (n,)."""
     n = len(psi)
-    if n < 2 or float(np.ptp(psi)) < 1e-9:  # percent: below the rounding of records
+    if n < 2 or float(np.ptp(psi)) < ROUNDING:
         return Estimate(value, None, None, n)
     half = float(half_width(psi))
     return Estimate(value, value - half, value + half, n)
@@ -99,7 +102,7 @@ def difference(a: Array, b: Array, reference: Array, signs: Array) -> Estimate:
     return estimate(value, (influence(a, reference, signs) - influence(b, reference, signs)).mean(-1))
 
 
-def decidable(n: int, comparisons: int, alpha: float = 0.05) -> bool:
+def decidable(n: int, comparisons: int, alpha: float = ALPHA) -> bool:
     """Whether an exact two-sided sign-flip test on n pairs can reach alpha under Holm with this many comparisons.
 
     Its smallest p is 2^(1 - n), which Holm multiplies by the number of comparisons.
@@ -107,6 +110,6 @@ def decidable(n: int, comparisons: int, alpha: float = 0.05) -> bool:
     return n > 0 and comparisons * 2.0 ** (1 - n) <= alpha
 
 
-def seeds_to_decide(comparisons: int, alpha: float = 0.05) -> int:
+def seeds_to_decide(comparisons: int, alpha: float = ALPHA) -> int:
     """The fewest pairs that make a family of comparisons decidable."""
     return next(n for n in range(1, 64) if decidable(n, max(comparisons, 1), alpha))

@@ -6,8 +6,11 @@ import csv
 import io
 from collections.abc import Mapping
 
+from benchmark.report import columns as beside
+from benchmark.report import details
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import seeds_cell, sentences
+from benchmark.report.columns import Cells, bounds, number
 from benchmark.report.formats import (
     digits,
     fixed,
@@ -21,32 +24,16 @@ from benchmark.report.formats import (
 from benchmark.report.grouping import canonical
 from benchmark.report.naming import protocol_changes, title
 from benchmark.report.rows import Cost
-from benchmark.report.stats import Estimate
 
-Cells = dict[str, str]
 _LEADING = ("tier", "method", "hyperparameters", "version", "balance", "role", "dataset", "labels")
 _SEEDS = ("n_seeds", "n_paired", "n_planned", "n_failed")
 _PROVENANCE = ("params_train", "params_infer", "label_masks", "data", "protocol", "protocol_changes", "dirty", "run_ids")
 _COST = ("gpu_hours", "seconds", "peak_gib", "images_per_second", "device")  # last: they vary from run to run by nature
 
 
-def number(value: float | None) -> str:
-    """Six significant digits, the one float format of every CSV."""
-    text = "" if value is None else f"{value:.6g}"
-    return "0" if text == "-0" else text
-
-
 def _seeded(values: Mapping[int, float] | None) -> str:
     """`0:31.2 1:30.4`: the value of each unit."""
     return " ".join(f"{unit}:{number(value)}" for unit, value in (values or {}).items())
-
-
-def _estimate(name: str, estimate: Estimate | None, low: str, high: str) -> Cells:
-    return {
-        name: number(estimate.value if estimate else None),
-        low: number(estimate.low if estimate else None),
-        high: number(estimate.high if estimate else None),
-    }
 
 
 def _secondary(board: Board) -> dict[str, list[str]]:
@@ -70,12 +57,13 @@ def _row(board: Board, entry: Entry) -> Cells:
         "n_planned": str(len(board.planned)),
         "n_failed": str(entry.failed),
     }
-    cells |= _estimate("delta_m", entry.delta, "ci_low", "ci_high")
+    cells |= bounds("delta_m", entry.delta, "ci_low", "ci_high")
     by_seed = {unit: entry.delta.value + psi for unit, psi in entry.psi.items()} if entry.delta and entry.psi else None
     cells["delta_m_seeds"] = _seeded(by_seed)
-    cells |= _estimate("vs_baseline_mean", entry.versus, "vs_baseline_ci_low", "vs_baseline_ci_high")
+    cells |= bounds("vs_baseline_mean", entry.versus, "vs_baseline_ci_low", "vs_baseline_ci_high")
     cells["vs_baseline_n"] = str(entry.versus.n) if entry.versus else ""
     cells["decidable"] = "" if entry.decidable is None else "yes" if entry.decidable else "too few seeds to decide"
+    cells |= beside.cells(board, entry)
     for task in g.tasks:
         change = (entry.changes or {}).get(task.name)
         for metric in (task.metric, *_secondary(board)[task.name]):
@@ -86,7 +74,7 @@ def _row(board: Board, entry: Entry) -> Cells:
             )
             if metric == task.metric:
                 cells[f"{name}_seeds"] = _seeded(entry.by_unit[task.name].get(metric))
-                cells |= _estimate(f"{task.name}_change", change, f"{task.name}_change_ci_low", f"{task.name}_change_ci_high")
+                cells |= bounds(f"{task.name}_change", change, f"{task.name}_change_ci_low", f"{task.name}_change_ci_high")
     records = row.records
     masks = {r.spec["label_seed"]: r["hashes"]["labels"] for r in records}
     cost = entry.cost or Cost(None, None, None, None, None, None, "")
@@ -130,14 +118,15 @@ def _constant(board: Board) -> Cells:
 def columns(board: Board) -> list[str]:
     """The columns of a board's CSV, in their fixed order."""
     names = [*_LEADING, *_SEEDS, "delta_m", "ci_low", "ci_high", "delta_m_seeds"]
-    names += ["vs_baseline_mean", "vs_baseline_ci_low", "vs_baseline_ci_high", "vs_baseline_n", "decidable"]
+    names += ["vs_baseline_mean", "vs_baseline_ci_low", "vs_baseline_ci_high", "vs_baseline_n"]
+    names += ["vs_baseline_p_holm", "decidable", "p_better", "rho"]
     for task in board.group.tasks:
         primary, change = f"{task.name}_{task.metric}", f"{task.name}_change"
         names += [f"{primary}_mean", f"{primary}_sd", f"{primary}_seeds", change, f"{change}_ci_low", f"{change}_ci_high"]
     for task in board.group.tasks:
         names += [f"{task.name}_{m}_{what}" for m in _secondary(board)[task.name] for what in ("mean", "sd")]
     tuned = ["tuning"] if any(_tuning(entry) for entry in board.entries) else []
-    return [*names, *tuned, *_PROVENANCE, *_COST]
+    return [*names, *beside.columns(board), *tuned, *_PROVENANCE, *_COST]
 
 
 def csv_text(board: Board) -> str:
@@ -190,4 +179,4 @@ def markdown(board: Board) -> str:
     table = [header, ["---"] * 3 + ["---:"] * (len(header) - 4) + ["---"], *lines]
     body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)
     caption = "\n".join(f"- {sentence}" for sentence in sentences(board))
-    return f"# {title(g, None)}\n\n{body}\n\n{caption}\n"
+    return f"# {title(g, None)}\n\n{body}\n\n{caption}\n{details.markdown(board, places)}"

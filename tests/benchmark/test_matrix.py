@@ -298,3 +298,18 @@ def test_a_longer_circle_of_includes_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('include = ["mine.toml"]\n')
     with pytest.raises(UserError, match=r"circle: mine\.toml -> a\.toml -> mine\.toml; remove one of these includes"):
         made(tmp_path, 'include = ["a.toml"]\n')
+
+
+@pytest.mark.parametrize("line", ["hparams = 3", "hparams.prototype = 3", "tuning = 3", "tuning.prototype = 3"])
+def test_tables_that_are_none_are_named(line: str, tmp_path: Path) -> None:
+    text = '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = "prototype"\n' + line + "\n"
+    with pytest.raises(UserError, match=r"(hparams|tuning) = .* in a grid of plan mine is not a table; write"):
+        made(tmp_path, text)
+
+
+def test_a_row_that_is_excluded_altogether_is_not_in_the_table() -> None:
+    from benchmark.ablation import Ablation, Row
+    from benchmark.report.ablation import tables
+
+    cell = plan.make(["quickstart", "multi_task"], [], NOWHERE).cells[:1]
+    assert tables(Ablation("multi_task", "leave-one-out", (Row("full", cell), Row("without x", ()))), []) == []

@@ -56,6 +56,7 @@ BAD = {
     "no workers": (["run", "--workers", "0"], "--workers 0 is not a number of processes of 1 or more"),
     "no runs a GPU": (["run", "--workers", "1", "--per-gpu", "0"], "--per-gpu 0 is not a number of runs of 1 or more"),
     "per GPU on the CPU": (["worker", "--device", "cpu", "--per-gpu", "2"], "--per-gpu 2 is of CUDA GPUs; on the CPU"),
+    "a limit without a pool": (["run", "--hang-after", "3"], "--hang-after 3 is of a pool; give --workers too"),
     "per GPU without a pool": (["run", "--per-gpu", "2"], "--per-gpu 2 is of a pool; give --workers too"),
     "no patience": (["run", "--workers", "1", "--hang-after", "0"], "--hang-after 0 is not a number of seconds above 0"),
     "two places": (["run", "--workers", "1", "--slurm", "time=1"], "--workers runs on this machine and --slurm on a cluster"),
@@ -127,6 +128,15 @@ def test_what_is_remembered_ends_with_any_change(bench: Bench, tmp_path: Path, m
     assert code == 2 and "record.json is damaged" in err
     record.write_text(good)
     assert not known() and known()  # the file is another: planned once more
+    protocol, other = tmp_path / "protocol.toml", tmp_path / "other.toml"
+    other.write_text('[[grid]]\nprotocol = "protocol.toml"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n')
+    monkeypatch.chdir(tmp_path)
+    base = (ROOT / "benchmark" / "protocols" / "quickstart.toml").read_text()
+    protocol.write_text(base)
+    own = ["run", other, *sets(), "--results", tmp_path / "own", "--data", tmp_path / "data"]
+    assert bench(*own)[0] == 0 and "prints the tables" in bench(*own)[1]
+    protocol.write_text(base + "\n# changed\n")
+    assert "prints the tables" not in bench(*own)[1]  # a protocol file counts
     plan.write_text(plan.read_text() + "# another seed\n")
     assert known()  # a comment is no change
     plan.write_text(plan.read_text().replace("seeds = 1", "seeds = 2"))

@@ -14,7 +14,7 @@ import torch
 from benchmark import child, execute, pool
 from benchmark.plugins import forget
 from benchmark.store import RunDir
-from benchmark.train import Options
+from benchmark.train import Interrupted, Options
 from tests.executors.common import Log, cells, error, record, run
 from tests.executors.trouble import resident
 
@@ -147,6 +147,27 @@ def test_a_process_killed_for_want_of_memory_is_told_from_others(
     reason = "out of memory: its process ended by signal SIGKILL, and the system counted an out-of-memory kill"
     assert sum(s[1:] == ("failed", reason) for s in log.states) == 2
     assert error(tmp_path, slow) == reason + "\n"
+
+
+def test_a_long_evaluation_is_no_hang(data_folder: Path, tmp_path: Path) -> None:
+    (slow,) = cells(data_folder, "judging")
+    assert slow.protocol.test_images is not None and slow.protocol.test_images >= 2 * slow.protocol.batch  # 5 s in all
+    found, _ = run((slow,), tmp_path, data_folder, hang=4)
+    assert found["done"] == [slow]
+
+
+def test_a_run_that_is_stopped_while_it_is_judged_goes_on_there(data_folder: Path, tmp_path: Path) -> None:
+    (spec,) = cells(data_folder, "stop", place=tmp_path / "place")
+    spec = replace(spec, protocol=replace(spec.protocol, evaluations=0))
+    data, log = execute.Data(data_folder), Log()
+    results = tmp_path / "runs"
+    with pytest.raises(Interrupted, match="after all 12 steps, before the run was judged"):
+        execute.run_cells([spec], results, data, Options(), log, force=False, retry_failed=False)
+    folder = RunDir(results, spec.folder)
+    assert folder.state() == "stale" and not folder.file("record.json").exists()
+    before = log.steps
+    found = execute.run_cells([spec], results, data, Options(), log, force=False, retry_failed=False)
+    assert found["done"] == [spec] and log.steps == before  # nothing was trained again
 
 
 def test_a_run_that_hangs_is_killed_and_named(data_folder: Path, tmp_path: Path) -> None:

@@ -99,16 +99,22 @@ def test_excludes_zero() -> None:
     assert stats.Estimate(2.0, -1.0, 5.0, 3).excludes_zero() is False
 
 
-@pytest.mark.parametrize("n", [3, 5])
+@pytest.mark.parametrize("n", [3, 5, 10])
 def test_interval_covers_95_percent(n: int) -> None:
     rng, repetitions = np.random.default_rng(n), 20_000
     signs = np.array([1.0, -1.0, -1.0])
-    truth_a, truth_s = np.array([31.5, 0.39, 24.0]), np.array([30.0, 0.42, 23.5])
+    truth_a, truth_s, truth_b = np.array([31.5, 0.39, 24.0]), np.array([30.0, 0.42, 23.5]), np.array([33.0, 0.4, 22.0])
     shared = rng.normal(size=(repetitions, n, 3))
-    a, s = (truth * (1 + 0.04 * (0.6 * shared + 0.8 * rng.normal(size=shared.shape))) for truth in (truth_a, truth_s))
+    noise = (0.04 * (0.6 * shared + 0.8 * rng.normal(size=shared.shape)) for _ in range(3))
+    a, s, b = (truth * (1 + next(noise)) for truth in (truth_a, truth_s, truth_b))
     target = float((100 * signs * (truth_a / truth_s - 1)).mean())
     values, psi = stats.changes(a, s, signs).mean(-1), stats.influence(a, s, signs).mean(-1)
     covered = np.abs(values - target) <= stats.half_width(psi)
+    assert covered.mean() == pytest.approx(0.95, abs=0.008)
+    # The difference of two methods, which share the reference.
+    gap = values - stats.changes(b, s, signs).mean(-1)
+    true_gap = target - float((100 * signs * (truth_b / truth_s - 1)).mean())
+    covered = np.abs(gap - true_gap) <= stats.half_width(psi - stats.influence(b, s, signs).mean(-1))
     assert covered.mean() == pytest.approx(0.95, abs=0.008)
     # The same with the reference held fixed covers less, which is why psi carries its noise.
     fixed = stats.influence(a, np.broadcast_to(s.mean(-2, keepdims=True), s.shape), signs).mean(-1)

@@ -1,0 +1,122 @@
+"""'Is A better than B here?': two rows of one board over the seeds that both have, the numbers and an answer in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.report import paired, stats
+from benchmark.report.beside import Comparison, compare, shared
+from benchmark.report.board import Board, Entry
+from benchmark.report.images import Resampled
+from benchmark.report.references import named
+from benchmark.report.rows import Row
+from benchmark.report.stats import Estimate
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """The re-run floor: n seeds of the two rows run a second time. sd: standard deviation, in points of delta m, of one run
+    about what its seeds fix; what comes from the machine alone."""
+
+    sd: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """a against b on a board. reference: what delta m is relative to here; b itself where the board's reference shares no seeds.
+
+    verdict: "yes", "no" or "cannot tell". difference: delta m of a minus that of b, in points, over `units`; tasks: its parts, so
+    that it is their mean. images: the same difference with its interval over test images. needed: seeds that an exact test takes.
+    p: its result, None with fewer. failed: those of the two rows that lack seeds by failure. cost: {what: a's over b's}.
+    """
+
+    board: Board
+    a: Entry
+    b: Entry
+    reference: str
+    verdict: str
+    units: tuple[int, ...]
+    difference: Estimate
+    tasks: dict[str, Estimate]
+    images: Estimate | None
+    found: Comparison
+    p: float | None
+    needed: int
+    failed: tuple[str, ...]
+    cost: dict[str, float]
+    same_device: bool
+    rerun: Rerun | None = None
+
+
+def entry(board: Board, name: str) -> Entry | None:
+    """The row that a name means: its label as the board prints it, or a method, whose plainest row it is then."""
+    row = named(board.group.rows, name)
+    labels = [name, *([row.label] if row else [])]
+    return next((e for label in labels for e in board.entries if e.label == label), None)
+
+
+def answer(board: Board, a: Entry, b: Entry, again: Sequence[Board] = ()) -> Answer | None:
+    """a against b; None where they share no complete seed. again: boards of a second run of the same specs."""
+    g = board.group
+    signs = np.array([t.sign for t in g.tasks], dtype=float)
+    candidates = [board.reference.row] if board.reference and not board.reference.row.outdated else []
+    usable = ((row, compare(g, a.row, b.row, row)) for row in (*candidates, b.row))
+    reference, found = next(((row, c) for row, c in usable if c), (None, None))
+    if reference is None or found is None:
+        return None
+    pairs = shared(a.row, b.row, reference)
+    of_a, of_b, base = (g.scores(row, pairs) for row in (a.row, b.row, reference))
+    influence = stats.influence(of_a, base, signs) - stats.influence(of_b, base, signs)
+    changes = stats.changes(of_a, base, signs) - stats.changes(of_b, base, signs)
+    tasks = {t.name: stats.estimate(float(changes[i]), influence[:, i]) for i, t in enumerate(g.tasks)}
+    difference = stats.difference(of_a, of_b, base, signs)
+    d = np.array([*found.differences.values()])
+    p = paired.sign_flip(d) if stats.decidable(len(d), 1) else None
+    failed = tuple(e.label for e in (a, b) if e.failed or e.row.partial)
+    images = Resampled(g).difference(a.row, b.row, reference, pairs)
+    floor = _rerun(board, (a.row, b.row), reference, again)
+    cost, same = _cost(a, b)
+    verdict = _verdict(difference, p, failed)
+    return Answer(
+        board, a, b, reference.label, verdict, g.units(pairs), difference, tasks, images, found, p, stats.seeds_to_decide(1),
+        failed, cost, same, floor,
+    )  # fmt: skip
+
+
+def _verdict(difference: Estimate, p: float | None, failed: tuple[str, ...]) -> str:
+    """Yes or no where interval and exact test agree and no seed is missing by failure."""
+    if failed or p is None or p > stats.ALPHA or not difference.excludes_zero():
+        return "cannot tell"
+    return "yes" if difference.value > 0 else "no"
+
+
+def _cost(a: Entry, b: Entry) -> tuple[dict[str, float], bool]:
+    if not (a.cost and b.cost):
+        return {}, True
+    ratios = {}
+    for name in ("seconds", "peak_gib", "params_train", "params_infer"):
+        mine, other = getattr(a.cost, name), getattr(b.cost, name)
+        if mine is not None and other:
+            ratios[name] = mine / other
+    return ratios, a.cost.device == b.cost.device
+
+
+def _rerun(board: Board, rows: Sequence[Row], reference: Row, again: Sequence[Board]) -> Rerun | None:
+    """From the same seeds run twice: half the mean square of their differences, each in points of delta m, is the variance."""
+    other = next((found for found in again if found.name == board.name), None)
+    if other is None:
+        return None
+    g = board.group
+    base = g.scores(reference, reference.seeds).mean(0)
+    weights = 100 / base / len(g.tasks)
+    found = []
+    for row in rows:
+        twin = next((r for r in other.group.rows if (r.label, r.version) == (row.label, row.version)), None)
+        for pair in sorted(row.seeds.keys() & (twin.seeds.keys() if twin else set())):
+            assert twin is not None
+            found.append(float((weights * (g.scores(row, [pair]) - other.group.scores(twin, [pair]))[0]).sum()))
+    return Rerun(float(np.sqrt(np.mean(np.square(found)) / 2)), len(found)) if found else None

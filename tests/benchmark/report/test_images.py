@@ -1,0 +1,177 @@
+"""Intervals over test images: the pooled metrics against the meters, the bootstrap against a plain loop, its coverage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.errors import UserError
+from benchmark.metrics import meter
+from benchmark.report import images
+from benchmark.report.board import Board, build
+from benchmark.report.details import sections
+from benchmark.report.frame import collect
+from benchmark.report.tables import csv_text, decimals
+from datasets.tasks import Task
+from tests.benchmark.report import make
+
+TASKS = {
+    "semseg": Task("semseg", "classes", 3, "mIoU", True, "%", classes=("a", "b", "c")),
+    "depth": Task("depth", "depth", 1, "absErr", False, "m"),
+    "normals": Task("normals", "normals", 3, "mErr", False, "deg"),
+    "saliency": Task("saliency", "saliency", 1, "maxF", True, "%"),
+    "edge": Task("edge", "edge", 1, "boundaryF", True, "%"),
+}
+COUNT = 10
+
+
+def statistics(name: str, seed: int = 0, count: int = COUNT) -> tuple[np.ndarray, Any]:
+    """(N, K) of random predictions and labels, as far as they are kept, and the meter."""
+    torch.manual_seed(seed)
+    judge = meter(TASKS[name])
+    prediction, shape = torch.randn(count, TASKS[name].channels, 12, 16), (count, 1, 12, 16)
+    target = {
+        "semseg": torch.randint(0, 3, shape),
+        "depth": torch.rand(shape) * 5 + 1,
+        "normals": torch.nn.functional.normalize(torch.randn(count, 3, 12, 16), dim=1),
+        "saliency": torch.randint(0, 2, shape),
+        "edge": torch.randint(0, 2, shape),
+    }[name]
+    return judge.statistics(prediction, target).numpy()[:, : judge.stored], judge
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_pooled_metrics_are_those_of_the_meters(name: str) -> None:
+    kept, judge = statistics(name)
+    draws = np.random.default_rng(0).integers(0, 3, (5, COUNT)).astype(float)
+    draws[1, 1:] = 0  # one image alone
+    metric = TASKS[name].metric
+    plain = [judge.values(sums)[metric] for sums in draws @ kept]
+    np.testing.assert_allclose(images._POOLED[metric](draws @ kept), plain, rtol=1e-12)
+    assert np.isnan(images._POOLED[metric](np.zeros((1, kept.shape[1])))).all()
+
+
+def test_a_class_that_a_draw_lacks_has_no_iou_there() -> None:
+    kept, judge = statistics("semseg")
+    kept[:, 6:] *= [1, 0, 1]  # the truth has no class b
+    kept[:, :3] *= [1, 0, 1]
+    assert images._POOLED["mIoU"](kept.sum(0)) == pytest.approx(judge.values(kept.sum(0))["mIoU"], rel=1e-12)
+
+
+def test_draws_are_the_same_everywhere() -> None:
+    found = images.weights(654)
+    assert found.shape == (images.DRAWS + 1, 654) and (found.sum(1) == 654).all() and (found[0] == 1).all()
+    assert hashlib.sha256(found.astype(np.uint8).tobytes()).hexdigest()[:12] == "04df5d1f68fa"
+    assert found[1:].mean(0) == pytest.approx(1, abs=0.2) and found[1:].var() == pytest.approx(1, abs=0.02)
+
+
+def write(folder: Path, methods: tuple[str, ...] = ("single_task", "multi_task", "mtpsl"), seeds: int = 2) -> None:
+    """Runs whose scores are those of the statistics beside them."""
+    for i, method in enumerate(methods):
+        for seed in range(seeds):
+            for s in make.specs(method, seed):
+                r = make.record(s, curve=False)
+                arrays = {}
+                for task in s["tasks"]:
+                    kept, judge = statistics(task, 10 * i + seed)
+                    arrays[task] = kept.astype(np.float32)
+                    value = judge.values(arrays[task].astype(float).sum(0))[TASKS[task].metric]
+                    r["metrics"][task][TASKS[task].metric] = float(f"{value:.9g}")
+                path = make.write_run(folder, r, panels=False)
+                np.savez_compressed(path.with_name("per_image.npz"), **arrays)
+
+
+def only(folder: Path) -> Board:
+    (board,) = build(collect(folder))
+    return board
+
+
+def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
+    write(tmp_path)
+    board = only(tmp_path)
+    found = {e.label: e.beside.images for e in board.entries}
+    draws = images.weights(COUNT).astype(int)
+    signs = {"semseg": 1, "depth": -1, "normals": -1}
+    scores: dict[str, list[dict[str, float]]] = {}
+    for i, method in enumerate(("single_task", "multi_task", "mtpsl")):
+        kept = {t: [statistics(t, 10 * i + seed) for seed in range(2)] for t in signs}
+        for draw in draws:
+            picked = np.repeat(np.arange(COUNT), draw)
+            values = {t: [judge.values(k[picked].sum(0))[TASKS[t].metric] for k, judge in kept[t]] for t in signs}
+            scores.setdefault(method, []).append({t: sum(v) / 2 for t, v in values.items()})
+    deltas = {
+        method: [sum(100 * s * (x[t] / base[t] - 1) for t, s in signs.items()) / 3 for x, base in pairs]
+        for method, pairs in ((m, list(zip(scores[m], scores["single_task"], strict=True))) for m in scores)
+    }
+    for method in scores:
+        mine = found[method]
+        assert mine is not None
+        for task in signs:
+            estimate = mine.scores[task]
+            plain = np.percentile([x[task] for x in scores[method][1:]], [2.5, 97.5])
+            assert estimate is not None and estimate.n == COUNT
+            assert (estimate.low, estimate.high) == (pytest.approx(plain[0], rel=1e-6), pytest.approx(plain[1], rel=1e-6))
+        assert (mine.delta is None) == (method == "single_task") and (mine.versus is None) == (method != "mtpsl")
+        if mine.delta:
+            plain = np.percentile(deltas[method][1:], [2.5, 97.5])
+            assert (mine.delta.low, mine.delta.high) == (pytest.approx(plain[0], abs=1e-4), pytest.approx(plain[1], abs=1e-4))
+    apart = np.subtract(deltas["mtpsl"], deltas["multi_task"])[1:]
+    mtpsl = found["mtpsl"]
+    assert mtpsl and mtpsl.versus and mtpsl.versus.low == pytest.approx(np.percentile(apart, 2.5), abs=1e-4)
+    titles = [s.title for s in sections(board, decimals(board))]
+    assert "Two uncertainties of each score" in titles and "semseg_mIoU_images_low" in csv_text(board).splitlines()[0]
+
+
+def test_without_statistics_there_is_no_interval(tmp_path: Path) -> None:
+    write(tmp_path)
+    next(tmp_path.rglob("mtpsl*s1*/per_image.npz")).unlink()
+    np.savez(next(tmp_path.rglob("multi_task*s1*/per_image.npz")), semseg=statistics("semseg", 11)[0].astype(np.float32))
+    found = {e.label: e.beside.images for e in only(tmp_path).entries}
+    mtpsl, multi = found["mtpsl"], found["multi_task"]
+    assert mtpsl and not any(mtpsl.scores.values()) and mtpsl.delta is None and mtpsl.versus is None
+    assert multi and multi.scores["semseg"] and not multi.scores["depth"] and multi.delta is None
+
+
+def test_a_metric_that_is_not_kept_per_image_has_none() -> None:
+    assert "odsF" not in images._POOLED
+
+
+def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = next(tmp_path.rglob("mtpsl*s1*/record.json"))
+    text = path.read_text()
+    r = json.loads(text)
+    r["metrics"]["depth"]["absErr"] *= 1.001
+    path.write_text(json.dumps(r))
+    with pytest.raises(UserError, match=r"record.json says absErr .* of depth, but the test images in .*per_image.npz give"):
+        only(tmp_path)
+    path.write_text(text)
+    only(tmp_path)
+
+
+def test_damaged_statistics_are_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = next(tmp_path.rglob("mtpsl*s1*/per_image.npz"))
+    np.savez(path, semseg=np.zeros(3))
+    with pytest.raises(UserError, match=r"per_image.npz has no table of semseg, a line an image; restore it"):
+        only(tmp_path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*\); restore it"):
+        only(tmp_path)
+
+
+@pytest.mark.parametrize("count", [64, 300])
+def test_the_interval_of_a_mean_per_pixel_covers_about_94_percent(count: int) -> None:
+    rng, repetitions = np.random.default_rng(count), 2000
+    pixels = rng.integers(500, 1000, (count, repetitions)).astype(float)
+    error = pixels * rng.lognormal(0, 0.5, (count, repetitions))
+    draws = images.weights(count)
+    low, high = np.percentile((draws @ error)[1:] / (draws @ pixels)[1:], [2.5, 97.5], axis=0)
+    truth = np.exp(0.125)
+    assert ((low <= truth) & (truth <= high)).mean() == pytest.approx(0.94, abs=0.02)
