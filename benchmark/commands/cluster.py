@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import execute, plugins, slurm
+from benchmark.commands.runs import reason
 from benchmark.errors import UserError
 from benchmark.plan import Plan
 from benchmark.progress import make_console
@@ -72,7 +73,9 @@ def run(
         states |= {spec.id: "queued" for spec in cells}
         if cells:
             console.print("`bench status` shows how they fare, `bench cancel` stops them.")
-    return code, {"states": states, "failures": {}, "boards": [], "job": job}
+    failed = {spec.id: RunDir(results, spec.folder) for spec in plan.cells if states[spec.id] == "failed"}
+    failures = {name: reason(run_dir) or "unknown" for name, run_dir in failed.items()}
+    return code, {"states": states, "failures": failures, "boards": [], "job": job}
 
 
 def _states(plan: Plan, results: Path) -> dict[str, str]:

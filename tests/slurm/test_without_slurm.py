@@ -234,3 +234,5 @@ def test_waiting_ends_with_the_queue_or_by_ctrl_c(
     host("squeue")
     code, out, _ = bench(*[part for part in waiting if part != "--wait"])
     assert code == 1 and "submitted 5 runs as Slurm job 5 (1 failed)" in out and "--retry-failed submits what failed." in out
+    code, out, _ = bench(*waiting, "--json")
+    assert code == 1 and list(json.loads(out)["failures"].values()) == ["it broke"]
