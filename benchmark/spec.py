@@ -87,7 +87,7 @@ def run_id(spec: dict[str, Any]) -> str:
     when the dictionary is not a spec.
     """
     try:
-        defaults = _defaults()
+        defaults = _defaults(Protocol)
         changed = {k: v for k, v in spec["protocol"].items() if k != "summary" and (k == "version" or defaults.get(k) != v)}
         identity: dict[str, Any] = {
             "schema": spec["schema"],
@@ -116,7 +116,7 @@ def run_id(spec: dict[str, Any]) -> str:
 
 
 @cache
-def _defaults() -> dict[str, Any]:
+def _defaults(kind: type[Protocol]) -> dict[str, Any]:
     """A protocol's defaults as a record's JSON has them: lists where the dataclass holds tuples."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(Protocol(name=""))))
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(kind(name=""))))
     return plain

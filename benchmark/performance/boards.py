@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from benchmark import ROOT
 from benchmark.errors import UserError
@@ -29,7 +28,8 @@ KIB_PER_MAXRSS = 1 if sys.platform != "darwin" else 1 / 1024  # Linux counts in 
 
 def multiply(source: Path, folder: Path, wanted: int) -> int:
     """Write `wanted` records or somewhat more to `folder`: those in `source`, again and again under other seeds. Returns their
-    number. The arrays beside them are links to those of the source. Raises `UserError` where there is no record."""
+    number. Scores stay: they must follow from the arrays beside them, which are links to those of the source. Raises `UserError`
+    where there is no record."""
     known = [(path, read_json(path)) for path in sorted(source.glob("*.json"))]
     if not known:
         raise UserError(f"{source} holds no record to multiply; name another checkout's results with --published-in.")
@@ -41,20 +41,11 @@ def multiply(source: Path, folder: Path, wanted: int) -> int:
             seed = record["spec"]["label_seed"] + repetition * seeds
             spec = record["spec"] | {"label_seed": seed, "train_seed": record["spec"]["train_seed"] + repetition * seeds}
             hashes = record["hashes"] | {"labels": f"{record['hashes']['labels']}-{repetition}"}
-            changed = record | {"id": run_id(spec), "spec": spec, "hashes": hashes, "metrics": _shifted(record, repetition)}
+            changed = record | {"id": run_id(spec), "spec": spec, "hashes": hashes}
             (folder / f"{changed['id']}.json").write_text(json.dumps(changed), encoding="utf-8")
             if path.with_suffix(".npz").exists():
                 (folder / f"{changed['id']}.npz").symlink_to(path.with_suffix(".npz").resolve())
     return rounds * len(known)
-
-
-def _shifted(record: dict[str, Any], repetition: int) -> dict[str, Any]:
-    """The metrics, each off by up to 3 %, so that seeds differ."""
-    factor = 1 + 0.03 * ((repetition * 0.618034) % 1 - 0.5)
-    return {
-        task: {name: None if value is None else value * factor for name, value in values.items()}
-        for task, values in record["metrics"].items()
-    }
 
 
 def measured(command: list[str]) -> tuple[float, float]:
