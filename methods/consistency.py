@@ -10,7 +10,7 @@ from torch import Tensor
 from methods.base import Batch, Diagnostic, Losses, Problem
 from methods.multi_task import MultiTask
 from methods.networks import inspection
-from methods.networks.pseudo_labels import PseudoLabels, trusted_shares
+from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
 class Consistency(MultiTask):
@@ -30,12 +30,7 @@ class Consistency(MultiTask):
     summary = "multi_task, and predictions for two views of an image that must agree where there is no label"
     paper = "consistency regularisation, the baseline of Li, Liu, Bilen, CVPR 2022"
     views: ClassVar[int] = 1
-    search: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "weight": (0.25, 0.5, 1.0, 2.0, 4.0),
-        "confidence": (0.5, 0.8, 0.9, 0.95, 0.99),
-        "agreement": (0.025, 0.05, 0.1, 0.2, 0.4),
-        "ramp_up": (0.0, 0.125, 0.25, 0.5, 1.0),
-    }
+    search: ClassVar[dict[str, tuple[Any, ...]]] = SEARCH
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from methods.base import Batch, Diagnostic, Losses, Problem
 from methods.multi_task import MultiTask
 from methods.networks import inspection
-from methods.networks.pseudo_labels import PseudoLabels, trusted_shares
+from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
 class MeanTeacher(MultiTask):
@@ -36,13 +36,7 @@ class MeanTeacher(MultiTask):
     summary = "multi_task, and a moving average of the network that labels unlabelled tasks where it is confident"
     paper = "Tarvainen, Valpola: Mean teachers are better role models, NeurIPS 2017"
     views: ClassVar[int] = 1
-    search: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "weight": (0.25, 0.5, 1.0, 2.0, 4.0),
-        "confidence": (0.5, 0.8, 0.9, 0.95, 0.99),
-        "agreement": (0.025, 0.05, 0.1, 0.2, 0.4),
-        "ramp_up": (0.0, 0.125, 0.25, 0.5, 1.0),
-        "decay": (0.9, 0.99, 0.995, 0.999, 0.9995),
-    }
+    search: ClassVar[dict[str, tuple[Any, ...]]] = SEARCH | {"decay": (0.9, 0.99, 0.995, 0.999, 0.9995)}
     updates: Tensor
 
     def __init__(

@@ -7,7 +7,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from benchmark.errors import UserError
 from benchmark.options import HANG_SECONDS
 from benchmark.plan import Plan, make
 from benchmark.progress import STYLES, Progress, make_console
+from benchmark.scripts import aside
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir, every_run
 
@@ -58,7 +58,7 @@ def run(
         from benchmark.commands.plans import show_plan
 
         return show_plan(arguments, settings, results, data, as_json=as_json)
-    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what a method prints, too
+    with aside(as_json):  # what a method prints, too
         console = make_console()
         _check_folder(results)
         _check_options(device, keep, checkpoint_every, workers, per_gpu, hang_after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,14 @@ from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Problem, View
 from methods.losses import per_sample_loss
+
+# What a search of the keywords below tries, whichever method has them.
+SEARCH: dict[str, tuple[Any, ...]] = {
+    "weight": (0.25, 0.5, 1.0, 2.0, 4.0),
+    "confidence": (0.5, 0.8, 0.9, 0.95, 0.99),
+    "agreement": (0.025, 0.05, 0.1, 0.2, 0.4),
+    "ramp_up": (0.0, 0.125, 0.25, 0.5, 1.0),
+}
 
 
 @dataclass(frozen=True)
