@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # neither brings torch along at run time
     from datasets.base import Split
     from datasets.tasks import Task
 
+_ERROR_ANGLE = 60.0  # degrees at which the picture of an error is darkest
+_ERROR_SHARE = 1 / 8  # the same for depth, as a share of its span: 1 m indoors
 _UNKNOWN = (208, 208, 208)
 _HATCH = (176, 176, 176)
 # Kelly's colours of maximum contrast, those for colour-blind readers first (Kelly 1965).
@@ -50,7 +52,7 @@ def colour(task: Task, array: np.ndarray) -> np.ndarray:
         depth = array[0].astype(np.float64)
         known = np.isfinite(depth) & (depth != 0)
         share = (np.where(known, depth, 0) - task.span[0]) / (task.span[1] - task.span[0])
-        result = _viridis(1 - share if task.inverse else share)
+        result = _mapped("viridis", 1 - share if task.inverse else share)
     else:
         vectors = array.astype(np.float64)
         length = np.sqrt((vectors**2).sum(0))
@@ -70,15 +72,57 @@ def colour_prediction(task: Task, array: np.ndarray) -> np.ndarray:
         classes: np.ndarray = palette(task)[array.argmax(0)]
         return classes
     if task.kind in ("edge", "saliency"):
-        logit = np.clip(array[0].astype(np.float64), -30, 30)
         low, high = palette(task).astype(np.float64)
-        shown: np.ndarray = np.rint(low + (high - low) / (1 + np.exp(-logit))[..., None])
+        shown: np.ndarray = np.rint(low + (high - low) * _probability(array[0].astype(np.float64))[..., None])
         return shown.astype(np.uint8)
     return colour(task, array)
 
 
-def _viridis(values: np.ndarray) -> np.ndarray:
-    colours: np.ndarray = matplotlib.colormaps["viridis"](np.clip(values, 0, 1), bytes=True)
+def worst(kind: str, span: tuple[float, float]) -> float:
+    """The smallest error that pictures of a kind of task show darkest: degrees, a share of the span of depth, or 1."""
+    return {"normals": _ERROR_ANGLE, "depth": _ERROR_SHARE * (span[1] - span[0])}.get(kind, 1.0)
+
+
+def errors(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """(H, W) error of a raw prediction (channels, H, W) against its target (C, H, W), NaN where that is unknown.
+
+    Classes: 1 where the largest logit is another class, else 0. Edge and saliency: |probability - truth|. Depth: |difference|.
+    Normals: the angle between the directions in degrees, 90 where the prediction has none.
+    """
+    true, predicted = target.astype(np.float64), prediction.astype(np.float64)
+    known = target[0] != task.ignore if task.is_map_of_integers else (true != 0).any(0) & np.isfinite(true).all(0)
+    if task.kind == "classes":
+        found = (prediction.argmax(0) != target[0]).astype(np.float64)
+    elif task.kind in ("edge", "saliency"):
+        found = np.abs(_probability(predicted[0]) - true[0])
+    elif task.kind == "depth":
+        found = np.abs(predicted[0] - np.where(known, true[0], 0))
+    else:
+        lengths = np.sqrt((true**2).sum(0)) * np.sqrt((predicted**2).sum(0))
+        cosine = (true * predicted).sum(0) / np.where(lengths > 0, lengths, 1)
+        found = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    shown: np.ndarray = np.where(known, found, np.nan)
+    return shown
+
+
+def colour_error(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 picture of `errors`: from nearly white at 0 to dark red at `worst`; hatched grey where unknown."""
+    found = errors(task, target, prediction)
+    known = ~np.isnan(found)
+    picture: np.ndarray = np.where(
+        known[..., None], _mapped("Reds", np.where(known, found, 0) / worst(task.kind, task.span)), _unknown(known.shape)
+    )
+    return picture
+
+
+def _probability(logit: np.ndarray) -> np.ndarray:
+    result: np.ndarray = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+    return result
+
+
+def _mapped(name: str, values: np.ndarray) -> np.ndarray:
+    """Colours (..., 3) uint8 of values from 0 to 1 in one of matplotlib's maps."""
+    colours: np.ndarray = matplotlib.colormaps[name](np.clip(values, 0, 1), bytes=True)
     return np.asarray(colours[..., :3])
 
 
@@ -130,7 +174,7 @@ def panel(
     tasks: dict[str, Task],
     cell: tuple[int, int] = (96, 128),
 ) -> Image.Image:
-    """N rows of [image, truth of task 1, prediction of task 1, truth of task 2, ...] without titles or gaps.
+    """N rows of [image, truth, prediction and error of task 1, truth of task 2, ...] without titles or gaps.
 
     images: (N, 3, H, W) uint8; targets {task: (N, C, H, W)}; predictions {task: (N, channels, H, W)}, raw. Every cell is
     exactly `cell` = (height, width), so that the panel can be sliced back into them.
@@ -139,7 +183,8 @@ def panel(
     for i in range(len(images)):
         row = [images[i].transpose(1, 2, 0)]
         for name, task in tasks.items():
-            row += [colour(task, targets[name][i]), colour_prediction(task, predictions[name][i])]
+            true, predicted = targets[name][i], predictions[name][i]
+            row += [colour(task, true), colour_prediction(task, predicted), colour_error(task, true, predicted)]
         rows.append([_resize(picture, cell, smooth=k == 0) for k, picture in enumerate(row)])
     return grid(rows, gap=0)
 

@@ -1,16 +1,15 @@
-"""What a finished run leaves: its record, per-image statistics and pictures."""
+"""What a finished run leaves: its record, arrays and pictures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from benchmark import pictures, provenance, registry
+from benchmark import digest, pictures, provenance, registry, snapshots
 from benchmark.constant import constant_predictions
 from benchmark.evaluate import Scores
 from benchmark.store import RunDir, replacing
@@ -30,12 +29,15 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
     spec, split = run.spec, run.train_split
     columns = [spec.protocol.tasks.index(name) for name in spec.tasks]
     labelled = labels.restrict(run.mask, columns)
-    with replacing(folder.file("per_image.npz"), token) as draft:
-        _write_per_image(run, draft, scores)
     with replacing(folder.file("panel.webp"), token) as draft:
         _write_panel(run, draft)
     constants = constant_predictions(run.tasks, {name: split.targets[name] for name in spec.tasks}, labelled)
-    return _rounded(
+    constant = run.test.constant(constants)
+    cost = _cost(run, evaluation_seconds)  # before the diagnostics: the memory that they take is none of the method's
+    diagnostics = snapshots.diagnostics(run)
+    with replacing(folder.file("per_image.npz"), token) as draft:
+        _write_arrays(run, draft, scores, diagnostics)
+    record = _rounded(
         {
             "schema": SCHEMA,
             "id": spec.id,
@@ -45,10 +47,10 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
             "source": registry.source_hash(spec.method),
             "tasks": {name: as_dict(task) | {"test_images": scores[name].test_images} for name, task in run.tasks.items()},
             "metrics": {name: score.values for name, score in scores.items()},
-            "constant": run.test.constant(constants),
+            "constant": constant,
             "oracle": _oracle(run, scores),
             "curve": run.curve,
-            "cost": _cost(run, evaluation_seconds),
+            "cost": cost,
             "hashes": {
                 "labels": labels.mask_hash(split.ids, run.mask, spec.protocol.tasks),
                 "data": split.fingerprint,
@@ -59,13 +61,15 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
             "label_counts": dict(zip(spec.tasks, labelled.sum(0).tolist(), strict=True)),
             "images": run.feed.images,
             "environment": run.environment,
-            "diagnostics": _diagnostics(run),
+            "diagnostics": _listed(diagnostics),
         }
     )
+    return digest.sealed(record)
 
 
-def _write_per_image(run: Run, path: Path, scores: dict[str, Scores]) -> None:
+def _write_arrays(run: Run, path: Path, scores: dict[str, Scores], diagnostics: dict[str, Diagnostic]) -> None:
     tables: dict[str, Any] = {name: score.per_image.astype(np.float32) for name, score in scores.items()}
+    tables |= snapshots.arrays([*run.snapshots, snapshots.snapshot(run.epoch, diagnostics)])
     with path.open("wb") as file:  # numpy would add .npz to a draft's name
         np.savez_compressed(file, **tables, labelled=run.mask.numpy().astype(np.uint8))
 
@@ -112,20 +116,14 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
         "evaluation_seconds": evaluation_seconds,
         "gpu_hours": run.seconds / 3600 if cuda else 0.0,
         # A process holds several runs, so only the device's own counter tells what one of them took.
-        "peak_gib": torch.cuda.max_memory_allocated(run.options.device) / 2**30 if cuda else None,
+        "peak_gib": run.peak() / 2**30 if cuda else None,
         "images_per_second": run.feed.steps * run.spec.protocol.batch / max(run.seconds, 1e-9),
         "device": provenance.device_name(run.options.device),
         "captured": run.loop.captured,
     }
 
 
-@torch.no_grad()
-def _diagnostics(run: Run) -> dict[str, Any]:
-    """The balancing's diagnostics, and the method's on a fixed probe: the first training batch, its hidden labels hidden."""
-    run.method.eval()
-    torch.manual_seed(0)
-    found: Mapping[str, Diagnostic] = run.method.diagnostics(run.feed.batch(0))
-    run.method.train()
+def _listed(diagnostics: dict[str, Diagnostic]) -> dict[str, Any]:
     return {
         name: {
             "kind": d.kind,
@@ -133,7 +131,7 @@ def _diagnostics(run: Run) -> dict[str, Any]:
             "labels": [list(axis) for axis in d.labels],
         }
         | ({"axes": list(d.axes)} if d.axes else {})
-        for name, d in (*found.items(), *run.stepper.balancing.diagnostics().items())
+        for name, d in diagnostics.items()
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark import provenance, record, streams
+from benchmark import provenance, record, snapshots, streams
 from benchmark.build import build_method, init_hashes, normalisation
 from benchmark.capture import Loop
 from benchmark.device import arithmetic, on_device
@@ -106,7 +106,18 @@ class Run:
         self.told: str | None = None
         self.test.beat = options.beat
         self.curve: list[dict[str, Any]] = []
+        self.snapshots: list[snapshots.Snapshot] = []
+        self._peak = 0
         self.step, self.logged, self.seconds = 0, 0, 0.0
+
+    @property
+    def epoch(self) -> float:
+        """How often every image was seen so far."""
+        return round(self.step * self.spec.protocol.batch / self.feed.images, 3)
+
+    def peak(self) -> int:
+        """Bytes of a GPU that the run has held at most, snapshots aside."""
+        return max(self._peak, torch.cuda.max_memory_allocated(self.options.device))
 
     def start(self, run: RunDir) -> None:
         """Go to the last checkpoint, or prepare the method for step 0."""
@@ -130,6 +141,7 @@ class Run:
         steps, options = self.feed.steps, self.options
         log_every = max(1, -(-steps // CURVE_POINTS))
         evaluate_every = steps / (self.spec.protocol.evaluations + 1)
+        snapshots_due = snapshots.due(steps, log_every)
         began = time.perf_counter()
         self.method.train()
         while self.step < steps:
@@ -148,6 +160,8 @@ class Run:
                     began += time.perf_counter() - before  # the cost is that of training alone
                 with writing(run.path), run.file("curve.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(self.curve[-1]) + "\n")
+            if self.step in snapshots_due:
+                began += self._snapshot()
             # After the last step too: judging may take longer than the process is left.
             if self.step % options.checkpoint_every == 0 or last or options.stop.is_set():
                 self._check_finite()
@@ -163,13 +177,22 @@ class Run:
     def _log(self) -> None:
         losses = self.stepper.read(self.step - self.logged)
         self.logged = self.step
-        epoch = self.step * self.spec.protocol.batch / self.feed.images
-        self.curve.append({"step": self.step, "epoch": round(epoch, 3), "loss": losses})
+        self.curve.append({"step": self.step, "epoch": self.epoch, "loss": losses})
         self.options.report(self.step, self.feed.steps, sum(losses.values()))
         if self.loop.reason != self.told and self.options.device.startswith("cuda"):
             self.told = self.loop.reason
             self.options.note(f"{self.spec.folder} is not captured as a CUDA graph: {self.told}")
         self._check_finite()
+
+    def _snapshot(self) -> float:
+        """Add one; return the seconds that it took, which are no cost of training, as its memory is none."""
+        self._check_finite()  # waits for the device too
+        before, cuda = time.perf_counter(), self.options.device.startswith("cuda")
+        self._peak = self.peak() if cuda else 0
+        self.snapshots.append(snapshots.snapshot(self.epoch, snapshots.diagnostics(self)))
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.options.device)
+        return time.perf_counter() - before
 
     def _check_finite(self) -> None:
         """Raise `Diverged` if a loss, a gradient or, after the last update, a weight is not finite."""
@@ -190,6 +213,7 @@ class Run:
             "method": self.method.state_dict(),
             "stepper": self.stepper.state(),
             "curve": self.curve,
+            "snapshots": self.snapshots,
         }
         save(state, path, claim)
 
@@ -205,6 +229,7 @@ class Run:
             self.method.load_state_dict(state["method"])
             self.stepper.load(state["stepper"])
             self.curve, self.step, self.logged, self.seconds = state["curve"], state["step"], state["logged"], state["seconds"]
+            self.snapshots = state.get("snapshots", [])  # a checkpoint of earlier code has none
         except UserError:
             raise
         except Exception as error:  # a damaged file raises many kinds

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmark import ROOT
+from benchmark.digest import sealed
 from benchmark.errors import UserError
 from benchmark.performance.found import Column, Found
 from benchmark.spec import run_id
@@ -41,7 +42,7 @@ def multiply(source: Path, folder: Path, wanted: int) -> int:
             seed = record["spec"]["label_seed"] + repetition * seeds
             spec = record["spec"] | {"label_seed": seed, "train_seed": record["spec"]["train_seed"] + repetition * seeds}
             hashes = record["hashes"] | {"labels": f"{record['hashes']['labels']}-{repetition}"}
-            changed = record | {"id": run_id(spec), "spec": spec, "hashes": hashes}
+            changed = sealed(record | {"id": run_id(spec), "spec": spec, "hashes": hashes})
             (folder / f"{changed['id']}.json").write_text(json.dumps(changed), encoding="utf-8")
             if path.with_suffix(".npz").exists():
                 (folder / f"{changed['id']}.npz").symlink_to(path.with_suffix(".npz").resolve())

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from benchmark import store
+from benchmark import digest, store
 from benchmark.errors import UserError
 from benchmark.spec import SCHEMA, run_id
 
@@ -225,12 +225,17 @@ def _check(record: Record, check_id: CheckId | None, named: str, cure: str) -> N
             f"wrote it, or {cure}."
         )
     _check_shape(content, _RECORD, path, cure)
+    made = digest.of(content) if digest.KEY in content else None  # before anything is filled in
     _check_values(record, cure)
     derived = check_id(record.spec) if check_id else record.id
     if derived != record.id:
         raise UserError(f"{path} says id {record.id}, but its content has id {derived}: it was edited or mixed up; {cure}.")
     if named != record.id:
         raise UserError(f"{path} holds the run {record.id}, not {named} as its name says; {cure}.")
+    if made is not None and made != content[digest.KEY]:
+        raise UserError(
+            f"{path} was edited: its content has digest {made}, not {_shown(content[digest.KEY])} as it says; {cure}."
+        )
 
 
 def _check_values(record: Record, cure: str) -> None:

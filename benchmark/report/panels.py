@@ -1,34 +1,24 @@
-"""Figures made of pictures and arrays: the label mask, predictions beside the truth, matrices that methods report."""
+"""Figures made of arrays: the label mask, matrices that methods report."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
-from PIL import Image, UnidentifiedImageError
 
-from benchmark.errors import UserError
 from benchmark.report import style
 from benchmark.report.board import Board, Entry
-from benchmark.report.captions import seed_name
 from benchmark.report.formats import fixed
-from benchmark.report.frame import Record
-from benchmark.report.style import chosen, heading, minus, wrapped
+from benchmark.report.style import heading, minus, wrapped
 
-ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
-CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.pictures.panel` draws them
-MAX_METHODS = 12  # beside image and truth, at a size that still shows something
 MAX_MATRICES = 6
 CELL, ANNOTATED = 0.37, 8  # inches a cell of a matrix; the largest matrix whose cells hold numbers
 ACROSS, LINES = 96, 8  # images in a line of the mask, and lines at most
-
-Panel = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # {task: images, truths, predictions}, each (N, h, w, 3)
 
 
 def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
@@ -66,111 +56,6 @@ def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         what = f"Visible labels under label seed {record.spec['label_seed']}{cut} {len(mask)} images"
         style.add_title(fig, heading(board, what))
         return style.save(fig, folder / "labels"), []
-
-
-def read_panel(record: Record) -> Panel:
-    """Cut a panel file: a row a test image, of cells [image, then truth and prediction of each of the run's tasks].
-
-    Raises `UserError` for a damaged file and for one whose size is not that of such a grid.
-    """
-    assert record.panel is not None
-    try:
-        with Image.open(record.panel) as file:
-            pixels = np.asarray(file.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{record.panel} could not be read ({error}); restore it, or remove it to do without it.") from None
-    tasks = record.spec["tasks"]
-    columns = 1 + 2 * len(tasks)
-    width = pixels.shape[1] // columns
-    rows = round(pixels.shape[0] / (width * CELL_ASPECT)) if width else 0
-    height = pixels.shape[0] // max(rows, 1)
-    if not 1 <= rows <= ROWS or (height * rows, width * columns) != pixels.shape[:2]:
-        raise UserError(
-            f"{record.panel} has {pixels.shape[1]}x{pixels.shape[0]} pixels, not {columns} columns and up to {ROWS} rows of "
-            f"cells in 4:3; restore it, or remove it to do without it."
-        )
-    cells = pixels.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
-    return {t: (cells[:, 0], cells[:, 1 + 2 * i], cells[:, 2 + 2 * i]) for i, t in enumerate(tasks)}
-
-
-def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cells (N, h, w, 3) at another (height, width): large panels are stored at half the size."""
-    if cells.shape[1:3] == size:
-        return cells
-    return np.stack([np.asarray(Image.fromarray(cell).resize(size[::-1], Image.Resampling.NEAREST)) for cell in cells])
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A row with the panels of one of its seeds."""
-
-    entry: Entry
-    seed: str
-    panel: Panel
-
-
-def _shown(board: Board) -> tuple[list[_Shown], list[str]]:
-    """The rows that have a panel for every task, from their first seed that does."""
-    found, notes = [], []
-    for entry in (e for e in board.entries if e.units and not e.row.outdated):
-        whole = next((s for _, s in sorted(entry.row.seeds.items()) if all(r.panel for r in s.records)), None)
-        if whole is None:
-            notes.append(f"predictions: {entry.label} is left out, because no panel of predictions lies beside its records.")
-            continue
-        panel: Panel = {}
-        for record in whole.records:
-            panel |= read_panel(record)
-        found.append(_Shown(entry, seed_name((whole.label_seed, whole.train_seed)), panel))
-    kept = chosen([shown.entry for shown in found], MAX_METHODS)
-    left_out = [shown.entry.label for shown in found if shown.entry not in kept]
-    notes += [f"predictions: {label} is left out, because only {MAX_METHODS} rows are drawn." for label in left_out]
-    return [shown for shown in found if shown.entry in kept], notes
-
-
-def qualitative(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """A block a task; in it a line a test image: image, truth, and the prediction of each row. PNG alone: it is all pixels."""
-    shown, notes = _shown(board)
-    tasks = [t.name for t in board.group.tasks]
-    if not shown:
-        return [], [*notes, "predictions: left out, because no row has panels."]
-    shapes = [s.panel[t][0].shape for s in shown for t in tasks]
-    height, width = max(shape[1:3] for shape in shapes)
-    # Of more tasks fewer images, to keep to a page.
-    images = min(ROWS if len(tasks) <= 3 else 2, *(shape[0] for shape in shapes))
-    cell = (style.WIDTH - 0.3) / (2 + len(shown))
-    points = min(7.0, 11.5 * cell)  # names of eleven letters fit a cell
-    letters = max(10, int(cell * 120 / points))
-    columns = ["image", "truth", *(wrapped(s.entry.label, letters) for s in shown)]
-    names = 0.12 + 0.13 * max(name.count("\n") + 1 for name in columns)
-    rows, columns_of_pixels = board.group.protocol["size"]
-    block = images * cell * rows / columns_of_pixels  # the shape of the images, whatever that of the stored cells
-    seeds = ", ".join(sorted({s.seed for s in shown}))
-    title = heading(board, f"Fixed test images: truth and predictions, seed {seeds}")
-    above = 0.16 + 0.14 * (title.count("\n") + 1)
-    total = above + len(tasks) * (block + 0.1) + names
-    with style.figure(style.WIDTH, total) as fig:
-        fig.set_layout_engine("none")  # cells without gaps: placed by hand
-        top = total - above - names
-        for t, task in enumerate(tasks):
-            first = shown[0].panel[task]
-            strips = [_resized(c[:images], (height, width)) for c in (first[0], first[1], *(s.panel[task][2] for s in shown))]
-            mosaic = np.concatenate([strip.reshape(images * height, width, 3) for strip in strips], axis=1)
-            bottom = top - block
-            ax = fig.add_axes((0.3 / style.WIDTH, bottom / total, 1 - 0.3 / style.WIDTH, block / total))
-            ax.imshow(mosaic, aspect="auto", interpolation="auto")
-            for c in range(1, len(columns)):
-                ax.axvline(c * width - 0.5, color="white", linewidth=1.2)
-            for r in range(1, images):
-                ax.axhline(r * height - 0.5, color="white", linewidth=1.2)
-            style.hide(ax)
-            ax.text(-0.006, 0.5, task, rotation=90, transform=ax.transAxes, ha="right", va="center", fontsize=8)
-            if t == 0:
-                look: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom", "fontsize": points}
-                for c, name in enumerate(columns):
-                    ax.text((c + 0.5) / len(columns), 1.01, name, **look)
-            top = bottom - 0.1
-        fig.text(0.3 / style.WIDTH, 1 - 0.08 / total, title, ha="left", va="top", fontsize=8.5)
-        return style.save(fig, folder / "predictions", (".png",), dpi=150), notes
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The figures of a board: scores, per-task changes, cost and training curves. Those made of images are in `panels`."""
+"""The figures of a board: scores, per-task changes, cost and training curves. The others are in modules of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from benchmark.report import curves, panels, style
+from benchmark.report import curves, panels, qualitative, style
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import without_delta
 from benchmark.report.formats import interval, signed
@@ -38,7 +38,8 @@ def draw(board: Board, folder: Path) -> Drawn:
         changes,
         cost,
         panels.label_mask,
-        panels.qualitative,
+        qualitative.predictions,
+        qualitative.errors,
         panels.matrices,
         curves.training,
         curves.extras,

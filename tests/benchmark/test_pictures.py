@@ -10,7 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.pictures import colour, colour_prediction, contact_sheet, grid, palette, panel, save_webp
+from benchmark.pictures import (
+    colour,
+    colour_error,
+    colour_prediction,
+    contact_sheet,
+    errors,
+    grid,
+    palette,
+    panel,
+    save_webp,
+    worst,
+)
 from datasets.base import Split
 from datasets.tasks import Task, depth, edge, normals, parts, saliency, semseg
 
@@ -77,6 +88,36 @@ def test_binary_predictions_show_the_probability() -> None:
     assert abs(int(shown[1, 0]) - (int(low[0]) + int(high[0])) / 2) <= 1
 
 
+def test_errors_are_those_of_the_metrics() -> None:
+    nan = np.nan
+    classes = np.array([[[0, 1, 2, 255]]], dtype=np.uint8)
+    logits = np.zeros((13, 1, 4))
+    logits[1] = 5
+    np.testing.assert_equal(errors(TASKS["semseg"], classes, logits), [[1, 0, 1, nan]])
+    edges, logit = np.array([[[0, 1, 1, 255]]], dtype=np.uint8), np.array([[[0.0, 0.0, 40.0, 0.0]]])
+    np.testing.assert_allclose(errors(TASKS["edge"], edges, logit), [[0.5, 0.5, 0, nan]], atol=1e-9)
+    metres, predicted = np.array([[[1.0, 2.0, 0.0, nan]]], dtype=np.float16), np.array([[[1.5, 1.5, 1.5, 1.5]]])
+    np.testing.assert_allclose(errors(TASKS["depth"], metres, predicted), [[0.5, 0.5, nan, nan]])
+    truth = np.array([[127, 0, 0, 0], [0, 127, 127, 0], [0, 0, 0, 0]], dtype=np.int8).reshape(3, 1, 4)
+    vectors = np.array([[3.0, 2.0, 0.0, 1.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]).reshape(3, 1, 4)
+    np.testing.assert_allclose(errors(TASKS["normals"], truth, vectors), [[0, 45, 90, nan]], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_the_picture_of_an_error_goes_from_white_to_dark_red(name: str) -> None:
+    task = TASKS[name]
+    target = np.full((task.target_channels, 1, 3), 0 if task.is_map_of_integers else 1, np.uint8)
+    right = np.full((task.channels, 1, 3), 1.0)
+    if task.is_map_of_integers:
+        right[0] = 40.0 if task.kind == "classes" else -40.0
+    target[..., 2] = task.ignore
+    wrong = right + worst(task.kind, task.span) if name == "depth" else -right
+    best, worse = colour_error(task, target, right)[0], colour_error(task, target, wrong)[0]
+    assert best[0].tolist() == [255, 245, 240] and worse[0].tolist() == [103, 0, 12]
+    assert np.array_equal(best[2], worse[2]) and len(set(best[2].tolist())) == 1  # grey: there is no label
+    assert worst(task.kind, task.span) == (60.0 if name == "normals" else 1.0)
+
+
 def test_grid_places_cells_exactly() -> None:
     rng = np.random.default_rng(1)
     cells = [[rng.integers(0, 256, (8, 10, 3), dtype=np.uint8) for _ in range(3)] for _ in range(2)]
@@ -93,15 +134,16 @@ def test_panel_slices_back_into_its_cells() -> None:
     images, targets = rng.integers(0, 256, (2, 3, 24, 32), dtype=np.uint8), _targets(2, 24, 32)
     predictions = {name: rng.normal(size=(2, task.channels, 24, 32)) for name, task in TASKS.items()}
     sheet = np.asarray(panel(images, targets, predictions, TASKS, cell=(24, 32)))
-    assert sheet.shape == (2 * 24, (1 + 2 * len(TASKS)) * 32, 3)
+    assert sheet.shape == (2 * 24, (1 + 3 * len(TASKS)) * 32, 3)
     cells = sheet.reshape(2, 24, -1, 32, 3).swapaxes(1, 2)
     for i in range(2):
         assert np.array_equal(cells[i, 0], images[i].transpose(1, 2, 0))
         for t, (name, task) in enumerate(TASKS.items()):
-            assert np.array_equal(cells[i, 1 + 2 * t], colour(task, targets[name][i]))
-            assert np.array_equal(cells[i, 2 + 2 * t], colour_prediction(task, predictions[name][i]))
+            assert np.array_equal(cells[i, 1 + 3 * t], colour(task, targets[name][i]))
+            assert np.array_equal(cells[i, 2 + 3 * t], colour_prediction(task, predictions[name][i]))
+            assert np.array_equal(cells[i, 3 + 3 * t], colour_error(task, targets[name][i], predictions[name][i]))
     resized = np.asarray(panel(images, targets, predictions, TASKS, cell=(48, 64)))
-    assert resized.shape == (2 * 48, (1 + 2 * len(TASKS)) * 64, 3)
+    assert resized.shape == (2 * 48, (1 + 3 * len(TASKS)) * 64, 3)
     assert np.array_equal(resized[:48:2, 64:128:2], cells[0, 1])  # labels are resized without mixing colours
 
 

@@ -57,7 +57,7 @@ def record(results: Path, spec: RunSpec) -> dict[str, Any]:
     """A record but for what differs between two computations of it."""
     found = RunDir(results, spec.folder).record
     assert found is not None
-    return {key: value for key, value in found.items() if key not in ("cost", "environment")}
+    return {key: value for key, value in found.items() if key not in ("cost", "environment", "digest")}
 
 
 def error(results: Path, spec: RunSpec) -> str:

@@ -17,7 +17,7 @@ from tests.test_cli import TINY, records, sets, start
 def computed(results: Path) -> dict[str, dict[str, object]]:
     """{id: record} but for what differs between two computations."""
     return {
-        key: {name: value for name, value in found.items() if name not in ("cost", "environment")}
+        key: {name: value for name, value in found.items() if name not in ("cost", "environment", "digest")}
         for key, found in records(results).items()
     }
 

@@ -21,7 +21,7 @@ PLAN = [
 def compared(results: Path) -> dict[str, dict[str, Any]]:
     """Every record, but for what two hosts or two moments may differ in."""
     records = (json.loads(path.read_text()) for path in results.glob("*/*/record.json"))
-    return {r["id"]: {k: v for k, v in r.items() if k not in ("cost", "environment")} for r in records}
+    return {r["id"]: {k: v for k, v in r.items() if k not in ("cost", "environment", "digest")} for r in records}
 
 
 def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tmp_path: Path) -> None:

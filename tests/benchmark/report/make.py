@@ -138,13 +138,13 @@ def record(
     }
 
 
-def panel(method: str, tasks: tuple[str, ...], seed: int = 0) -> Image.Image:
-    """4 rows, columns image, (truth, prediction) a task; each cell a smooth picture of its own."""
+def panel(method: str, tasks: tuple[str, ...], errors: bool = True) -> Image.Image:
+    """4 rows, columns image, (truth, prediction, error) a task; each cell a smooth picture of its own."""
     y, x = np.mgrid[0 : CELL[0], 0 : CELL[1]] / 10.0
     rows = []
     for image in range(4):
         cells = []
-        for name in ("image", *(f"{what}{t}" for t in tasks for what in ("truth", method))):
+        for name in ("image", *(f"{what}{t}" for t in tasks for what in ("truth", method, "error" + method)[: 2 + errors])):
             a, b, c = rng(name if name.startswith(("image", "truth")) else name + method, image).uniform(0.4, 1.6, 3)
             cells.append(
                 np.stack([127 + 120 * np.sin(a * x + b), 127 + 120 * np.cos(b * y + c), 127 + 120 * np.sin(c * (x + y))], -1)
@@ -167,7 +167,7 @@ def write_run(folder: Path, r: dict[str, Any], published: bool = False, panels: 
     labelled = mask(s["label_seed"], images, tuple(s["protocol"]["tasks"])).astype(np.uint8)
     np.savez_compressed(arrays, labelled=labelled)
     if panels:
-        panel(s["method"] + str(s["changed"]), tuple(s["tasks"]), s["label_seed"]).save(picture, lossless=True)
+        panel(s["method"] + str(s["changed"]), tuple(s["tasks"])).save(picture, lossless=True)
     path.write_text(json.dumps(r))
     return path
 

@@ -13,13 +13,13 @@ from matplotlib.text import Text
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.report import curves, panels, plots, style
+from benchmark.report import curves, panels, plots, qualitative, style
 from benchmark.report.board import Board, build
 from benchmark.report.frame import collect
 from benchmark.report.naming import title
 from tests.benchmark.report import make
 
-ALL = {"delta_m", "changes", "cost", "labels", "predictions", "matrix_affinity", "curves", "extra_losses"}
+ALL = {"delta_m", "changes", "cost", "labels", "predictions", "errors", "matrix_affinity", "curves", "extra_losses"}
 
 
 def only(folder: Path) -> Board:
@@ -106,6 +106,7 @@ def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
         "cost": "no seed of the reference is complete",
         "labels": "no per-image arrays",
         "predictions": "no panel of predictions",
+        "errors": "no row has panels with errors",
         "matrix": "no record holds a diagnostic of kind matrix",
         "curves": "no record holds a training curve",
         "extra_losses": "no row has a loss beside",
@@ -119,7 +120,7 @@ def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
     missing = next(r for e in board.entries if e.label == "mtpsl" for r in e.row.records)
     assert missing.panel is not None
     missing.panel.unlink()
-    files, notes = panels.qualitative(only(tmp_path), tmp_path)
+    files, notes = qualitative.predictions(only(tmp_path), tmp_path)
     assert [path.name for path in files] == ["predictions.png"]
     assert notes == ["predictions: mtpsl is left out, because no panel of predictions lies beside its records."]
 
@@ -130,10 +131,10 @@ def test_panels_are_cut_into_the_right_cells(tmp_path: Path) -> None:
     assert record.panel is not None
     pixels = np.asarray(Image.open(record.panel).convert("RGB"))
     height, width = make.CELL
-    found = panels.read_panel(record)
+    found = qualitative.read_panel(record)
     for t, task in enumerate(make.TASKS):
         for row in range(4):
-            for kind, column in enumerate((0, 1 + 2 * t, 2 + 2 * t)):
+            for kind, column in enumerate((0, 1 + 3 * t, 2 + 3 * t, 3 + 3 * t)):
                 cell = pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
                 assert (found[task][kind][row] == cell).all()
 
@@ -145,7 +146,7 @@ def test_damaged_panels_are_named(content: bytes, tmp_path: Path) -> None:
     assert record.panel is not None
     record.panel.write_bytes(content)
     with pytest.raises(UserError, match=r"panel\.webp could not be read"):
-        panels.read_panel(record)
+        qualitative.read_panel(record)
 
 
 def test_panels_of_another_shape_are_named(tmp_path: Path) -> None:
@@ -153,8 +154,8 @@ def test_panels_of_another_shape_are_named(tmp_path: Path) -> None:
     (record,) = collect(tmp_path).records
     assert record.panel is not None
     Image.new("RGB", (100, 50)).save(record.panel)
-    with pytest.raises(UserError, match="not 7 columns and up to 4 rows"):
-        panels.read_panel(record)
+    with pytest.raises(UserError, match="not 10 columns and up to 4 rows"):
+        qualitative.read_panel(record)
 
 
 def test_damaged_arrays_are_named(tmp_path: Path) -> None:
@@ -187,9 +188,9 @@ def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
             cut = whole.crop((0, 0, whole.width, 2 * height))
             small = entry.label == "mtpsl"
             (cut.resize((cut.width // 2, height)) if small else cut).save(record.panel, lossless=True)
-            found = panels.read_panel(record)[record.spec["tasks"][0]][0]
+            found = qualitative.read_panel(record)[record.spec["tasks"][0]][0]
             assert found.shape == ((2, height // 2, width // 2, 3) if small else (2, height, width, 3))
-    files, notes = panels.qualitative(only(tmp_path), tmp_path)
+    files, notes = qualitative.predictions(only(tmp_path), tmp_path)
     assert [path.name for path in files] == ["predictions.png"] and notes == []
 
 

@@ -1,0 +1,108 @@
+"""Which row is ahead of which: the paired differences of every two rows of a board, and whether they can be told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.patches import Patch, Rectangle
+
+from benchmark.report import stats, style
+from benchmark.report.beside import shared
+from benchmark.report.board import RANKED_SEEDS, Board, Entry
+from benchmark.report.captions import without_delta
+from benchmark.report.formats import signed
+from benchmark.report.stats import Estimate
+from benchmark.report.style import chosen, comparable, heading, minus, wrapped
+
+MAX_ROWS = 12  # whose numbers can still be read at a page's width
+AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
+MARKS = {AHEAD: "▲", BEHIND: "▼", UNSURE: "?"}
+# The two sides of the map of `changes`, pale enough for black numbers; grey for neither.
+_COLOURS = {AHEAD: matplotlib.colormaps["PuOr"](0.72), BEHIND: matplotlib.colormaps["PuOr"](0.3), UNSURE: "#efefef"}
+
+
+def gap(board: Board, a: Entry, b: Entry) -> Estimate | None:
+    """Delta m of a minus that of b, in points, over the seeds that both and the board's reference share; None without any."""
+    reference, g = board.reference, board.group
+    pairs = shared(a.row, b.row, reference.row) if reference else []
+    if not pairs or reference is None:
+        return None
+    base = g.scores(reference.row, pairs)
+    if (base.mean(0) == 0).any():
+        return None
+    return stats.difference(
+        g.scores(a.row, pairs), g.scores(b.row, pairs), base, np.array([t.sign for t in g.tasks], dtype=float)
+    )
+
+
+def verdict(found: Estimate, *rows: Entry) -> str:
+    """One of `MARKS`. Rows that lack a planned seed and differences over few seeds cannot be told apart."""
+    missing = any(e.failed or e.row.partial for e in rows)
+    if missing or found.n < RANKED_SEEDS or not found.excludes_zero():
+        return UNSURE
+    return AHEAD if found.value > 0 else BEHIND
+
+
+def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
+    """A cell for every two rows, in the order of the board: the difference of delta m, row minus column, and the verdict."""
+    entries = chosen(comparable(board), MAX_ROWS)
+    notes = [
+        f"wins: {e.label} is left out, because only {MAX_ROWS} rows are drawn." for e in comparable(board) if e not in entries
+    ]
+    cells = {(r, c): gap(board, entries[r], entries[c]) for r in range(len(entries)) for c in range(r + 1, len(entries))}
+    found = {at: estimate for at, estimate in cells.items() if estimate is not None}
+    if not found:
+        why = "no two rows share seeds" if entries else without_delta(board)
+        return [], [*notes, f"wins: {why}."]
+    size = 0.46  # inches a cell
+    left, above = 1.5, 1.05
+    width = max(4.6, left + size * len(entries))
+    what = (
+        "Pairwise differences of Δm (row minus column, points), paired by seed. Descriptive and not corrected for their number; "
+        f"only the comparisons with {board.group.protocol['baseline'] or 'a baseline'} are tests"
+    )
+    title = heading(board, what, width)
+    legend = _legend([entries[i] for at in found for i in at], [*found.values()])
+    below = 0.1 + 0.17 * (len(legend) + legend[-1].get_label().count("\n"))
+    over = 0.1 + 0.15 * (title.count("\n") + 1)
+    total = over + above + size * (len(entries) - 1) + below
+    with style.figure(width, total) as fig:
+        fig.set_layout_engine("none")  # the names stand beside their first cells: placed by hand
+        high = size * (len(entries) - 1)
+        ax = fig.add_axes((left / width, below / total, high / width, high / total))
+        ax.set_xlim(0.5, len(entries) - 0.5)
+        ax.set_ylim(len(entries) - 1.5, -0.5)
+        style.hide(ax)
+        for (r, c), estimate in found.items():
+            said = verdict(estimate, entries[r], entries[c])
+            ax.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=_COLOURS[said], edgecolor="white", linewidth=1.2))
+            ax.text(c, r - 0.14, minus(signed(estimate.value)), ha="center", va="center", fontsize=7.5)
+            ax.text(c, r + 0.25, MARKS[said], ha="center", va="center", fontsize=6)
+        for r, entry in enumerate(entries[:-1]):
+            ax.text(r + 0.42, r, wrapped(entry.label), ha="right", va="center", fontsize=7.5)
+        for c, entry in enumerate(entries[1:], 1):
+            ax.text(
+                c - 0.1, -0.6, wrapped(entry.label, 20), ha="left", va="bottom", fontsize=7.5, rotation=45, rotation_mode="anchor"
+            )
+        fig.legend(handles=legend, loc="lower left", bbox_to_anchor=(0.01, 0.0), borderaxespad=0, handlelength=1.2)
+        fig.text(0.01, 1 - 0.06 / total, title, ha="left", va="top", fontsize=8.5)
+        return style.save(fig, folder / "wins"), notes
+
+
+def _legend(entries: list[Entry], found: list[Estimate]) -> list[Patch]:
+    """What the three verdicts mean, with why nothing can be told where that is so for all."""
+    seeds = sorted({estimate.n for estimate in found})
+    few = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    unsure = f"cannot tell: the interval includes 0, two rows share fewer than {RANKED_SEEDS} seeds, or a planned seed is missing"
+    if seeds[-1] < RANKED_SEEDS:
+        unsure = f"cannot tell: these rows share {few} seed{'s' * (few != '1')}, and fewer than {RANKED_SEEDS} tell nothing apart"
+    elif all(e.failed or e.row.partial for e in entries):
+        unsure = "cannot tell: every row lacks a planned seed"
+    texts = {
+        AHEAD: "row ahead: the paired 95 % interval of the difference is above 0",
+        BEHIND: "row behind: the interval is below 0",
+        UNSURE: unsure,
+    }
+    return [Patch(facecolor=_COLOURS[said], label=f"{MARKS[said]} {text}") for said, text in texts.items()]
