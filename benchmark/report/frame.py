@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
+import orjson
 
-from benchmark import digest, store
+from benchmark import digest, snapshots, store
 from benchmark.errors import UserError
+from benchmark.report.collector import collector_off
 from benchmark.spec import SCHEMA, run_id
 
 CheckId = Callable[[dict[str, Any]], str]
+T = TypeVar("T")
 
 # Where each value of a record is, and what it must be.
 _SPEC: dict[str, type] = {
@@ -90,11 +92,22 @@ class Record:
 
         None where no array file holds it. Raises `UserError` for a damaged file.
         """
+        return self._held(lambda file: file["labelled"].astype(bool) if "labelled" in file else None)
+
+    @cached_property
+    def snapshots(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Epochs (P,) and {diagnostic: (P, *shape)} over training, none where no array file holds them.
+
+        Raises `UserError` for a damaged file.
+        """
+        return self._held(snapshots.read) or (np.empty(0), {})
+
+    def _held(self, read: Callable[[Any], T]) -> T | None:
         if self.arrays is None:
             return None
         try:
             with self.arrays.open("rb") as file, np.load(file) as arrays:
-                return arrays["labelled"].astype(bool) if "labelled" in arrays else None
+                return read(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{self.arrays} could not be read ({error}); restore it, or remove it to do without it.") from None
 
@@ -123,13 +136,8 @@ def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
     check_id: derives an id from a spec; None skips that comparison. Raises `UserError` naming the file for a missing
     folder, an unreadable, truncated or mis-shaped record, and a record whose id differs from its content or its name.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # records hold no cycles, and with thousands of them the collector would look at all of them again and again
-    try:
+    with collector_off():
         return _collect(folder, check_id)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _collect(folder: Path, check_id: CheckId | None) -> Collection:
@@ -183,7 +191,12 @@ def _existing(path: Path) -> Path | None:
 
 def _read(path: Path, cure: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        try:
+            content = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            # It takes no Infinity, which a keyword of a method may be; of what is no JSON, json says so in the known words.
+            content = json.loads(text.decode("utf-8"))
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
     except ValueError as error:
@@ -202,10 +215,15 @@ def _reason(path: Path) -> str:
     return "no reason was written" if not lines else lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
+@cache
+def _parts(key: str) -> tuple[str, ...]:
+    return tuple(key.split("."))
+
+
 def _check_shape(content: dict[str, Any], shape: dict[str, type], path: Path, cure: str) -> None:
     for key, kind in shape.items():
         value: Any = content
-        for part in key.split("."):
+        for part in _parts(key):
             value = value.get(part) if isinstance(value, dict) else None
         if type(value) is not kind:
             raise UserError(f"{path} is damaged: {key} is {_shown(value)}, not {_KINDS[kind]}; {cure}.")
@@ -241,9 +259,10 @@ def _check(record: Record, check_id: CheckId | None, named: str, cure: str) -> N
 def _check_values(record: Record, cure: str) -> None:
     path, content, spec = record.path, record.content, record.spec
 
-    def require_number(key: str, value: Any) -> None:
-        if value is not None and not _is_number(value):
-            raise UserError(f"{path} is damaged: {key} is {_shown(value)}, not a number; {cure}.")
+    def require_numbers(where: str, values: Iterable[tuple[str, Any]]) -> None:
+        for key, value in values:
+            if value is not None and not _is_number(value):
+                raise UserError(f"{path} is damaged: {where}.{key} is {_shown(value)}, not a number; {cure}.")
 
     unknown = [name for name in spec["changed"] if name not in spec["hyperparameters"]]
     if unknown:
@@ -253,10 +272,8 @@ def _check_values(record: Record, cure: str) -> None:
         info = {f"tasks.{task}.{key}": kind for key, kind in (("metric", str), ("higher_is_better", bool), ("unit", str))}
         _check_shape(content, info | {f"metrics.{task}": dict, f"constant.{task}": dict}, path, cure)
         for key in ("metrics", "constant"):
-            for metric, value in content[key][task].items():
-                require_number(f"{key}.{task}.{metric}", value)
-    for key in _COSTS:
-        require_number(f"cost.{key}", content["cost"].get(key))
+            require_numbers(f"{key}.{task}", content[key][task].items())
+    require_numbers("cost", [(key, content["cost"].get(key)) for key in _COSTS])
     _check_shape(content, {f"label_counts.{task}": int for task in content["label_counts"]}, path, cure)
     _check_shape(content, {f"diagnostics.{name}.kind": str for name in content["diagnostics"]}, path, cure)
     for name, diagnostic in content["diagnostics"].items():
@@ -269,4 +286,4 @@ def _check_values(record: Record, cure: str) -> None:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is float or type(value) is int  # what JSON gives; true and false are none

@@ -11,14 +11,21 @@ per pixel covers about 94 % with 64 images and with 300; that of mIoU less where
 
 from __future__ import annotations
 
+import io
+import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from benchmark.errors import UserError
 from benchmark.report import stats
@@ -30,6 +37,9 @@ DRAWS = 1000
 _BETA_SQUARED = 0.3  # of maxF, as where it is measured
 _LEVELS = 20  # counts of a binary map cut at 19 thresholds
 _ROUNDED = 1e-5  # relative: statistics are kept in single precision
+_BATCH = 8  # records that a thread takes at once
+_THREADS = min(8, os.cpu_count() or 1)  # more wait for each other: a part of the work holds Python's lock
+_KEPT_ROWS = 3  # the reference, the baseline and the row itself
 
 
 @dataclass(frozen=True)
@@ -55,19 +65,27 @@ def weights(images: int) -> Array:
     return counts.astype(float)
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries, which takes longer than to read a row
+
+
 class Resampled:
-    """The primary metrics of every run of a group under the same draws of test images; runs are read once, when asked for."""
+    """The primary metrics of every run of a group under the same draws of test images; runs are read when asked for.
+
+    Rows come one after the other, each held against the same two or three; the last few are kept, and no more memory is held.
+    """
 
     def __init__(self, g: Group) -> None:
         self._g = g
         self._signs = np.array([t.sign for t in g.tasks], dtype=float)
-        self._rows: dict[str, dict[Pair, Array]] = {}
+        self._rows: OrderedDict[str, dict[Pair, Array]] = OrderedDict()
         self._images: dict[str, int] = {}
 
     def scores(self, row: Row) -> dict[str, Estimate | None]:
         """{task: its primary metric's mean over all complete seeds of a row, with its interval over images}"""
         values = self._mean(row, sorted(row.seeds))
-        return {t.name: self._interval(values[:, i], row) for i, t in enumerate(self._g.tasks)}
+        return {t.name: self._interval(mine, row) for t, mine in zip(self._g.tasks, values, strict=True)}
 
     def delta(self, row: Row, reference: Row, pairs: list[Pair]) -> Estimate | None:
         """Delta m over pairs of seeds, with its interval over images."""
@@ -89,43 +107,71 @@ class Resampled:
 
     def _changes(self, scores: Array, reference: Array) -> Array:
         with np.errstate(invalid="ignore"):
-            return np.asarray(stats.changes(scores[:, None], reference[:, None], self._signs).mean(-1))
+            return np.asarray(stats.changes(scores.T[:, None], reference.T[:, None], self._signs).mean(-1))
 
     def _mean(self, row: Row, pairs: list[Pair]) -> Array:
-        """(DRAWS + 1, T) means over units of means over the seeds of a unit; NaN where a run has no statistics."""
+        """(T, DRAWS + 1) means over units of means over the seeds of a unit; NaN where a run has no statistics."""
         by_unit: dict[int, list[Array]] = {}
-        for pair in pairs:
-            by_unit.setdefault(self._g.unit(pair), []).append(self._row(row)[pair])
+        if pairs:
+            values = self._row(row)
+            for pair in pairs:
+                by_unit.setdefault(self._g.unit(pair), []).append(values[pair])
         if not by_unit:
-            return np.full((DRAWS + 1, len(self._g.tasks)), np.nan)
-        return np.asarray(np.mean([np.mean(found, 0) for found in by_unit.values()], 0))
+            return np.full((len(self._g.tasks), DRAWS + 1), np.nan)
+        return _average([_average(found) for found in by_unit.values()])
 
     def _row(self, row: Row) -> dict[Pair, Array]:
-        """{seed: (DRAWS + 1, T) primary metrics under every draw}, NaN where a run has no statistics."""
+        """{seed: (T, DRAWS + 1) primary metrics under every draw}, NaN where a run has no statistics."""
         if row.label not in self._rows:
+            while len(self._rows) >= _KEPT_ROWS:
+                self._rows.popitem(last=False)
             self._rows[row.label] = self._read(row)
+        self._rows.move_to_end(row.label)
         return self._rows[row.label]
 
     def _read(self, row: Row) -> dict[Pair, Array]:
-        tasks = {t.name: (i, t) for i, t in enumerate(self._g.tasks) if t.metric in _POOLED}
-        parts: list[tuple[Pair, Record, str, Array]] = []
-        for pair, seed in row.seeds.items():
-            for record in seed.records:
-                names = [name for name in record.spec["tasks"] if name in tasks]
-                found = _statistics(record.arrays, names) if record.arrays else {}
-                parts += [(pair, record, name, statistics) for name, statistics in found.items()]
-        values = {pair: np.full((DRAWS + 1, len(self._g.tasks)), np.nan) for pair in row.seeds}
-        for images in sorted({len(statistics) for *_, statistics in parts}):
-            self._images[row.label] = images
-            alike = [part for part in parts if len(part[3]) == images]
-            # One product for all runs of a row, which is several times faster than one for each.
-            sums = weights(images) @ np.concatenate([statistics for *_, statistics in alike], 1)
-            ends = np.cumsum([statistics.shape[1] for *_, statistics in alike])
-            for (pair, record, name, _), mine in zip(alike, np.split(sums, ends[:-1], 1), strict=True):
-                i, task = tasks[name]
-                values[pair][:, i] = _POOLED[task.metric](mine)
-                _check(record, task, float(values[pair][0, i]))
+        values = {pair: np.full((len(self._g.tasks), DRAWS + 1), np.nan) for pair in row.seeds}
+        records = [(record, values[pair]) for pair, seed in row.seeds.items() for record in seed.records]
+        batches = [records[i : i + _BATCH] for i in range(0, len(records), _BATCH)]
+        # Products of this size are too small to share among threads, which would wait for each other longer than they multiply.
+        with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
+            found = {images for batch in pool.map(self._batch, batches) for images in batch}
+        if found:
+            self._images[row.label] = max(found)
         return values
+
+    def _batch(self, records: Sequence[tuple[Record, Array]]) -> set[int]:
+        """Fill in the metrics (T, DRAWS + 1) of each record. Returns their numbers of test images."""
+        tasks = {t.name: (i, t) for i, t in enumerate(self._g.tasks) if t.metric in _POOLED}
+        counts = set()
+        # For the sums of one record after another: to ask for new memory takes as long as the product.
+        room: Array = np.empty((0, DRAWS + 1))
+        for record, values in records:
+            names = [name for name in record.spec["tasks"] if name in tasks]
+            tables = _statistics(record.arrays, names) if record.arrays else {}
+            for images in sorted({len(table) for table in tables.values()}):
+                alike = {name: table for name, table in tables.items() if len(table) == images}
+                joined = np.concatenate([*alike.values()], 1, dtype=float)
+                if len(room) < joined.shape[1]:
+                    room = np.empty((joined.shape[1], DRAWS + 1))
+                sums = np.matmul(joined.T, weights(images).T, out=room[: joined.shape[1]])
+                ends = np.cumsum([table.shape[1] for table in alike.values()])
+                for name, mine in zip(alike, np.split(sums, ends[:-1]), strict=True):
+                    i, task = tasks[name]
+                    values[i] = _POOLED[task.metric](mine.T)
+                    _check(record, task, float(values[i, 0]))
+                counts.add(images)
+        return counts
+
+
+def _average(arrays: Sequence[Array]) -> Array:
+    """Their mean, summed one by one: an array of them all would be as large again as they are."""
+    if len(arrays) == 1:
+        return arrays[0]
+    total = arrays[0] + arrays[1]
+    for array in arrays[2:]:
+        total += array
+    return total / len(arrays)
 
 
 def _check(record: Record, task: TaskInfo, found: float) -> None:
@@ -138,23 +184,44 @@ def _check(record: Record, task: TaskInfo, found: float) -> None:
         )
 
 
-def _statistics(path: Path, names: list[str]) -> dict[str, Array]:
+def _statistics(path: Path, names: list[str]) -> dict[str, NDArray[Any]]:
     """{task: (N, K) statistics of its test images}, of the tasks that the file holds. Raises `UserError` for a damaged file."""
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            found = {name: arrays[name].astype(float) for name in names if name in arrays}
+        with zipfile.ZipFile(path) as file:
+            held = set(file.namelist())
+            found = {name: _array(file.read(f"{name}.npy")) for name in names if f"{name}.npy" in held}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} could not be read ({error}); restore it, or remove it to do without it.") from None
-    damaged = next((name for name, values in found.items() if values.ndim != 2 or not len(values)), None)
+    tables = {name for name, values in found.items() if values.ndim == 2 and len(values) and values.dtype.kind in "iuf"}
+    damaged = next((name for name in found if name not in tables), None)
     if damaged:
         raise UserError(f"{path} has no table of {damaged}, a line an image; restore it, or remove it to do without it.")
     return found
 
 
+def _array(content: bytes) -> NDArray[Any]:
+    """The array of a .npy file of format 1.0, as `numpy.savez` writes it: thousands of files have few headers between them, and
+    `numpy.load` would parse each as Python. Raises `ValueError` for another content."""
+    end = 10 + int.from_bytes(content[8:10], "little")
+    shape, fortran, dtype = _header(content[:end])
+    return np.frombuffer(content, dtype, offset=end).reshape(shape, order="F" if fortran else "C")
+
+
+@lru_cache(maxsize=1024)
+def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array of it is of an unknown format")
+    return np.lib.format.read_array_header_1_0(file)
+
+
 def _iou(sums: Array) -> Array:
     right, predicted, true = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
-    union = np.where(true > 0, true + predicted - right, 1)
-    return _share(100 * np.where(true > 0, right / union, 0).sum(-1), (true > 0).sum(-1))
+    present = true > 0
+    union = true + predicted
+    union -= right
+    share = np.divide(right, union, out=np.zeros_like(union), where=present)
+    return _share(100 * share.sum(-1), present.sum(-1))
 
 
 def _per_pixel(sums: Array) -> Array:

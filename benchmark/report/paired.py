@@ -40,9 +40,22 @@ def sign_flip(d: Array) -> float:
         for x in d[1:]:
             sums = np.concatenate([sums + x, sums - x])
         return float((np.abs(sums) >= observed).mean())
-    bits = np.random.PCG64(0).random_raw(DRAWN * len(d)).reshape(DRAWN, len(d)) & np.uint64(1)
-    sums = (1 - 2 * bits.astype(float)) @ d
-    return float((1 + (np.abs(sums) >= observed).sum()) / (1 + DRAWN))
+    return float((1 + (np.abs(_drawn(d)) >= observed).sum()) / (1 + DRAWN))
+
+
+def _drawn(d: Array) -> Array:
+    """(DRAWN,) sums of d (n,) under random signs: a bit a sign, eight of them at a time looked up among their 256 sums."""
+    groups = -(-len(d) // 8)
+    padded = np.zeros(8 * groups)
+    padded[: len(d)] = d
+    flipped = 1.0 - 2 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    sums = np.zeros(DRAWN)
+    words = np.random.PCG64(0)
+    for eight in padded.reshape(groups, 8):
+        # Little-endian, whatever the machine is, so that the draws are the same everywhere.
+        bits = words.random_raw(DRAWN // 8).astype("<u8").view(np.uint8)
+        sums += (flipped * eight).sum(1)[bits]
+    return sums
 
 
 def holm(p: Array) -> Array:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.report import stats
-from benchmark.report.rows import Group, Pair, Row
-from benchmark.report.stats import Array, Estimate
+from benchmark.report.rows import Group, Pair, Row, average
+from benchmark.report.stats import Estimate
 
 
 def named(rows: Sequence[Row], method: str) -> Row | None:
@@ -54,7 +54,8 @@ class Against:
 def references(g: Group, groups: Sequence[Group]) -> References:
     """The references of a group among those of all groups of the results."""
     budgets = {budget: _find(g, groups, {"budget": budget}, g.labels) for budget in ("epochs", "steps")}
-    return References(budgets["epochs"], budgets["steps"], _find(g, groups, {}, "full"))
+    full = next((found for labels in ("full", "fraction:1.0") if (found := _find(g, groups, {}, labels))), None)
+    return References(budgets["epochs"], budgets["steps"], full)
 
 
 def against(g: Group, row: Row, found: References) -> Against:
@@ -76,7 +77,7 @@ def oracle_delta_m(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) ->
                 if best is None:
                     return None
                 values.setdefault(g.unit(pair), []).append(float(best))
-            means.append(float(np.mean([np.mean(v) for v in values.values()])))
+            means.append(average([average(v) for v in values.values()]))
         if means[1] == 0:
             return None
         found.append(100 * task.sign * (means[0] / means[1] - 1))
@@ -117,7 +118,12 @@ def _delta(g: Group, row: Row, other: Other | None) -> Estimate | None:
         return None
     signs = np.array([t.sign for t in g.tasks], dtype=float)
     scores = g.scores(row, partner)
-    base = np.array([_mean(g, other, [partner[pair] for pair in partner if g.unit(pair) == u]) for u in g.units(partner)])
+    by_unit: dict[int, list[list[Pair]]] = {}
+    for pair, partners in partner.items():
+        by_unit.setdefault(g.unit(pair), []).append(partners)
+    columns = [other.row.column(t.name, t.metric).items() for t in g.tasks]
+    known = [{pair: value for pair, value in column if value is not None} for column in columns]
+    base = np.array([[_mean(column, by_unit[unit]) for column in known] for unit in g.units(partner)])
     if (base.mean(0) == 0).any():
         return None
     found = stats.delta_m(scores, base, signs)
@@ -137,8 +143,6 @@ def _partners(row: Row, other: Other) -> dict[Pair, list[Pair]]:
     return {pair: partners for pair, partners in found.items() if partners}
 
 
-def _mean(g: Group, other: Other, partners: list[list[Pair]]) -> Array:
-    """(T,) the mean scores of a reference over seeds, for one unit."""
-    return np.asarray(
-        [np.mean([np.mean([other.row.seeds[q].value(t.name, t.metric) for q in qs]) for qs in partners]) for t in g.tasks]
-    )
+def _mean(column: dict[Pair, float], partners: list[list[Pair]]) -> float:
+    """The mean of one metric of a reference over seeds, for one unit."""
+    return average([average([column[q] for q in qs]) for qs in partners])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -119,6 +118,16 @@ class Row:
     def outdated(self) -> bool:
         return self.version < self.newest
 
+    def column(self, task: str, metric: str) -> dict[Pair, float | None]:
+        """{seed: one of its metrics}, None where it is absent."""
+        if (task, metric) not in self._columns:
+            self._columns[task, metric] = {pair: seed.value(task, metric) for pair, seed in self.seeds.items()}
+        return self._columns[task, metric]
+
+    @cached_property
+    def _columns(self) -> dict[tuple[str, str], dict[Pair, float | None]]:
+        return {}  # filled as asked for: every comparison asks for the same again
+
     @property
     def records(self) -> list[Record]:
         return [record for seed in self.seeds.values() for record in seed.records]
@@ -140,7 +149,7 @@ class Group:
     rows: tuple[Row, ...]
     run_ids: tuple[str, ...]
 
-    @property
+    @cached_property
     def fixed_mask(self) -> bool:
         return self.labels in ("full", "given") or self.labels.startswith("published:")
 
@@ -157,10 +166,16 @@ class Group:
 
     def by_unit(self, row: Row, task: str, metric: str, pairs: Iterable[Pair]) -> dict[int, float]:
         """{unit: value} of one metric, seeds within a unit averaged; empty unless every seed has it."""
-        values = defaultdict(list)
+        column, place = row.column(task, metric), 1 if self.fixed_mask else 0
+        values: dict[int, list[float]] = {}
         for pair in sorted(pairs):
-            value = row.seeds[pair].value(task, metric)
+            value = column[pair]
             if value is None:
                 return {}
-            values[self.unit(pair)].append(value)
-        return {unit: float(np.mean(found)) if len(found) > 1 else found[0] for unit, found in sorted(values.items())}
+            values.setdefault(pair[place], []).append(value)
+        return {unit: average(values[unit]) for unit in sorted(values)}
+
+
+def average(values: Sequence[float]) -> float:
+    """Their mean; that of a single number, which is most of them, without the time of an array."""
+    return float(np.mean(values)) if len(values) > 1 else values[0]

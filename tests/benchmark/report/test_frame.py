@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from benchmark import ROOT
 from benchmark.errors import UserError
+from benchmark.report import frame
 from benchmark.report.frame import collect
 from benchmark.report.grouping import group, row_label
 from tests.benchmark.report import make
@@ -53,6 +55,15 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
     record = make.record(make.spec("multi_task"))
     change(record)
     return json.dumps(record)
+
+
+def test_records_are_read_as_the_standard_library_reads_them(tmp_path: Path) -> None:
+    texts = [path.read_text() for path in sorted((ROOT / "results" / "records").glob("*.json"))]
+    odd = {"a": [1e-5, 1e16, -0.0, 5e-324, 2**63, 0.1 + 0.2], "é": "ü\u2028", "inf": float("inf"), "nan": float("nan")}
+    assert texts
+    for i, text in enumerate([*texts, json.dumps(odd)]):
+        (path := tmp_path / f"{i}.json").write_text(text)
+        assert json.dumps(frame._read(path, "")) == json.dumps(json.loads(text))
 
 
 DAMAGED: dict[str, tuple[str, str]] = {

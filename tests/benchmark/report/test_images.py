@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -128,6 +130,50 @@ def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
     assert "Two uncertainties of each score" in titles and "semseg_mIoU_images_low" in csv_text(board).splitlines()[0]
 
 
+def plain(path: Path, name: str) -> np.ndarray:
+    """(DRAWS + 1,) mIoU or mean per pixel: one product of whole arrays, and the metric's definition."""
+    with np.load(path) as arrays:
+        sums = images.weights(len(arrays[name])) @ arrays[name].astype(float)
+    if name != "semseg":
+        return sums[:, 1] / sums[:, 0]
+    right, predicted, true = (sums[:, i : i + 3] for i in (0, 3, 6))
+    with np.errstate(invalid="ignore"):
+        return np.nanmean(np.where(true > 0, 100 * right / (true + predicted - right), np.nan), 1)
+
+
+def test_draws_of_every_run_are_those_of_whole_arrays(tmp_path: Path) -> None:
+    """However many runs share a thread, whatever their order, and after a row was let go of and read again."""
+    labels = [f"m{i}" for i in range(images._KEPT_ROWS + 2)]
+    write(tmp_path, ("single_task", "multi_task"), images._BATCH + 3)
+    (board,) = build(collect(tmp_path))
+    g, rows = board.group, [replace(row, label=label) for row in board.group.rows for label in labels]
+    resampled = images.Resampled(g)
+    for row in (*rows, *rows[::-1]):
+        values = resampled._row(row)
+        assert len(resampled._rows) <= images._KEPT_ROWS and list(values) == list(row.seeds)
+        for pair, seed in row.seeds.items():
+            for record in seed.records:
+                for i, task in enumerate(g.tasks):
+                    if record.arrays and task.name in record.spec["tasks"]:
+                        np.testing.assert_allclose(values[pair][i], plain(record.arrays, task.name), rtol=1e-12)
+    once = resampled._row(rows[0])
+    again = images.Resampled(g)._row(rows[0])
+    assert all((once[pair] == again[pair]).all() for pair in once)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_statistics_are_read_as_numpy_reads_them(order: Literal["C", "F"], tmp_path: Path) -> None:
+    path, names = tmp_path / "a.npz", ["whole", "single", "double"]
+    values = np.random.default_rng(0).integers(0, 99, (7, 5))
+    arrays = dict(zip(names, (values.astype(kind, order) for kind in (">i4", "<f4", "<f8")), strict=True))
+    for save in (np.savez, np.savez_compressed):
+        save(path, **arrays)
+        found = images._statistics(path, [*names, "absent"])
+        assert list(found) == names
+        for name in names:
+            assert found[name].dtype == arrays[name].dtype and (found[name] == arrays[name]).all()
+
+
 def test_without_statistics_there_is_no_interval(tmp_path: Path) -> None:
     write(tmp_path)
     next(tmp_path.rglob("mtpsl*s1*/per_image.npz")).unlink()
@@ -158,8 +204,16 @@ def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:
 def test_damaged_statistics_are_named(tmp_path: Path) -> None:
     write(tmp_path)
     path = next(tmp_path.rglob("mtpsl*s1*/per_image.npz"))
-    np.savez(path, semseg=np.zeros(3))
-    with pytest.raises(UserError, match=r"per_image.npz has no table of semseg, a line an image; restore it"):
+    for values in (np.zeros(3), np.zeros((0, 9)), np.array([["a"]])):
+        np.savez(path, semseg=values)
+        with pytest.raises(UserError, match=r"per_image.npz has no table of semseg, a line an image; restore it"):
+            only(tmp_path)
+    np.savez(path, semseg=np.array([[None]]))
+    with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*OBJECT.*\); restore it"):
+        only(tmp_path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("semseg.npy", b"\x93NUMPY\x03\x00" + bytes(20))
+    with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*unknown format\); restore it"):
         only(tmp_path)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*\); restore it"):

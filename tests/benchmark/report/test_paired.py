@@ -43,6 +43,27 @@ def test_sign_flip_of_many_pairs_is_drawn_and_always_the_same() -> None:
     assert paired.sign_flip(np.full(n, 1.0)) == 1 / (1 + paired.DRAWN)
 
 
+@pytest.mark.parametrize("n", [1, 8, 21, 40])
+def test_drawn_signs_are_the_bits_of_a_fixed_stream(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "DRAWN", 64)
+    d = np.random.default_rng(n).normal(0.3, 1, n)
+    words = [int(word) for word in np.random.PCG64(0).random_raw(8 * -(-n // 8))]  # eight draws a word, a byte each
+    for draw, found in enumerate(paired._drawn(d)):
+        plain = 0.0
+        for i, x in enumerate(d):
+            byte = words[8 * (i // 8) + draw // 8] >> 8 * (draw % 8) & 255
+            plain += -x if byte >> (7 - i % 8) & 1 else x
+        assert found == pytest.approx(plain, abs=1e-12)
+
+
+def test_drawn_signs_are_fair() -> None:
+    one_up = [paired._drawn(np.eye(30)[i]) for i in range(30)]
+    shares = np.mean(one_up, 1)
+    assert set(np.unique(one_up)) == {-1.0, 1.0} and np.abs(shares).max() < 5 / paired.DRAWN**0.5
+    together = np.corrcoef(one_up) - np.eye(30)
+    assert np.abs(together).max() < 5 / paired.DRAWN**0.5
+
+
 def test_holm_by_closed_testing() -> None:
     # The closure of Bonferroni tests: p of i is the largest, over the subsets with i, of the subset's size times its least p.
     rng = np.random.default_rng(0)

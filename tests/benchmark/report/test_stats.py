@@ -127,3 +127,11 @@ def test_decidable() -> None:
         assert stats.seeds_to_decide(comparisons) == n
         assert stats.decidable(n, comparisons) and not stats.decidable(n - 1, comparisons)
     assert not stats.decidable(0, 1)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_half_width_has_the_quantile_of_scipy(level: float) -> None:
+    for n in (2, 3, 5, 30, 1000):
+        psi = np.linspace(-1, 1, n)
+        plain = scipy_stats.t.ppf((1 + level) / 2, n - 1) * psi.std(ddof=1) / n**0.5
+        assert float(stats.half_width(psi, level)) == pytest.approx(plain, rel=1e-14)
