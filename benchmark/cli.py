@@ -12,7 +12,7 @@ import typer
 from benchmark.cli_data import data_app, labels_app
 from benchmark.cli_perf import perf
 from benchmark.cli_plans import SUMMARY, ablating
-from benchmark.cli_report import compare
+from benchmark.cli_report import compare, report
 from benchmark.cli_worker import worker
 from benchmark.errors import UserError
 from benchmark.options import (
@@ -28,6 +28,7 @@ from benchmark.options import (
     PerGpu,
     Plugin,
     Published,
+    Rerun,
     Results,
     Set,
     What,
@@ -45,6 +46,7 @@ app.add_typer(labels_app, name="labels")
 app.command()(worker)
 app.command()(perf)
 app.command()(compare)
+app.command()(report)
 
 
 @app.command()
@@ -124,6 +126,7 @@ def leaderboard(
     results: Results = RUNS,
     published: Annotated[bool, typer.Option("--published", help="Use the published records instead of the runs.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")] = False,
+    rerun: Rerun = None,
     published_in: Published = RESULTS,
     data: Data = DATA,
     as_json: Json = False,
@@ -131,13 +134,14 @@ def leaderboard(
     """Make tables and figures of all finished runs, or of the published records."""
     from benchmark.commands import boards
 
-    raise typer.Exit(boards.show(results, published_in, published, check, as_json))
+    raise typer.Exit(boards.show(results, published_in, published, check, rerun, as_json))
 
 
 @app.command()
 def publish(
     names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of finished runs.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Publish every finished run.")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="As second runs of what is published already.")] = False,
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
@@ -146,7 +150,7 @@ def publish(
     """Copy finished runs into the published records."""
     from benchmark.commands import boards
 
-    raise typer.Exit(boards.publish(names or [], everything, results, published_in, as_json))
+    raise typer.Exit(boards.publish(names or [], everything, results, published_in, rerun, as_json))
 
 
 @app.command()

@@ -1,13 +1,12 @@
-"""`bench compare`: one question to the boards."""
+"""`bench compare`, one question to the boards, and `bench report`, all that they say."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.options import DATA, RESULTS, RUNS, Data, Json, Published, Results
+from benchmark.options import DATA, RESULTS, RUNS, Data, Json, Published, Rerun, Results
 
 
 def compare(
@@ -15,9 +14,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     board: Annotated[str, typer.Option("--board", help="One board by its name; all that hold both, if not given.")] = "",
     published: Annotated[bool, typer.Option("--published", help="Ask the published records.")] = False,
-    rerun: Annotated[
-        Path | None, typer.Option("--rerun", metavar="FOLDER", help="Results in which some of the same runs were made again.")
-    ] = None,
+    rerun: Rerun = None,
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
@@ -28,3 +25,17 @@ def compare(
 
     folder = published_in / "records" if published else results
     raise typer.Exit(command.compare(a, b, folder, board, rerun, as_json))
+
+
+def report(
+    published: Annotated[bool, typer.Option("--published", help="Read and write the published results.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare tables and page with the records; write nothing.")] = False,
+    results: Results = RUNS,
+    published_in: Published = RESULTS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Make every table, figure and the page index.html from the records."""
+    from benchmark.commands import report as command
+
+    raise typer.Exit(command.report(results, published_in, published, check, as_json))

@@ -18,6 +18,9 @@ Data = Annotated[
 Published = Annotated[
     Path, typer.Option("--published-in", help="Folder of published records.", show_default="results/ of the checkout")
 ]
+Rerun = Annotated[
+    Path | None, typer.Option("--rerun", metavar="FOLDER", help="Results in which some of the same runs were made again.")
+]
 
 
 def _use(paths: list[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmark import digest, pictures, provenance, registry, snapshots
+from benchmark import digest, pictures, probe, provenance, registry, snapshots
 from benchmark.constant import constant_predictions
 from benchmark.evaluate import Scores
 from benchmark.store import RunDir, replacing
@@ -34,7 +34,7 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
     constants = constant_predictions(run.tasks, {name: split.targets[name] for name in spec.tasks}, labelled)
     constant = run.test.constant(constants)
     cost = _cost(run, evaluation_seconds)  # before the diagnostics: the memory that they take is none of the method's
-    diagnostics = snapshots.diagnostics(run)
+    diagnostics = probe.diagnostics(run)
     with replacing(folder.file("per_image.npz"), token) as draft:
         _write_arrays(run, draft, scores, diagnostics)
     record = _rounded(

@@ -1,18 +1,14 @@
-"""Scalar and matrix diagnostics of a run while it trains, at a few points, taken between two steps without a trace in the run."""
+"""Scalar and matrix diagnostics of a run at a few points of its training: when they are taken, and how files hold them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from methods.base import Diagnostic, Method
-
-if TYPE_CHECKING:
-    from benchmark.train import Run
+if TYPE_CHECKING:  # it brings torch along, which reports do without
+    from methods.base import Diagnostic
 
 POINTS = 8  # of a run at most, the ends of its first and of its last step among them
 EPOCHS = "snapshot_epochs"  # in an array file: (P,)
@@ -29,30 +25,6 @@ def due(steps: int, every: int) -> frozenset[int]:
     return frozenset(step for step in (1, *even) if step < steps)
 
 
-@contextmanager
-def _untouched(method: Method) -> Iterator[None]:
-    """Leave random generators, buffers (in place, as a CUDA graph holds their addresses) and modes as they are now."""
-    device = next(method.parameters()).device
-    modes = [(module, module.training) for module in method.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in method.buffers()]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
-        try:
-            yield
-        finally:
-            for buffer, before in buffers:
-                buffer.copy_(before)
-            for module, mode in modes:
-                module.training = mode
-
-
-def diagnostics(run: Run) -> dict[str, Diagnostic]:
-    """The balancing's diagnostics, and the method's on a fixed probe: the first training batch, its hidden labels hidden."""
-    with _untouched(run.method):
-        run.method.eval()
-        torch.manual_seed(0)
-        return {**run.method.diagnostics(run.feed.batch(0)), **run.stepper.balancing.diagnostics()}
-
-
 def snapshot(epoch: float, found: Mapping[str, Diagnostic]) -> Snapshot:
     """What is kept of the diagnostics at one point."""
     values = {name: np.asarray(d.array, np.float32).tolist() for name, d in found.items() if d.kind in ("scalar", "matrix")}
@@ -67,3 +39,14 @@ def arrays(points: Sequence[Snapshot]) -> dict[str, np.ndarray]:
         if len(held) == len(points) and len({array.shape for array in held}) == 1:
             found[PREFIX + name] = np.stack(held)
     return {EPOCHS: np.array([point["epoch"] for point in points], np.float32)} | found if found else {}
+
+
+def read(file: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Epochs (P,) and {diagnostic: (P, *shape)} of an array file, none where it holds no snapshots. Raises `ValueError` where
+    these are not as `arrays` makes them."""
+    found = {name.removeprefix(PREFIX): file[name].astype(float) for name in file if name.startswith(PREFIX)}
+    epochs = file[EPOCHS].astype(float) if EPOCHS in file else np.empty(0)
+    wrong = next((name for name, values in found.items() if values.shape[:1] != epochs.shape), None)
+    if wrong is not None or epochs.ndim != 1:
+        raise ValueError(f"its snapshots of {wrong} do not fit its {EPOCHS}" if wrong else f"its {EPOCHS} are no list of numbers")
+    return epochs, found

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark import provenance, record, snapshots, streams
+from benchmark import probe, provenance, record, snapshots, streams
 from benchmark.build import build_method, init_hashes, normalisation
 from benchmark.capture import Loop
 from benchmark.device import arithmetic, on_device
@@ -189,7 +189,7 @@ class Run:
         self._check_finite()  # waits for the device too
         before, cuda = time.perf_counter(), self.options.device.startswith("cuda")
         self._peak = self.peak() if cuda else 0
-        self.snapshots.append(snapshots.snapshot(self.epoch, snapshots.diagnostics(self)))
+        self.snapshots.append(snapshots.snapshot(self.epoch, probe.diagnostics(self)))
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.options.device)
         return time.perf_counter() - before

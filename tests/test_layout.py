@@ -85,7 +85,7 @@ def test_every_command_takes_results_and_data() -> None:
             yield name, command
 
     commands = dict(leaves(typer.main.get_command(app), "bench"))
-    assert len(commands) == 25
+    assert len(commands) == 26
     for name, command in commands.items():
         options = {option for parameter in command.params for option in parameter.opts}
         assert {"--results", "--data"} <= options, name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmark import registry
+from benchmark import digest, registry
 from benchmark.errors import UserError
 from benchmark.progress import make_console
 from benchmark.scripts import for_scripts
@@ -22,16 +22,46 @@ if TYPE_CHECKING:
 LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
 
 
-def boards_of(folder: Path) -> list[Board]:
-    """The boards of all records in a results folder, or in a folder of published records."""
-    from benchmark.report import frame, leaderboard
+def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
+    """The boards of all records in a results folder, or in a folder of published records.
+
+    again: results in which some of the same runs were made a second time; published ones are found beside their records.
+    Raises `UserError` where there are none of the runs in `again`.
+    """
+    from benchmark.report import frame, leaderboard, reruns
+    from benchmark.report.collector import collector_off
 
     if not folder.is_dir():
         return []
-    collection = frame.collect(folder, run_id)
-    used = {r.spec["method"] for r in collection.records} | {f.spec["method"] for f in collection.failures}
-    current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
-    return leaderboard.build(collection, current)
+    with collector_off():
+        collection = frame.collect(folder, run_id)
+        used = {r.spec["method"] for r in collection.records} | {f.spec["method"] for f in collection.failures}
+        current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
+        boards = leaderboard.build(collection, current)
+    place = again or reruns.published(folder)
+    if place and boards:
+        boards = reruns.attached(boards, frame.collect(place, run_id))
+    if again and not any(board.reruns for board in boards):
+        raise UserError(
+            f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same runs were made again."
+        )
+    return boards
+
+
+def sources(boards: list[Board]) -> dict[str, str]:
+    """{method: hash of its source today} of the methods on boards that are here."""
+    used = {e.row.method for board in boards for e in board.entries}
+    return {name: registry.source_hash(name) for name in used.intersection(registry.method_names())}
+
+
+def warn(boards: list[Board], console: Console) -> list[str]:
+    """Print, and return, what a reader must know of where the records come from."""
+    from benchmark.report import origins
+
+    found = origins.warnings(boards, sources(boards))
+    for warning in found:
+        console.print(f"warning: {warning}", soft_wrap=True, markup=False, highlight=False)
+    return found
 
 
 def write_boards(boards: list[Board], folder: Path, console: Console, complete: bool = False) -> Written:
@@ -40,7 +70,7 @@ def write_boards(boards: list[Board], folder: Path, console: Console, complete: 
 
     written = leaderboard.write(boards, folder, complete=complete)
     for path in written.paths:
-        if path.suffix in (".csv", ".md"):
+        if path.suffix in (".csv", ".md", ".tex"):
             console.print(f"wrote {path}", soft_wrap=True)
     for place in sorted({p.parent for p in written.paths if p.suffix == ".png"}):
         count = sum(p.parent == place and p.suffix == ".png" for p in written.paths)
@@ -50,40 +80,57 @@ def write_boards(boards: list[Board], folder: Path, console: Console, complete: 
     return written
 
 
-def show(results: Path, published: Path, use_published: bool, check: bool, as_json: bool = False) -> int:
-    """Print and write all boards; with `check`, compare with what is on disk instead and write nothing."""
-    from benchmark.report import leaderboard
+def show(
+    results: Path, published: Path, use_published: bool, check: bool, rerun: Path | None = None, as_json: bool = False
+) -> int:
+    """Print and write all boards; with `check`, compare with what is on disk instead and write nothing.
+
+    rerun: another folder, in which some of the same runs were made again.
+    """
+    from benchmark.report import leaderboard, origins
+    from benchmark.report.formats import counted
     from benchmark.report.objects import objects
 
     shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
         console = make_console()
         folder = published if use_published else results
-        boards = boards_of(folder / "records" if use_published else folder)
+        if use_published and rerun:
+            raise UserError(
+                f"--rerun is for runs; those of published records are in {folder}/reruns, by `bench publish --rerun`."
+            )
+        boards = boards_of(folder / "records" if use_published else folder, rerun)
         if not boards and use_published:
             raise UserError(
                 f"no run is published in {folder}; `bench publish` publishes finished ones, --published-in names another folder."
             )
         if not boards:
             raise UserError(f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder.")
+        today = sources(boards)
         if check:
             shown["differences"] = differences = leaderboard.check(boards, folder)
+            shown["warnings"] = warn(boards, console)
             for difference in differences:
-                console.print(difference, soft_wrap=True)
+                console.print(difference, soft_wrap=True, markup=False, highlight=False)
             if differences:
-                console.print(
-                    f"{len(differences)} differences; regenerate with `bench leaderboard{' --published' * use_published}`."
-                )
+                flags = f"{' --published' * use_published}{f' --rerun {rerun}' if rerun else ''}"
+                count = counted(len(differences), "difference")
+                console.print(f"{count}; regenerate with `bench leaderboard{flags}`.", soft_wrap=True)
                 return 1
             console.print(f"the tables in {folder} are what the records give.")
             return 0
         for board in boards:
             console.print(leaderboard.text(board))
+            if found := origins.other_code(board, today):
+                console.print(found, markup=False, highlight=False)
         written = write_boards(boards, folder, console, complete=True)
         shown["boards"] = [
             {"name": board.name, "files": _files_of(board, written.paths), "rows": objects(board)} for board in boards
         ]
         shown["notes"] = written.notes
+        shown["warnings"] = origins.warnings(boards, today)
+        for sentence in origins.apart(boards):
+            console.print(f"note: {sentence}", soft_wrap=True, markup=False, highlight=False)
         return 0
 
 
@@ -106,8 +153,13 @@ def find(results: Path, name: str) -> RunDir:
     return runs[0]
 
 
-def publish(names: list[str], everything: bool, results: Path, published: Path, as_json: bool = False) -> int:
-    """Copy finished runs into `<published>/records`; pictures for one seed a method only."""
+def publish(
+    names: list[str], everything: bool, results: Path, published: Path, rerun: bool = False, as_json: bool = False
+) -> int:
+    """Copy finished runs into `<published>/records`; pictures for one seed a method only.
+
+    rerun: into `<published>/reruns`, second runs of what is in `records` already, without pictures.
+    """
     shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
         console = make_console()
@@ -117,20 +169,20 @@ def publish(names: list[str], everything: bool, results: Path, published: Path, 
                 f"no finished run to publish in {results}; name runs, or give --all once `bench run` has finished some."
             )
         records = published / "records"
-        pictured = _pictured(records)
-        plans = []
+        folder = published / "reruns" if rerun else records
+        pictured = {} if rerun else _pictured(records)
+        plans: list[tuple[str, dict[str, Path]]] = []
+        left_out = 0
         for run in runs:
-            if run.state() != "done":
-                raise UserError(
-                    f"{run.name} is {run.state()}, and only finished runs can be published; finish it with `bench run`."
-                )
-            record = read_json(run.file("record.json"))
-            if run_id(record["spec"]) != record["id"]:
-                raise UserError(
-                    f"{run.file('record.json')} was edited: its id is not that of its spec; run it again with --force."
-                )
+            record = _finished(run)
+            first = records / f"{record['id']}.json"
+            if rerun and everything and not first.exists():
+                left_out += 1
+                continue
             files = {".json": run.file("record.json"), ".npz": run.file("per_image.npz")}
-            if pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"] and run.file("panel.webp").exists():
+            if rerun:
+                _second(run, record, first)
+            elif pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"] and run.file("panel.webp").exists():
                 files[".webp"] = run.file("panel.webp")
             for suffix, path in files.items():
                 if path.stat().st_size > LIMITS[suffix]:
@@ -139,17 +191,44 @@ def publish(names: list[str], everything: bool, results: Path, published: Path, 
                         f"{path} has {path.stat().st_size // 1024} KiB, more than the {limit} KiB of a published record."
                     )
             plans.append((record["id"], files))
-        with writing(records):
-            records.mkdir(parents=True, exist_ok=True)
+        if not plans:
+            raise UserError(f"no run in {results} is a second run of one in {records}; publish the first ones without --rerun.")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
             for name, files in plans:
                 for suffix, path in reversed(files.items()):  # the record last: its existence means that the rest is there
-                    with replacing(records / f"{name}{suffix}", "publish") as draft:
+                    with replacing(folder / f"{name}{suffix}", "publish") as draft:
                         shutil.copyfile(path, draft)
-        console.print(
-            f"published {len(plans)} runs in {records}; `bench leaderboard --published` makes their tables and figures."
-        )
-        shown |= {"published": [name for name, _ in plans], "folder": str(records)}
+        console.print(f"published {len(plans)} runs in {folder}; `bench leaderboard --published` makes their tables and figures.")
+        if left_out:
+            console.print(f"left out {left_out} runs that are not in {records}.", soft_wrap=True)
+        shown |= {"published": [name for name, _ in plans], "folder": str(folder)}
         return 0
+
+
+def _finished(run: RunDir) -> dict[str, Any]:
+    """The record of a run. Raises `UserError` unless it is finished and as the run wrote it."""
+    if run.state() != "done":
+        raise UserError(f"{run.name} is {run.state()}, and only finished runs can be published; finish it with `bench run`.")
+    path = run.file("record.json")
+    record = read_json(path)
+    for what, said, made in (
+        ("id is not that of its spec", record["id"], run_id(record["spec"])),
+        ("digest is not that of its content", record.get(digest.KEY), digest.of(record)),
+    ):
+        if said not in (None, made):
+            raise UserError(f"{path} was edited: its {what}; run it again with --force.")
+    return record
+
+
+def _second(run: RunDir, record: dict[str, Any], first: Path) -> None:
+    """Raise `UserError` unless a record is a second run of a published one."""
+    from benchmark.report.reruns import not_another
+
+    if not first.exists():
+        raise UserError(f"{run.name} is no second run: {first} is not there; publish the first run without --rerun.")
+    if reason := not_another(read_json(first), record):
+        raise UserError(f"{run.name} is no second run of {first}: it {reason}; make the run again in another results folder.")
 
 
 def _but_seed(spec: dict[str, Any]) -> str:

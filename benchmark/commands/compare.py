@@ -21,18 +21,13 @@ def compare(a: str, b: str, folder: Path, name: str, rerun: Path | None, as_json
     """
     shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
-        boards = boards_of(folder)
+        boards = boards_of(folder, rerun)
         if not boards:
             raise UserError(f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder.")
         if name and name not in {board.name for board in boards}:
             raise unknown(f"board in {folder}", name, [board.name for board in boards])
         wanted = [board for board in boards if not name or board.name == name]
-        again = boards_of(rerun) if rerun else []
-        if rerun and not again:
-            raise UserError(
-                f"there are no finished runs in {rerun}; --rerun names a folder in which the same runs were made again."
-            )
-        answers = [found for board in wanted if (found := _answer(board, a, b, again))]
+        answers = [found for board in wanted if (found := _answer(board, a, b))]
         if not answers:
             raise _no_answer(wanted, a, b)
         console = make_console()
@@ -44,13 +39,13 @@ def compare(a: str, b: str, folder: Path, name: str, rerun: Path | None, as_json
     return 0
 
 
-def _answer(board: Board, a: str, b: str, again: list[Board]) -> Answer | None:
+def _answer(board: Board, a: str, b: str) -> Answer | None:
     mine, other = entry(board, a), entry(board, b)
     if mine is None or other is None:
         return None
     if mine is other:
         raise UserError(f"{a} and {b} are the same row of board {board.name}; name two different ones.")
-    return answer(board, mine, other, again)
+    return answer(board, mine, other)
 
 
 def _no_answer(boards: list[Board], a: str, b: str) -> UserError:

@@ -81,7 +81,7 @@ def _rerun(found: Answer) -> str:
     if found.rerun is None:
         return ""
     runs = counted(found.rerun.n, "seed")
-    return f"Run again, {runs} of the two differed by a standard deviation of {fixed(found.rerun.sd, 2)} points of Δm."
+    return f"Run again, one run scatters with a standard deviation of {fixed(found.rerun.sd, 2)} points of Δm ({runs} run twice)."
 
 
 def _cost(found: Answer) -> str:

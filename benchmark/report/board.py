@@ -15,6 +15,7 @@ from benchmark.report.grouping import group
 from benchmark.report.images import Resampled
 from benchmark.report.naming import file_name
 from benchmark.report.references import named, references
+from benchmark.report.reruns import Rerun
 from benchmark.report.rows import Cost, Group, Pair, Row
 from benchmark.report.stats import Array, Estimate, Spread
 
@@ -79,7 +80,8 @@ class Lead:
 class Board:
     """One leaderboard. entries: by delta m, those without one last. planned: units that any current row has attempted.
 
-    comparisons: rows compared with the baseline, the size of the confirmatory family.
+    comparisons: rows compared with the baseline, the size of the confirmatory family. reruns: {row: its re-run floor} of rows of
+    which seeds were run a second time.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Board:
     comparisons: int
     constant: Constant
     lead: Lead | None
+    reruns: Mapping[str, Rerun] = field(default_factory=dict)
 
     @property
     def run_ids(self) -> tuple[str, ...]:

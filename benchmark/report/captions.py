@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from benchmark.report import origins
 from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.formats import counted, interval, signed, with_interval
 from benchmark.report.naming import value_text
@@ -14,7 +15,7 @@ from benchmark.tuning import alike
 
 def sentences(board: Board) -> list[str]:
     """The caption of a board, each sentence on its own."""
-    found = [verdict(board), _held_out(board), _labels(board), _delta(board), _seeds(board), _baseline(board), _constant(board)]
+    found = [verdict(board), _held_out(board), _labels(board), _delta(board), _seeds(board), baseline(board), _constant(board)]
     return [sentence for sentence in (*found, *_unsaid(board), _tuned(board), *_warnings(board)) if sentence]
 
 
@@ -144,7 +145,8 @@ def _seeds(board: Board) -> str:
     return f"{shown}: rows with a tier share it unless their difference from its leader excludes 0; the others are not ranked."
 
 
-def _baseline(board: Board) -> str:
+def baseline(board: Board) -> str:
+    """How the comparisons with the baseline came out, or what they still need; empty without any."""
     family = [e for e in board.entries if e.decidable is not None]
     if board.baseline is None or not family:
         return ""
@@ -236,10 +238,7 @@ def _warnings(board: Board) -> list[str]:
     devices = {e.cost.device for e in board.entries if e.cost}
     if len(devices) > 1:
         found.append("Costs were measured on different devices and cannot be compared.")
-    dirty = sorted({e.label for e in board.entries for r in e.row.records if r["environment"].get("dirty")})
-    if dirty:
-        found.append(f"Computed with uncommitted changes: {', '.join(dirty)}.")
-    return found
+    return found + origins.sentences(board)
 
 
 def seed_name(pair: tuple[int, int]) -> str:

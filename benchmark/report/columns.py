@@ -30,11 +30,13 @@ def bounds(name: str, found: Estimate | None, low: str, high: str) -> Cells:
 def cells(board: Board, entry: Entry) -> Cells:
     """{column: text} of a row's line in the CSV; `columns` has their order."""
     compared, beside = entry.compared, entry.beside
-    images = beside.images
+    images, again = beside.images, board.reruns.get(entry.label)
     found: Cells = {
         "vs_baseline_p_holm": number(compared.p_holm if compared else None),
         "p_better": number(compared.p_better if compared else None),
         "rho": number(compared.rho if compared else None),
+        "rerun_floor": number(again.sd if again else None),
+        "rerun_n": str(again.n) if again else "",
         "oracle_delta_m": number(beside.oracle),
         "delta_m_all_metrics": number(beside.definitions.all_metrics),
         "delta_m_task_mean": number(beside.definitions.task_mean),
@@ -54,7 +56,7 @@ def cells(board: Board, entry: Entry) -> Cells:
 
 def columns(board: Board) -> list[str]:
     """The columns of `cells` but for the first three, which stand beside the comparison with the baseline."""
-    names = ["oracle_delta_m", "delta_m_all_metrics", "delta_m_task_mean"]
+    names = ["rerun_floor", "rerun_n", "oracle_delta_m", "delta_m_all_metrics", "delta_m_task_mean"]
     names += [f"delta_m_{name}{end}" for name in REFERENCES for end in ("", "_ci_low", "_ci_high")]
     imaged = ["delta_m", "vs_baseline", *(f"{t.name}_{t.metric}" for t in board.group.tasks)]
     names += [f"{name}_images_{end}" for name in imaged for end in ("low", "high")]

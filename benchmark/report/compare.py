@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +11,8 @@ from benchmark.report.beside import Comparison, compare, shared
 from benchmark.report.board import Board, Entry
 from benchmark.report.images import Resampled
 from benchmark.report.references import named
-from benchmark.report.rows import Row
+from benchmark.report.reruns import Rerun, pooled
 from benchmark.report.stats import Estimate
-
-
-@dataclass(frozen=True)
-class Rerun:
-    """The re-run floor: n seeds of the two rows run a second time. sd: standard deviation, in points of delta m, of one run
-    about what its seeds fix; what comes from the machine alone."""
-
-    sd: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +22,7 @@ class Answer:
     verdict: "yes", "no" or "cannot tell". difference: delta m of a minus that of b, in points, over `units`; tasks: its parts, so
     that it is their mean. images: the same difference with its interval over test images. needed: seeds that an exact test takes.
     p: its result, None with fewer. failed: those of the two rows that lack seeds by failure. cost: {what: a's over b's}.
+    rerun: the re-run floor of both rows together.
     """
 
     board: Board
@@ -59,8 +50,8 @@ def entry(board: Board, name: str) -> Entry | None:
     return next((e for label in labels for e in board.entries if e.label == label), None)
 
 
-def answer(board: Board, a: Entry, b: Entry, again: Sequence[Board] = ()) -> Answer | None:
-    """a against b; None where they share no complete seed. again: boards of a second run of the same specs."""
+def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
+    """a against b; None where they share no complete seed."""
     g = board.group
     signs = np.array([t.sign for t in g.tasks], dtype=float)
     candidates = [board.reference.row] if board.reference and not board.reference.row.outdated else []
@@ -78,7 +69,7 @@ def answer(board: Board, a: Entry, b: Entry, again: Sequence[Board] = ()) -> Ans
     p = paired.sign_flip(d) if stats.decidable(len(d), 1) else None
     failed = tuple(e.label for e in (a, b) if e.failed or e.row.partial)
     images = Resampled(g).difference(a.row, b.row, reference, pairs)
-    floor = _rerun(board, (a.row, b.row), reference, again)
+    floor = pooled(board.reruns.get(e.label) for e in (a, b))
     cost, same = _cost(a, b)
     verdict = _verdict(difference, p, failed)
     return Answer(
@@ -103,20 +94,3 @@ def _cost(a: Entry, b: Entry) -> tuple[dict[str, float], bool]:
         if mine is not None and other:
             ratios[name] = mine / other
     return ratios, a.cost.device == b.cost.device
-
-
-def _rerun(board: Board, rows: Sequence[Row], reference: Row, again: Sequence[Board]) -> Rerun | None:
-    """From the same seeds run twice: half the mean square of their differences, each in points of delta m, is the variance."""
-    other = next((found for found in again if found.name == board.name), None)
-    if other is None:
-        return None
-    g = board.group
-    base = g.scores(reference, reference.seeds).mean(0)
-    weights = 100 / base / len(g.tasks)
-    found = []
-    for row in rows:
-        twin = next((r for r in other.group.rows if (r.label, r.version) == (row.label, row.version)), None)
-        for pair in sorted(row.seeds.keys() & (twin.seeds.keys() if twin else set())):
-            assert twin is not None
-            found.append(float((weights * (g.scores(row, [pair]) - other.group.scores(twin, [pair]))[0]).sum()))
-    return Rerun(float(np.sqrt(np.mean(np.square(found)) / 2)), len(found)) if found else None

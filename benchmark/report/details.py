@@ -14,6 +14,8 @@ from benchmark.report.formats import counted, fixed, interval, signed, with_inte
 from benchmark.report.stats import Estimate, estimate
 from benchmark.report.variance import DELTA_M
 
+SUMMED_ONLY = "odsF"  # the metric of which records hold no statistics of single images
+
 
 @dataclass(frozen=True)
 class Section:
@@ -27,7 +29,7 @@ class Section:
 
 def sections(board: Board, places: dict[str, int]) -> list[Section]:
     """The sections that the board has anything for. places: {task: decimals of its primary metric}."""
-    found = (_tests(board), _other(board), _uncertainties(board, places), _variance(board, places))
+    found = (_tests(board), _other(board), _uncertainties(board, places), _again(board, places), _variance(board, places))
     return [section for section in found if section]
 
 
@@ -97,7 +99,12 @@ def _uncertainties(board: Board, places: dict[str, int]) -> Section | None:
     header = ["method", *(f"{t.title}: {over}" for t in board.group.tasks for over in ("seeds", "test images"))]
     sentences = [
         "seeds: 95 % interval of the mean over seeds. test images: 95 % interval had other test images been drawn (paired "
-        "bootstrap), for these seeds. Neither holds the other, and they are not added."
+        "bootstrap), for these seeds. Neither holds the other, and they are not added.",
+        *(
+            f"{t.title}: no interval over test images, because the counts that it is made of are not kept for each image."
+            for t in board.group.tasks
+            if t.metric == SUMMED_ONLY
+        ),
     ]
     return Section("Two uncertainties of each score", header, lines, sentences) if lines else None
 
@@ -111,6 +118,30 @@ def _between(found: Estimate | None, places: int) -> str:
     if found is None or found.low is None or found.high is None:
         return ""
     return f"[{fixed(found.low, places)}, {fixed(found.high, places)}]"
+
+
+def _again(board: Board, places: dict[str, int]) -> Section | None:
+    lines, devices = [], []
+    for e in board.entries:
+        if again := board.reruns.get(e.label):
+            seeds = float(np.std([*e.psi.values()], ddof=1)) if e.psi and len(e.psi) > 1 and e is not board.reference else None
+            tasks = [_floor(again.tasks[t.name], places[t.name] + 1) for t in board.group.tasks]
+            lines.append([e.label, str(again.n), _floor(again.sd, 2), fixed(seeds, 2), *tasks])
+            devices += [f"{e.label} ran on another device the second time ({change})." for change in again.devices]
+    header = ["method", "seeds run twice", "Δm: run again", "Δm: over seeds", *(f"{t.title}: again" for t in board.group.tasks)]
+    sentences = [
+        "run again: standard deviation of one run about what its seeds fix, from the same seeds run a second time: the root of "
+        "half the mean square of the differences between both runs; for Δm with the reference held at its mean. A difference "
+        "between methods of that size says nothing.",
+        "over seeds: of one seed's Δm. 0 (equal): both runs agree to the last digit.",
+        *devices,
+    ]
+    return Section("The same seeds run again", header, lines, sentences) if lines else None
+
+
+def _floor(sd: float, places: int) -> str:
+    """`0.031`; a floor that the digits would hide keeps one."""
+    return "0 (equal)" if sd == 0 else fixed(sd, places) if round(sd, places) else f"{sd:.0e}"
 
 
 def _variance(board: Board, places: dict[str, int]) -> Section | None:

@@ -16,7 +16,7 @@ from benchmark.report.rows import Group
 TITLE_CHANGES = 4  # in a title that must stay short
 
 
-def _shipped(name: str) -> dict[str, Any] | None:
+def shipped_values(name: str) -> dict[str, Any] | None:
     """The values of the shipped protocol of this name as a record holds them, None where there is none."""
     if name not in protocols.names():
         return None
@@ -33,7 +33,7 @@ def file_name(g: Group) -> str:
     that a new protocol key does not either.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{g.protocol['name']}-{g.variant}-{g.labels}")
-    if g.protocol == _shipped(g.protocol["name"]):
+    if g.protocol == shipped_values(g.protocol["name"]):
         return plain
     defaults = protocol_values({"name": ""})
     values = {key: value for key, value in g.protocol.items() if key == "version" or value != defaults.get(key)}
@@ -45,7 +45,7 @@ def protocol_changes(protocol: dict[str, Any]) -> list[str]:
 
     A protocol that is not shipped gives `["own protocol"]`; another version of a shipped one starts with `shipped: v2`.
     """
-    shipped = _shipped(protocol["name"])
+    shipped = shipped_values(protocol["name"])
     if shipped is None:
         return ["own protocol"]
     changed = [key for key in (*shipped, *sorted(protocol.keys() - shipped.keys())) if protocol[key] != shipped.get(key)]

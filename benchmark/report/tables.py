@@ -41,7 +41,7 @@ def _secondary(board: Board) -> dict[str, list[str]]:
     return {t.name: sorted({m for e in board.entries for m in e.spreads[t.name]} - {t.metric}) for t in board.group.tasks}
 
 
-def _row(board: Board, entry: Entry) -> Cells:
+def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Cells:
     row, g = entry.row, board.group
     cells: Cells = {
         "tier": entry.tier or "unranked",
@@ -66,7 +66,7 @@ def _row(board: Board, entry: Entry) -> Cells:
     cells |= beside.cells(board, entry)
     for task in g.tasks:
         change = (entry.changes or {}).get(task.name)
-        for metric in (task.metric, *_secondary(board)[task.name]):
+        for metric in (task.metric, *secondary[task.name]):
             name, spread = f"{task.name}_{metric}", entry.spreads[task.name].get(metric)
             cells[f"{name}_mean"], cells[f"{name}_sd"] = (
                 number(spread.mean if spread else None),
@@ -132,11 +132,11 @@ def columns(board: Board) -> list[str]:
 def csv_text(board: Board) -> str:
     """The board as CSV: one line a row, sorted by delta m, then the constant predictor, which is not a method."""
     out = io.StringIO()
-    names = columns(board)
+    names, secondary = columns(board), _secondary(board)
     # The constant's metrics that no method reports have no column.
     writer = csv.DictWriter(out, names, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*(_row(board, entry) for entry in board.entries), _constant(board)])
+    writer.writerows([*(_row(board, entry, secondary) for entry in board.entries), _constant(board)])
     return out.getvalue()
 
 

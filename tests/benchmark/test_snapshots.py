@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import snapshots
+from benchmark import probe, snapshots
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir
 from benchmark.train import CURVE_POINTS, Interrupted, Options, Run
@@ -125,7 +125,7 @@ def test_diagnostics_that_change_things_leave_none_changed(tmp_path: Path) -> No
     assert True in modes and False in modes
     addresses = [buffer.data_ptr() for buffer in run.method.buffers()]
     before, drawn = {k: v.clone() for k, v in run.method.state_dict().items()}, torch.get_rng_state()
-    first, second = (snapshots.diagnostics(run)["drawn"].array for _ in range(2))
+    first, second = (probe.diagnostics(run)["drawn"].array for _ in range(2))
     assert first == second  # the same random numbers at every point
     assert torch.equal(torch.get_rng_state(), drawn) and [module.training for module in run.method.modules()] == modes
     assert [buffer.data_ptr() for buffer in run.method.buffers()] == addresses

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.report import paired, stats
+from benchmark.report import paired, reruns, stats
 from benchmark.report.answers import as_object, overall, paragraph, summary
 from benchmark.report.board import Board, build
 from benchmark.report.captions import sentences
@@ -168,16 +168,19 @@ def test_the_re_run_floor(tmp_path: Path) -> None:
         r = make.record(s, curve=False)
         r["metrics"]["semseg"]["mIoU"] += 0.3 * (seed + 1)
         make.write_run(tmp_path / "b", r, panels=False)
-    board, again = only(tmp_path / "a"), build(collect(tmp_path / "b"))
+    plain = only(tmp_path / "a")
+    (board,) = reruns.attached([plain], collect(tmp_path / "b"))
     a, b = entry(board, "prototype"), entry(board, "multi_task")
     assert a and b
-    found = answer(board, a, b, again)
+    found = answer(board, a, b)
     base = scores(tmp_path / "a", "single_task").mean(0)[0]
     points = [100 * 0.3 * k / base / 3 for k in (1, 2)]
     sd = (sum(p * p for p in points) / 2 / 2) ** 0.5
     assert found and found.rerun and found.rerun.n == 2 and found.rerun.sd == pytest.approx(sd, abs=1e-9)
-    assert f"Run again, 2 seeds of the two differed by a standard deviation of {sd:.2f} points of Δm." in paragraph(found)
-    unrelated = answer(board, b, a, [])
+    assert f"Run again, one run scatters with a standard deviation of {sd:.2f} points of Δm (2 seeds run twice)." in paragraph(
+        found
+    )
+    unrelated = answer(plain, b, a)
     assert unrelated and unrelated.rerun is None and "Run again" not in paragraph(unrelated)
 
 
@@ -195,7 +198,11 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     )
     names = sorted(b.name for b in build(collect(tmp_path)))
     one = next(name for name in names if "one" in name)
-    code, out, _ = bench("compare", "mtpsl", "multi_task", *at, "--board", one, "--rerun", tmp_path, "--json")
+    for s in (make.spec(method, seed) for method in ("mtpsl", "multi_task") for seed in range(2)):
+        r = make.record(s)
+        r["cost"]["seconds"] += 1
+        make.write_run(tmp_path / "again", r, panels=False)
+    code, out, _ = bench("compare", "mtpsl", "multi_task", *at, "--board", one, "--rerun", tmp_path / "again", "--json")
     (found,) = json.loads(out)["answers"]
     assert code == 0 and found["board"] == one and found["rerun"] == {"sd": 0.0, "n": 4} and json.loads(out)["overall"] is None
     (tmp_path / "empty").mkdir()
@@ -207,6 +214,10 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
         (
             ("mtpsl", "multi_task", *at, "--rerun", tmp_path / "empty"),
             "; --rerun names a folder in which the same runs were made",
+        ),
+        (
+            ("mtpsl", "multi_task", *at, "--rerun", tmp_path),
+            "it is the very same run, its time included; remove it, or make the run again elsewhere.",
         ),
         (("mtpsl", "multi_task", "--results", tmp_path / "empty"), "there are no finished runs in "),
     ):

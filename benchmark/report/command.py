@@ -1,0 +1,95 @@
+"""The command that makes a row's runs again, together with those of the reference that its delta m rests on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from benchmark import plan
+from benchmark import protocol as protocols
+from benchmark.balance import EQUAL
+from benchmark.report.frame import Failure, Record
+from benchmark.report.naming import shipped_values
+from benchmark.report.rows import Group, Pair, Row
+
+
+def command(g: Group, row: Row) -> str:
+    """`bench run METHOD REFERENCE --set protocol=...`; joined by && where the seeds form no single grid, "" without any.
+
+    It sets what the default plan sets otherwise, and every keyword away from its default. A plug-in and pretrained weights are
+    files that a record knows by content alone, so they stand there as names to replace. What it cannot give is how keywords
+    were searched, which is part of a row but not of what was run.
+    """
+    pairs = sorted({*row.seeds, *row.failed, *row.partial})
+    items: list[Record | Failure] = [*row.records, *(f for failures in row.failed.values() for f in failures)]
+    if not items:
+        return ""
+    reference = g.protocol["reference"]
+    methods = [row.method, *([reference] if reference not in ("", row.method) else [])]
+    return " && ".join(_line(g, methods, items[0].spec, seeds) for seeds in _seeds(g, pairs))
+
+
+def run_command(g: Group, record: Record) -> str:
+    """The command that makes one run again; of a one-task method, the runs of its other tasks too."""
+    spec = record.spec
+    return _line(g, [spec["method"]], spec, _seeds(g, [(spec["label_seed"], spec["train_seed"])])[0])
+
+
+def _line(g: Group, methods: list[str], spec: dict[str, Any], seeds: dict[str, Any]) -> str:
+    settings = {"protocol": g.protocol["name"], "dataset": g.variant, "labels": g.labels, **_protocol(g.protocol)}
+    if spec["balance"] != EQUAL:
+        settings["balance"] = spec["balance"]
+    settings |= {f"hparams.{spec['method']}.{name}": spec["hyperparameters"][name] for name in _keywords(spec)}
+    texts = [f"{key}={_toml(value)}" for key, value in (settings | seeds).items()]
+    plugin = ["--plugin", f"{spec['method']}.py"] if spec.get("plugin") else []
+    return shlex.join(["bench", "run", *methods, *plugin, *(word for text in texts for word in ("--set", text))])
+
+
+def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
+    """Its values that are not those of the shipped protocol of its name; one that is not shipped is a file."""
+    shipped = shipped_values(protocol["name"])
+    if shipped is None:
+        return {"protocol": f"{protocol['name']}.toml"}
+    changed = {key: value for key, value in protocol.items() if key in protocols.SETTABLE and value != shipped.get(key)}
+    weights = str(changed.get("weights", ""))
+    return changed | ({"weights": f"FILE-{weights.removeprefix('sha256:')}"} if weights.startswith("sha256:") else {})
+
+
+def _keywords(spec: dict[str, Any]) -> list[str]:
+    """The keywords that a command must give: those away from defaults, and those that the default plan gives."""
+    given = {name for grid in plan.read(plan.DEFAULT)["grid"] for name in grid.get("hparams", {}).get(spec["method"], {})}
+    return sorted({*spec["changed"], *(given & spec["hyperparameters"].keys())})
+
+
+def _seeds(g: Group, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
+    """The settings that give these seeds: the fewest grids of label seeds times train seeds, or seeds that are both."""
+    if g.labels.startswith("published:"):  # one mask: its runs have label seed 0 whatever the seed
+        return [{"seeds": _count(train for _, train in pairs)}]
+    if all(label == train for label, train in pairs):
+        return [{"seeds": _count(label for label, _ in pairs)}]
+    trains: dict[int, list[int]] = defaultdict(list)
+    for label, train in pairs:
+        trains[label].append(train)
+    grids: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for label, found in trains.items():
+        grids[tuple(found)].append(label)
+    return [{"label_seeds": _count(labels), "train_seeds": _count(found)} for found, labels in grids.items()]
+
+
+def _count(seeds: Iterable[int]) -> int | list[int]:
+    found = sorted(set(seeds))
+    return len(found) if found == list(range(len(found))) else found
+
+
+def _toml(value: Any) -> str:
+    """A value as `--set` reads it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(json.dumps(inner) if isinstance(inner, str) else _toml(inner) for inner in value) + "]"
+    return json.dumps(value)

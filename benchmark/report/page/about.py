@@ -1,0 +1,69 @@
+"""What the page says of methods, of where its numbers come from, and of how to cite them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from benchmark import registry
+from benchmark.report.board import Board
+from benchmark.report.frame import Record
+
+
+def _records(boards: Sequence[Board]) -> list[Record]:
+    return [record for board in boards for entry in board.entries for record in entry.row.records]
+
+
+def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
+    """{name, summary, paper, version} of each method of the boards. A method that this installation does not have is known by its
+    records alone, which hold no paper."""
+    said = {record.spec["method"]: record["summary"] for record in _records(boards) if record.content.get("summary")}
+    found = []
+    known = registry.method_names()
+    for name in sorted({entry.row.method for board in boards for entry in board.entries}):
+        method = registry.method(name) if name in known else None
+        versions = sorted({e.row.version for board in boards for e in board.entries if e.row.method == name})
+        found.append(
+            {
+                "name": name,
+                "summary": method.summary if method else said.get(name, ""),
+                "paper": method.paper if method else "",
+                "versions": ", ".join(map(str, versions)),
+                "one_task": any(r["one_task"] for r in _records(boards) if r.spec["method"] == name),
+            }
+        )
+    return found
+
+
+def provenance(boards: Sequence[Board]) -> dict[str, Any]:
+    """Counts and versions of what the records come from, each with how many runs it made."""
+    records = _records(boards)
+
+    def counts(key: str) -> list[tuple[str, int]]:
+        length = 12 if key == "commit" else None
+        values = [str(record["environment"].get(key, "unknown"))[:length] for record in records]
+        return sorted(Counter(values).items())
+
+    keys = {"commit": "commits", "device": "devices", "torch": "versions of torch", "python": "versions of Python"}
+    return {
+        "runs": len(records),
+        "boards": len(boards),
+        "parts": [
+            (title, [(value[:12] if key == "commit" else value, n) for value, n in counts(key)]) for key, title in keys.items()
+        ],
+        "dirty": sum(bool(record["environment"].get("dirty")) for record in records),
+    }
+
+
+def citations(boards: Sequence[Board]) -> list[str]:
+    """BibTeX entries: this suite with the code that made the records, then a note for each method's paper."""
+    commits = sorted({str(record["environment"].get("commit", ""))[:12] for record in _records(boards)} - {""})
+    note = f"results of commit{'s' * (len(commits) > 1)} {', '.join(commits)}" if commits else "results"
+    lines = [
+        "@misc{bench,",
+        "  title = {bench: partial-label multi-task learning methods for dense prediction, compared},",
+        f"  note = {{Boards {', '.join(board.name for board in boards)}; {note}}},",
+        "}",
+    ]
+    return ["\n".join(lines)]

@@ -1,0 +1,72 @@
+"""Boards to HTML, and whether a page on disk is what they give."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from benchmark.report.board import Board
+from benchmark.report.page.about import citations, methods, provenance
+from benchmark.report.page.assets import library, text
+from benchmark.report.page.boards import facets, view
+from benchmark.report.page.figures import across, of_board
+from benchmark.report.page.runs import objects
+
+NAME = "index.html"
+_PICTURE = re.compile(r'(src|data-src)="data:[^"]*"')
+
+
+def html(found: Sequence[Board], folder: Path, *, pictures: bool = True) -> str:
+    """The page of all boards of a results folder, with the figures that lie below it.
+
+    pictures: False leaves the figures' content out, for a comparison: pixels may differ a little between machines. Raises
+    `UserError` for a figure that cannot be read.
+    """
+    environment = Environment(
+        loader=PackageLoader("benchmark"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
+    ordered = sorted(found, key=lambda board: (-len(board.run_ids), board.name))
+    views = [view(board, of_board(folder, board.name, pictures)) for board in ordered]
+    shown: dict[str, Any] = {
+        "boards": views,
+        "families": across(folder, [board.name for board in ordered], pictures),
+        "facets": facets(views),
+        "methods": methods(ordered),
+        "provenance": provenance(ordered),
+        "citations": citations(ordered),
+        "runs": _script({run["id"]: run for board in ordered for run in objects(board)}),
+        "css": text("page.css"),
+        "script": text("page.js"),
+        "library": library(),
+    }
+    return environment.get_template("page.html.j2").render(shown) + "\n"
+
+
+def _script(value: Any) -> str:
+    """JSON that may stand inside a script element whatever texts it holds."""
+    written = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def differences(found: Sequence[Board], folder: Path) -> list[str]:
+    """What differs between the page below `folder` and that which the records give, pictures aside; [] if nothing."""
+    path = folder / NAME
+    if not path.is_file():
+        return [f"{NAME} is missing."]
+    disk = _PICTURE.sub(r'\1="data:"', path.read_bytes().decode("utf-8", errors="replace")).split("\n")
+    expected = html(found, folder, pictures=False).split("\n")
+    if disk == expected:
+        return []
+    where = next((i for i, (a, b) in enumerate(zip(disk, expected, strict=False)) if a != b), min(len(disk), len(expected)))
+    section = next((m for line in reversed(expected[: where + 1]) if (m := re.search(r'<section id="([^"]+)"', line))), None)
+    place = f" in section {section[1]}" if section else ""
+    here, there = (" ".join(lines[where].split()) if where < len(lines) else "nothing" for lines in (disk, expected))
+    start = next((i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), 0)
+    start = max(0, start - 40)
+    return [f"{NAME} differs{place}: it has {here[start : start + 120]!r}, the records give {there[start : start + 120]!r}."]

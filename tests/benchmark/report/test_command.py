@@ -1,0 +1,86 @@
+"""The command that the page gives for a row plans the row's runs, id by id."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import ROOT, plan
+from benchmark.commands.boards import boards_of
+from benchmark.report import frame, leaderboard
+from benchmark.report.command import command, run_command
+from benchmark.report.rows import Group, Row
+from benchmark.spec import run_id
+from tests.benchmark.report import make
+
+
+def planned(text: str, data: Path) -> set[str]:
+    """The ids that a command line plans, read as a shell and `bench run` read it."""
+    found: set[str] = set()
+    words = shlex.split(text)
+    while words:
+        line, words = (words[: words.index("&&")], words[words.index("&&") + 1 :]) if "&&" in words else (words, [])
+        assert line[:2] == ["bench", "run"]
+        names = line[2 : line.index("--set")]
+        settings = line[line.index("--set") :]
+        assert settings[::2] == ["--set"] * (len(settings) // 2)
+        found |= {spec.id for spec in plan.make(names, settings[1::2], data).cells}
+    return found
+
+
+def reference_ids(g: Group, row: Row) -> set[str]:
+    """The ids of the reference's runs over the seeds of a row."""
+    reference = next(r for r in g.rows if r.method == g.protocol["reference"])
+    return {record.id for pair in row.seeds.keys() & reference.seeds.keys() for record in reference.seeds[pair].records}
+
+
+def test_of_the_committed_records(tmp_path: Path) -> None:
+    tried = 0
+    for board in boards_of(ROOT / "results" / "records"):
+        for row in board.group.rows:
+            ids = planned(command(board.group, row), tmp_path)
+            assert ids == {record.id for record in row.records} | reference_ids(board.group, row)
+            for record in row.records:
+                assert record.id in planned(run_command(board.group, record), tmp_path)
+            tried += 1
+    assert tried >= 12
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "keywords": {"changed": {"tke": False, "kappa": 0.5, "cross_attention": "constant"}},
+    "protocol": {"protocol": {"epochs": 2.5, "size": [64, 96], "scales": [1.0], "loss_weights": {"depth": 2.0}, "flip": False}},
+    "balance": {"balance": "uncertainty"},
+    "labels": {"labels": "fraction:0.25"},
+    "encoder": {"protocol": {"encoder": "resnet18", "width": 64}},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "seeds", [[(0, 0), (1, 1)], [(2, 2), (5, 5)], [(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0), (0, 1), (3, 3)]]
+)
+def test_of_made_up_rows(tmp_path: Path, name: str, seeds: list[tuple[int, int]]) -> None:
+    values = CASES[name]
+    settings = [f"hparams.prototype.{key}={value}" for key, value in values.get("changed", {}).items()]
+    first = plan.make(["prototype"], [s.replace("False", "false") for s in settings], tmp_path).cells[0].as_dict()
+    for label, train in seeds:
+        s = first | {"label_seed": label, "train_seed": train} | {k: values[k] for k in ("balance", "labels") if k in values}
+        s["protocol"] = first["protocol"] | values.get("protocol", {})
+        content = make.record(make.spec("prototype", label, train_seed=train)) | {"spec": s, "id": run_id(s)}
+        make.write_run(tmp_path, content, published=True)
+    (board,) = leaderboard.build(frame.collect(tmp_path))
+    (row,) = board.group.rows
+    assert planned(command(board.group, row).replace("prototype single_task", "prototype"), tmp_path) == {
+        r.id for r in row.records
+    }
+
+
+def test_what_a_record_knows_by_content_alone_stands_as_a_file(tmp_path: Path) -> None:
+    protocol = {"encoder": "resnet18", "weights": "sha256:0123456789abcdef"}
+    s = make.spec("prototype", protocol=protocol) | {"plugin": "abc"}
+    make.write_run(tmp_path, make.record(s), published=True)
+    (board,) = leaderboard.build(frame.collect(tmp_path))
+    text = command(board.group, board.group.rows[0])
+    assert "--plugin prototype.py" in text and "weights=FILE-0123456789abcdef" in text

@@ -1,0 +1,140 @@
+"""The re-run floor: its value against plain arithmetic, where it is shown, and what counts as a second run."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.report import details, reruns
+from benchmark.report.board import Board, build
+from benchmark.report.frame import collect
+from benchmark.report.reruns import Rerun, pooled
+from benchmark.report.tables import csv_text, decimals
+from tests.benchmark.report import make
+from tests.conftest import Bench
+
+SHIFT = {"semseg": 0.3, "depth": -0.004, "normals": 0.2}  # what the second run of seed 0 has more; seed 1 twice that
+
+
+def second(r: dict[str, Any], shift: dict[str, float] = SHIFT) -> dict[str, Any]:
+    """The record of another run of the same spec."""
+    r["cost"]["seconds"] += 1.5
+    for task, metrics in r["metrics"].items():
+        metrics[make.INFO[task]["metric"]] += shift.get(task, 0.0) * (1 + r["spec"]["label_seed"])
+    return r
+
+
+def write(folder: Path, again: Path) -> None:
+    """Three seeds; two of one method, and of the reference, a second time, and one of another that came out the same."""
+    make.write_board(folder, seeds=3)
+    for seed in range(2):
+        for s in (make.spec("mtpsl", seed), *make.specs("single_task", seed)):
+            make.write_run(again, second(make.record(s)), panels=False)
+    make.write_run(again, second(make.record(make.spec("multi_task", 0)), {}), panels=False)
+
+
+def lines(board: Board) -> dict[str, dict[str, str]]:
+    return {line["method"]: line for line in csv.DictReader(io.StringIO(csv_text(board)))}
+
+
+def test_the_floor_by_plain_arithmetic(tmp_path: Path) -> None:
+    write(tmp_path / "runs", tmp_path / "again")
+    (plain,) = build(collect(tmp_path / "runs"))
+    (board,) = reruns.attached([plain], collect(tmp_path / "again"))
+    records = [r for r in collect(tmp_path / "runs").records if r.spec["method"] == "single_task"]
+    d = []
+    for k in (1, 2):
+        total = 0.0
+        for task, shift in SHIFT.items():
+            scores = [r["metrics"][task][make.INFO[task]["metric"]] for r in records if task in r["metrics"]]
+            total += (1 if make.INFO[task]["higher_is_better"] else -1) * shift * k / (sum(scores) / len(scores)) * 100 / 3
+        d.append(total)
+    floor = board.reruns["mtpsl"]
+    assert floor.n == 2 and floor.sd == pytest.approx(math.sqrt((d[0] ** 2 + d[1] ** 2) / 2 / 2), abs=1e-9)
+    assert floor.tasks["depth"] == pytest.approx(0.004 * math.sqrt((1 + 4) / 4), abs=1e-9)
+    # Changes that cancel in delta m are no noise of it; those of the tasks stay.
+    assert board.reruns["single_task"].sd == pytest.approx(floor.sd, abs=1e-9)
+    assert board.reruns["multi_task"].sd == 0 and "prototype" not in board.reruns
+    table = lines(board)
+    assert table["mtpsl"]["rerun_floor"] == f"{floor.sd:.6g}" and table["mtpsl"]["rerun_n"] == "2"
+    assert (table["multi_task"]["rerun_floor"], table["multi_task"]["rerun_n"]) == ("0", "1")
+    assert table["prototype"]["rerun_floor"] == table["prototype"]["rerun_n"] == ""
+    (section,) = [s for s in details.sections(board, decimals(board)) if s.title == "The same seeds run again"]
+    shown = {line[0]: line for line in section.lines}
+    assert shown["mtpsl"][1:3] == ["2", f"{floor.sd:.2f}"] and shown["multi_task"][2] == "0 (equal)"
+    assert "run again" not in details.markdown(plain, decimals(plain))
+
+
+def test_opposite_changes_cancel(tmp_path: Path) -> None:
+    make.write_board(tmp_path / "runs", seeds=1)
+    (plain,) = build(collect(tmp_path / "runs"))
+    reference = {t: next(iter(v.spreads[t].values())).mean for v in plain.entries if v.role == "reference" for t in v.spreads}
+    shift = {"semseg": 0.01 * reference["semseg"], "depth": 0.01 * reference["depth"]}  # a percent better, a percent worse
+    make.write_run(tmp_path / "again", second(make.record(make.spec("mtpsl", 0)), shift), panels=False)
+    (board,) = reruns.attached([plain], collect(tmp_path / "again"))
+    assert board.reruns["mtpsl"].sd == pytest.approx(0, abs=1e-9) and board.reruns["mtpsl"].tasks["depth"] > 0.001
+
+
+def test_rows_together() -> None:
+    assert pooled([None, None]) is None
+    found = pooled([Rerun(2.0, 1), None, Rerun(1.0, 3)])
+    assert found and found.n == 4 and found.sd == pytest.approx(math.sqrt((4 + 3 * 1) / 4))
+
+
+def test_runs_again_by_the_command(bench: Bench, tmp_path: Path) -> None:
+    runs, again = tmp_path / "runs", tmp_path / "again"
+    write(runs, again)
+    code, out, _ = bench("leaderboard", "--results", runs, "--rerun", again)
+    (table,) = (runs / "leaderboards").glob("*.csv")
+    floors = {line["method"]: line["rerun_floor"] for line in csv.DictReader(io.StringIO(table.read_text()))}
+    assert code == 0 and float(floors["mtpsl"]) > 0 and floors["prototype"] == ""
+    assert bench("leaderboard", "--results", runs, "--rerun", again, "--check")[0] == 0
+    code, out, _ = bench("leaderboard", "--results", runs, "--check")
+    assert code == 1 and f"leaderboards/{table.name} differs: rerun_floor of " in out
+    for arguments, sentence in (
+        (("--results", runs, "--rerun", runs), "is no second run of "),
+        (("--results", runs, "--rerun", tmp_path), "holds no whole seed of a row in "),
+        (("--results", runs, "--rerun", tmp_path / "none"), "there is no results folder "),
+        (("--published", "--published-in", runs, "--rerun", again), "--rerun is for runs; those of published records are in "),
+    ):
+        (tmp_path / "records").mkdir(exist_ok=True)
+        code, out, err = bench("leaderboard", *arguments)
+        assert code == 2 and sentence in err and err.count("\n") == 1, err
+    other = make.record(make.spec("mtpsl", 2))
+    other["hashes"]["data"] = "data9"
+    make.write_run(again, other, panels=False)
+    code, _, err = bench("leaderboard", "--results", runs, "--rerun", again)
+    assert code == 2 and "it was given other training data" in err
+
+
+def test_published_second_runs(bench: Bench, tmp_path: Path) -> None:
+    runs, again, public = tmp_path / "runs", tmp_path / "again", tmp_path / "public"
+    write(runs, again)
+    at = ("--published-in", public)
+    code, _, err = bench("publish", "--all", "--rerun", "--results", again, *at)
+    assert code == 2 and "publish the first ones without --rerun" in err and not (public / "reruns").exists()
+    assert bench("publish", "--all", "--results", runs, *at)[0] == 0
+    for source in (runs, again):
+        make.write_run(source, second(make.record(make.spec("elsewhere", 0))), panels=False)
+    stranger = next(again.glob("quickstart/elsewhere*"))
+    code, _, err = bench("publish", stranger, "--rerun", "--results", again, *at)
+    assert code == 2 and "is no second run: " in err and "publish the first run without --rerun" in err
+    code, _, err = bench("publish", "--all", "--rerun", "--results", runs, *at)
+    assert code == 2 and "it is the very same run, its time included" in err and not (public / "reruns").exists()
+    code, out, _ = bench("publish", "--all", "--rerun", "--results", again, *at, "--json")
+    made = sorted(path.name for path in (public / "reruns").iterdir())
+    assert code == 0 and len(json.loads(out)["published"]) == 9 and len(made) == 18 and not any("webp" in name for name in made)
+    assert bench("leaderboard", "--published", *at)[0] == 0
+    assert bench("leaderboard", "--published", *at, "--check")[0] == 0
+    (table,) = (public / "leaderboards").glob("*.csv")
+    floors = {line["method"]: line["rerun_floor"] for line in csv.DictReader(io.StringIO(table.read_text()))}
+    assert float(floors["mtpsl"]) > 0 and floors["multi_task"] == "0" and floors["prototype"] == ""
+    code, out, _ = bench("compare", "mtpsl", "multi_task", "--published", *at, "--json")
+    assert code == 0 and json.loads(out)["answers"][0]["rerun"]["n"] == 3
+    # A second run that is gone takes its floor along.
+    (public / "reruns" / made[0]).unlink()
+    assert bench("leaderboard", "--published", *at, "--check")[0] == 1
