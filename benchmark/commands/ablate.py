@@ -39,14 +39,18 @@ def ablate(
         code = run()
     if code == INTERRUPTED and not as_json:
         return code
+    from benchmark.report import waterfall  # matplotlib takes seconds to import; a plan that cannot run does without it
+
     found = report.tables(plan.ablation, boards_of(results))
     files = {f"ablation-{plan.name}.md": report.markdown(found, plan.name), f"ablation-{plan.name}.csv": report.csv_text(found)}
-    paths = [results / "tables" / name for name in files]
+    tables = [results / "tables" / name for name in files]
+    paths = [*tables]
     if found and code != INTERRUPTED:
         with store.writing(results):
-            for path, text in zip(paths, files.values(), strict=True):
+            for path, text in zip(tables, files.values(), strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8", newline="\n")
+            paths += waterfall.draw_tables(found, plan.name, results / "tables" / f"ablation-{plan.name}")
     if as_json:
         print(json.dumps({"plan": plan.name, "form": plan.ablation.form, "rows": report.records(found)}, indent=1))
         return code

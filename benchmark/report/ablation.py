@@ -22,6 +22,8 @@ from benchmark.report.rows import Group, Pair, Row, TaskInfo
 from benchmark.report.stats import Array, Estimate
 from benchmark.spec import RunSpec
 
+ABOVE = "the row above"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -116,7 +118,7 @@ def _table(
                 difference = stats.difference(g.scores(row, both), g.scores(base, both), g.scores(reference, both), signs)
         scores = _scores(g, row, done[i]) if row and done[i] else {}
         lines.append(Line(name, len(g.units(done[i])), len(g.units(planned[i])), scores, delta, difference))
-    compared = f"the row '{rows[0][0]}'" if ablation.form == "leave-one-out" else "the row above"
+    compared = f"the row '{rows[0][0]}'" if ablation.form == "leave-one-out" else ABOVE
     about = title(g) + (f", balance {balance}" if balance != EQUAL else "")
     return Table(f"{ablation.method}, {ablation.form}: {about}", g, balance, tuple(lines), called, compared)
 

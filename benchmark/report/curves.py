@@ -94,7 +94,8 @@ def _logarithmic(ax: Axes) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _legend(fig: Figure, board: Board, rows: list[Entry]) -> None:
+def legend(fig: Figure, board: Board, rows: list[Entry]) -> None:
+    """The rows' lines below a figure."""
     palette, dashes = style.colours(board), style.dashes(board)
     handles = [Line2D([], [], color=palette[e.label], linestyle=dashes[e.label], label=wrapped(e.label, 40)) for e in rows]
     short = sum(len(e.label) + 6 for e in rows) < 15 * fig.get_figwidth()
@@ -130,7 +131,7 @@ def training(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
                 last = k == len(kinds) - 1
                 ax.tick_params(labelbottom=last)
                 ax.set_xlabel("epoch" if last else "")
-        _legend(fig, board, rows)
+        legend(fig, board, rows)
         what = (
             "Training curves: mean and range over seeds. Training losses are running means, as minimised (scaled by the number "
             "of labels in the batch): their level is not a test error"
@@ -162,7 +163,7 @@ def extras(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             drawn |= {e.label: e for e in _lines(board, ax, rows, "loss", name)}
             ax.set_title(f"loss {name}, weighted")
             ax.set_xlabel("epoch")
-        _legend(fig, board, [e for e in rows if e.label in drawn])
+        legend(fig, board, [e for e in rows if e.label in drawn])
         what = heading(board, "Losses beside the tasks' own, running means", width)
         style.add_title(fig, what)
         return style.save(fig, folder / "extra_losses"), []

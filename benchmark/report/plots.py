@@ -10,7 +10,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from benchmark.report import curves, panels, qualitative, style
+from benchmark.report import curves, evolution, panels, qualitative, split, style, waterfall, wins
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import without_delta
 from benchmark.report.formats import interval, signed
@@ -37,12 +37,16 @@ def draw(board: Board, folder: Path) -> Drawn:
         delta_m,
         changes,
         cost,
+        wins.wins,
+        waterfall.waterfall,
+        split.variance,
         panels.label_mask,
         qualitative.predictions,
         qualitative.errors,
         panels.matrices,
         curves.training,
         curves.extras,
+        evolution.evolution,
     )
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []

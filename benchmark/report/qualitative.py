@@ -125,7 +125,7 @@ def errors(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     """As `predictions`, with the error of each row in its place, on a scale that the figure states."""
     shown, notes = _shown(board, "errors")
     if not shown:
-        return [], [*notes, "errors: left out, because no row has panels with errors."]
+        return [], ["errors: left out, because no row has panels with errors."]
     return _draw(board, shown, "truth and errors", _scale(board, shown[0].entry.row.records), folder / "errors"), notes
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import matplotlib
 import seaborn as sns
@@ -62,25 +62,41 @@ def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png"), dp
     return paths
 
 
-def _named(board: Board) -> list[str]:
-    """Rows but the reference, methods without changed values first: what a row is called, not its score, gives its look."""
-    return sorted((e.label for e in board.entries if e is not board.reference), key=lambda label: ("(" in label, label))
+class Look(NamedTuple):
+    """How a row is drawn: its colour, and its line style, so that lines differ by more than colour."""
+
+    colour: Any
+    dash: LineStyle
+
+
+def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
+    """The look of each row, distinguishable without colour vision up to nine rows, darker after them; the reference is grey.
+
+    What rows are called gives their looks, not their scores; methods without changed values come first.
+    """
+    bright = sns.color_palette("colorblind", 10)
+    bright = [c for i, c in enumerate(bright) if i != 7]  # the palette's own grey
+    pale = [0.299 * r + 0.587 * g + 0.114 * b > 0.7 for r, g, b in bright]  # its pink and its yellow, on white
+    bright = [tuple(0.8 * part for part in c) if light else c for c, light in zip(bright, pale, strict=True)]
+    palette = [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
+    dashes: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
+    named = sorted(set(labels) - {reference}, key=lambda label: ("(" in label, label))
+    found = {label: Look(palette[i % len(palette)], dashes[i % len(dashes)]) for i, label in enumerate(named)}
+    return found | ({reference: Look(REFERENCE_COLOUR, "-")} if reference else {})
+
+
+def _looks(board: Board) -> dict[str, Look]:
+    return looks((e.label for e in board.entries), board.reference.label if board.reference else "")
 
 
 def colours(board: Board) -> dict[str, Any]:
-    """{row label: colour}, distinguishable without colour vision up to nine rows, darker after them; the reference is grey."""
-    bright = sns.color_palette("colorblind", 10)
-    bright = [c for i, c in enumerate(bright) if i != 7]  # the palette's own grey
-    palette = [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
-    found: dict[str, Any] = {label: palette[i % len(palette)] for i, label in enumerate(_named(board))}
-    return found | ({board.reference.label: REFERENCE_COLOUR} if board.reference else {})
+    """{row label: colour} of a board's rows, as `looks` has them."""
+    return {label: look.colour for label, look in _looks(board).items()}
 
 
 def dashes(board: Board) -> dict[str, LineStyle]:
-    """{row label: line style}, so that lines differ by more than colour."""
-    styles: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
-    found: dict[str, LineStyle] = {label: styles[i % len(styles)] for i, label in enumerate(_named(board))}
-    return found | ({board.reference.label: "-"} if board.reference else {})
+    """{row label: line style} of a board's rows, as `looks` has them."""
+    return {label: look.dash for label, look in _looks(board).items()}
 
 
 def add_title(fig: Figure, text: str) -> None:

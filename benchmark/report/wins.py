@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.patches import Patch, Rectangle
 
@@ -17,10 +17,11 @@ from benchmark.report.stats import Estimate
 from benchmark.report.style import chosen, comparable, heading, minus, wrapped
 
 MAX_ROWS = 12  # whose numbers can still be read at a page's width
+CELL = 0.46  # inches
 AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
 MARKS = {AHEAD: "▲", BEHIND: "▼", UNSURE: "?"}
 # The two sides of the map of `changes`, pale enough for black numbers; grey for neither.
-_COLOURS = {AHEAD: matplotlib.colormaps["PuOr"](0.72), BEHIND: matplotlib.colormaps["PuOr"](0.3), UNSURE: "#efefef"}
+_COLOURS = {AHEAD: "#bcb7da", BEHIND: "#fdc57f", UNSURE: "#efefef"}
 
 
 def gap(board: Board, a: Entry, b: Entry) -> Estimate | None:
@@ -56,42 +57,45 @@ def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     if not found:
         why = "no two rows share seeds" if entries else without_delta(board)
         return [], [*notes, f"wins: {why}."]
-    size = 0.46  # inches a cell
-    left, above = 1.5, 1.05
-    width = max(4.6, left + size * len(entries))
+    names = [f"{wrapped(e.label)}  {i}" for i, e in enumerate(entries, 1)]
+    left = max(_long(name) - CELL * i for i, name in enumerate(names)) + 0.1
+    size = min(CELL, (style.WIDTH - left - 0.1) / (len(names) - 1))
+    width, high, above = max(4.6, left + 0.1 + size * (len(names) - 1)), size * len(names), 0.2
     what = (
         "Pairwise differences of Δm (row minus column, points), paired by seed. Descriptive and not corrected for their number; "
-        f"only the comparisons with {board.group.protocol['baseline'] or 'a baseline'} are tests"
+        f"only the comparisons with {board.group.protocol['baseline'] or 'a baseline'} are confirmatory"
     )
     title = heading(board, what, width)
-    legend = _legend([entries[i] for at in found for i in at], [*found.values()])
-    below = 0.1 + 0.17 * (len(legend) + legend[-1].get_label().count("\n"))
+    legend = _legend([entries[i] for at in found for i in at], [*found.values()], width)
+    below = 0.1 + 0.16 * sum(str(patch.get_label()).count("\n") + 1 for patch in legend)
     over = 0.1 + 0.15 * (title.count("\n") + 1)
-    total = over + above + size * (len(entries) - 1) + below
+    total = over + above + high + below
     with style.figure(width, total) as fig:
         fig.set_layout_engine("none")  # the names stand beside their first cells: placed by hand
-        high = size * (len(entries) - 1)
-        ax = fig.add_axes((left / width, below / total, high / width, high / total))
-        ax.set_xlim(0.5, len(entries) - 0.5)
-        ax.set_ylim(len(entries) - 1.5, -0.5)
+        ax = fig.add_axes((left / width, below / total, (high - size) / width, high / total))
+        ax.set_xlim(0.5, len(names) - 0.5)
+        ax.set_ylim(len(names) - 0.5, -0.5)
         style.hide(ax)
         for (r, c), estimate in found.items():
             said = verdict(estimate, entries[r], entries[c])
             ax.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=_COLOURS[said], edgecolor="white", linewidth=1.2))
             ax.text(c, r - 0.14, minus(signed(estimate.value)), ha="center", va="center", fontsize=7.5)
             ax.text(c, r + 0.25, MARKS[said], ha="center", va="center", fontsize=6)
-        for r, entry in enumerate(entries[:-1]):
-            ax.text(r + 0.42, r, wrapped(entry.label), ha="right", va="center", fontsize=7.5)
-        for c, entry in enumerate(entries[1:], 1):
-            ax.text(
-                c - 0.1, -0.6, wrapped(entry.label, 20), ha="left", va="bottom", fontsize=7.5, rotation=45, rotation_mode="anchor"
-            )
+        for i, name in enumerate(names):  # a name ends below the cells of its column, left of those of its row
+            ax.text(i + 0.4, i, name, ha="right", va="center", fontsize=7.5)
+            if i:
+                ax.text(i, -0.6, str(i + 1), ha="center", va="bottom", fontsize=7.5)
         fig.legend(handles=legend, loc="lower left", bbox_to_anchor=(0.01, 0.0), borderaxespad=0, handlelength=1.2)
         fig.text(0.01, 1 - 0.06 / total, title, ha="left", va="top", fontsize=8.5)
         return style.save(fig, folder / "wins"), notes
 
 
-def _legend(entries: list[Entry], found: list[Estimate]) -> list[Patch]:
+def _long(name: str) -> float:
+    """About how many inches a name in 7.5 points takes."""
+    return 0.065 * max(map(len, name.split("\n")))
+
+
+def _legend(entries: list[Entry], found: list[Estimate], width: float) -> list[Patch]:
     """What the three verdicts mean, with why nothing can be told where that is so for all."""
     seeds = sorted({estimate.n for estimate in found})
     few = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -105,4 +109,7 @@ def _legend(entries: list[Entry], found: list[Estimate]) -> list[Patch]:
         BEHIND: "row behind: the interval is below 0",
         UNSURE: unsure,
     }
-    return [Patch(facecolor=_COLOURS[said], label=f"{MARKS[said]} {text}") for said, text in texts.items()]
+    return [
+        Patch(facecolor=_COLOURS[said], label=textwrap.fill(f"{MARKS[said]} {text}", int(15 * width)))
+        for said, text in texts.items()
+    ]

@@ -13,13 +13,27 @@ from matplotlib.text import Text
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.report import curves, panels, plots, qualitative, style
+from benchmark.report import curves, panels, plots, style
 from benchmark.report.board import Board, build
 from benchmark.report.frame import collect
 from benchmark.report.naming import title
 from tests.benchmark.report import make
 
-ALL = {"delta_m", "changes", "cost", "labels", "predictions", "errors", "matrix_affinity", "curves", "extra_losses"}
+ALL = {
+    "delta_m",
+    "changes",
+    "cost",
+    "wins",
+    "ablation",
+    "labels",
+    "predictions",
+    "errors",
+    "matrix_affinity",
+    "curves",
+    "extra_losses",
+    "evolution",
+    "evolution_affinity",
+}
 
 
 def only(folder: Path) -> Board:
@@ -33,9 +47,12 @@ def test_every_figure_is_drawn(tmp_path: Path) -> None:
     out.mkdir()
     (out / "matrix_old.png").write_bytes(b"of an earlier board")
     drawn = plots.draw(only(tmp_path), out)
-    assert drawn.notes == [] and {path.stem for path in drawn.files} == ALL
+    assert [note.partition(":")[0] for note in drawn.notes] == ["variance"]
+    assert {path.stem for path in drawn.files if path.suffix != ".txt"} == ALL
     assert {path.name for path in out.iterdir()} == {path.name for path in drawn.files}
     for path in drawn.files:
+        if path.suffix == ".txt":
+            continue
         if path.suffix == ".png":
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert("L"))
@@ -104,58 +121,18 @@ def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
         "delta_m": "no seed of the reference is complete",
         "changes": "no seed of the reference is complete",
         "cost": "no seed of the reference is complete",
+        "wins": "no seed of the reference is complete",
+        "ablation": "no method has rows here that differ",
+        "variance": "no row has a whole grid",
         "labels": "no per-image arrays",
         "predictions": "no panel of predictions",
         "errors": "no row has panels with errors",
         "matrix": "no record holds a diagnostic of kind matrix",
         "curves": "no record holds a training curve",
         "extra_losses": "no row has a loss beside",
+        "evolution": "no record has snapshots",
     }.items():
         assert any(note.startswith(f"{name}: ") and reason in note for note in notes)
-
-
-def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=1)
-    board = only(tmp_path)
-    missing = next(r for e in board.entries if e.label == "mtpsl" for r in e.row.records)
-    assert missing.panel is not None
-    missing.panel.unlink()
-    files, notes = qualitative.predictions(only(tmp_path), tmp_path)
-    assert [path.name for path in files] == ["predictions.png"]
-    assert notes == ["predictions: mtpsl is left out, because no panel of predictions lies beside its records."]
-
-
-def test_panels_are_cut_into_the_right_cells(tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("multi_task")))
-    (record,) = collect(tmp_path).records
-    assert record.panel is not None
-    pixels = np.asarray(Image.open(record.panel).convert("RGB"))
-    height, width = make.CELL
-    found = qualitative.read_panel(record)
-    for t, task in enumerate(make.TASKS):
-        for row in range(4):
-            for kind, column in enumerate((0, 1 + 3 * t, 2 + 3 * t, 3 + 3 * t)):
-                cell = pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
-                assert (found[task][kind][row] == cell).all()
-
-
-@pytest.mark.parametrize("content", [b"not an image", b""])
-def test_damaged_panels_are_named(content: bytes, tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("multi_task")))
-    (record,) = collect(tmp_path).records
-    assert record.panel is not None
-    record.panel.write_bytes(content)
-    with pytest.raises(UserError, match=r"panel\.webp could not be read"):
-        qualitative.read_panel(record)
-
-
-def test_panels_of_another_shape_are_named(tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("multi_task")))
-    (record,) = collect(tmp_path).records
-    assert record.panel is not None
-    Image.new("RGB", (100, 50)).save(record.panel)
-    with pytest.raises(UserError, match="not 10 columns and up to 4 rows"):
-        qualitative.read_panel(record)
 
 
 def test_damaged_arrays_are_named(tmp_path: Path) -> None:
@@ -176,22 +153,6 @@ def test_matrices_of_different_shapes_are_not_averaged(tmp_path: Path) -> None:
     files, notes = panels.matrices(only(tmp_path), tmp_path)
     assert {p.name for p in files} == {"matrix_affinity.svg", "matrix_affinity.png"}
     assert notes == ["matrix_affinity: prototype is left out, because its seeds' arrays are not matrices of one shape."]
-
-
-def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=1)
-    for entry in only(tmp_path).entries:
-        for record in entry.row.records:
-            assert record.panel is not None
-            whole = Image.open(record.panel).convert("RGB")
-            height, width = make.CELL
-            cut = whole.crop((0, 0, whole.width, 2 * height))
-            small = entry.label == "mtpsl"
-            (cut.resize((cut.width // 2, height)) if small else cut).save(record.panel, lossless=True)
-            found = qualitative.read_panel(record)[record.spec["tasks"][0]][0]
-            assert found.shape == ((2, height // 2, width // 2, 3) if small else (2, height, width, 3))
-    files, notes = qualitative.predictions(only(tmp_path), tmp_path)
-    assert [path.name for path in files] == ["predictions.png"] and notes == []
 
 
 def test_curves_are_averaged_where_epochs_differ() -> None:
