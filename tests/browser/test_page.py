@@ -1,0 +1,216 @@
+"""The page in a real browser: choosing, sorting, filtering, drill-down, keyboard, colours, small screens, and no network."""
+
+import json
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from tests.browser.conftest import Browse
+
+CSS = By.CSS_SELECTOR
+
+
+@pytest.fixture(scope="module")
+def browser(browse: Browse) -> webdriver.Chrome:
+    return browse()
+
+
+@pytest.fixture
+def opened(browser: webdriver.Chrome, address: str) -> webdriver.Chrome:
+    browser.get("about:blank")  # so that the next address is loaded anew, whatever its fragment is
+    browser.get_log("browser"), browser.get_log("performance")
+    size(browser, 1440, 1000)
+    prefer(browser, "light")
+    browser.get(address)
+    return browser
+
+
+def size(browser: webdriver.Chrome, width: int, height: int) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def prefer(browser: webdriver.Chrome, scheme: str) -> None:
+    """What a visitor's system asks for: colours, and no moving while things are clicked."""
+    wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+    features = [{"name": name, "value": value} for name, value in wishes.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def board(browser: webdriver.Chrome) -> Any:
+    """The one board that is shown."""
+    (shown,) = [b for b in browser.find_elements(CSS, ".board") if b.is_displayed()]
+    return shown
+
+
+def column(browser: webdriver.Chrome, number: int) -> list[str]:
+    """The texts of one column of the shown board's rows, first lines alone."""
+    rows = board(browser).find_elements(CSS, ".board-rows tbody tr")
+    return [row.find_elements(CSS, "th, td")[number].text.split("\n")[0] for row in rows if row.is_displayed()]
+
+
+def header(browser: webdriver.Chrome, text: str) -> Any:
+    return next(cell for cell in board(browser).find_elements(CSS, ".board-rows thead th") if cell.text.startswith(text))
+
+
+def quiet(browser: webdriver.Chrome) -> None:
+    """Nothing on the console, and nothing asked for but the page itself."""
+    assert browser.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert asked and all(url.startswith(("file:", "data:", "about:")) for url in asked), asked
+
+
+def test_it_opens_without_a_network(opened: webdriver.Chrome) -> None:
+    assert opened.title.startswith("bench")
+    assert len(column(opened, 0)) == 5
+    pictures = opened.find_elements(CSS, ".board:not([hidden]) figure img")
+    assert len(pictures) >= 5 and all(p.get_property("naturalWidth") > 100 for p in pictures)
+    quiet(opened)
+
+
+def test_rows_are_sorted_by_number(opened: webdriver.Chrome) -> None:
+    methods, deltas = column(opened, 0), [float(text) for text in column(opened, 1)]
+    assert deltas == sorted(deltas, reverse=True)
+    sort = header(opened, "Δm (%)")
+    assert sort.get_attribute("aria-sort") is None
+    sort.click()
+    assert header(opened, "Δm (%)").get_attribute("aria-sort") == "descending"
+    sort.click()
+    assert [float(text) for text in column(opened, 1)] == sorted(deltas) and column(opened, 0) == methods[::-1]
+    # Seconds as numbers: "9.5 s" is less than "11 s".
+    header(opened, "time a seed").click()
+    titles = [cell.text for cell in board(opened).find_elements(CSS, ".board-rows thead th")]
+    times = [float(text.split()[0]) for text in column(opened, titles.index("time a seed"))]
+    assert times == sorted(times, reverse=True) and len(set(times)) > 2
+    quiet(opened)
+
+
+def test_sorting_by_keyboard(opened: webdriver.Chrome) -> None:
+    opened.execute_script("document.querySelector('.board:not([hidden]) input[type=search]').focus()")
+    for _ in range(12):
+        opened.switch_to.active_element.send_keys(Keys.TAB)
+        if opened.execute_script("return document.activeElement.closest('th')?.textContent.startsWith('Δm (%)') ?? false"):
+            break
+    else:
+        pytest.fail("the heading of Δm cannot be reached by the tab key")
+    opened.switch_to.active_element.send_keys(Keys.ENTER, Keys.ENTER)
+    deltas = [float(text) for text in column(opened, 1)]
+    assert deltas == sorted(deltas) and len(set(deltas)) > 2
+
+
+def test_rows_are_filtered(opened: webdriver.Chrome) -> None:
+    field = board(opened).find_element(CSS, "input[type=search]")
+    field.send_keys("prototype")
+    assert sorted(column(opened, 0)) == ["prototype", "prototype(tke=false)"]
+    field.clear()
+    field.send_keys("nothing of that name")
+    assert "no row fits" in board(opened).text
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(Keys.DELETE)
+    assert len(column(opened, 0)) == 5
+    quiet(opened)
+
+
+def test_a_board_is_chosen(opened: webdriver.Chrome) -> None:
+    first = board(opened).get_attribute("id")
+    assert "7/7" in column(opened, 4)
+    Select(opened.find_element(CSS, "select[name=labels]")).select_by_visible_text("1 to K-1 labels an image")
+    second = board(opened).get_attribute("id")
+    assert second != first and "3/3" in column(opened, 4) and opened.current_url.endswith(f"#{second}")
+    # From the overview back to the other, which sets the choices too.
+    opened.find_element(CSS, f'#overview a[href="#{first}"]').click()
+    assert board(opened).get_attribute("id") == first
+    assert opened.find_element(CSS, "select[name=labels]").get_attribute("value") == "one"
+    quiet(opened)
+
+
+def test_a_run_in_full(opened: webdriver.Chrome) -> None:
+    part = board(opened).find_element(CSS, ".commands details")
+    part.find_element(CSS, "summary").click()
+    assert part.find_element(CSS, "pre").text.startswith("bench run ")
+    link = part.find_element(CSS, "a.run")
+    name = link.get_attribute("data-run")
+    link.click()
+    dialog = opened.find_element(CSS, "dialog#run")
+    assert dialog.is_displayed() and f"run {name}" in dialog.text
+    run = json.loads(opened.find_element(CSS, "#runs").get_attribute("textContent"))[name]
+    score = run["tasks"]["semseg"]["metrics"]["mIoU"]
+    row = next(r for r in dialog.find_elements(CSS, "tr") if r.text.startswith("semseg mIoU"))
+    assert float(row.find_element(CSS, "td").text) == pytest.approx(score, rel=1e-4)
+    assert len(dialog.find_elements(CSS, "svg.plot polyline")) >= 6
+    for words in ("label seed", "commit", "lr", "Environment"):
+        assert words in dialog.text
+    opened.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed() and "#run-" not in opened.current_url
+    quiet(opened)
+
+
+def test_the_address_of_a_run_opens_it(opened: webdriver.Chrome, address: str) -> None:
+    name = sorted(json.loads(opened.find_element(CSS, "#runs").get_attribute("textContent")))[0]
+    opened.get("about:blank")
+    opened.get(f"{address}#run-{name}")
+    assert f"run {name}" in opened.find_element(CSS, "dialog#run").text
+
+
+def test_a_figure_is_enlarged(opened: webdriver.Chrome) -> None:
+    link = board(opened).find_element(CSS, "a.zoom")
+    opened.execute_script("arguments[0].scrollIntoView()", link)
+    small = link.find_element(CSS, "img").size["width"]
+    link.send_keys(Keys.ENTER)
+    picture = opened.find_element(CSS, "#larger img")
+    assert picture.is_displayed() and picture.size["width"] > small
+    opened.find_element(CSS, "#larger .close").click()
+    assert not picture.is_displayed()
+
+
+def test_light_and_dark(opened: webdriver.Chrome) -> None:
+    def ground() -> float:
+        colour = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in colour[4:-1].split(",")) / 3
+
+    prefer(opened, "dark")
+    assert ground() < 60
+    opened.find_element(CSS, ".themes [data-theme=light]").click()
+    assert ground() > 200
+    opened.refresh()
+    assert ground() > 200  # it was kept
+    opened.find_element(CSS, ".themes [data-theme=auto]").click()
+    assert ground() < 60
+    prefer(opened, "light")
+    assert ground() > 200
+
+
+@pytest.mark.parametrize("width", [375, 1440])
+def test_it_fits_the_screen(opened: webdriver.Chrome, width: int) -> None:
+    size(opened, width, 800)
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+    # What is wider than the screen is inside something that scrolls.
+    wide = opened.execute_script(
+        "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
+        " && e.checkVisibility() && !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert wide == []
+    # The method and its delta m are in view without scrolling sideways, and text is large enough to be read.
+    cells = board(opened).find_elements(CSS, ".board-rows tbody tr:first-child > *")[:2]
+    assert all(cell.rect["x"] + cell.rect["width"] <= width for cell in cells)
+    sizes = opened.execute_script(
+        "return [...document.querySelectorAll('main p, main td, main th, main li, main dd')].filter(e => e.checkVisibility())"
+        ".map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert min(sizes) >= 12
+
+
+def test_without_scripting(browse: Browse, address: str) -> None:
+    browser = browse(scripting=False)
+    browser.get(address)
+    boards = browser.find_elements(CSS, ".board")
+    assert len(boards) == 2 and all(b.is_displayed() for b in boards)
+    rows = boards[0].find_elements(CSS, ".board-rows tbody tr")
+    assert len(rows) == 5 and all(row.is_displayed() for row in rows)
+    assert not browser.find_element(CSS, ".facets").is_displayed() and not browser.find_element(CSS, "dialog#run").is_displayed()
+    assert not any(button.is_displayed() for button in browser.find_elements(CSS, "button"))
