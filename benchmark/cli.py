@@ -148,9 +148,9 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Copy finished runs into the published records."""
-    from benchmark.commands import boards
+    from benchmark.commands import publish as command
 
-    raise typer.Exit(boards.publish(names or [], everything, results, published_in, rerun, as_json))
+    raise typer.Exit(command.publish(names or [], everything, results, published_in, rerun, as_json))
 
 
 @app.command()
@@ -162,9 +162,9 @@ def clean(
     as_json: Json = False,
 ) -> None:
     """Show or free the space that networks of finished runs take; records stay."""
-    from benchmark.commands import boards
+    from benchmark.commands import publish as command
 
-    raise typer.Exit(boards.clean(names or [], results, yes, as_json))
+    raise typer.Exit(command.clean(names or [], results, yes, as_json))
 
 
 @app.command()

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmark import ROOT, registry
 from benchmark import protocol as protocols
 from benchmark.build import build_method, normalisation
-from benchmark.commands.boards import find
+from benchmark.commands.publish import find
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec, run_id
 from benchmark.store import RunDir

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.commands.boards import LIMITS
+from benchmark.commands.publish import LIMITS
 from benchmark.plan import make
 from benchmark.spec import run_id
 from tests.conftest import ROOT

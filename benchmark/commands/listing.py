@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark import balance, plan, protocol, provenance, registry
-from benchmark.commands.boards import find
+from benchmark.commands.publish import find
 from benchmark.errors import unknown
 from benchmark.progress import make_console
 from benchmark.scripts import aside

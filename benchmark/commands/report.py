@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import store
-from benchmark.commands.boards import boards_of, warn, write_boards
-from benchmark.errors import UserError
+from benchmark.commands.boards import chosen, compared, warn, write_boards
 from benchmark.progress import make_console
 from benchmark.scripts import for_scripts
 
@@ -20,24 +19,11 @@ def report(results: Path, published: Path, use_published: bool, check: bool, as_
     with for_scripts(as_json, shown):
         console = make_console()
         folder = published if use_published else results
-        boards = boards_of(folder / "records" if use_published else folder)
-        if not boards:
-            cure = (
-                "`bench publish` publishes finished ones" if use_published else "`bench run` makes some, --results names another"
-            )
-            raise UserError(f"there are no finished runs in {folder}; {cure}.")
+        boards = chosen(folder, use_published)
         if check:
             found = [*leaderboard.check(boards, folder), *page.differences(boards, folder)]
-            shown["differences"] = found
-            shown["warnings"] = warn(boards, console)
-            for difference in found:
-                console.print(difference, soft_wrap=True, markup=False)
-            if found:
-                again = f"bench report{' --published' * use_published}"
-                console.print(f"{len(found)} differences; regenerate with `{again}`.")
-                return 1
-            console.print(f"tables and page in {folder} are what the records give.")
-            return 0
+            shown |= {"differences": found, "warnings": warn(boards, console)}
+            return compared(found, f"tables and the page in {folder}", f"bench report{' --published' * use_published}", console)
         written = write_boards(boards, folder, console, complete=True)
         path = folder / page.NAME
         text = page.html(boards, folder)
@@ -45,4 +31,5 @@ def report(results: Path, published: Path, use_published: bool, check: bool, as_
             draft.write_text(text, encoding="utf-8", newline="\n")
         console.print(f"wrote {path} ({len(text.encode()) / 2**20:.1f} MiB): open it in a browser", soft_wrap=True)
         shown |= {"page": str(path), "files": [str(p) for p in written.paths], "notes": written.notes}
+        shown["warnings"] = warn(boards, console)
         return 0

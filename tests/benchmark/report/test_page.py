@@ -164,7 +164,7 @@ def test_the_library_is_whole_and_cannot_end_its_element() -> None:
 def test_the_command(bench: Bench, folder: Path, tmp_path: Path) -> None:
     place: list[Any] = ["--published", "--published-in", tmp_path]
     code, _, err = bench("report", *place)
-    assert code == 2 and "no finished runs" in err
+    assert code == 2 and "no run is published" in err
     (tmp_path / "records").symlink_to(folder / "records")
     code, out, err = bench("report", *place, "--json")
     assert code == 0 and json.loads(out)["page"] == str(tmp_path / page.NAME), err

@@ -1,0 +1,154 @@
+"""`bench publish` and `clean`: finished runs to published records, and to free space."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from benchmark import digest
+from benchmark.errors import UserError
+from benchmark.progress import make_console
+from benchmark.scripts import for_scripts
+from benchmark.spec import run_id
+from benchmark.store import RunDir, every_run, read_json, replacing, writing
+
+LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
+
+
+def find(results: Path, name: str) -> RunDir:
+    """The run that a name means: what `bench status` prints of it, its folder, its id or the start of its id."""
+    runs = every_run(results)
+    if Path(name).is_dir():
+        runs = [r for r in runs if r.path.resolve() == Path(name).resolve()]
+    else:
+        runs = [
+            r for r in runs if name in (r.name, f"{r.path.parent.name}/{r.name}") or r.name.rsplit("-", 1)[-1].startswith(name)
+        ]
+    if len(runs) != 1:
+        found = "no run" if not runs else f"{len(runs)} runs"
+        raise UserError(f"{name!r} names {found} in {results}; give an id, or a run as `bench status` prints it.")
+    return runs[0]
+
+
+def publish(
+    names: list[str], everything: bool, results: Path, published: Path, rerun: bool = False, as_json: bool = False
+) -> int:
+    """Copy finished runs into `<published>/records`; pictures for one seed a method only.
+
+    rerun: into `<published>/reruns`, second runs of what is in `records` already, without pictures.
+    """
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        console = make_console()
+        runs = [r for r in every_run(results) if r.state() == "done"] if everything else [find(results, n) for n in names]
+        if not runs:
+            raise UserError(
+                f"no finished run to publish in {results}; name runs, or give --all once `bench run` has finished some."
+            )
+        records = published / "records"
+        folder = published / "reruns" if rerun else records
+        pictured = {} if rerun else _pictured(records)
+        plans: list[tuple[str, dict[str, Path]]] = []
+        left_out = 0
+        for run in runs:
+            record = _finished(run)
+            first = records / f"{record['id']}.json"
+            if rerun and everything and not first.exists():
+                left_out += 1
+                continue
+            files = {".json": run.file("record.json"), ".npz": run.file("per_image.npz")}
+            if rerun:
+                _second(run, record, first)
+            elif pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"] and run.file("panel.webp").exists():
+                files[".webp"] = run.file("panel.webp")
+            for suffix, path in files.items():
+                if path.stat().st_size > LIMITS[suffix]:
+                    limit = LIMITS[suffix] // 1024
+                    raise UserError(
+                        f"{path} has {path.stat().st_size // 1024} KiB, more than the {limit} KiB of a published record."
+                    )
+            plans.append((record["id"], files))
+        if not plans:
+            raise UserError(f"no run in {results} is a second run of one in {records}; publish the first ones without --rerun.")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, files in plans:
+                for suffix, path in reversed(files.items()):  # the record last: its existence means that the rest is there
+                    with replacing(folder / f"{name}{suffix}", "publish") as draft:
+                        shutil.copyfile(path, draft)
+        console.print(f"published {len(plans)} runs in {folder}; `bench leaderboard --published` makes their tables and figures.")
+        if left_out:
+            console.print(f"left out {left_out} runs that are not in {records}.", soft_wrap=True)
+        shown |= {"published": [name for name, _ in plans], "folder": str(folder)}
+        return 0
+
+
+def _finished(run: RunDir) -> dict[str, Any]:
+    """The record of a run. Raises `UserError` unless it is finished and as the run wrote it."""
+    if run.state() != "done":
+        raise UserError(f"{run.name} is {run.state()}, and only finished runs can be published; finish it with `bench run`.")
+    path = run.file("record.json")
+    record = read_json(path)
+    for what, said, made in (
+        ("id is not that of its spec", record["id"], run_id(record["spec"])),
+        ("digest is not that of its content", record.get(digest.KEY), digest.of(record)),
+    ):
+        if said not in (None, made):
+            raise UserError(f"{path} was edited: its {what}; run it again with --force.")
+    return record
+
+
+def _second(run: RunDir, record: dict[str, Any], first: Path) -> None:
+    """Raise `UserError` unless a record is a second run of a published one."""
+    from benchmark.report.reruns import not_another
+
+    if not first.exists():
+        raise UserError(f"{run.name} is no second run: {first} is not there; publish the first run without --rerun.")
+    if reason := not_another(read_json(first), record):
+        raise UserError(f"{run.name} is no second run of {first}: it {reason}; make the run again in another results folder.")
+
+
+def _but_seed(spec: dict[str, Any]) -> str:
+    """What the seeds of one method have in common."""
+    return json.dumps({k: v for k, v in spec.items() if k not in ("label_seed", "train_seed")}, sort_keys=True)
+
+
+def _pictured(records: Path) -> dict[str, str]:
+    """{what its seeds have in common: id} of each method that is published with the pictures of one seed."""
+    published = [path.with_suffix(".json") for path in sorted(records.glob("*.webp"))]
+    found = [read_json(path) for path in published if path.exists()]
+    return {_but_seed(record["spec"]): record["id"] for record in found}
+
+
+def clean(names: list[str], results: Path, yes: bool, as_json: bool = False) -> int:
+    """Show what takes space in run folders and, with `yes`, delete checkpoints and weights of finished and failed runs.
+
+    With `names`, those runs go altogether, whatever their state, unless they are running.
+    """
+    rows: list[dict[str, Any]] = []
+    shown: dict[str, Any] = {"runs": rows}
+    with for_scripts(as_json, shown):
+        console = make_console()
+        total = 0
+        for run in [find(results, n) for n in names] if names else every_run(results):
+            state = run.state()
+            if state == "running" or (state == "stale" and not names):
+                continue  # its checkpoint is what it resumes from
+            files = [run.path] if names else [f for f in (run.file("checkpoint.pt"), run.file("weights.pt")) if f.exists()]
+            size = sum(f.stat().st_size for top in files for f in (top.rglob("*") if top.is_dir() else [top]) if f.is_file())
+            if not files:
+                continue
+            total += size
+            rows.append({"run": str(run.path.relative_to(results)), "state": state, "bytes": size})
+            console.print(f"{size / 2**20:8.1f} MiB  {state:7} {rows[-1]['run']}", soft_wrap=True)
+            if yes:
+                with writing(run.path):
+                    for file in files:
+                        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+        what = "freed" if yes else "can be freed with --yes"
+        kept = "" if names else "; records, curves and pictures stay"
+        console.print(f"{total / 2**20:8.1f} MiB {what}{kept}.")
+        shown |= {"bytes": total, "deleted": yes}
+        return 0
