@@ -7,13 +7,13 @@ import io
 from collections.abc import Iterator
 
 from benchmark.report.board import Board, Entry
-from benchmark.report.columns import Cells
-from benchmark.report.rows import Pair, Seed
+from benchmark.report.rows import Seed
 
 COLUMNS = (
     "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "state", "task", "metric", "value",
     "device", "run_id",
 )  # fmt: skip
+Line = tuple[str, ...]  # the columns from `unit` on
 
 
 def exact(value: float) -> str:
@@ -29,36 +29,34 @@ def csv_text(board: Board) -> str:
     its interval), influence, and vs_baseline. A seed that failed or lacks a run has one line that says so, without a value.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
     g = board.group
     for entry in board.entries:
-        row = {"method": entry.label, "version": str(entry.row.version), "role": entry.role}
-        row |= {"dataset": g.variant, "labels": g.labels}
-        writer.writerows(row | line for line in (*_seeds(board, entry), *_units(board, entry)))
+        about = (entry.label, str(entry.row.version), entry.role, g.variant, g.labels)
+        writer.writerows((*about, *line) for line in (*_seeds(board, entry), *_units(board, entry)))
     return out.getvalue()
 
 
-def _seeds(board: Board, entry: Entry) -> Iterator[Cells]:
+def _seeds(board: Board, entry: Entry) -> Iterator[Line]:
     row = entry.row
     for pair in sorted({*row.seeds, *row.failed, *row.partial}):
-        where = _where(board, pair)
+        where = (str(board.group.unit(pair)), str(pair[0]), str(pair[1]))
         if pair in row.failed or pair in row.partial:
-            yield where | {"state": "failed" if pair in row.failed else "incomplete"}
+            yield (*where, "failed" if pair in row.failed else "incomplete", "", "", "", "", "")
         if pair in row.seeds:
-            yield from (where | {"state": "done"} | line for line in _values(board, row.seeds[pair]))
+            yield from ((*where, "done", *line) for line in _values(board, row.seeds[pair]))
 
 
-def _values(board: Board, seed: Seed) -> Iterator[Cells]:
+def _values(board: Board, seed: Seed) -> Iterator[Line]:
     for task in board.group.tasks:
         record = next(r for r in seed.records if task.name in r.spec["tasks"])
-        metrics = seed.metrics(task.name)
+        metrics, device = seed.metrics(task.name), str(record["cost"]["device"])
         for metric in (task.metric, *sorted(metrics.keys() - {task.metric})):
-            value = {"task": task.name, "metric": metric, "value": exact(metrics[metric])}
-            yield value | {"device": str(record["cost"]["device"]), "run_id": record.id}
+            yield task.name, metric, exact(metrics[metric]), device, record.id
 
 
-def _units(board: Board, entry: Entry) -> Iterator[Cells]:
+def _units(board: Board, entry: Entry) -> Iterator[Line]:
     psi = entry.psi or {}
     found = {"influence": psi, "vs_baseline": entry.compared.differences if entry.compared else {}}
     if entry.delta:
@@ -66,8 +64,4 @@ def _units(board: Board, entry: Entry) -> Iterator[Cells]:
     for metric, values in found.items():
         for unit, value in sorted(values.items()):
             # Below 1e-9 sums differ from machine to machine.
-            yield {"unit": str(unit), "state": "done", "metric": metric, "value": exact(round(value, 9))}
-
-
-def _where(board: Board, pair: Pair) -> Cells:
-    return {"unit": str(board.group.unit(pair)), "label_seed": str(pair[0]), "train_seed": str(pair[1])}
+            yield str(unit), "", "", "done", "", metric, exact(round(value, 9)), "", ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmark import registry
+from benchmark.errors import UserError
 from benchmark.report.board import Board
 from benchmark.report.frame import Record
 
@@ -34,6 +35,15 @@ def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def dataset(name: str) -> str:
+    """What a data set is, and who made it; "" for one that this installation does not have."""
+    try:
+        found = registry.dataset(name)
+    except UserError:
+        return ""
+    return f"{found.summary} ({found.source})"
 
 
 def provenance(boards: Sequence[Board]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from benchmark.report.formats import (
     with_sd,
 )
 from benchmark.report.naming import protocol_title
+from benchmark.report.page.about import dataset
 from benchmark.report.page.figures import Figure
 from benchmark.report.page.strip import Strip, scale
 from benchmark.report.tables import decimals
@@ -43,7 +44,7 @@ def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
         "name": board.name,
         "title": f"{board.group.variant}, {labels_text(board.group.labels)}",
         "protocol_title": protocol_title(board.group.protocol, None),
-        "summary": board.group.protocol.get("summary", ""),
+        "data": dataset(board.group.dataset),
         "facets": facet_values(board),
         "answers": answers(board),
         "best_command": command(board.group, board.lead.best.row) if board.lead else "",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from benchmark import ROOT
 from benchmark.report import frame, leaderboard, page
 from benchmark.report.board import Board
 from benchmark.report.page import assets, figures
@@ -176,8 +175,3 @@ def test_the_command(bench: Bench, folder: Path, tmp_path: Path) -> None:
     code, out, _ = bench("report", *place, "--check")
     assert code == 1 and table.name in out and "index.html differs" in out
     assert "2 differences" in out and (tmp_path / page.NAME).read_text(encoding="utf-8") != text
-
-
-def test_committed_results_are_what_the_records_give(bench: Bench) -> None:
-    code, out, err = bench("report", "--published", "--published-in", ROOT / "results", "--check")
-    assert code == 0, out + err
