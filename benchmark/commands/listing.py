@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +36,9 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
             {"name": name, "balances": e.kind, "summary": e.summary, "paper": e.paper} for name, e in balance.BALANCES.items()
         ]
     if what == "metrics":
-        from benchmark.metrics import meter
-        from datasets import tasks
+        from benchmark import glossary
 
-        kinds = [tasks.semseg(("a",)), tasks.parts(("a",)), tasks.depth(), tasks.normals(), tasks.saliency(), tasks.edge()]
-        kinds.append(replace(tasks.edge(), metric="odsF"))
-        return [
-            {"task": t.name, "metric": name, "primary": name == t.metric, "summary": about}
-            for t in kinds
-            for name, about in meter(t).about.items()
-        ]
+        return glossary.metrics()
     raise unknown("listing", what, WHAT)
 
 

@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.progress import make_console
 from benchmark.scripts import for_scripts
 from benchmark.spec import run_id
-from benchmark.store import RunDir, every_run, read_json, replacing, writing
+from benchmark.store import RunDir, dumps, every_run, read_json, replacing, write_json, writing
 
 LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
 
@@ -50,7 +50,7 @@ def publish(
         records = published / "records"
         folder = published / "reruns" if rerun else records
         pictured = {} if rerun else _pictured(records)
-        plans: list[tuple[str, dict[str, Path]]] = []
+        plans: list[tuple[dict[str, Any], dict[str, Path]]] = []
         left_out = 0
         for run in runs:
             record = _finished(run)
@@ -58,30 +58,32 @@ def publish(
             if rerun and everything and not first.exists():
                 left_out += 1
                 continue
-            files = {".json": run.file("record.json"), ".npz": run.file("per_image.npz")}
+            files = {".npz": run.file("per_image.npz")}
             if rerun:
                 _second(run, record, first)
             elif pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"] and run.file("panel.webp").exists():
                 files[".webp"] = run.file("panel.webp")
-            for suffix, path in files.items():
-                if path.stat().st_size > LIMITS[suffix]:
-                    limit = LIMITS[suffix] // 1024
-                    raise UserError(
-                        f"{path} has {path.stat().st_size // 1024} KiB, more than the {limit} KiB of a published record."
-                    )
-            plans.append((record["id"], files))
+            # What is beside a record is named in it by content, so that files cannot be exchanged or lost unnoticed.
+            record = digest.sealed(record | {digest.FILES: {suffix: digest.of_file(path) for suffix, path in files.items()}})
+            for path, size in ((run.file("record.json"), len(dumps(record))), *((p, p.stat().st_size) for p in files.values())):
+                limit = LIMITS[path.suffix] // 1024
+                if size > LIMITS[path.suffix]:
+                    raise UserError(f"{path} has {size // 1024} KiB, more than the {limit} KiB of a published record.")
+            plans.append((record, files))
         if not plans:
             raise UserError(f"no run in {results} is a second run of one in {records}; publish the first ones without --rerun.")
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name, files in plans:
-                for suffix, path in reversed(files.items()):  # the record last: its existence means that the rest is there
-                    with replacing(folder / f"{name}{suffix}", "publish") as draft:
+            for record, files in plans:
+                for suffix, path in files.items():
+                    with replacing(folder / f"{record['id']}{suffix}", "publish") as draft:
                         shutil.copyfile(path, draft)
-        console.print(f"published {len(plans)} runs in {folder}; `bench leaderboard --published` makes their tables and figures.")
+                # The record last: its existence means that the rest is there.
+                write_json(folder / f"{record['id']}.json", record)
+        console.print(f"published {len(plans)} runs in {folder}; `bench report --published` makes tables, figures and the page.")
         if left_out:
             console.print(f"left out {left_out} runs that are not in {records}.", soft_wrap=True)
-        shown |= {"published": [name for name, _ in plans], "folder": str(folder)}
+        shown |= {"published": [record["id"] for record, _ in plans], "folder": str(folder)}
         return 0
 
 

@@ -57,6 +57,10 @@ class Entry:
     def label(self) -> str:
         return self.row.label
 
+    def whole(self, planned: tuple[int, ...]) -> bool:
+        """Whether every planned unit is complete."""
+        return not self.failed and not self.row.partial and self.units == planned
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -69,11 +73,16 @@ class Constant:
 
 @dataclass(frozen=True)
 class Lead:
-    """The row with the highest delta m, the next one, and their difference over the seeds they share."""
+    """The row with the highest delta m, the next one, and their difference over the seeds they share.
+
+    Among rows that have every planned seed, where one besides the reference does. p: of the exact sign-flip test of that
+    difference, or, where the best row is not above the reference, of its difference to that; None with too few seeds for it.
+    """
 
     best: Entry
     second: Entry | None
     margin: Estimate | None
+    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
         planned,
         len(family),
         _constant(g, reference),
-        _lead(g, entries, reference, signs),
+        _lead(g, entries, reference, signs, planned),
     )
 
 
@@ -220,7 +229,7 @@ def _tiers(g: Group, entries: list[Entry], reference: Row | None, signs: Array, 
             tier = ""
         elif len(entry.paired) < RANKED_SEEDS:
             tier = "development"
-        elif entry.failed or entry.row.partial or entry.units != planned:
+        elif not entry.whole(planned):
             tier = "incomplete"
         else:
             gap = _difference(g, leader, entry.row, reference, signs) if leader else None
@@ -231,13 +240,18 @@ def _tiers(g: Group, entries: list[Entry], reference: Row | None, signs: Array, 
     return tiers
 
 
-def _lead(g: Group, entries: Sequence[Entry], reference: Row | None, signs: Array) -> Lead | None:
-    ordered = [e for e in entries if e.delta and not e.row.outdated]
+def _lead(g: Group, entries: Sequence[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]) -> Lead | None:
+    current = [e for e in entries if e.delta and not e.row.outdated]
+    whole = [e for e in current if e.whole(planned)]
+    ordered = whole if any(e.role != "reference" for e in whole) else current
     best = next((e for e in ordered if e.role != "reference"), None)
-    if best is None or reference is None:
+    if best is None or best.delta is None or reference is None:
         return None
     second = next((e for e in ordered if e is not best), None)
-    return Lead(best, second, _difference(g, best.row, second.row, reference, signs) if second else None)
+    margin = _difference(g, best.row, second.row, reference, signs) if second else None
+    rival = second.row if second and best.delta.value > 0 else reference
+    found = compare(g, best.row, rival, reference)
+    return Lead(best, second, margin, found.p if found and stats.decidable(len(found.differences), 1) else None)
 
 
 def _constant(g: Group, reference: Row | None) -> Constant:

@@ -12,6 +12,8 @@ from benchmark.report.naming import value_text
 from benchmark.report.stats import ALPHA, seeds_to_decide
 from benchmark.tuning import alike
 
+UNEVEN = 0.5  # share by which the times of a row's seeds may differ before a board says so
+
 
 def sentences(board: Board) -> list[str]:
     """The caption of a board, each sentence on its own."""
@@ -78,15 +80,17 @@ def _ahead(board: Board) -> str:
         return f"No comparison yet: besides the reference {board.reference.label}, {reason} a complete seed."
     best, second, margin = lead.best, lead.second, lead.margin
     assert best.delta is not None
+    left_out = [e for e in board.entries if e.delta and not e.row.outdated and not e.whole(board.planned)]
+    among = " of the rows with every planned seed" if best not in left_out and left_out else ""
     if second is best or second is None or margin is None:
-        return f"Highest Δm: {best.label}, {with_interval(best.delta)} %; there is no row to compare it with over the same seeds."
+        alone = "there is no row to compare it with over the same seeds"
+        return f"Highest Δm{among}: {best.label}, {with_interval(best.delta)} %; {alone}."
     if best.delta.value <= 0:
         found = f"No method beats {board.reference.label}: the nearest is {best.label} at Δm {with_interval(best.delta)} %"
         gap, rival = best.delta, board.reference.label
     else:
-        found = (
-            f"Highest Δm: {best.label}, {with_interval(best.delta)} %; ahead of {second.label} by {signed(margin.value)} points"
-        )
+        ahead = f"ahead of {second.label} by {signed(margin.value)} points"
+        found = f"Highest Δm{among}: {best.label}, {with_interval(best.delta)} %; {ahead}"
         gap, rival = margin, second.label
         found += f" {interval(margin)}".rstrip()
     if gap.n < 2:
@@ -97,7 +101,15 @@ def _ahead(board: Board) -> str:
         return f"{found}. Not sure: over {counted(gap.n, 'seed')} the interval includes 0, so chance can explain the difference."
     if gap.n < RANKED_SEEDS:
         return f"{found}. The interval excludes 0, but {gap.n} seeds are development: confirm with {RANKED_SEEDS} or more."
-    return f"{found}. The interval excludes 0: the order of {best.label} and {rival} is more than noise over {gap.n} seeds."
+    if best in left_out:
+        return f"{found}. Not sure: it lacks a planned seed."
+    if lead.p is None:
+        few = f"{gap.n} seeds are too few for an exact test, which takes {seeds_to_decide(1)}"
+        return f"{found}. Likely, not sure: the interval excludes 0, but {few}."
+    if lead.p > ALPHA:
+        return f"{found}. Not sure: the interval excludes 0, but the exact test does not (p = {lead.p:.2g})."
+    sure = f"the order of {best.label} and {rival} is more than noise over {gap.n} seeds"
+    return f"{found}. The interval excludes 0, and so does the exact test (p = {lead.p:.2g}): {sure}."
 
 
 def label_counts(board: Board) -> dict[str, str]:
@@ -142,7 +154,8 @@ def _seeds(board: Board) -> str:
     shown = counted(most, "seed") if few == most else f"{few} to {most} seeds"
     if most < RANKED_SEEDS:
         return f"{shown}: development, nothing is ranked ({RANKED_SEEDS} seeds rank)."
-    return f"{shown}: rows with a tier share it unless their difference from its leader excludes 0; the others are not ranked."
+    shares = "share it unless their difference from its leader excludes 0, uncorrected for their number"
+    return f"{shown}: rows with a tier {shares}; the others are not ranked."
 
 
 def baseline(board: Board) -> str:
@@ -157,8 +170,13 @@ def baseline(board: Board) -> str:
     holm = {e.label: e.compared.p_holm for e in family if e.compared and e.compared.p_holm is not None}
     if not holm:
         return f"{found}."
-    apart = ", ".join(f"{label} (p = {p:.2g})" for label, p in holm.items() if p <= ALPHA)
-    return f"{found}; {'different from it, after correction: ' + apart if apart else 'none differs from it'}."
+    values = {e.label: e.versus.value for e in family if e.versus}
+    named: dict[str, list[str]] = {"better": [], "worse": []}
+    for label, p in holm.items():
+        if p <= ALPHA:
+            named["better" if values[label] > 0 else "worse"].append(f"{label} (p = {p:.2g})")
+    apart = "; ".join(f"{word} than it, after correction: {', '.join(rows)}" for word, rows in named.items() if rows)
+    return f"{found}; {apart or 'none differs from it'}."
 
 
 def absent_references(board: Board) -> list[str]:
@@ -238,7 +256,17 @@ def _warnings(board: Board) -> list[str]:
     devices = {e.cost.device for e in board.entries if e.cost}
     if len(devices) > 1:
         found.append("Costs were measured on different devices and cannot be compared.")
+    if uneven := _uneven(board):
+        found.append(
+            f"Times differ by more than {UNEVEN:.0%} between seeds of {uneven}: the machine did other work, so they say little."
+        )
     return found + origins.sentences(board)
+
+
+def _uneven(board: Board) -> str:
+    """The rows whose seeds took very different times to train."""
+    times = {e.label: [s.cost.seconds for s in e.row.seeds.values() if s.cost.seconds] for e in board.entries}
+    return ", ".join(label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found))
 
 
 def seed_name(pair: tuple[int, int]) -> str:

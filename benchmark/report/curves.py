@@ -81,7 +81,8 @@ def _lines(board: Board, ax: Axes, rows: list[Entry], kind: str, name: str, task
             ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             drawn.append(entry)
             ax.plot(x, mean, dashes[entry.label], color=palette[entry.label], marker="o" if len(x) < 8 else None, markersize=2.5)
-            ax.fill_between(x, *span, color=palette[entry.label], alpha=0.15, linewidth=0)
+            # Bands of many rows lie on each other: the more, the fainter, or they hide the lines.
+            ax.fill_between(x, *span, color=palette[entry.label], alpha=min(0.15, 0.6 / len(rows)), linewidth=0)
     return drawn
 
 
@@ -164,6 +165,6 @@ def extras(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             ax.set_title(f"loss {name}, weighted")
             ax.set_xlabel("epoch")
         legend(fig, board, [e for e in rows if e.label in drawn])
-        what = heading(board, "Losses beside the tasks' own, running means", width)
+        what = heading(board, "Losses beside the tasks' own, running means: mean and range over seeds", width)
         style.add_title(fig, what)
         return style.save(fig, folder / "extra_losses"), []

@@ -182,6 +182,8 @@ def _published(path: Path, check_id: CheckId | None, cure: str) -> Record:
     arrays, panel = _existing(path.with_suffix(".npz")), _existing(path.with_suffix(".webp"))
     record = Record(path, _read(path, cure), arrays, panel)
     _check(record, check_id, path.stem, cure)
+    if complaint := digest.beside(path, record.content):
+        raise UserError(f"{complaint}; {cure}.")
     return record
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from benchmark import digest
 from benchmark.report.board import Board
 from benchmark.report.frame import Record
 from benchmark.report.naming import protocol_title, shipped_values
@@ -14,7 +15,8 @@ NAMED = 3  # ids in a sentence
 
 def sentences(board: Board) -> list[str]:
     """What the records alone tell of it, for the board's caption."""
-    return [sentence for sentence in (_version(board), _dirty(board), _mixed_code(board), _without_arrays(board)) if sentence]
+    found = (_version(board), _dirty(board), _mixed_code(board), _without_digest(board), _without_arrays(board))
+    return [sentence for sentence in found if sentence]
 
 
 def other_code(board: Board, sources: Mapping[str, str]) -> str:
@@ -74,6 +76,11 @@ def _dirty(board: Board) -> str:
 def _mixed_code(board: Board) -> str:
     rows = _rows(board, lambda records: len({s for r in records if (s := r.content.get("source"))}) > 1)
     return f"The runs of one row were not all computed by the same code: {', '.join(rows)}." if rows else ""
+
+
+def _without_digest(board: Board) -> str:
+    rows = _rows(board, lambda records: any(digest.KEY not in r.content for r in records))
+    return f"Records without a digest, so that edits of them cannot be told: {', '.join(rows)}." if rows else ""
 
 
 def _without_arrays(board: Board) -> str:

@@ -62,10 +62,11 @@ def pooled(found: Iterable[Rerun | None]) -> Rerun | None:
 def not_another(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     """Why the second record, of the same id, is no second run of the first; "" where it is one."""
     # Time and memory are in a record: two runs that agree in them too are one.
-    if digest.of(dict(first)) == digest.of(dict(second)):
+    one, other = ({key: value for key, value in content.items() if key != digest.FILES} for content in (first, second))
+    if digest.of(one) == digest.of(other):
         return "is the very same run, its time included"
-    other = [word for key, word in _INPUT.items() if first["hashes"].get(key) != second["hashes"].get(key)]
-    return f"was given other {' and '.join(other)}" if other else ""
+    given = [word for key, word in _INPUT.items() if first["hashes"].get(key) != second["hashes"].get(key)]
+    return f"was given other {' and '.join(given)}" if given else ""
 
 
 def _floor(g: Group, row: Row, reference: Row, again: Mapping[str, Record]) -> Rerun | None:

@@ -24,7 +24,10 @@ function table(board) {
   made.set(board, new window.DataTable(element, {
     paging: false, info: false, order: [], autoWidth: false, layout: { topStart: "search", topEnd: null },
     language: { search: "Filter rows", zeroRecords: "no row fits" },
-    columnDefs: [{ targets: ".chart", orderable: false }, { targets: ".number", orderSequence: ["desc", "asc", ""] }],
+    columnDefs: [
+      { targets: ".chart", orderable: false }, { targets: ".down", orderSequence: ["asc", "desc", ""] },
+      { targets: ".number", orderSequence: ["desc", "asc", ""] },
+    ],
   }));
 }
 
@@ -69,7 +72,7 @@ function pairs(title, values) {
 
 // A curve: points [epoch, value], with the ends of both axes as numbers.
 function plot(title, points) {
-  const [w, h, left, low] = [300, 130, 44, 22];
+  const [w, h, left, low] = [300, 130, 56, 22];
   const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]);
   const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const x = (v) => left + (w - left - 8) * (x1 > x0 ? (v - x0) / (x1 - x0) : 0.5);
@@ -157,7 +160,7 @@ for (const box of [dialog, larger]) box.addEventListener("click", (event) => { i
 
 // Addresses: #board, #run-ID, or a part of the page.
 function follow() {
-  const name = decodeURIComponent(location.hash.slice(1));
+  const name = location.hash.slice(1);
   const run = name.startsWith("run-") ? runs[name.slice(4)] : null;
   const target = document.getElementById(run ? run.board : name);
   const board = target?.closest(".board");

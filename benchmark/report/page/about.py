@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
-from benchmark import registry
+from benchmark import glossary, registry
 from benchmark.errors import UserError
 from benchmark.report.board import Board
 from benchmark.report.frame import Record
@@ -35,6 +36,26 @@ def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+TASKS = {
+    "semseg": "the class of every pixel (semantic segmentation)",
+    "parts": "the part of a body at every pixel",
+    "depth": "the distance of every pixel",
+    "normals": "the direction that the surface faces at every pixel",
+    "saliency": "the objects that stand out",
+    "edge": "the boundaries of objects",
+}
+
+
+def tasks(boards: Sequence[Board]) -> list[tuple[str, str]]:
+    """(`semseg mIoU`, what it is) of each task of the boards and its primary metric."""
+    said = {(m["task"], m["metric"]): m["summary"] for m in glossary.metrics()}
+    found = {}
+    for task in (task for board in boards for task in board.group.tasks):
+        words = (TASKS.get(task.name, ""), said.get((task.name, task.metric), ""))
+        found[f"{task.name} {task.metric}"] = "; ".join(word for word in words if word)
+    return sorted((name, text) for name, text in found.items() if text)
 
 
 def dataset(name: str) -> str:
@@ -72,7 +93,8 @@ def citations(boards: Sequence[Board]) -> list[str]:
     note = f"results of commit{'s' * (len(commits) > 1)} {', '.join(commits)}" if commits else "results"
     lines = [
         "@misc{bench,",
-        "  title = {bench: partial-label multi-task learning methods for dense prediction, compared},",
+        "  author = {{The developers of bench}},",
+        f"  title = {{bench {version('bench')}: partial-label multi-task learning methods for dense prediction, compared}},",
         f"  note = {{Boards {', '.join(board.name for board in boards)}; {note}}},",
         "}",
     ]

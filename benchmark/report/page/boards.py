@@ -51,7 +51,8 @@ def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
         "has_memory": any(e.cost and e.cost.peak_gib for e in board.entries),
         "baseline": board.baseline.label if board.baseline else "",
         "reference": board.reference.label if board.reference else "",
-        "tasks": [{"title": t.title, "arrow": t.arrow, "name": t.name} for t in board.group.tasks],
+        "tasks": [{"title": t.title, "arrow": t.arrow, "down": not t.higher_is_better} for t in board.group.tasks],
+        "commits": sorted({str(r["environment"].get("commit", ""))[:12] for e in board.entries for r in e.row.records} - {""}),
         "rows": [_row(board, entry, places, bounds) for entry in board.entries],
         "constant": _constant(board, places),
         "captions": captions.sentences(board)[1:],
@@ -139,7 +140,9 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
     for task in board.group.tasks:
         spread, change = entry.spreads[task.name].get(task.metric), (entry.changes or {}).get(task.name)
         text = "" if own or change is None else f"{with_interval(change)} %"
-        tasks.append({"value": spread.mean if spread else None, "text": with_sd(spread, places[task.name]), "change": text})
+        tasks.append(
+            {"value": _order(spread.mean if spread else None), "text": with_sd(spread, places[task.name]), "change": text}
+        )
     delta, compared = entry.delta, entry.compared
     return {
         "label": entry.label,
@@ -150,27 +153,32 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
         "outdated": entry.row.outdated,
         "seeds": captions.seeds_cell(entry, len(board.planned)),
         "n": len(entry.units),
-        "delta": delta.value if delta else None,
+        "delta": _order(delta.value if delta else None),
         "delta_text": "" if delta is None else "0" if own else signed(delta.value),
         "delta_interval": "reference" if own and delta else interval(delta),
         "strip": Strip.of(entry, own, bounds),
-        "versus": entry.versus.value if entry.versus else None,
+        "versus": _order(entry.versus.value if entry.versus else None),
         "versus_text": with_interval(entry.versus),
         "p": "" if compared is None or compared.p_holm is None else f"{compared.p_holm:.2g}",
         "undecided": entry.decidable is False,
         "tasks": tasks,
-        "seconds": cost.seconds if cost else None,
+        "seconds": _order(cost.seconds if cost else None),
         "time": training_time(cost) if cost else "",
         "memory": gibibytes(cost.peak_gib) if cost else "",
-        "peak": cost.peak_gib if cost else None,
+        "peak": _order(cost.peak_gib if cost else None),
         "train": millions(cost.params_train) if cost else "",
         "infer": millions(cost.params_infer) if cost else "",
-        "params_infer": cost.params_infer if cost else None,
+        "params_infer": _order(cost.params_infer if cost else None),
         "device": cost.device if cost else "",
         "command": command(board.group, entry.row),
         "runs": [_run(entry, record.id) for record in entry.row.records],
         "failures": [(captions.seed_name(pair), f[0].reason) for pair, f in sorted(entry.row.failed.items())],
     }
+
+
+def _order(value: float | None) -> str:
+    """A number to sort by, at the digits that are the same on all machines."""
+    return "" if value is None else f"{value:.9g}"
 
 
 def _run(entry: Entry, name: str) -> dict[str, str]:

@@ -11,13 +11,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.report.board import Board
-from benchmark.report.page.about import citations, methods, provenance
+from benchmark.report.page.about import citations, methods, provenance, tasks
 from benchmark.report.page.assets import library, text
 from benchmark.report.page.boards import facets, view
 from benchmark.report.page.figures import across, of_board
 from benchmark.report.page.runs import objects
 
 NAME = "index.html"
+_PLACE = re.compile(r'<(?:section|script)[^>]* id="([^"]+)"')
 _PICTURE = re.compile(r'(src|data-src)="data:[^"]*"')
 
 
@@ -38,6 +39,7 @@ def html(found: Sequence[Board], folder: Path, *, pictures: bool = True) -> str:
         "families": across(folder, [board.name for board in ordered], pictures),
         "facets": facets(views),
         "methods": methods(ordered),
+        "tasks": tasks(ordered),
         "provenance": provenance(ordered),
         "citations": citations(ordered),
         "runs": _script({run["id"]: run for board in ordered for run in objects(board)}),
@@ -64,8 +66,8 @@ def differences(found: Sequence[Board], folder: Path) -> list[str]:
     if disk == expected:
         return []
     where = next((i for i, (a, b) in enumerate(zip(disk, expected, strict=False)) if a != b), min(len(disk), len(expected)))
-    section = next((m for line in reversed(expected[: where + 1]) if (m := re.search(r'<section id="([^"]+)"', line))), None)
-    place = f" in section {section[1]}" if section else ""
+    marks = (_PLACE.search(line) for line in reversed(expected[: where + 1]))
+    place = next((f" in {mark[1]}" for mark in marks if mark), "")
     here, there = (" ".join(lines[where].split()) if where < len(lines) else "nothing" for lines in (disk, expected))
     start = next((i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), 0)
     start = max(0, start - 40)

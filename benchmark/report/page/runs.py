@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from benchmark.report.board import Board
@@ -9,6 +10,7 @@ from benchmark.report.captions import seed_name
 from benchmark.report.command import run_command
 from benchmark.report.formats import duration, gibibytes, millions
 from benchmark.report.frame import Record
+from benchmark.report.grouping import protocol_values
 from benchmark.report.naming import protocol_title
 from benchmark.report.page.boards import slug
 
@@ -50,7 +52,7 @@ def _object(board: Board, label: str, record: Record) -> dict[str, Any]:
         "method": f"{spec['method']}, version {spec['method_version']}",
         "seed": seed_name(pair),
         "setting": {
-            "protocol": protocol_title(spec["protocol"], None),
+            "protocol": protocol_title(protocol_values(spec["protocol"]), None),
             "data set": spec["variant"],
             "labels": spec["labels"],
             "label seed": spec["label_seed"],
@@ -59,15 +61,24 @@ def _object(board: Board, label: str, record: Record) -> dict[str, Any]:
             "images": record["images"],
         },
         "protocol": spec["protocol"],
-        "hyperparameters": spec["hyperparameters"],
+        "hyperparameters": _plain(spec["hyperparameters"]),
         "changed": spec["changed"],
-        "tasks": tasks,
-        "curve": record["curve"],
+        "tasks": _plain(tasks),
+        "curve": _plain(record["curve"]),
         "cost": {key: value for key, value in costs.items() if value},
         "environment": record["environment"],
         "hashes": record["hashes"],
         "command": run_command(board.group, record),
     }
+
+
+def _plain(value: Any) -> Any:
+    """A value without the numbers that JSON in a page cannot hold: infinite ones as texts."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: float | None) -> str:

@@ -126,7 +126,7 @@ def test_tiers(seeds: int, tiers: set[str], tmp_path: Path) -> None:
     assert set(found.values()) <= tiers
     if seeds == 5:
         assert found["prototype"] == "1" and found["mtpsl"] == found["multi_task"] == "2" and found["single_task"] == "3"
-        assert "is more than noise over 5 seeds" in verdict(board)
+        assert "Likely, not sure: the interval excludes 0, but 5 seeds are too few" in verdict(board)
         make.write_failure(tmp_path, make.spec("mtpsl", 5))
         found = {e.label: e.tier for e in only(tmp_path).entries}
         assert set(found.values()) == {"incomplete"}  # nobody has the planned sixth seed
