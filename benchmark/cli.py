@@ -142,6 +142,7 @@ def publish(
     names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of finished runs.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Publish every finished run.")] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="As second runs of what is published already.")] = False,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Without test images, for licences that ask it.")] = False,
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
@@ -150,7 +151,7 @@ def publish(
     """Copy finished runs into the published records."""
     from benchmark.commands import publish as command
 
-    raise typer.Exit(command.publish(names or [], everything, results, published_in, rerun, as_json))
+    raise typer.Exit(command.publish(names or [], everything, results, published_in, rerun, not no_pictures, as_json))
 
 
 @app.command()

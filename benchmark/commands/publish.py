@@ -33,9 +33,15 @@ def find(results: Path, name: str) -> RunDir:
 
 
 def publish(
-    names: list[str], everything: bool, results: Path, published: Path, rerun: bool = False, as_json: bool = False
+    names: list[str],
+    everything: bool,
+    results: Path,
+    published: Path,
+    rerun: bool = False,
+    pictures: bool = True,
+    as_json: bool = False,
 ) -> int:
-    """Copy finished runs into `<published>/records`; pictures for one seed a method only.
+    """Copy finished runs into `<published>/records`; pictures, where wanted, for one seed a method only.
 
     rerun: into `<published>/reruns`, second runs of what is in `records` already, without pictures.
     """
@@ -61,7 +67,7 @@ def publish(
             files = {".npz": run.file("per_image.npz")}
             if rerun:
                 _second(run, record, first)
-            elif pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"] and run.file("panel.webp").exists():
+            elif pictures and run.file("panel.webp").exists() and _first_of_its_row(record, pictured):
                 files[".webp"] = run.file("panel.webp")
             # What is beside a record is named in it by content, so that files cannot be exchanged or lost unnoticed.
             record = digest.sealed(record | {digest.FILES: {suffix: digest.of_file(path) for suffix, path in files.items()}})
@@ -78,6 +84,8 @@ def publish(
                 for suffix, path in files.items():
                     with replacing(folder / f"{record['id']}{suffix}", "publish") as draft:
                         shutil.copyfile(path, draft)
+                if ".webp" not in files:
+                    (folder / f"{record['id']}.webp").unlink(missing_ok=True)
                 # The record last: its existence means that the rest is there.
                 write_json(folder / f"{record['id']}.json", record)
         console.print(f"published {len(plans)} runs in {folder}; `bench report --published` makes tables, figures and the page.")
@@ -110,6 +118,11 @@ def _second(run: RunDir, record: dict[str, Any], first: Path) -> None:
         raise UserError(f"{run.name} is no second run: {first} is not there; publish the first run without --rerun.")
     if reason := not_another(read_json(first), record):
         raise UserError(f"{run.name} is no second run of {first}: it {reason}; make the run again in another results folder.")
+
+
+def _first_of_its_row(record: dict[str, Any], pictured: dict[str, str]) -> bool:
+    """Whether its pictures stand for all seeds of its row: those of the first that has any."""
+    return bool(pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"])
 
 
 def _but_seed(spec: dict[str, Any]) -> str:

@@ -128,6 +128,24 @@ def test_what_lies_beside_a_record_is_what_was_published(bench: Bench, tmp_path:
     assert code == 2 and "files is no table" in err
 
 
+def test_pictures_are_published_where_they_are_wanted(bench: Bench, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make.write_run(tmp_path / "runs", make.record(make.spec("multi_task", seed)))
+    call = ("publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "results")
+
+    def pictures() -> list[Path]:
+        records = sorted((tmp_path / "results" / "records").glob("*.json"))
+        named = [path.with_suffix(".webp") for path in records if ".webp" in json.loads(path.read_text())["files"]]
+        assert named == sorted((tmp_path / "results" / "records").glob("*.webp")) and len(records) == 2
+        return named
+
+    assert bench(*call)[0] == 0 and len(pictures()) == 1  # of one seed
+    kept = pictures()
+    assert bench(*call)[0] == 0 and pictures() == kept
+    assert bench(*call, "--no-pictures")[0] == 0 and pictures() == []
+    assert bench("leaderboard", "--published", "--published-in", tmp_path / "results", "--check")[0] == 1
+
+
 def test_a_record_without_a_digest_is_named(bench: Bench, tmp_path: Path) -> None:
     place = published(bench, tmp_path)
     assert bench("report", "--published", "--published-in", place)[0] == 0
