@@ -30,6 +30,7 @@ def compare(
 def report(
     published: Annotated[bool, typer.Option("--published", help="Read and write the published results.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare tables and page with the records; write nothing.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="With --check, draw every figure again and compare it too.")] = False,
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
@@ -38,4 +39,4 @@ def report(
     """Make every table, figure and the page index.html from the records."""
     from benchmark.commands import report as command
 
-    raise typer.Exit(command.report(results, published_in, published, check, as_json))
+    raise typer.Exit(command.report(results, published_in, published, check, figures, as_json))

@@ -7,23 +7,34 @@ from typing import Any
 
 from benchmark import store
 from benchmark.commands.boards import chosen, compared, warn, write_boards
+from benchmark.errors import UserError
 from benchmark.progress import make_console
 from benchmark.scripts import for_scripts
 
 
-def report(results: Path, published: Path, use_published: bool, check: bool, as_json: bool) -> int:
-    """Write tables, figures and page below the folder, or with `check` compare tables and page with it and write nothing."""
+def report(results: Path, published: Path, use_published: bool, check: bool, figures: bool, as_json: bool) -> int:
+    """Write tables, figures and page below the folder, or with `check` compare tables and page with it and write nothing.
+
+    figures: draw figures again and compare them too; else the page's pictures are left aside.
+    """
     from benchmark.report import leaderboard, page
 
     shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
         console = make_console()
+        if figures and not check:
+            raise UserError("--figures is for --check; without both, `bench report` draws every figure.")
         folder = published if use_published else results
         boards = chosen(folder, use_published)
         if check:
             found = [*leaderboard.check(boards, folder), *page.differences(boards, folder)]
+            if figures:
+                from benchmark.report import redrawn
+
+                found += redrawn.differences(boards, folder)
             shown |= {"differences": found, "warnings": warn(boards, console)}
-            return compared(found, f"tables and the page in {folder}", f"bench report{' --published' * use_published}", console)
+            what = "tables, figures and page" if figures else "tables and, pictures aside, the page"
+            return compared(found, f"{what} in {folder}", f"bench report{' --published' * use_published}", console)
         written = write_boards(boards, folder, console, complete=True)
         path = folder / page.NAME
         text = page.html(boards, folder)

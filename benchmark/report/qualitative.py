@@ -25,7 +25,7 @@ from benchmark.report.style import chosen, heading, wrapped
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
 CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.pictures.panel` draws them
 MAX_METHODS = 12  # beside image and truth, at a size that still shows something
-_LEFT = 0.3  # inches for the names of tasks
+_LEFT, _RIGHT = 0.3, 0.06  # inches: for the names of tasks, and to the page's edge
 
 
 class Cells(NamedTuple):
@@ -156,7 +156,7 @@ def _draw(board: Board, shown: list[_Shown], what: str, scale: str, stem: Path) 
     size = (max(shape[1] for shape in shapes), max(shape[2] for shape in shapes))
     # Of more tasks fewer images, to keep to a page.
     images = min(ROWS if len(tasks) <= 3 else 2, *(shape[0] for shape in shapes))
-    cell = (style.WIDTH - _LEFT) / (2 + len(shown))
+    cell = (style.WIDTH - _LEFT - _RIGHT) / (2 + len(shown))
     points = min(7.0, 11.5 * cell)  # names of eleven letters fit a cell
     letters = max(10, int(cell * 120 / points))
     columns = ["image", "truth", *(wrapped(s.entry.label, letters) for s in shown)]
@@ -177,7 +177,7 @@ def _draw(board: Board, shown: list[_Shown], what: str, scale: str, stem: Path) 
             strips = [getattr(s.panel[task], "errors" if scale else "predictions") for s in shown]
             first = shown[0].panel[task]
             bottom = top - block
-            box = (_LEFT / style.WIDTH, bottom / total, 1 - _LEFT / style.WIDTH, block / total)
+            box = (_LEFT / style.WIDTH, bottom / total, 1 - (_LEFT + _RIGHT) / style.WIDTH, block / total)
             _block(fig, box, task, [_resized(c[:images], size) for c in (first.images, first.truths, *strips)])
             if t == 0:
                 look: dict[str, Any] = {"transform": fig.axes[0].transAxes, "ha": "center", "va": "bottom", "fontsize": points}
@@ -189,7 +189,8 @@ def _draw(board: Board, shown: list[_Shown], what: str, scale: str, stem: Path) 
             ramp.imshow(np.linspace(0, 1, 64)[None], aspect="auto", cmap=matplotlib.colormaps["Reds"])
             style.hide(ramp)
             fig.text(_LEFT / style.WIDTH + 0.11, (below - 0.005) / total, "\n".join(lines), ha="left", va="top", fontsize=7)
-        return style.save(fig, stem, (".png",), dpi=150)
+        # No more pixels than the pictures have: they are most of the file.
+        return style.save(fig, stem, (".png",), dpi=max(100, min(150, round(size[1] / cell))))
 
 
 def _block(fig: Figure, box: tuple[float, float, float, float], task: str, strips: list[np.ndarray]) -> None:

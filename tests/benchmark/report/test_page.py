@@ -160,18 +160,31 @@ def test_the_library_is_whole_and_cannot_end_its_element() -> None:
     assert "</script" not in script.lower() and not re.search(r"\bexport\s*\{", script)
 
 
-def test_the_command(bench: Bench, folder: Path, tmp_path: Path) -> None:
+def test_the_command(bench: Bench, tmp_path: Path) -> None:
     place: list[Any] = ["--published", "--published-in", tmp_path]
     code, _, err = bench("report", *place)
     assert code == 2 and "no run is published" in err
-    (tmp_path / "records").symlink_to(folder / "records")
+    for s in (*make.specs("single_task", 0), *make.specs("multi_task", 0)):
+        make.write_run(tmp_path, make.record(s, curve=False), published=True, panels=False)
     code, out, err = bench("report", *place, "--json")
     assert code == 0 and json.loads(out)["page"] == str(tmp_path / page.NAME), err
     assert bench("report", *place, "--check")[0] == 0
+    code, out, err = bench("report", *place, "--check", "--figures", "--json")
+    assert (code, json.loads(out)["differences"]) == (0, []), err
+    assert bench("report", *place, "--figures")[0] == 2
+    # One edit of each kind of file.
     (table,) = (tmp_path / "leaderboards").glob("*.csv")
-    table.write_text(table.read_text().replace("mtpsl", "mtpls"))
+    table.write_text(table.read_text().replace("multi_task", "mutli_task"))
     text = (tmp_path / page.NAME).read_text(encoding="utf-8")
     (tmp_path / page.NAME).write_text(text.replace("</h1>", "!</h1>"), encoding="utf-8")
+    (drawings,) = (tmp_path / "figures").iterdir()
+    (drawings / "delta_m.png").write_bytes((drawings / "cost.png").read_bytes())
+    (drawings / "cost.svg").write_text((drawings / "cost.svg").read_text().replace("</svg>", " </svg>"))
     code, out, _ = bench("report", *place, "--check")
-    assert code == 1 and table.name in out and "index.html differs" in out
-    assert "2 differences" in out and (tmp_path / page.NAME).read_text(encoding="utf-8") != text
+    assert code == 1 and table.name in out and "index.html differs" in out and "2 differences" in out
+    (drawings / "changes.png").unlink()
+    code, out, err = bench("report", *place, "--check", "--figures", "--json")
+    said = "\n".join(json.loads(out)["differences"])
+    assert code == 1 and all(words in said for words in ("changes.png is missing", "delta_m.png has ", "cost.svg is not what"))
+    assert "index.html does not hold the pictures" in said
+    assert (tmp_path / page.NAME).read_text(encoding="utf-8") != text
