@@ -27,6 +27,10 @@ def verdict(board: Board) -> str:
     if against and all(above == [] for above, _ in against.values()):
         nothing = "No method has learnt more than the best constant prediction on any task"
         return f"{nothing}{'; Δm compares noise here' if board.lead else ''}. {_ahead(board)}"
+    below = against.get(board.reference.label, ([], []))[1] if board.reference else []
+    if below and board.lead and board.reference:
+        worse = f"The reference {board.reference.label} is not above the best constant prediction on {' and '.join(below)}"
+        return f"{_ahead(board)} {worse}, so every Δm here is larger than what was learnt."
     return _ahead(board)
 
 
@@ -165,6 +169,8 @@ def baseline(board: Board) -> str:
         return ""
     needed, most = seeds_to_decide(board.comparisons), max(e.versus.n if e.versus else 0 for e in family)
     state = "too few seeds to decide" if most < needed else "decidable where a row has them"
+    first = max((e for e in family if e.versus), key=lambda e: e.versus.value if e.versus else 0.0, default=None)
+    state += f"; the largest difference is that of {first.label}, {with_interval(first.versus)} points" if first else ""
     against = f"{counted(board.comparisons, 'comparison')} with {board.baseline.label}"
     found = f"{against}: an exact test needs {needed} seeds, at most {most} are in: {state}"
     holm = {e.label: e.compared.p_holm for e in family if e.compared and e.compared.p_holm is not None}
@@ -256,17 +262,15 @@ def _warnings(board: Board) -> list[str]:
     devices = {e.cost.device for e in board.entries if e.cost}
     if len(devices) > 1:
         found.append("Costs were measured on different devices and cannot be compared.")
-    if uneven := _uneven(board):
-        found.append(
-            f"Times differ by more than {UNEVEN:.0%} between seeds of {uneven}: the machine did other work, so they say little."
-        )
+    if rows := uneven(board):
+        found.append(f"Times differ by more than {UNEVEN:.0%} between seeds of {', '.join(rows)}: the machine did other work.")
     return found + origins.sentences(board)
 
 
-def _uneven(board: Board) -> str:
+def uneven(board: Board) -> list[str]:
     """The rows whose seeds took very different times to train."""
     times = {e.label: [s.cost.seconds for s in e.row.seeds.values() if s.cost.seconds] for e in board.entries}
-    return ", ".join(label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found))
+    return [label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found)]
 
 
 def seed_name(pair: tuple[int, int]) -> str:

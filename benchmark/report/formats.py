@@ -29,11 +29,14 @@ def signed(value: float | None, decimals: int = 1) -> str:
 
 
 def interval(estimate: Estimate | None, decimals: int = 1) -> str:
-    """`[+1.0, +5.2]`; `(seeds identical)` where seeds without any spread leave no interval."""
+    """`[+1.0, +5.2]`, with a decimal more where a bound rounds to 0; `(seeds identical)` where no spread leaves no interval."""
     if estimate is None:
         return ""
     if estimate.low is None or estimate.high is None:
         return "(seeds identical)" if estimate.n > 1 else ""
+    # A bound that rounds to 0 hides on which side of it it lies.
+    close = min(abs(estimate.low), abs(estimate.high))
+    decimals += 1 if 0 < close < 0.5 * 10**-decimals else 0
     return f"[{signed(estimate.low, decimals)}, {signed(estimate.high, decimals)}]"
 
 

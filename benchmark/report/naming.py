@@ -26,6 +26,14 @@ def shipped_values(name: str) -> dict[str, Any] | None:
         return None
 
 
+def protocol_summary(name: str) -> str:
+    """What the shipped protocol of this name is for, "" for one that is not shipped."""
+    try:
+        return protocols.load(name).summary if name in protocols.names() else ""
+    except UserError:
+        return ""
+
+
 def file_name(g: Group) -> str:
     """`quickstart-rooms-v1-one`; under other values than the shipped ones with a hash of them.
 

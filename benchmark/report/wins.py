@@ -38,9 +38,9 @@ def gap(board: Board, a: Entry, b: Entry) -> Estimate | None:
     )
 
 
-def verdict(found: Estimate, *rows: Entry) -> str:
+def verdict(found: Estimate, planned: tuple[int, ...], *rows: Entry) -> str:
     """One of `MARKS`. Rows that lack a planned seed and differences over few seeds cannot be told apart."""
-    missing = any(e.failed or e.row.partial for e in rows)
+    missing = not all(e.whole(planned) for e in rows)
     if missing or found.n < RANKED_SEEDS or not found.excludes_zero():
         return UNSURE
     return AHEAD if found.value > 0 else BEHIND
@@ -66,7 +66,8 @@ def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         f"only the comparisons with {board.group.protocol['baseline'] or 'a baseline'} are confirmatory"
     )
     title = heading(board, what, width)
-    legend = _legend([entries[i] for at in found for i in at], [*found.values()], width)
+    lacking = not any(entries[i].whole(board.planned) for at in found for i in at)
+    legend = _legend(lacking, [*found.values()], width)
     below = 0.1 + 0.16 * sum(str(patch.get_label()).count("\n") + 1 for patch in legend)
     over = 0.1 + 0.15 * (title.count("\n") + 1)
     total = over + above + high + below
@@ -77,7 +78,7 @@ def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         ax.set_ylim(len(names) - 0.5, -0.5)
         style.hide(ax)
         for (r, c), estimate in found.items():
-            said = verdict(estimate, entries[r], entries[c])
+            said = verdict(estimate, board.planned, entries[r], entries[c])
             ax.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=_COLOURS[said], edgecolor="white", linewidth=1.2))
             ax.text(c, r - 0.14, minus(signed(estimate.value)), ha="center", va="center", fontsize=7.5)
             ax.text(c, r + 0.25, MARKS[said], ha="center", va="center", fontsize=6)
@@ -95,14 +96,14 @@ def _long(name: str) -> float:
     return 0.065 * max(map(len, name.split("\n")))
 
 
-def _legend(entries: list[Entry], found: list[Estimate], width: float) -> list[Patch]:
-    """What the three verdicts mean, with why nothing can be told where that is so for all."""
+def _legend(lacking: bool, found: list[Estimate], width: float) -> list[Patch]:
+    """What the three verdicts mean, with why nothing can be told where that is so for all. lacking: no row has all its seeds."""
     seeds = sorted({estimate.n for estimate in found})
     few = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     unsure = f"cannot tell: the interval includes 0, two rows share fewer than {RANKED_SEEDS} seeds, or a planned seed is missing"
     if seeds[-1] < RANKED_SEEDS:
         unsure = f"cannot tell: these rows share {few} seed{'s' * (few != '1')}, and fewer than {RANKED_SEEDS} tell nothing apart"
-    elif all(e.failed or e.row.partial for e in entries):
+    elif lacking:
         unsure = "cannot tell: every row lacks a planned seed"
     texts = {
         AHEAD: "row ahead: the paired 95 % interval of the difference is above 0",

@@ -78,7 +78,7 @@ def provenance(boards: Sequence[Board]) -> dict[str, Any]:
 
     keys = {"commit": "commits", "device": "devices", "torch": "versions of torch", "python": "versions of Python"}
     return {
-        "runs": len(records),
+        "runs": sum(len(board.run_ids) for board in boards),
         "boards": len(boards),
         "parts": [
             (title, [(value[:12] if key == "commit" else value, n) for value, n in counts(key)]) for key, title in keys.items()

@@ -19,7 +19,7 @@ from benchmark.report.formats import (
     with_interval,
     with_sd,
 )
-from benchmark.report.naming import protocol_title
+from benchmark.report.naming import protocol_summary, protocol_title
 from benchmark.report.page.about import dataset
 from benchmark.report.page.figures import Figure
 from benchmark.report.page.strip import Strip, scale
@@ -45,6 +45,7 @@ def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
         "title": f"{board.group.variant}, {labels_text(board.group.labels)}",
         "protocol_title": protocol_title(board.group.protocol, None),
         "data": dataset(board.group.dataset),
+        "summary": protocol_summary(board.group.protocol["name"]),
         "facets": facet_values(board),
         "answers": answers(board),
         "best_command": command(board.group, board.lead.best.row) if board.lead else "",
@@ -107,6 +108,10 @@ def answers(board: Board) -> list[tuple[str, str]]:
     best = board.lead.best if board.lead else None
     if best is None:
         return found
+    steps, budget = best.beside.against.equal_steps, board.group.protocol["budget"]
+    if steps and board.reference and budget == "epochs":
+        text = f"Against {board.reference.label} trained for as many steps, Δm of {best.label} is {with_interval(steps)} %."
+        found.append(("And against a reference that takes as many steps?", text))
     if cost := _costs(board, best):
         found.append(("What does it cost?", cost))
     return found
@@ -130,6 +135,8 @@ def _costs(board: Board, entry: Entry) -> str:
         }
         ratios = [f"{a / b:.2f} times {what}" for what, (a, b) in pairs.items() if a and b]
         text += f". Against {base.label}: {', '.join(ratios)}" if ratios else ""
+    if text and (rows := {entry.label, base.label if base else ""}.intersection(captions.uneven(board))):
+        text += f". Times of {' and '.join(sorted(rows))} differ much between seeds and say little"
     return f"{text}." if text else ""
 
 
@@ -149,7 +156,7 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
         "method": entry.row.method,
         "role": entry.role,
         "tier": entry.tier or "unranked",
-        "ranked": entry.tier.isdigit(),
+        "clear": entry.tier.isdigit() and bool(delta and delta.excludes_zero()),
         "outdated": entry.row.outdated,
         "seeds": captions.seeds_cell(entry, len(board.planned)),
         "n": len(entry.units),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.report.board import Board
+from benchmark.report.naming import protocol_changes
 from benchmark.report.page.about import citations, methods, provenance, tasks
 from benchmark.report.page.assets import library, text
 from benchmark.report.page.boards import facets, view
@@ -34,6 +36,10 @@ def html(found: Sequence[Board], folder: Path, *, pictures: bool = True) -> str:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     ordered = sorted(found, key=lambda board: (-len(board.run_ids), board.name))
     views = [view(board, of_board(folder, board.name, pictures)) for board in ordered]
+    titles = Counter(view["title"] for view in views)
+    for each, board in zip(views, ordered, strict=True):
+        if titles[each["title"]] > 1 and (changes := protocol_changes(board.group.protocol)):
+            each["title"] += f" ({', '.join(changes)})"
     shown: dict[str, Any] = {
         "boards": views,
         "families": across(folder, [board.name for board in ordered], pictures),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmark.report.board import Board, Entry
 
-WIDTH, HEIGHT, MARGIN = 132, 16, 5  # pixels
+WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels
 
 
 def scale(board: Board) -> tuple[float, float]:

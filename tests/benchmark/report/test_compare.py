@@ -270,7 +270,7 @@ def test_the_family_against_the_baseline(tmp_path: Path) -> None:
     assert late and late.p == 0.25 and late.p_holm is None and lines["late"]["vs_baseline_p_holm"] == ""
     assert lines["late"]["decidable"] == "too few seeds to decide" and of["multi_task"].compared is None
     (said,) = [s for s in sentences(board) if "comparisons with" in s]
-    assert said.endswith("decidable where a row has them; better than it, after correction: prototype (p = 0.023).")
+    assert said.endswith("points; better than it, after correction: prototype (p = 0.023).")
     table = next(s for s in sections(board, decimals(board)) if s.title == "Against multi_task")
     assert {line[0]: line[4] for line in table.lines}["late"] == "too few seeds to decide"
     assert "## Against multi_task" in markdown(board) and "## Other Δm, in %" in markdown(board)

@@ -81,7 +81,7 @@ def test_few_seeds_tell_nothing_apart(tmp_path: Path, monkeypatch: pytest.Monkey
     write(tmp_path, seeds=4, gains={"multi_task": 0.0, "prototype": 40.0})
     found, board = figures(monkeypatch), only(tmp_path)
     clear = wins.gap(board, board.entries[0], board.entries[-1])
-    assert clear is not None and clear.excludes_zero() and wins.verdict(clear) == wins.UNSURE
+    assert clear is not None and clear.excludes_zero() and wins.verdict(clear, board.planned) == wins.UNSURE
     wins.wins(board, tmp_path)
     (ax,) = found["wins"].axes
     assert {text for text in texts(ax) if text in wins.MARKS.values()} == {"?"}
@@ -95,13 +95,15 @@ def test_a_row_that_lacks_a_planned_seed_is_ahead_of_none(tmp_path: Path) -> Non
     whole = only(tmp_path)
     first, last = whole.entries[0], whole.entries[-1]
     estimate = wins.gap(whole, first, last)
-    assert first.label == "prototype" and estimate is not None and wins.verdict(estimate, first, last) == wins.AHEAD
+    assert (
+        first.label == "prototype" and estimate is not None and wins.verdict(estimate, whole.planned, first, last) == wins.AHEAD
+    )
     back = wins.gap(whole, last, first)
-    assert back is not None and wins.verdict(back, last, first) == wins.BEHIND
+    assert back is not None and wins.verdict(back, whole.planned, last, first) == wins.BEHIND
     make.write_failure(tmp_path, make.spec("prototype", 6))
     board = only(tmp_path)
     (failed,) = (e for e in board.entries if e.label == "prototype")
-    assert wins.verdict(estimate, failed, last) == wins.UNSURE
+    assert wins.verdict(estimate, board.planned, failed, last) == wins.UNSURE
 
 
 def test_a_board_without_a_pair_says_so(tmp_path: Path) -> None:
