@@ -29,8 +29,8 @@ KIB_PER_MAXRSS = 1 if sys.platform != "darwin" else 1 / 1024  # Linux counts in 
 
 def multiply(source: Path, folder: Path, wanted: int) -> int:
     """Write `wanted` records or somewhat more to `folder`: those in `source`, again and again under other seeds. Returns their
-    number. Scores stay: they must follow from the arrays beside them, which are links to those of the source. Raises `UserError`
-    where there is no record."""
+    number. Scores stay: they must follow from the arrays beside them, which are links to the source's, as pictures are.
+    Raises `UserError` where there is no record."""
     known = [(path, read_json(path)) for path in sorted(source.glob("*.json"))]
     if not known:
         raise UserError(f"{source} holds no record to multiply; name another checkout's results with --published-in.")
@@ -44,8 +44,9 @@ def multiply(source: Path, folder: Path, wanted: int) -> int:
             hashes = record["hashes"] | {"labels": f"{record['hashes']['labels']}-{repetition}"}
             changed = sealed(record | {"id": run_id(spec), "spec": spec, "hashes": hashes})
             (folder / f"{changed['id']}.json").write_text(json.dumps(changed), encoding="utf-8")
-            if path.with_suffix(".npz").exists():
-                (folder / f"{changed['id']}.npz").symlink_to(path.with_suffix(".npz").resolve())
+            for suffix in (".npz", ".webp"):
+                if path.with_suffix(suffix).exists():
+                    (folder / f"{changed['id']}{suffix}").symlink_to(path.with_suffix(suffix).resolve())
     return rounds * len(known)
 
 
