@@ -20,7 +20,9 @@ def _records(boards: Sequence[Board]) -> list[Record]:
 def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
     """{name, summary, paper, version} of each method of the boards. A method that this installation does not have is known by its
     records alone, which hold no paper."""
-    said = {record.spec["method"]: record["summary"] for record in _records(boards) if record.content.get("summary")}
+    records = _records(boards)
+    said = {record.spec["method"]: record["summary"] for record in records if record.content.get("summary")}
+    single = {record.spec["method"] for record in records if record["one_task"]}
     found = []
     known = registry.method_names()
     for name in sorted({entry.row.method for board in boards for entry in board.entries}):
@@ -32,7 +34,7 @@ def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
                 "summary": method.summary if method else said.get(name, ""),
                 "paper": method.paper if method else "",
                 "versions": ", ".join(map(str, versions)),
-                "one_task": any(r["one_task"] for r in _records(boards) if r.spec["method"] == name),
+                "one_task": name in single,
             }
         )
     return found

@@ -19,6 +19,7 @@ from benchmark.report.formats import (
     with_interval,
     with_sd,
 )
+from benchmark.report.frame import Record
 from benchmark.report.naming import protocol_summary, protocol_title
 from benchmark.report.page.about import dataset
 from benchmark.report.page.figures import Figure
@@ -178,7 +179,7 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
         "params_infer": _order(cost.params_infer if cost else None),
         "device": cost.device if cost else "",
         "command": command(board.group, entry.row),
-        "runs": [_run(entry, record.id) for record in entry.row.records],
+        "runs": [_run(record) for record in entry.row.records],
         "failures": [(captions.seed_name(pair), f[0].reason) for pair, f in sorted(entry.row.failed.items())],
     }
 
@@ -188,11 +189,10 @@ def _order(value: float | None) -> str:
     return "" if value is None else f"{value:.9g}"
 
 
-def _run(entry: Entry, name: str) -> dict[str, str]:
-    record = next(r for r in entry.row.records if r.id == name)
+def _run(record: Record) -> dict[str, str]:
     seed = captions.seed_name((record.spec["label_seed"], record.spec["train_seed"]))
     task = f" {record.spec['tasks'][0]}" if record["one_task"] and len(record.spec["tasks"]) == 1 else ""
-    return {"id": name, "text": f"seed {seed}{task}"}
+    return {"id": record.id, "text": f"seed {seed}{task}"}
 
 
 def _constant(board: Board, places: dict[str, int]) -> dict[str, Any]:
