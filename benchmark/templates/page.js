@@ -43,7 +43,7 @@ function show(board, move = false) {
     }
   }
   table(board);
-  if (move) board.scrollIntoView();
+  if (move) board.scrollIntoView({ behavior: "instant" }); // the parts above it are of another height now
 }
 function nearest(changed) {
   const fits = (b, s) => b.dataset[s.name] === s.value;

@@ -34,9 +34,9 @@ def size(browser: webdriver.Chrome, width: int, height: int) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def prefer(browser: webdriver.Chrome, scheme: str) -> None:
+def prefer(browser: webdriver.Chrome, scheme: str, motion: str = "reduce") -> None:
     """What a visitor's system asks for: colours, and no moving while things are clicked."""
-    wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+    wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
     features = [{"name": name, "value": value} for name, value in wishes.items()]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
@@ -127,6 +127,28 @@ def test_a_board_is_chosen(opened: webdriver.Chrome) -> None:
     assert board(opened).get_attribute("id") == first
     assert opened.find_element(CSS, "select[name=labels]").get_attribute("value") == "one"
     quiet(opened)
+
+
+def test_the_address_of_a_board_shows_its_beginning(opened: webdriver.Chrome, address: str) -> None:
+    names = [b.get_attribute("id") for b in opened.find_elements(CSS, ".board")]
+    for name in names:
+        prefer(opened, "light", motion="no-preference")
+        opened.get("about:blank")
+        opened.get(f"{address}#{name}")
+        assert board(opened).get_attribute("id") == name
+        top = opened.execute_script("return document.querySelector('.board:not([hidden]) h2').getBoundingClientRect().top")
+        assert 0 <= top < 200
+
+
+def test_only_what_excludes_zero_stands_out(opened: webdriver.Chrome) -> None:
+    colours = set()
+    for row in board(opened).find_elements(CSS, ".board-rows tbody tr"):
+        number, interval = row.find_element(CSS, "strong"), row.find_element(CSS, "td small").text
+        low, _, high = interval.strip("[]").partition(", ")
+        clear = bool(high) and float(low) * float(high) > 0
+        assert ("sure" in row.get_attribute("class").split()) == clear, (interval, row.get_attribute("class"))
+        colours.add((clear, number.value_of_css_property("color")))
+    assert len(colours) == len({clear for clear, _ in colours}) == 2
 
 
 def test_a_run_in_full(opened: webdriver.Chrome) -> None:

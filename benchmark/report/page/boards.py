@@ -157,7 +157,7 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
         "method": entry.row.method,
         "role": entry.role,
         "tier": entry.tier or "unranked",
-        "clear": entry.tier.isdigit() and bool(delta and delta.excludes_zero()),
+        "sure": entry.tier.isdigit() and bool(delta and delta.excludes_zero()),
         "outdated": entry.row.outdated,
         "seeds": captions.seeds_cell(entry, len(board.planned)),
         "n": len(entry.units),
