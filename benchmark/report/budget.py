@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from benchmark.report import style
 from benchmark.report.board import Board, Entry
 from benchmark.report.grouping import canonical
+from benchmark.report.limits import limits
 from benchmark.report.naming import file_name, protocol_title
 from benchmark.report.rows import Group, TaskInfo
 
@@ -204,9 +205,5 @@ def _axis(ax: Axes, family: Family, cut: bool) -> None:
     ax.set_xlabel("labels of each task (%)")
     values = [y for line in ax.lines for y in np.asarray(line.get_ydata(), dtype=float)]
     if cut and values:
-        span = max(max([*values, 0.0]) - min([*values, 0.0]), 1.0)
-        bounds = [float(y) for part in ax.collections for path in part.get_paths() for y in np.asarray(path.vertices)[:, 1]]
-        low, high = min([*values, 0.0]), max([*values, 0.0])
-        ax.set_ylim(
-            max(min([*bounds, low]), low - span / 2) - 0.05 * span, min(max([*bounds, high]), high + span / 2) + 0.05 * span
-        )
+        bounds = (float(y) for part in ax.collections for path in part.get_paths() for y in np.asarray(path.vertices)[:, 1])
+        ax.set_ylim(*limits([*values, 0.0], bounds, beyond=0.5))

@@ -117,7 +117,7 @@ def _matrices(board: Board, name: str, courses: list[_Course], folder: Path) -> 
     heights = [0.5 + max(0.55, 0.12 * c.values.shape[2]) for c in courses] + [1.35] * bool(shares)
     with style.figure(style.WIDTH, 0.75 + 0.14 * what.count("\n") + sum(heights)) as fig:
         axes = list(fig.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
-        look = _scale([c.values.mean(0) for c in courses])
+        look = style.matrix_look([c.values.mean(0) for c in courses])
         for ax, course in zip(axes, courses, strict=False):
             image = _strip(ax, course, look)
         for ax, course, after in zip(axes, courses, [*courses[1:], None], strict=False):
@@ -135,14 +135,6 @@ def _matrices(board: Board, name: str, courses: list[_Course], folder: Path) -> 
             curves.legend(fig, board, [c.entry for c, _ in shares])
         style.add_title(fig, what)
         return style.save(fig, folder / stem), notes
-
-
-def _scale(matrices: list[np.ndarray]) -> dict[str, Any]:
-    """One scale of colours for all: from 0 where nothing is negative, else to both sides of it."""
-    finite = np.concatenate([m[np.isfinite(m)] for m in matrices])
-    low, top = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    limit = max(abs(low), abs(top)) or 1.0
-    return {"cmap": "PuOr" if low < 0 else "cividis", "vmin": -limit if low < 0 else 0.0, "vmax": limit}
 
 
 def _strip(ax: Axes, course: _Course, look: dict[str, Any]) -> AxesImage:

@@ -101,9 +101,7 @@ def _matrix_figure(board: Board, name: str, parts: list[_Matrix], folder: Path) 
     wide, high = (0.9 + max(1.2, CELL * min(side, ANNOTATED)) for side in (columns, rows))
     across = max(1, min(len(parts), int((style.WIDTH - 0.5) // wide)))
     down = -(-len(parts) // across)
-    low, top = (min(float(p.values.min()) for p in parts), max(float(p.values.max()) for p in parts))
-    signed_values = low < 0
-    limit = max(abs(low), abs(top)) or 1.0
+    look = style.matrix_look([part.values for part in parts])
     width = max(3.5, across * wide + 0.5)
     what = heading(board, f"{name}, mean over seeds", width)
     with style.figure(width, 0.4 + 0.14 * what.count("\n") + down * (high - 0.2)) as fig:
@@ -111,8 +109,6 @@ def _matrix_figure(board: Board, name: str, parts: list[_Matrix], folder: Path) 
         for ax in axes.flat[len(parts) :]:
             ax.set_visible(False)
         for ax, part in zip(axes.flat, parts, strict=False):
-            # From 0 where nothing is negative: a scale from the smallest value would paint a near-uniform matrix as a pattern.
-            look = {"cmap": "PuOr" if signed_values else "cividis", "vmin": -limit if signed_values else 0.0, "vmax": limit}
             image = ax.imshow(part.values, aspect="auto", **look)
             _label_matrix(ax, part.values, part.labels)
             if part.axes:

@@ -14,6 +14,7 @@ from benchmark.report import curves, evolution, panels, qualitative, split, styl
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import without_delta
 from benchmark.report.formats import interval, signed
+from benchmark.report.limits import limits
 from benchmark.report.style import comparable, heading, minus, wrapped
 
 LEFT_OUT = "left-out.txt"
@@ -77,10 +78,7 @@ def _seed_values(entry: Entry) -> np.ndarray:
 def _limits(entries: list[Entry]) -> tuple[float, float]:
     """Axis limits that show every seed, and intervals as far as they do not crush the seeds together."""
     seeds = np.concatenate([[0.0], *(_seed_values(e) for e in entries)])
-    low, high = float(seeds.min()), float(seeds.max())
-    span = max(high - low, 1.0)
-    bounds = [b for e in entries if e.delta for b in (e.delta.low, e.delta.high) if b is not None]
-    return max(min([*bounds, low]), low - span) - 0.05 * span, min(max([*bounds, high]), high + span) + 0.05 * span
+    return limits(map(float, seeds), (b for e in entries if e.delta for b in (e.delta.low, e.delta.high) if b is not None))
 
 
 def delta_m(board: Board, folder: Path) -> tuple[list[Path], list[str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import matplotlib
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -97,6 +98,15 @@ def colours(board: Board) -> dict[str, Any]:
 def dashes(board: Board) -> dict[str, LineStyle]:
     """{row label: line style} of a board's rows, as `looks` has them."""
     return {label: look.dash for label, look in _looks(board).items()}
+
+
+def matrix_look(matrices: Sequence[np.ndarray]) -> dict[str, Any]:
+    """One scale of colours for matrices: to both sides of 0, or from 0 where nothing is negative, as a scale from the smallest
+    value would paint a near-uniform matrix as a pattern."""
+    finite = np.concatenate([m[np.isfinite(m)] for m in matrices])
+    low, top = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    limit = max(abs(low), abs(top)) or 1.0
+    return {"cmap": "PuOr" if low < 0 else "cividis", "vmin": -limit if low < 0 else 0.0, "vmax": limit}
 
 
 def add_title(fig: Figure, text: str) -> None:

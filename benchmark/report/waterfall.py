@@ -16,6 +16,7 @@ from benchmark.report import ablation, style
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import interval, signed
 from benchmark.report.grouping import MORE
+from benchmark.report.limits import limits
 from benchmark.report.naming import value_text
 from benchmark.report.stats import Estimate
 from benchmark.report.style import comparable, heading, minus, wrapped
@@ -161,11 +162,9 @@ def _draw(ax: Axes, block: Block) -> None:
     """Cumulative: delta m of the first row from 0, then a bar from each row's level to the next. Else bars from 0."""
     bars = [_placed(bar, block.cumulative, first=i == 0) for i, bar in enumerate(block.bars)]
     ends = [0.0, *(end for start, width in bars for end in (start, start + width))]
-    span = max(max(ends) - min(ends), 1.0)
     intervals = [(start, d.low, d.high) for (start, _), d in zip(bars, (b.difference for b in block.bars), strict=True) if d]
-    bounds = [start + bound for start, *both in intervals for bound in both if bound is not None]
-    low = max(min([*bounds, *ends]), min(ends) - span) - 0.04 * span
-    high = min(max([*bounds, *ends]), max(ends) + span) + 0.04 * span
+    bounds = (start + bound for start, *both in intervals for bound in both if bound is not None)
+    low, high = limits(ends, bounds, margin=0.04)
     for y, (bar, (start, width)) in enumerate(zip(block.bars, bars, strict=True)):
         found = bar.difference
         ax.barh(y, width, left=start, height=0.62, color=_WHOLE if found is None else _UP if width >= 0 else _DOWN, zorder=2)

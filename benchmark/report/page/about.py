@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +11,11 @@ from benchmark import glossary, registry
 from benchmark.errors import UserError
 from benchmark.report.board import Board
 from benchmark.report.frame import Record
+
+
+def commits(records: Iterable[Record]) -> list[str]:
+    """The commits, twelve digits each, whose code made these records."""
+    return sorted({str(record["environment"].get("commit", ""))[:12] for record in records} - {""})
 
 
 def _records(boards: Sequence[Board]) -> list[Record]:
@@ -82,17 +87,15 @@ def provenance(boards: Sequence[Board]) -> dict[str, Any]:
     return {
         "runs": sum(len(board.run_ids) for board in boards),
         "boards": len(boards),
-        "parts": [
-            (title, [(value[:12] if key == "commit" else value, n) for value, n in counts(key)]) for key, title in keys.items()
-        ],
+        "parts": [(title, counts(key)) for key, title in keys.items()],
         "dirty": sum(bool(record["environment"].get("dirty")) for record in records),
     }
 
 
 def citations(boards: Sequence[Board]) -> list[str]:
     """BibTeX entries: this suite with the code that made the records, then a note for each method's paper."""
-    commits = sorted({str(record["environment"].get("commit", ""))[:12] for record in _records(boards)} - {""})
-    note = f"results of commit{'s' * (len(commits) > 1)} {', '.join(commits)}" if commits else "results"
+    made = commits(_records(boards))
+    note = f"results of commit{'s' * (len(made) > 1)} {', '.join(made)}" if made else "results"
     lines = [
         "@misc{bench,",
         "  author = {{The developers of bench}},",

@@ -21,7 +21,7 @@ from benchmark.report.formats import (
 )
 from benchmark.report.frame import Record
 from benchmark.report.naming import protocol_summary, protocol_title
-from benchmark.report.page.about import dataset
+from benchmark.report.page.about import commits, dataset
 from benchmark.report.page.figures import Figure
 from benchmark.report.page.strip import Strip, scale
 from benchmark.report.tables import decimals
@@ -42,7 +42,6 @@ def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
     places, bounds = decimals(board), scale(board)
     return {
         "id": slug(board.name),
-        "name": board.name,
         "title": f"{board.group.variant}, {labels_text(board.group.labels)}",
         "protocol_title": protocol_title(board.group.protocol, None),
         "data": dataset(board.group.dataset),
@@ -54,7 +53,7 @@ def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
         "baseline": board.baseline.label if board.baseline else "",
         "reference": board.reference.label if board.reference else "",
         "tasks": [{"title": t.title, "arrow": t.arrow, "down": not t.higher_is_better} for t in board.group.tasks],
-        "commits": sorted({str(r["environment"].get("commit", ""))[:12] for e in board.entries for r in e.row.records} - {""}),
+        "commits": commits(record for entry in board.entries for record in entry.row.records),
         "rows": [_row(board, entry, places, bounds) for entry in board.entries],
         "constant": _constant(board, places),
         "captions": captions.sentences(board)[1:],
@@ -177,7 +176,6 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
         "train": millions(cost.params_train) if cost else "",
         "infer": millions(cost.params_infer) if cost else "",
         "params_infer": _order(cost.params_infer if cost else None),
-        "device": cost.device if cost else "",
         "command": command(board.group, entry.row),
         "runs": [_run(record) for record in entry.row.records],
         "failures": [(captions.seed_name(pair), f[0].reason) for pair, f in sorted(entry.row.failed.items())],

@@ -21,7 +21,7 @@ from benchmark.report.page.runs import objects
 
 NAME = "index.html"
 _PLACE = re.compile(r'<(?:section|script)[^>]* id="([^"]+)"')
-_PICTURE = re.compile(r'(src|data-src)="data:[^"]*"')
+_PICTURE = re.compile(r'src="data:[^"]*"')
 
 
 def html(found: Sequence[Board], folder: Path, *, pictures: bool = True) -> str:
@@ -33,7 +33,6 @@ def html(found: Sequence[Board], folder: Path, *, pictures: bool = True) -> str:
     environment = Environment(
         loader=PackageLoader("benchmark"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     ordered = sorted(found, key=lambda board: (-len(board.run_ids), board.name))
     views = [view(board, of_board(folder, board.name, pictures)) for board in ordered]
     titles = Counter(view["title"] for view in views)
@@ -67,7 +66,7 @@ def differences(found: Sequence[Board], folder: Path) -> list[str]:
     path = folder / NAME
     if not path.is_file():
         return [f"{NAME} is missing."]
-    disk = _PICTURE.sub(r'\1="data:"', path.read_bytes().decode("utf-8", errors="replace")).split("\n")
+    disk = _PICTURE.sub('src="data:"', path.read_bytes().decode("utf-8", errors="replace")).split("\n")
     expected = html(found, folder, pictures=False).split("\n")
     if disk == expected:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmark.report.board import Board, Entry
+from benchmark.report.limits import limits
 
 WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels
 
@@ -13,10 +14,8 @@ def scale(board: Board) -> tuple[float, float]:
     """The least and the largest delta m that a strip shows: every seed, and intervals as far as they do not crush the rest."""
     rows = [e for e in board.entries if e.delta]
     seeds = [0.0] + [e.delta.value + psi for e in rows if e.delta for psi in (0.0, *(e.psi or {}).values())]
-    low, high = min(seeds), max(seeds)
-    span = max(high - low, 1.0)
-    bounds = [b for e in rows if e.delta for b in (e.delta.low, e.delta.high) if b is not None]
-    return max(min([*bounds, low]), low - span / 2), min(max([*bounds, high]), high + span / 2)
+    bounds = (b for e in rows if e.delta for b in (e.delta.low, e.delta.high) if b is not None)
+    return limits(seeds, bounds, beyond=0.5, margin=0.0)
 
 
 @dataclass(frozen=True)

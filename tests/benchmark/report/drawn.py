@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ def only(folder: Path) -> Board:
     """The one board of the runs in a folder."""
     (board,) = build(collect(folder))
     return board
+
+
+def twice(maker: Callable[[Board, Path], tuple[list[Path], list[str]]], folder: Path) -> list[dict[str, bytes]]:
+    """{file: content} of what a maker of figures draws of the one board in a folder, read and drawn anew each time."""
+    made = []
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        files, _ = maker(only(folder), folder / name)
+        made.append({path.name: path.read_bytes() for path in files})
+    return made
 
 
 def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:

@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.report import evolution, style
 from benchmark.report.frame import collect
 from tests.benchmark.report import make
+from tests.benchmark.report.drawn import twice
 from tests.benchmark.report.test_plots import only, saved
 
 NAMES = list(make.TASKS)
@@ -186,9 +187,5 @@ def test_a_crowded_board_is_cut_and_fits(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_figures_are_the_same_bytes_twice(tmp_path: Path) -> None:
     write(tmp_path, "prototype", 0, [0.5, 1], {"affinity": affinity(0.4, 0.5), "codes used": [0.1, 0.2]})
-    made = []
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        files, _ = evolution.evolution(only(tmp_path), tmp_path / name)
-        made.append({path.name: path.read_bytes() for path in files})
-    assert made[0] == made[1] and len(made[0]) == 4
+    first, second = twice(evolution.evolution, tmp_path)
+    assert first == second and len(first) == 4

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.report import split
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import cut_off, figures, only
+from tests.benchmark.report.drawn import cut_off, figures, only, twice
 
 
 def write(
@@ -96,9 +96,5 @@ def test_boards_that_cannot_be_split_say_why(tmp_path: Path) -> None:
 
 def test_the_same_board_gives_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path)
-    kept = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        files, _ = split.variance(only(tmp_path), tmp_path / name)
-        kept.append([path.read_bytes() for path in files])
-    assert kept[0] == kept[1] and len(kept[0]) == 2
+    first, second = twice(split.variance, tmp_path)
+    assert first == second and len(first) == 2

@@ -14,7 +14,7 @@ from benchmark import plan
 from benchmark.commands.boards import boards_of
 from benchmark.report import ablation, waterfall
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import cut_off, figures, only, texts
+from tests.benchmark.report.drawn import cut_off, figures, only, texts, twice
 from tests.benchmark.report.test_ablation import ABLATE, GRID, planned, write
 
 OFF: list[dict[str, Any]] = [{}, {"tc": False}, {"tc": False, "tke": False}, {"tc": False, "tke": False, "tae": False}]
@@ -118,12 +118,8 @@ def test_other_balances_are_no_ablation(tmp_path: Path) -> None:
 
 def test_the_same_board_gives_the_same_bytes(tmp_path: Path) -> None:
     board_of(tmp_path, [*OFF, {"codes": 64}], seeds=2)
-    kept = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        files, _ = waterfall.waterfall(only(tmp_path), tmp_path / name)
-        kept.append([path.read_bytes() for path in files])
-    assert kept[0] == kept[1] and len(kept[0]) == 2
+    first, second = twice(waterfall.waterfall, tmp_path)
+    assert first == second and len(first) == 2
 
 
 @pytest.mark.parametrize("form", ["leave-one-out", "cumulative"])

@@ -14,7 +14,7 @@ from scipy import stats as scipy_stats
 from benchmark.report import wins
 from benchmark.report.board import Board, Entry
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import cut_off, figures, only, texts
+from tests.benchmark.report.drawn import cut_off, figures, only, texts, twice
 
 CHANCE = {"multi_task": 0.0, "mtpsl": 0.2, "prototype": 6.0}
 
@@ -126,9 +126,5 @@ def test_many_rows_with_long_names_fit(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_same_board_gives_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path, seeds=2)
-    kept = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        files, _ = wins.wins(only(tmp_path), tmp_path / name)
-        kept.append([path.read_bytes() for path in files])
-    assert kept[0] == kept[1] and len(kept[0]) == 2
+    first, second = twice(wins.wins, tmp_path)
+    assert first == second and len(first) == 2
