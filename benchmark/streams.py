@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 _MASK = 0xFFFFFFFF
 
 
-def _finalise(h: Tensor) -> Tensor:
+def _finalise(h: Any) -> Any:
     h = h ^ (h >> 16)
     h = (h * 0x85EBCA6B) & _MASK
     h = h ^ (h >> 13)
@@ -32,13 +33,11 @@ def name_hash(name: str) -> int:
 def bits(seed: int, name: str, *counters: int | Tensor) -> Tensor:
     """32 random bits, as int64 in [0, 2^32), for every element of the broadcast `counters` (integers or int64 tensors)."""
     words: list[int | Tensor] = [seed & _MASK, (seed >> 32) & _MASK, name_hash(name), *counters]
-    state = torch.zeros((), dtype=torch.int64)
+    state: Any = 0  # a number of the host until a tensor comes in, so that nothing is sent to that tensor's device
     for position, word in enumerate(words):
-        value = torch.as_tensor(word, dtype=torch.int64)
-        state = state.to(value.device) if value.dim() else state
         # 0x9E3779B9 (the golden ratio) times the position keeps (a, b) and (b, a) apart.
-        state = _finalise(((state * 5 + 0xE6546B64) ^ _finalise((value + 0x9E3779B9 * (position + 1)) & _MASK)) & _MASK)
-    return state
+        state = _finalise(((state * 5 + 0xE6546B64) ^ _finalise((word + 0x9E3779B9 * (position + 1)) & _MASK)) & _MASK)
+    return torch.as_tensor(state, dtype=torch.int64)
 
 
 def uniform(seed: int, name: str, *counters: int | Tensor) -> Tensor:

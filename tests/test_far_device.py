@@ -1,0 +1,161 @@
+"""What a GPU would refuse, or wait for, found without one: steps, losses in bfloat16 and evaluation on a device of no content."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark import registry, train
+from benchmark.balance import BALANCES
+from benchmark.capture import _Absent
+from benchmark.metrics import meter
+from benchmark.spec import RunSpec
+from benchmark.train import Options, Run
+from methods.base import Batch, Losses
+from tests.far import Crossed, Far
+from tests.helpers import TASKS, tiny_spec, tiny_split
+from tests.test_contract import CASES, specs
+
+LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
+# Lies on the host for torch's backward engine, which waits for no driver then; what is asked of it is the same.
+DEVICE = "lazy"
+
+
+def run_on(far: Far, spec: RunSpec) -> Run:
+    return Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options(device=far.device))
+
+
+def batch_of(run: Run) -> Batch:
+    host: Any = _Absent()
+    return run.feed.batch_at(run.stepper.at, None, host)
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
+    """A device that knows no autocast, no fused update and no lists of tensors: torch's own, and left out here."""
+    clip = nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *a, **k: clip(*a, **{**k, "foreach": False}))
+    with Far(DEVICE) as mode:
+        yield mode
+
+
+def step(far: Far, spec: RunSpec) -> Run:
+    """A run after one step of which nothing crossed to the host or back."""
+    run = run_on(far, spec)
+    run.stepper.optimiser.step = lambda: None  # type: ignore[assignment,method-assign]
+    run.method.train()
+    far.strict = True
+    run.stepper.advance(batch_of(run))
+    far.strict = False
+    return run
+
+
+@pytest.mark.parametrize("method", CASES)
+def test_a_step_takes_nothing_from_the_host_and_gives_it_nothing(method: str, far: Far) -> None:
+    run = step(far, specs(method, tasks=tuple(TASKS), labels="random")[-1])
+    gradients = [p.grad for p in run.method.parameters() if p.grad is not None]
+    assert gradients and all(g.device.type == DEVICE for g in gradients)
+
+
+@pytest.mark.parametrize("balance", LOSSES)
+def test_so_it_does_under_every_balancing_of_losses(balance: str, far: Far) -> None:
+    step(far, replace(tiny_spec("mtpsl", "random"), balance=balance))
+
+
+def test_and_with_every_augmentation(far: Far) -> None:
+    step(far, tiny_spec(scales=(0.5, 1.5), scale_draw="uniform", colour=0.2, flip=True, clip=0.5))
+
+
+@pytest.mark.parametrize("method", CASES)
+def test_the_evaluation_stays_on_the_device(method: str, far: Far) -> None:
+    run = run_on(far, specs(method, tasks=tuple(TASKS))[-1])
+    run.method.eval()
+    with torch.no_grad():
+        images, targets = run.test.rows(0)
+        far.strict = True
+        predictions = run.method.predict(images)
+        rows = [meter(task).statistics(predictions[name], targets[name]) for name, task in run.tasks.items()]
+    assert all(r.device.type == DEVICE and len(r) == len(images) for r in rows)
+
+
+FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a tensor made on the host": lambda x: (x * torch.ones(2)).mean(),
+    "numbers sent": lambda x: x * torch.tensor([1.0, 1.0], device=x.device).mean(),
+    "a number sent": lambda x: x * torch.tensor(1.0, device=x.device),
+    "rows counted on the host": lambda x: x.expand(3)[torch.arange(2)].mean(),
+    "a read": lambda x: x * float(x),
+    "a branch": lambda x: x if x > 0 else -x,
+    "a choice by value": lambda x: x.expand(3)[x.expand(3) > 0].sum(),
+    "a copy": lambda x: x + x.cpu(),
+    "a join": lambda x: torch.stack([x, torch.zeros(())]).sum(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_would_be_found(fault: str, far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = registry.method("multi_task")
+    original = kind.losses
+
+    def losses(self: Any, batch: Batch, progress: Tensor) -> Losses:
+        return Losses({name: FAULTS[fault](value) for name, value in original(self, batch, progress).tasks.items()})
+
+    monkeypatch.setattr(kind, "losses", losses)
+    with pytest.raises((Crossed, NotImplementedError)):  # torch.tensor asks no mode, but a device that has no memory
+        step(far, tiny_spec())
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
+    """A GPU without a driver: its autocast and its memory formats, but no backward pass."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, which tests/test_capture.py asks itself")
+    answers = {"_lazy_init": None, "get_device_name": "none", "mem_get_info": (2**33, 2**33), "empty_cache": None}
+    for name, value in answers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, found=value: found)
+
+    def moved(network: nn.Module, device: str) -> None:
+        network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(train, "on_device", moved)
+    with Far("cuda") as mode:
+        yield mode
+
+
+@contextlib.contextmanager
+def autocast(cuda: Far, precision: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("is_available", "is_bf16_supported"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **__: True)
+    cuda.strict = True
+    with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+        yield
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", CASES)
+def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
+    method: str, precision: str, cuda: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_on(cuda, specs(method, tasks=tuple(TASKS), precision=precision)[-1])
+    batch = batch_of(run)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last) and batch.images.device.type == "cuda"
+    with autocast(cuda, precision, monkeypatch):
+        losses = run.method.train().losses(batch, torch.zeros((), device="cuda"))
+        with torch.no_grad():
+            predictions = run.method.eval().predict(batch.images)
+    assert all(loss.dtype == torch.float32 and not loss.dim() for loss in (losses.tasks | losses.extra).values())
+    for name, task in run.tasks.items():
+        meter(task).statistics(predictions[name], batch.targets[name])
+
+
+def test_what_that_autocast_refuses_would_be_found(cuda: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses binary_cross_entropy, which a CPU's takes."""
+    chances = torch.rand(4, device="cuda")
+    with autocast(cuda, "bf16", monkeypatch), pytest.raises(RuntimeError, match="unsafe to autocast"):
+        nn.functional.binary_cross_entropy(chances, chances)
