@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -14,8 +16,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark import plan, registry
 from benchmark.report.board import Board, Entry
-from benchmark.report.naming import title
+from benchmark.report.naming import shipped_values, title
 
 LineStyle = Literal["-", "--", "-.", ":"]
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
@@ -71,19 +74,41 @@ class Look(NamedTuple):
 
 
 def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
-    """The look of each row, distinguishable without colour vision up to nine rows, darker after them; the reference is grey.
+    """The look of each row, distinguishable without colour vision up to eight rows, darker after them; the reference is grey.
 
-    What rows are called gives their looks, not their scores; methods without changed values come first.
+    What rows are called gives their looks, not their scores. A method that has one row looks the same on every board; rows that
+    share a method, and those of plug-ins, take the looks that are left.
     """
-    bright = sns.color_palette("colorblind", 10)
-    bright = [c for i, c in enumerate(bright) if i != 7]  # the palette's own grey
-    pale = [0.299 * r + 0.587 * g + 0.114 * b > 0.7 for r, g, b in bright]  # its pink and its yellow, on white
+    bright = [c for i, c in enumerate(sns.color_palette("colorblind", 10)) if i not in (6, 7)]  # a second pink, and its own grey
+    pale = [0.299 * r + 0.587 * g + 0.114 * b > 0.7 for r, g, b in bright]  # its yellow, on white
     bright = [tuple(0.8 * part for part in c) if light else c for c, light in zip(bright, pale, strict=True)]
     palette = [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
     dashes: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
     named = sorted(set(labels) - {reference}, key=lambda label: ("(" in label, label))
-    found = {label: Look(palette[i % len(palette)], dashes[i % len(dashes)]) for i, label in enumerate(named)}
+    methods = _methods()
+    places: dict[str, int] = {}
+    for label in named:  # those without changed values come first
+        place = methods.get(label.partition("(")[0])
+        if place is not None and place not in places.values():
+            places[label] = place
+    others = [label for label in named if label not in places]
+    free = (place for place in itertools.count() if place not in places.values())
+    places |= dict(zip(others, itertools.islice(free, len(others)), strict=True))
+    found = {}
+    for label in named:
+        again, colour = divmod(places[label], len(palette))
+        found[label] = Look(palette[colour], dashes[(colour + again) % len(dashes)])
     return found | ({reference: Look(REFERENCE_COLOUR, "-")} if reference else {})
+
+
+@cache
+def _methods() -> dict[str, int]:
+    """{method: its place among the looks}: those of the default plan have the first, which differ most, and what is grey there
+    the last."""
+    grids = plan.read(plan.DEFAULT)["grid"]
+    grey = {(shipped_values(grid["protocol"]) or {}).get("reference") for grid in grids}
+    named = dict.fromkeys([*(name for grid in grids for name in grid["method"]), *registry.method_names()])
+    return {name: place for place, name in enumerate(sorted(named, key=lambda name: name in grey))}
 
 
 def _looks(board: Board) -> dict[str, Look]:

@@ -16,6 +16,10 @@ function paint(theme) {
 for (const button of all(".themes button")) button.addEventListener("click", () => { paint(button.dataset.theme); store(button.dataset.theme); });
 paint(["light", "dark"].includes(store()) ? store() : "auto");
 
+// Cells without a number come last, whichever way a column is sorted.
+const known = (direction) => (a, b) => (a === "") - (b === "") || direction * (a - b);
+Object.assign(window.DataTable.ext.type.order, { "known-first-asc": known(1), "known-first-desc": known(-1) });
+
 // Tables are made when their board is first shown: a table in a hidden part has no widths.
 const made = new Map();
 function table(board) {
@@ -26,7 +30,7 @@ function table(board) {
     language: { search: "Filter rows", zeroRecords: "no row fits" },
     columnDefs: [
       { targets: ".chart", orderable: false }, { targets: ".down", orderSequence: ["asc", "desc", ""] },
-      { targets: ".number", orderSequence: ["desc", "asc", ""] },
+      { targets: ".number", type: "known-first", orderSequence: ["desc", "asc", ""] },
     ],
   }));
 }

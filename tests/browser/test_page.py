@@ -90,6 +90,18 @@ def test_rows_are_sorted_by_number(opened: webdriver.Chrome) -> None:
     quiet(opened)
 
 
+def test_cells_without_a_number_come_last_whichever_way(opened: webdriver.Chrome) -> None:
+    titles = [cell.text for cell in board(opened).find_elements(CSS, ".board-rows thead th")]
+    where = next(i for i, title in enumerate(titles) if title.endswith("multi_task's"))
+    for way in ("descending", "ascending"):
+        header(opened, titles[where]).click()
+        assert header(opened, titles[where]).get_attribute("aria-sort") == way
+        cells = column(opened, where)
+        known = [float(text.split()[0]) for text in cells if text]
+        assert cells[-2:] == ["", ""] and len(known) == 3 and known == sorted(known, reverse=way == "descending")
+    quiet(opened)
+
+
 def test_sorting_by_keyboard(opened: webdriver.Chrome) -> None:
     opened.execute_script("document.querySelector('.board:not([hidden]) input[type=search]').focus()")
     for _ in range(12):

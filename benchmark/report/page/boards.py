@@ -167,6 +167,7 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
         "versus": _order(entry.versus.value if entry.versus else None),
         "versus_text": with_interval(entry.versus),
         "p": "" if compared is None or compared.p_holm is None else f"{compared.p_holm:.2g}",
+        "p_value": None if compared is None or entry.decidable is False else compared.p_holm,
         "undecided": entry.decidable is False,
         "tasks": tasks,
         "seconds": _order(cost.seconds if cost else None),

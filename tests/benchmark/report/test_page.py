@@ -93,6 +93,13 @@ def test_its_numbers_are_those_of_the_table(folder: Path) -> None:
                 assert any(float(c) == pytest.approx(float(row[name]), rel=1e-5) for c in cells if c), (row["method"], name)
 
 
+def test_the_board_of_most_seeds_comes_first(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=3, labels="one")
+    make.write_board(tmp_path, seeds=5, labels="random")
+    reader = read(page.html(boards_in(tmp_path), tmp_path))
+    assert [a["data-labels"] for _, a in reader.elements if "data-labels" in a] == ["random", "one"]
+
+
 def test_the_drill_down_holds_what_the_records_hold(folder: Path) -> None:
     text = (folder / page.NAME).read_text(encoding="utf-8")
     match = re.search(r'<script type="application/json" id="runs">(.*?)</script>', text, re.S)

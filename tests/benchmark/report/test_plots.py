@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.report import curves, panels, plots, style
 from benchmark.report.board import Board, build
@@ -160,3 +162,23 @@ def test_curves_are_averaged_where_epochs_differ() -> None:
     np.testing.assert_allclose(x, [0.5, 1.0, 1.5])
     np.testing.assert_allclose(mean, [4.0, 3.0, 2.0])
     np.testing.assert_allclose(span, [[3.0, 2.0, 1.0], [5.0, 4.0, 3.0]])
+
+
+def test_a_method_looks_the_same_on_every_board() -> None:
+    methods = registry.method_names()
+    everyone, two = (
+        style.looks(methods, "single_task"),
+        style.looks(["prototype(codes=2)", "mtpsl", "single_task"], "single_task"),
+    )
+    assert two["mtpsl"] == everyone["mtpsl"] and two["prototype(codes=2)"] == everyone["prototype"]
+    assert two["single_task"].colour == style.REFERENCE_COLOUR
+
+
+@pytest.mark.parametrize(
+    "labels", [registry.method_names(), ["multi_task", *(f"prototype(codes={n})" for n in range(14)), "mine"]]
+)
+def test_rows_of_a_board_look_different(labels: list[str]) -> None:
+    looks = style.looks(labels, "single_task").values()
+    assert len({to_hex(look.colour) for look in looks}) == len(looks)
+    many = style.looks([f"mine(x={n})" for n in range(60)]).values()
+    assert len({(to_hex(look.colour), look.dash) for look in many}) == 60
