@@ -8,7 +8,10 @@ generator, which is registered with the graph, is seeded by the host before each
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -58,7 +61,11 @@ class Loop:
     def __call__(self, number: int) -> None:
         if self._replay is None and (self.reason is not None or self._warm < WARM):
             self._warm += 1
-            self.stepper(self.feed.batch(number), number)
+            batch = self.feed.batch(number)
+            if self._warm == WARM and self.reason is None and self.stepper.device.type == "cuda":
+                self.reason = waits(lambda: self.stepper(batch, number))
+            else:
+                self.stepper(batch, number)
             return
         self.stepper.at.fill_(number)
         if not self.feed.samples.resident:
@@ -76,12 +83,35 @@ class Loop:
         host: Any = _Absent()
         try:
             self._replay = record(lambda: self.stepper.advance(self.feed.batch_at(self.stepper.at, self._samples, host)))
+        except torch.OutOfMemoryError:
+            raise
         except (HostLook, RuntimeError, TypeError, ValueError) as error:
-            self.reason = (str(error).splitlines() or [type(error).__name__])[0]
+            # A capture that the device broke off hides what broke it.
+            cause = error.__context__ or error
+            self.reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+
+
+def waits(step: Callable[[], None]) -> str | None:
+    """Take a step; a sentence where it waited for the device, which no graph may hold, or None. Asked before a capture, as one
+    that is broken off may leave its generator unusable."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    synced = [w for w in found if "synchronizing CUDA operation" in str(w.message)]
+    for warning in found:
+        if warning not in synced and "Synchronization debug mode" not in str(warning.message):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return f"it waits for the device ({Path(synced[0].filename).name}, line {synced[0].lineno})" if synced else None
 
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
     """What repeats a step, which is recorded as a CUDA graph on the current stream and not computed."""
+    gc.collect()  # a graph of an earlier run, freed during a capture, would break it off
     graph = torch.cuda.CUDAGraph()
     try:
         # Thread-local: another thread may pin memory for the batches to come meanwhile.

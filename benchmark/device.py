@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 from torch import nn
 
@@ -13,8 +15,14 @@ def arithmetic(device: str, precision: str) -> None:
     torch.use_deterministic_algorithms(device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.startswith("cuda"):
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        for kernels in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # type: ignore[attr-defined]
+            kernels.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         torch.backends.cudnn.benchmark = True
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """In which a method's forward passes run, training and not: in bfloat16 where `precision` is "bf16"."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def on_device(network: nn.Module, device: str) -> None:
@@ -23,9 +31,10 @@ def on_device(network: nn.Module, device: str) -> None:
     if not device.startswith("cuda"):
         network.to(device)
         return
-    torch.cuda.set_device(torch.device(device))
+    gc.collect()  # what an earlier run of the process left in circles still holds memory of the device
+    torch.cuda.set_device(torch.device(device).index or 0)  # it takes no device without a number
     if torch.cuda.current_stream() == torch.cuda.default_stream():
         torch.cuda.set_stream(torch.cuda.Stream())
-    network.to(device)
     network.to(memory_format=torch.channels_last)
+    network.to(device)
     torch.cuda.reset_peak_memory_stats(device)

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from benchmark.constant import as_prediction
+from benchmark.device import autocast
 from benchmark.metrics import Meter, meter
 from benchmark.residence import Samples, laid_out
 from datasets import augment
 from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Method
+
+EVALUATED = 8  # images at least that a GPU is given at once: smaller batches of training would keep it waiting
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Scores:
 
 
 class TestSet:
-    """The test split on the device, in batches of one size (the last is filled up and its surplus cut off)."""
+    """The test split on the device, in batches of one size (the last is filled up and its surplus cut off): that of training or,
+    on a GPU, `EVALUATED` where that is more."""
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
 
@@ -40,6 +44,7 @@ class TestSet:
         batch: int,
         device: str,
     ) -> None:
+        batch = max(batch, EVALUATED) if device.startswith("cuda") else batch
         self.tasks, self.normalisation, self.batch, self.count = tasks, normalisation, batch, len(split)
         self.images = split.images
         order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
@@ -58,7 +63,7 @@ class TestSet:
         method.eval()
 
         def predict(images: Tensor) -> dict[str, Tensor]:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with autocast(str(images.device), precision):
                 return method.predict(images)
 
         scores = self._judge(predict)

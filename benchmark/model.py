@@ -18,6 +18,7 @@ from benchmark import ROOT, registry
 from benchmark import protocol as protocols
 from benchmark.build import build_method, normalisation
 from benchmark.commands.publish import find
+from benchmark.device import autocast
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec, run_id
 from benchmark.store import RunDir
@@ -80,7 +81,7 @@ class Model:
         """Predictions of one batch of frames, computed as a run's evaluation does."""
         here = None if extents is None else extents.to(self.device)
         shown, _ = augment.identity(images.to(self.device), {}, {}, *self.normalisation, here)
-        with torch.autocast(shown.device.type, torch.bfloat16, enabled=self.spec.protocol.precision == "bf16"):
+        with autocast(str(shown.device), self.spec.protocol.precision):
             predictions = self.method.predict(shown)
         return {name: predictions[name].float().cpu() for name in self.tasks}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmark.device import autocast
 from methods.base import Diagnostic, Method
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _untouched(method: Method) -> Iterator[None]:
 
 def diagnostics(run: Run) -> dict[str, Diagnostic]:
     """The balancing's diagnostics, and the method's on a fixed probe: the first training batch, its hidden labels hidden."""
-    with _untouched(run.method):
+    with _untouched(run.method), autocast(run.options.device, run.spec.protocol.precision):
         run.method.eval()
         torch.manual_seed(0)
         return {**run.method.diagnostics(run.feed.batch(0)), **run.stepper.balancing.diagnostics()}

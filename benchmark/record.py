@@ -11,6 +11,7 @@ import torch
 
 from benchmark import digest, pictures, probe, provenance, registry, snapshots
 from benchmark.constant import constant_predictions
+from benchmark.device import autocast
 from benchmark.evaluate import Scores
 from benchmark.store import RunDir, replacing
 from datasets import labels
@@ -82,7 +83,7 @@ def _write_panel(run: Run, path: Path) -> None:
     run.method.eval()
     for start in range(0, count, run.test.batch):
         images, targets = run.test.rows(start)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=run.spec.protocol.precision == "bf16"):
+        with autocast(run.options.device, run.spec.protocol.precision):
             predictions = run.method.predict(images)
         for name in run.tasks:
             here[name].extend(predictions[name].float().cpu().numpy())

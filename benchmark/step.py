@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmark import balance as balances
 from benchmark.balancing.base import Balancing
+from benchmark.device import autocast
 from benchmark.protocol import Protocol
 from methods.base import Batch, Losses, Method
 
@@ -86,13 +87,16 @@ class Step:
         for row, group in enumerate(self.optimiser.param_groups):
             group["lr"].copy_(rates[row, 0])
         progress = self._progress.index_select(0, self.at)[0]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.protocol.precision == "bf16"):
+        with autocast(str(self.device), self.protocol.precision):
             losses = self.method.losses(batch, progress)
         terms = self._terms(losses)
         self.optimiser.zero_grad(set_to_none=True)
         self.balancing.backward(losses, batch)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.protocol.clip or math.inf, foreach=True)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients, foreach=True)
+        if self.protocol.clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.protocol.clip, norm, foreach=True)
         self._watch(terms.detach(), norm.detach())
         self.optimiser.step()
         self.method.after_step()

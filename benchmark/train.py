@@ -244,9 +244,12 @@ class Run:
 
     def finish(self, run: RunDir, claim: Claim) -> dict[str, Any]:
         """Evaluate, write everything a record needs, and last the record itself. Raises `Interrupted` and `store.Lost`."""
-        self.test.beat = self._heed
         began = time.perf_counter()
-        scores: dict[str, Scores] = self.test.scores(self.method, self.spec.protocol.precision)
+        self.test.beat = self._heed
+        try:
+            scores: dict[str, Scores] = self.test.scores(self.method, self.spec.protocol.precision)
+        finally:
+            self.test.beat = self.options.beat  # no circle: a run gives its memory back when nobody holds it
         evaluation = time.perf_counter() - began
         claim.check()
         with writing(run.path):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark import streams
@@ -14,6 +13,7 @@ from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem
 from methods.multi_task import MultiTask
+from methods.networks.decoders import upsampled
 from methods.networks.denoiser import Denoiser, Schedule
 
 Noise = Callable[[Tensor, int], Tensor]
@@ -115,8 +115,7 @@ class DiffusionMTL(MultiTask):
 
     def upsampled(self, maps: list[Tensor]) -> dict[str, Tensor]:
         size = self.problem.size
-        full = (F.interpolate(x, size, mode="bilinear", align_corners=False) for x in maps)
-        return dict(zip(self.problem.tasks, full, strict=True))
+        return {name: upsampled(x, size) for name, x in zip(self.problem.tasks, maps, strict=True)}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         return self.run(images, lambda state, t: evaluation_noise(state, t, self.denoiser.channels))[1]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import re
+import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +125,42 @@ def test_reasons(tmp_path: Path) -> None:
     assert run_of(tiny_spec(epochs=0.5), tmp_path).loop.reason == "there are no CUDA graphs on cpu"
 
 
+def test_a_wait_is_found_before_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def step(*said: str) -> None:  # as torch says it in this mode
+        for text in ("Synchronization debug mode is a prototype feature", *said):
+            warnings.warn(text, UserWarning, stacklevel=1)
+
+    assert capture.waits(step) is None and modes == ["warn", 0]
+    found = capture.waits(lambda: step("called a synchronizing CUDA operation"))
+    assert found and re.fullmatch(r"it waits for the device \(test_capture.py, line \d+\)", found)
+    with pytest.warns(UserWarning, match="of its own"):
+        assert capture.waits(lambda: step("a warning of its own")) is None
+    with pytest.raises(ValueError, match="broken"):
+        capture.waits(lambda: (_ for _ in ()).throw(ValueError("broken")))
+    assert modes[-1] == 0
+
+
+def test_a_run_gives_its_memory_back_when_nobody_holds_it(tmp_path: Path) -> None:
+    spec = tiny_spec(epochs=0.5)
+    run, place = run_of(spec, tmp_path), RunDir(tmp_path, spec.folder)
+    claim = place.claim(spec)
+    assert claim is not None
+    run.finish(place, claim)
+    claim.release()
+    seen = weakref.ref(run.method)
+    gc.collect()
+    gc.disable()
+    try:
+        del run
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
 @CUDA
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) -> None:
@@ -140,8 +180,10 @@ def test_a_step_never_synchronises(method: str, tmp_path: Path) -> None:
     run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options(device="cuda"))
     run.start(RunDir(tmp_path, spec.folder))
     run.loop(0)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        run.loop(1)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype feature")
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            run.loop(1)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

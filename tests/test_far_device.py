@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import registry, train
+from benchmark import registry
 from benchmark.balance import BALANCES
 from benchmark.capture import _Absent
 from benchmark.metrics import meter
@@ -39,9 +39,10 @@ def batch_of(run: Run) -> Batch:
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
     """A device that knows no autocast, no fused update and no lists of tensors: torch's own, and left out here."""
-    clip = nn.utils.clip_grad_norm_
+    known = {name: getattr(nn.utils, name) for name in ("get_total_norm", "clip_grads_with_norm_")}
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *a, **k: clip(*a, **{**k, "foreach": False}))
+    for name, function in known.items():
+        monkeypatch.setattr(nn.utils, name, lambda *a, f=function, **k: f(*a, **{**k, "foreach": False}))
     with Far(DEVICE) as mode:
         yield mode
 
@@ -117,13 +118,11 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU, which tests/test_capture.py asks itself")
     answers = {"_lazy_init": None, "get_device_name": "none", "mem_get_info": (2**33, 2**33), "empty_cache": None}
+    answers |= dict.fromkeys(["current_stream", "default_stream", "Stream", "set_stream", "reset_peak_memory_stats"])
     for name, value in answers.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, found=value: found)
-
-    def moved(network: nn.Module, device: str) -> None:
-        network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(train, "on_device", moved)
+    # As torch's own, which takes no device without a number.
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: torch.cuda._utils._get_device_index(device))
     with Far("cuda") as mode:
         yield mode
 
@@ -144,6 +143,8 @@ def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
 ) -> None:
     run = run_on(cuda, specs(method, tasks=tuple(TASKS), precision=precision)[-1])
     batch = batch_of(run)
+    convolutions = [m.weight for m in run.method.modules() if isinstance(m, nn.Conv2d)]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) and w.device.type == "cuda" for w in convolutions)
     assert batch.images.is_contiguous(memory_format=torch.channels_last) and batch.images.device.type == "cuda"
     with autocast(cuda, precision, monkeypatch):
         losses = run.method.train().losses(batch, torch.zeros((), device="cuda"))
@@ -151,6 +152,7 @@ def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
             predictions = run.method.eval().predict(batch.images)
     assert all(loss.dtype == torch.float32 and not loss.dim() for loss in (losses.tasks | losses.extra).values())
     for name, task in run.tasks.items():
+        assert predictions[name].dtype == torch.float32
         meter(task).statistics(predictions[name], batch.targets[name])
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmark import capture, execute, streams
 from benchmark.capture import WARM, Loop
+from benchmark.device import autocast
 from benchmark.performance import synthetic
 from benchmark.performance.subject import Subject, samples
 from benchmark.protocol import Protocol
@@ -77,7 +78,7 @@ class Case:
         return self._every("eager" if self.reason else "captured")
 
     def _every(self, name: str) -> Call:
-        calls = [part.calls[name] for part in self._parts]
+        calls = [part.call(name) for part in self._parts]
 
         def call() -> None:
             self._number += 1
@@ -88,12 +89,13 @@ class Case:
 
 
 class _Part:
-    """One network, and {variant: what takes a step of this number}."""
+    """One network. It holds nothing that holds it, so that a GPU's memory is free again as soon as it is dropped."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.eager = Loop(run.feed, run.stepper, run.spec.balance, wanted=False)
-        self.calls: dict[str, Callable[[int], None]] = {}
+        self._batch = run.feed.batch(0)
+        self._replay: Call | None = None
 
     def warm(self) -> None:
         run = self.run
@@ -104,19 +106,25 @@ class _Part:
         for number in range(WARM + 2):
             self._harness(self.eager, number)
             self._harness(run.loop, number)
-        batch = run.feed.batch(0)
-        self.calls = {
-            "feed": lambda number: self._feed(number),
-            "bare": lambda number: bare(run, batch),
-            "eager": lambda number: self._harness(self.eager, number),
-        }
-        bare(run, batch)
+        bare(run, self._batch)
         if run.loop.captured:
-            replay = capture.record(lambda: bare(run, batch))
-            self.calls |= {
-                "captured": lambda number: self._harness(run.loop, number),
-                "bare captured": lambda number: replay(),
-            }
+            self._replay = capture.record(lambda: bare(run, self._batch))
+            for name in ("eager", "bare", "captured", "bare captured"):  # a capture gives back what was kept for the others
+                self.call(name)(0)
+
+    def call(self, name: str) -> Callable[[int], None]:
+        """What takes a step of this number in a variant."""
+        if name == "captured":
+            return lambda number: self._harness(self.run.loop, number)
+        if name == "eager":
+            return lambda number: self._harness(self.eager, number)
+        if name == "bare":
+            return lambda number: bare(self.run, self._batch)
+        if name == "feed":
+            return lambda number: self._feed(number)
+        assert self._replay is not None
+        replay = self._replay
+        return lambda number: replay()
 
     def _harness(self, loop: Loop, number: int) -> None:
         """As `Run.train` takes a step."""
@@ -132,7 +140,7 @@ def bare(run: Run, batch: Batch) -> None:
     method does after a step."""
     stepper, protocol = run.stepper, run.spec.protocol
     progress = torch.zeros((), device=stepper.device)
-    with torch.autocast(stepper.device.type, torch.bfloat16, enabled=protocol.precision == "bf16"):
+    with autocast(run.options.device, protocol.precision):
         losses = run.method.losses(batch, progress)
     stepper.optimiser.zero_grad(set_to_none=True)
     stepper.balancing.backward(losses, batch)

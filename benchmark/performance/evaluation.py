@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from benchmark.build import normalisation
+from benchmark.device import autocast
 from benchmark.evaluate import TestSet
 from benchmark.performance import synthetic
 from benchmark.performance.case import Case, Splits, build
@@ -53,7 +54,7 @@ def _row(case: Case, ground: Ground, count: int) -> dict[str, Any]:
         for run, test in sets:
             run.method.eval()
             for start in range(0, test.count, test.batch):
-                with torch.autocast(torch.device(ground.device).type, torch.bfloat16, enabled=protocol.precision == "bf16"):
+                with autocast(ground.device, protocol.precision):
                     run.method.predict(test.rows(start)[0])
 
     scores()

@@ -45,6 +45,7 @@ def methods(ground: Ground) -> Found:
             rows.append(_row(case, base, ground, best["gflops"]))
             if case.reason:
                 notes.append(f"no step was captured as a CUDA graph where {case.reason}")
+        del case  # before the next is built: its memory is a GPU's
     notes = [NOTE.format(**best), *dict.fromkeys(notes)]
     if not ground.device.startswith("cuda"):
         notes.append("peak GiB is counted on a GPU alone")

@@ -30,24 +30,39 @@ def _swept(
     ground: Ground, what: str, values: Sequence[tuple[str, float, dict[str, Any]]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for every subject and value (its text, its number x, the protocol values that it changes), and notes. The values of
-    a subject take turns. x of a row is what growth is measured in; each subject's last row says the exponent of its growth."""
+    a subject take turns; on a GPU each is alone, so that it has all of the memory. x of a row is what growth is measured in;
+    each subject's last row says the exponent of its growth."""
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for subject in ground.subjects:
-        splits, cases = Splits(), {}
-        for text, x, changes in values:
-            changed = subject.under(**changes)
-            reason = registry.method(subject.method).skip({n: ground.tasks[n] for n in changed.protocol.tasks})
-            if reason:
-                notes.append(f"{subject.name} at {what} {text} is left out: {reason}")
-            elif case := build(changed, ground.tasks, ground.device, splits, notes, f"{what} {text}"):
-                cases[text, x] = case
-        timed = interleaved({str(key): case.step for key, case in cases.items()}, ground.steps, ground.device)
-        found = [_row(subject, text, x, case, timed[str((text, x))]) for (text, x), case in cases.items()]
+        splits = Splits()
+        turns = [[value] for value in values] if ground.device.startswith("cuda") else [values]
+        found = [row for turn in turns for row in _together(ground, subject, what, turn, splits, notes)]
         if found:
             found[-1]["exponent"] = exponent([row["x"] for row in found], [row["step_ms"] for row in found])
         rows += found
     return rows, notes
+
+
+def _together(
+    ground: Ground,
+    subject: Subject,
+    what: str,
+    values: Sequence[tuple[str, float, dict[str, Any]]],
+    splits: Splits,
+    notes: list[str],
+) -> list[dict[str, Any]]:
+    """Rows of values that take turns."""
+    cases = {}
+    for text, x, changes in values:
+        changed = subject.under(**changes)
+        reason = registry.method(subject.method).skip({n: ground.tasks[n] for n in changed.protocol.tasks})
+        if reason:
+            notes.append(f"{subject.name} at {what} {text} is left out: {reason}")
+        elif case := build(changed, ground.tasks, ground.device, splits, notes, f"{what} {text}"):
+            cases[text, x] = case
+    timed = interleaved({str(key): case.step for key, case in cases.items()}, ground.steps, ground.device)
+    return [_row(subject, text, x, case, timed[str((text, x))]) for (text, x), case in cases.items()]
 
 
 def _row(subject: Subject, text: str, x: float, case: Case, timing: Timing) -> dict[str, Any]:

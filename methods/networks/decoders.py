@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,4 +42,11 @@ class Head(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(self.conv(x), self.size, mode="bilinear", align_corners=False)
+        return upsampled(self.conv(x), self.size)
+
+
+def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) to (B, C, H, W), bilinear, in float32 or better: the gradient sums many pixels of the large map into one of
+    the small, which bfloat16 would round at each addition. Laid out by channels, as losses read it."""
+    wide = maps.to(torch.promote_types(maps.dtype, torch.float32)).contiguous()
+    return F.interpolate(wide, size, mode="bilinear", align_corners=False)
