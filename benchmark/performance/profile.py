@@ -58,7 +58,7 @@ def where(ground: Ground) -> Found:
 def _rows(case: Case, device: str) -> list[dict[str, Any]]:
     cuda = device.startswith("cuda")
     step = case.variants()["eager"]
-    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as found:
+    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU], acc_events=True) as found:
         for _ in range(STEPS):
             step()
         if cuda:
