@@ -67,7 +67,7 @@ def expand(table: dict[str, Any], where: str, expansion: Expansion) -> Ablation 
         expansion.notes[f"the ablation of {method} is left out, as other methods were named"] = None
         return None
     own = Expansion({k: v for k, v in expansion.settings.items() if k != "method"}, [method], expansion.data)
-    own.notes, own.used, own.weights = expansion.notes, expansion.used, expansion.weights
+    own.notes, own.used, own.weights, own.protocols = expansion.notes, expansion.used, expansion.weights, expansion.protocols
     rows: list[Row] = []
     for name, out in _steps(list(components), form, {c: str(names.get(c, c)) for c in components}):
         removed = {keyword: value for component in out for keyword, value in removal[component].items()}

@@ -184,6 +184,7 @@ def _under(claim: Claim, spec: RunSpec, run: RunDir, data: Data, options: Option
     try:
         current = replace(options, note=watcher.note, report=lambda *progress: watcher.step(spec, *progress))
         work = Run(spec, data.split(spec, "train"), data.split(spec, "test"), data.tasks(spec), current)
+        claim.check()  # reading may have taken long, and another host the run
         if anew:  # only now that the run can be built
             run.reset()
         run.file("error.txt").unlink(missing_ok=True)

@@ -36,12 +36,13 @@ class Feed:
         views: int,
         normalisation: tuple[Sequence[float], Sequence[float]],
         device: str,
+        labelled_only: bool = False,
     ) -> None:
-        """mask: (N, T) bool over the protocol's whole task set; `tasks` may be a part of it."""
+        """mask: (N, T) bool over the protocol's whole task set; `tasks` may be a part of it. labelled_only: leave out the images
+        without a visible label of `tasks`, which teach a network of one task nothing."""
         columns = [protocol.tasks.index(name) for name in tasks]
         labelled = labels.restrict(mask, columns)
-        # A network of one task sees just the images whose label of it is visible; a whole task set sees every image.
-        usable = labelled.any(1) if len(columns) < len(protocol.tasks) else torch.ones(len(split), dtype=torch.bool)
+        usable = labelled.any(1) if labelled_only else torch.ones(len(split), dtype=torch.bool)
         self.images = int(usable.sum())
         epoch_images = len(split) if protocol.budget == "steps" else self.images
         self.steps = max(1, round(protocol.epochs * epoch_images / protocol.batch)) if self.images else 0

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -37,8 +37,12 @@ class Model:
     should know about it, or "".
     """
 
-    def __init__(self, spec: RunSpec, tasks: dict[str, Task], method: Method, device: str, note: str = "") -> None:
+    def __init__(
+        self, spec: RunSpec, tasks: dict[str, Task], method: Method, device: str, note: str = "", how: Fit = "scale"
+    ) -> None:
+        """how: images of other sizes met the frame in training."""
         self.spec, self.tasks, self.size, self.device, self.note = spec, tasks, spec.protocol.size, device, note
+        self.fit = how
         self.method = method.to(device).eval()
         self.normalisation = normalisation(method)
 
@@ -67,7 +71,7 @@ class Model:
         """
         for batch in _batches(images, self.spec.protocol.batch):
             arrays = [as_rgb(image) for image in batch]
-            rows = [fit(Sample(array), {}, self.size, _fit(self.spec)) for array in arrays]
+            rows = [fit(Sample(array), {}, self.size, self.fit) for array in arrays]
             extents = torch.tensor([row.extent for row in rows])
             raw = self._raw(torch.stack([row.image for row in rows]), extents)
             for i, (array, row) in enumerate(zip(arrays, rows, strict=True)):
@@ -120,11 +124,13 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     note = ""
     if record.get("source") != registry.source_hash(spec.method):
         note = f"{place.name} was computed by other code of {spec.method}, so its predictions may differ from those judged."
-    return Model(spec, tasks, method, device, note)
+    return Model(spec, tasks, method, device, note, _fit(record, spec))
 
 
-def _fit(spec: RunSpec) -> Fit:
-    """How images of other sizes met the frame in training, as far as the data set's name tells."""
+def _fit(record: dict[str, Any], spec: RunSpec) -> Fit:
+    """How images of other sizes met the frame in training; of a record of earlier code, as far as the data set's name tells."""
+    if record.get("fit") in get_args(Fit):
+        return record["fit"]
     kind: Any = registry.dataset(spec.dataset)
     return kind.forms[kind.form_of(spec.variant)].fit if issubclass(kind, Prepared) else "scale"
 

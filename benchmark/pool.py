@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 
 from benchmark import child, execute
 from benchmark.child import Job
+from benchmark.errors import UserError
 from benchmark.execute import Data, Watcher
 from benchmark.liveness import out_of_memory_kills
 from benchmark.process import Child, forks
@@ -188,19 +189,23 @@ class Pool:
             self._end(spec, "failed", reason)
 
     def _leave(self, spec: RunSpec, reason: str) -> bool:
-        """Leave a dead child's reason in error.txt; False if another process was quicker to take the run up."""
+        """Leave a dead child's reason in error.txt, where the disk takes it; False if another process was quicker to take the run
+        up."""
         run = RunDir(self.results, spec.folder)
-        claim = run.claim(spec, again=self.force)
-        if claim is None:
-            self.queue.append(spec)
-            return False
         try:
-            execute.note_failure(run, claim, reason)
+            claim = run.claim(spec, again=self.force)
+            if claim is None:
+                self.queue.append(spec)
+                return False
+            try:
+                execute.note_failure(run, claim, reason)
+            finally:
+                claim.release()
         except Lost:
             self.queue.append(spec)
             return False
-        finally:
-            claim.release()
+        except UserError as error:  # a full disk, say; the other runs go on
+            self.watcher.note(f"{spec.folder}: {error}")
         return True
 
     def _end(self, spec: RunSpec, outcome: str, reason: str = "", told: bool = False) -> None:

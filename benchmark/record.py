@@ -13,6 +13,7 @@ from benchmark import digest, pictures, probe, provenance, registry, snapshots
 from benchmark.constant import constant_predictions
 from benchmark.device import autocast
 from benchmark.evaluate import Scores
+from benchmark.spec import SCHEMA
 from benchmark.store import RunDir, replacing
 from datasets import labels
 from datasets.tasks import as_dict
@@ -21,7 +22,6 @@ from methods.base import Diagnostic
 if TYPE_CHECKING:
     from benchmark.train import Run
 
-SCHEMA = 1
 PANEL_IMAGES = 4  # fixed: the first of the test split
 
 
@@ -61,6 +61,7 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
             },
             "label_counts": dict(zip(spec.tasks, labelled.sum(0).tolist(), strict=True)),
             "images": run.feed.images,
+            "fit": split.fit,
             "environment": run.environment,
             "diagnostics": _listed(diagnostics),
         }

@@ -110,6 +110,7 @@ class RunDir:
     def reset(self) -> None:
         """Forget everything but the spec: the next claim starts from step 0."""
         with writing(self.path):
+            self.file("record.json").unlink(missing_ok=True)  # first: without the rest it would count as done
             for path in self.path.iterdir():
                 if path.name != "spec.json" and not path.name.startswith("claim-"):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

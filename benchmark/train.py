@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark import probe, provenance, record, snapshots, streams
+from benchmark import probe, provenance, record, registry, snapshots, streams
 from benchmark.build import build_method, init_hashes, normalisation
 from benchmark.capture import Loop
 from benchmark.device import arithmetic, on_device
@@ -71,8 +71,11 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
             raise UserError(
                 f"none of the {len(test)} test images has a label for {name}; set test_images higher or leave it out."
             )
-    if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name) for name in spec.tasks]).any()):
-        raise UserError(f"no image carries a label for {', '.join(spec.tasks)} under labels = {spec.labels!r}; use more labels.")
+        if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name)]).any()):
+            raise UserError(
+                f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or more images, or leave "
+                f"{name} out with --set tasks=[...]."
+            )
     return mask
 
 
@@ -89,7 +92,8 @@ class Run:
         self.tasks = {name: tasks[name] for name in spec.tasks}
         shares = labels.shares(self.mask)[[protocol.tasks.index(t) for t in spec.tasks]]
         fraction = labels.parse(spec.labels).name == "fraction"
-        if spec.tasks != protocol.tasks:
+        alone = registry.method(spec.method).one_task
+        if alone:
             shares = torch.ones_like(shares)  # every image that such a run sees carries its label
         self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights)
         self.init = init_hashes(self.method)
@@ -97,7 +101,7 @@ class Run:
         mean_std = normalisation(self.method)
         self.feed = Feed(
             train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
-            device=options.device,
+            device=options.device, labelled_only=alone,
         )  # fmt: skip
         self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device)
         self.train_split, self.test_fingerprint = train, test.fingerprint

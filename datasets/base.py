@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class Split:
     fingerprint: hash of the content, for records. extents: (N, 2) int64 (h, w) of the content, which starts at the top left,
     where frames are padded (0 in images, unknown in labels); None where every image fills its frame. total: samples of the
     whole split, of which these may be the first. published: reads a frozen label split of the papers, by its name and those
-    of T tasks, as (N, T) bool; None where there is none.
+    of T tasks, as (N, T) bool; None where there is none. fit: how images of other sizes met the frame, as in `datasets.fit`.
     """
 
     ids: Tensor
@@ -35,6 +35,7 @@ class Split:
     extents: Tensor | None = None
     total: int | None = None
     published: Callable[[str, Sequence[str]], Tensor] | None = None
+    fit: Literal["scale", "pad"] = "scale"
 
     def frozen(self, tasks: Sequence[str]) -> Callable[[str], Tensor] | None:
         """`published` for these tasks."""

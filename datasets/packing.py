@@ -126,4 +126,5 @@ def narrowed(split: Split, start: int, stop: int) -> Split:
         extents=None if split.extents is None else split.extents[here],
         total=split.total,
         published=None if split.published is None else published,
+        fit=split.fit,
     )

@@ -138,16 +138,16 @@ class Prepared:
             raise unknown(f"split of {self.name}", name, packed.SPLITS)
         if limit is not None and limit < 1:
             raise UserError(f"{self.name}: limit is {limit}; expected at least 1 image.")
-        arrays, total = self._arrays(name, size, limit)
-        split = arrays.split(self.tasks, limit, total)
+        arrays, total, how = self._arrays(name, size, limit)
+        split = replace(arrays.split(self.tasks, limit, total), fit=how)
         return replace(split, published=partial(self._published, split)) if name == "train" else split
 
-    def _arrays(self, name: str, size: tuple[int, int], limit: int | None) -> tuple[Arrays, int]:
+    def _arrays(self, name: str, size: tuple[int, int], limit: int | None) -> tuple[Arrays, int, Fit]:
         stores = [store for store in self._stores if store.variant == self.variant]
         for store in stores:
             if store.size == size:
                 arrays = store.arrays(name)
-                return arrays, len(arrays.names)
+                return arrays, len(arrays.names), store.manifest["fit"]
         wanted = "x".join(map(str, size))
         if stores:
             sizes = ", ".join("x".join(map(str, store.size)) for store in stores)
@@ -160,7 +160,7 @@ class Prepared:
         form = self.form_in(self._unpacked, self.form_of(self.variant))
         said = self.progress or (lambda done, wanted: None)
         arrays = pack(self._unpacked, name, self.tasks, size, form.fit, limit=limit, progress=said)
-        return arrays, len(self._unpacked.names(name))
+        return arrays, len(self._unpacked.names(name)), form.fit
 
     def _absent(self) -> UserError:
         return UserError(

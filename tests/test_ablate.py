@@ -24,6 +24,12 @@ def table(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(file.read_text())))
 
 
+def test_a_plan_of_an_ablation_alone_knows_its_protocols(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(PLAN[PLAN.index("[ablate]") :])
+    assert list(plan.make([str(file)], [], tmp_path).protocols) == ["quickstart"]
+
+
 def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "draw", lambda board, folder: plots.Drawn([], []))
     file, results = tmp_path / "mine.toml", tmp_path / "runs"

@@ -113,3 +113,17 @@ def test_a_record_that_does_not_say_its_tasks(bench: Bench, tmp_path: Path) -> N
     path.write_text(json.dumps(record))
     code, _, err = bench("predict", record["id"], folder / "images", "--out", tmp_path / "out")
     assert code == 2 and "record.json does not say what the run's tasks are; restore it, or run it again with --force" in err
+
+
+def test_photographs_meet_the_frame_as_the_training_images_did(bench: Bench, tmp_path: Path) -> None:
+    folder = write(tmp_path / "kitchens")
+    assert bench("data", "prepare", "own-data", folder, "--fit", "pad")[0] == 0
+    assert bench("run", "own-data", "multi_task", *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"))[0] == 0
+    (path,) = (tmp_path / "runs").glob("*/*/record.json")
+    model = load_model(path.parent)
+    seen: list[tuple[int, int]] = []
+    raw = model._raw
+    model._raw = lambda images, extents=None: (seen.extend(map(tuple, extents.tolist())), raw(images, extents))[1]  # type: ignore[method-assign]
+    small = np.zeros((model.size[0] // 2, model.size[1] // 2, 3), np.uint8)
+    (maps,) = model.predict_images([small])
+    assert model.fit == "pad" and seen == [small.shape[:2]] and maps["depth"].shape == small.shape[:2]

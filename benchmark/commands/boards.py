@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +85,14 @@ def warn(boards: list[Board], console: Console) -> list[str]:
     return found
 
 
-def write_boards(boards: list[Board], folder: Path, console: Console, complete: bool = False) -> Written:
-    """Write tables and figures and say where they are. complete: these are all boards; files of others are removed."""
+def write_boards(
+    boards: list[Board], folder: Path, console: Console, complete: bool = False, every: Sequence[Board] = ()
+) -> Written:
+    """Write tables and figures and say where they are. complete: these are all boards; files of others are removed. every: all,
+    where these are not."""
     from benchmark.report import leaderboard
 
-    written = leaderboard.write(boards, folder, complete=complete)
+    written = leaderboard.write(boards, folder, complete=complete, every=every)
     for path in written.paths:
         if path.suffix in (".csv", ".md", ".tex"):
             console.print(f"wrote {path}", soft_wrap=True)

@@ -65,6 +65,8 @@ def publish(
                 left_out += 1
                 continue
             files = {".npz": run.file("per_image.npz")}
+            if not files[".npz"].is_file():
+                raise UserError(f"{files['.npz']} is missing; make the run again with `bench run ... --force`, or restore it.")
             if rerun:
                 _second(run, record, first)
             elif pictures and run.file("panel.webp").exists() and _first_of_its_row(record, pictured):

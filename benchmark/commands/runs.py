@@ -203,11 +203,12 @@ def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Boa
     from benchmark.report import leaderboard
 
     ids = {spec.id for spec in plan.cells}
-    boards = [b for b in boards_of(results) if ids & set(b.run_ids)]
+    every = boards_of(results)
+    boards = [b for b in every if ids & set(b.run_ids)]
     for board in boards:
         console.print(leaderboard.text(board))
     if boards and (anew or not (results / "leaderboards").exists()):
-        write_boards(boards, results, console)
+        write_boards(boards, results, console, every=every)
     elif boards:
         console.print(f"tables and figures: {_places(results)}", soft_wrap=True)
     return boards

@@ -6,7 +6,9 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmark.report import style
 from benchmark.report.board import Board, Entry
-from benchmark.report.grouping import canonical
+from benchmark.report.grouping import canonical, row_label
 from benchmark.report.limits import limits
 from benchmark.report.naming import file_name, protocol_title
 from benchmark.report.rows import Group, TaskInfo
@@ -42,6 +44,20 @@ class Family:
         """The folder of its figure. No label setting is called budget, so it is the name of no board."""
         return file_name(replace(self.group, labels=FIGURE))
 
+    @cached_property
+    def _specs(self) -> list[dict[str, Any]]:
+        boards = [*(b for members in self.curve.values() for b in members), *(b for _, b in self.apart)]
+        return [e.row.records[0].spec for b in boards for e in b.entries if shown(e)]
+
+    def label(self, entry: Entry) -> str:
+        """What tells a row from the others of the family: a board's own labels say no more than that board needs."""
+        spec = entry.row.records[0].spec
+        return row_label(spec, [s for s in self._specs if s["method"] == spec["method"]])
+
+
+def shown(entry: Entry) -> bool:
+    return bool(entry.units) and not entry.row.outdated
+
 
 def families(boards: Sequence[Board]) -> list[Family]:
     """The families of these boards that have a curve, in the order of the boards."""
@@ -54,7 +70,7 @@ def families(boards: Sequence[Board]) -> list[Family]:
         # Those that draw their labels first: where both are there, the seeds of `full` vary training alone.
         for board in sorted(members, key=lambda b: b.group.labels == "full"):
             share = _share(board.group.labels)
-            if share and any(e.units and not e.row.outdated for e in board.entries):
+            if share and any(shown(e) for e in board.entries):
                 curve[share].append(board)
         if len(curve) > 1:
             largest = max(curve)
@@ -102,28 +118,28 @@ def draw(boards: Sequence[Board], figures: Path) -> tuple[list[Path], list[str]]
 def _rows(family: Family) -> tuple[list[str], list[str]]:
     """The labels of the rows that are drawn, best first on the boards with the most labels, and of those left out."""
     boards = [board for _, members in sorted(family.curve.items(), reverse=True) for board in members]
-    ordered = sorted((e for b in boards for e in b.entries if e.units and not e.row.outdated), key=lambda e: e.role == "")
-    kept = list(dict.fromkeys(e.label for e in ordered))[:MAX_ROWS]
-    every = list(dict.fromkeys(e.label for b in boards for e in b.entries if e.units and not e.row.outdated))
+    found = [e for b in boards for e in b.entries if shown(e)]
+    kept = list(dict.fromkeys(family.label(e) for e in sorted(found, key=lambda e: e.role == "")))[:MAX_ROWS]
+    every = list(dict.fromkeys(map(family.label, found)))
     return [label for label in every if label in kept], [label for label in every if label not in kept]
 
 
-def _entry(boards: Sequence[Board], label: str) -> Entry | None:
-    return next((e for b in boards for e in b.entries if e.label == label and e.units and not e.row.outdated), None)
+def _entry(family: Family, boards: Sequence[Board], label: str) -> Entry | None:
+    return next((e for b in boards for e in b.entries if shown(e) and family.label(e) == label), None)
 
 
 def _points(family: Family, label: str, apart: bool = False) -> Iterator[tuple[float, Entry]]:
     """The shares at which a row has seeds, with the row there."""
     where = [(share, [board]) for share, board in family.apart] if apart else [*family.curve.items()]
     for share, boards in where:
-        entry = _entry(boards, label)
+        entry = _entry(family, boards, label)
         if entry:
             yield share, entry
 
 
 def _figure(family: Family, labels: list[str], stem: Path) -> list[Path]:
     g = family.group
-    reference = next((b.reference.label for bs in family.curve.values() for b in bs if b.reference), "")
+    reference = next((family.label(b.reference) for bs in family.curve.values() for b in bs if b.reference), "")
     looks = style.looks(labels, reference)
     plots: list[TaskInfo | None] = [*g.tasks, None]
     across = 2 if len(plots) in (2, 4) else 3

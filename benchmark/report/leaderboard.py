@@ -34,9 +34,10 @@ class Written:
     notes: list[str]
 
 
-def write(boards: Sequence[Board], folder: Path, *, complete: bool = False) -> Written:
+def write(boards: Sequence[Board], folder: Path, *, complete: bool = False, every: Sequence[Board] = ()) -> Written:
     """Write every board's tables and figures below `folder`. Raises `UserError` when writing fails.
 
+    every: all boards of the folder, where these are a part of them: figures across boards show the others too.
     complete: these are all boards of the folder, so tables and figures there of any other board are removed.
     What figures leave out is also listed beside them, in figures/<board>/left-out.txt.
     """
@@ -53,7 +54,7 @@ def write(boards: Sequence[Board], folder: Path, *, complete: bool = False) -> W
             drawn = plots.draw(board, folder / "figures" / board.name)
             written.paths.extend(drawn.files)
             written.notes.extend(f"{board.name}: {note}" for note in drawn.notes)
-        paths, notes = budget.draw(boards, folder / "figures")
+        paths, notes = budget.draw(every or boards, folder / "figures")
         written.paths.extend(paths)
         written.notes.extend(notes)
         if complete:

@@ -34,7 +34,7 @@ def csv_text(board: Board) -> str:
     g = board.group
     for entry in board.entries:
         about = (entry.label, str(entry.row.version), entry.role, g.variant, g.labels)
-        writer.writerows((*about, *line) for line in (*_seeds(board, entry), *_units(board, entry)))
+        writer.writerows((*about, *line) for line in (*_seeds(board, entry), *_units(entry)))
     return out.getvalue()
 
 
@@ -56,7 +56,7 @@ def _values(board: Board, seed: Seed) -> Iterator[Line]:
             yield task.name, metric, exact(metrics[metric]), device, record.id
 
 
-def _units(board: Board, entry: Entry) -> Iterator[Line]:
+def _units(entry: Entry) -> Iterator[Line]:
     psi = entry.psi or {}
     found = {"influence": psi, "vs_baseline": entry.compared.differences if entry.compared else {}}
     if entry.delta:

@@ -138,9 +138,23 @@ def test_a_task_without_a_label_in_the_test_images_is_refused(tmp_path: Path) ->
         Run(spec, tiny_split(), without, TASKS, Options())
 
 
-def test_a_task_without_a_visible_training_label_is_refused(tmp_path: Path) -> None:
-    spec = tiny_spec("single_task", labels="given", only=("depth",))
+@pytest.mark.parametrize("labels", ["given", "fraction:0.5"])
+@pytest.mark.parametrize("method", ["single_task", "multi_task"])
+def test_a_task_without_a_visible_training_label_is_refused(method: str, labels: str) -> None:
+    spec = tiny_spec(method, labels=labels, only=("depth",) if method == "single_task" else ())
     train = tiny_split()
     without = replace(train, available=train.available & torch.tensor([True, False, True, True, True, True]))
     with pytest.raises(UserError, match="no image carries a label for depth"):
         Run(spec, without, tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
+
+
+def test_a_network_of_one_task_sees_labelled_images_alone_whatever_the_other_tasks() -> None:
+    train = tiny_split()
+    half = torch.tensor([i % 2 == 0 for i in range(len(train))])
+    train = replace(train, available=train.available & (half[:, None] | (torch.arange(len(SIX)) != 1)))
+    for tasks in (THREE, ("depth",)):
+        seen = {}
+        for method in ("single_task", "multi_task"):
+            spec = tiny_spec(method, labels="given", only=("depth",) if method == "single_task" else (), tasks=tasks)
+            seen[method] = Run(spec, train, tiny_split(4, 9), {n: TASKS[n] for n in tasks}, Options()).feed.images
+        assert seen == {"single_task": int(half.sum()), "multi_task": len(train)}

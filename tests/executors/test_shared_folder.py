@@ -263,3 +263,25 @@ def test_who_lost_a_run_has_nothing_to_complain_about(data_folder: Path, tmp_pat
     (claim,) = new
     assert claim is not None
     claim.release()
+
+
+def test_force_takes_nothing_from_who_took_the_run_while_data_were_read(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = cells(data_folder)
+    split, folder = execute.Data.split, RunDir(tmp_path, spec.folder)
+
+    def slow(self: execute.Data, *arguments: str) -> object:
+        if folder.claims() and not folder.file("record.json").exists():
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "_alive", lambda claim: False)
+                claim = folder.claim(spec, again=True)
+            assert claim is not None
+            claim.publish_record({"by": "another"})
+            claim.release()
+        return split(self, *arguments)
+
+    monkeypatch.setattr(execute.Data, "split", slow)
+    log = Log()
+    found = execute.run_cells((spec,), tmp_path, execute.Data(data_folder), Options(), log, force=True, retry_failed=False)
+    assert folder.record == {"by": "another"} and found["elsewhere"] == [spec], log.states

@@ -141,3 +141,24 @@ def test_leaderboards_write_it_and_remove_it_with_its_boards(tmp_path: Path) -> 
     assert {folder / "budget.svg", folder / "budget.png"} <= {*written.paths} and (folder / "budget.svg").exists()
     leaderboard.write([board for board in every if board.group.labels == "full"], tmp_path, complete=True)
     assert not folder.exists()
+
+
+def test_a_line_is_one_method_whatever_else_its_boards_hold(tmp_path: Path) -> None:
+    """A board with one row of a method calls it by the method's name alone."""
+    for labels, kinds in {"fraction:0.1": ({}, {"tke": False}), "fraction:0.5": ({"tke": False},)}.items():
+        for s in (make.spec("prototype", changed=changed, labels=labels) for changed in kinds):
+            r = make.record(s, GAIN[labels], curve=False)
+            r["hashes"]["labels"] += labels
+            make.write_run(tmp_path, r, panels=False)
+    every = boards(tmp_path)
+    assert [e.label for board in every for e in board.entries if board.group.labels == "fraction:0.5"] == ["prototype"]
+    (family,) = budget.families(every)
+    shares = {label: [share for share, _ in budget._points(family, label)] for label in budget._rows(family)[0]}
+    assert shares == {"prototype": [0.1], "prototype(tke=false)": [0.1, 0.5]}
+
+
+def test_boards_that_are_written_alone_keep_the_others_on_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, ("fraction:0.1", "fraction:0.5", "full"), seeds=1)
+    found, every = figures(monkeypatch), boards(tmp_path)
+    leaderboard.write(every[:1], tmp_path, every=every)
+    assert len(curve(found["budget"].axes[0], 0)) == 3

@@ -193,3 +193,10 @@ def test_row_labels_show_only_what_differs() -> None:
     assert label(1, {"codes": 64}, {"codes": 16, "tke": False}) == "prototype(codes=16, tke=false)"
     assert label(1, {}, {}, balance=("equal", "dwa")) == "prototype(balance=dwa)"
     assert label(0, {}, balance=("dwa",)) == "prototype"
+
+
+def test_a_file_of_ones_own_hides_no_run(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=1)
+    before = len(collect(tmp_path).records)
+    (tmp_path / "status.json").write_text("[]")
+    assert len(collect(tmp_path).records) == before > 0
