@@ -29,7 +29,7 @@ def folder_of(archive: Path) -> Path | None:
 def unpack(archive: Path, folder: Path, watcher: Watcher) -> None:
     """Unpack to `folder`, which is there only when all is in it. A single folder at the top of an archive becomes that folder.
 
-    Raises `UserError` when the archive is damaged, when it holds links, devices or names that lead out of the folder, and
+    Raises `UserError` when the archive is damaged, when it holds symbolic links, devices, or links or names that lead out, and
     when writing fails; nothing is left then.
     """
     draft = folder.with_name(f".{folder.name}.part")

@@ -39,12 +39,14 @@ _LEVELS = 20  # counts of a binary map cut at 19 thresholds
 _ROUNDED = 1e-5  # relative: statistics are kept in single precision
 _BATCH = 8  # records that a thread takes at once
 _THREADS = min(8, os.cpu_count() or 1)  # more wait for each other: a part of the work holds Python's lock
+_DEFINED = 0.95  # share of draws: an interval of fewer would be one of a luckier test set
 _KEPT_ROWS = 3  # the reference, the baseline and the row itself
 
 
 @dataclass(frozen=True)
 class Images:
-    """Intervals over test images of a row, None where the statistics of some run are not there or no longer kept per image.
+    """Intervals over test images of a row, None where the statistics of some run are not there or no longer kept per image, or
+    where too few images carry a label.
 
     n of each estimate: test images. scores: {task: its primary metric's mean over seeds}. delta: delta m, over the seeds that
     row and reference share. versus: its difference to the baseline's.
@@ -99,10 +101,12 @@ class Resampled:
             return self._interval(self._changes(means[0], means[2]) - self._changes(means[1], means[2]), a)
 
     def _interval(self, values: Array, row: Row) -> Estimate | None:
-        """The value of the test set itself with the percentile interval of the draws (DRAWS + 1,)."""
-        if not np.isfinite(values).all():
+        """The value of the test set itself with the percentile interval of the draws (DRAWS + 1,) in which it is defined, as a
+        draw may have no image with a label; None where fewer than `_DEFINED` of them are."""
+        drawn = values[1:][np.isfinite(values[1:])]
+        if not np.isfinite(values[0]) or len(drawn) < _DEFINED * DRAWS:
             return None
-        low, high = np.percentile(values[1:], [2.5, 97.5])
+        low, high = np.percentile(drawn, [2.5, 97.5])
         return Estimate(float(values[0]), float(low), float(high), self._images[row.label])
 
     def _changes(self, scores: Array, reference: Array) -> Array:

@@ -135,7 +135,8 @@ def plain(path: Path, name: str) -> np.ndarray:
     with np.load(path) as arrays:
         sums = images.weights(len(arrays[name])) @ arrays[name].astype(float)
     if name != "semseg":
-        return sums[:, 1] / sums[:, 0]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(sums[:, 1] / sums[:, 0])
     right, predicted, true = (sums[:, i : i + 3] for i in (0, 3, 6))
     with np.errstate(invalid="ignore"):
         return np.nanmean(np.where(true > 0, 100 * right / (true + predicted - right), np.nan), 1)
@@ -172,6 +173,26 @@ def test_statistics_are_read_as_numpy_reads_them(order: Literal["C", "F"], tmp_p
         assert list(found) == names
         for name in names:
             assert found[name].dtype == arrays[name].dtype and (found[name] == arrays[name]).all()
+
+
+@pytest.mark.parametrize(("labelled", "there"), [(3, True), (2, False)])
+def test_a_draw_without_a_label_is_left_out(labelled: int, there: bool, tmp_path: Path) -> None:
+    """Of 20 test images 3, which 4 % of draws have none of, or 2, which 12 % have none of."""
+    for seed in range(2):
+        for s in make.specs("single_task", seed, ("depth",)):
+            r = make.record(s)
+            kept, _ = statistics("depth", seed, 20)
+            kept[labelled:] = 0
+            r["metrics"]["depth"]["absErr"] = float(images._POOLED["absErr"](kept.sum(0)))
+            np.savez(make.write_run(tmp_path, r, panels=False).with_name("per_image.npz"), depth=kept)
+    (entry,) = only(tmp_path).entries
+    found = entry.beside.images.scores["depth"] if entry.beside.images else None
+    assert (found is not None) == there
+    if found:
+        drawn = [plain(record.arrays, "depth") for record in entry.row.records if record.arrays]
+        mean = np.mean(drawn, 0)[1:]
+        assert 0.01 < np.isnan(mean).mean() < 0.05
+        assert (found.low, found.high) == pytest.approx(tuple(np.nanpercentile(mean, [2.5, 97.5])), rel=1e-9)
 
 
 def test_without_statistics_there_is_no_interval(tmp_path: Path) -> None:
