@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmark import child, execute, pool
+from benchmark.errors import UserError
 from benchmark.plugins import forget
 from benchmark.store import RunDir
 from benchmark.train import Interrupted, Options
@@ -96,6 +97,19 @@ def test_a_run_that_crashes_again_and_again_fails_with_the_signals_name(data_fol
     assert found["failed"] == [bad] and len(found["done"]) == 2
     assert error(tmp_path, bad) == "its process ended by signal SIGSEGV, 3 times in a row without a new checkpoint\n"
     assert len(place.read_text().splitlines()) == 3 and RunDir(tmp_path, bad.folder).state() == "failed"
+
+
+def test_a_disk_that_takes_no_reason_leaves_the_other_runs_going(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UserError("no space left")
+
+    monkeypatch.setattr(execute, "note_failure", full)  # in this process; the children that fork have it as well
+    (bad,), good = cells(data_folder, "segfault", place=tmp_path / "place"), cells(data_folder, seeds=2)
+    found, log = run((bad, *good), tmp_path / "runs", data_folder, every=100)
+    assert found["failed"] == [bad] and {s.id for s in found["done"]} == {s.id for s in good}
+    assert f"{bad.folder}: no space left" in log.notes
 
 
 def test_a_run_out_of_memory_is_tried_again_alone_once(

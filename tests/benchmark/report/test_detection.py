@@ -222,6 +222,16 @@ def test_an_edited_run_is_not_published(bench: Bench, tmp_path: Path) -> None:
     assert not (tmp_path / "public").exists()
 
 
+def test_a_run_without_its_arrays_is_not_published(bench: Bench, tmp_path: Path) -> None:
+    path = make.write_run(tmp_path / "runs", digest.sealed(make.record(make.spec("mtpsl", 0))))
+    path.with_name("per_image.npz").unlink()
+    code, out, err = bench("publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "public")
+    assert (
+        code == 2 and f"{path.with_name('per_image.npz')} is missing; make the run again" in err and "Traceback" not in out + err
+    )
+    assert not (tmp_path / "public").exists()
+
+
 def test_a_digest_survives_the_file_and_numbers_as_keys() -> None:
     record = {"a": {10: 1.5, 9: [0.1 + 0.2, -0.0, 1e-300, 12345678901234567]}, "b": "Δm", "c": None}
     sealed = digest.sealed(record)
