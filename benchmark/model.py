@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from benchmark.errors import UserError
 from benchmark.spec import RunSpec, run_id
 from benchmark.store import RunDir
 from datasets import augment
-from datasets.fit import Fit, fit
+from datasets.fit import FITS, Fit, fit
 from datasets.layouts.base import Sample
 from datasets.prepared import Prepared
 from datasets.tasks import Task, from_dict
@@ -129,7 +129,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
 
 def _fit(record: dict[str, Any], spec: RunSpec) -> Fit:
     """How images of other sizes met the frame in training; of a record of earlier code, as far as the data set's name tells."""
-    if record.get("fit") in get_args(Fit):
+    if record.get("fit") in FITS:
         return record["fit"]
     kind: Any = registry.dataset(spec.dataset)
     return kind.forms[kind.form_of(spec.variant)].fit if issubclass(kind, Prepared) else "scale"

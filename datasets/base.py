@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from datasets.fit import Fit
 from datasets.tasks import Task
 
 
@@ -35,7 +36,7 @@ class Split:
     extents: Tensor | None = None
     total: int | None = None
     published: Callable[[str, Sequence[str]], Tensor] | None = None
-    fit: Literal["scale", "pad"] = "scale"
+    fit: Fit = "scale"
 
     def frozen(self, tasks: Sequence[str]) -> Callable[[str], Tensor] | None:
         """`published` for these tasks."""

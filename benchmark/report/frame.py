@@ -144,13 +144,12 @@ def _collect(folder: Path, check_id: CheckId | None) -> Collection:
     if not folder.is_dir():
         raise UserError(f"there is no results folder {folder}; name another with --results, or make it with `bench run`.")
     published = folder / "records" if (folder / "records").is_dir() else folder
-    runs = list(store.every_run(folder))
-    if published != folder or (not runs and any(folder.glob("*.json"))):
+    if published != folder or (any(folder.glob("*.json")) and not store.every_run(folder)):
         cure = "restore the file, or publish the run again"
         return _sorted_out([_published(path, check_id, cure) for path in sorted(published.glob("*.json"))])
     finished: list[Record] = []
     failures: list[Failure] = []
-    for run in runs:
+    for run in store.every_run(folder):
         state = run.state()
         cure = f"remove the folder {run.path} and run the same command again"
         if state == "done":
