@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmark import streams
+from benchmark.device import laid_out
 from benchmark.protocol import Protocol
-from benchmark.residence import Gathered, Samples, laid_out
+from benchmark.residence import Gathered, Samples
 from datasets import augment, labels
 from datasets.base import Split
 from datasets.tasks import Task
@@ -65,6 +66,7 @@ class Feed:
         self._labelled = self._labelled_host.to(device)
         self._ids = sequence.to(device)
         self._draws = [d.to(device) for d in draws]
+        self._encoder = protocol.encoder
         self._padded = config.shrinks or split.extents is not None
         self.samples = Samples(split, tasks, positions, self.batch_size, device)
 
@@ -92,12 +94,12 @@ class Feed:
         draws = [d.index_select(0, rows) for d in self._draws]
         first, *more = augment.apply(images, targets, self.tasks, draws, *self.normalisation, extents, self._padded)
         return Batch(
-            images=laid_out(first[0]),
+            images=laid_out(first[0], self._encoder),
             targets=first[1],
             labelled=labelled,
             labelled_host=host,
             index=self._ids.index_select(0, rows),
-            views=tuple(View(laid_out(view[0]), *view[1:]) for view in more),
+            views=tuple(View(laid_out(view[0], self._encoder), *view[1:]) for view in more),
         )
 
 

@@ -97,13 +97,13 @@ class Run:
             shares = torch.ones_like(shares)  # every image that such a run sees carries its label
         self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights)
         self.init = init_hashes(self.method)
-        on_device(self.method, options.device)
+        on_device(self.method, options.device, protocol.encoder)
         mean_std = normalisation(self.method)
         self.feed = Feed(
             train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
             device=options.device, labelled_only=alone,
         )  # fmt: skip
-        self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device)
+        self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device, protocol.encoder)
         self.train_split, self.test_fingerprint = train, test.fingerprint
         self.stepper = Step(self.method, protocol, self.feed.steps, spec.balance)
         self.loop = Loop(self.feed, self.stepper, spec.balance, options.capture)
