@@ -40,7 +40,8 @@ def build_method(spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, w
 
     def encoder() -> Any:
         with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
-            return make_encoder(protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights))
+            made = make_encoder(protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights))
+        return made.freeze() if protocol.freeze else made
 
     problem = Problem(tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares)
     with streams.seeded(spec.train_seed, "init"):

@@ -13,6 +13,7 @@ from benchmark.cli_data import data_app, labels_app
 from benchmark.cli_perf import perf
 from benchmark.cli_plans import SUMMARY, ablating
 from benchmark.cli_report import compare, report
+from benchmark.cli_tune import tune
 from benchmark.cli_worker import worker
 from benchmark.errors import UserError
 from benchmark.options import (
@@ -47,6 +48,7 @@ app.command()(worker)
 app.command()(perf)
 app.command()(compare)
 app.command()(report)
+app.command()(tune)
 
 
 @app.command()
@@ -194,27 +196,6 @@ def predict(
     from benchmark.commands import predict as command
 
     raise typer.Exit(command.predict(name, images, out, results, device, force, as_json))
-
-
-@app.command()
-def tune(
-    method: Annotated[str, typer.Argument(metavar="METHOD")],
-    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.")] = 10,
-    space: Annotated[
-        list[str], typer.Option(metavar="KEYWORD=[...]", help="Values to search; by default a grid around the method's own.")
-    ] = [],  # noqa: B006
-    source: Annotated[str, typer.Option("--plan", help="The plan whose protocol and data it is tuned on.")] = "quickstart",
-    settings: Set = [],  # noqa: B006
-    plugin: Plugin = [],  # noqa: B006
-    results: Results = RUNS,
-    data: Data = DATA,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Json = False,
-) -> None:
-    """Search a method's keywords on a part of the train images, and write a plan that scores the best on the test set."""
-    from benchmark.commands import tune as command
-
-    raise typer.Exit(command.run(method, trials, space, source, settings, results, data, device, as_json))
 
 
 @app.command()

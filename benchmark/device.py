@@ -43,7 +43,7 @@ def laid_out(images: Tensor, encoder: str) -> Tensor:
 def on_device(network: nn.Module, device: str, encoder: str) -> None:
     """Move a network, in the layout of the device and of its encoder. On a GPU: on a stream of the process's own, as CUDA graphs
     ask for; and with the peak of memory counted anew."""
-    network.to(memory_format=layout(device, encoder))  # type: ignore[call-overload]
+    network.to(memory_format=layout(device, encoder))
     if not device.startswith("cuda"):
         network.to(device)
         return

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 
 class _Convolve(torch.autograd.Function):
@@ -31,7 +32,7 @@ class _Convolve(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight = None, None
         if ctx.needs_input_grad[0]:
-            of_x = torch.nn.grad.conv2d_input(x.shape, weight, gradient, padding=ctx.padding, groups=len(weight))
+            of_x = conv2d_input(list(x.shape), weight, gradient, padding=ctx.padding, groups=len(weight))
         if ctx.needs_input_grad[1]:
             n, c, h, w = x.shape
             images, kernels = x.reshape(1, n * c, h, w), gradient.reshape(n * c, 1, *gradient.shape[2:])
