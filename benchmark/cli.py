@@ -218,6 +218,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set instead of a method.")] = False,
+    example: Annotated[str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")] = None,
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -225,7 +226,7 @@ def new(
     """Write a commented method, or data set, of one's own that keeps the contract, and its test."""
     from benchmark.commands import check as command
 
-    raise typer.Exit(command.new(name, out, dataset, as_json))
+    raise typer.Exit(command.new(name, out, dataset, example, as_json))
 
 
 @app.command("list")

@@ -15,7 +15,7 @@ from benchmark.residence import Gathered, Samples
 from datasets import augment, labels
 from datasets.base import Split
 from datasets.tasks import Task
-from methods.base import Batch, View
+from methods.base import Batch, View, ViewKind, view_kinds
 
 
 class Feed:
@@ -34,7 +34,7 @@ class Feed:
         protocol: Protocol,
         *,
         seed: int,
-        views: int,
+        views: int | tuple[ViewKind, ...],
         normalisation: tuple[Sequence[float], Sequence[float]],
         device: str,
         labelled_only: bool = False,
@@ -55,7 +55,8 @@ class Feed:
         sequence = torch.cat(orders)[:count] if orders else ids
         epoch = torch.arange(epochs).repeat_interleave(self.images)[:count]
         config = augment.Augmentation(protocol.scales, protocol.flip, protocol.colour, uniform=protocol.scale_draw == "uniform")
-        draws = [augment.draw(config, seed, epoch, sequence, view) for view in range(views + 1)]
+        configs = [config, *(kind.augmentation(config) for kind in view_kinds(views))]
+        draws = [augment.draw(each, seed, epoch, sequence, view) for view, each in enumerate(configs)]
         by_id = torch.argsort(split.ids)
         positions = by_id[torch.searchsorted(split.ids[by_id], sequence)]
         # Comparable across methods: the first epoch's order, and its crops listed by sample.

@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from datasets.base import Dataset
     from methods.base import Method
 
+
+def _are_views(value: Any) -> bool:
+    from methods.base import ViewKind
+
+    described = isinstance(value, tuple) and all(isinstance(kind, ViewKind) for kind in value)
+    return described or (type(value) is int and value >= 0)
+
+
 # What a method's class says of itself.
 SAYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "version": ("a whole number of at least 1", lambda value: type(value) is int and value >= 1),
-    "views": ("a whole number of at least 0", lambda value: type(value) is int and value >= 0),
+    "views": ("a whole number of at least 0 or a tuple of methods.base.ViewKind", _are_views),
     "one_task": ("True or False", lambda value: isinstance(value, bool)),
     "summary": ("a text", lambda value: isinstance(value, str)),
     "paper": ("a text", lambda value: isinstance(value, str)),
