@@ -90,12 +90,13 @@ class Run:
         arithmetic(options.device, protocol.precision)
         self.mask = check_labels(spec, train, test)
         self.tasks = {name: tasks[name] for name in spec.tasks}
-        shares = labels.shares(self.mask)[[protocol.tasks.index(t) for t in spec.tasks]]
+        own = labels.restrict(self.mask, [protocol.tasks.index(t) for t in spec.tasks])
+        shares, complete = labels.shares(own), labels.complete(spec.labels, own)
         fraction = labels.parse(spec.labels).name == "fraction"
         alone = registry.method(spec.method).one_task
-        if alone:
-            shares = torch.ones_like(shares)  # every image that such a run sees carries its label
-        self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights)
+        if alone:  # every image that such a run sees carries its label
+            shares, complete = torch.ones_like(shares), True
+        self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights, complete)
         self.init = init_hashes(self.method)
         on_device(self.method, options.device)
         mean_std = normalisation(self.method)

@@ -58,7 +58,8 @@ class Problem:
     tasks: {name: Task} in a fixed order. size: (H, W) of images and predictions, in pixels. width: channels C of the shared
     feature and of every decoder. blocks: residual blocks a decoder. make_encoder: builds the protocol's encoder, with its
     pretrained weights if it has any. loss_weights: {task: w_t}. label_shares: (T,) share of images labelled for each task
-    under `fraction`, else None.
+    under `fraction`, else None. complete: the run's labels are complete (`datasets.labels.complete`), so that a rule about
+    labels that are missing has nothing to go by.
     """
 
     tasks: dict[str, Task]
@@ -68,6 +69,7 @@ class Problem:
     make_encoder: Callable[[], Encoder]
     loss_weights: dict[str, float]
     label_shares: Tensor | None = None
+    complete: bool = False
 
     def make_decoder(self) -> Decoder:
         """A task decoder: shared feature (B, C, h, w) to task feature (B, C, h, w)."""

@@ -23,12 +23,18 @@ class MTPSL(MultiTask):
         D(m(y^_s), m(y_t)) + regulariser * (D(m(y^_s), f) + D(m(y_t), f)),
 
     summed over pairs, averaged over the batch, times consistency_weight. It is taken on a second view; the supervised loss is on
-    the first; both go through the network as one batch. A label without a valid pixel in the second view has nothing to
-    agree with: its pairs are left out, and its task does not become an unlabelled one. Weights as published for NYUv2.
+    the first; both go through the network as one batch. Weights as published for NYUv2.
+
+    Where the run's labels are complete, all ordered pairs of tasks are taken, as in the published code, in which that is a
+    matter of the run: a fully labelled sample among partly labelled ones has no pair, there as here.
+
+    Other than in that code: a label without a valid pixel in the second view has nothing to agree with, so its pairs are left
+    out, and its task does not become an unlabelled one.
     """
 
     summary = "multi_task, and consistency of unlabelled tasks' predictions with the labels that are there, in pairwise spaces"
     paper = "Li, Liu, Bilen: Learning Multiple Dense Prediction Tasks from Partially Annotated Data, CVPR 2022"
+    version: ClassVar[int] = 2
     views: ClassVar[int] = 1
 
     def __init__(
@@ -68,13 +74,13 @@ class MTPSL(MultiTask):
     def consistency(self, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> Tensor:
         """Sum over a sample's pairs, mean over the batch. deepest: (B, c, H/32, W/32).
 
-        T first convolutions of predictions and of labels, then 2 B S maps through the trunk, S = `most_pairs(T)`: what
-        the fullest samples need, 2 for T = 3 where one-label and random-label samples have exactly 2.
+        T first convolutions of predictions and of labels, then 2 B S maps through the trunk, S = `most_pairs`: what the
+        fullest samples need, for T = 3 all 6 pairs of complete labels, else 2, which one-label and random-label samples have.
         """
         tasks, s = self.problem.tasks, self.stride
         targets = {name: view.targets[name][..., ::s, ::s] for name in tasks}
         valid = [task.valid(targets[name]).flatten(1).any(1) for name, task in tasks.items()]
-        place, taken = active_pairs(self.mapper.pairs, labelled, labelled & torch.stack(valid, 1))
+        place, taken = active_pairs(self.mapper.pairs, labelled, labelled & torch.stack(valid, 1), self.problem.complete)
         predicted = {name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()}
         known = {name: label_input(task, targets[name], predicted[name].dtype) for name, task in tasks.items()}
         rows = len(tasks) * torch.arange(len(labelled), device=labelled.device)[:, None]
