@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import ROOT, plugins
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import convert
+from benchmark.source import code_hash
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
@@ -167,7 +167,7 @@ def resolve_hyperparameters(name: str, given: dict[str, Any]) -> tuple[dict[str,
 
 @cache
 def source_hash(name: str) -> str:
-    """Hash of the code that a method is made of: its file and every module of `methods` that it imports, directly or not."""
+    """`code_hash` of what a method is made of: its file and every module of `methods` that it imports, directly or not."""
     method(name)
     seen: set[str] = set()
     pending = [_method_module(name).__name__]
@@ -178,5 +178,4 @@ def source_hash(name: str) -> str:
             owner = getattr(value, "__module__", None) or getattr(value, "__name__", "")
             if isinstance(owner, str) and owner.startswith("methods.") and owner not in seen:
                 pending.append(owner)
-    texts = [Path(str(sys.modules[n].__file__)).read_bytes() for n in sorted(seen)]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
+    return code_hash(Path(str(sys.modules[n].__file__)).read_text(encoding="utf-8") for n in seen)
