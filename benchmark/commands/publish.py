@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmark import digest
+from benchmark import ROOT, digest, provenance
 from benchmark.errors import UserError
 from benchmark.progress import make_console
 from benchmark.scripts import for_scripts
 from benchmark.spec import run_id
 from benchmark.store import RunDir, dumps, every_run, read_json, replacing, write_json, writing
+from benchmark.unpack import ENDINGS, unpack
 
 LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
+ARCHIVE_LIMIT = 512 * 2**20  # bytes of all that an archive of runs unpacks to: thousands of runs
+
+
+class _Unwatched:
+    """Nobody is told how far the unpacking is: it takes a moment."""
+
+    def progress(self, what: str, done: int, total: int | None) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@contextmanager
+def _unpacked(results: Path) -> Iterator[Path]:
+    """The folder of runs, also where an archive of one is named."""
+    if not (results.is_file() and results.name.endswith(ENDINGS)):
+        yield results
+        return
+    with TemporaryDirectory(prefix="bench-publish-") as place:
+        folder = Path(place) / "runs"
+        unpack(results, folder, _Unwatched(), ARCHIVE_LIMIT)
+        # A single folder at the top of an archive is taken off, and it may be that of the only protocol.
+        yield folder if every_run(folder) else Path(place)
 
 
 def find(results: Path, name: str) -> RunDir:
@@ -43,12 +69,13 @@ def publish(
 ) -> int:
     """Copy finished runs into `<published>/records`; pictures, where wanted, for one seed a method only.
 
-    rerun: into `<published>/reruns`, second runs of what is in `records` already, without pictures.
+    results: the folder of runs, or an archive of it. rerun: into `<published>/reruns`, second runs of what is in `records`
+    already, without pictures.
     """
     shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
+    with for_scripts(as_json, shown), _unpacked(results) as here:
         console = make_console()
-        runs = [r for r in every_run(results) if r.state() == "done"] if everything else [find(results, n) for n in names]
+        runs = [r for r in every_run(here) if r.state() == "done"] if everything else [find(here, n) for n in names]
         if not runs:
             raise UserError(
                 f"no finished run to publish in {results}; name runs, or give --all once `bench run` has finished some."
@@ -109,7 +136,29 @@ def _finished(run: RunDir) -> dict[str, Any]:
     ):
         if said not in (None, made):
             raise UserError(f"{path} was edited: its {what}; run it again with --force.")
-    return record
+    return record | {"environment": _vouched(record["environment"], run.name)}
+
+
+def _vouched(environment: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a record says of its environment, "clean" where its run had no git to ask and its code is that of its commit.
+
+    Raises `UserError` where it is not, or where this checkout cannot tell.
+    """
+    commit, said = environment.get("commit"), environment.get("code")
+    if environment.get("dirty") is not None or not (commit and said):  # git was asked, or nobody named a commit
+        return environment
+    code = provenance.code_at(str(commit))
+    if code is None:
+        raise UserError(
+            f"{name} names the commit {commit}, which {ROOT} does not have, so its code cannot be checked; fetch that commit, or "
+            f"publish from a checkout that has it."
+        )
+    if said != code:
+        raise UserError(
+            f"{name} was computed by code with the hash {said}, and that of its commit {commit} has {code}; make the run again "
+            f"from a clean copy of the commit that {provenance.COMMIT} names."
+        )
+    return environment | {"dirty": False}
 
 
 def _second(run: RunDir, record: dict[str, Any], first: Path) -> None:

@@ -131,7 +131,9 @@ def _carry_out(
     progress = Progress(plan.cells, console)
     try:
         with progress:
-            outcomes = start(plan.cells, progress, force, retry_failed)
+            # All rows of a seed before the next: wherever it stops, the seeds that are whole compare all methods.
+            cells = sorted(plan.cells, key=lambda spec: (spec.label_seed, spec.train_seed))
+            outcomes = start(cells, progress, force, retry_failed)
     except (Interrupted, KeyboardInterrupt) as error:
         said = f" ({error})" if isinstance(error, Interrupted) else ""
         console.print(f"interrupted{said}: finished runs are kept; the same command goes on where this one stopped.")
