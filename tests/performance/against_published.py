@@ -1,4 +1,4 @@
-"""Steps of MTPSL and JTR as published and ours, one after the other on one thread: `python -m tests.performance.against_published`.
+"""Steps of MTPSL and JTR as published, and ours, in turn on one thread: `python -m tests.performance.against_published`.
 
 The same weights and batch, one label a sample, nyuv2-13-segnet's network at sizes that a CPU affords. Ours is the step of a run.
 """

@@ -1,9 +1,9 @@
-"""The steps of MTPSL (CVPR 2022) and JTR (CVPR 2024) as their authors take them, for comparison of speed: one sample, one task and
-one pair of tasks after the other, BatchNorm over batches of one, an unfused Adam.
+"""The steps of MTPSL (CVPR 2022) and JTR (CVPR 2024) as their authors take them, for comparison of speed: one sample, one task
+and one pair of tasks after the other, BatchNorm over batches of one, an unfused Adam.
 
-Written from descriptions of those steps, not from their code. Where a number of ours is defined otherwise (the protocol's weights of
-samples and L1 of normals; what `methods.jtr` says of its terms), ours is taken, at the same cost, so that both have the same loss.
-Left out is what they do for their log alone. The sizes of images must be multiples of 32.
+Written from descriptions of those steps, not from their code. Where a number of ours is defined otherwise (the protocol's weights
+of samples and L1 of normals; what `methods.jtr` says of its terms), ours is taken, at the same cost, so that both have the same
+loss. Left out is what they do for their log alone. The sizes of images must be multiples of 32.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class PairMapper(nn.Module):
 
 
 class PublishedMTPSL:
-    """Its step with the weights of `ours`, whose encoder must be SegNet, decoders without blocks and mapper without a stride."""
+    """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, mapper without a stride."""
 
     def __init__(self, ours: MTPSL, lr: float = 1e-4) -> None:
         tasks, width = ours.problem.tasks, ours.problem.width
@@ -222,7 +222,7 @@ class AutoEncoder(nn.Module):
 
 
 class PublishedJTR:
-    """Its step with the weights of `ours`, whose encoder must be SegNet, decoders without blocks and auto-encoder without a stride.
+    """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, auto-encoder without a stride.
 
     All three views are one batch of the network, and every sample has its own copy of the auto-encoder for its second view.
     """
@@ -253,9 +253,7 @@ class PublishedJTR:
             total = total + self.joint_loss(of_views, [self._of_sample(view, i) for view in batch.views], labelled) / b
         return total
 
-    def joint_loss(
-        self, predictions: list[dict[str, Tensor]], targets: list[dict[str, Tensor]], labelled: list[str]
-    ) -> Tensor:
+    def joint_loss(self, predictions: list[dict[str, Tensor]], targets: list[dict[str, Tensor]], labelled: list[str]) -> Tensor:
         known, predicted, _ = self.stacks(predictions[0], targets[0], labelled, soft=False)
         constant = copy.deepcopy(self.joint).segnet
         distance = apart(constant.encode(known)[0], constant.encode(predicted)[0])
@@ -288,7 +286,9 @@ class PublishedJTR:
 
     def rebuilding(self, rebuilt: Tensor, stack: Tensor, mask: Tensor) -> Tensor:
         total, count = torch.zeros((), dtype=stack.dtype), torch.count_nonzero(mask)
-        for task, x, wanted in zip(self.tasks.values(), rebuilt.split(self.channels, 1), stack.split(self.channels, 1), strict=True):
+        for task, x, wanted in zip(
+            self.tasks.values(), rebuilt.split(self.channels, 1), stack.split(self.channels, 1), strict=True
+        ):
             if task.kind == "classes":
                 wrong = F.binary_cross_entropy_with_logits(x, wanted, reduction="none")
             elif task.kind == "depth":
