@@ -34,15 +34,21 @@ def initialise(method: nn.Module, seed: int) -> None:
             raise TypeError(f"{type(module).__name__} at {path!r} holds parameters but defines no reset_parameters()")
 
 
-def build_method(spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, weights: dict[str, Path]) -> Method:
-    """The method of a spec with its initial weights, on the CPU. shares: (T,) for the `fraction` setting, else None."""
+def build_method(
+    spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, weights: dict[str, Path], complete: bool = False
+) -> Method:
+    """The method of a spec with its initial weights, on the CPU. shares: (T,) for the `fraction` setting, else None. complete:
+    of `Problem`, for its losses; the weights do not depend on it."""
     protocol = spec.protocol
 
     def encoder() -> Any:
         with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
-            return make_encoder(protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights))
+            made = make_encoder(protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights))
+        return made.freeze() if protocol.freeze else made
 
-    problem = Problem(tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares)
+    problem = Problem(
+        tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares, complete
+    )
     with streams.seeded(spec.train_seed, "init"):
         method = registry.method(spec.method)(problem, **spec.hyperparameters)
     initialise(method, spec.train_seed)

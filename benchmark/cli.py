@@ -13,6 +13,7 @@ from benchmark.cli_data import data_app, labels_app
 from benchmark.cli_perf import perf
 from benchmark.cli_plans import SUMMARY, ablating
 from benchmark.cli_report import compare, report
+from benchmark.cli_tune import tune
 from benchmark.cli_worker import worker
 from benchmark.errors import UserError
 from benchmark.options import (
@@ -47,6 +48,7 @@ app.command()(worker)
 app.command()(perf)
 app.command()(compare)
 app.command()(report)
+app.command()(tune)
 
 
 @app.command()
@@ -197,27 +199,6 @@ def predict(
 
 
 @app.command()
-def tune(
-    method: Annotated[str, typer.Argument(metavar="METHOD")],
-    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.")] = 10,
-    space: Annotated[
-        list[str], typer.Option(metavar="KEYWORD=[...]", help="Values to search; by default a grid around the method's own.")
-    ] = [],  # noqa: B006
-    source: Annotated[str, typer.Option("--plan", help="The plan whose protocol and data it is tuned on.")] = "quickstart",
-    settings: Set = [],  # noqa: B006
-    plugin: Plugin = [],  # noqa: B006
-    results: Results = RUNS,
-    data: Data = DATA,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Json = False,
-) -> None:
-    """Search a method's keywords on a part of the train images, and write a plan that scores the best on the test set."""
-    from benchmark.commands import tune as command
-
-    raise typer.Exit(command.run(method, trials, space, source, settings, results, data, device, as_json))
-
-
-@app.command()
 def check(
     what: Annotated[str, typer.Argument(metavar="METHOD | DATASET | FILE.py")],
     settings: Set = [],  # noqa: B006
@@ -237,6 +218,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set instead of a method.")] = False,
+    example: Annotated[str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")] = None,
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -244,7 +226,7 @@ def new(
     """Write a commented method, or data set, of one's own that keeps the contract, and its test."""
     from benchmark.commands import check as command
 
-    raise typer.Exit(command.new(name, out, dataset, as_json))
+    raise typer.Exit(command.new(name, out, dataset, example, as_json))
 
 
 @app.command("list")

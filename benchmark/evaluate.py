@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmark.constant import as_prediction
-from benchmark.device import autocast
+from benchmark.device import autocast, laid_out
 from benchmark.metrics import Meter, meter
-from benchmark.residence import Samples, laid_out
+from benchmark.residence import Samples
 from datasets import augment
 from datasets.base import Split
 from datasets.tasks import Task
@@ -43,10 +43,12 @@ class TestSet:
         normalisation: tuple[Sequence[float], Sequence[float]],
         batch: int,
         device: str,
+        encoder: str = "",
     ) -> None:
+        """encoder: of the protocol, which decides how images lie in memory."""
         batch = max(batch, EVALUATED) if device.startswith("cuda") else batch
         self.tasks, self.normalisation, self.batch, self.count = tasks, normalisation, batch, len(split)
-        self.images = split.images
+        self.images, self.encoder = split.images, encoder
         order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
         self.samples = Samples(split, tasks, order, batch, device)
         self.beat: Callable[[], None] = lambda: None  # called after every batch
@@ -55,7 +57,7 @@ class TestSet:
         """Normalised images and widened targets of the batch from `start`; positions past the end repeat the last sample."""
         images, targets, extents = self.samples(start // self.batch)
         shown, wide = augment.identity(images, targets, self.tasks, *self.normalisation, extents)
-        return laid_out(shown), wide
+        return laid_out(shown, self.encoder), wide
 
     @torch.no_grad()
     def scores(self, method: Method, precision: str) -> dict[str, Scores]:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from benchmark import streams
+from benchmark.device import laid_out
 from benchmark.protocol import Protocol
-from benchmark.residence import Gathered, Samples, laid_out
+from benchmark.residence import Gathered, Samples
 from datasets import augment, labels
 from datasets.base import Split
 from datasets.tasks import Task
-from methods.base import Batch, View
+from methods.base import Batch, View, ViewKind, view_kinds
 
 
 class Feed:
@@ -33,7 +34,7 @@ class Feed:
         protocol: Protocol,
         *,
         seed: int,
-        views: int,
+        views: int | tuple[ViewKind, ...],
         normalisation: tuple[Sequence[float], Sequence[float]],
         device: str,
         labelled_only: bool = False,
@@ -54,7 +55,8 @@ class Feed:
         sequence = torch.cat(orders)[:count] if orders else ids
         epoch = torch.arange(epochs).repeat_interleave(self.images)[:count]
         config = augment.Augmentation(protocol.scales, protocol.flip, protocol.colour, uniform=protocol.scale_draw == "uniform")
-        draws = [augment.draw(config, seed, epoch, sequence, view) for view in range(views + 1)]
+        configs = [config, *(kind.augmentation(config) for kind in view_kinds(views))]
+        draws = [augment.draw(each, seed, epoch, sequence, view) for view, each in enumerate(configs)]
         by_id = torch.argsort(split.ids)
         positions = by_id[torch.searchsorted(split.ids[by_id], sequence)]
         # Comparable across methods: the first epoch's order, and its crops listed by sample.
@@ -65,6 +67,7 @@ class Feed:
         self._labelled = self._labelled_host.to(device)
         self._ids = sequence.to(device)
         self._draws = [d.to(device) for d in draws]
+        self._encoder = protocol.encoder
         self._padded = config.shrinks or split.extents is not None
         self.samples = Samples(split, tasks, positions, self.batch_size, device)
 
@@ -92,12 +95,12 @@ class Feed:
         draws = [d.index_select(0, rows) for d in self._draws]
         first, *more = augment.apply(images, targets, self.tasks, draws, *self.normalisation, extents, self._padded)
         return Batch(
-            images=laid_out(first[0]),
+            images=laid_out(first[0], self._encoder),
             targets=first[1],
             labelled=labelled,
             labelled_host=host,
             index=self._ids.index_select(0, rows),
-            views=tuple(View(laid_out(view[0]), *view[1:]) for view in more),
+            views=tuple(View(laid_out(view[0], self._encoder), *view[1:]) for view in more),
         )
 
 

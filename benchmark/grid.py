@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import typing
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 SEEDS = ("seeds", "label_seeds", "train_seeds")
 # Keys of a grid, beside the protocol's own. Each may be a list, and the grid is the product of its lists.
-AXES = ("protocol", "dataset", "labels", "method", "balance", *SEEDS)
+AXES = ("protocol", "dataset", "labels", "method", "balance", "lr_scale", *SEEDS)
 ALIASES = {"methods": "method", "seed": "seeds", "label_seed": "label_seeds", "train_seed": "train_seeds"}
 # Protocol keys that take a list: there a list is one value, and a list of lists several.
 LISTS = tuple(key for key in protocols.SETTABLE if typing.get_origin(protocols.TYPES[key]) is tuple)
@@ -87,6 +89,7 @@ class Expansion:
             if key not in grid:
                 raise UserError(f"a grid of plan {where} has no {key}; add {key} = ... .")
         grid["seeds"] = _seed_pairs(grid, where)
+        rates = _rates(grid.pop("lr_scale", 1.0), where)
         axes = {key: choices(value, key in LISTS) for key, value in ({"balance": balance.EQUAL} | grid).items()}
         for key, values in axes.items():
             if not values:
@@ -98,8 +101,9 @@ class Expansion:
             method = str(cell["method"])
             own = self._own_hparams(method, hparams) | {name: [value] for name, value in removed.items()}
             tuned = words(tuning.get(method), where)
-            for keywords in itertools.product(*own.values()):
-                cells.append(cell | {"set": overrides, "hparams": dict(zip(own, keywords, strict=True)), "tuning": tuned})
+            for rate, *keywords in itertools.product(rates(method), *own.values()):
+                named = dict(zip(own, keywords, strict=True))
+                cells.append(cell | {"set": overrides, "hparams": named, "tuning": tuned, "lr_scale": rate})
         return cells
 
     def _own_hparams(self, method: str, hparams: dict[str, Any]) -> dict[str, list[Any]]:
@@ -159,6 +163,7 @@ class Expansion:
                 balance=balanced,
                 plugin=registry.plugin_content(name),
                 tuning=str(cell["tuning"]),
+                lr_scale=cell["lr_scale"],
             )
             for tasks in ([(task,) for task in protocol.tasks] if method.one_task else [protocol.tasks])
         ]
@@ -211,3 +216,20 @@ def _seeds(key: str, value: Any) -> list[int]:
     if not isinstance(seeds, list) or not seeds or any(type(s) is not int or s < 0 for s in seeds):
         raise UserError(f"{key} = {value!r} is neither a number of seeds (3) nor a list of whole numbers ([0, 1, 2]).")
     return seeds
+
+
+def _rates(value: Any, where: str) -> Callable[[str], list[float]]:
+    """The learning-rate scales of a method: `lr_scale` is a number, a list of them, or a table of either by method. Raises
+    `UserError` for anything else."""
+    table = value if isinstance(value, dict) else {}
+    for method in table:
+        if method not in registry.method_names():
+            raise unknown(f"method in lr_scale of plan {where}", method, registry.method_names())
+    listed = {method: choices(chosen, False) for method, chosen in (table or {"": value}).items()}
+    for rate in itertools.chain(*listed.values()):
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+            raise UserError(
+                f"lr_scale = {value!r} in plan {where} is not a number above 0, a list of them, or a table by method."
+            )
+    rest = [1.0] if table else [float(rate) for rate in listed[""]]
+    return lambda method: [float(rate) for rate in listed[method]] if method in table else rest

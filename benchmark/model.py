@@ -147,6 +147,7 @@ def _spec(record: dict[str, Any], place: RunDir) -> RunSpec:
         "hyperparameters": hyperparameters,
         "changed": changed,
         "tasks": tuple(found["tasks"]),
+        "contrasts": tuple(found.get("contrasts", ())),
     }
     return RunSpec(**values)
 

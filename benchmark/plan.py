@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark import ablation, exclude, registry
+from benchmark import ablation, contrasts, exclude, registry
 from benchmark import protocol as protocols
 from benchmark.ablation import Ablation
 from benchmark.errors import UserError, unknown
@@ -16,7 +16,7 @@ from benchmark.spec import RunSpec
 
 FOLDER = Path(__file__).parent / "plans"
 DEFAULT = "quickstart"
-KEYS = ("summary", "include", "grid", "exclude", "ablate")
+KEYS = ("summary", "include", "grid", "exclude", "ablate", "contrast")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _read(name: str, base: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     for key in values:
         if key not in KEYS:
             raise unknown(f"key in {path}", key, KEYS)
-    for key in ("grid", "exclude"):
+    for key in ("grid", "exclude", "contrast"):
         if not isinstance(values.setdefault(key, []), list) or not all(isinstance(table, dict) for table in values[key]):
             raise UserError(f"{key} in {path} is not a list of tables; write [[{key}]] above its keys.")
     if not isinstance(values.get("ablate", {}), dict):
@@ -108,7 +108,21 @@ def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str],
             raise unknown("hyper-parameter in --set", key.split(".")[-1], known)
     if not cells:
         raise UserError(f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}.")
+    named = _contrasts(values)
+    if not settings and not methods:
+        contrasts.check(named, cells, values["name"])
+    cells = [replace(spec, contrasts=named) for spec in cells]
+    if ablated:
+        rows = [replace(row, cells=tuple(replace(spec, contrasts=named) for spec in row.cells)) for row in ablated.rows]
+        ablated = replace(ablated, rows=tuple(rows))
     return Plan(values["name"], tuple(cells), notes, expansion.weights, ablated, expansion.protocols)
+
+
+def _contrasts(values: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Those of a plan and of the plans that it includes, each once."""
+    found = [contrast for other in values["include"] for contrast in _contrasts(other)]
+    found += contrasts.read(values.get("contrast", []), values["name"])
+    return tuple({contrast["name"]: contrast for contrast in found}.values())
 
 
 def _runs(values: dict[str, Any], expansion: Expansion) -> tuple[list[RunSpec], Ablation | None]:

@@ -37,6 +37,7 @@ def row_name(spec: RunSpec) -> str:
     """The line of the table that a run belongs to."""
     changed = [f"{name}={plain(spec.hyperparameters[name])}" for name in spec.changed]
     changed += [f"balance={spec.balance}"] if spec.balance != EQUAL else []
+    changed += [f"lr_scale={spec.lr_scale:g}"] if spec.lr_scale != 1 else []
     return spec.method + (f"({', '.join(changed)})" if changed else "")
 
 

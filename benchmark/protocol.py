@@ -32,7 +32,10 @@ class Protocol:
     scale_draw: one of the scales ("choice") or any between two bounds ("uniform"). judge: "test", or "holdout" for tuning: then
     the last share `holdout` of the train images is set aside and judged on, and no board calls that a score. edge_metric:
     the primary metric of edges. evaluations: looks at the test set during training, for curves and the oracle diagnostic only.
-    reference: the method that delta m is relative to; baseline: the method that the others are tested against.
+    reference: the method that delta m is relative to; baseline: the method that the others are tested against. freeze: the
+    encoder's trunk keeps its pretrained weights and statistics. encoder_lr_scale: learning rate of the trunk over that of the
+    rest. doubled: {"METHOD BUDGET TASK": percent by which twice the epochs improve its primary metric}, as a trial on held-out
+    train images found it; it says whether the protocol trains networks that have learnt, and is no part of what a run is.
     """
 
     name: str
@@ -70,17 +73,22 @@ class Protocol:
     evaluations: int = 0
     reference: str = ""
     baseline: str = ""
+    freeze: bool = False
+    encoder_lr_scale: float = 1.0
+    doubled: dict[str, float] = field(default_factory=dict)
 
 
 TYPES = typing.get_type_hints(Protocol)
 # The least value of a number, and whether that value itself is allowed.
 _LEAST: dict[str, tuple[int, bool]] = {
-    **dict.fromkeys(("epochs", "lr", "step_every", "step_factor", "holdout"), (0, False)),
+    **dict.fromkeys(("epochs", "lr", "step_every", "step_factor", "holdout", "encoder_lr_scale"), (0, False)),
     **dict.fromkeys(("weight_decay", "poly_power", "clip", "colour", "evaluations", "decoder_blocks"), (0, True)),
     **dict.fromkeys(("batch", "width", "threads", "train_images", "test_images"), (1, True)),
 }
+# What says something about a protocol and is no part of what a run of it does.
+ABOUT = ("name", "version", "summary", "doubled")
 # Names and prose say what a protocol is called; they cannot be overridden from a plan or the command line.
-SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ("name", "version", "summary"))
+SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ABOUT)
 
 
 def names() -> list[str]:
@@ -116,7 +124,7 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
 
 def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None = None) -> Protocol:
     """A `Protocol` from plain values, checked one by one."""
-    merged = values | {"loss_weights": dict(values.get("loss_weights", {}))} | (overrides or {})
+    merged = values | {key: dict(values.get(key, {})) for key in ("loss_weights", "doubled")} | (overrides or {})
     checked = {key: convert(TYPES, key, value, f"protocol key in {where}") for key, value in merged.items()}
     protocol = Protocol(**checked)
     for key, (least, bounded) in _LEAST.items():
@@ -127,6 +135,10 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
     if protocol.colour >= 1:
         raise UserError(
             f"colour = {protocol.colour} in protocol {protocol.name} is not below 1; 0.2 changes colours by up to 20 %."
+        )
+    if protocol.freeze and protocol.weights == "none" and protocol.name:
+        raise UserError(
+            f"freeze = true in protocol {protocol.name} would keep an encoder at random weights; set weights, or freeze = false."
         )
     if protocol.holdout >= 1:
         raise UserError(f"holdout = {protocol.holdout} in protocol {protocol.name} is not below 1; 0.1 sets a tenth aside.")

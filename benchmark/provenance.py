@@ -61,6 +61,8 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
+        # Processes that wanted a core in the last minute, as the run began: times of a busy machine are longer.
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "threads": threads,
         "device": device_name(device),
         # CUDA has no deterministic kernels for several operators used here; on CPU results are bitwise repeatable.

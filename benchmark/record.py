@@ -115,6 +115,7 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
         "params_infer": sum(shipped.values()),
         "steps": run.feed.steps,
         "seconds": run.seconds,
+        "cpu_seconds": run.cpu_seconds,
         "evaluation_seconds": evaluation_seconds,
         "gpu_hours": run.seconds / 3600 if cuda else 0.0,
         # A process holds several runs, so only the device's own counter tells what one of them took.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import sys
@@ -16,15 +15,24 @@ from typing import TYPE_CHECKING, Any
 from benchmark import ROOT, plugins
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import convert
+from benchmark.source import code_hash
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
     from methods.base import Method
 
+
+def _are_views(value: Any) -> bool:
+    from methods.base import ViewKind
+
+    described = isinstance(value, tuple) and all(isinstance(kind, ViewKind) for kind in value)
+    return described or (type(value) is int and value >= 0)
+
+
 # What a method's class says of itself.
 SAYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "version": ("a whole number of at least 1", lambda value: type(value) is int and value >= 1),
-    "views": ("a whole number of at least 0", lambda value: type(value) is int and value >= 0),
+    "views": ("a whole number of at least 0 or a tuple of methods.base.ViewKind", _are_views),
     "one_task": ("True or False", lambda value: isinstance(value, bool)),
     "summary": ("a text", lambda value: isinstance(value, str)),
     "paper": ("a text", lambda value: isinstance(value, str)),
@@ -167,7 +175,7 @@ def resolve_hyperparameters(name: str, given: dict[str, Any]) -> tuple[dict[str,
 
 @cache
 def source_hash(name: str) -> str:
-    """Hash of the code that a method is made of: its file and every module of `methods` that it imports, directly or not."""
+    """`code_hash` of what a method is made of: its file and every module of `methods` that it imports, directly or not."""
     method(name)
     seen: set[str] = set()
     pending = [_method_module(name).__name__]
@@ -178,5 +186,4 @@ def source_hash(name: str) -> str:
             owner = getattr(value, "__module__", None) or getattr(value, "__name__", "")
             if isinstance(owner, str) and owner.startswith("methods.") and owner not in seen:
                 pending.append(owner)
-    texts = [Path(str(sys.modules[n].__file__)).read_bytes() for n in sorted(seen)]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
+    return code_hash(Path(str(sys.modules[n].__file__)).read_text(encoding="utf-8") for n in seen)

@@ -79,11 +79,6 @@ class Samples:
         return {name: part.pin_memory() for name, part in parts.items()} if self.device.startswith("cuda") else parts
 
 
-def laid_out(images: Tensor) -> Tensor:
-    """Images in the memory layout that networks are fastest in on their device: with channels last on a GPU."""
-    return images.contiguous(memory_format=torch.channels_last) if images.is_cuda else images
-
-
 def _fits(parts: dict[str, Tensor], device: str) -> bool:
     """Whether the samples may lie on the device; where that is the host's processor, they lie there already."""
     if not device.startswith("cuda"):

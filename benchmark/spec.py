@@ -16,13 +16,16 @@ from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 
 SCHEMA = 1
+UNNAMED = ("summary", "doubled")  # keys of a protocol that enter no id
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """One run. `tasks` is the whole task set of the protocol, or one of it for a one-task method; the label mask is always
     drawn over the protocol's whole set. `hyperparameters` are resolved; `changed` names those away from their defaults.
-    `plugin`: of a method from outside the tree, the hash of its file. `tuning`: how its keywords were searched, if they were."""
+    `plugin`: of a method from outside the tree, the hash of its file. `tuning`: how its keywords or its rate were searched, if
+    they were. `lr_scale`: its learning rate over the protocol's. `contrasts`: the comparisons that its plan named before it ran,
+    as `contrasts.py` has them; they are no part of what a run is."""
 
     protocol: Protocol
     dataset: str
@@ -38,6 +41,8 @@ class RunSpec:
     balance: str = EQUAL
     plugin: str = ""
     tuning: str = ""
+    lr_scale: float = 1.0
+    contrasts: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as `spec.json` and records hold them."""
@@ -56,6 +61,7 @@ class RunSpec:
             "hyperparameters": hyperparameters,
             "changed": changed,
             "tasks": tuple(values["tasks"]),
+            "contrasts": tuple(values.get("contrasts", ())),
         }
         spec = cls(**made)
         code = (registry.method(spec.method).version, registry.plugin_content(spec.method))
@@ -88,7 +94,7 @@ def run_id(spec: dict[str, Any]) -> str:
     """
     try:
         defaults = _defaults(Protocol)
-        changed = {k: v for k, v in spec["protocol"].items() if k != "summary" and (k == "version" or defaults.get(k) != v)}
+        changed = {k: v for k, v in spec["protocol"].items() if k == "version" or (k not in UNNAMED and defaults.get(k) != v)}
         identity: dict[str, Any] = {
             "schema": spec["schema"],
             "protocol": changed,
@@ -106,6 +112,8 @@ def run_id(spec: dict[str, Any]) -> str:
             identity["tasks"] = spec["tasks"]
         if spec["balance"] != EQUAL:
             identity["balance"] = spec["balance"]
+        if spec.get("lr_scale", 1.0) != 1.0:
+            identity["lr_scale"] = spec["lr_scale"]
         identity |= {key: spec[key] for key in ("plugin", "tuning") if spec.get(key)}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(

@@ -13,20 +13,25 @@ from benchmark.balancing.base import Balancing
 from benchmark.device import autocast
 from benchmark.protocol import Protocol
 from methods.base import Batch, Losses, Method
+from methods.networks.encoders import Trunk
 
 OPTIMISERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
 def make_optimiser(method: Method, protocol: Protocol, balancing: Balancing | None = None) -> torch.optim.Optimizer:
-    """The protocol's optimiser over the groups of the method, and after them those of the balancing.
+    """The protocol's optimiser over the groups of the method, without what a frozen encoder keeps, and after them those of the
+    balancing. Where the trunk of the encoder has a rate of its own, its part of each group follows that group.
 
     Raises `TypeError` unless the method's hold each of its trainable parameters once.
     """
-    groups = method.param_groups()
+    groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in method.param_groups()]
     listed = [id(p) for group in groups for p in group["params"]]
     trainable = {id(p) for p in method.parameters() if p.requires_grad}
     if len(listed) != len(set(listed)) or set(listed) != trainable:
         raise TypeError(f"param_groups() of {type(method).__name__} must hold every trainable parameter exactly once")
+    if protocol.encoder_lr_scale != 1:
+        trunk = {id(p) for module in method.modules() if isinstance(module, Trunk) for p in module.parameters()}
+        groups = [part for group in groups for part in _parted(group, trunk, protocol.encoder_lr_scale)]
     device = next(method.parameters()).device
     prepared = [
         {
@@ -41,6 +46,15 @@ def make_optimiser(method: Method, protocol: Protocol, balancing: Balancing | No
     extra = {"momentum": 0.9} if protocol.optimiser == "sgd" else {"capturable": device.type == "cuda"}
     optimiser: torch.optim.Optimizer = OPTIMISERS[protocol.optimiser](prepared, fused=True, **extra)
     return optimiser
+
+
+def _parted(group: dict[str, Any], trunk: set[int], scale: float) -> list[dict[str, Any]]:
+    """The rest of a group, and its parameters in the trunk with their rate scaled; a part without any is left out."""
+    parts = [
+        {**group, "params": [p for p in group["params"] if id(p) not in trunk]},
+        {**group, "params": [p for p in group["params"] if id(p) in trunk], "lr_scale": group.get("lr_scale", 1.0) * scale},
+    ]
+    return [part for part in parts if part["params"]]
 
 
 def lr_factor(protocol: Protocol, step: int, steps: int) -> float:
@@ -60,7 +74,10 @@ class Step:
     the fused optimiser's `found_inf` stops every later update. `read` is the only host sync.
     """
 
-    def __init__(self, method: Method, protocol: Protocol, steps: int, balance: str = balances.EQUAL) -> None:
+    def __init__(
+        self, method: Method, protocol: Protocol, steps: int, balance: str = balances.EQUAL, lr_scale: float = 1.0
+    ) -> None:
+        """lr_scale: of this run's learning rate over the protocol's."""
         self.method, self.protocol, self.steps = method, protocol, steps
         self.balancing = balances.make(balance, method, protocol, steps)
         self.optimiser = make_optimiser(method, protocol, self.balancing)
@@ -72,7 +89,7 @@ class Step:
         self.optimiser.grad_scale = None  # type: ignore[attr-defined]
         self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
         factors = torch.tensor([lr_factor(protocol, step, steps) for step in range(steps)], dtype=torch.float64)
-        scales = [protocol.lr * group["lr_scale"] for group in self.optimiser.param_groups]
+        scales = [protocol.lr * lr_scale * group["lr_scale"] for group in self.optimiser.param_groups]
         self._rates = torch.stack([scale * factors for scale in scales]).float().to(self.device)  # (groups, steps)
         self._progress = (torch.arange(steps, dtype=torch.float64) / steps).float().to(self.device)
 

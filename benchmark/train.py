@@ -90,29 +90,30 @@ class Run:
         arithmetic(options.device, protocol.precision)
         self.mask = check_labels(spec, train, test)
         self.tasks = {name: tasks[name] for name in spec.tasks}
-        shares = labels.shares(self.mask)[[protocol.tasks.index(t) for t in spec.tasks]]
+        own = labels.restrict(self.mask, [protocol.tasks.index(t) for t in spec.tasks])
+        shares, complete = labels.shares(own), labels.complete(spec.labels, own)
         fraction = labels.parse(spec.labels).name == "fraction"
         alone = registry.method(spec.method).one_task
-        if alone:
-            shares = torch.ones_like(shares)  # every image that such a run sees carries its label
-        self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights)
+        if alone:  # every image that such a run sees carries its label
+            shares, complete = torch.ones_like(shares), True
+        self.method = build_method(spec, self.tasks, shares if fraction else None, options.weights, complete)
         self.init = init_hashes(self.method)
-        on_device(self.method, options.device)
+        on_device(self.method, options.device, protocol.encoder)
         mean_std = normalisation(self.method)
         self.feed = Feed(
             train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
             device=options.device, labelled_only=alone,
         )  # fmt: skip
-        self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device)
+        self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device, protocol.encoder)
         self.train_split, self.test_fingerprint = train, test.fingerprint
-        self.stepper = Step(self.method, protocol, self.feed.steps, spec.balance)
+        self.stepper = Step(self.method, protocol, self.feed.steps, spec.balance, spec.lr_scale)
         self.loop = Loop(self.feed, self.stepper, spec.balance, options.capture)
         self.told: str | None = None
         self.test.beat = options.beat
         self.curve: list[dict[str, Any]] = []
         self.snapshots: list[snapshots.Snapshot] = []
         self._peak = 0
-        self.step, self.logged, self.seconds = 0, 0, 0.0
+        self.step, self.logged, self.seconds, self.cpu_seconds = 0, 0, 0.0, 0.0
 
     @property
     def epoch(self) -> float:
@@ -146,7 +147,7 @@ class Run:
         log_every = max(1, -(-steps // CURVE_POINTS))
         evaluate_every = steps / (self.spec.protocol.evaluations + 1)
         snapshots_due = snapshots.due(steps, log_every)
-        began = time.perf_counter()
+        began, processor = time.perf_counter(), time.process_time()
         self.method.train()
         while self.step < steps:
             seed = streams.seed_of(self.spec.train_seed, "method", self.step)
@@ -172,11 +173,18 @@ class Run:
                 claim.check()
                 now = time.perf_counter()
                 self.seconds, began = self.seconds + now - began, now
+                processor = self._processor(processor)
                 self._save(run.file("checkpoint.pt"), claim)
                 if options.stop.is_set():
                     raise Interrupted(f"stopped at step {self.step} of {steps}")
         self._check_finite()
         self.seconds += time.perf_counter() - began
+
+    def _processor(self, since: float) -> float:
+        """Add the processor's time since then, evaluations included; it does not grow where others keep the machine busy."""
+        now = time.process_time()
+        self.cpu_seconds += now - since
+        return now
 
     def _log(self) -> None:
         losses = self.stepper.read(self.step - self.logged)
@@ -205,7 +213,7 @@ class Run:
             found = (self.step - 1, "a weight after the update")
         if found:
             step, term = found
-            rate = self.spec.protocol.lr * lr_factor(self.spec.protocol, step, self.feed.steps)
+            rate = self.spec.protocol.lr * self.spec.lr_scale * lr_factor(self.spec.protocol, step, self.feed.steps)
             raise Diverged(f"{term} is not finite at step {step} (counted from 0) of {self.feed.steps}, learning rate {rate:.3g}")
 
     def _save(self, path: Path, claim: Claim) -> None:
@@ -214,6 +222,7 @@ class Run:
             "step": self.step,
             "logged": self.logged,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "method": self.method.state_dict(),
             "stepper": self.stepper.state(),
             "curve": self.curve,
@@ -233,7 +242,8 @@ class Run:
             self.method.load_state_dict(state["method"])
             self.stepper.load(state["stepper"])
             self.curve, self.step, self.logged, self.seconds = state["curve"], state["step"], state["logged"], state["seconds"]
-            self.snapshots = state.get("snapshots", [])  # a checkpoint of earlier code has none
+            self.snapshots = state.get("snapshots", [])  # a checkpoint of earlier code has neither
+            self.cpu_seconds = state.get("cpu_seconds", 0.0)
         except UserError:
             raise
         except Exception as error:  # a damaged file raises many kinds

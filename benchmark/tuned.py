@@ -15,6 +15,7 @@ from benchmark import registry
 from benchmark.balance import EQUAL
 from benchmark.errors import UserError
 from benchmark.plan import Plan
+from benchmark.rates import Search
 from benchmark.spec import RunSpec
 from benchmark.tuning import words
 
@@ -46,17 +47,37 @@ def text(base: Plan, keywords: Mapping[str, Any], table: Mapping[str, Any], data
     where it does not give just those runs.
     """
     wanted = cells(base.cells, keywords, "test", table)
-    method = wanted[0].method
-    lines = [f'summary = "{method}, tuned in {table["trials"]} trials on a part of the train images"']
+    summary = f"{wanted[0].method}, tuned in {table['trials']} trials on a part of the train images"
+    return _written(base, wanted, {spec.id: _with_share(table, spec) for spec in wanted}, summary, data)
+
+
+def with_rates(base: Plan, chosen: Sequence[tuple[Search, float]], data: Path) -> str:
+    """A plan, in TOML, of the runs of `base` with the rates that were found for its rows. Raises `UserError` as `text` does."""
+    wanted, tables = [], {}
+    for search, rate in chosen:
+        for spec in search.cells:
+            seeds = len({trial.train_seed for trial in search.runs})
+            table = {"rates": sorted(search.trials), "seeds": seeds, "holdout": spec.protocol.holdout}
+            made = replace(spec, lr_scale=rate, tuning=words(table, base.name))
+            wanted.append(made)
+            tables[made.id] = table
+    return _written(base, wanted, tables, f"{base.name}, with a learning rate for each row", data)
+
+
+def _written(base: Plan, wanted: Sequence[RunSpec], tables: Mapping[str, Mapping[str, Any]], summary: str, data: Path) -> str:
+    """A plan of the runs `wanted`; tables: {id of a run: how it was searched}."""
+    lines = [f"summary = {_toml(summary)}"]
     for grid, spec in _grids(wanted, base):
-        lines += ["", "[[grid]]", *_lines(grid), "", f"[grid.tuning.{method}]", *_lines(_with_share(table, spec))]
+        lines += ["", "[[grid]]", *_lines(grid), "", f"[grid.tuning.{spec.method}]", *_lines(tables[spec.id])]
         if spec.changed:
             own = {name: spec.hyperparameters[name] for name in spec.changed}
-            lines += ["", f"[grid.hparams.{method}]", *_lines(own)]
+            lines += ["", f"[grid.hparams.{spec.method}]", *_lines(own)]
+    for contrast in wanted[0].contrasts:
+        lines += ["", "[[contrast]]", *_lines(contrast)]
     written = "\n".join(lines) + "\n"
     values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(written)
     if {spec.id for spec in plans.expand(values, {}, [], data).cells} != {spec.id for spec in wanted}:
-        raise UserError(f"the runs of plan {base.name} cannot be written as a plan of their own; tune {method} on another plan.")
+        raise UserError(f"the runs of plan {base.name} cannot be written as a plan of their own; tune on another plan.")
     return written
 
 
@@ -68,14 +89,16 @@ def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, An
     """(the keys of a grid, one of its runs) for each kind of run, which may need several for its seeds."""
     kinds: dict[tuple[str, ...], list[RunSpec]] = {}
     for spec in wanted:
-        kind = (repr(spec.protocol), spec.variant, spec.labels, spec.balance, repr(spec.hyperparameters))
+        kind = (repr(spec.protocol), spec.variant, spec.labels, spec.balance, str(spec.lr_scale), repr(spec.hyperparameters))
         kinds.setdefault(kind, []).append(spec)
     for specs in kinds.values():
         spec = specs[0]
         named = base.protocols[spec.protocol.name]
-        grid = {"protocol": named, "dataset": spec.variant, "labels": spec.labels, "method": spec.method}
+        grid: dict[str, Any] = {"protocol": named, "dataset": spec.variant, "labels": spec.labels, "method": spec.method}
         if spec.balance != EQUAL:
             grid["balance"] = spec.balance
+        if spec.lr_scale != 1:
+            grid["lr_scale"] = spec.lr_scale
         own = {"weights": str(base.weights.get(spec.protocol.weights, spec.protocol.weights))}
         plain = protocols.load(named)
         for key in protocols.SETTABLE:

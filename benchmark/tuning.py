@@ -16,6 +16,8 @@ def words(value: Any, where: str) -> str:
     """
     if value is None:
         return ""
+    if isinstance(value, dict) and "rates" in value:
+        return _rate_words(value, where)
     keys = set(value) if isinstance(value, dict) else set()
     if keys - {"distinct"} != {"trials", "holdout"} or not all(isinstance(v, int | float) for v in value.values()):
         raise UserError(f"tuning = {value!r} in plan {where} must hold trials and holdout, as `bench tune` writes them.")
@@ -25,10 +27,31 @@ def words(value: Any, where: str) -> str:
     return f"{count} on the last {value['holdout']:.0%} of train"
 
 
+def _rate_words(value: dict[str, Any], where: str) -> str:
+    """`learning rates 0.3, 1, 3 (of the protocol's) on 2 seeds, judged on the last 10% of train`"""
+    tried, seeds, share = (value.get(key) for key in ("rates", "seeds", "holdout"))
+    numbers = isinstance(tried, list) and all(isinstance(rate, int | float) for rate in tried)
+    if set(value) != {"rates", "seeds", "holdout"} or not numbers or type(seeds) is not int or not isinstance(share, float):
+        raise UserError(
+            f"tuning = {value!r} in plan {where} must hold rates, seeds and holdout, as `bench tune --rate` writes them."
+        )
+    listed = ", ".join(f"{rate:g}" for rate in sorted(tried or []))
+    return (
+        f"learning rates {listed} (of the protocol's) on {seeds} seed{'s' * (seeds > 1)}, judged on the last {share:.0%} of train"
+    )
+
+
+def of_rates(text: str) -> bool:
+    """Whether it was the learning rate that was searched."""
+    return text.startswith("learning rates")
+
+
 def alike(first: str, second: str) -> bool:
-    """Whether two searches were the same: as many trials asked for, on the same images. A small space may hold fewer."""
+    """Whether two searches were the same: as many trials asked for, or the same rates, on the same images. A small space may hold
+    fewer settings, and a long row fewer seeds."""
     return _asked(first) == _asked(second)
 
 
 def _asked(text: str) -> str:
+    text = re.sub(r" on \d+ seeds?,", "", text)
     return re.sub(r"^\d+ of (\d+ trials), all there are,", r"\1", text)

@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmark import registry
 from benchmark.protocol import Protocol
 from datasets.tasks import Task
-from methods.base import Batch, Method, Problem, View
+from methods.base import Batch, Method, Problem, View, ViewKind, view_kinds
 from methods.networks.build import make_encoder
+from methods.networks.encoders import Encoder
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Workload:
         return Workload(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
-def fake_batch(problem: Problem, size: int, views: int) -> Batch:
+def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -> Batch:
     """A batch of `size` samples with every label, of zeros."""
 
     def targets() -> dict[str, torch.Tensor]:
@@ -42,8 +43,9 @@ def fake_batch(problem: Problem, size: int, views: int) -> Batch:
         return maps
 
     labelled = torch.ones(size, len(problem.tasks), dtype=torch.bool)
-    more = tuple(View(torch.zeros(size, 3, *problem.size), targets(), torch.zeros(size, 2, 3)) for _ in range(views))
-    return Batch(torch.zeros(size, 3, *problem.size), targets(), labelled, labelled, torch.zeros(size, dtype=torch.long), more)
+    images, erased = torch.zeros(size, 3, *problem.size), torch.zeros(size, 1, *problem.size, dtype=torch.bool)
+    more = tuple(View(images, targets(), torch.zeros(size, 2, 3), erased if kind.cutout else None) for kind in view_kinds(views))
+    return Batch(images, targets(), labelled, labelled, torch.zeros(size, dtype=torch.long), more)
 
 
 def workload(name: str, protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
@@ -58,10 +60,13 @@ def workload(name: str, protocol: Protocol, tasks: dict[str, Task], hyperparamet
 
 
 def _one(kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
+    def encoder() -> Encoder:
+        made = make_encoder(protocol.encoder, protocol.width)
+        return made.freeze() if protocol.freeze else made
+
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         problem = Problem(
-            tasks, protocol.size, protocol.width, protocol.decoder_blocks, lambda: make_encoder(protocol.encoder, protocol.width),
-            protocol.loss_weights,
+            tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights
         )  # fmt: skip
         method = kind(problem, **hyperparameters)
         batch = fake_batch(problem, protocol.batch, kind.views)

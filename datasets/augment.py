@@ -22,7 +22,9 @@ from datasets.base import widen
 from datasets.tasks import Task
 
 PARAMETERS = ("scale", "top", "left", "flip", "brightness", "contrast", "saturation")
+CUTOUT = ("cutout_top", "cutout_left", "cutout_side")  # and these, where a square is erased
 _SCALE, _TOP, _LEFT, _FLIP, _COLOUR = range(5)  # columns of a table of draws; the three colours come last
+_SQUARE = len(PARAMETERS)  # or before the square
 _GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue (ITU-R BT.601)
 
 
@@ -32,21 +34,24 @@ class Augmentation:
 
     uniform: `scales` are two bounds instead, between which any factor is as likely (DiffusionMTL's 0.5 to 2). Below 1 the image
     covers a part of the frame. flip: mirror half of the samples left to right. colour: largest relative change of
-    brightness, contrast and saturation. Raises `UserError` for values out of range.
+    brightness, contrast and saturation. cutout: side of one erased square, as a share of the image's shorter side. Raises
+    `UserError` for values out of range.
     """
 
     scales: tuple[float, ...] = (1.0, 1.2, 1.5)
     flip: bool = True
     colour: float = 0.2
     uniform: bool = False
+    cutout: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
             raise UserError(f"augmentation scales must be numbers above 0, such as [1.0, 1.2, 1.5]; got {list(self.scales)}.")
         if self.uniform and (len(self.scales) != 2 or self.scales[0] > self.scales[1]):
             raise UserError(f"uniform augmentation scales must be two bounds, such as [0.5, 2.0]; got {list(self.scales)}.")
-        if not 0 <= self.colour < 1:
-            raise UserError(f"augmentation colour must be at least 0 and below 1, such as 0.2; got {self.colour}.")
+        for name, value in (("colour", self.colour), ("cutout", self.cutout)):
+            if not 0 <= value < 1:
+                raise UserError(f"augmentation {name} must be at least 0 and below 1, such as 0.2; got {value}.")
 
     @property
     def shrinks(self) -> bool:
@@ -58,30 +63,34 @@ class Crop(NamedTuple):
     """One view of a batch. images: (B, 3, H, W) float32, normalised. targets: {task: (B, C, H, W)} as `widen` gives them.
 
     geometry: (B, 2, 3) float32 affine map from this view's normalised coordinates (x, y in [-1, 1], as
-    `torch.nn.functional.affine_grid` has them with align_corners=False) to those of view 0.
+    `torch.nn.functional.affine_grid` has them with align_corners=False) to those of view 0. erased: (B, 1, H, W) bool, the
+    pixels of the square that is erased: the encoder's mean colour, with their targets; None where none is.
     """
 
     images: Tensor
     targets: dict[str, Tensor]
     geometry: Tensor
+    erased: Tensor | None
 
 
 def draw(config: Augmentation, seed: int, epochs: Tensor, ids: Tensor, view: int) -> Tensor:
-    """(..., 7) float32 parameters, in the order of `PARAMETERS`, for the broadcast int64 tensors `epochs` and `ids`.
+    """(..., 7) float32 parameters, in the order of `PARAMETERS`, for the broadcast int64 tensors `epochs` and `ids`; with a
+    `cutout` (..., 10), those of `CUTOUT` after them.
 
     scale: a zoom factor, at least 1 after view 0; top, left: the crop's place as a share of the room it has; flip: 1 or 0,
-    only ever 1 in view 0, whose crop the others cut; brightness, contrast, saturation: factors around 1. A row depends on
-    (seed, epoch, id, view) alone.
+    only ever 1 in view 0, whose crop the others cut; brightness, contrast, saturation: factors around 1; cutout_top, cutout_left:
+    the square's place as a crop's; cutout_side: `cutout`. A row depends on (seed, epoch, id, view) alone.
     """
-    parameters = torch.arange(len(PARAMETERS), device=ids.device)
+    parameters = torch.arange(_SQUARE + 2 * bool(config.cutout), device=ids.device)
     u = streams.uniform(seed, "augment", epochs[..., None], ids[..., None], view, parameters)
     allowed = [max(scale, 1.0) for scale in config.scales] if view else list(config.scales)
     scales = torch.tensor(allowed, dtype=torch.float64, device=u.device)
     share = u[..., :1]
     scale = scales[0] + share * (scales[1] - scales[0]) if config.uniform else scales[(share * len(scales)).long()]
     flip = (u[..., _FLIP, None] < 0.5).double() * (config.flip and view == 0)
-    colour = 1 + config.colour * (2 * u[..., _COLOUR:] - 1)
-    return torch.cat([scale, u[..., _TOP:_FLIP], flip, colour], -1).float()
+    colour = 1 + config.colour * (2 * u[..., _COLOUR:_SQUARE] - 1)
+    square = [u[..., _SQUARE:], torch.full_like(share, config.cutout)] if config.cutout else []
+    return torch.cat([scale, u[..., _TOP:_FLIP], flip, colour, *square], -1).float()
 
 
 def apply(
@@ -99,9 +108,9 @@ def apply(
     images: (B, 3, H, W) uint8, resampled bilinearly with the border repeated. targets: {task: (B, C, H, W)} of some of the
     tasks, compact or widened, hidden labels already replaced; resampled by nearest neighbour. Depth is divided by the total
     zoom, as what is nearer looks larger (NYUv2 recipe of MTAN and MTPSL); inverse depth is multiplied by it. A mirrored normal
-    changes the sign of x. draws: (B, 7) tables of `draw` for views 0, 1, ...; mean, std: of the encoder, for images in [0, 1].
-    extents: (B, 2) int64 (h, w) of the content in padded frames. padded: whether a view may show what lies outside the
-    content (padded frames, or scales below 1): it is the encoder's mean colour there, and without labels.
+    changes the sign of x. draws: (B, 7 or 10) tables of `draw` for views 0, 1, ...; mean, std: of the encoder, for images in
+    [0, 1]. extents: (B, 2) int64 (h, w) of the content in padded frames. padded: whether a view may show what lies outside
+    the content (padded frames, or scales below 1): it is the encoder's mean colour there, and without labels.
     """
     first = draws[0].double()
     sign = 1 - 2 * first[:, _FLIP].view(-1, 1, 1, 1)
@@ -120,11 +129,15 @@ def apply(
             inside = _inside(y, last[0])[:, None, :, None] & _inside(x, last[1])[:, None, None, :]
             shown = torch.where(inside, shown, 0)
             resampled = {n: torch.where(inside, t, torch.full_like(t, tasks[n].ignore)) for n, t in resampled.items()}
+        erased = _square(own[:, _SQUARE:], *images.shape[2:]) if own.shape[1] > _SQUARE else None
+        if erased is not None:
+            shown = shown.masked_fill_(erased, 0)
         crops.append(
             Crop(
                 shown,
                 {name: _relabel(tasks[name], target, zoom.view(-1, 1, 1, 1), sign) for name, target in resampled.items()},
                 _geometry(own if view else torch.ones_like(own)),  # of scale 1: view 0 is its own frame
+                erased,
             )
         )
     return crops
@@ -176,6 +189,17 @@ def _inside(position: Tensor, last: int | Tensor) -> Tensor:
     return (position >= 0) & (position < last + 1)
 
 
+def _square(cutout: Tensor, height: int, width: int) -> Tensor:
+    """(B, 1, H, W) bool: the pixels of the square that `CUTOUT` (B, 3) describes, all of which lies in the image."""
+    side = (cutout[:, 2:] * min(height, width)).round().clamp_min(1)
+    within = []
+    for place, size in ((cutout[:, :1], height), (cutout[:, 1:2], width)):
+        start = (place * (size - side + 1)).floor().clamp(max=size - side)  # a share just below 1 is 1 in float32
+        position = torch.arange(size, device=cutout.device)
+        within.append((position >= start) & (position < start + side))
+    return (within[0][:, :, None] & within[1][:, None])[:, None]
+
+
 def _geometry(crop: Tensor) -> Tensor:
     """(B, 2, 3) float32: `_uncrop` in the normalised coordinates of `affine_grid`. A crop of scale 1 is the identity."""
     inverse = 1 / crop[:, _SCALE]
@@ -216,7 +240,7 @@ def _neighbours(position: Tensor, last: int | Tensor) -> tuple[Tensor, Tensor, T
 
 def _recolour(images: Tensor, table: Tensor) -> Tensor:
     """In place: saturation, contrast about the mean grey, brightness, as one affine map a pixel; then clamped to [0, 1]."""
-    brightness, contrast, saturation = table[:, _COLOUR:].float().view(-1, 3, 1, 1, 1).unbind(1)
+    brightness, contrast, saturation = table[:, _COLOUR:_SQUARE].float().view(-1, 3, 1, 1, 1).unbind(1)
     red, green, blue = (images[:, channel, None] for channel in range(3))
     grey = _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
     rest = grey * (brightness * contrast * (1 - saturation)) + grey.mean((2, 3), keepdim=True) * (brightness * (1 - contrast))

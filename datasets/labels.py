@@ -199,6 +199,14 @@ def shares(mask: Tensor) -> Tensor:
     return mask.double().mean(0)
 
 
+def complete(setting: str, mask: Tensor) -> bool:
+    """Whether a run's labels are complete: by their setting, `full` or all of `fraction`, or since every image carries every one.
+
+    By the setting too, so that one image without a label for a task does not make full labels partial ones.
+    """
+    return parse(setting) in (Setting("full"), Setting("fraction", 1.0)) or bool(mask.all())
+
+
 def counts(mask: Tensor) -> Counts:
     """How many images are labelled for each task, and how many carry how many labels."""
     per_image = torch.bincount(mask.sum(1), minlength=mask.shape[1] + 1)

@@ -7,13 +7,14 @@ images into predictions. Nothing a method is given holds a label that its run ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from datasets.augment import Augmentation
 from datasets.tasks import Task
 from methods.losses import per_sample_loss, sample_weights
 from methods.networks.decoders import Decoder, Head
@@ -22,16 +23,47 @@ from methods.networks.encoders import Encoder
 
 @dataclass(frozen=True)
 class View:
-    """A further augmentation of a batch's samples: a crop of the first view's crop, its colours drawn anew.
+    """A further augmentation of a batch's samples, as a `ViewKind` has it: a crop of the first view's crop, or the same pixels;
+    its colours drawn anew.
 
     images: (B, 3, H, W) normalised. targets: {task: (B, C, H, W)} in the view's own geometry, hidden labels replaced by
     the ignore value. geometry: (B, 2, 3) affine map from the view's normalised coordinates (x, y in [-1, 1], as
-    `torch.nn.functional.affine_grid` has them) to those of the first view.
+    `torch.nn.functional.affine_grid` has them) to those of the first view. erased: (B, 1, H, W) bool, the pixels that a cut-out
+    erased; None without one.
     """
 
     images: Tensor
     targets: dict[str, Tensor]
     geometry: Tensor
+    erased: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ViewKind:
+    """A further view that a method asks for.
+
+    crop: cut it out of the first view's crop; False shows the first view's pixels, so that predictions for both correspond pixel
+    by pixel. colour: largest relative change of brightness, contrast and saturation, below 1; None for the protocol's. cutout:
+    side of one erased square as a share of the image's shorter side, below 1; its pixels are exactly 0, the encoder's mean
+    colour, and keep their targets. Raises `UserError` for a colour or cutout out of range.
+    """
+
+    crop: bool = True
+    colour: float | None = None
+    cutout: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.augmentation(Augmentation())
+
+    def augmentation(self, config: Augmentation) -> Augmentation:
+        """What is drawn for such a view under a protocol's augmentation."""
+        config = config if self.crop else replace(config, scales=(1.0,), uniform=False)
+        return replace(config, colour=config.colour if self.colour is None else self.colour, cutout=self.cutout)
+
+
+def view_kinds(views: int | tuple[ViewKind, ...]) -> tuple[ViewKind, ...]:
+    """The further views that a method's `views` asks for, one by one."""
+    return (ViewKind(),) * views if isinstance(views, int) else views
 
 
 @dataclass(frozen=True)
@@ -40,7 +72,7 @@ class Batch:
 
     images: (B, 3, H, W) normalised for the encoder. targets: {task: (B, C, H, W)}, hidden labels ALREADY replaced by the
     ignore value. labelled: (B, T) bool on the device; labelled_host: the same on the CPU, so that presence is known
-    without a sync. index: (B,) int64 stable sample numbers. views: as many further views as the method's `views` asks for.
+    without a sync. index: (B,) int64 stable sample numbers. views: the further views that the method's `views` asks for.
     """
 
     images: Tensor
@@ -58,7 +90,8 @@ class Problem:
     tasks: {name: Task} in a fixed order. size: (H, W) of images and predictions, in pixels. width: channels C of the shared
     feature and of every decoder. blocks: residual blocks a decoder. make_encoder: builds the protocol's encoder, with its
     pretrained weights if it has any. loss_weights: {task: w_t}. label_shares: (T,) share of images labelled for each task
-    under `fraction`, else None.
+    under `fraction`, else None. complete: the run's labels are complete (`datasets.labels.complete`), so that a rule about
+    labels that are missing has nothing to go by.
     """
 
     tasks: dict[str, Task]
@@ -68,6 +101,7 @@ class Problem:
     make_encoder: Callable[[], Encoder]
     loss_weights: dict[str, float]
     label_shares: Tensor | None = None
+    complete: bool = False
 
     def make_decoder(self) -> Decoder:
         """A task decoder: shared feature (B, C, h, w) to task feature (B, C, h, w)."""
@@ -115,6 +149,9 @@ class Diagnostic:
 class Method(nn.Module):
     """A method: a network and its losses. Its keyword-only `__init__` parameters with defaults are its schema.
 
+    views: how many further views `losses` wants, each a crop of the first in the protocol's colours; or a tuple that says what
+    each of them is, such as `(ViewKind(crop=False, colour=0.8, cutout=0.5),)`.
+
     search: {keyword: values} that `bench tune` draws from, the default among them. Where it is empty, every keyword whose type is
     a number with a fraction is searched at a quarter to four times its value, which does not suit probabilities and other numbers
     with a bound.
@@ -127,7 +164,7 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
-    views: ClassVar[int] = 0
+    views: ClassVar[int | tuple[ViewKind, ...]] = 0
     one_task: ClassVar[bool] = False
     search: ClassVar[dict[str, tuple[Any, ...]]] = {}
 

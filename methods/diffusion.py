@@ -83,7 +83,7 @@ class DiffusionMTL(MultiTask):
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         """The noise of x_(T-1) ... x_0 comes from the global generator, one draw of all samples' and tasks' states each."""
-        maps, result = self.run(batch.images, lambda state, t: torch.randn_like(state))
+        maps, result = self.run(batch.images, lambda state, t: torch.randn(state.shape, dtype=state.dtype, device=state.device))
         tasks = self.problem.task_losses(result, batch, batch.labelled)
         preliminary = self.problem.task_losses(self.upsampled(maps), batch, batch.labelled)
         return Losses(tasks, {"preliminary": self.aux_weight * torch.stack([*preliminary.values()]).sum()})

@@ -23,12 +23,18 @@ class MTPSL(MultiTask):
         D(m(y^_s), m(y_t)) + regulariser * (D(m(y^_s), f) + D(m(y_t), f)),
 
     summed over pairs, averaged over the batch, times consistency_weight. It is taken on a second view; the supervised loss is on
-    the first; both go through the network as one batch. A label without a valid pixel in the second view has nothing to
-    agree with: its pairs are left out, and its task does not become an unlabelled one. Weights as published for NYUv2.
+    the first; both go through the network as one batch. Weights as published for NYUv2.
+
+    Where the run's labels are complete, all ordered pairs of tasks are taken, as in the published code, in which that is a
+    matter of the run: a fully labelled sample among partly labelled ones has no pair, there as here.
+
+    Other than in that code: a label without a valid pixel in the second view has nothing to agree with, so its pairs are left
+    out, and its task does not become an unlabelled one.
     """
 
     summary = "multi_task, and consistency of unlabelled tasks' predictions with the labels that are there, in pairwise spaces"
     paper = "Li, Liu, Bilen: Learning Multiple Dense Prediction Tasks from Partially Annotated Data, CVPR 2022"
+    version: ClassVar[int] = 2
     views: ClassVar[int] = 1
 
     def __init__(
@@ -68,25 +74,38 @@ class MTPSL(MultiTask):
     def consistency(self, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> Tensor:
         """Sum over a sample's pairs, mean over the batch. deepest: (B, c, H/32, W/32).
 
-        T B maps, predictions and labels, through what does not depend on the pair, then 2 B S through the trunk,
-        S = `most_pairs(T)`: what the fullest samples need, 2 for T = 3 where one-label and random-label samples have exactly 2.
+        Through what does not depend on the pair go T B maps, or 2 T B where labels are complete; then 2 B S through the trunk,
+        S = `most_pairs`: what the fullest samples need, for T = 3 all 6 pairs of complete labels, else 2, which one-label and
+        random-label samples have.
         """
         tasks, s = self.problem.tasks, self.stride
         targets = {name: view.targets[name][..., ::s, ::s] for name in tasks}
         valid = [task.valid(targets[name]).flatten(1).any(1) for name, task in tasks.items()]
-        place, taken = active_pairs(self.mapper.pairs, labelled, labelled & torch.stack(valid, 1))
+        place, taken = active_pairs(self.mapper.pairs, labelled, labelled & torch.stack(valid, 1), self.problem.complete)
         predicted = {name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()}
         known = {name: label_input(task, targets[name], predicted[name].dtype) for name, task in tasks.items()}
-        # A task is a source where it has no label and a target where it has one: a sample needs one map of each.
-        there = dict(zip(tasks, labelled.T[..., None, None, None], strict=True))
-        entered = self.mapper.enter({name: torch.where(there[name], known[name], predicted[name]) for name in tasks})
-        rows = len(labelled) * self.mapper.pairs[place] + torch.arange(len(labelled), device=labelled.device)[:, None, None]
+        entered = self.mapper.enter(
+            {name: self.sides(predicted[name], known[name], labelled[:, t]) for t, name in enumerate(tasks)}
+        )
+        b = len(labelled)
+        m = len(entered) // len(tasks)  # rows a task: the labels are the last b of them, the predictions the first
+        side = torch.arange(2, device=labelled.device) * (m - b)
+        rows = m * self.mapper.pairs[place] + side + torch.arange(b, device=labelled.device)[:, None, None]
         maps = self.mapper(entered, rows.permute(2, 0, 1).flatten(), place.flatten().repeat(2))
         of_prediction, of_label = direction(maps).view(2, *place.shape, *maps.shape[1:]).unbind(0)
         feature = direction(deepest)[:, None]
         apart = cosine_distance(of_prediction, of_label)
         apart = apart + self.regulariser * (cosine_distance(of_prediction, feature) + cosine_distance(of_label, feature))
         return (apart * taken).sum(1).mean()
+
+    def sides(self, predicted: Tensor, known: Tensor, labelled: Tensor) -> Tensor:
+        """A task's maps (M, C, h, w) for the mapper, of predictions and labels (B, C, h, w); labelled: (B,) bool.
+
+        Of incomplete labels a task is a sample's source where it has no label and its target where it has one: M = B.
+        """
+        if self.problem.complete:
+            return torch.cat([predicted, known])
+        return torch.where(labelled.view(-1, 1, 1, 1), known, predicted)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The mapper's FiLM apart, with its own learning rate."""

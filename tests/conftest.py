@@ -33,6 +33,17 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def fixmatch(tmp_path: Path) -> Iterator[str]:
+    """The name of a method as `bench new --example fixmatch` writes it, in use as a plug-in."""
+    from benchmark import plugins
+    from benchmark.commands.check import new
+
+    new("my_fixmatch", tmp_path / "example", dataset=False, example="fixmatch", as_json=True)
+    yield plugins.use(tmp_path / "example" / "my_fixmatch.py")
+    plugins.forget()
+
+
+@pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Bench:
     """Run a command line in this process: (exit code, standard output, standard error)."""
     from benchmark.cli import main

@@ -21,7 +21,7 @@ from benchmark.capture import WARM
 from benchmark.spec import RunSpec
 from benchmark.store import RunDir
 from benchmark.train import Options, Run
-from methods.base import Batch, Losses
+from methods.base import Batch, Losses, ViewKind
 from tests import tape
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 from tests.test_contract import METHODS, assert_same, specs, weights
@@ -75,6 +75,16 @@ def test_so_it_does_under_every_balancing_of_losses(balance: str, by_tape: None,
 def test_and_every_optimiser_and_schedule(optimiser: str, by_tape: None, tmp_path: Path) -> None:
     schedule = {"adam": "poly", "adamw": "step", "sgd": "constant"}[optimiser]
     compare(tiny_spec(optimiser=optimiser, schedule=schedule, clip=0.5, scales=(0.5, 1.5), scale_draw="uniform"), tmp_path)
+
+
+def test_and_views_of_which_squares_are_erased(
+    by_tape: None, fixmatch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = compare(tiny_spec(fixmatch, "random", tasks=tuple(TASKS)), tmp_path / "example")
+    squares = [run.feed.batch(step).views[0].erased for step in (0, 1)]
+    assert squares[0] is not None and squares[1] is not None and not torch.equal(squares[0], squares[1])
+    monkeypatch.setattr(registry.method("consistency"), "views", (ViewKind(colour=0.5, cutout=0.3),))
+    compare(tiny_spec("consistency", scales=(0.5, 1.5), scale_draw="uniform"), tmp_path / "crop")
 
 
 def test_and_samples_that_are_sent(by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

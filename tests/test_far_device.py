@@ -17,7 +17,7 @@ from benchmark.capture import _Absent
 from benchmark.metrics import meter
 from benchmark.spec import RunSpec
 from benchmark.train import Options, Run
-from methods.base import Batch, Losses
+from methods.base import Batch, Losses, ViewKind
 from tests.far import Crossed, Far
 from tests.helpers import TASKS, tiny_spec, tiny_split
 from tests.test_contract import CASES, specs
@@ -72,6 +72,14 @@ def test_so_it_does_under_every_balancing_of_losses(balance: str, far: Far) -> N
 
 def test_and_with_every_augmentation(far: Far) -> None:
     step(far, tiny_spec(scales=(0.5, 1.5), scale_draw="uniform", colour=0.2, flip=True, clip=0.5))
+
+
+def test_and_views_of_which_squares_are_erased(far: Far, fixmatch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = step(far, tiny_spec(fixmatch, "random", tasks=tuple(TASKS)))
+    erased = batch_of(run).views[0].erased
+    assert erased is not None and erased.device.type == DEVICE
+    monkeypatch.setattr(registry.method("consistency"), "views", (ViewKind(colour=0.5, cutout=0.3),))
+    step(far, tiny_spec("consistency", scales=(0.5, 1.5), scale_draw="uniform"))
 
 
 @pytest.mark.parametrize("method", CASES)

@@ -70,6 +70,36 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, tmp_path: Pat
     assert "my_idea" in out and (tmp_path / "runs" / "leaderboards").exists()
 
 
+def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Bench, tmp_path: Path) -> None:
+    code, out, _ = bench("new", "my_fix", "--example", "fixmatch", "--out", tmp_path)
+    file = tmp_path / "my_fix.py"
+    assert code == 0 and f"bench check {file}" in out
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
+        assert subprocess.run(ruff).returncode == 0
+    code, out, err = bench("check", file, "--json")
+    assert code == 0 and all(finding["kept"] for finding in json.loads(out)), out + err
+    results = tmp_path / "runs"
+    settings = (*sets("seeds=1", "protocol=quickstart", "epochs=16", "labels=random"), "--results", results)
+    code, out, err = bench("run", "my_fix", "--plugin", file, *settings)
+    assert code == 0 and "my_fix" in out, out + err
+    (folder,) = (path.parent for path in results.glob("*/my_fix-*/record.json"))
+    terms = [json.loads(line)["loss"] for line in (folder / "curve.jsonl").read_text().splitlines()]
+    assert set(terms[0]) == {"semseg", "depth", "normals", "pseudo_labels"}
+    begin, end = (sum(point["depth"] + point["normals"] for point in part) for part in (terms[:8], terms[-8:]))
+    assert end < 0.8 * begin and terms[-1]["pseudo_labels"] > terms[0]["pseudo_labels"]
+    code, out, _ = bench("list", "methods", "my_fix", "--plugin", file, "--json")
+    assert json.loads(out)[0]["cost"]["views"] == 1 and json.loads(out)[0]["cost"]["relative"]["train_flops"] == 2
+
+
+def test_every_example_is_named_where_new_is_explained(bench: Bench) -> None:
+    from benchmark.commands.check import TEMPLATES
+
+    examples = [path.name.removesuffix(".py.txt") for path in TEMPLATES.glob("method_*.py.txt")]
+    assert examples == ["method_fixmatch"]
+    assert re.search(r"the shortest:\W*fixmatch\.", bench("new", "--help")[1])
+
+
 def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     file, results = write(tmp_path / "a", ""), tmp_path / "runs"
     run = ("run", "--plugin", file, "mine", "single_task", *sets("seeds=1"), "--results", results)
@@ -224,6 +254,9 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
         (["check", "nowhere"], "unknown method or data set 'nowhere'"),
         (["new", "Bad-Name"], "'Bad-Name' cannot be the name of a method"),
         (["new", "multi_task"], "there is a method or data set multi_task already"),
+        (["new", "my_idea", "--example", "nosuch"], "unknown example 'nosuch'; known: fixmatch."),
+        (["new", "my_idea", "--example", "fixmtch"], "unknown example 'fixmtch'; did you mean 'fixmatch'?"),
+        (["new", "my_idea", "--example", "fixmatch", "--dataset"], "--example fixmatch is for methods; leave it out with --data"),
         (["new", "class"], "'class' cannot be the name of a method"),
         (["new", "torch"], "there is a Python module torch already, which torch.py would hide; choose another name"),
         (["new", "colorsys", "--dataset"], "there is a Python module colorsys already"),
@@ -258,6 +291,21 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
         ("truth", "    version = True\n", "version = True of Mine is not a whole number of at least 1"),
         ("half", "    views = 1.0\n", "views = 1.0 of Mine is not a whole number of at least 0"),
         ("fewer", "    views = -1\n", "views = -1 of Mine is not a whole number of at least 0"),
+        (
+            "bare_kind",
+            "    views = __import__('methods.base').base.ViewKind()\n",
+            r"ViewKind\(.*\) of Mine is not a whole number",
+        ),
+        (
+            "numbers",
+            "    views = (1, 2)\n",
+            r"views = \(1, 2\) of Mine is not a whole number of at least 0 or a tuple of methods.b",
+        ),
+        (
+            "shrill",
+            "    views = (__import__('methods.base').base.ViewKind(colour=2),)\n",
+            "colour must be .* below 1, such as 0.2; got 2",
+        ),
         ("many", "    one_task = 'no'\n", "one_task = 'no' of Mine is not True or False"),
         ("mute", "    summary = None\n", "summary = None of Mine is not a text"),
         ("papers", "    paper = ['A', 'B']\n", r"paper = \['A', 'B'\] of Mine is not a text"),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,12 @@ def test_the_committed_tables_and_page_are_what_the_records_give(
 
 def test_the_field_is_published_from_clean_code_and_beats_a_constant_prediction(tmp_path: Path) -> None:
     records = [json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))]
-    field = {spec.id for spec in make(["field"], ["seeds=5"], tmp_path).cells}
-    assert {r["id"] for r in records} >= field > {spec.id for spec in make(["quickstart"], [], tmp_path).cells}
+    cells = make(["field"], ["seeds=5"], tmp_path).cells
+    assert {spec.id for spec in cells} > {spec.id for spec in make(["quickstart"], [], tmp_path).cells}
+    # Of a method that was mended since, the runs of an earlier version stay, as such, until they are run anew.
+    versions = [{replace(spec, method_version=v).id for v in range(1, spec.method_version + 1)} for spec in cells]
+    field = {r["id"] for r in records} & set().union(*versions)
+    assert all(field & of_cell for of_cell in versions)
     for record in records:
         assert record["id"] == run_id(record["spec"]) and record["environment"]["dirty"] is False
     for record in (r for r in records if r["id"] in field):

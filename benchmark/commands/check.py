@@ -83,8 +83,10 @@ def _report(name: str, findings: Iterator[Finding], use: str, found: list[dict[s
     return 1 if broken else 0
 
 
-def new(name: str, folder: Path, dataset: bool, as_json: bool = False) -> int:
-    """Write NAME.py, a commented method or data set that keeps the contract, and test_NAME.py, which checks that it does."""
+def new(name: str, folder: Path, dataset: bool, example: str | None = None, as_json: bool = False) -> int:
+    """Write NAME.py, a commented method or data set that keeps the contract, and test_NAME.py, which checks that it does.
+
+    example: of the methods in `templates/method_*.py.txt`, which one; by default the shortest method."""
     shown: dict[str, list[str]] = {}
     with for_scripts(as_json, shown):
         kind = "data set" if dataset else "method"
@@ -94,8 +96,14 @@ def new(name: str, folder: Path, dataset: bool, as_json: bool = False) -> int:
             )
         if name in registry.method_names() or name.replace("_", "-") in registry.dataset_names():
             raise UserError(f"there is a method or data set {name} already; choose another name.")
+        if dataset and example:
+            raise UserError(f"--example {example} is for methods; leave it out with --dataset.")
+        examples = [path.name.removeprefix("method_").removesuffix(".py.txt") for path in TEMPLATES.glob("method_*.py.txt")]
+        if example and example not in examples:
+            raise unknown("example", example, examples)
         template = "dataset.py.txt" if dataset else "method.py.txt"
-        files = {f"{name}.py": template, f"test_{name}.py": f"test_{template}"}
+        source = f"method_{example}.py.txt" if example else template
+        files = {f"{name}.py": source, f"test_{name}.py": f"test_{template}"}
         for file in files:
             if (folder / file).exists():
                 raise UserError(f"{folder / file} is there already; choose another name or another folder with --out.")

@@ -15,6 +15,7 @@ from benchmark.errors import UserError
 from benchmark.progress import make_console, plain
 from benchmark.scripts import aside
 from benchmark.workload import Workload, workload
+from methods.base import view_kinds
 
 
 def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
             "paper": method.paper,
             "year": year(method.paper),
             "version": method.version,
-            "cost": None if method.skip(tasks) else _cost(cost(name), base, method.views),
+            "cost": None if method.skip(tasks) else _cost(cost(name), base, len(view_kinds(method.views))),
             "hparams": defaults,
             "types": {key: protocol.describe(hint) for key, hint in hints.items()},
         }
@@ -121,5 +122,5 @@ def _words(cost: dict[str, Any] | None) -> str:
         lines += [f"training x{relative['train_flops']:.2f}", f"prediction x{relative['infer_flops']:.2f}"]
         lines += [f"parameters x{relative['params_train']:.2f}", f"in use x{relative['params_infer']:.2f}"]
     if cost["views"]:
-        lines.append(f"{cost['views']} further crop{'s' if cost['views'] > 1 else ''}")
+        lines.append(f"{cost['views']} further view{'s' if cost['views'] > 1 else ''}")
     return "\n".join(lines)

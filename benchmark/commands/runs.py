@@ -61,7 +61,8 @@ def run(
     with aside(as_json):  # what a method prints, too
         console = make_console()
         _check_folder(results)
-        _check_options(device, keep, checkpoint_every, workers, per_gpu, hang_after)
+        _check_options(device, keep, checkpoint_every)
+        check_pool(workers, per_gpu, hang_after)
         command = finished.key(arguments, settings)
         known = finished.recall(command, results, data) if command and not (force or slurm or wait) else None
         if known:
@@ -81,7 +82,7 @@ def run(
                 from benchmark.train import Options
 
                 options = Options(pick_device(device), checkpoint_every, keep, plan.weights)
-                start = _start(options, results, data, workers, per_gpu, hang_after, to_the_end)
+                start = starter(options, results, data, workers, per_gpu, hang_after, to_the_end)
                 code, shown = _carry_out(plan, results, data, start, console, force=force, retry_failed=retry_failed)
                 if command and code == OK and shown["sound"] and command == finished.key(arguments, settings):
                     finished.remember(command, results, data, plan, shown["boards"])
@@ -95,7 +96,7 @@ def run(
 Start = Callable[[Sequence[RunSpec], Progress, bool, bool], dict[str, list[RunSpec]]]
 
 
-def _start(
+def starter(
     options: Options, results: Path, data: Path, workers: int | None, per_gpu: int, hang_after: float, to_the_end: bool
 ) -> Start:
     """What runs cells: this process, or a pool. It takes cells, a watcher, `force` and `retry_failed`."""
@@ -158,21 +159,25 @@ def _states(plan: Plan, results: Path) -> dict[str, str]:
     return {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
 
 
-def _check_options(device: str, keep: str, checkpoint_every: int, workers: int | None, per_gpu: int, hang_after: float) -> None:
-    """Raise the `UserError` that an option deserves by itself, before anything heavy is imported."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise UserError(f"--device {device!r} is not one of auto, cpu, cuda, cuda:N.")
+def check_pool(workers: int | None, per_gpu: int, hang_after: float) -> None:
+    """Raise the `UserError` that the options of a pool deserve."""
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers} is not a number of processes of 1 or more.")
     for name, value, default in (("--per-gpu", per_gpu, 1), ("--hang-after", hang_after, HANG_SECONDS)):
         if workers is None and value != default:
             raise UserError(f"{name} {value:g} is of a pool; give --workers too.")
+    if not hang_after > 0:
+        raise UserError(f"--hang-after {hang_after:g} is not a number of seconds above 0.")
+
+
+def _check_options(device: str, keep: str, checkpoint_every: int) -> None:
+    """Raise the `UserError` that an option deserves by itself, before anything heavy is imported."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise UserError(f"--device {device!r} is not one of auto, cpu, cuda, cuda:N.")
     if keep not in ("all", "weights", "none"):
         raise UserError(f"--keep {keep!r} is not one of all, weights, none.")
     if checkpoint_every < 1:
         raise UserError(f"--checkpoint-every {checkpoint_every} is not a number of steps of 1 or more.")
-    if not hang_after > 0:
-        raise UserError(f"--hang-after {hang_after:g} is not a number of seconds above 0.")
 
 
 def _check_folder(results: Path) -> None:

@@ -10,7 +10,7 @@ from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.formats import counted, interval, signed, with_interval
 from benchmark.report.naming import value_text
 from benchmark.report.stats import ALPHA, seeds_to_decide
-from benchmark.tuning import alike
+from benchmark.tuning import alike, of_rates
 
 UNEVEN = 0.5  # share by which the times of a row's seeds may differ before a board says so
 
@@ -50,11 +50,14 @@ def _tuned(board: Board) -> str:
         return ""
     # A search is of numbers with a fraction unless the method says otherwise, as one that was searched does.
     free = {label for label, spec in specs.items() if spec["method"] not in searched and not _has_fractions(spec)}
+    rate = any(of_rates(how) for how in found.values())
+    if rate:  # which every method has
+        free = set()
     said = "; ".join(f"{label}: {how or ('nothing to search' if label in free else 'none')}" for label, how in found.items())
     counted_in = [how for label, how in found.items() if label not in free]
     same = all(alike(how, counted_in[0]) for how in counted_in)
     verdict = "the same for all" if same else "NOT the same for all, so differences may come from it"
-    return f"Search of keywords, {verdict}: {said}."
+    return f"Search of {'learning rates' if rate else 'keywords'}, {verdict}: {said}."
 
 
 def _has_fractions(spec: dict[str, Any]) -> bool:

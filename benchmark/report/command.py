@@ -42,6 +42,8 @@ def _line(g: Group, methods: list[str], spec: dict[str, Any], seeds: dict[str, A
     settings = {"protocol": g.protocol["name"], "dataset": g.variant, "labels": g.labels, **_protocol(g.protocol)}
     if spec["balance"] != EQUAL:
         settings["balance"] = spec["balance"]
+    if spec.get("lr_scale", 1.0) != 1.0:
+        settings["lr_scale"] = {spec["method"]: spec["lr_scale"]}
     settings |= {f"hparams.{spec['method']}.{name}": spec["hyperparameters"][name] for name in _keywords(spec)}
     texts = [f"{key}={_toml(value)}" for key, value in (settings | seeds).items()]
     plugin = ["--plugin", f"{spec['method']}.py"] if spec.get("plugin") else []

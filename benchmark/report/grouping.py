@@ -138,9 +138,11 @@ def _changed(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _away(spec: dict[str, Any]) -> dict[str, Any]:
-    """The changed hyperparameters, the balance where it is not that of equal weights, and what else makes a row its own."""
+    """The changed hyperparameters, balance and rate where they are not equal weights and the protocol's rate, and what else makes
+    a row its own."""
     balance = {"balance": spec["balance"]} if spec["balance"] != "equal" else {}
-    return _changed(spec) | balance | {label: spec[key] for label, key in MORE.items() if spec.get(key)}
+    rate = {"lr_scale": spec["lr_scale"]} if spec.get("lr_scale", 1.0) != 1.0 else {}
+    return _changed(spec) | balance | rate | {label: spec[key] for label, key in MORE.items() if spec.get(key)}
 
 
 def _distinct(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> dict[str, Any]:

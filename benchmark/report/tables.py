@@ -80,6 +80,7 @@ def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Cells:
     cost = entry.cost or Cost(None, None, None, None, None, None, "")
     return cells | {
         "tuning": _tuning(entry),
+        "lr_scale": number(_rate(entry)),
         "params_train": number_exact(cost.params_train),
         "params_infer": number_exact(cost.params_infer),
         "label_masks": " ".join(f"{seed}:{mask}" for seed, mask in sorted(masks.items())),
@@ -106,6 +107,11 @@ def _tuning(entry: Entry) -> str:
     return str(entry.row.records[0].spec.get("tuning", "")) if entry.row.records else ""
 
 
+def _rate(entry: Entry) -> float | None:
+    """The row's learning rate over the protocol's; its column is there where any row's is not 1."""
+    return float(entry.row.records[0].spec.get("lr_scale", 1.0)) if entry.row.records else None
+
+
 def _constant(board: Board) -> Cells:
     cells: Cells = {"tier": "not a method", "method": "constant", "dataset": board.group.variant, "labels": board.group.labels}
     cells["delta_m"] = number(board.constant.delta)
@@ -126,6 +132,7 @@ def columns(board: Board) -> list[str]:
     for task in board.group.tasks:
         names += [f"{task.name}_{m}_{what}" for m in _secondary(board)[task.name] for what in ("mean", "sd")]
     tuned = ["tuning"] if any(_tuning(entry) for entry in board.entries) else []
+    tuned += ["lr_scale"] if any(_rate(entry) not in (None, 1.0) for entry in board.entries) else []
     return [*names, *beside.columns(board), *tuned, *_PROVENANCE, *_COST]
 
 

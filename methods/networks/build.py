@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import UserError, unknown
 from methods.networks import packaged
+from methods.networks.depthwise import quicken
 from methods.networks.encoders import Encoder, ResNet, Small, Trunk
 from methods.networks.segnet import SegNet
 
@@ -148,6 +149,7 @@ class TimmTrunk(Trunk):
             self.taken = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in (4, 8, 16, 32)]
         except ValueError:
             raise UserError(f"the timm model {name!r} has strides {reductions}, not 4, 8, 16 and 32; choose another.") from None
+        quicken(net)
         self.net = net
         self.channels = tuple(net.feature_info.channels()[i] for i in self.taken)
         config = net.pretrained_cfg if hasattr(net, "pretrained_cfg") else timm.get_pretrained_cfg(name).to_dict()

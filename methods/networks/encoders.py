@@ -29,8 +29,11 @@ class Encoder(nn.Module):
     """`stages` gives the trunk's features; `fuse` resizes them to stride 8, concatenates and convolves them to `width`.
 
     Calling it does both: (B, 3, H, W) to (B, width, H/8, W/8). `channels` are the stages' channels at strides 4, 8, 16, 32.
-    An encoder that fuses in a way of its own gives its `fusion` and overrides `fuse`.
+    An encoder that fuses in a way of its own gives its `fusion` and overrides `fuse`. frozen: whether the trunk keeps its weights
+    and statistics; then its features carry no graph.
     """
+
+    frozen = False
 
     def __init__(self, trunk: Trunk, width: int, fusion: nn.Module | None = None) -> None:
         super().__init__()
@@ -38,8 +41,21 @@ class Encoder(nn.Module):
         self.channels = trunk.channels
         self.fusion = nn.Conv2d(sum(trunk.channels), width, 3, padding=1) if fusion is None else fusion
 
+    def freeze(self) -> Encoder:
+        """Keep the trunk as it is from now on. Returns the encoder."""
+        self.frozen = True
+        self.trunk.requires_grad_(False).eval()
+        return self
+
+    def train(self, mode: bool = True) -> Encoder:
+        super().train(mode)
+        if self.frozen:
+            self.trunk.eval()
+        return self
+
     def stages(self, images: Tensor) -> list[Tensor]:
-        features: list[Tensor] = self.trunk(images)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features: list[Tensor] = self.trunk(images)
         return features
 
     def fuse(self, stages: Sequence[Tensor]) -> Tensor:

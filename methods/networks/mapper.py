@@ -24,19 +24,21 @@ def pairs(tasks: int) -> list[tuple[int, int]]:
     return list(itertools.permutations(range(tasks), 2))
 
 
-def most_pairs(tasks: int) -> int:
-    """The most pairs (unlabelled s, labelled t) that one sample can have, k (T - k) at k = T / 2: a third of all for T = 3."""
-    return (tasks // 2) * ((tasks + 1) // 2)
+def most_pairs(tasks: int, complete: bool) -> int:
+    """The most pairs that one sample can have: all T (T - 1) of complete labels; else those of an unlabelled s and a labelled t,
+    k (T - k) at k = T / 2, a third of all for T = 3."""
+    return tasks * (tasks - 1) if complete else (tasks // 2) * ((tasks + 1) // 2)
 
 
-def active_pairs(ordered: Tensor, labelled: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-    """The pairs of each sample with s not labelled and t visible, packed into S = `most_pairs(T)` places.
+def active_pairs(ordered: Tensor, labelled: Tensor, visible: Tensor, complete: bool) -> tuple[Tensor, Tensor]:
+    """The pairs of each sample with t visible and s not labelled, or any s of complete labels, in S = `most_pairs` places.
 
     ordered: (T (T - 1), 2), the pairs; labelled: (B, T) bool; visible: (B, T) bool, a subset of it. Returns (B, S) indices
-    into `ordered` and (B, S) bool, which of the places are taken. The shapes depend on T alone.
+    into `ordered` and (B, S) bool, which of the places are taken. The shapes depend on T and `complete` alone.
     """
-    active = ~labelled[:, ordered[:, 0]] & visible[:, ordered[:, 1]]
-    places = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : most_pairs(labelled.shape[1])]
+    source, target = ordered.unbind(1)
+    active = visible[:, target] if complete else ~labelled[:, source] & visible[:, target]
+    places = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : most_pairs(labelled.shape[1], complete)]
     return places, active.gather(1, places)
 
 
@@ -82,6 +84,18 @@ def gumbel_sample(logits: Tensor) -> Tensor:
 def _over_maximum(depth: Tensor) -> Tensor:
     # The magnitude, as an untrained prediction may be negative everywhere.
     return depth / depth.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+
+
+class XavierConv(nn.Conv2d):
+    """A convolution that starts as the published mapper's do: normal weights of variance 2 / (fan in + fan out), no bias.
+
+    torch's own start is about .6 of that. Normalisation hides it forward; of smaller weights, Adam's steps are the larger part.
+    """
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_normal_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
 
 def normed_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -151,10 +165,10 @@ class Mapper(nn.Module):
         super().__init__()
         ordered = pairs(len(tasks))
         self.register_buffer("pairs", torch.tensor(ordered), persistent=False)
-        self.first = nn.ModuleDict({name: first_layer(task.channels, width) for name, task in tasks.items()})
+        self.first = nn.ModuleDict({name: first_layer(task.channels, width, XavierConv) for name, task in tasks.items()})
         widths = [width, *(min(2**stage, 8) * width for stage, convs in enumerate(CONVS) for _ in range(convs))]
         widths[-1] = channels
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
+        self.convs = nn.ModuleList(XavierConv(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(PairNorm(w, len(ordered)) for w in widths[1:])
         self.ends = set(list(itertools.accumulate(CONVS))[int(math.log2(stride)) :])
 
@@ -180,9 +194,9 @@ class Mapper(nn.Module):
         return x
 
 
-def first_layer(channels: int, width: int) -> nn.Sequential:
+def first_layer(channels: int, width: int, conv: type[nn.Conv2d] = nn.Conv2d) -> nn.Sequential:
     """A task's own 3x3 convolution, normalisation and ReLU: (B, channels, h, w) to (B, width, h, w)."""
-    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), SampleNormReLU(width))
+    return nn.Sequential(conv(channels, width, 3, padding=1), SampleNormReLU(width))
 
 
 def direction(x: Tensor) -> Tensor:

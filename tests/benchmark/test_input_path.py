@@ -15,6 +15,7 @@ from benchmark.store import RunDir
 from benchmark.train import Options
 from datasets import labels, packed
 from datasets.layouts.mtan_nyuv2 import MtanNYUv2
+from methods.base import ViewKind
 from tests.benchmark.test_holdout import Silent
 from tests.datasets.mtan_folder import arrays, write
 from tests.helpers import TASKS, tiny_protocol, tiny_split
@@ -23,10 +24,14 @@ SIX = tuple(TASKS)
 SETTINGS = ["size=[32, 40]", "batch=2", "epochs=2", "width=8", "decoder_blocks=1", "encoder=small", "weights=none"]
 
 
+CUT = (ViewKind(crop=False, colour=0.8, cutout=0.5), ViewKind(cutout=0.3))
+
+
 @pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("views", [2, CUT], ids=["crops", "cut"])
 @pytest.mark.parametrize("setting", ["one", "random", "fraction:0.5"])
 def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
-    setting: str, sent: bool, monkeypatch: pytest.MonkeyPatch
+    setting: str, views: int | tuple[ViewKind, ...], sent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(residence, "_fits", lambda parts, device: not sent)
     split = replace(tiny_split(), extents=torch.tensor([[32, 64], [24, 50], [32, 40]] * 4))
@@ -38,7 +43,7 @@ def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
         assert not torch.equal(dirty[name], split.targets[name])
     protocol = tiny_protocol(tasks=SIX, scales=(0.5, 2.0), scale_draw="uniform", flip=True, colour=0.3)
     feeds = [
-        Feed(s, mask, TASKS, protocol, seed=3, views=2, normalisation=((0.5,) * 3, (0.2,) * 3), device="cpu")
+        Feed(s, mask, TASKS, protocol, seed=3, views=views, normalisation=((0.5,) * 3, (0.2,) * 3), device="cpu")
         for s in (split, replace(split, targets=dirty))
     ]
     for step in range(feeds[0].steps):
@@ -47,6 +52,28 @@ def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
         for a, b in zip((clean, *clean.views), (other, *other.views), strict=True):
             assert torch.equal(a.images, b.images)
             assert all(torch.equal(a.targets[n], b.targets[n]) for n in SIX)
+        assert [v.erased is None for v in clean.views] == [views == 2] * 2
+        assert all(v.erased is None or torch.equal(v.erased, w.erased) for v, w in zip(clean.views, other.views, strict=True))
+
+
+def test_a_number_of_views_is_as_many_crops_and_moves_no_bit_of_the_first_view() -> None:
+    """Nor does any description of further views: a method sees the crops and the order that all others see."""
+    split = tiny_split()
+    protocol = tiny_protocol(tasks=SIX)
+    asked: tuple[int | tuple[ViewKind, ...], ...] = (2, (ViewKind(), ViewKind()), CUT)
+    number, crops, cut = (
+        Feed(split, split.available, TASKS, protocol, seed=3, views=v, normalisation=((0.5,) * 3, (0.2,) * 3), device="cpu")
+        for v in asked
+    )
+    assert number.hashes == crops.hashes == cut.hashes
+    for step in range(number.steps):
+        a, b, c = (feed.batch(step) for feed in (number, crops, cut))
+        assert torch.equal(a.images, c.images) and all(torch.equal(a.targets[n], c.targets[n]) for n in SIX)
+        for one, two in zip(a.views, b.views, strict=True):
+            assert torch.equal(one.images, two.images) and torch.equal(one.geometry, two.geometry)
+            assert one.erased is None and two.erased is None
+        assert torch.equal(a.views[1].geometry, c.views[1].geometry)
+        assert all(torch.equal(a.targets[n], c.views[0].targets[n]) for n in SIX)  # crop=False
 
 
 def test_a_run_from_a_store_holds_no_trace_of_hidden_labels(tmp_path: Path) -> None:

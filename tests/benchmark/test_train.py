@@ -51,6 +51,13 @@ def test_evaluating_during_training_changes_no_weight_and_the_oracle_is_the_best
     assert len({s["semseg"] for s in seen} | {s["depth"] for s in seen}) > 2
 
 
+def test_a_method_is_told_whether_its_labels_are_complete(tmp_path: Path) -> None:
+    told = {labels: begin(tiny_spec(labels=labels), tmp_path)[0].method.problem.complete for labels in ("full", "one", "random")}
+    told |= {p: begin(tiny_spec(labels=f"fraction:{p}"), tmp_path)[0].method.problem.complete for p in (0.5, 1.0)}
+    assert told == {"full": True, "one": False, "random": False, 0.5: False, 1.0: True}
+    assert begin(tiny_spec("single_task", only=("depth",)), tmp_path)[0].method.problem.complete
+
+
 def test_a_budget_in_steps_gives_one_task_runs_the_steps_of_all_images(tmp_path: Path) -> None:
     steps = {}
     for budget in ("epochs", "steps"):

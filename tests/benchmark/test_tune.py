@@ -228,7 +228,7 @@ def test_what_cannot_be_written_is_said_before_any_trial(bench: Bench, tmp_path:
     monkeypatch.setattr(tuned, "_seeds", lambda pairs, labels: [{"seeds": [9]}])
     code, out, err = bench("tune", "mtpsl", *SMALL, "--results", tmp_path / "runs")
     assert code == 2 and out == "" and not (tmp_path / "runs").exists()
-    assert err == "bench: the runs of plan quickstart cannot be written as a plan of their own; tune mtpsl on another plan.\n"
+    assert err == "bench: the runs of plan quickstart cannot be written as a plan of their own; tune on another plan.\n"
 
 
 BROKEN = """

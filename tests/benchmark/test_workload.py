@@ -80,12 +80,12 @@ def test_the_table_fits_a_terminal_and_crops_nothing(bench: Bench, monkeypatch: 
         for entry in found:
             assert (entry["summary"] + entry["paper"]).replace(" ", "") in texts
         costs = {row[4].partition(" x")[0] for row in cells}
-        assert costs - {""} == {"training", "prediction", "parameters", "in use", "1 further crop", "2 further crops"}
+        assert costs - {""} == {"training", "prediction", "parameters", "in use", "1 further view", "2 further views"}
 
 
 def test_methods_by_name_show_their_keywords(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench("list", "methods", "mtpsl")
-    assert code == 0 and "mapper_stride" in out and "2022" in out and "parameters x" in out and "1 further crop" in out
+    assert code == 0 and "mapper_stride" in out and "2022" in out and "parameters x" in out and "1 further view" in out
     assert "direct_map" not in out
     code, _, err = bench("list", "methods", "mptsl")
     assert code == 2 and "did you mean 'mtpsl'" in err

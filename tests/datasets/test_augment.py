@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ from datasets import augment, tasks
 from datasets.augment import Augmentation, apply, draw, identity
 from datasets.base import widen
 from datasets.tasks import Task
+from methods.base import ViewKind, view_kinds
 
 TASKS = {
     "semseg": tasks.semseg(("a", "b", "c")),
@@ -83,7 +85,8 @@ def slow_view(
     own: list[float] | None,
     extent: tuple[int, int] | None = None,
 ) -> dict[str, np.ndarray]:
-    """One sample's view with loops: its image and widened targets. extent: of the content; outside of it there is nothing."""
+    """One sample's view with loops: its image, widened targets and what is erased. extent: of the content; outside of it there is
+    nothing."""
     size = (image.shape[1], image.shape[2])
     height, width = extent or size
     outside = np.zeros(size, dtype=bool)
@@ -115,7 +118,7 @@ def slow_view(
                 if name == "normals" and pixel.any():
                     pixel = pixel / np.sqrt((pixel**2).sum()) * np.array([-1 if first[3] > 0 else 1, 1, 1])
                 out[name][:, i, j] = pixel
-    _, _, _, _, brightness, contrast, saturation = colours
+    _, _, _, _, brightness, contrast, saturation, *cutout = colours
     luma = np.array([0.299, 0.587, 0.114])
 
     def grey(x: np.ndarray) -> np.ndarray:
@@ -128,6 +131,14 @@ def slow_view(
     out["image"] = (x - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None]
     if extent:
         out["image"][:, outside] = 0
+    out["erased"] = np.zeros((1, *size), dtype=bool)
+    if cutout:
+        side = max(1, round(cutout[2] * min(size)))
+        top, left = (int(share * (room - side + 1)) for share, room in zip(cutout, size, strict=False))
+        for i in range(top, top + side):
+            for j in range(left, left + side):
+                out["erased"][0, i, j] = True
+                out["image"][:, i, j] = 0
     return out
 
 
@@ -142,6 +153,117 @@ def test_views_equal_the_slow_reference(seed):
             np.testing.assert_allclose(crop.images[b], expected["image"], atol=2e-5)
             for name in TASKS:
                 np.testing.assert_allclose(crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6)
+
+
+KINDS = {
+    "other colours": ViewKind(crop=False),
+    "strong": ViewKind(crop=False, colour=0.8, cutout=0.5),
+    "a crop, cut": ViewKind(cutout=0.3),
+    "a crop as it was": ViewKind(colour=0.0),
+    "one pixel": ViewKind(crop=False, cutout=0.001),
+    "nearly all": ViewKind(colour=0.99, cutout=0.999),
+}
+
+
+def described(number: int, kind: ViewKind, config: Augmentation, seed: int = 0) -> list[Tensor]:
+    """Tables of view 0 and of a further view of that kind."""
+    first, second = (tables(number, 2, each, seed) for each in (config, kind.augmentation(config)))
+    return [first[0], second[1]]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_described_views_equal_the_slow_reference(kind, padded):
+    images, targets = batch(4, 10, 14, len(kind))
+    extents = torch.tensor([[10, 14], [7, 14], [10, 9], [5, 6]]) if padded else None
+    config = Augmentation(scales=(0.6, 2.0), uniform=True) if padded else Augmentation(scales=(1.0, 1.2, 2.3))
+    draws = described(4, KINDS[kind], config, len(kind))
+    crop = apply(images, targets, TASKS, draws, MEAN, STD, extents, padded)[1]
+    assert (crop.erased is not None) == bool(KINDS[kind].cutout)
+    for b in range(4):
+        sample = {name: target[b] for name, target in targets.items()}
+        extent = tuple(extents[b].tolist()) if padded else None
+        expected = slow_view(images[b], sample, draws[0][b].tolist(), draws[1][b].tolist(), extent)
+        np.testing.assert_allclose(crop.images[b], expected["image"], atol=2e-5)
+        if crop.erased is not None:
+            np.testing.assert_array_equal(crop.erased[b], expected["erased"])
+            assert not crop.images[b].masked_select(crop.erased[b]).any()
+        for name in TASKS:
+            np.testing.assert_allclose(crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_view_without_a_crop_shows_what_view_0_shows(padded):
+    """To the bit: it differs in its colours and its square, and where both are off it is view 0."""
+    images, targets = batch(6)
+    extents = torch.tensor([[12, 16], [7, 16], [12, 9]] * 2) if padded else None
+    config = Augmentation(scales=(0.5, 2.0), uniform=True, colour=0.0) if padded else Augmentation(colour=0.0)
+    for kind in (ViewKind(crop=False), ViewKind(crop=False, colour=0.8), ViewKind(crop=False, cutout=0.4)):
+        first, view = apply(images, targets, TASKS, described(6, kind, config), MEAN, STD, extents, padded)
+        assert torch.equal(view.geometry, torch.eye(2, 3).expand(6, 2, 3))
+        assert all(torch.equal(first.targets[name], view.targets[name]) for name in TASKS)
+        kept = torch.ones(6, 1, 12, 16, dtype=torch.bool) if view.erased is None else ~view.erased
+        assert first.erased is None and kept.any()
+        assert torch.equal(view.images * kept, first.images * kept) == (kind.colour is None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    cutout=st.floats(0.001, 0.999),
+    shares=st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 2), min_size=1, max_size=4),
+)
+def test_what_is_erased_is_one_whole_square_within_the_image(size, cutout, shares):
+    """For any share, 1 included, which the largest draw is in float32."""
+    square = torch.tensor([[*place, cutout] for place in shares])
+    plain = table(len(shares))
+    white = torch.full((len(shares), 3, *size), 255, dtype=torch.uint8)
+    first, view = apply(white, {}, {}, [plain, torch.cat([plain, square], 1)], (0, 0, 0), (1, 1, 1))
+    side = max(1, round(float(square[0, 2].double()) * min(size)))
+    assert first.images.eq(1).all() and torch.equal(view.images, (~view.erased).float().expand(-1, 3, -1, -1))
+    for erased, place in zip(view.erased[:, 0], shares, strict=True):
+        rows, columns = erased.any(1).nonzero()[:, 0], erased.any(0).nonzero()[:, 0]
+        assert int(erased.sum()) == side**2 and len(rows) == len(columns) == side
+        assert int(rows[-1] - rows[0]) == int(columns[-1] - columns[0]) == side - 1
+        for start, share, room in zip((rows[0], columns[0]), place, size, strict=True):
+            assert int(start) == min(int(share * (room - side + 1)), room - side)
+
+
+def test_squares_lie_anywhere():
+    """Each place as often as any other, down and across apart from one another."""
+    kind = ViewKind(crop=False, cutout=0.5).augmentation(Augmentation())
+    top, left, side = draw(kind, 3, torch.tensor(1), torch.arange(12000), 1).double()[:, 7:].unbind(1)
+    assert (side == 0.5).all()
+    for place in (top, left):
+        assert 0 <= place.min() < 0.001 and 0.999 < place.max() <= 1 and abs(float(place.mean()) - 0.5) < 0.01
+    assert abs(float(torch.corrcoef(torch.stack([top, left]))[0, 1])) < 0.04
+
+
+def test_a_number_of_views_asks_for_crops_as_ever():
+    assert view_kinds(0) == () and view_kinds(2) == (ViewKind(), ViewKind()) and view_kinds((ViewKind(cutout=0.5),))[0].cutout
+    for config in (Augmentation(), Augmentation(scales=(0.5, 2.0), uniform=True, colour=0.0, flip=False)):
+        assert ViewKind().augmentation(config) == config
+    # Of the code before there were kinds of views: equal seeds mean the same crops as in the records published then.
+    found = [draw(Augmentation(), 3, torch.arange(2)[:, None], torch.arange(20), view).numpy().tobytes() for view in range(3)]
+    assert [hashlib.sha256(text).hexdigest()[:12] for text in found] == ["7ad7c74ee56c", "f346502c67bd", "5fd3d97d9293"]
+
+
+def test_a_kind_changes_only_what_it_names():
+    """Colours differ in strength alone, and a square adds columns: views that share a place among the views share their draws."""
+    config, ids = Augmentation(), torch.arange(50)
+    plain, strong, cut, still = (
+        draw(kind.augmentation(config), 3, torch.tensor(1), ids, 1)
+        for kind in (ViewKind(), ViewKind(colour=0.4), ViewKind(cutout=0.2), ViewKind(crop=False))
+    )
+    assert torch.equal(cut[:, :7], plain) and torch.equal(still[:, 1:], plain[:, 1:]) and (still[:, 0] == 1).all()
+    assert torch.equal(strong[:, :4], plain[:, :4])
+    torch.testing.assert_close((strong[:, 4:] - 1) / 2, plain[:, 4:] - 1)
+
+
+@pytest.mark.parametrize("values", [{"colour": 1.0}, {"colour": -0.1}, {"cutout": 1.0}, {"cutout": -0.5}, {"cutout": math.nan}])
+def test_a_kind_out_of_range_is_refused(values):
+    with pytest.raises(UserError, match=f"augmentation {next(iter(values))} must be at least 0 and below 1"):
+        ViewKind(**values)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -289,9 +411,9 @@ def test_geometry_maps_a_view_into_view_0():
 
 
 def test_hidden_labels_move_nothing():
-    """Whatever a target holds, images, geometry and the other targets stay, bit for bit."""
+    """Whatever a target holds, images, geometry, squares and the other targets stay, bit for bit."""
     images, targets = batch()
-    draws = tables(3, 3)
+    draws = tables(3, 3) + described(3, KINDS["strong"], Augmentation())[1:]
     crops = apply(images, targets, TASKS, draws, MEAN, STD)
     for name, task in TASKS.items():
         garbage = targets | {name: torch.full_like(targets[name], task.ignore if task.is_map_of_integers else 93)}
@@ -300,6 +422,7 @@ def test_hidden_labels_move_nothing():
             for crop, again in zip(crops, apply(images, changed, TASKS, draws, MEAN, STD), strict=True):
                 assert torch.equal(crop.images, again.images)
                 assert torch.equal(crop.geometry, again.geometry)
+                assert crop.erased is None if again.erased is None else torch.equal(crop.erased, again.erased)
                 assert all(torch.equal(crop.targets[other], again.targets[other]) for other in fewer)
 
 
@@ -321,7 +444,7 @@ def test_a_view_does_not_depend_on_further_views_nor_a_sample_on_its_batch():
 def test_no_value_reaches_the_host():
     """Tensors of the meta device have shapes and no values, so that a read of a value, or a tensor elsewhere, would raise."""
     images, targets = batch()
-    draws = tables(3, 2)
+    draws = tables(3, 2) + described(3, KINDS["strong"], Augmentation())[1:]
     real = apply(images, targets, TASKS, draws, MEAN, STD)
     meta = {name: target.to("meta") for name, target in targets.items()}
     crops = apply(images.to("meta"), meta, TASKS, [table.to("meta") for table in draws], MEAN, STD)
@@ -346,9 +469,9 @@ def test_inputs_are_left_alone():
 @settings(max_examples=30, deadline=None)
 @given(ids=st.lists(st.integers(0, 2**40), min_size=1, max_size=20), epoch=st.integers(0, 1000), seed=st.integers(0, 2**40))
 def test_draws_depend_on_seed_epoch_and_id_alone(ids, epoch, seed):
-    config = Augmentation()
+    config = Augmentation(cutout=0.3)
     whole = draw(config, seed, torch.tensor(epoch), torch.tensor(ids), 1)
-    assert whole.dtype == torch.float32 and whole.shape == (len(ids), len(augment.PARAMETERS))
+    assert whole.dtype == torch.float32 and whole.shape == (len(ids), len(augment.PARAMETERS + augment.CUTOUT))
     for position, number in enumerate(ids):
         assert torch.equal(draw(config, seed, torch.tensor([epoch]), torch.tensor([number]), 1)[0], whole[position])
     run = draw(config, seed, torch.arange(epoch, epoch + 3)[:, None], torch.tensor(ids), 1)
@@ -382,7 +505,7 @@ def test_draws_have_the_configured_distribution():
 
 @pytest.mark.parametrize(
     "values",
-    [{"scales": ()}, {"scales": (0.0, 1.0)}, {"scales": (math.nan,)}, {"colour": 1.0}, {"colour": -0.1}],
+    [{"scales": ()}, {"scales": (0.0, 1.0)}, {"scales": (math.nan,)}, {"colour": 1.0}, {"colour": -0.1}, {"cutout": 1.0}],
 )
 def test_values_out_of_range_are_refused(values):
     with pytest.raises(UserError, match=f"augmentation {next(iter(values))} must be"):

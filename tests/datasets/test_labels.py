@@ -311,3 +311,15 @@ def test_picture_shows_every_image_once(number):
     mask = torch.ones(number, 3, dtype=torch.bool)
     cells = torch.as_tensor(labels.picture(mask, ["a", "b", "c"]).axes[0].get_images()[0].get_array().copy())
     assert ((cells - cells.new_tensor([0, 114 / 255, 178 / 255])).abs().amax(-1) < 1e-3).sum() == number
+
+
+@pytest.mark.parametrize(
+    ("setting", "every", "expected"),
+    [
+        ("full", False, True), ("fraction:1", False, True), ("fraction:0.5", False, False), ("given", False, False),
+        ("random", False, False), ("given", True, True), ("fraction:0.999", True, True),
+    ],
+)  # fmt: skip
+def test_labels_are_complete_by_their_setting_or_where_every_image_has_every_one(setting, every, expected):
+    mask = torch.tensor([[True, True], [True, every]])
+    assert labels.complete(setting, mask) is expected

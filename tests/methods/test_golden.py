@@ -4,6 +4,7 @@ After a bump, or a new method, write the file anew: `python -m tests.methods.tes
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,21 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in reg
 }
 
 
-def trajectory(case: str) -> dict[str, Any]:
-    """Loss terms of each step, and the sum and the sum of squares of the final parameters."""
+def trajectory(
+    case: str, dtype: torch.dtype = torch.float64, form: torch.memory_format = torch.contiguous_format
+) -> dict[str, Any]:
+    """Loss terms of each step, and the sum and the sum of squares of the final parameters. form: how weights and images lie in
+    memory."""
     name, keywords = CASES[case]
     kind = registry.method(name)
     tasks = ("depth",) if kind.one_task else THREE
     with streams.seeded(0, "init"):
         method = kind(tiny_problem(tasks), **SMALL.get(name, {}) | keywords)
     initialise(method, 0)
-    method.double()
+    method.to(dtype).to(memory_format=form)
     labelled = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 1]], dtype=torch.bool)[:, -len(tasks) :]
-    batches = [tiny_batch(tasks, labelled.roll(i, 0), seed=i, views=kind.views) for i in range(STEPS)]
+    batches = [tiny_batch(tasks, labelled.roll(i, 0), seed=i, views=kind.views, dtype=dtype) for i in range(STEPS)]
+    batches = [replace(b, images=b.images.contiguous(memory_format=form)) for b in batches]
     with streams.seeded(0, "init", 1), torch.no_grad():
         method.prepare(iter(batches))
     step = Step(method, tiny_protocol(lr=1e-3), STEPS)
@@ -60,6 +65,17 @@ def test_numbers_have_not_changed(name: str) -> None:
             assert a[term] == pytest.approx(b[term], rel=1e-7, abs=1e-12), message
     assert now["sum"] == pytest.approx(pinned["sum"], rel=1e-7), message
     assert now["squares"] == pytest.approx(pinned["squares"], rel=1e-7), message
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_layout_changes_nothing_beyond_rounding(name: str) -> None:
+    """All five steps in float64; the first in float32, after which Adam multiplies what rounding did."""
+    pinned, last = json.loads(FILE.read_text())[name], trajectory(name, form=torch.channels_last)
+    for a, b in zip(last["losses"], pinned["losses"], strict=True):
+        assert a == pytest.approx(b, rel=1e-7, abs=1e-12)
+    assert last["squares"] == pytest.approx(pinned["squares"], rel=1e-7)
+    single = trajectory(name, torch.float32, torch.channels_last)["losses"][0]
+    assert single == pytest.approx(trajectory(name, torch.float32)["losses"][0], rel=1e-5)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmark.build import initialise
 from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Batch, View
@@ -22,12 +24,13 @@ from tests.methods.test_losses import sample_loss
 ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
 NONE_OR_ALL = [[0, 0, 0], [1, 1, 1]]
+FULL = [[1, 1, 1]] * 3
 SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
 
 
-def method(names: tuple[str, ...] = THREE, stride: int = 1, size: tuple[int, int] = (32, 64)) -> MTPSL:
+def method(names: tuple[str, ...] = THREE, stride: int = 1, size: tuple[int, int] = (32, 64), complete: bool = False) -> MTPSL:
     torch.manual_seed(3)
-    made = MTPSL(problem(names, size), mapper_width=2, mapper_stride=stride).double()
+    made = MTPSL(replace(problem(names, size), complete=complete), mapper_width=2, mapper_stride=stride).double()
     for norm in made.mapper.norms:  # gamma = 1 and beta = 0 would hide a wrong pair
         nn.init.normal_(norm.gamma, 1.0, 0.3)
         nn.init.normal_(norm.beta, 0.0, 0.3)
@@ -107,7 +110,9 @@ def slow_consistency(made: MTPSL, predictions: dict[str, Tensor], view: View, la
         for number, (s, t) in enumerate(order):
             known = view.targets[names[t]][b][:, ::stride, ::stride]
             task_s, task_t = made.problem.tasks[names[s]], made.problem.tasks[names[t]]
-            if labelled[b, s] or not labelled[b, t] or not task_t.valid(known[None]).any():
+            if not labelled[b, t] or not task_t.valid(known[None]).any():
+                continue
+            if labelled[b, s] and not made.problem.complete:
                 continue
             predicted = slow_input(task_s, predictions[names[s]][b][:, ::stride, ::stride], False)
             of_prediction = slow_map(made.mapper, names[s], number, predicted, stride)
@@ -146,6 +151,43 @@ def check(made: MTPSL, data: Batch) -> None:
 def test_losses_equal_the_loop(labelled: list[list[int]]) -> None:
     made = method()
     check(made, batch(made.problem, labelled, views=1))
+
+
+@pytest.mark.usefixtures("no_noise")
+@pytest.mark.parametrize("labelled", [FULL, MIXED], ids=["full", "some that do not exist"])
+def test_complete_labels_take_all_pairs_of_tasks(labelled: list[list[int]]) -> None:
+    made = method(complete=True)
+    check(made, batch(made.problem, labelled, views=1, empty=((0, "depth"),)))
+
+
+def test_a_full_sample_has_no_pair_where_labels_are_not_complete() -> None:
+    made, complete = method(), method(complete=True)
+    data = batch(made.problem, FULL, views=1)
+    assert made.losses(data, torch.tensor(0.0)).extra["consistency"] == 0
+    assert complete.losses(data, torch.tensor(0.0)).extra["consistency"] > 1
+
+
+@pytest.mark.parametrize(("complete", "places"), [(False, 2), (True, 6)])
+def test_partly_labelled_runs_do_not_pay_for_the_pairs_of_complete_ones(complete: bool, places: int) -> None:
+    made, seen = method(complete=complete), []
+    made.mapper.register_forward_pre_hook(lambda _, given: seen.append(len(given[1])))
+    made.losses(batch(made.problem, ONE, views=1), torch.tensor(0.0))
+    assert seen == [2 * len(ONE) * places]
+
+
+def test_the_mappers_convolutions_start_as_published() -> None:
+    made = MTPSL(problem(), mapper_width=64)
+    initialise(made, 0)
+    convs = {name: module for name, module in made.mapper.named_modules() if isinstance(module, nn.Conv2d)}
+    assert len(convs) == 3 + 13
+    for name, conv in convs.items():
+        deviation = (2 / (9 * (conv.in_channels + conv.out_channels))) ** 0.5
+        assert conv.weight.std().item() == pytest.approx(deviation, rel=0.1), name
+        assert conv.weight.abs().max() > 2.2 * deviation, "normal, not uniform, which ends at 1.7"
+        assert (conv.bias == 0).all()
+    assert convs["convs.0"].weight.std().item() == pytest.approx(0.042, abs=0.001)
+    others = made.decoders["depth"].modules()
+    assert not any(isinstance(module, mapper.XavierConv) for module in others)
 
 
 @pytest.mark.usefixtures("no_noise")
@@ -246,17 +288,19 @@ def test_predicted_labels_are_drawn_from_the_global_generator(name: str) -> None
     assert first.shape == logits.shape
 
 
+@pytest.mark.parametrize("complete", [False, True])
 @pytest.mark.parametrize("tasks", [2, 3, 4, 5])
-def test_active_pairs_hold_every_pair_for_every_mask(tasks: int) -> None:
+def test_active_pairs_hold_every_pair_for_every_mask(tasks: int, complete: bool) -> None:
     masks = torch.tensor(list(itertools.product([False, True], repeat=tasks)))
     for hidden in range(tasks):
         visible = masks.clone()
         visible[:, hidden] = False
         ordered = torch.tensor(pairs(tasks))
-        places, taken = active_pairs(ordered, masks, visible)
-        assert places.shape == (len(masks), most_pairs(tasks))
+        places, taken = active_pairs(ordered, masks, visible, complete)
+        assert places.shape == (len(masks), most_pairs(tasks, complete))
         for b, mask in enumerate(masks.tolist()):
-            expected = {(s, t) for s in range(tasks) for t in range(tasks) if not mask[s] and mask[t] and t != hidden}
+            targets = [t for t in range(tasks) if mask[t] and t != hidden]
+            expected = {(s, t) for s in range(tasks) for t in targets if s != t and (complete or not mask[s])}
             chosen = [tuple(ordered[p].tolist()) for p, used in zip(places[b], taken[b], strict=True) if used]
             assert set(chosen) == expected and len(chosen) == len(expected)
 
@@ -342,11 +386,13 @@ def test_images_that_are_too_small() -> None:
         MTPSL(problem(size=(16, 64)), mapper_width=1)
 
 
-def test_a_step_never_looks_at_the_data() -> None:
-    made, progress = MTPSL(problem(), mapper_width=2), torch.tensor(0.0)
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_step_never_looks_at_the_data(complete: bool) -> None:
+    case = replace(problem(), complete=complete)
+    made, progress = MTPSL(case, mapper_width=2), torch.tensor(0.0)
     data = single(batch(made.problem, MIXED, views=1))
     with NoSync():
         made.losses(data, progress).total().backward()
     with FakeTensorMode(allow_non_fake_inputs=True):
-        fake = MTPSL(problem(), mapper_width=2)
+        fake = MTPSL(case, mapper_width=2)
         fake.losses(data, progress).total().backward()

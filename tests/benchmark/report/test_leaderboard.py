@@ -179,7 +179,7 @@ def test_a_row_that_only_failed_is_shown(tmp_path: Path) -> None:
 
 def test_an_older_version_is_shown_but_not_ranked(tmp_path: Path) -> None:
     write(tmp_path, "single_task", range(2))
-    write(tmp_path, "mtpsl", range(2), gain=50.0)
+    write(tmp_path, "mtpsl", range(2), gain=50.0, method_version=1)
     write(tmp_path, "mtpsl", range(2), gain=1.0, method_version=2)
     board = only(tmp_path)
     assert entry(board, "mtpsl v1").tier == "version 1 (current 2)" and board.entries[-1].label == "mtpsl v1"
@@ -189,7 +189,7 @@ def test_an_older_version_is_shown_but_not_ranked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("current", [{"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}])
 def test_the_current_versions_make_rows_outdated(current: dict[str, int], tmp_path: Path) -> None:
     for method in ("single_task", "multi_task", "mtpsl"):
-        write(tmp_path, method, range(5))
+        write(tmp_path, method, range(5), method_version=1)
     (board,) = build(collect(tmp_path), current)
     assert entry(board, "mtpsl v1").tier == lines(board)["mtpsl v1"]["tier"] == "version 1 (current 2)"
     assert "| mtpsl v1 | version 1 (current 2) |" in markdown(board)

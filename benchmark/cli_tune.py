@@ -1,0 +1,51 @@
+"""The command `tune`, which searches on a part of the train images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import UserError
+from benchmark.options import DATA, RUNS, Data, Json, Plugin, Results, Set
+
+
+def tune(
+    methods: Annotated[
+        list[str] | None, typer.Argument(metavar="[METHOD]...", help="One method, or with --rate any of the plan's.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.")] = 10,
+    rate: Annotated[
+        bool, typer.Option("--rate", help="Search the learning rate of every row of the plan instead, each by the same trials.")
+    ] = False,
+    rates: Annotated[
+        list[float], typer.Option("--rates", metavar="X", help="With --rate: a rate over the protocol's. May be repeated.")
+    ] = [0.3, 1.0, 3.0],  # noqa: B006
+    seeds: Annotated[
+        list[int], typer.Option("--seeds", metavar="N", help="With --rate: a seed of the trials, none of the plan's.")
+    ] = [100, 101],  # noqa: B006
+    once: Annotated[
+        list[str], typer.Option("--once", metavar="ROW", help="With --rate: a long row, tried on the first seed alone.")
+    ] = [],  # noqa: B006
+    workers: Annotated[int | None, typer.Option(metavar="N", help="With --rate: run so many trials at a time.")] = None,
+    space: Annotated[
+        list[str], typer.Option(metavar="KEYWORD=[...]", help="Values to search; by default a grid around the method's own.")
+    ] = [],  # noqa: B006
+    source: Annotated[str, typer.Option("--plan", help="The plan whose protocol and data it is tuned on.")] = "quickstart",
+    settings: Set = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+    results: Results = RUNS,
+    data: Data = DATA,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Search a method's keywords, or all rows' learning rates, on a part of the train images, and write the plan of the best."""
+    from benchmark.commands import rates as search
+    from benchmark.commands import tune as command
+
+    if rate:
+        more = (methods or [], source, settings, rates, seeds, once, results, data, device, workers, as_json)
+        raise typer.Exit(search.run(*more))
+    if len(methods or []) != 1:
+        raise UserError(f"{len(methods or [])} methods are named, and keywords are searched of one; name one, or give --rate.")
+    raise typer.Exit(command.run((methods or [""])[0], trials, space, source, settings, results, data, device, as_json))
