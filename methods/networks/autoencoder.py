@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,7 +38,10 @@ class StackEncoder(nn.Module):
         self.unpooled = int(math.log2(stride))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
+        features, x = (
+            [],
+            x.contiguous(memory_format=torch.channels_last),
+        )  # in which convolutions and poolings of a CPU are faster
         for number, level in enumerate(self.levels):
             x = level(x)
             features.append(x)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from benchmark.build import initialise
-from benchmark.device import arithmetic
+from benchmark.device import arithmetic, laid_out, on_device
 from benchmark.performance.measure import Timing, ratio
 from benchmark.protocol import load
 from benchmark.step import Step
@@ -29,6 +29,7 @@ from tests.methods.cases import batch, single
 from tests.performance.published_steps import PublishedJTR, PublishedMTPSL
 
 Pair = tuple[MTPSL, PublishedMTPSL] | tuple[JTR, PublishedJTR]
+ENCODER = "segnet"
 TASKS: dict[str, Task] = {
     "semseg": tasks.semseg(tuple(f"class {i}" for i in range(13))),
     "depth": tasks.depth(),
@@ -45,7 +46,7 @@ def pair(
     change: Callable[[nn.Module], None] = lambda _: None,
 ) -> Pair:
     """Ours and the published one, of equal weights. change: what is done to them first."""
-    problem = Problem(TASKS, size, width, 0, lambda: make_encoder("segnet", width), dict.fromkeys(TASKS, 1.0))
+    problem = Problem(TASKS, size, width, 0, lambda: make_encoder(ENCODER, width), dict.fromkeys(TASKS, 1.0))
     if name == "mtpsl":
         mtpsl = MTPSL(problem, mapper_width=width)
         initialise(mtpsl, 0)
@@ -65,12 +66,15 @@ def made_up(problem: Problem, samples: int, views: int) -> Batch:
 def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: int) -> str:
     ours, theirs = pair(name, size, width)
     data = single(made_up(ours.problem, samples, ours.views))
+    on_device(ours, "cpu", ENCODER)
+    views = tuple(replace(view, images=laid_out(view.images, ENCODER)) for view in data.views)
+    of_run = replace(data, images=laid_out(data.images, ENCODER), views=views)
     protocol = replace(load("nyuv2-13-segnet"), size=size, width=width, batch=samples)
     step = Step(ours, protocol, 1000)
 
     def our_step() -> None:
         arithmetic("cpu", protocol.precision)
-        step(data, 0)
+        step(of_run, 0)
 
     def their_step() -> None:
         torch.use_deterministic_algorithms(False)
