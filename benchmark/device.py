@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,9 @@ def arithmetic(device: str, precision: str) -> None:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Let the process keep the memory of activations from step to step: glibc gives large blocks back at once, and the kernel then
-    clears every page of them anew, 20,000 a step of EfficientNet-Lite0 at 144x192."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    """Let the process keep the memory of activations from step to step: glibc gives large blocks back at once, and the kernel
+    clears every page of them anew, thousands a step."""
+    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # not so in musl
         for option, size in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1)):
             mallopt(option, size)

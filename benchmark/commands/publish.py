@@ -67,7 +67,8 @@ def publish(
     pictures: bool = True,
     as_json: bool = False,
 ) -> int:
-    """Copy finished runs into `<published>/records`; pictures, where wanted, for one seed a method only.
+    """Copy finished runs into `<published>/records`; pictures, where wanted, for one seed a method only. Trials, which held-out
+    train images judged, go into `<published>/trials`, as records alone; `bench tune --rate` takes them up there.
 
     results: the folder of runs, or an archive of it. rerun: into `<published>/reruns`, second runs of what is in `records`
     already, without pictures.
@@ -83,7 +84,7 @@ def publish(
         records = published / "records"
         folder = published / "reruns" if rerun else records
         pictured = {} if rerun else _pictured(records)
-        plans: list[tuple[dict[str, Any], dict[str, Path]]] = []
+        plans: list[tuple[Path, dict[str, Any], dict[str, Path]]] = []
         left_out = 0
         for run in runs:
             record = _finished(run)
@@ -91,12 +92,13 @@ def publish(
             if rerun and everything and not first.exists():
                 left_out += 1
                 continue
-            files = {".npz": run.file("per_image.npz")}
-            if not files[".npz"].is_file():
+            trial = record["spec"]["protocol"]["judge"] != "test"
+            files = {} if trial else {".npz": run.file("per_image.npz")}
+            if files and not files[".npz"].is_file():
                 raise UserError(f"{files['.npz']} is missing; make the run again with `bench run ... --force`, or restore it.")
             if rerun:
                 _second(run, record, first)
-            elif pictures and run.file("panel.webp").exists() and _first_of_its_row(record, pictured):
+            elif pictures and not trial and run.file("panel.webp").exists() and _first_of_its_row(record, pictured):
                 files[".webp"] = run.file("panel.webp")
             # What is beside a record is named in it by content, so that files cannot be exchanged or lost unnoticed.
             record = digest.sealed(record | {digest.FILES: {suffix: digest.of_file(path) for suffix, path in files.items()}})
@@ -104,23 +106,24 @@ def publish(
                 limit = LIMITS[path.suffix] // 1024
                 if size > LIMITS[path.suffix]:
                     raise UserError(f"{path} has {size // 1024} KiB, more than the {limit} KiB of a published record.")
-            plans.append((record, files))
+            plans.append((published / "trials" if trial else folder, record, files))
         if not plans:
             raise UserError(f"no run in {results} is a second run of one in {records}; publish the first ones without --rerun.")
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            for record, files in plans:
+        with writing(published):
+            for place, record, files in plans:
+                place.mkdir(parents=True, exist_ok=True)
                 for suffix, path in files.items():
-                    with replacing(folder / f"{record['id']}{suffix}", "publish") as draft:
+                    with replacing(place / f"{record['id']}{suffix}", "publish") as draft:
                         shutil.copyfile(path, draft)
                 if ".webp" not in files:
-                    (folder / f"{record['id']}.webp").unlink(missing_ok=True)
+                    (place / f"{record['id']}.webp").unlink(missing_ok=True)
                 # The record last: its existence means that the rest is there.
-                write_json(folder / f"{record['id']}.json", record)
-        console.print(f"published {len(plans)} runs in {folder}; `bench report --published` makes tables, figures and the page.")
+                write_json(place / f"{record['id']}.json", record)
+        where = " and ".join(sorted({str(place) for place, _, _ in plans}))
+        console.print(f"published {len(plans)} runs in {where}; `bench report --published` makes tables, figures and the page.")
         if left_out:
             console.print(f"left out {left_out} runs that are not in {records}.", soft_wrap=True)
-        shown |= {"published": [record["id"] for record, _ in plans], "folder": str(folder)}
+        shown |= {"published": [record["id"] for _, record, _ in plans], "folder": where}
         return 0
 
 
