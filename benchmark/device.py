@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Encoders that a CPU trains faster with channels last: those of depthwise convolutions, whose gradients are several times slower
+# Encoders that a CPU trains faster with channels last: most of all those of depthwise convolutions, whose gradients are slow
 # in the other layout. Everything else stays as torch has it. `tests/performance` measures an encoder in both.
-CHANNELS_LAST = ("timm:tf_efficientnet_lite0",)
+CHANNELS_LAST = ("segnet", "timm:tf_efficientnet_lite0")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.networks.resize import resized
+
 
 class Block(nn.Module):
     """A residual block of two 3x3 convolutions that keeps its width (ResNet's basic block)."""
@@ -51,4 +53,4 @@ def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32)).contiguous()
     if wide.shape[-2:] == size:  # an encoder that decodes itself; torch would compute the same at some cost
         return wide
-    return F.interpolate(wide, size, mode="bilinear", align_corners=False)
+    return resized(wide, size)

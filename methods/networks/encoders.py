@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from methods.networks.resize import resized
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -61,8 +62,7 @@ class Encoder(nn.Module):
     def fuse(self, stages: Sequence[Tensor]) -> Tensor:
         # Half of the first stage's size, as the published multi-scale encoders have it.
         size = ((stages[0].shape[-2] + 1) // 2, (stages[0].shape[-1] + 1) // 2)
-        resized = [F.interpolate(s, size, mode="bilinear", align_corners=False) for s in stages]
-        shared: Tensor = self.fusion(torch.cat(resized, 1))
+        shared: Tensor = self.fusion(torch.cat([resized(stage, size) for stage in stages], 1))
         return shared
 
     def forward(self, images: Tensor) -> Tensor:

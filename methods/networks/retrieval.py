@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.networks.resize import resized
+
 DOWN = 4  # attention runs at a quarter of the feature's size, as in DiffusionMTL's denoiser
 
 
@@ -97,4 +99,4 @@ class Retrieval(nn.Module):
         for block in self.blocks:
             x = block(x, y)
         back = self.leave(x).mT.reshape(small.shape)
-        return features + F.interpolate(back, (height, width), mode="bilinear", align_corners=False)
+        return features + resized(back, (height, width))
