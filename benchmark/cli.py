@@ -150,7 +150,7 @@ def publish(
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Copy finished runs into the published records."""
+    """Copy finished runs into the published records; --results may be an archive (.tar.gz) of a folder of runs, too."""
     from benchmark.commands import publish as command
 
     raise typer.Exit(command.publish(names or [], everything, results, published_in, rerun, not no_pictures, as_json))

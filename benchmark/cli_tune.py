@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.errors import UserError
-from benchmark.options import DATA, RUNS, Data, Json, Plugin, Results, Set
+from benchmark.options import DATA, RESULTS, RUNS, Data, Json, Plugin, Published, Results, Set
 
 
 def tune(
@@ -40,6 +40,7 @@ def tune(
     plugin: Plugin = [],  # noqa: B006
     results: Results = RUNS,
     data: Data = DATA,
+    published_in: Published = RESULTS,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Json = False,
 ) -> None:
@@ -49,7 +50,8 @@ def tune(
     from benchmark.plan import DEFAULT
 
     if rate:
-        more = (methods or [], source or DEFAULT, settings, rates, seeds, once, results, data, device, workers, as_json)
+        shared = (results, data, published_in, device, workers, as_json)
+        more = (methods or [], source or DEFAULT, settings, rates, seeds, once, *shared)
         raise typer.Exit(search.run(*more))
     if len(methods or []) != 1:
         raise UserError(f"{len(methods or [])} methods are named, and keywords are searched of one; name one, or give --rate.")

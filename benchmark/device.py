@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +14,7 @@ from torch import Tensor, nn
 # Encoders that a CPU trains faster with channels last: those of depthwise convolutions, whose gradients are several times slower
 # in the other layout. Everything else stays as torch has it. `tests/performance` measures an encoder in both.
 CHANNELS_LAST = ("timm:tf_efficientnet_lite0",)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def arithmetic(device: str, precision: str) -> None:
@@ -18,10 +23,22 @@ def arithmetic(device: str, precision: str) -> None:
     run has few."""
     torch.use_deterministic_algorithms(device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if device == "cpu":
+        _keep_freed_memory()
     if device.startswith("cuda"):
         for kernels in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # type: ignore[attr-defined]
             kernels.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         torch.backends.cudnn.benchmark = True
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let the process keep the memory of activations from step to step: glibc gives large blocks back at once, and the kernel
+    clears every page of them anew, thousands a step."""
+    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # not so in musl
+        for option, size in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1)):
+            mallopt(option, size)
 
 
 def autocast(device: str, precision: str) -> torch.autocast:

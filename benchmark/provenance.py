@@ -2,33 +2,80 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import platform
+import re
 import subprocess
+import tarfile
 from functools import cache
 from importlib import metadata
 from typing import Any
 
 from benchmark import ROOT
+from benchmark.errors import UserError
 
+FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # a commit
 CODE = ("benchmark", "methods", "datasets", "pyproject.toml")
+COMMIT = "BENCH_COMMIT"  # the environment variable that names the commit of a copy without a git folder
 PACKAGES = ("torch", "torchvision", "numpy", "timm")
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str) -> bytes | None:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
 
 
 @cache
 def _commit() -> tuple[str | None, bool | None]:
-    """(commit, whether the code differs from it), read once a process: what runs is what was imported."""
+    """(commit, whether the code differs from it), read once a process: what runs is what was imported.
+
+    A copy without a git folder has the commit that BENCH_COMMIT names, and whether its code differs is not known here:
+    `publish` compares its hash, where there is git.
+    """
+    if not (ROOT / ".git").exists():  # not that of a folder around it
+        named = os.environ.get(COMMIT)
+        if named and not FULL.fullmatch(named):
+            raise UserError(f"{COMMIT} is {named!r}; give a commit in full, as `git rev-parse HEAD` prints it.")
+        return named or None, None
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", *CODE)
-    return commit, None if changes is None else bool(changes)
+    return commit.decode().strip() if commit else None, None if changes is None else bool(changes.strip())
+
+
+@cache
+def code_here() -> str:
+    """The hash of the code as it lies here, read once a process."""
+    files: dict[str, bytes] = {}
+    for top in CODE:
+        for path in [ROOT / top, *(ROOT / top).rglob("*")]:
+            parts = path.relative_to(ROOT).parts
+            # What Python and editors leave there is no code.
+            if path.is_file() and "__pycache__" not in parts and not any(part.startswith(".") for part in parts):
+                files["/".join(parts)] = path.read_bytes()
+    return _hash(files)
+
+
+@cache
+def code_at(commit: str) -> str | None:
+    """The hash of the code at a commit of this checkout; None where it, or git, is not here."""
+    # A record may say anything, and git would take what begins with a hyphen for an option.
+    archive = _git("archive", "--format=tar", commit, "--", *CODE) if FULL.fullmatch(commit) else None
+    if archive is None:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        found = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
+        return _hash({name: content.read() for name, content in found.items() if content})
+
+
+def _hash(files: dict[str, bytes]) -> str:
+    """First 16 hex digits of the SHA-256 of names and contents."""
+    lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def _version(package: str) -> str | None:
@@ -58,6 +105,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
+        "code": code_here(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),

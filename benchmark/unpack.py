@@ -26,11 +26,12 @@ def folder_of(archive: Path) -> Path | None:
     return archive.with_name(archive.name.removesuffix(ending)) if ending else None
 
 
-def unpack(archive: Path, folder: Path, watcher: Watcher) -> None:
+def unpack(archive: Path, folder: Path, watcher: Watcher, limit: int | None = None) -> None:
     """Unpack to `folder`, which is there only when all is in it. A single folder at the top of an archive becomes that folder.
+    limit: how many bytes its files may have together.
 
-    Raises `UserError` when the archive is damaged, when it holds symbolic links, devices, or links or names that lead out, and
-    when writing fails; nothing is left then.
+    Raises `UserError` when the archive is damaged, when it holds symbolic links, devices, or links or names that lead out, more
+    than `limit`, and when writing fails; nothing is left then.
     """
     draft = folder.with_name(f".{folder.name}.part")
     try:
@@ -41,7 +42,7 @@ def unpack(archive: Path, folder: Path, watcher: Watcher) -> None:
             draft.mkdir()
             try:
                 with archive.open("rb") as file:
-                    (_unzip if archive.suffix == ".zip" else _untar)(archive, file, draft, watcher)
+                    (_unzip if archive.suffix == ".zip" else _untar)(archive, file, draft, watcher, limit)
                 inside = list(draft.iterdir())
                 (inside[0] if len(inside) == 1 and inside[0].is_dir() else draft).rename(folder)
             finally:
@@ -60,11 +61,13 @@ def unpack(archive: Path, folder: Path, watcher: Watcher) -> None:
         ) from error
 
 
-def _untar(archive: Path, file: IO[bytes], draft: Path, watcher: Watcher) -> None:
-    total = archive.stat().st_size
+def _untar(archive: Path, file: IO[bytes], draft: Path, watcher: Watcher, limit: int | None) -> None:
+    total, size = archive.stat().st_size, 0
     with tarfile.open(fileobj=file, mode="r:" if archive.suffix == ".tar" else "r:gz") as tar:
         for member in tar:
             _check_name(archive, member.name)
+            size += tarfile.BLOCKSIZE + member.size  # that of empty files and folders is their number
+            _check_size(archive, size, limit)
             # Even links that stay inside: by chains of them the filter below can be led out in Pythons before 3.11.13.
             if member.issym():
                 raise _refusal(archive, member.name, "which is a symbolic link")
@@ -84,8 +87,9 @@ def _check_end(tar: tarfile.TarFile) -> None:
         pass
 
 
-def _unzip(archive: Path, file: IO[bytes], draft: Path, watcher: Watcher) -> None:
+def _unzip(archive: Path, file: IO[bytes], draft: Path, watcher: Watcher, limit: int | None) -> None:
     with zipfile.ZipFile(file) as zipped:
+        _check_size(archive, sum(member.file_size for member in zipped.infolist()), limit)  # no more of any is read than it says
         done, total = 0, sum(member.compress_size for member in zipped.infolist())
         for member in zipped.infolist():
             _check_name(archive, member.filename)
@@ -101,6 +105,11 @@ def _check_name(archive: Path, name: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise _refusal(archive, name, "which leads out of its folder")
+
+
+def _check_size(archive: Path, size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise UserError(f"{archive} unpacks to more than {limit >> 20} MiB; nothing of it was unpacked: use another source.")
 
 
 def _refusal(archive: Path, name: str, why: str) -> UserError:

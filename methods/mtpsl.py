@@ -65,17 +65,18 @@ class MTPSL(MultiTask):
         view, b = batch.views[0], len(batch.images)
         stages = self.encoder.stages(torch.cat([batch.images, view.images]))
         shared = self.encoder.fuse(stages)
-        predictions = {name: self.heads[name](self.decoders[name](shared)) for name in self.problem.tasks}
-        supervised = self.problem.task_losses({name: p[:b] for name, p in predictions.items()}, batch, batch.labelled)
-        second = {name: p[b:] for name, p in predictions.items()}
+        halves = {name: self.heads[name](self.decoders[name](shared)).chunk(2) for name in self.problem.tasks}
+        first, second = ({name: p[v] for name, p in halves.items()} for v in range(2))
+        supervised = self.problem.task_losses(first, batch, batch.labelled)
         consistency = self.consistency(second, view, batch.labelled, stages[-1][b:].detach())
         return Losses(supervised, {"consistency": self.consistency_weight * consistency})
 
     def consistency(self, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> Tensor:
         """Sum over a sample's pairs, mean over the batch. deepest: (B, c, H/32, W/32).
 
-        T first convolutions of predictions and of labels, then 2 B S maps through the trunk, S = `most_pairs`: what the
-        fullest samples need, for T = 3 all 6 pairs of complete labels, else 2, which one-label and random-label samples have.
+        T B maps, one of each sample and task, through what does not depend on the pair, then 2 B S through the trunk,
+        S = `most_pairs`: what the fullest samples need, 2 for T = 3, which one-label and random-label samples have. Under
+        complete labels every task is a source and a target: 2 T B maps, and all 6 pairs.
         """
         tasks, s = self.problem.tasks, self.stride
         targets = {name: view.targets[name][..., ::s, ::s] for name in tasks}
@@ -83,11 +84,14 @@ class MTPSL(MultiTask):
         place, taken = active_pairs(self.mapper.pairs, labelled, labelled & torch.stack(valid, 1), self.problem.complete)
         predicted = {name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()}
         known = {name: label_input(task, targets[name], predicted[name].dtype) for name, task in tasks.items()}
-        rows = len(tasks) * torch.arange(len(labelled), device=labelled.device)[:, None]
-        source, target = self.mapper.pairs[place].unbind(2)
-        of_sources = self.mapper.enter(predicted).flatten(0, 1)[(rows + source).flatten()]
-        of_targets = self.mapper.enter(known).flatten(0, 1)[(rows + target).flatten()]
-        maps = self.mapper(torch.cat([of_sources, of_targets]), place.flatten().repeat(2))
+        rows = len(labelled) * self.mapper.pairs[place] + torch.arange(len(labelled), device=labelled.device)[:, None, None]
+        if self.problem.complete:
+            entered = torch.cat([self.mapper.enter(predicted), self.mapper.enter(known)])
+            rows = rows + len(tasks) * len(labelled) * torch.arange(2, device=rows.device)
+        else:  # a task is a source where it has no label and a target where it has one: a sample needs one map of each
+            there = dict(zip(tasks, labelled.T[..., None, None, None], strict=True))
+            entered = self.mapper.enter({name: torch.where(there[name], known[name], predicted[name]) for name in tasks})
+        maps = self.mapper(entered, rows.permute(2, 0, 1).flatten(), place.flatten().repeat(2))
         of_prediction, of_label = direction(maps).view(2, *place.shape, *maps.shape[1:]).unbind(0)
         feature = direction(deepest)[:, None]
         apart = cosine_distance(of_prediction, of_label)

@@ -17,6 +17,13 @@ SHIPPED_DEFAULT, plan.DEFAULT = plan.DEFAULT, "thin"
 os.environ["BENCH_WORKERS"] = "0"  # in this process, and in theirs
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+
+
 @pytest.fixture(autouse=True)
 def _deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("BENCH_RESULTS", "BENCH_DATA"):

@@ -26,7 +26,6 @@ from tests import tape
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 from tests.test_contract import METHODS, assert_same, specs, weights
 
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
 
 
@@ -171,7 +170,7 @@ def test_a_run_gives_its_memory_back_when_nobody_holds_it(tmp_path: Path) -> Non
         gc.enable()
 
 
-@CUDA
+@pytest.mark.cuda
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) -> None:
     """Within what a re-run of the step itself differs by, doubled, or 1e-4: kernels that are not deterministic are used."""
@@ -183,7 +182,7 @@ def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) 
     assert (one - graph).abs().max() <= torch.maximum(2 * floor, 1e-4 * one.abs().max())
 
 
-@CUDA
+@pytest.mark.cuda
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_never_synchronises(method: str, tmp_path: Path) -> None:
     spec = specs(method, tasks=THREE)[-1]

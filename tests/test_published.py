@@ -1,8 +1,7 @@
-"""The committed results: what the records give, from clean code, and a thin that has learnt something."""
+"""The committed results: what the records give, from clean code, and networks that have learnt something."""
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmark import digest
+from benchmark import ROOT, digest, provenance
 from benchmark.errors import UserError
 from benchmark.progress import make_console
 from benchmark.scripts import for_scripts
 from benchmark.spec import run_id
 from benchmark.store import RunDir, dumps, every_run, read_json, replacing, write_json, writing
+from benchmark.unpack import ENDINGS, unpack
 
 LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
+ARCHIVE_LIMIT = 512 * 2**20  # bytes of all that an archive of runs unpacks to: thousands of runs
+
+
+class _Unwatched:
+    """Nobody is told how far the unpacking is: it takes a moment."""
+
+    def progress(self, what: str, done: int, total: int | None) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@contextmanager
+def _unpacked(results: Path) -> Iterator[Path]:
+    """The folder of runs, also where an archive of one is named."""
+    if not (results.is_file() and results.name.endswith(ENDINGS)):
+        yield results
+        return
+    with TemporaryDirectory(prefix="bench-publish-") as place:
+        folder = Path(place) / "runs"
+        unpack(results, folder, _Unwatched(), ARCHIVE_LIMIT)
+        # A single folder at the top of an archive is taken off, and it may be that of the only protocol.
+        yield folder if every_run(folder) else Path(place)
 
 
 def find(results: Path, name: str) -> RunDir:
@@ -41,14 +67,16 @@ def publish(
     pictures: bool = True,
     as_json: bool = False,
 ) -> int:
-    """Copy finished runs into `<published>/records`; pictures, where wanted, for one seed a method only.
+    """Copy finished runs into `<published>/records`; pictures, where wanted, for one seed a method only. Trials, which held-out
+    train images judged, go into `<published>/trials`, as records alone; `bench tune --rate` takes them up there.
 
-    rerun: into `<published>/reruns`, second runs of what is in `records` already, without pictures.
+    results: the folder of runs, or an archive of it. rerun: into `<published>/reruns`, second runs of what is in `records`
+    already, without pictures.
     """
     shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
+    with for_scripts(as_json, shown), _unpacked(results) as here:
         console = make_console()
-        runs = [r for r in every_run(results) if r.state() == "done"] if everything else [find(results, n) for n in names]
+        runs = [r for r in every_run(here) if r.state() == "done"] if everything else [find(here, n) for n in names]
         if not runs:
             raise UserError(
                 f"no finished run to publish in {results}; name runs, or give --all once `bench run` has finished some."
@@ -56,7 +84,7 @@ def publish(
         records = published / "records"
         folder = published / "reruns" if rerun else records
         pictured = {} if rerun else _pictured(records)
-        plans: list[tuple[dict[str, Any], dict[str, Path]]] = []
+        plans: list[tuple[Path, dict[str, Any], dict[str, Path]]] = []
         left_out = 0
         for run in runs:
             record = _finished(run)
@@ -64,12 +92,13 @@ def publish(
             if rerun and everything and not first.exists():
                 left_out += 1
                 continue
-            files = {".npz": run.file("per_image.npz")}
-            if not files[".npz"].is_file():
+            trial = record["spec"]["protocol"]["judge"] != "test"
+            files = {} if trial else {".npz": run.file("per_image.npz")}
+            if files and not files[".npz"].is_file():
                 raise UserError(f"{files['.npz']} is missing; make the run again with `bench run ... --force`, or restore it.")
             if rerun:
                 _second(run, record, first)
-            elif pictures and run.file("panel.webp").exists() and _first_of_its_row(record, pictured):
+            elif pictures and not trial and run.file("panel.webp").exists() and _first_of_its_row(record, pictured):
                 files[".webp"] = run.file("panel.webp")
             # What is beside a record is named in it by content, so that files cannot be exchanged or lost unnoticed.
             record = digest.sealed(record | {digest.FILES: {suffix: digest.of_file(path) for suffix, path in files.items()}})
@@ -77,23 +106,24 @@ def publish(
                 limit = LIMITS[path.suffix] // 1024
                 if size > LIMITS[path.suffix]:
                     raise UserError(f"{path} has {size // 1024} KiB, more than the {limit} KiB of a published record.")
-            plans.append((record, files))
+            plans.append((published / "trials" if trial else folder, record, files))
         if not plans:
             raise UserError(f"no run in {results} is a second run of one in {records}; publish the first ones without --rerun.")
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            for record, files in plans:
+        with writing(published):
+            for place, record, files in plans:
+                place.mkdir(parents=True, exist_ok=True)
                 for suffix, path in files.items():
-                    with replacing(folder / f"{record['id']}{suffix}", "publish") as draft:
+                    with replacing(place / f"{record['id']}{suffix}", "publish") as draft:
                         shutil.copyfile(path, draft)
                 if ".webp" not in files:
-                    (folder / f"{record['id']}.webp").unlink(missing_ok=True)
+                    (place / f"{record['id']}.webp").unlink(missing_ok=True)
                 # The record last: its existence means that the rest is there.
-                write_json(folder / f"{record['id']}.json", record)
-        console.print(f"published {len(plans)} runs in {folder}; `bench report --published` makes tables, figures and the page.")
+                write_json(place / f"{record['id']}.json", record)
+        where = " and ".join(sorted({str(place) for place, _, _ in plans}))
+        console.print(f"published {len(plans)} runs in {where}; `bench report --published` makes tables, figures and the page.")
         if left_out:
             console.print(f"left out {left_out} runs that are not in {records}.", soft_wrap=True)
-        shown |= {"published": [record["id"] for record, _ in plans], "folder": str(folder)}
+        shown |= {"published": [record["id"] for _, record, _ in plans], "folder": where}
         return 0
 
 
@@ -109,7 +139,29 @@ def _finished(run: RunDir) -> dict[str, Any]:
     ):
         if said not in (None, made):
             raise UserError(f"{path} was edited: its {what}; run it again with --force.")
-    return record
+    return record | {"environment": _vouched(record["environment"], run.name)}
+
+
+def _vouched(environment: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a record says of its environment, "clean" where its run had no git to ask and its code is that of its commit.
+
+    Raises `UserError` where it is not, or where this checkout cannot tell.
+    """
+    commit, said = environment.get("commit"), environment.get("code")
+    if environment.get("dirty") is not None or not (commit and said):  # git was asked, or nobody named a commit
+        return environment
+    code = provenance.code_at(str(commit))
+    if code is None:
+        raise UserError(
+            f"{name} names the commit {commit}, which {ROOT} does not have, so its code cannot be checked; fetch that commit, or "
+            f"publish from a checkout that has it."
+        )
+    if said != code:
+        raise UserError(
+            f"{name} was computed by code with the hash {said}, and that of its commit {commit} has {code}; make the run again "
+            f"from a clean copy of the commit that {provenance.COMMIT} names."
+        )
+    return environment | {"dirty": False}
 
 
 def _second(run: RunDir, record: dict[str, Any], first: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmark import plan, rates, registry, slots, tuned
+from benchmark import digest, plan, rates, registry, slots, tuned
 from benchmark.commands.runs import INTERRUPTED, OK, SOME_FAILED, pick_device, reason, starter, workers_for
 from benchmark.errors import UserError, unknown
 from benchmark.options import HANG_SECONDS
@@ -19,16 +19,18 @@ from benchmark.plan import Plan
 from benchmark.progress import Progress, make_console
 from benchmark.rates import Search
 from benchmark.scripts import for_scripts
-from benchmark.store import RunDir, writing
+from benchmark.spec import run_id
+from benchmark.store import RunDir, read_json, writing
 
 
 def run(
     methods: list[str], source: str, settings: list[str], tried: list[float], seeds: list[int], once: list[str],
-    results: Path, data: Path, device: str, workers: int | None, as_json: bool,
+    results: Path, data: Path, published: Path, device: str, workers: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Run the trials that are missing, print the scores of every row, and write the plan with the best rates.
 
-    once: the rows whose trials take the first seed alone, as they are long.
+    published: a folder whose `trials` hold records of trials that ran elsewhere, which are not run again. once: the rows whose
+    trials take the first seed alone, as they are long.
     """
     shown: dict[str, Any] = {"rows": [], "plan": None}
     with for_scripts(as_json, shown):
@@ -38,18 +40,22 @@ def run(
 
         console = make_console()
         runs = list({spec.id: spec for search in found for spec in search.runs}.values())
-        progress = Progress(runs, console)
+        elsewhere = {spec.id: read_record(file) for spec in runs if (file := published / "trials" / f"{spec.id}.json").is_file()}
+        if elsewhere:
+            console.print(f"{len(elsewhere)} of {len(runs)} trials are taken from {published / 'trials'}.", soft_wrap=True)
+        here = [spec for spec in runs if spec.id not in elsewhere]
+        progress = Progress(here, console)
         options = Options(device=pick_device(device), keep="none", weights=base.weights)
         try:
             with progress:
                 if wanted is None:
-                    wanted = workers_for(runs, results, options.device, HANG_SECONDS, force=False, retry_failed=False)
+                    wanted = workers_for(here, results, options.device, HANG_SECONDS, force=False, retry_failed=False)
                 start = starter(options, results, data, wanted, 1, HANG_SECONDS, to_the_end=False)
-                start(runs, progress, False, False)
+                start(here, progress, False, False)
         except (Interrupted, KeyboardInterrupt):
             console.print("interrupted: finished trials are kept; the same command goes on where this one stopped.")
             return INTERRUPTED
-        records = {spec.id: RunDir(results, spec.folder).record for spec in runs}
+        records = elsewhere | {spec.id: RunDir(results, spec.folder).record for spec in here}
         scored = [rates.scores(search, records) for search in found]
         best = [rates.best(scores) for scores in scored]
         console.print(_table(found, tried, scored, best))
@@ -76,6 +82,14 @@ def run(
             )
         shown["plan"] = str(file)
         return SOME_FAILED if failed else OK
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """A published trial. Raises `UserError` where it was edited."""
+    record: dict[str, Any] = read_json(file)
+    if run_id(record["spec"]) != file.stem or record.get(digest.KEY) != digest.of(record):
+        raise UserError(f"{file} was edited: its id or digest is not that of its content; restore it or remove it.")
+    return record
 
 
 def _searches(

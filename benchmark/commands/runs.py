@@ -103,7 +103,7 @@ def workers_for(
     """The workers for what is missing of these runs where nobody says how many; 0 for this process."""
     states = Counter(RunDir(results, spec.folder).state() for spec in cells)
     over = 0 if force else states["done"] + (0 if retry_failed else states["failed"])
-    threads = max(spec.protocol.threads for spec in cells)
+    threads = max((spec.protocol.threads for spec in cells), default=1)
     return slots.by_default(device, threads, len(cells) - over - states["running"], hang_after)
 
 
@@ -144,7 +144,9 @@ def _carry_out(
     progress = Progress(plan.cells, console)
     try:
         with progress:
-            outcomes = start(plan.cells, progress, force, retry_failed)
+            # All rows of a seed before the next: wherever it stops, the seeds that are whole compare all methods.
+            cells = sorted(plan.cells, key=lambda spec: (spec.label_seed, spec.train_seed))
+            outcomes = start(cells, progress, force, retry_failed)
     except (Interrupted, KeyboardInterrupt) as error:
         said = f" ({error})" if isinstance(error, Interrupted) else ""
         console.print(f"interrupted{said}: finished runs are kept; the same command goes on where this one stopped.")

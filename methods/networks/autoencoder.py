@@ -9,20 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.networks.mapper import NORM_EPS
+from methods.networks.mapper import SampleNormReLU
 from methods.networks.segnet import CONVOLUTIONS, FACTORS, Conv, unpool
 
 
 def _level(a: int, b: int, convolutions: int) -> nn.Sequential:
     """The first 3x3 convolution goes from a to b channels, the others keep b; each normalised over positions, then ReLU."""
     ends = [(a, b), *[(b, b)] * (convolutions - 1)]
-    norms = (nn.InstanceNorm2d(o, eps=NORM_EPS, affine=True) for _, o in ends)
-    return nn.Sequential(
-        *(m for (i, o), norm in zip(ends, norms, strict=True) for m in (Conv(i, o), norm, nn.ReLU(inplace=True)))
-    )
+    # nn.Identity, which once was the ReLU: weights are drawn by the number of their layer.
+    return nn.Sequential(*(m for i, o in ends for m in (Conv(i, o), SampleNormReLU(o), nn.Identity())))
 
 
 class StackEncoder(nn.Module):
@@ -39,7 +38,10 @@ class StackEncoder(nn.Module):
         self.unpooled = int(math.log2(stride))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
+        features, x = (
+            [],
+            x.contiguous(memory_format=torch.channels_last),
+        )  # in which convolutions and poolings of a CPU are faster
         for number, level in enumerate(self.levels):
             x = level(x)
             features.append(x)

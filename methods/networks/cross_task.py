@@ -35,7 +35,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(conv(x), source), inplace=True)
+            x = norm(conv(x), source)
         return x
 
 

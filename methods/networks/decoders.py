@@ -49,4 +49,6 @@ def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, C, h, w) to (B, C, H, W), bilinear, in float32 or better: the gradient sums many pixels of the large map into one of
     the small, which bfloat16 would round at each addition. Laid out by channels, as losses read it."""
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32)).contiguous()
+    if wide.shape[-2:] == size:  # an encoder that decodes itself; torch would compute the same at some cost
+        return wide
     return F.interpolate(wide, size, mode="bilinear", align_corners=False)

@@ -77,7 +77,7 @@ def gumbel_sample(logits: Tensor) -> Tensor:
     """One-hot sample over channels (B, C, H, W) with the gradient of the soft one; noise from the global generator."""
     uniform = torch.rand_like(logits).clamp_min(torch.finfo(logits.dtype).tiny)
     soft = (logits - (-uniform.log()).log()).softmax(1)
-    hard = torch.zeros_like(soft).scatter(1, soft.max(1, keepdim=True).indices, 1.0)
+    hard = torch.zeros_like(soft).scatter_(1, soft.max(1, keepdim=True).indices, 1.0)
     return hard - soft.detach() + soft
 
 
@@ -98,11 +98,38 @@ class XavierConv(nn.Conv2d):
             nn.init.zeros_(self.bias)
 
 
-class PairNorm(nn.Module):
-    """Normalisation over each sample's positions, its affine map, then the gamma and beta (FiLM) of the sample's pair.
+def normed_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """ReLU of x (N, C, h, w) normalised over each sample's positions, then scaled and shifted. weight, bias: (N, C).
 
-    The two affine maps are one, and the channels of all samples are normalised as the channels of one sample: a single
-    pass over the data, where this would be most of the mapper's time.
+    The channels of all samples are normalised as the channels of one sample: a single pass over the data, where this would be
+    most of the mapper's time. With channels last they do not lie like that, and a CPU, whose convolutions are faster so, takes
+    one sample after the other. ReLU comes before the view: in place on a view, autograd would copy all of it three times.
+    """
+    if x.device.type == "cpu" and not x.is_contiguous():
+        one = zip(x.split(1), weight.split(1), bias.split(1), strict=True)
+        return torch.cat([_normed_relu(*parts) for parts in one])
+    return _normed_relu(x.reshape(1, -1, *x.shape[2:]), weight, bias).view_as(x)
+
+
+def _normed_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    normed = F.batch_norm(x, None, None, weight.flatten(), bias.flatten(), training=True, eps=NORM_EPS)
+    return F.relu(normed, inplace=True)
+
+
+class SampleNormReLU(nn.InstanceNorm2d):
+    """Normalisation over each sample's positions, its affine map, then ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=NORM_EPS, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normed_relu(x, self.weight.expand(len(x), -1), self.bias.expand(len(x), -1))
+
+
+class PairNorm(nn.Module):
+    """Normalisation over each sample's positions, its affine map, the gamma and beta (FiLM) of the sample's pair, then ReLU.
+
+    The two affine maps are one.
     """
 
     def __init__(self, channels: int, pairs: int) -> None:
@@ -122,10 +149,7 @@ class PairNorm(nn.Module):
     def forward(self, x: Tensor, pair: Tensor) -> Tensor:
         """x: (N, C, h, w); pair: (N,) indices. h w must be more than 1."""
         gamma = self.gamma[pair]
-        weight, bias = self.weight * gamma, torch.addcmul(self.beta[pair], self.bias, gamma)
-        flat = x.reshape(1, -1, *x.shape[2:])
-        normed = F.batch_norm(flat, None, None, weight.flatten(), bias.flatten(), training=True, eps=NORM_EPS)
-        return normed.view_as(x)
+        return normed_relu(x, self.weight * gamma, torch.addcmul(self.beta[pair], self.bias, gamma))
 
 
 class Mapper(nn.Module):
@@ -153,13 +177,18 @@ class Mapper(nn.Module):
         return [p for norm in self.norms if isinstance(norm, PairNorm) for p in (norm.gamma, norm.beta)]
 
     def enter(self, inputs: dict[str, Tensor]) -> Tensor:
-        """First layers: {task: (B, C, H, W)} to (B, T, w, H, W). They do not depend on the pair."""
-        return torch.stack([self.first[name](x) for name, x in inputs.items()], 1)
+        """What does not depend on the pair, a task's first layer and the trunk's first convolution: {task: (M, C, H, W)} to
+        (T M, w, H, W), task after task, with channels last, for which a CPU's convolutions and poolings are 1.4 times as fast."""
+        first = [self.first[name](x.contiguous(memory_format=torch.channels_last)) for name, x in inputs.items()]
+        entered: Tensor = self.convs[0](torch.cat(first))
+        return entered
 
-    def forward(self, x: Tensor, pair: Tensor) -> Tensor:
-        """(N, w, H/stride, W/stride) from `enter`, each of pair (N,), to (N, channels, H/32, W/32)."""
-        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), 1):
-            x = F.relu(norm(conv(x), pair), inplace=True)
+    def forward(self, entered: Tensor, rows: Tensor, pair: Tensor) -> Tensor:
+        """The `rows` (N,) of what `enter` gives, each of pair (N,), to (N, channels, H/32, W/32)."""
+        # Rows of channels last, as those of the tensor itself are put together in the other layout.
+        x = self.norms[0](entered.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2), pair)
+        for number, (conv, norm) in enumerate(zip([*self.convs][1:], [*self.norms][1:], strict=True), 2):
+            x = norm(conv(x), pair)
             if number in self.ends:
                 x = F.max_pool2d(x, 2, ceil_mode=True)
         return x
@@ -167,8 +196,7 @@ class Mapper(nn.Module):
 
 def first_layer(channels: int, width: int, conv: type[nn.Conv2d] = nn.Conv2d) -> nn.Sequential:
     """A task's own 3x3 convolution, normalisation and ReLU: (B, channels, h, w) to (B, width, h, w)."""
-    norm = nn.InstanceNorm2d(width, eps=NORM_EPS, affine=True)
-    return nn.Sequential(conv(channels, width, 3, padding=1), norm, nn.ReLU(inplace=True))
+    return nn.Sequential(conv(channels, width, 3, padding=1), SampleNormReLU(width))
 
 
 def direction(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -77,12 +78,14 @@ class SegNetDecoder(nn.Module):
 def unpool(x: Tensor, before: Tensor) -> Tensor:
     """Pooled x (B, C, ceil(H/2), ceil(W/2)) put where the maxima of the 2x2 windows of `before` (B, C, H, W) lie, 0 elsewhere.
 
-    Finding the places anew costs a few per cent of a forward pass and keeps the features plain tensors. torch's own
-    max_unpool2d counts as not deterministic, on a CPU too; a scatter to distinct places is deterministic.
+    In the layout of `before`. Finding the places anew costs a few per cent of a forward pass and keeps the features plain
+    tensors. torch's own max_unpool2d counts as not deterministic, on a CPU too; a scatter to distinct places is deterministic.
     """
     _, places = F.max_pool2d(before.detach(), 2, ceil_mode=True, return_indices=True)
     empty = x.new_zeros(*before.shape[:2], before[0, 0].numel())
-    return empty.scatter(2, places.flatten(2), x.flatten(2)).view(before.shape)
+    unpooled = empty.scatter_(2, places.flatten(2), x.flatten(2)).view(before.shape)
+    last = before.is_contiguous(memory_format=torch.channels_last) and not before.is_contiguous()
+    return unpooled.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 class SegNet(Encoder):

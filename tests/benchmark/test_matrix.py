@@ -28,7 +28,7 @@ SHIPPED = {
     "field": 28,
     "nyuv2": 60,
     "nyuv2-40": 70,
-    "nyuv2-cpu": 6,
+    "nyuv2-small": 88,
     "nyuv2-smoke": 6,
     "pascal-context": 80,
     "cityscapes": 25,

@@ -165,6 +165,17 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
     assert all(s.contrasts == contrasts.read(values["contrast"], "p") and s.protocol.judge == "test" for s in found)
     again = bench(*arguments, tmp_path / "runs", "--once", "mtpsl", "--json")
     assert again[0] == 0 and json.loads(again[1]) == shown
+    # Published, they are records beside those of boards, and another machine has no trial left to run.
+    place = ("--published-in", tmp_path / "published")
+    assert bench("publish", "--all", "--results", tmp_path / "runs", *place)[0] == 0
+    trials = sorted((tmp_path / "published" / "trials").iterdir())
+    assert len(trials) == 6 and not (tmp_path / "published" / "records").exists() and {f.suffix for f in trials} == {".json"}
+    code, out, err = bench(*arguments, tmp_path / "other", "--once", "mtpsl", "--json", *place)
+    assert code == 0 and json.loads(out)["rows"] == shown["rows"] and "6 of 6 trials are taken from" in err
+    assert not list((tmp_path / "other").rglob("record.json"))
+    trials[0].write_text(trials[0].read_text().replace('"steps"', '"stops"'))
+    code, _, err = bench(*arguments, tmp_path / "other", "--once", "mtpsl", *place)
+    assert code == 2 and "was edited" in err
 
 
 @pytest.mark.parametrize(

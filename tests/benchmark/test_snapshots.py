@@ -18,7 +18,6 @@ from methods.base import Batch, Diagnostic
 from tests.helpers import TASKS, tiny_spec, tiny_split
 
 SIX = tuple(TASKS)
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
 def specs(**changes: Any) -> dict[str, RunSpec]:
@@ -198,7 +197,7 @@ def test_they_take_little_of_a_published_file(tmp_path: Path) -> None:
     assert (tmp_path / "them.npz").stat().st_size < 6 * 1024
 
 
-@CUDA
+@pytest.mark.cuda
 @pytest.mark.parametrize("capture", [True, False])
 def test_a_run_on_a_gpu_does_not_notice_them(capture: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = specs(epochs=8.0)["averaged codes"]

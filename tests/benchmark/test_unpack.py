@@ -92,6 +92,23 @@ def test_an_archive_is_unpacked_beside_itself(tmp_path: Path, ending: str, top: 
     assert (folder / "one.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("ending", [".tar", ".tgz", ".zip"])
+def test_an_archive_of_more_than_the_limit_leaves_nothing(tmp_path: Path, ending: str) -> None:
+    make: Callable[[Path, dict[str, bytes]], Path] = make_zip if ending == ".zip" else make_tar
+    archive = make(tmp_path / f"a{ending}", {"big": bytes(3 << 20)})
+    with pytest.raises(UserError, match=r"unpacks to more than 2 MiB; nothing of it was unpacked"):
+        unpack(archive, tmp_path / "a", Watch(), 2 << 20)
+    assert seen(tmp_path) == [archive.name]
+    unpack(archive, tmp_path / "a", Watch(), 4 << 20)
+    assert content(tmp_path / "a") == {"big": bytes(3 << 20)}
+
+
+def test_a_tar_of_too_many_empty_files_is_more_than_the_limit(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tgz", {f"{i}": b"" for i in range(2100)})
+    with pytest.raises(UserError, match="unpacks to more than 1 MiB"):
+        unpack(archive, tmp_path / "a", Watch(), 1 << 20)
+
+
 def test_what_is_no_archive() -> None:
     assert folder_of(Path("a.mat")) is None and folder_of(Path("a.gz")) is None
 

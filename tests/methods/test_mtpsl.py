@@ -170,7 +170,7 @@ def test_a_full_sample_has_no_pair_where_labels_are_not_complete() -> None:
 @pytest.mark.parametrize(("complete", "places"), [(False, 2), (True, 6)])
 def test_partly_labelled_runs_do_not_pay_for_the_pairs_of_complete_ones(complete: bool, places: int) -> None:
     made, seen = method(complete=complete), []
-    made.mapper.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    made.mapper.register_forward_pre_hook(lambda _, given: seen.append(len(given[1])))
     made.losses(batch(made.problem, ONE, views=1), torch.tensor(0.0))
     assert seen == [2 * len(ONE) * places]
 
@@ -305,16 +305,38 @@ def test_active_pairs_hold_every_pair_for_every_mask(tasks: int, complete: bool)
             assert set(chosen) == expected and len(chosen) == len(expected)
 
 
-def test_pair_norm_is_batch_norm_of_one_sample_and_the_film_of_its_pair() -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pair_norm_is_batch_norm_of_one_sample_the_film_of_its_pair_and_relu(layout: torch.memory_format) -> None:
     norm = PairNorm(3, 4).double()
     for p in norm.parameters():
         nn.init.normal_(p)
     x, pair = torch.randn(5, 3, 4, 6, dtype=torch.float64), torch.tensor([3, 0, 0, 2, 1])
+    x = x.contiguous(memory_format=layout).requires_grad_()
     rows = []
     for i, p in enumerate(pair):
         normed = batch_norm(norm.weight, norm.bias, x[i : i + 1])
-        rows.append(normed * norm.gamma[p].view(1, 3, 1, 1) + norm.beta[p].view(1, 3, 1, 1))
-    torch.testing.assert_close(norm(x, pair), torch.cat(rows), rtol=1e-12, atol=1e-12)
+        rows.append((normed * norm.gamma[p].view(1, 3, 1, 1) + norm.beta[p].view(1, 3, 1, 1)).clamp_min(0))
+    found, expected, weights = norm(x, pair), torch.cat(rows), torch.randn(5, 3, 4, 6, dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert found.is_contiguous(memory_format=layout)
+    inputs = [x, *norm.parameters()]
+    grads = (torch.autograd.grad((y * weights).sum(), inputs) for y in (found, expected))
+    for one, two in zip(*grads, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-10)
+
+
+def test_what_does_not_depend_on_the_pair_is_computed_once_a_task_and_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, data = method(), batch(problem(), [[1, 0, 0], [0, 1, 1]], views=1)
+    seen: list[dict[str, Tensor]] = []
+    enter = made.mapper.enter
+    monkeypatch.setattr(made.mapper, "enter", lambda inputs: seen.append(inputs) or enter(inputs))
+    predictions = {n: torch.randn(2, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()}
+    made.consistency(predictions, data.views[0], data.labelled, torch.randn(2, 64, 1, 2, dtype=torch.float64))
+    for t, (name, task) in enumerate(made.problem.tasks.items()):
+        known = mapper.label_input(task, data.views[0].targets[name], torch.float64)
+        assert seen[0][name].shape == known.shape
+        for b in range(2):
+            assert torch.equal(seen[0][name][b], known[b]) == bool(data.labelled[b, t]), "a label where there is one"
 
 
 def test_the_published_mapper_has_as_many_parameters() -> None:
@@ -330,7 +352,7 @@ def test_maps_lie_on_the_grid_of_the_encoders_deepest_stage(size: tuple[int, int
     made = MTPSL(problem(size=size), mapper_width=1, mapper_stride=stride)
     deepest = made.encoder.stages(torch.zeros(2, 3, *size))[-1]
     inputs = {name: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride] for name, t in made.problem.tasks.items()}
-    maps = made.mapper(made.mapper.enter(inputs)[:, 0], torch.zeros(2, dtype=torch.int64))
+    maps = made.mapper(made.mapper.enter(inputs), torch.tensor([0, 3]), torch.zeros(2, dtype=torch.int64))
     assert maps.shape == deepest.shape
 
 

@@ -6,10 +6,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from methods.networks.codebook import Codebook, nearest
-from methods.networks.decoders import Block, Decoder, Head
+from methods.networks.decoders import Block, Decoder, Head, upsampled
 from methods.networks.encoders import Encoder, ResNet, Small, Trunk
 from methods.networks.image_decoder import ImageDecoder
 from methods.networks.retrieval import Attention, Retrieval
@@ -179,3 +180,10 @@ def test_rows_of_a_retrieval_do_not_mix() -> None:
     whole = retrieval(features, weights, slots)
     rows = [retrieval(features[i : i + 1], weights[i : i + 1], slots) for i in range(4)]
     torch.testing.assert_close(whole, torch.cat(rows))
+
+
+def test_maps_that_have_their_size_are_what_resizing_would_give() -> None:
+    maps = torch.randn(2, 3, 6, 10).contiguous(memory_format=torch.channels_last)
+    found = upsampled(maps, (6, 10))
+    assert torch.equal(found, F.interpolate(maps, (6, 10), mode="bilinear", align_corners=False)) and found.is_contiguous()
+    assert upsampled(maps, (12, 20)).shape == (2, 3, 12, 20)

@@ -65,12 +65,14 @@ def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
     return out
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (1, 3)])
-def test_unpooling_equals_the_loop_and_sends_gradients_back(size: tuple[int, int]) -> None:
-    before = torch.randn(2, 3, *size, dtype=torch.float64).relu()  # zeros tie
+def test_unpooling_equals_the_loop_and_sends_gradients_back(size: tuple[int, int], layout: torch.memory_format) -> None:
+    before = torch.randn(2, 3, *size, dtype=torch.float64).relu().contiguous(memory_format=layout)  # zeros tie
     x = torch.randn(2, 3, math.ceil(size[0] / 2), math.ceil(size[1] / 2), dtype=torch.float64, requires_grad=True)
     found = unpool(x, before)
     assert torch.equal(found.detach(), slow_unpool(x.detach(), before))
+    assert found.is_contiguous(memory_format=layout)
     weights = torch.randn_like(before)
     (found * weights).sum().backward()
     of_each = slow_unpool(torch.ones_like(x), before) * weights

@@ -134,7 +134,7 @@ def test_splits_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(splits.of(replace(protocol, batch=64), TASKS)) == 128 and len(made) == 2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("method", METHODS)
 def test_on_a_gpu_every_variant_runs(method: str) -> None:
     made = subject(method)
