@@ -22,7 +22,6 @@ from benchmark.options import (
     RESULTS,
     RUNS,
     SLURM_HELP,
-    WORKERS_HELP,
     Data,
     HangAfter,
     Json,
@@ -33,6 +32,7 @@ from benchmark.options import (
     Results,
     Set,
     What,
+    Workers,
 )
 
 app = typer.Typer(
@@ -66,7 +66,7 @@ def run(
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
     slurm: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help=SLURM_HELP)] = [],  # noqa: B006
     wait: Annotated[bool, typer.Option("--wait", help="With --slurm, return when the runs have ended.")] = False,
-    workers: Annotated[int | None, typer.Option(metavar="N", help=WORKERS_HELP)] = None,
+    workers: Workers = None,
     per_gpu: PerGpu = 1,
     hang_after: HangAfter = HANG_SECONDS,
     as_json: Json = False,

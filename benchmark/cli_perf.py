@@ -21,7 +21,9 @@ def perf(
     methods: Annotated[
         list[str] | None, typer.Argument(metavar="[METHOD]...", help="Methods of the plan; all by default.")
     ] = None,
-    source: Annotated[str, typer.Option("--plan", help="The plan whose protocol and keywords are measured.")] = "quickstart",
+    source: Annotated[
+        str | None, typer.Option("--plan", help="The plan whose protocol and keywords are measured.", show_default="quickstart")
+    ] = None,
     studies: Annotated[list[str], typer.Option("--study", metavar="NAME", help=STUDIES_HELP)] = ["methods"],  # noqa: B006
     settings: Set = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
@@ -38,8 +40,20 @@ def perf(
 ) -> None:
     """Measure what steps, evaluation, starts and boards cost on this machine, on samples made up for it."""
     from benchmark.commands import perf as command
+    from benchmark.plan import DEFAULT
 
     code = command.perf(
-        methods or [], source, studies, settings, steps, results, data, published_in, device, out, against_peers, as_json
+        methods or [],
+        source or DEFAULT,
+        studies,
+        settings,
+        steps,
+        results,
+        data,
+        published_in,
+        device,
+        out,
+        against_peers,
+        as_json,
     )
     raise typer.Exit(code)

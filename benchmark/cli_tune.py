@@ -27,11 +27,15 @@ def tune(
     once: Annotated[
         list[str], typer.Option("--once", metavar="ROW", help="With --rate: a long row, tried on the first seed alone.")
     ] = [],  # noqa: B006
-    workers: Annotated[int | None, typer.Option(metavar="N", help="With --rate: run so many trials at a time.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="With --rate: as of `bench run`.", show_default="one a core")
+    ] = None,
     space: Annotated[
         list[str], typer.Option(metavar="KEYWORD=[...]", help="Values to search; by default a grid around the method's own.")
     ] = [],  # noqa: B006
-    source: Annotated[str, typer.Option("--plan", help="The plan whose protocol and data it is tuned on.")] = "quickstart",
+    source: Annotated[
+        str | None, typer.Option("--plan", help="The plan whose protocol and data it is tuned on.", show_default="quickstart")
+    ] = None,
     settings: Set = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
     results: Results = RUNS,
@@ -43,10 +47,14 @@ def tune(
     """Search a method's keywords, or all rows' learning rates, on a part of the train images, and write the plan of the best."""
     from benchmark.commands import rates as search
     from benchmark.commands import tune as command
+    from benchmark.plan import DEFAULT
 
     if rate:
-        more = (methods or [], source, settings, rates, seeds, once, results, data, published_in, device, workers, as_json)
+        shared = (results, data, published_in, device, workers, as_json)
+        more = (methods or [], source or DEFAULT, settings, rates, seeds, once, *shared)
         raise typer.Exit(search.run(*more))
     if len(methods or []) != 1:
         raise UserError(f"{len(methods or [])} methods are named, and keywords are searched of one; name one, or give --rate.")
-    raise typer.Exit(command.run((methods or [""])[0], trials, space, source, settings, results, data, device, as_json))
+    raise typer.Exit(
+        command.run((methods or [""])[0], trials, space, source or DEFAULT, settings, results, data, device, as_json)
+    )

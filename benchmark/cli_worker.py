@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.errors import UserError
 from benchmark.options import (
     DATA,
     HANG_SECONDS,
@@ -41,6 +42,8 @@ def worker(
     """Work on a plan together with workers on other hosts that share the results folder, until nothing is left of it."""
     from benchmark.commands import runs
 
+    if workers < 1:
+        raise UserError(f"--workers {workers} is not a number of processes of 1 or more.")
     code = runs.run(
         what or [], settings, results, data, device=device, dry_run=False, force=False, retry_failed=retry_failed, keep=keep,
         checkpoint_every=checkpoint_every, slurm=[], wait=False, workers=workers, per_gpu=per_gpu, hang_after=hang_after,

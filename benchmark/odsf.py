@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from benchmark import ROOT, correspond
 from benchmark.correspond import THRESHOLDS
+from benchmark.slots import cores
 from benchmark.tallies import level
 from datasets.tasks import Task
 
@@ -63,7 +63,7 @@ class OdsMeter:
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         maps = (level(prediction, THRESHOLDS).to(torch.uint8), self.task.valid(target), target == 1)
         levels, labelled, true = (x[:, 0].cpu().numpy() for x in maps)
-        parts = min(len(levels), _cores()) if levels.size >= SHARED else 1
+        parts = min(len(levels), cores()) if levels.size >= SHARED else 1
         if parts > 1:
             with ThreadPoolExecutor(parts) as pool:
                 split = (np.array_split(x, parts) for x in (levels, labelled, true))
@@ -98,8 +98,3 @@ class OdsMeter:
             "odsP": 100 * float(precision[best]),
             "odsR": 100 * float(recall[best]),
         }
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -41,6 +41,10 @@ SLURM_HELP = (
     "how many run at a time. May be repeated."
 )
 WORKERS_HELP = "Run so many at a time, each in a process of its own, whose crash touches no other run."
+POOL_HELP = (
+    f"{WORKERS_HELP} 0: in this process. Without it, as BENCH_WORKERS says, or else on the CPU one a core, on CUDA this process."
+)
+Workers = Annotated[int | None, typer.Option("--workers", metavar="N", help=POOL_HELP, show_default="one a core")]
 PER_GPU_HELP = "Runs that share a GPU: with CUDA, each worker is pinned to one."
 PerGpu = Annotated[int, typer.Option("--per-gpu", metavar="M", help=PER_GPU_HELP)]
 HANG_SECONDS = 1800.0

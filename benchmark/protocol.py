@@ -36,6 +36,7 @@ class Protocol:
     encoder's trunk keeps its pretrained weights and statistics. encoder_lr_scale: learning rate of the trunk over that of the
     rest. doubled: {"METHOD BUDGET TASK": percent by which twice the epochs improve its primary metric}, as a trial on held-out
     train images found it; it says whether the protocol trains networks that have learnt, and is no part of what a run is.
+    demonstration: boards of it say that they show the tool, and rank nothing; no part of what a run is, either.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Protocol:
     freeze: bool = False
     encoder_lr_scale: float = 1.0
     doubled: dict[str, float] = field(default_factory=dict)
+    demonstration: bool = False
 
 
 TYPES = typing.get_type_hints(Protocol)
@@ -86,7 +88,7 @@ _LEAST: dict[str, tuple[int, bool]] = {
     **dict.fromkeys(("batch", "width", "threads", "train_images", "test_images"), (1, True)),
 }
 # What says something about a protocol and is no part of what a run of it does.
-ABOUT = ("name", "version", "summary", "doubled")
+ABOUT = ("name", "version", "summary", "doubled", "demonstration")
 # Names and prose say what a protocol is called; they cannot be overridden from a plan or the command line.
 SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ABOUT)
 

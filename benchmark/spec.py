@@ -16,7 +16,7 @@ from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 
 SCHEMA = 1
-UNNAMED = ("summary", "doubled")  # keys of a protocol that enter no id
+UNNAMED = ("summary", "doubled", "demonstration")  # keys of a protocol that enter no id
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,8 @@ from datasets.tasks import Task
 from methods.base import Batch, Method, Problem, View, ViewKind, view_kinds
 from methods.networks.build import make_encoder
 from methods.networks.encoders import Encoder
+
+Shape = Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,17 @@ def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -
     return Batch(images, targets(), labelled, labelled, torch.zeros(size, dtype=torch.long), more)
 
 
+def _of_backward(gradient: Shape, x: Shape, weight: Shape, *more: Any, **options: Any) -> int:
+    """A convolution's backward pass: for each of the two gradients as much as the pass forward. torch's own count takes a grouped
+    weight's gradient for that of a dense one, hundreds of times too much for a depthwise convolution."""
+    transposed, wanted = more[4], more[7]
+    places = (x if transposed else gradient)[2:]
+    return 2 * x[0] * math.prod(places) * math.prod(weight) * sum(wanted[:2])
+
+
+FORMULAS = {torch.ops.aten.convolution_backward: _of_backward}
+
+
 def workload(name: str, protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
     """Of one step of a method under a protocol; of a one-task method the sum over its tasks' networks. tasks: {name: Task}."""
     kind = registry.method(name)
@@ -70,7 +85,7 @@ def _one(kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperpa
         )  # fmt: skip
         method = kind(problem, **hyperparameters)
         batch = fake_batch(problem, protocol.batch, kind.views)
-        with FlopCounterMode(display=False) as train:
+        with FlopCounterMode(display=False, custom_mapping=FORMULAS) as train:
             method.losses(batch, torch.zeros(())).total().backward()
         with FlopCounterMode(display=False) as infer, torch.no_grad():
             method.eval().predict(batch.images)

@@ -1,5 +1,6 @@
-"""One thread, deterministic operators, and no leftovers of the user's environment."""
+"""One thread, deterministic operators, no leftovers of the user's environment, and a thin network where no plan is named."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,8 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark import plan
+
 Bench = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parent.parent
+# From the start, for fixtures of whole modules run commands too. Processes that tests start name the plan thin themselves.
+SHIPPED_DEFAULT, plan.DEFAULT = plan.DEFAULT, "thin"
+os.environ["BENCH_WORKERS"] = "0"  # in this process, and in theirs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from benchmark.report import plots
 from tests.conftest import Bench
 from tests.test_cli import records, sets
 
-HEAD = 'protocol = "quickstart"\ndataset = "scenes"\nlabels = "one"\nseeds = 2\n'
+HEAD = 'protocol = "thin"\ndataset = "scenes"\nlabels = "one"\nseeds = 2\n'
 PLAN = (
     f'[[grid]]\n{HEAD}method = ["single_task", "multi_task"]\n[ablate]\n{HEAD}method = "prototype"\nform = "cumulative"\n'
     "components = { tae = { vq = false, tae = false }, tke = { tke = false, retrieval = false, tc = false } }\n"
@@ -27,7 +27,7 @@ def table(file: Path) -> list[dict[str, str]]:
 def test_a_plan_of_an_ablation_alone_knows_its_protocols(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(PLAN[PLAN.index("[ablate]") :])
-    assert list(plan.make([str(file)], [], tmp_path).protocols) == ["quickstart"]
+    assert list(plan.make([str(file)], [], tmp_path).protocols) == ["thin"]
 
 
 def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, mon
     assert bench(*arguments, "--dry-run")[0] == 0 and not results.exists()
     code, out, _ = bench(*arguments)
     assert code == 0 and len(records(results)) == 12
-    assert "prototype, cumulative: quickstart v1" in out and "Difference: Δm minus that of the row above" in out
+    assert "prototype, cumulative: thin v1" in out and "Difference: Δm minus that of the row above" in out
     text = (results / "tables" / "ablation-mine.md").read_text()
     rows = table(results / "tables" / "ablation-mine.csv")
     assert [r["row"] for r in rows] == ["base", "+ tae", "+ tke"] and all(r["reference"] == "single_task" for r in rows)
@@ -64,8 +64,8 @@ def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, mon
 
 
 def test_what_cannot_be_ablated(bench: Bench, tmp_path: Path) -> None:
-    code, out, err = bench("ablate", "quickstart", "--results", tmp_path / "runs")
-    assert code == 2 and not out and "plan quickstart ablates nothing here; add [ablate] with method and components" in err
+    code, out, err = bench("ablate", "thin", "--results", tmp_path / "runs")
+    assert code == 2 and not out and "plan thin ablates nothing here; add [ablate] with method and components" in err
     (tmp_path / "mine.toml").write_text(PLAN)
     assert bench("ablate", tmp_path / "mine.toml", "multi_task", "--results", tmp_path / "runs")[0] == 2
     assert not (tmp_path / "runs").exists()

@@ -80,7 +80,7 @@ class Place:
     @property
     def ablation(self) -> Path:
         path = self.folder / "mine.toml"
-        head = 'protocol = "quickstart"\ndataset = "scenes"\nmethod = "mtpsl"\n'
+        head = 'protocol = "thin"\ndataset = "scenes"\nmethod = "mtpsl"\n'
         path.write_text(f"[ablate]\n{head}components = {{ regulariser = 0.0 }}\nhparams.mtpsl.mapper_width = 4\n")
         return path
 
@@ -94,7 +94,7 @@ class Place:
 @pytest.fixture(scope="module")
 def finished(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("finished") / "runs"
-    process = start("run", "multi_task", *TINY, "--results", results, data=data_folder)
+    process = start("run", "thin", "multi_task", *TINY, "--results", results, data=data_folder)
     assert process.communicate(timeout=120) and process.returncode == 0
     return results
 
@@ -277,7 +277,7 @@ def test_tuning_and_predicting_with_a_users_own_method(bench: Bench, place: Plac
     assert shown["method"] == "loud" and [t["keywords"].keys() for t in shown["trials"]] == [set(), {"loudness"}]
     # Two of three trials, all there are; loudness changes nothing, so that the first of two equals is the best.
     assert [t["score"] for t in shown["trials"]] == [0, 0] and shown["best"] == 0
-    assert Path(shown["plan"]).exists() and shown["plan"].startswith(str(place.results / "tuned" / "loud-quickstart-"))
+    assert Path(shown["plan"]).exists() and shown["plan"].startswith(str(place.results / "tuned" / "loud-thin-"))
     shown = json.loads(bench("run", *loud, *TINY, "--results", place.results, "--json")[1])
     (key,) = shown["states"]
     predict = ("predict", key, place.photo, "--plugin", place.loud, "--results", place.results, "--json")

@@ -13,7 +13,7 @@ from benchmark.model import load_model
 from tests.conftest import Bench
 from tests.datasets.folder_example import TASKS, TEST, TRAIN, arrays, has, stem, write
 
-TINY = ("epochs=1", "width=8", "decoder_blocks=1", "batch=4", "evaluations=0", "seeds=2")
+TINY = ("encoder=small", "weights=none", "epochs=1", "width=8", "decoder_blocks=1", "batch=4", "evaluations=0", "seeds=2")
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
     code, out, err = bench("check", file, "--json")
     assert code == 0 and all(finding["kept"] for finding in json.loads(out)), out + err
     results = tmp_path / "runs"
-    settings = (*sets("seeds=1", "protocol=quickstart", "epochs=16", "labels=random"), "--results", results)
+    settings = (*sets("seeds=1", "protocol=thin", "epochs=16", "labels=random"), "--results", results)
     code, out, err = bench("run", "my_fix", "--plugin", file, *settings)
     assert code == 0 and "my_fix" in out, out + err
     (folder,) = (path.parent for path in results.glob("*/my_fix-*/record.json"))
@@ -129,7 +129,7 @@ def test_an_installed_package_may_bring_a_method(bench: Bench, tmp_path: Path, m
     monkeypatch.setattr(plugins, "_entry_points", lambda which: {"theirs": point} if which == "methods" else {})
     code, out, err = bench("check", "theirs")
     assert code == 0, out + err
-    assert "theirs" in bench("list", "methods")[1]
+    assert "theirs" in bench("list", "methods", "--plan", "thin")[1]
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, module: str) -> None:
@@ -263,7 +263,7 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
         (["run", "my_idea"], "; one of your own needs --plugin FILE.py."),
         (["run", "multi_taks"], "did you mean 'multi_task'? one of your own needs --plugin FILE.py."),
         (["list", "methods", "my_idea"], "; one of your own needs --plugin FILE.py."),
-        (["run", "quickstart", "my_idea"], "and --plugin FILE.py for one of your own"),
+        (["run", "thin", "my_idea"], "and --plugin FILE.py for one of your own"),
     ],
 )
 def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmark import digest, plan, rates, registry, tuned
-from benchmark.commands.runs import INTERRUPTED, OK, SOME_FAILED, check_pool, pick_device, reason, starter
+from benchmark import digest, plan, rates, registry, slots, tuned
+from benchmark.commands.runs import INTERRUPTED, OK, SOME_FAILED, pick_device, reason, starter, workers_for
 from benchmark.errors import UserError, unknown
 from benchmark.options import HANG_SECONDS
 from benchmark.plan import Plan
@@ -35,7 +35,7 @@ def run(
     shown: dict[str, Any] = {"rows": [], "plan": None}
     with for_scripts(as_json, shown):
         base, found = _searches(methods, source, settings, tried, seeds, once, data)
-        check_pool(workers, 1, HANG_SECONDS)
+        wanted = slots.asked(workers, 1, HANG_SECONDS)
         from benchmark.train import Interrupted, Options
 
         console = make_console()
@@ -48,7 +48,9 @@ def run(
         options = Options(device=pick_device(device), keep="none", weights=base.weights)
         try:
             with progress:
-                start = starter(options, results, data, workers, 1, HANG_SECONDS, to_the_end=False)
+                if wanted is None:
+                    wanted = workers_for(here, results, options.device, HANG_SECONDS, force=False, retry_failed=False)
+                start = starter(options, results, data, wanted, 1, HANG_SECONDS, to_the_end=False)
                 start(here, progress, False, False)
         except (Interrupted, KeyboardInterrupt):
             console.print("interrupted: finished trials are kept; the same command goes on where this one stopped.")

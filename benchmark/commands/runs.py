@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from benchmark import execute, finished, plugins, registry
+from benchmark import execute, finished, plugins, registry, slots
 from benchmark.errors import UserError
 from benchmark.options import HANG_SECONDS
 from benchmark.plan import Plan, make
@@ -51,8 +51,9 @@ def run(
 ) -> int:
     """Run what is missing of a plan, print its boards, and return the exit code.
 
-    workers: of a local pool; None runs in this process. to_the_end: wait for runs that other processes hold, and take up those
-    whose holder dies. as_json: standard output holds one JSON object, and everything else goes to standard error.
+    workers: of a local pool; 0 runs in this process, None leaves it to the environment and the device. to_the_end: wait for runs
+    that other processes hold, and take up those whose holder dies. as_json: standard output holds one JSON object, and everything
+    else goes to standard error.
     """
     if dry_run:
         from benchmark.commands.plans import show_plan
@@ -62,16 +63,17 @@ def run(
         console = make_console()
         _check_folder(results)
         _check_options(device, keep, checkpoint_every)
-        check_pool(workers, per_gpu, hang_after)
+        elsewhere = bool(slurm or wait)
+        wanted = slots.asked(0 if elsewhere and workers is None else workers, per_gpu, hang_after)
         command = finished.key(arguments, settings)
-        known = finished.recall(command, results, data) if command and not (force or slurm or wait) else None
+        known = finished.recall(command, results, data) if command and not (force or elsewhere) else None
         if known:
             console.print(f"nothing to do: all {len(known['states'])} runs of this plan are done in {results}.", soft_wrap=True)
             console.print(f"tables and figures: {_places(results)}; `bench leaderboard` prints the tables.", soft_wrap=True)
             code, shown = OK, known | {"failures": {}}
         else:
             plan = make(arguments, settings, data)
-            if slurm or wait:
+            if elsewhere:
                 from benchmark.commands import cluster
 
                 if workers is not None:
@@ -82,7 +84,9 @@ def run(
                 from benchmark.train import Options
 
                 options = Options(pick_device(device), checkpoint_every, keep, plan.weights)
-                start = starter(options, results, data, workers, per_gpu, hang_after, to_the_end)
+                if wanted is None:
+                    wanted = workers_for(plan.cells, results, options.device, hang_after, force=force, retry_failed=retry_failed)
+                start = starter(options, results, data, wanted, per_gpu, hang_after, to_the_end)
                 code, shown = _carry_out(plan, results, data, start, console, force=force, retry_failed=retry_failed)
                 if command and code == OK and shown["sound"] and command == finished.key(arguments, settings):
                     finished.remember(command, results, data, plan, shown["boards"])
@@ -93,22 +97,31 @@ def run(
     return code
 
 
+def workers_for(
+    cells: Sequence[RunSpec], results: Path, device: str, hang_after: float, *, force: bool, retry_failed: bool
+) -> int:
+    """The workers for what is missing of these runs where nobody says how many; 0 for this process."""
+    states = Counter(RunDir(results, spec.folder).state() for spec in cells)
+    over = 0 if force else states["done"] + (0 if retry_failed else states["failed"])
+    threads = max((spec.protocol.threads for spec in cells), default=1)
+    return slots.by_default(device, threads, len(cells) - over - states["running"], hang_after)
+
+
 Start = Callable[[Sequence[RunSpec], Progress, bool, bool], dict[str, list[RunSpec]]]
 
 
 def starter(
-    options: Options, results: Path, data: Path, workers: int | None, per_gpu: int, hang_after: float, to_the_end: bool
+    options: Options, results: Path, data: Path, workers: int, per_gpu: int, hang_after: float, to_the_end: bool
 ) -> Start:
-    """What runs cells: this process, or a pool. It takes cells, a watcher, `force` and `retry_failed`."""
-    if workers is None:
+    """What runs cells: this process for 0 workers, or a pool. It takes cells, a watcher, `force` and `retry_failed`."""
+    if workers == 0:
         return lambda cells, progress, force, retry_failed: execute.run_cells(
             cells, results, execute.Data(data, progress.note), options, progress, force=force, retry_failed=retry_failed
         )
     from benchmark.child import Job
     from benchmark.pool import Pool
-    from benchmark.slots import slots
 
-    places = slots(options.device, workers, per_gpu)
+    places = slots.slots(options.device, workers, per_gpu)
     # A pinned child sees one GPU alone.
     device = options.device.partition(":")[0]
     files = tuple(file.resolve() for file in plugins.files())
@@ -159,17 +172,6 @@ def _carry_out(
 
 def _states(plan: Plan, results: Path) -> dict[str, str]:
     return {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
-
-
-def check_pool(workers: int | None, per_gpu: int, hang_after: float) -> None:
-    """Raise the `UserError` that the options of a pool deserve."""
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers} is not a number of processes of 1 or more.")
-    for name, value, default in (("--per-gpu", per_gpu, 1), ("--hang-after", hang_after, HANG_SECONDS)):
-        if workers is None and value != default:
-            raise UserError(f"{name} {value:g} is of a pool; give --workers too.")
-    if not hang_after > 0:
-        raise UserError(f"--hang-after {hang_after:g} is not a number of seconds above 0.")
 
 
 def _check_options(device: str, keep: str, checkpoint_every: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from benchmark.performance.case import Call, Case, Splits, bare, build
 from benchmark.performance.found import Column, Found
 from benchmark.performance.measure import Timing, exponent, interleaved, ratio
 from benchmark.performance.subject import Ground, Subject
+from benchmark.slots import cores
 from methods.base import Batch
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 2, 4, 8, 16, 32, 64)}
@@ -102,8 +102,8 @@ def _side(pixels: float) -> int:
 
 def threads(ground: Ground) -> Found:
     """On a CPU: 1, 2, 4, ... threads, to as many as there are cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    counts = sorted({2**i for i in range(cores.bit_length()) if 2**i <= cores} | {cores})
+    most = cores()
+    counts = sorted({2**i for i in range(most.bit_length()) if 2**i <= most} | {most})
 
     def variants(case: Case) -> dict[str, Call]:
         def with_threads(count: int) -> Call:

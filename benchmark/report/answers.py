@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.report.aggregate import over_boards
+from benchmark.report.captions import demonstration
 from benchmark.report.compare import Answer
 from benchmark.report.formats import counted, fixed, interval, signed, with_interval
 from benchmark.report.naming import title
@@ -23,18 +24,20 @@ _COSTS = {
 
 def paragraph(found: Answer) -> str:
     """The answer first, then the difference with its intervals, the seeds, the tasks and what it costs."""
-    parts = [_verdict(found), _difference(found), _seeds(found), _tasks(found), _rerun(found), _cost(found)]
+    parts = [_verdict(found), demonstration(found.board), _difference(found), _seeds(found), _tasks(found)]
+    parts += [_rerun(found), _cost(found)]
     return f"{title(found.board.group)}: " + " ".join(part for part in parts if part)
 
 
 def _verdict(found: Answer) -> str:
     a, b = found.a.label, found.b.label
-    held_out = " on held-out train images, for tuning only" if found.board.group.protocol["judge"] != "test" else ""
+    where = " on held-out train images, for tuning only" if found.board.group.protocol["judge"] != "test" else ""
+    where += " in a demonstration" if found.board.group.protocol["demonstration"] else ""
     if found.verdict == "yes":
-        return f"Yes: {a} is better than {b}{held_out}."
+        return f"Yes: {a} is better than {b}{where}."
     if found.verdict == "no":
-        return f"No: {b} is better than {a}{held_out}."
-    return f"Cannot tell{held_out}: {_why(found)}."
+        return f"No: {b} is better than {a}{where}."
+    return f"Cannot tell{where}: {_why(found)}."
 
 
 def _why(found: Answer) -> str:

@@ -26,9 +26,10 @@ RANKED_SEEDS = 5  # fewer is development: shown, not ranked
 class Entry:
     """A row with its numbers; n counts units (label seeds, see `Group`).
 
-    tier: a number from 1, "tuning" where a part of the train images judged, "development" below `RANKED_SEEDS`, "incomplete"
-    while a planned seed failed or is missing, "version 1 (current 2)" for an outdated row, or "" without delta m or against an
-    outdated reference. by_unit: {task: {metric: {unit: value}}} over all complete seeds, spreads: the same summed up. paired:
+    tier: a number from 1, "tuning" where a part of the train images judged, "demonstration" where the protocol is none to rank
+    by, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing, "version 1 (current 2)" for an
+    outdated row, or "" without delta m or against an outdated reference. by_unit: {task: {metric: {unit: value}}} over all
+    complete seeds, spreads: the same summed up. paired:
     units that row and reference share; delta, changes and psi rest on them alone. changes: {task: relative change in %}. psi:
     {unit: influence on delta m}. versus: delta m minus that of the baseline, over the units that all three share. undefined:
     tasks on which the reference scores 0 over the paired units, so that there is no delta m. decidable: None outside the family
@@ -227,6 +228,8 @@ def _tiers(g: Group, entries: list[Entry], reference: Row | None, signs: Array, 
             tier = "tuning"
         elif entry.delta is None or reference is None or reference.outdated:
             tier = ""
+        elif g.protocol["demonstration"]:
+            tier = "demonstration"
         elif len(entry.paired) < RANKED_SEEDS:
             tier = "development"
         elif not entry.whole(planned):

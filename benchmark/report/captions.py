@@ -12,12 +12,14 @@ from benchmark.report.naming import value_text
 from benchmark.report.stats import ALPHA, seeds_to_decide
 from benchmark.tuning import alike, of_rates
 
+DEMONSTRATION = "This board shows the tool: too few images, steps and seeds to rank methods."
 UNEVEN = 0.5  # share by which the times of a row's seeds may differ before a board says so
 
 
 def sentences(board: Board) -> list[str]:
     """The caption of a board, each sentence on its own."""
-    found = [verdict(board), _held_out(board), _labels(board), _delta(board), _seeds(board), baseline(board), _constant(board)]
+    found = [verdict(board), demonstration(board), _held_out(board), _labels(board), _delta(board), _seeds(board)]
+    found += [baseline(board), _constant(board)]
     return [sentence for sentence in (*found, *_unsaid(board), _tuned(board), *_warnings(board)) if sentence]
 
 
@@ -32,6 +34,11 @@ def verdict(board: Board) -> str:
         worse = f"The reference {board.reference.label} is not above the best constant prediction on {' and '.join(below)}"
         return f"{_ahead(board)} {worse}, so every Δm here is larger than what was learnt."
     return _ahead(board)
+
+
+def demonstration(board: Board) -> str:
+    """That a board is none to rank methods by; empty where it may be one."""
+    return DEMONSTRATION if board.group.protocol["demonstration"] else ""
 
 
 def _held_out(board: Board) -> str:
@@ -106,6 +113,8 @@ def _ahead(board: Board) -> str:
         return f"{found}. Not sure: {counted(gap.n, 'seed')} without any spread give no interval."
     if not gap.excludes_zero():
         return f"{found}. Not sure: over {counted(gap.n, 'seed')} the interval includes 0, so chance can explain the difference."
+    if demonstration(board):
+        return f"{found}. The interval excludes 0, but a demonstration ranks nothing."
     if gap.n < RANKED_SEEDS:
         return f"{found}. The interval excludes 0, but {gap.n} seeds are development: confirm with {RANKED_SEEDS} or more."
     if best in left_out:
@@ -159,6 +168,8 @@ def _seeds(board: Board) -> str:
         return ""
     few, most = min(current), max(current)
     shown = counted(most, "seed") if few == most else f"{few} to {most} seeds"
+    if demonstration(board):
+        return f"{shown}: demonstration, nothing is ranked."
     if most < RANKED_SEEDS:
         return f"{shown}: development, nothing is ranked ({RANKED_SEEDS} seeds rank)."
     shares = "share it unless their difference from its leader excludes 0, uncorrected for their number"

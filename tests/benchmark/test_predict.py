@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -309,17 +308,8 @@ def test_a_one_task_run_predicts_its_task_alone(results: Path, photos: Path, tmp
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"fits.npz", "fits-normals.png", "predictions.png"}
 
 
-@pytest.fixture
-def lite0() -> Iterator[str]:
-    try:
-        packaged.find("timm:tf_efficientnet_lite0")
-    except UserError as error:
-        pytest.skip(str(error))
-    yield "timm:tf_efficientnet_lite0"
-
-
 def test_pretrained_weights_are_needed_for_training_alone(
-    lite0: str, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run from a file and one from a package, through the command line; both files are gone when their networks are used."""
     import torchvision
@@ -329,7 +319,7 @@ def test_pretrained_weights_are_needed_for_training_alone(
     pretrained = torchvision.models.resnet18(weights=None).state_dict()
     torch.save(pretrained, file)
     first = run(one, data_folder, "multi_task", "encoder=resnet18", f"weights={file}")
-    second = run(two, data_folder, "multi_task", f"encoder={lite0}", "weights=package")
+    second = run(two, data_folder, "multi_task", "encoder=timm:tf_efficientnet_lite0", "weights=package")
     content = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     file.unlink()
     monkeypatch.setattr(packaged, "find", lambda encoder: 1 / 0)

@@ -1,17 +1,19 @@
 """Protocol files and plans: what they mean, and one sentence for what they cannot mean."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmark import plan, protocol, registry
 from benchmark.errors import UserError
+from tests.conftest import SHIPPED_DEFAULT
 
 NOWHERE = Path("no-such-data")
 
 
 def test_shipped_protocols_and_plans_load() -> None:
-    assert "quickstart" in protocol.names() and "quickstart" in plan.names()
+    assert {"quickstart", "thin"} <= set(protocol.names()) & set(plan.names())
     for name in protocol.names():
         made = protocol.load(name)
         assert (name == "own-data") == (not made.tasks and not made.size)
@@ -35,13 +37,30 @@ def test_what_a_protocol_leaves_empty_is_the_data_sets() -> None:
         plan.make(["multi_task"], ["tasks=[]", "loss_weights={dept=2.0}"], NOWHERE)
 
 
-def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs() -> None:
+@pytest.mark.parametrize("name", ["quickstart", "thin"])
+def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "DEFAULT", SHIPPED_DEFAULT if name == "quickstart" else name)
     cells = plan.make([], [], NOWHERE).cells
+    assert {c.protocol.name for c in cells} == {name}
     assert len(cells) == 12 and len({c.id for c in cells}) == 12
     assert {c.method for c in cells} == {"single_task", "multi_task", "mtpsl", "prototype"}
     single = [c for c in cells if c.method == "single_task" and c.label_seed == 0]
     assert [c.tasks for c in single] == [("semseg",), ("depth",), ("normals",)]
     assert all(c.protocol.tasks == ("semseg", "depth", "normals") for c in single)
+
+
+def test_the_quickstart_trains_a_pretrained_encoder_and_ranks_nothing() -> None:
+    cells = plan.make(["quickstart"], [], NOWHERE).cells
+    (shown,) = {c.protocol.name: c.protocol for c in cells}.values()
+    assert (shown.version, shown.encoder, shown.weights) == (2, "timm:tf_efficientnet_lite0", "package")
+    assert shown.demonstration and "demonstration" not in protocol.SETTABLE
+    assert cells[6].id == replace(cells[6], protocol=replace(shown, demonstration=False)).id == "56231d082226"
+    # The methods' own networks are the same under both; the thin one's runs take seconds.
+    quick = plan.make(["thin"], [], NOWHERE).cells
+    assert [(c.method, c.hyperparameters, c.seed) for c in cells] == [(c.method, c.hyperparameters, c.seed) for c in quick]
+    assert quick[0].protocol.encoder == "small" and not quick[0].protocol.demonstration
+    for name in ("field", "label-budget-scenes", "balancing-scenes", "seed-variance-scenes", "ablation-scenes"):
+        assert all(c.protocol == shown for c in plan.make([name], [], NOWHERE).cells), name
 
 
 def test_settings_override_the_plan() -> None:
@@ -57,7 +76,7 @@ def test_settings_override_the_plan() -> None:
 
 def test_a_plan_file_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = ["multi_task"]\nseeds = 3\nepochs = 1\n')
+    file.write_text('[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task"]\nseeds = 3\nepochs = 1\n')
     assert [c.label_seed for c in plan.make([str(file)], [], NOWHERE).cells] == [0, 1, 2]
     assert plan.make([str(file)], [], NOWHERE).cells[0].protocol.epochs == 1.0
 
@@ -72,9 +91,9 @@ def test_weights_enter_the_spec_by_content(tmp_path: Path) -> None:
 
 BAD = {
     "unknown method": (["multitask"], [], r"unknown plan or method 'multitask'; did you mean 'multi_task'\?"),
-    "two plans": (["quickstart", "other"], [], "neither a method nor the only plan"),
+    "two plans": (["thin", "other"], [], "neither a method nor the only plan"),
     "absent file": (["absent.toml"], [], "there is no plan file absent.toml"),
-    "unknown setting": ([], ["epoch=3"], r"unknown key in plan quickstart 'epoch'; did you mean 'epochs'\?"),
+    "unknown setting": ([], ["epoch=3"], r"unknown key in plan thin 'epoch'; did you mean 'epochs'\?"),
     "not a setting": ([], ["epochs"], "'epochs' is not key=value"),
     "near miss": ([], ["hparams.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
     "near miss of a method's": ([], ["hparams.prototype.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
@@ -112,10 +131,10 @@ def test_malformed_toml_names_its_line(tmp_path: Path) -> None:
     file.write_text('summary = "x"\n[[grid]\n')
     with pytest.raises(UserError, match=r"broken\.toml is not valid TOML: .*line 2"):
         plan.make([str(file)], [], NOWHERE)
-    file.write_text('[[grid]]\nprotocol = "quickstart"\n')
+    file.write_text('[[grid]]\nprotocol = "thin"\n')
     with pytest.raises(UserError, match="has no dataset"):
         plan.make([str(file)], [], NOWHERE)
-    file.write_text('[[grids]]\nprotocol = "quickstart"\n')
+    file.write_text('[[grids]]\nprotocol = "thin"\n')
     with pytest.raises(UserError, match="did you mean 'grid'"):
         plan.make([str(file)], [], NOWHERE)
 
@@ -123,9 +142,9 @@ def test_malformed_toml_names_its_line(tmp_path: Path) -> None:
 def test_a_protocol_may_change_another(tmp_path: Path) -> None:
     light, full = protocol.load("nyuv2-13-light"), protocol.load("nyuv2-13")
     assert light.size == full.size and light.tasks == full.tasks and light.epochs < full.epochs and light.name == "nyuv2-13-light"
-    (tmp_path / "mine.toml").write_text('base = "quickstart"\nepochs = 1\n')
+    (tmp_path / "mine.toml").write_text('base = "thin"\nepochs = 1\n')
     mine = protocol.load(str(tmp_path / "mine.toml"))
-    assert mine.name == "mine" and mine.epochs == 1.0 and mine.size == protocol.load("quickstart").size
+    assert mine.name == "mine" and mine.epochs == 1.0 and mine.size == protocol.load("thin").size
     (tmp_path / "deep.toml").write_text(f'base = "{tmp_path / "mine.toml"}"\n')
     with pytest.raises(UserError, match=r"mine\.toml is the base of .*deep\.toml and has one itself"):
         protocol.load(str(tmp_path / "deep.toml"))

@@ -21,7 +21,7 @@ from tests.conftest import Bench
 from tests.helpers import TASKS, tiny_batch, tiny_problem, tiny_protocol, tiny_spec
 
 SMALL = ("--set", "encoder=small", "--set", "weights=none", "--set", "train_images=20", "--set", "test_images=4")
-GRID: dict[str, Any] = {"protocol": "quickstart", "dataset": "scenes", "method": ["multi_task", "mtpsl"], "seeds": [0]}
+GRID: dict[str, Any] = {"protocol": "thin", "dataset": "scenes", "method": ["multi_task", "mtpsl"], "seeds": [0]}
 
 
 def expanded(tmp_path: Path, **keys: Any) -> list[RunSpec]:
@@ -145,7 +145,7 @@ def test_words_of_a_search_say_what_was_tried_and_whether_alike() -> None:
 def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: Path) -> None:
     source = tmp_path / "two.toml"
     source.write_text(
-        '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nlabels = "one"\nmethod = ["multi_task", "mtpsl"]\nseeds = 1\n'
+        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["multi_task", "mtpsl"]\nseeds = 1\n'
         "[grid.hparams.mtpsl]\nmapper_width = 4\nmapper_stride = 8\n"
         '[[contrast]]\nname = "ours"\nfirst = { method = "mtpsl" }\nsecond = { method = "multi_task" }\n'
     )
@@ -189,7 +189,7 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
         (["--set", "judge=test"], "sets it itself"),
         (["--plan", "quickstrat"], "did you mean 'quickstart'"),
         (["mtpls"], "did you mean 'mtpsl'"),
-        (["--workers", "0"], "--workers 0 is not a number of processes"),
+        (["--workers", "-1"], "--workers -1 is not a number of processes"),
     ],
 )
 def test_bad_searches_are_one_sentence(bench: Bench, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -200,7 +200,7 @@ def test_bad_searches_are_one_sentence(bench: Bench, tmp_path: Path, arguments: 
 def plan_of(tmp_path: Path, contrast: str) -> plan.Plan:
     file = tmp_path / "c.toml"
     file.write_text(
-        '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = ["multi_task", "prototype"]\nseeds = 1\n'
+        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task", "prototype"]\nseeds = 1\n'
         "[grid.hparams.prototype]\ntke = [true, false]\n" + contrast
     )
     return plan.make([str(file)], [], tmp_path)

@@ -160,13 +160,13 @@ def test_a_space_smaller_than_the_trials_says_so(bench: Bench, tmp_path: Path) -
 
 
 PLANS = {
-    "seeds": (["quickstart"], ["seeds=3", "labels=random"]),
+    "seeds": (["thin"], ["seeds=3", "labels=random"]),
     "lists": (
-        ["quickstart"],
+        ["thin"],
         ['labels=["one", "random"]', 'balance=["equal", "uncertainty"]', "label_seeds=[0, 2]", "train_seeds=[1, 2]", "lr=1e-3"],
     ),
     "protocol values": (
-        ["quickstart"],
+        ["thin"],
         ["train_images=none", "size=[32, 64]", "scales=[1, 1.5]", 'tasks=["depth", "semseg"]', "loss_weights={ depth = 0.5 }",
          "flip=false", "optimiser=sgd", "clip=0", "holdout=0.2"],
     ),
@@ -187,7 +187,7 @@ judge = "holdout"
 hparams.mtpsl = { mapper_width = 4, regulariser = 0.25 }
 
 [[grid]]
-protocol = "quickstart"
+protocol = "thin"
 dataset = "scenes"
 method = "mtpsl"
 labels = ["full", "random"]
@@ -206,7 +206,7 @@ def bare(cells: tuple[RunSpec, ...]) -> set[str]:
 @pytest.mark.parametrize("name", PLANS)
 def test_the_plan_scores_the_runs_that_were_tuned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("own.toml").write_text('base = "quickstart"\nversion = 7\nwidth = 8\nscales = [1.0]\n')
+    Path("own.toml").write_text('base = "thin"\nversion = 7\nwidth = 8\nscales = [1.0]\n')
     Path('some "weights" ä.pt').write_bytes(b"weights")
     Path("mine.toml").write_text(MINE)
     (source,), settings = PLANS[name]
@@ -228,7 +228,7 @@ def test_what_cannot_be_written_is_said_before_any_trial(bench: Bench, tmp_path:
     monkeypatch.setattr(tuned, "_seeds", lambda pairs, labels: [{"seeds": [9]}])
     code, out, err = bench("tune", "mtpsl", *SMALL, "--results", tmp_path / "runs")
     assert code == 2 and out == "" and not (tmp_path / "runs").exists()
-    assert err == "bench: the runs of plan quickstart cannot be written as a plan of their own; tune on another plan.\n"
+    assert err == "bench: the runs of plan thin cannot be written as a plan of their own; tune on another plan.\n"
 
 
 BROKEN = """
@@ -280,7 +280,7 @@ def test_without_the_first_trial_there_is_its_reason(bench: Bench, tmp_path: Pat
         (["mtpsl", "--set", "judge=test"], "--set judge is not for tuning: trials are judged on held-out train images"),
         (["multi_task"], "multi_task has nothing to search: "),
         (["mtpsl", "--set", "hparams.regulariser=[0.1, 0.5, 1]"],
-         "plan quickstart gives regulariser of mtpsl several values (0.1, 0.5, 1.0), which are no one trial; give it one with "
+         "plan thin gives regulariser of mtpsl several values (0.1, 0.5, 1.0), which are no one trial; give it one with "
          "--set hparams.mtpsl.regulariser=..., or tune on another plan."),
         (["consistency", "--space", "confidence=[0.9, 1.9]"], "consistency: confidence must be at least 0 and below 1, not 1.9"),
     ],
@@ -296,7 +296,7 @@ def test_bad_input_is_one_sentence(bench: Bench, tmp_path: Path, arguments: list
 )
 def test_a_plan_that_lies_about_tuning_is_refused(table: str, tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
-    file.write_text(f'[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = "mtpsl"\n[grid.tuning.mtpsl]\n{table}\n')
+    file.write_text(f'[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "mtpsl"\n[grid.tuning.mtpsl]\n{table}\n')
     with pytest.raises(UserError, match="must hold trials and holdout, as `bench tune` writes them"):
         plan.make([str(file)], [], tmp_path)
 

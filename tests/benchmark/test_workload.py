@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import registry
 from benchmark.commands import methods
 from benchmark.commands.methods import year
-from benchmark.workload import workload
+from benchmark.workload import FORMULAS, workload
 from tests.conftest import Bench
 from tests.helpers import SMALL, TASKS, THREE, tiny_problem, tiny_spec
 
@@ -83,6 +84,17 @@ def test_the_table_fits_a_terminal_and_crops_nothing(bench: Bench, monkeypatch: 
         assert costs - {""} == {"training", "prediction", "parameters", "in use", "1 further view", "2 further views"}
 
 
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_grouped_convolution_costs_twice_as_much_backward(kind: type[nn.Conv2d], groups: int) -> None:
+    layer, images = kind(8, 8, 3, stride=2, padding=1, groups=groups), torch.zeros(2, 8, 6, 10, requires_grad=True)
+    with FlopCounterMode(display=False) as forward:
+        layer(images)
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as both:
+        layer(images).sum().backward()
+    assert both.get_total_flops() == 3 * forward.get_total_flops() > 0
+
+
 def test_methods_by_name_show_their_keywords(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench("list", "methods", "mtpsl")
     assert code == 0 and "mapper_stride" in out and "2022" in out and "parameters x" in out and "1 further view" in out
@@ -92,7 +104,7 @@ def test_methods_by_name_show_their_keywords(bench: Bench, tmp_path: Path) -> No
     code, _, err = bench("list", "plans", "field")
     assert code == 2 and "only methods are shown by name, not plans; leave field out" in err
     mixed = tmp_path / "mixed.toml"
-    grid = '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = "multi_task"\nbatch = [2, 4]\n'
+    grid = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "multi_task"\nbatch = [2, 4]\n'
     mixed.write_text(grid)
     code, _, err = bench("list", "methods", "--plan", mixed)
     assert code == 2 and "has several protocols or data sets" in err

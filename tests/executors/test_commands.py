@@ -53,7 +53,8 @@ def test_a_child_sees_its_gpu_alone(data_folder: Path, tmp_path: Path) -> None:
 
 
 BAD = {
-    "no workers": (["run", "--workers", "0"], "--workers 0 is not a number of processes of 1 or more"),
+    "no workers": (["run", "--workers", "-1"], "--workers -1 is not a number of processes of 1 or more, nor 0 for this process"),
+    "a worker without workers": (["worker", "--workers", "0"], "--workers 0 is not a number of processes of 1 or more."),
     "no runs a GPU": (["run", "--workers", "1", "--per-gpu", "0"], "--per-gpu 0 is not a number of runs of 1 or more"),
     "per GPU on the CPU": (["worker", "--device", "cpu", "--per-gpu", "2"], "--per-gpu 2 is of CUDA GPUs; on the CPU"),
     "a limit without a pool": (["run", "--hang-after", "3"], "--hang-after 3 is of a pool; give --workers too"),
@@ -91,7 +92,7 @@ def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Pat
     assert {row["id"] for row in rows} == shown["states"].keys()
     assert {row["reason"] for row in rows} == {"ValueError: broken on purpose"}
     code, out, _ = bench("status", "--results", tmp_path)
-    assert re.search(r"failed +quickstart/trouble\S+ \(ValueError: broken on purpose\)\n", out) and out.endswith("2 failed\n")
+    assert re.search(r"failed +thin/trouble\S+ \(ValueError: broken on purpose\)\n", out) and out.endswith("2 failed\n")
     plugins.forget()
     code, out, _ = bench(*command, "--dry-run", "--json")
     assert code == 0 and {cell["state"] for cell in json.loads(out)["cells"]} == {"failed"}
@@ -102,7 +103,7 @@ def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Pat
 
 def test_a_finished_plan_is_known_without_torch(bench: Bench, tmp_path: Path) -> None:
     data = ["--data", str(tmp_path / "data")]  # which no other test renders into meanwhile
-    command = ["run", "multi_task", *sets("seeds=2"), "--results", str(tmp_path / "runs"), *data, "--workers", "2"]
+    command = ["run", "thin", "multi_task", *sets("seeds=2"), "--results", str(tmp_path / "runs"), *data, "--workers", "2"]
     code, out, _ = bench(*command, "--json")
     first = json.loads(out)
     assert code == 0 and set(first["states"].values()) == {"done"}
@@ -116,7 +117,7 @@ def test_a_finished_plan_is_known_without_torch(bench: Bench, tmp_path: Path) ->
 
 def test_what_is_remembered_ends_with_any_change(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, results = tmp_path / "mine.toml", tmp_path / "runs"
-    plan.write_text('[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n')
+    plan.write_text('[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n')
     command = ["run", plan, *sets(), "--results", results, "--data", tmp_path / "data"]
     assert bench(*command)[0] == 0
     known = lambda: "`bench leaderboard` prints the tables" in bench(*command)[1]  # noqa: E731
@@ -131,7 +132,7 @@ def test_what_is_remembered_ends_with_any_change(bench: Bench, tmp_path: Path, m
     protocol, other = tmp_path / "protocol.toml", tmp_path / "other.toml"
     other.write_text('[[grid]]\nprotocol = "protocol.toml"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n')
     monkeypatch.chdir(tmp_path)
-    base = (ROOT / "benchmark" / "protocols" / "quickstart.toml").read_text()
+    base = (ROOT / "benchmark" / "protocols" / "thin.toml").read_text()
     protocol.write_text(base)
     own = ["run", other, *sets(), "--results", tmp_path / "own", "--data", tmp_path / "data"]
     assert bench(*own)[0] == 0 and "prints the tables" in bench(*own)[1]

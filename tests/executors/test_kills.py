@@ -28,7 +28,7 @@ def computed(results: Path) -> dict[str, dict[str, object]]:
 def test_every_cell_is_computed_whoever_is_killed(cells: int, kills: int, data_folder: Path, tmp_path: Path) -> None:
     chaos = random.Random(kills)
 
-    command = ["run", "multi_task", *sets(f"seeds={cells}"), "--results", tmp_path / "killed", "--checkpoint-every", 3]
+    command = ["run", "thin", "multi_task", *sets(f"seeds={cells}"), "--results", tmp_path / "killed", "--checkpoint-every", 3]
     process = start(*command, "--workers", 2, data=data_folder)
     done, hit = 0, set()
     while done < kills and process.poll() is None:

@@ -103,7 +103,8 @@ def test_how_another_host_ends_a_run_is_how_it_ends(
 
 
 def test_two_workers_share_a_plan_and_one_may_die(data_folder: Path, tmp_path: Path) -> None:
-    command = ["worker", "multi_task", *sets("seeds=5", "epochs=6"), "--results", tmp_path, "--checkpoint-every", 2, "--json"]
+    command = ["worker", "thin", "multi_task", *sets("seeds=5", "epochs=6"), "--results", tmp_path]
+    command += ["--checkpoint-every", 2, "--json"]
     processes = [start(*command, data=data_folder) for _ in range(2)]
     victim, survivor = processes
     while not children(victim.pid) or not list(tmp_path.glob("*/*/checkpoint.pt")):
@@ -119,7 +120,7 @@ def test_two_workers_share_a_plan_and_one_may_die(data_folder: Path, tmp_path: P
 
 
 def test_two_pools_that_start_the_same_plan_compute_each_cell_once(data_folder: Path, tmp_path: Path) -> None:
-    command = ["worker", "multi_task", *sets("seeds=4"), "--results", tmp_path]
+    command = ["worker", "thin", "multi_task", *sets("seeds=4"), "--results", tmp_path]
     outs = [p.communicate(timeout=120)[0] for p in [start(*command, data=data_folder) for _ in range(2)]]
     assert sum(len(re.findall(r": done in", out)) for out in outs) == 4 == len(records(tmp_path)), outs
     assert all("4/4" in out for out in outs)  # both waited for all of it

@@ -19,7 +19,7 @@ from tests.test_cli import records, sets, start, without_cost
 def arguments(results: Path, fault: str = "none") -> list[object]:
     """Two runs of 60 steps."""
     settings = sets("seeds=2", "epochs=15", f"hparams.trouble.fault={fault}")
-    return ["run", "trouble", "--plugin", PLUGIN, *settings, "--results", results, "--checkpoint-every", 2]
+    return ["run", "thin", "trouble", "--plugin", PLUGIN, *settings, "--results", results, "--checkpoint-every", 2]
 
 
 def wait_until(true: Callable[[], object], process: "subprocess.Popen[str]", seconds: float = 60) -> None:

@@ -30,7 +30,7 @@ MACHINE: dict[str, Any] = {
 }  # fmt: skip
 PLAN = """
 [[grid]]
-protocol = "quickstart"
+protocol = "thin"
 dataset = "scenes"
 labels = "one"
 method = ["multi_task", "consistency"]
@@ -55,7 +55,7 @@ def work(tmp_path: Path) -> Path:
 
 def context(work: Path, shell: Any = None, **values: Any) -> Context:
     shell = shell or Shell(work / "log.txt", os.environ, ROOT)
-    given: dict[str, Any] = {"data": None, "plan": "quickstart", "machine": MACHINE, "write": lambda: None}
+    given: dict[str, Any] = {"data": None, "plan": "thin", "machine": MACHINE, "write": lambda: None}
     return Context("cpu", work, shell=shell, **given | values)
 
 

@@ -31,7 +31,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ground(tmp_path: Path, *methods: str, settings: tuple[str, ...] = ()) -> subject.Ground:
     tiny = [*TINY[1::2], *settings]
-    return subject.ground(list(methods), "quickstart", tiny, tmp_path, RECORDS, "cpu", 2)
+    return subject.ground(list(methods), "thin", tiny, tmp_path, RECORDS, "cpu", 2)
 
 
 def made(name: str, tmp_path: Path, *methods: str) -> Found:
@@ -152,7 +152,7 @@ def test_start_takes_the_median_after_a_first_process(tmp_path: Path, monkeypatc
     monkeypatch.setattr(start, "_ended", lambda command: 0.5)
     found = made("start", tmp_path, "mtpsl")
     assert [row["seconds"] for row in found.rows] == [0.5, 2.0, 9.0]
-    assert {"quickstart", "mtpsl", "width=8", "--data"} <= set(commands[0]) and len(commands) == 4
+    assert {"thin", "mtpsl", "width=8", "--data"} <= set(commands[0]) and len(commands) == 4
 
 
 def test_a_first_step_is_seen_from_outside(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_peers_are_set_beside_what_was_measured_on_a_gpu() -> None:
     assert four["times_fp32"] == pytest.approx(100 / 10.4) and four["times_tf32"] is None
 
 
-@pytest.mark.parametrize("changed", [{"name": "quickstart"}, {"size": [144, 192]}, {"batch": 3}])
+@pytest.mark.parametrize("changed", [{"name": "thin"}, {"size": [144, 192]}, {"batch": 3}])
 def test_peers_of_other_protocols_are_not(changed: dict[str, Any]) -> None:
     found = peers.against(measured(**changed), "cuda", "x")
     assert not found.rows and "no method was measured under a peer's protocol, which are: mtpsl with" in found.notes[1]
@@ -278,7 +278,7 @@ def test_where_nothing_can_be_measured_the_code_says_so(bench: Bench, tmp_path: 
         (("--study", "metods"), "unknown study 'metods'; did you mean 'methods'?"),
         (("--steps", "1"), "--steps 1 gives no median with quartiles; time 2 or more."),
         (("mutli_task",), "unknown method 'mutli_task'; did you mean 'multi_task'?"),
-        (("--set", "batch=[2, 4]"), "plan quickstart has several protocols or data sets here, and speeds differ among them"),
+        (("--set", "batch=[2, 4]"), "plan thin has several protocols or data sets here, and speeds differ among them"),
         (("--plan", "quickstrat"), "did you mean 'quickstart'?"),
         (("--device", "tpu"), "--device 'tpu' is not one of auto, cpu, cuda, cuda:N."),
     ],

@@ -11,7 +11,7 @@ from tests.slurm.conftest import call, until
 
 STEPS = 60
 PLAN = [
-    "run", "multi_task", *(part for setting in (
+    "run", "thin", "multi_task", *(part for setting in (
         "seeds=6", "size=[32, 64]", "train_images=16", "test_images=8", "batch=4", f"epochs={STEPS // 4}", "width=8",
         "decoder_blocks=1",
     ) for part in ("--set", setting)), "--device", "cpu",

@@ -59,7 +59,7 @@ def spec(
 ) -> Any:
     """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `method_version`, `train_seed`, `protocol` values."""
     changed = values.get("changed", {})
-    protocol = json.loads(json.dumps(asdict(load("quickstart")))) | {"tasks": list(tasks)}
+    protocol = json.loads(json.dumps(asdict(load("thin")))) | {"tasks": list(tasks)}
     return {
         "schema": 1,
         "protocol": protocol | values.get("protocol", {}),
@@ -186,7 +186,7 @@ def over_training(r: dict[str, Any]) -> Any:
 
 
 def run_folder(folder: Path, s: dict[str, Any]) -> Path:
-    return folder / "quickstart" / f"{s['method']}-{'-'.join(s['tasks'])}-s{s['label_seed']}-{run_id(s)}"
+    return folder / "thin" / f"{s['method']}-{'-'.join(s['tasks'])}-s{s['label_seed']}-{run_id(s)}"
 
 
 def write_failure(

@@ -16,11 +16,9 @@ from benchmark.report import ablation
 from benchmark.spec import RunSpec
 from tests.benchmark.report import make
 
-GRID = (
-    '[[grid]]\nprotocol = "quickstart"\ndataset = "scenes"\nlabels = "one"\nmethod = ["single_task", "multi_task"]\nseeds = 4\n'
-)
+GRID = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["single_task", "multi_task"]\nseeds = 4\n'
 ABLATE = (
-    '[ablate]\nprotocol = "quickstart"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 4\n'
+    '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 4\n'
     "components = { tke = false, tc = false }\n"
 )
 SIGN = {"semseg": 1, "depth": -1, "normals": -1}
@@ -151,7 +149,7 @@ def test_the_markdown_reads_as_a_table(tmp_path: Path) -> None:
     found = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
     text = ablation.markdown(found, "mine")
     assert text.startswith(
-        "# Ablation: plan mine\n\n## prototype, leave-one-out: quickstart v1: scenes-v1, labels 'one'\n\n| row | seeds |"
+        "# Ablation: plan mine\n\n## prototype, leave-one-out: thin v1: scenes-v1, labels 'one'\n\n| row | seeds |"
     )
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1

@@ -47,7 +47,7 @@ def test_points_are_the_means_and_bands_the_range_of_the_seeds(tmp_path: Path, m
     write(tmp_path, ("fraction:0.1", "fraction:0.5", "full", "one"))
     found, every = figures(monkeypatch), boards(tmp_path)
     files, notes = budget.draw(every, tmp_path / "figures")
-    assert notes == [] and files == [tmp_path / "figures" / "quickstart-scenes-v1-budget" / "budget"]
+    assert notes == [] and files == [tmp_path / "figures" / "thin-scenes-v1-budget" / "budget"]
     fig = found["budget"]
     (family,) = budget.families(every)
     labels, _ = budget._rows(family)
@@ -136,7 +136,7 @@ def test_leaderboards_write_it_and_remove_it_with_its_boards(tmp_path: Path) -> 
             r["hashes"]["labels"] += labels
             make.write_run(tmp_path, r, panels=False)
     every = boards(tmp_path)
-    folder = tmp_path / "figures" / "quickstart-scenes-v1-budget"
+    folder = tmp_path / "figures" / "thin-scenes-v1-budget"
     written = leaderboard.write(every, tmp_path, complete=True)
     assert {folder / "budget.svg", folder / "budget.png"} <= {*written.paths} and (folder / "budget.svg").exists()
     leaderboard.write([board for board in every if board.group.labels == "full"], tmp_path, complete=True)

@@ -76,7 +76,7 @@ def test_yes_with_every_number(tmp_path: Path) -> None:
     }
     assert found.cost["seconds"] == pytest.approx(costs["prototype"] / costs["multi_task"])
     said = paragraph(found)
-    assert said.startswith("quickstart v1") and "'one': Yes: prototype is better than multi_task. Δm of prototype is " in said
+    assert said.startswith("thin v1") and "'one': Yes: prototype is better than multi_task. Δm of prototype is " in said
     for part in (
         f"{value:.1f} points above that of multi_task (relative to single_task), 95 % interval [+",
         "over 8 label seeds; exact sign-flip test of this pair alone: p = 0.0078.",

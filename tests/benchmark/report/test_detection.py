@@ -17,7 +17,7 @@ from benchmark.report.frame import collect
 from tests.benchmark.report import make, test_images
 from tests.conftest import Bench
 
-NAME = "quickstart-scenes-v1-one"
+NAME = "thin-scenes-v1-one"
 
 
 def publish(folder: Path, edit: Callable[[dict[str, Any]], None] = lambda r: None, **values: Any) -> None:
@@ -146,8 +146,8 @@ def test_a_missing_record_is_named_by_its_id(bench: Bench, public: Path) -> None
             path.unlink()
     code, said = check(bench, public)
     assert code == 1 and said.count("which has no record any more") == 10
-    assert "tables/quickstart-scenes-v1-random.tex belongs to no board of these records." in said
-    assert "leaderboards/long/quickstart-scenes-v1-random.csv belongs to no board of these records." in said
+    assert "tables/thin-scenes-v1-random.tex belongs to no board of these records." in said
+    assert "leaderboards/long/thin-scenes-v1-random.csv belongs to no board of these records." in said
     # Making the tables again takes those of the board that is gone away, all four.
     assert bench("leaderboard", "--published", "--published-in", public)[0] == 0
     assert check(bench, public)[0] == 0 and not list(public.rglob("*random*.*"))
@@ -245,12 +245,12 @@ def test_mixed_protocols_are_apart_and_named(values: dict[str, int], bench: Benc
     boards = tables(public)
     assert len(boards) == 2 and len({b.name for b in boards}) == 2
     other = next(b.name for b in boards if b.name != NAME)
-    title = "quickstart v0 (shipped: v1)" if "version" in values else "quickstart v1 (epochs=7)"
+    title = "thin v0 (shipped: v1)" if "version" in values else "thin v1 (epochs=7)"
     code, said = check(bench, public)
-    both = sorted([f"{title} in {other}", f"quickstart v1 in {NAME}"], key=lambda t: t.split(" in ")[1])
+    both = sorted([f"{title} in {other}", f"thin v1 in {NAME}"], key=lambda t: t.split(" in ")[1])
     assert code == 0 and f"warning: Not compared with each other: {'; '.join(both)}." in said
     text = (public / "tables" / f"{other}.md").read_text()
-    sentence = "Other version of the protocol: these are runs of quickstart v0, which is at v1 now; runs of that have a board"
+    sentence = "Other version of the protocol: these are runs of thin v0, which is at v1 now; runs of that have a board"
     assert (sentence in text and f"warning: {other}: {sentence}" in said) == ("version" in values)
     assert sentence not in (public / "tables" / f"{NAME}.md").read_text()
     code, out, _ = bench("leaderboard", "--published", "--published-in", public)

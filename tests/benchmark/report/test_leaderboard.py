@@ -205,9 +205,9 @@ def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:
     other = make.record(make.spec("mtpsl", labels="fraction:0.25", protocol={"epochs": 3.0}))
     make.write_run(tmp_path / "a", other)
     name = only(tmp_path / "a").name
-    assert re.fullmatch(r"quickstart-scenes-v1-fraction-0\.25-[0-9a-f]{6}", name)
+    assert re.fullmatch(r"thin-scenes-v1-fraction-0\.25-[0-9a-f]{6}", name)
     make.write_run(tmp_path / "a", make.record(make.spec("mtpsl", labels="fraction:0.25")))
-    assert [board.name for board in build(collect(tmp_path / "a"))] == ["quickstart-scenes-v1-fraction-0.25", name]
+    assert [board.name for board in build(collect(tmp_path / "a"))] == ["thin-scenes-v1-fraction-0.25", name]
     del other["spec"]["protocol"]["weights"]  # as a record made before this key existed
     make.write_run(tmp_path / "b", other)
     assert only(tmp_path / "b").name == name
@@ -222,13 +222,13 @@ def test_changed_protocols_say_so(tmp_path: Path) -> None:
         return (title(found.group), markdown(found).splitlines()[0][2:], lines(found)["multi_task"]["protocol_changes"])
 
     end = ": scenes-v1, labels 'one'"
-    assert told(board("shipped")) == (f"quickstart v1{end}", f"quickstart v1{end}", "")
+    assert told(board("shipped")) == (f"thin v1{end}", f"thin v1{end}", "")
     changed = "size=[32,64], epochs=1"
-    assert told(board("changed", epochs=1.0, size=[32, 64])) == (*[f"quickstart v1 ({changed}){end}"] * 2, changed)
+    assert told(board("changed", epochs=1.0, size=[32, 64])) == (*[f"thin v1 ({changed}){end}"] * 2, changed)
     many = "size=[32,64], encoder=resnet18, width=16, batch=4, epochs=0.5, flip=false"
-    short = f"quickstart v1 (size=[32,64], encoder=resnet18, width=16, batch=4 and 2 more){end}"
+    short = f"thin v1 (size=[32,64], encoder=resnet18, width=16, batch=4 and 2 more){end}"
     found = board("many", epochs=0.5, size=[32, 64], encoder="resnet18", width=16, batch=4, flip=False)
-    assert told(found) == (short, f"quickstart v1 ({many}){end}", many)
+    assert told(found) == (short, f"thin v1 ({many}){end}", many)
     own = told(board("own", name="mine", version=3))
     assert own == (*[f"mine v3 (own protocol){end}"] * 2, "own protocol")
     assert told(board("newer", version=7))[2] == "shipped: v1"

@@ -143,7 +143,7 @@ def test_a_difference_is_named(folder: Path, tmp_path: Path) -> None:
     before = next(m[0] for m in re.finditer(r"<strong>\+\d\.\d</strong>", text))
     place.write_text(text.replace(before, "<strong>+99.9</strong>", 1), encoding="utf-8")
     (found,) = page.differences(boards, tmp_path)
-    assert "differs in quickstart-scenes-v1-one:" in found and "+99.9" in found and before[8:12] in found
+    assert "differs in thin-scenes-v1-one:" in found and "+99.9" in found and before[8:12] in found
     place.write_text(text + "more", encoding="utf-8")
     assert len(page.differences(boards, tmp_path)) == 1
 

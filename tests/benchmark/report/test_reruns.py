@@ -120,7 +120,7 @@ def test_published_second_runs(bench: Bench, tmp_path: Path) -> None:
     assert bench("publish", "--all", "--results", runs, *at)[0] == 0
     for source in (runs, again):
         make.write_run(source, second(make.record(make.spec("elsewhere", 0))), panels=False)
-    stranger = next(again.glob("quickstart/elsewhere*"))
+    stranger = next(again.glob("thin/elsewhere*"))
     code, _, err = bench("publish", stranger, "--rerun", "--results", again, *at)
     assert code == 2 and "is no second run: " in err and "publish the first run without --rerun" in err
     code, _, err = bench("publish", "--all", "--rerun", "--results", runs, *at)

@@ -60,7 +60,7 @@ def test_the_exact_test_of_the_lead_is_that_of_the_two_rows(tmp_path: Path) -> N
 
 def test_a_row_that_lacks_a_seed_does_not_lead(tmp_path: Path) -> None:
     made(tmp_path, GAINS, 7)
-    (folder,) = {p.parent for p in tmp_path.glob("quickstart/prototype-*-s3-*/record.json")}
+    (folder,) = {p.parent for p in tmp_path.glob("thin/prototype-*-s3-*/record.json")}
     (folder / "record.json").unlink()
     (folder / "error.txt").write_text("loss of depth became infinite\n")
     found = board(tmp_path)
@@ -68,7 +68,7 @@ def test_a_row_that_lacks_a_seed_does_not_lead(tmp_path: Path) -> None:
     assert captions.verdict(found).startswith("Highest Δm of the rows with every planned seed: mtpsl")
     # Where every method lacks one, the first leads, and is not called sure.
     for method in ("mtpsl", "multi_task"):
-        (folder,) = {p.parent for p in tmp_path.glob(f"quickstart/{method}-*-s2-*/record.json")}
+        (folder,) = {p.parent for p in tmp_path.glob(f"thin/{method}-*-s2-*/record.json")}
         (folder / "record.json").unlink()
         (folder / "error.txt").write_text("out of memory\n")
     found = board(tmp_path)
@@ -86,7 +86,7 @@ def test_better_and_worse_than_the_baseline_are_told_apart(tmp_path: Path) -> No
 def test_uneven_times_are_named(tmp_path: Path) -> None:
     made(tmp_path, GAINS, 3)
     assert not any("Times differ" in sentence for sentence in captions.sentences(board(tmp_path)))
-    (path,) = tmp_path.glob("quickstart/mtpsl-*-s1-*/record.json")
+    (path,) = tmp_path.glob("thin/mtpsl-*-s1-*/record.json")
     content = json.loads(path.read_text())
     content["cost"]["seconds"] *= 3
     path.write_text(json.dumps(content))
