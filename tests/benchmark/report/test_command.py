@@ -44,7 +44,7 @@ def test_of_the_committed_records(tmp_path: Path) -> None:
             for record in row.records:
                 assert record.id in planned(run_command(board.group, record), tmp_path)
             tried += 1
-    assert tried >= 12
+    assert tried >= 4
 
 
 CASES: dict[str, dict[str, Any]] = {
