@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmark import contrasts, registry
 from benchmark import plan as plans
 from benchmark import protocol as protocols
-from benchmark import registry
 from benchmark.balance import EQUAL
 from benchmark.errors import UserError
 from benchmark.plan import Plan
@@ -73,7 +73,8 @@ def _written(base: Plan, wanted: Sequence[RunSpec], tables: Mapping[str, Mapping
             own = {name: spec.hyperparameters[name] for name in spec.changed}
             lines += ["", f"[grid.hparams.{spec.method}]", *_lines(own)]
     for contrast in wanted[0].contrasts:
-        lines += ["", "[[contrast]]", *_lines(contrast)]
+        if all(any(contrasts.matches(spec, contrast[side]) for spec in wanted) for side in contrasts.SIDES):
+            lines += ["", "[[contrast]]", *_lines(contrast)]
     written = "\n".join(lines) + "\n"
     values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(written)
     if {spec.id for spec in plans.expand(values, {}, [], data).cells} != {spec.id for spec in wanted}:
@@ -89,7 +90,15 @@ def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, An
     """(the keys of a grid, one of its runs) for each kind of run, which may need several for its seeds."""
     kinds: dict[tuple[str, ...], list[RunSpec]] = {}
     for spec in wanted:
-        kind = (repr(spec.protocol), spec.variant, spec.labels, spec.balance, str(spec.lr_scale), repr(spec.hyperparameters))
+        kind = (
+            repr(spec.protocol),
+            spec.method,
+            spec.variant,
+            spec.labels,
+            spec.balance,
+            str(spec.lr_scale),
+            repr(spec.hyperparameters),
+        )
         kinds.setdefault(kind, []).append(spec)
     for specs in kinds.values():
         spec = specs[0]

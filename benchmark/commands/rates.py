@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from benchmark import digest, plan, rates, registry, slots, tuned
+from benchmark import digest, plan, rates, slots, tuned
 from benchmark.commands.runs import INTERRUPTED, OK, SOME_FAILED, pick_device, reason, starter, workers_for
 from benchmark.errors import UserError, unknown
 from benchmark.options import HANG_SECONDS
@@ -104,13 +105,15 @@ def _searches(
         raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
     if not source.endswith(".toml") and source not in plan.names():
         raise unknown("plan", source, plan.names())
-    for method in methods:
-        if method not in registry.method_names():
-            raise unknown("method", method, registry.method_names())
     for setting in settings:
         if setting.partition("=")[0].strip() in ("judge", "lr_scale"):
             raise UserError(f"--set {setting} is not for a search of rates, which sets it itself; leave it out.")
-    base = plan.make([source, *methods], settings, data)
+    base = plan.make([source], settings, data)
+    rows = {cell.method for cell in base.cells}
+    for method in methods:
+        if method not in rows:
+            raise unknown(f"method of plan {base.name}", method, sorted(rows))
+    base = replace(base, cells=tuple(cell for cell in base.cells if cell.method in (methods or rows)))
     found = rates.searches(base.cells, tried, seeds)
     for name in once:
         if name not in (search.name for search in found):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import contrasts, plan, rates
+from benchmark import contrasts, plan, rates, tuned
 from benchmark.build import build_method
 from benchmark.errors import UserError
 from benchmark.grid import Expansion
@@ -176,6 +176,26 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
     trials[0].write_text(trials[0].read_text().replace('"steps"', '"stops"'))
     code, _, err = bench(*arguments, tmp_path / "other", "--once", "mtpsl", *place)
     assert code == 2 and "was edited" in err
+
+
+@pytest.mark.parametrize("methods", [(), ("multi_task", "single_task"), ("retrieval",)])
+def test_the_shipped_plan_can_be_written_with_rates_whole_or_in_part(tmp_path: Path, methods: tuple[str, ...]) -> None:
+    base = plan.make(["nyuv2-small"], [], tmp_path)
+    base = replace(base, cells=tuple(spec for spec in base.cells if spec.method in (methods or (spec.method,))))
+    found = rates.searches(base.cells, (0.5, 1.0), (100,))
+    chosen = [(search, 0.5 if number % 2 else 1.0) for number, search in enumerate(found)]
+    (file := tmp_path / "found.toml").write_text(tuned.with_rates(base, chosen, tmp_path))
+    read = plan.make([str(file)], [], tmp_path).cells
+    wanted = {(spec.method, spec.protocol.budget): rate for search, rate in chosen for spec in search.cells}
+    assert len(read) == len(base.cells)
+    assert all(spec.lr_scale == wanted[spec.method, spec.protocol.budget] and "1 seed," in spec.tuning for spec in read)
+    kept = {contrast["name"] for contrast in read[0].contrasts}
+    assert len(kept) == {(): 3, ("multi_task", "single_task"): 1, ("retrieval",): 0}[methods]
+
+
+def test_named_methods_are_searched_in_the_rows_that_the_plan_has(bench: Bench, tmp_path: Path) -> None:
+    code, _, err = bench("tune", "--rate", "jtr", "--plan", "nyuv2-small", "--results", tmp_path / "runs")
+    assert code == 2 and "unknown method of plan nyuv2-small 'jtr'; known: mtpsl, multi_task" in err
 
 
 @pytest.mark.parametrize(
