@@ -68,6 +68,7 @@ def expand(table: dict[str, Any], where: str, expansion: Expansion) -> Ablation 
         return None
     own = Expansion({k: v for k, v in expansion.settings.items() if k != "method"}, [method], expansion.data)
     own.notes, own.used, own.weights, own.protocols = expansion.notes, expansion.used, expansion.weights, expansion.protocols
+    own.contrasts = expansion.contrasts
     rows: list[Row] = []
     for name, out in _steps(list(components), form, {c: str(names.get(c, c)) for c in components}):
         removed = {keyword: value for component in out for keyword, value in removal[component].items()}

@@ -43,8 +43,9 @@ def build_method(
 
     def encoder() -> Any:
         with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
-            made = make_encoder(protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights))
-        return made.freeze() if protocol.freeze else made
+            return make_encoder(
+                protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights), freeze=protocol.freeze
+            )
 
     problem = Problem(
         tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares, complete
@@ -61,7 +62,7 @@ def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         problem = Problem(
             {name: tasks[name] for name in spec.tasks}, protocol.size, protocol.width, protocol.decoder_blocks,
-            lambda: make_encoder(protocol.encoder, protocol.width), protocol.loss_weights,
+            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze), protocol.loss_weights,
         )  # fmt: skip
         balance.check_method(spec.balance, registry.method(spec.method)(problem, **spec.hyperparameters))
 

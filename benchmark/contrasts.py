@@ -1,8 +1,8 @@
 """The comparisons that a plan names before its runs: what its boards test, and nothing else.
 
     [[contrast]]
-    name = "prototypes against plain multi-task"      # optional
-    first = { method = "...", tke = true }            # the row that is expected ahead
+    name = "ours against the baseline"        # optional
+    first = { method = "...", width = 64 }    # the row that is expected ahead
     second = { method = "..." }
 
 A side holds `method` and any keys that single out one row of the plan: keywords of the method, keys of a grid or of the protocol.

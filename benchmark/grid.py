@@ -45,7 +45,7 @@ class Expansion:
 
     notes: what was skipped or assumed, and why, in order. used: the settings of hyper-parameters that some method took.
     weights: the files of pretrained weights by the content that stands for them in specs. protocols: what protocols are called in
-    the plan, a name or a file, by the name that specs have.
+    the plan, a name or a file, by the name that specs have. contrasts: of the plan, which its specs keep.
     """
 
     def __init__(self, settings: dict[str, Any], methods: list[str], data: Path) -> None:
@@ -54,6 +54,7 @@ class Expansion:
         self.used: set[str] = set()
         self.weights: dict[str, Path] = {}
         self.protocols: dict[str, str] = {}
+        self.contrasts: tuple[dict[str, Any], ...] = ()
         self._contents: dict[Path, str] = {}
 
     def specs(self, grid: dict[str, Any], where: str, removed: dict[str, Any] | None = None) -> list[RunSpec]:
@@ -164,6 +165,7 @@ class Expansion:
                 plugin=registry.plugin_content(name),
                 tuning=str(cell["tuning"]),
                 lr_scale=cell["lr_scale"],
+                contrasts=self.contrasts,
             )
             for tasks in ([(task,) for task in protocol.tasks] if method.one_task else [protocol.tasks])
         ]

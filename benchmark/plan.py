@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,7 @@ def _assignments(settings: list[str]) -> dict[str, Any]:
 def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str], data: Path) -> Plan:
     """Every cell of a plan, with the command line's settings on top. Raises `UserError` for what does not fit."""
     expansion = Expansion(settings, methods, data)
+    expansion.contrasts = _contrasts(values)
     cells, ablated = _runs(values, expansion)
     notes = tuple(expansion.notes)
     for key in settings:
@@ -108,13 +109,8 @@ def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str],
             raise unknown("hyper-parameter in --set", key.split(".")[-1], known)
     if not cells:
         raise UserError(f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}.")
-    named = _contrasts(values)
     if not settings and not methods:
-        contrasts.check(named, cells, values["name"])
-    cells = [replace(spec, contrasts=named) for spec in cells]
-    if ablated:
-        rows = [replace(row, cells=tuple(replace(spec, contrasts=named) for spec in row.cells)) for row in ablated.rows]
-        ablated = replace(ablated, rows=tuple(rows))
+        contrasts.check(expansion.contrasts, cells, values["name"])
     return Plan(values["name"], tuple(cells), notes, expansion.weights, ablated, expansion.protocols)
 
 

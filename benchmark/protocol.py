@@ -87,10 +87,10 @@ _LEAST: dict[str, tuple[int, bool]] = {
     **dict.fromkeys(("weight_decay", "poly_power", "clip", "colour", "evaluations", "decoder_blocks"), (0, True)),
     **dict.fromkeys(("batch", "width", "threads", "train_images", "test_images"), (1, True)),
 }
-# What says something about a protocol and is no part of what a run of it does.
-ABOUT = ("name", "version", "summary", "doubled", "demonstration")
-# Names and prose say what a protocol is called; they cannot be overridden from a plan or the command line.
-SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ABOUT)
+# What says something about a protocol and is no part of what a run of it does: it enters no id.
+ABOUT = ("summary", "doubled", "demonstration")
+# That, and what a protocol is called, cannot be overridden from a plan or the command line.
+SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ("name", "version", *ABOUT))
 
 
 def names() -> list[str]:

@@ -14,9 +14,6 @@ from benchmark import tune
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec
 
-RATES = (0.3, 1.0, 3.0)  # of the protocol's
-SEEDS = (100, 101)
-
 
 @dataclass(frozen=True)
 class Search:

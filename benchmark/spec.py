@@ -16,7 +16,6 @@ from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 
 SCHEMA = 1
-UNNAMED = ("summary", "doubled", "demonstration")  # keys of a protocol that enter no id
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,9 @@ def run_id(spec: dict[str, Any]) -> str:
     """
     try:
         defaults = _defaults(Protocol)
-        changed = {k: v for k, v in spec["protocol"].items() if k == "version" or (k not in UNNAMED and defaults.get(k) != v)}
+        changed = {
+            k: v for k, v in spec["protocol"].items() if k == "version" or (k not in protocols.ABOUT and defaults.get(k) != v)
+        }
         identity: dict[str, Any] = {
             "schema": spec["schema"],
             "protocol": changed,

@@ -173,18 +173,13 @@ class Run:
                 claim.check()
                 now = time.perf_counter()
                 self.seconds, began = self.seconds + now - began, now
-                processor = self._processor(processor)
+                spent = time.process_time()  # evaluations included; where others keep the machine busy, it does not grow
+                self.cpu_seconds, processor = self.cpu_seconds + spent - processor, spent
                 self._save(run.file("checkpoint.pt"), claim)
                 if options.stop.is_set():
                     raise Interrupted(f"stopped at step {self.step} of {steps}")
         self._check_finite()
         self.seconds += time.perf_counter() - began
-
-    def _processor(self, since: float) -> float:
-        """Add the processor's time since then, evaluations included; it does not grow where others keep the machine busy."""
-        now = time.process_time()
-        self.cpu_seconds += now - since
-        return now
 
     def _log(self) -> None:
         losses = self.stepper.read(self.step - self.logged)

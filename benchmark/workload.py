@@ -16,7 +16,6 @@ from benchmark.protocol import Protocol
 from datasets.tasks import Task
 from methods.base import Batch, Method, Problem, View, ViewKind, view_kinds
 from methods.networks.build import make_encoder
-from methods.networks.encoders import Encoder
 
 Shape = Sequence[int]
 
@@ -75,13 +74,10 @@ def workload(name: str, protocol: Protocol, tasks: dict[str, Task], hyperparamet
 
 
 def _one(kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
-    def encoder() -> Encoder:
-        made = make_encoder(protocol.encoder, protocol.width)
-        return made.freeze() if protocol.freeze else made
-
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         problem = Problem(
-            tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights
+            tasks, protocol.size, protocol.width, protocol.decoder_blocks,
+            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze), protocol.loss_weights,
         )  # fmt: skip
         method = kind(problem, **hyperparameters)
         batch = fake_batch(problem, protocol.batch, kind.views)

@@ -13,7 +13,8 @@ from typing import Any
 from rich.table import Table
 
 from benchmark import digest, plan, rates, slots, tuned
-from benchmark.commands.runs import INTERRUPTED, OK, SOME_FAILED, pick_device, reason, starter, workers_for
+from benchmark.commands.runs import INTERRUPTED, OK, SOME_FAILED, pick_device, starter, workers_for
+from benchmark.commands.tune import failure
 from benchmark.errors import UserError, unknown
 from benchmark.options import HANG_SECONDS
 from benchmark.plan import Plan
@@ -66,8 +67,7 @@ def run(
         ]
         failed = [spec for spec in runs if records[spec.id] is None]
         for spec in failed:
-            why = reason(RunDir(results, spec.folder)) or progress.reasons.get(spec.id) or "another process runs it"
-            console.print(f"no score of {spec.folder}: {why}", soft_wrap=True)
+            console.print(f"no score of {spec.folder}: {failure([spec], results, progress)[0]}", soft_wrap=True)
         if None in best:
             console.print("a row has no rate, so no plan is written; the same command tries again what was not run.")
             return SOME_FAILED

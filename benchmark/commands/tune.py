@@ -59,11 +59,12 @@ def run(
         first = found[0]
         scores = [None if first is None or records is None else tune.score(records, first) for records in found]
         shown["trials"] = [
-            {"keywords": keywords} | ({"score": score} if records is not None else {"failure": _why(trial, results, progress)[0]})
+            {"keywords": keywords}
+            | ({"score": score} if records is not None else {"failure": failure(trial, results, progress)[0]})
             for keywords, trial, records, score in zip(chosen, runs, found, scores, strict=True)
         ]
         if first is None:
-            why, run = _why(runs[0], results, progress)
+            why, run = failure(runs[0], results, progress)
             again = f"details in {run.file('error.txt')}; to try again, remove {run.path} and repeat" if reason(run) else "repeat"
             console.print(
                 f"nothing to compare with: the first trial of {method}, the plan's own keywords, is not done: {why} ({again} the "
@@ -122,7 +123,7 @@ def _key(base: Plan, values: tune.Space, trials: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _why(cells: Sequence[RunSpec], results: Path, progress: Progress) -> tuple[str, RunDir]:
+def failure(cells: Sequence[RunSpec], results: Path, progress: Progress) -> tuple[str, RunDir]:
     """Why a trial has no score: what the first of its runs without a record says; and that run."""
     run, spec = next((run, spec) for spec in cells if not (run := RunDir(results, spec.folder)).record)
     if progress.states[spec.id] == "elsewhere":

@@ -36,21 +36,22 @@ def check_encoder(name: str, weights: str) -> None:
         packaged.find(name)
 
 
-def make_encoder(name: str, width: int, weights: str = "none", file: Path | None = None) -> Encoder:
-    """The encoder `name` with `width` output channels.
+def make_encoder(name: str, width: int, weights: str = "none", file: Path | None = None, freeze: bool = False) -> Encoder:
+    """The encoder `name` with `width` output channels. freeze: its trunk stays as it is from the start.
 
     weights: "none"; "imagenet", by torchvision's or timm's own loading; "package", those that an installed package carries
     for it; anything else loads `file`. Raises `UserError` when weights cannot be had or do not fit.
     """
     check_encoder(name, weights)
     if name.startswith("timm:"):
-        return Encoder(TimmTrunk(name.removeprefix("timm:"), weights, file), width)
-    encoder = SegNet(width) if name == "segnet" else Encoder(Small() if name == "small" else ResNet(name), width)
-    if weights == "imagenet":
-        load_trunk(encoder.trunk, _torchvision_weights(name), f"torchvision's {name}")
-    elif file is not None:
-        load_trunk(encoder.trunk, read_state(file), str(file))
-    return encoder
+        encoder = Encoder(TimmTrunk(name.removeprefix("timm:"), weights, file), width)
+    else:
+        encoder = SegNet(width) if name == "segnet" else Encoder(Small() if name == "small" else ResNet(name), width)
+        if weights == "imagenet":
+            load_trunk(encoder.trunk, _torchvision_weights(name), f"torchvision's {name}")
+        elif file is not None:
+            load_trunk(encoder.trunk, read_state(file), str(file))
+    return encoder.freeze() if freeze else encoder
 
 
 def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:
