@@ -46,6 +46,15 @@ def apart(a: Tensor, b: Tensor) -> Tensor:
     return 1 - (F.normalize(a, eps=1e-12) * F.normalize(b, eps=1e-12)).sum(1).mean()
 
 
+def of_labels(tasks: dict[str, Task], predictions: dict[str, Tensor], batch: Batch, i: int, labelled: list[str]) -> Tensor:
+    """The supervised loss of sample i, task after task, over the labels that it has."""
+    total = torch.zeros(())
+    for name in labelled:
+        one = supervised(tasks[name], predictions[name][i : i + 1], batch.targets[name][i : i + 1])
+        total = total + one * len(tasks) / len(labelled)
+    return total
+
+
 def labelled_tasks(batch: Batch, sample: int, tasks: Sequence[str]) -> list[str]:
     return [name for name, there in zip(tasks, batch.labelled_host[sample].tolist(), strict=True) if there]
 
@@ -170,9 +179,7 @@ class PublishedMTPSL:
         total = torch.zeros((), dtype=deepest.dtype)
         for i in range(b):
             labelled = labelled_tasks(batch, i, self.names)
-            for name in labelled:
-                one = supervised(self.tasks[name], predictions[name][i : i + 1], batch.targets[name][i : i + 1])
-                total = total + one * len(self.names) / len(labelled) / b
+            total = total + of_labels(self.tasks, predictions, batch, i, labelled) / b
             second = {name: p[b + i : b + i + 1] for name, p in predictions.items()}
             targets = {name: t[i : i + 1] for name, t in view.targets.items()}
             agreement = self.consistency(second, targets, labelled, deepest[b + i : b + i + 1].detach())
@@ -246,9 +253,7 @@ class PublishedJTR:
         total = torch.zeros((), dtype=deepest.dtype)
         for i in range(b):
             labelled = labelled_tasks(batch, i, self.names)
-            for name in labelled:
-                one = supervised(self.tasks[name], predictions[name][i : i + 1], batch.targets[name][i : i + 1])
-                total = total + one * len(self.names) / len(labelled) / b
+            total = total + of_labels(self.tasks, predictions, batch, i, labelled) / b
             of_views = [{name: p[v * b + i : v * b + i + 1] for name, p in predictions.items()} for v in (1, 2)]
             total = total + self.joint_loss(of_views, [self._of_sample(view, i) for view in batch.views], labelled) / b
         return total
