@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmark.spec import run_id
+
 KEY = "digest"
 FILES = "files"  # in a published record: {suffix: `of_file`} of what lies beside it
 
@@ -16,6 +18,17 @@ def of(record: dict[str, Any]) -> str:
     content = {key: value for key, value in record.items() if key != KEY}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def edited(record: dict[str, Any]) -> str:
+    """What of a record is not as its run wrote it, its id or its digest, in words; "" where both are, or there is no digest."""
+    for what, said, made in (
+        ("id is not that of its spec", record["id"], run_id(record["spec"])),
+        ("digest is not that of its content", record.get(KEY), of(record)),
+    ):
+        if said not in (None, made):
+            return what
+    return ""
 
 
 def of_file(path: Path) -> str:

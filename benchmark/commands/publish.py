@@ -14,7 +14,6 @@ from benchmark import ROOT, digest, provenance
 from benchmark.errors import UserError
 from benchmark.progress import make_console
 from benchmark.scripts import for_scripts
-from benchmark.spec import run_id
 from benchmark.store import RunDir, dumps, every_run, read_json, replacing, write_json, writing
 from benchmark.unpack import ENDINGS, unpack
 
@@ -133,12 +132,8 @@ def _finished(run: RunDir) -> dict[str, Any]:
         raise UserError(f"{run.name} is {run.state()}, and only finished runs can be published; finish it with `bench run`.")
     path = run.file("record.json")
     record = read_json(path)
-    for what, said, made in (
-        ("id is not that of its spec", record["id"], run_id(record["spec"])),
-        ("digest is not that of its content", record.get(digest.KEY), digest.of(record)),
-    ):
-        if said not in (None, made):
-            raise UserError(f"{path} was edited: its {what}; run it again with --force.")
+    if what := digest.edited(record):
+        raise UserError(f"{path} was edited: its {what}; run it again with --force.")
     return record | {"environment": _vouched(record["environment"], run.name)}
 
 

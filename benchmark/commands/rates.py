@@ -21,7 +21,6 @@ from benchmark.plan import Plan
 from benchmark.progress import Progress, make_console
 from benchmark.rates import Search
 from benchmark.scripts import for_scripts
-from benchmark.spec import run_id
 from benchmark.store import RunDir, read_json, writing
 
 
@@ -88,8 +87,9 @@ def run(
 def read_record(file: Path) -> dict[str, Any]:
     """A published trial. Raises `UserError` where it was edited."""
     record: dict[str, Any] = read_json(file)
-    if run_id(record["spec"]) != file.stem or record.get(digest.KEY) != digest.of(record):
-        raise UserError(f"{file} was edited: its id or digest is not that of its content; restore it or remove it.")
+    what = "id is not that of its name" if record["id"] != file.stem else digest.edited(record)
+    if what:
+        raise UserError(f"{file} was edited: its {what}; restore it or remove it.")
     return record
 
 
