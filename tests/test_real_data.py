@@ -22,7 +22,7 @@ def test_four_methods_on_real_images(tmp_path: Path) -> None:
     command = [sys.executable, str(SHARED / "expand.py"), "--layout", "mtan", "--out", str(folder), "--limit", "24"]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     command = [sys.executable, "-m", "benchmark", "data", "prepare", "nyuv2", str(folder), "--data", str(data)]
-    subprocess.run([*command, "--size", "144x192"], cwd=ROOT, check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, "--size", "96x128"], cwd=ROOT, check=True, capture_output=True, timeout=120)
     command = [sys.executable, "-m", "benchmark", "run", "nyuv2-smoke", "--data", str(data), "--results", str(results)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
