@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import UserError
-from benchmark.store import write_json
+from benchmark.runs.rundir import write_json
 from datasets import inert
 
 LARGEST = 16 * 2**20  # bytes of a file; the authors' have at most 1.2 MB

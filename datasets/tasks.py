@@ -23,7 +23,7 @@ class Task:
 
     name: its name in specs, records and tables. kind: what its maps hold. channels: of the prediction (classes' logits,
     one logit, metres, or a vector that the reader normalises). metric: the primary metric, one that
-    `benchmark.metrics` computes for the kind. higher_is_better: the metric's direction. classes: names, for pictures.
+    `benchmark.metrics.maps` computes for the kind. higher_is_better: the metric's direction. classes: names, for pictures.
     tolerance: how far a boundary may be off for the exact metric, as a share of the diagonal.
     inverse: depth maps hold inverse depth (disparity), which grows as things come nearer. span: range of values that
     pictures of depth show.

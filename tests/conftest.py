@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import plan
+from benchmark.spec import plan
 
 Bench = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,8 +48,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fixmatch(tmp_path: Path) -> Iterator[str]:
     """The name of a method as `bench new --example fixmatch` writes it, in use as a plug-in."""
-    from benchmark import plugins
-    from benchmark.commands.check import new
+    from benchmark.cli.check import new
+    from benchmark.spec import plugins
 
     new("my_fixmatch", tmp_path / "example", dataset=False, example="fixmatch", as_json=True)
     yield plugins.use(tmp_path / "example" / "my_fixmatch.py")
@@ -59,7 +59,7 @@ def fixmatch(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Bench:
     """Run a command line in this process: (exit code, standard output, standard error)."""
-    from benchmark.cli import main
+    from benchmark.cli.app import main
 
     monkeypatch.setenv("BENCH_DATA", str(data_folder))
     monkeypatch.setenv("COLUMNS", "200")

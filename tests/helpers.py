@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.protocol import Protocol
-from benchmark.registry import method as method_class
-from benchmark.registry import resolve_hyperparameters
-from benchmark.spec import RunSpec
+from benchmark.spec.protocol import Protocol
+from benchmark.spec.registry import method as method_class
+from benchmark.spec.registry import resolve_hyperparameters
+from benchmark.spec.run import RunSpec
 from datasets import tasks as t
 from datasets.base import Split, widen
 from datasets.tasks import Task

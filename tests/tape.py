@@ -35,7 +35,7 @@ class Tape(TorchDispatchMode):
 
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
-    """Stands for `benchmark.capture.record`. Recording computes the step, so that its first repetition does nothing."""
+    """Stands for `benchmark.training.cuda_graph.record`. Recording computes the step, so that its first repetition does nothing."""
     tape = Tape()
     with tape:
         step()

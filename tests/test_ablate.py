@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import plan
-from benchmark.report import plots
+from benchmark.report.figures import board as plots
+from benchmark.spec import plan
 from tests.conftest import Bench
 from tests.test_cli import records, sets
 

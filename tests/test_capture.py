@@ -15,12 +15,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import capture, registry, residence
-from benchmark.balance import BALANCES
-from benchmark.capture import WARM
-from benchmark.spec import RunSpec
-from benchmark.store import RunDir
-from benchmark.train import Options, Run
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import registry
+from benchmark.spec.run import RunSpec
+from benchmark.spec.weighting import BALANCES
+from benchmark.training import cuda_graph as capture
+from benchmark.training import residence
+from benchmark.training.cuda_graph import WARM
+from benchmark.training.loop import Options, Run
 from methods.base import Batch, Losses, ViewKind
 from tests import tape
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import store
+from benchmark.runs import rundir as store
 from tests.conftest import ROOT, Bench
 
 TINY = ["size=[32, 64]", "train_images=16", "test_images=8", "batch=4", "epochs=3", "width=8", "decoder_blocks=1"]

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import registry
-from benchmark.build import init_hashes
-from benchmark.spec import RunSpec
-from benchmark.store import RunDir
-from benchmark.train import Options, Run
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import registry
+from benchmark.spec.run import RunSpec
+from benchmark.training.build import init_hashes
+from benchmark.training.loop import Options, Run
 from datasets import labels
 from datasets.base import Split
 from tests.helpers import SMALL, TASKS, THREE, tiny_batch, tiny_problem, tiny_spec, tiny_split
@@ -112,7 +112,7 @@ def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path:
     whole = trained(spec, tmp_path / "whole", train)
     assert_same(weights(whole), weights(trained(spec, tmp_path / "again", train)))
 
-    from benchmark.train import Interrupted
+    from benchmark.training.loop import Interrupted
 
     options = Options(checkpoint_every=2)
     options.report = lambda step, steps, loss: options.stop.set() if step == 5 else None

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.balance import BALANCES
-from benchmark.store import RunDir
-from benchmark.train import Interrupted, Options, Run
+from benchmark.runs.rundir import RunDir
+from benchmark.spec.weighting import BALANCES
+from benchmark.training.loop import Interrupted, Options, Run
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 from tests.test_contract import assert_same, trained, weights, with_garbage
 

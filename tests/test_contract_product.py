@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import registry
-from benchmark.balance import BALANCES, EQUAL
+from benchmark.spec import registry
+from benchmark.spec.weighting import BALANCES, EQUAL
 from tests.helpers import tiny_spec, tiny_split
 from tests.test_contract import METHODS, SETTINGS, assert_same, trained, weights, with_garbage
 

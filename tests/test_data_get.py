@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmark import registry
-from benchmark.commands import get as module
-from benchmark.commands.get import get
+from benchmark.cli import get as module
+from benchmark.cli.get import get
 from benchmark.errors import UserError
-from benchmark.fetch import name_of
+from benchmark.execute.fetch import name_of
+from benchmark.spec import registry
 from datasets.downloads import DOWNLOADS, Download
 from datasets.prepared import Prepared
 from tests.benchmark.test_unpack import FILES, content, make_tar
@@ -224,7 +224,7 @@ def test_progress_is_a_bar_in_a_terminal_and_lines_in_a_pipe(
 
 
 def test_a_process_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from benchmark.commands.get import get\n"
+    code = "import sys; from pathlib import Path; from benchmark.cli.get import get\n"
     code += "sys.exit(get('nyuv2', Path(sys.argv[1]), True, sys.argv[2], sys.argv[3]))"
     part = tmp_path / "downloads" / "a.mat.part"
     with serving(CONTENT, holds_at=150_000) as site:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import registry
-from benchmark.balance import BALANCES
-from benchmark.capture import _Absent
-from benchmark.metrics import meter
-from benchmark.spec import RunSpec
-from benchmark.train import Options, Run
+from benchmark.metrics.maps import meter
+from benchmark.spec import registry
+from benchmark.spec.run import RunSpec
+from benchmark.spec.weighting import BALANCES
+from benchmark.training.cuda_graph import _Absent
+from benchmark.training.loop import Options, Run
 from methods.base import Batch, Losses, ViewKind
 from tests.far import Crossed, Far
 from tests.helpers import TASKS, tiny_spec, tiny_split

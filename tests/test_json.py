@@ -18,10 +18,11 @@ import torch
 import typer
 from PIL import Image
 
-from benchmark import execute, plugins
-from benchmark.cli import app
-from benchmark.commands.boards import boards_of
+from benchmark.cli.app import app
+from benchmark.cli.boards import boards_of
+from benchmark.execute import attempt as execute
 from benchmark.report.objects import objects
+from benchmark.spec import plugins
 from datasets import packed
 from tests.benchmark.report.make import write_board
 from tests.conftest import ROOT, Bench
@@ -315,7 +316,7 @@ def test_a_trial_that_failed_says_why(bench: Bench, place: Place) -> None:
 def test_interrupted_commands_print_what_there_is(bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "run_cells", interrupt)
     monkeypatch.setattr(packed, "prepare", interrupt)
-    monkeypatch.setattr("benchmark.commands.get.fetch", interrupt)
+    monkeypatch.setattr("benchmark.cli.get.fetch", interrupt)
     code, out, err = bench("tune", *CASES["tune"][0](place), "--results", place.results, "--json")
     assert (code, json.loads(out)) == (130, {"method": "loud", "trials": [], "best": None, "plan": None})
     assert "interrupted: finished trials are kept" in err

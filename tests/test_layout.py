@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import registry
+from benchmark.spec import registry
 from tests.conftest import ROOT
 
 MODULES = [p for folder in ("benchmark", "methods", "datasets") for p in (ROOT / folder).rglob("*.py")]
@@ -46,7 +46,7 @@ def test_methods_and_datasets_do_not_reach_into_the_harness() -> None:
         for path in (ROOT / folder).rglob("*.py"):
             used = re.findall(r"^\s*(?:from|import) (benchmark[\w.]*)(?: import (.*))?$", path.read_text(), re.MULTILINE)
             for module, what in used:
-                allowed = module in ("benchmark.errors", "benchmark.streams", "benchmark.store") or what in ("streams", "errors")
+                allowed = module in ("benchmark.errors", "benchmark.streams", "benchmark.runs.rundir") or what in ("streams", "errors")
                 assert allowed, f"{path} imports {module} {what}"
 
 
@@ -65,7 +65,7 @@ def test_a_strangers_datasets_package_is_refused(arguments: list[str], tmp_path:
 
 
 def test_help_needs_no_torch() -> None:
-    code = "import sys; sys.argv = ['bench', 'run', '--help']\nfrom benchmark.cli import main\n"
+    code = "import sys; sys.argv = ['bench', 'run', '--help']\nfrom benchmark.cli.app import main\n"
     code += "try: main()\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -76,7 +76,7 @@ def test_help_needs_no_torch() -> None:
 def test_every_command_takes_results_and_data() -> None:
     import typer
 
-    from benchmark.cli import app
+    from benchmark.cli.app import app
 
     def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         for child, sub in getattr(command, "commands", {}).items():

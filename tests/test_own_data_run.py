@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.model import load_model
+from benchmark.execute.model import load_model
 from tests.conftest import Bench
 from tests.datasets.folder_example import TASKS, TEST, TRAIN, arrays, has, stem, write
 

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import contract_data, plugins, registry
+from benchmark.contract import datasets as contract_data
+from benchmark.spec import plugins, registry
 from datasets import scenes
 from datasets.base import Split
 from tests.conftest import ROOT, Bench

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import plugins, registry
-from benchmark.commands import methods
-from benchmark.workload import Workload, workload
+from benchmark.cli import methods
+from benchmark.spec import plugins, registry
+from benchmark.training.flops import Workload, workload
 from tests.conftest import ROOT, Bench
 from tests.test_cli import sets
 
@@ -93,7 +93,7 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
 
 
 def test_every_example_is_named_where_new_is_explained(bench: Bench) -> None:
-    from benchmark.commands.check import TEMPLATES
+    from benchmark.cli.check import TEMPLATES
 
     examples = [path.name.removesuffix(".py.txt") for path in TEMPLATES.glob("method_*.py.txt")]
     assert examples == ["method_fixmatch"]
@@ -235,7 +235,7 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
     """What the harness hides no method can see; a harness that forgot to would be told."""
     import torch
 
-    from benchmark import contract
+    from benchmark.contract import methods as contract
 
     monkeypatch.setattr(torch.Tensor, "masked_fill", lambda self, mask, value: self)
     leak = "batch.targets['depth'].float().mean() * self.encoder(batch.images).mean()"

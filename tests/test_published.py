@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from benchmark.cli import main
-from benchmark.commands.publish import LIMITS
-from benchmark.spec import run_id
+from benchmark.cli.app import main
+from benchmark.cli.publish import LIMITS
+from benchmark.spec.run import run_id
 from tests.conftest import ROOT
 
 RECORDS = ROOT / "results" / "records"

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from benchmark.ablation import Ablation
-from benchmark.balance import EQUAL
 from benchmark.report import stats
 from benchmark.report.board import Board
 from benchmark.report.columns import number
@@ -20,7 +18,9 @@ from benchmark.report.grouping import canonical
 from benchmark.report.naming import title
 from benchmark.report.rows import Group, Pair, Row, TaskInfo
 from benchmark.report.stats import Array, Estimate
-from benchmark.spec import RunSpec
+from benchmark.spec.ablation import Ablation
+from benchmark.spec.run import RunSpec
+from benchmark.spec.weighting import EQUAL
 
 ABOVE = "the row above"
 

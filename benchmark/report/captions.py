@@ -10,7 +10,7 @@ from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.formats import counted, interval, signed, with_interval
 from benchmark.report.naming import value_text
 from benchmark.report.stats import ALPHA, seeds_to_decide
-from benchmark.tuning import alike, of_rates
+from benchmark.spec.tuning import alike, of_rates
 
 DEMONSTRATION = "This board shows the tool: too few images, steps and seeds to rank methods."
 UNEVEN = 0.5  # share by which the times of a row's seeds may differ before a board says so

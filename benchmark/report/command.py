@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from benchmark import plan
-from benchmark import protocol as protocols
-from benchmark.balance import EQUAL
 from benchmark.report.frame import Failure, Record
 from benchmark.report.naming import shipped_values
 from benchmark.report.rows import Group, Pair, Row
+from benchmark.spec import plan
+from benchmark.spec import protocol as protocols
+from benchmark.spec.weighting import EQUAL
 
 
 def command(g: Group, row: Row) -> str:

@@ -15,10 +15,12 @@ from typing import Any, TypeGuard, TypeVar
 import numpy as np
 import orjson
 
-from benchmark import digest, snapshots, store
 from benchmark.errors import UserError
 from benchmark.report.collector import collector_off
-from benchmark.spec import SCHEMA, run_id
+from benchmark.runs import digest
+from benchmark.runs import rundir as store
+from benchmark.spec.run import SCHEMA, run_id
+from benchmark.training import snapshots
 
 CheckId = Callable[[dict[str, Any]], str]
 T = TypeVar("T")

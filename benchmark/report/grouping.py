@@ -10,9 +10,9 @@ from functools import cache
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.protocol import Protocol
 from benchmark.report.frame import Collection, Failure, Record
 from benchmark.report.rows import Group, Pair, Row, Seed, TaskInfo
+from benchmark.spec.protocol import Protocol
 
 MORE = {"file": "plugin", "tuned": "tuning"}  # what labels call these keys of a spec, where rows of a method differ in them
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import store
 from benchmark.report import differences, latex, long, published
 from benchmark.report.board import Board, build
 from benchmark.report.tables import csv_text, markdown
 from benchmark.report.terminal import text
+from benchmark.runs import rundir as store
 
 __all__ = ["Board", "Written", "build", "check", "text", "write"]
 
@@ -41,7 +41,8 @@ def write(boards: Sequence[Board], folder: Path, *, complete: bool = False, ever
     complete: these are all boards of the folder, so tables and figures there of any other board are removed.
     What figures leave out is also listed beside them, in figures/<board>/left-out.txt.
     """
-    from benchmark.report import budget, plots  # matplotlib takes seconds to import; tables and checks do without it
+    from benchmark.report.figures import board as plots
+    from benchmark.report.figures import budget
 
     written, tables = Written([], []), files(boards)
     with store.writing(folder):
@@ -71,7 +72,8 @@ def _tables(folder: Path) -> list[Path]:
 
 def _remove_others(boards: Sequence[Board], tables: Collection[str], folder: Path) -> None:
     """Remove tables and figures of boards that are not among these; what `write` would not have made stays."""
-    from benchmark.report import budget, plots
+    from benchmark.report.figures import board as plots
+    from benchmark.report.figures import budget
 
     names = {b.name for b in boards} | {family.name for family in budget.families(boards)}
     for path in _tables(folder):

@@ -8,10 +8,10 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from benchmark import protocol as protocols
 from benchmark.errors import UserError
 from benchmark.report.grouping import canonical, protocol_values
 from benchmark.report.rows import Group
+from benchmark.spec import protocol as protocols
 
 TITLE_CHANGES = 4  # in a title that must stay short
 

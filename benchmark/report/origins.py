@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from benchmark import digest
 from benchmark.report.board import Board
 from benchmark.report.frame import Record
 from benchmark.report.naming import protocol_title, shipped_values
+from benchmark.runs import digest
 
 NAMED = 3  # ids in a sentence
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark import digest
 from benchmark.errors import UserError
 from benchmark.report.frame import Collection, Record
 from benchmark.report.rows import Group, Row, Seed
+from benchmark.runs import digest
 
 if TYPE_CHECKING:
     from benchmark.report.board import Board

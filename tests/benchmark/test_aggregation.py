@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import balance
-from benchmark.balancing import Aggregation
 from benchmark.errors import UserError
-from benchmark.step import Step
+from benchmark.spec import weighting as balance
+from benchmark.training.step import Step
+from benchmark.training.weighting import Aggregation
 from methods.base import Batch, Losses, Method
 from methods.multi_task import MultiTask
 from tests.helpers import THREE, tiny_batch, tiny_problem, tiny_protocol
 
 torchjd = pytest.importorskip("torchjd.aggregation")
-from benchmark.balancing.aggregators import RULES, aggregate  # noqa: E402
+from benchmark.training.weighting.aggregators import RULES, aggregate  # noqa: E402
 
 NAMES = [name for name, entry in balance.BALANCES.items() if entry.kind == "gradients"]
 RANDOM = ("pcgrad", "graddrop")

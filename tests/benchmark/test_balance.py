@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from benchmark import balance, balancing, plan
-from benchmark.balancing.base import Balancing, LossBalancing
-from benchmark.commands.listing import entries
+from benchmark.cli.listing import entries
 from benchmark.errors import UserError
 from benchmark.report import frame, leaderboard
-from benchmark.spec import run_id
-from benchmark.step import Step
+from benchmark.spec import plan
+from benchmark.spec import weighting as balance
+from benchmark.spec.run import run_id
+from benchmark.training import weighting as balancing
+from benchmark.training.step import Step
+from benchmark.training.weighting.base import Balancing, LossBalancing
 from methods.base import Batch, Losses, Method
 from tests.benchmark.report import make
 from tests.conftest import ROOT
@@ -504,7 +506,7 @@ def test_a_missing_package_is_one_sentence_at_planning_time(monkeypatch: pytest.
 
 
 def test_torchjd_is_imported_only_where_it_is_needed() -> None:
-    code = "import sys; from pathlib import Path; import benchmark.step, benchmark.balancing; from benchmark import plan\n"
+    code = "import sys; from pathlib import Path; import benchmark.training.step, benchmark.training.weighting; from benchmark import plan\n"
     code += "assert plan.make(['multi_task'], ['balance=[\"equal\", \"famo\"]'], Path('none')).cells\n"
     code += "print([m for m in ('torchjd', 'cvxpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

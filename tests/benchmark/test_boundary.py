@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.boundary import BoundaryMeter, dilate, ridges, tolerance
+from benchmark.metrics.boundary import BoundaryMeter, dilate, ridges, tolerance
 from datasets import tasks
 from datasets.tasks import IGNORE
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.constant import CHUNK, as_prediction, constant_predictions
-from benchmark.metrics import meter
+from benchmark.metrics.constant import CHUNK, as_prediction, constant_predictions
+from benchmark.metrics.maps import meter
 from datasets import tasks
 from datasets.base import widen
 from datasets.tasks import IGNORE, Task

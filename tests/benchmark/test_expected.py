@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from benchmark import expected, plan
-from benchmark.spec import RunSpec
-from benchmark.store import write_json
+from benchmark.cli import expected
+from benchmark.runs.rundir import write_json
+from benchmark.spec import plan
+from benchmark.spec.run import RunSpec
 from tests.conftest import Bench
 
 NOWHERE = Path("no-such-data")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from benchmark import fetch as module
 from benchmark.errors import UserError
-from benchmark.fetch import fetch, name_of
+from benchmark.execute import fetch as module
+from benchmark.execute.fetch import fetch, name_of
 from tests.file_server import only_this_machine, serving
 
 CONTENT = random.Random(0).randbytes(300_000)

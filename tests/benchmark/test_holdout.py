@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import execute, plan
-from benchmark.commands.boards import boards_of
+from benchmark.cli.boards import boards_of
 from benchmark.errors import UserError
+from benchmark.execute import attempt as execute
 from benchmark.report.captions import sentences
-from benchmark.train import Options
+from benchmark.spec import plan
+from benchmark.training.loop import Options
 
 SETTINGS = ["size=[32, 64]", "train_images=20", "test_images=4", "batch=4", "epochs=2", "width=8", "decoder_blocks=1"]
 

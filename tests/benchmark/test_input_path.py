@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import execute, plan, residence
-from benchmark.feed import Feed
-from benchmark.store import RunDir
-from benchmark.train import Options
+from benchmark.execute import attempt as execute
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import plan
+from benchmark.training import residence
+from benchmark.training.batches import Feed
+from benchmark.training.loop import Options
 from datasets import labels, packed
 from datasets.layouts.mtan_nyuv2 import MtanNYUv2
 from methods.base import ViewKind

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import plan
 from benchmark.errors import UserError
+from benchmark.spec import plan
 
 NOWHERE = Path("no-such-data")
 GRID = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\n'
@@ -309,8 +309,8 @@ def test_tables_that_are_none_are_named(line: str, tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_excluded_altogether_is_not_in_the_table() -> None:
-    from benchmark.ablation import Ablation, Row
     from benchmark.report.ablation import tables
+    from benchmark.spec.ablation import Ablation, Row
 
     cell = plan.make(["thin", "multi_task"], [], NOWHERE).cells[:1]
     assert tables(Ablation("multi_task", "leave-one-out", (Row("full", cell), Row("without x", ()))), []) == []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.metrics import ANGLE_BIN, NormalsMeter, meter
+from benchmark.metrics.maps import ANGLE_BIN, NormalsMeter, meter
 from datasets import tasks
 from datasets.base import widen
 from datasets.tasks import IGNORE, Task

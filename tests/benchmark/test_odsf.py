@@ -13,11 +13,11 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from benchmark import odsf
-from benchmark.boundary import BoundaryMeter
-from benchmark.correspond import THRESHOLDS, Truth, thin
-from benchmark.metrics import meter
-from benchmark.odsf import OdsMeter
+from benchmark.metrics import ods as odsf
+from benchmark.metrics.boundary import BoundaryMeter
+from benchmark.metrics.correspond import THRESHOLDS, Truth, thin
+from benchmark.metrics.maps import meter
+from benchmark.metrics.ods import OdsMeter
 from datasets import tasks
 from datasets.scenes import Scenes
 from datasets.tasks import IGNORE
@@ -320,7 +320,7 @@ SEVERITIES = {
 
 
 def test_how_far_boundary_f_is_from_ods_f(data_folder: Path) -> None:
-    """The figures in the docstring of `benchmark.boundary`: never well below, and up to 20 points above."""
+    """The figures in the docstring of `benchmark.metrics.boundary`: never well below, and up to 20 points above."""
     target = Scenes(data_folder).split("test", (96, 128), 4).targets["edge"]
     fast, gaps = BoundaryMeter(tasks.edge()), {}
     for name, (width, noise, shift) in SEVERITIES.items():

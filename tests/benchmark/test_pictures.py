@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.pictures import (
+from benchmark.runs.pictures import (
     colour,
     colour_error,
     colour_prediction,

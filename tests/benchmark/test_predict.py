@@ -14,15 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import execute, pictures, plan
-from benchmark.cli import main
-from benchmark.commands.predict import predict
+from benchmark.cli.app import main
+from benchmark.cli.predict import predict
 from benchmark.errors import UserError
-from benchmark.model import Model, as_rgb, load_model, restored
-from benchmark.progress import Progress, make_console
-from benchmark.registry import open_dataset
-from benchmark.store import RunDir, every_run
-from benchmark.train import Options, Run
+from benchmark.execute import attempt as execute
+from benchmark.execute.model import Model, as_rgb, load_model, restored
+from benchmark.execute.progress import Progress, make_console
+from benchmark.runs import pictures
+from benchmark.runs.rundir import RunDir, every_run
+from benchmark.spec import plan
+from benchmark.spec.registry import open_dataset
+from benchmark.training.loop import Options, Run
 from datasets import tasks as t
 from methods.networks import packaged
 

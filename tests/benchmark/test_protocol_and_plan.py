@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import plan, protocol, registry
 from benchmark.errors import UserError
+from benchmark.spec import plan, protocol, registry
 from tests.conftest import SHIPPED_DEFAULT
 
 NOWHERE = Path("no-such-data")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmark import digest, provenance
 from benchmark.errors import UserError
+from benchmark.runs import digest, provenance
 from tests.benchmark.report import make
 from tests.conftest import Bench
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import contrasts, plan, rates, tuned
-from benchmark.build import build_method
 from benchmark.errors import UserError
-from benchmark.grid import Expansion
 from benchmark.report.grouping import row_label
-from benchmark.spec import RunSpec, run_id
-from benchmark.step import Step, make_optimiser
-from benchmark.tuning import alike, words
+from benchmark.spec import contrasts, plan, rates, tuned
+from benchmark.spec.grid import Expansion
+from benchmark.spec.run import RunSpec, run_id
+from benchmark.spec.tuning import alike, words
+from benchmark.training.build import build_method
+from benchmark.training.step import Step, make_optimiser
 from tests.conftest import Bench
 from tests.helpers import TASKS, tiny_batch, tiny_problem, tiny_protocol, tiny_spec
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import residence
-from benchmark.residence import Samples
-from benchmark.store import RunDir
-from benchmark.train import Options, Run
+from benchmark.runs.rundir import RunDir
+from benchmark.training import residence
+from benchmark.training.loop import Options, Run
+from benchmark.training.residence import Samples
 from datasets.base import Split
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 

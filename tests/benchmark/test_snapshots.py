@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import probe, snapshots
-from benchmark.spec import RunSpec
-from benchmark.store import RunDir
-from benchmark.train import CURVE_POINTS, Interrupted, Options, Run
+from benchmark.runs.rundir import RunDir
+from benchmark.spec.run import RunSpec
+from benchmark.training import probe, snapshots
+from benchmark.training.loop import CURVE_POINTS, Interrupted, Options, Run
 from methods.base import Batch, Diagnostic
 from tests.helpers import TASKS, tiny_spec, tiny_split
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import registry
-from benchmark.source import code_hash
+from benchmark.spec import registry
+from benchmark.spec.source import code_hash
 
 CODE = '''
 """A method."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import registry, spec
 from benchmark.errors import UserError
-from benchmark.protocol import Protocol
-from benchmark.spec import RunSpec, run_id
+from benchmark.spec import registry
+from benchmark.spec import run as spec
+from benchmark.spec.protocol import Protocol
+from benchmark.spec.run import RunSpec, run_id
 from tests.helpers import tiny_spec
 
 DEFAULTS = Path(__file__).parent / "defaults.json"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.step import Step, lr_factor, make_optimiser
+from benchmark.training.step import Step, lr_factor, make_optimiser
 from methods.base import Batch, Losses, Method
 from tests.helpers import tiny_batch, tiny_problem, tiny_protocol
 

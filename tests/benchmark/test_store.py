@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import store
 from benchmark.errors import UserError
-from benchmark.store import Lost, RunDir
+from benchmark.runs import rundir as store
+from benchmark.runs.rundir import Lost, RunDir
 from tests.helpers import tiny_spec
 
 SPEC = tiny_spec()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import store
 from benchmark.errors import UserError
-from benchmark.spec import RunSpec
-from benchmark.store import Claim, Lost, RunDir
-from benchmark.train import Diverged, Options, Run
+from benchmark.runs import rundir as store
+from benchmark.runs.rundir import Claim, Lost, RunDir
+from benchmark.spec.run import RunSpec
+from benchmark.training.loop import Diverged, Options, Run
 from datasets import tasks as t
 from datasets.tasks import Task
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split

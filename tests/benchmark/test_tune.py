@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from benchmark import execute, plan, plugins, registry, tune, tuned
-from benchmark.build import check_method
 from benchmark.errors import UserError
-from benchmark.spec import RunSpec
-from benchmark.tuning import alike, words
+from benchmark.execute import attempt as execute
+from benchmark.spec import plan, plugins, registry, tune, tuned
+from benchmark.spec.run import RunSpec
+from benchmark.spec.tuning import alike, words
+from benchmark.training.build import check_method
 from tests.benchmark.report.make import record, spec, write_run
 from tests.conftest import Bench
 from tests.test_cli import sets
@@ -333,7 +334,7 @@ ROWS: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_board_says_how_each_row_was_searched(name: str, tmp_path: Path) -> None:
-    from benchmark.commands.boards import boards_of
+    from benchmark.cli.boards import boards_of
     from benchmark.report.captions import sentences
 
     tunings, wanted = ROWS[name]

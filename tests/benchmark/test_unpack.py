@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from benchmark.errors import UserError
-from benchmark.unpack import folder_of, unpack
+from benchmark.execute.unpack import folder_of, unpack
 
 FILES = {"one.txt": b"1" * 5000, "deep/er/two.txt": b"2", "deep/empty.txt": b""}
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark import registry
-from benchmark.commands import methods
-from benchmark.commands.methods import year
-from benchmark.workload import FORMULAS, workload
+from benchmark.cli import methods
+from benchmark.cli.methods import year
+from benchmark.spec import registry
+from benchmark.training.flops import FORMULAS, workload
 from tests.conftest import Bench
 from tests.helpers import SMALL, TASKS, THREE, tiny_problem, tiny_spec
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import plan, registry
 from benchmark.errors import UserError
+from benchmark.spec import plan, registry
 from datasets import packed, tasks
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.own_data import OwnData

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import registry
 from benchmark.errors import UserError
+from benchmark.spec import registry
 from datasets import packed
 from datasets.cityscapes import Cityscapes
 from datasets.layouts.mtan_nyuv2 import MtanNYUv2

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.commands.labels import import_labels
+from benchmark.cli.labels import import_labels
 from benchmark.errors import UserError
 from datasets import labels, published
 from tests.conftest import ROOT

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import execute, plan, registry
 from benchmark.errors import UserError
-from benchmark.evaluate import TestSet
-from benchmark.feed import Feed
+from benchmark.execute import attempt as execute
+from benchmark.spec import plan, registry
+from benchmark.training.batches import Feed
+from benchmark.training.evaluate import TestSet
 from datasets import labels, packed
 from datasets.layouts.mtan_nyuv2 import MtanNYUv2
 from datasets.nyuv2 import NYUv2
@@ -113,7 +114,7 @@ def test_sizes_with_other_tasks_share_what_both_have(tmp_path: Path) -> None:
 FULL = """
 import sys
 from pathlib import Path
-from benchmark.cli import main
+from benchmark.cli.app import main
 sys.argv = ["bench", "data", "prepare", "nyuv2", sys.argv[1], "--size", "256x320", "--data", sys.argv[2]]
 main()
 """
@@ -187,8 +188,8 @@ def test_padding_never_reaches_batches_or_evaluation() -> None:
 
 
 def test_a_protocol_chooses_the_metric_of_edges_and_the_data_set_its_tolerance(tmp_path: Path, data_folder: Path) -> None:
-    from benchmark.metrics import meter
-    from benchmark.odsf import OdsMeter
+    from benchmark.metrics.maps import meter
+    from benchmark.metrics.ods import OdsMeter
 
     tiny = ["size=[32, 64]", 'tasks=["semseg", "edge"]', "train_images=4", "test_images=2"]
     for metric in ("boundaryF", "odsF"):

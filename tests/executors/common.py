@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from benchmark import execute, plan, plugins
-from benchmark.child import Job
-from benchmark.pool import Pool
-from benchmark.spec import RunSpec
-from benchmark.store import RunDir
+from benchmark.execute import attempt as execute
+from benchmark.execute.child import Job
+from benchmark.execute.pool import Pool
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import plan, plugins
+from benchmark.spec.run import RunSpec
 from tests.test_cli import TINY
 
 PLUGIN = Path(__file__).parent / "trouble.py"

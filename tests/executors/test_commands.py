@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import finished, liveness, plugins, registry
 from benchmark.errors import UserError
-from benchmark.execute import Data
-from benchmark.pool import Job, Pool
-from benchmark.slots import slots
-from benchmark.store import RunDir
+from benchmark.execute.attempt import Data
+from benchmark.execute.pool import Job, Pool
+from benchmark.execute.slots import slots
+from benchmark.runs import finished, liveness
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import plugins, registry
 from tests.conftest import ROOT, Bench
 from tests.executors.common import PLUGIN, Log, cells
 from tests.test_cli import sets
@@ -107,7 +108,7 @@ def test_a_finished_plan_is_known_without_torch(bench: Bench, tmp_path: Path) ->
     code, out, _ = bench(*command, "--json")
     first = json.loads(out)
     assert code == 0 and set(first["states"].values()) == {"done"}
-    script = "import sys; from benchmark.cli import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+    script = "import sys; from benchmark.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", script, *command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -163,7 +164,7 @@ def test_status_looks_at_many_runs_without_torch(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text("{}")
         (folder / ("record.json", "error.txt", "checkpoint.pt", "claim-000000.json")[i % 4]).write_text("{}\n")
-    script = "import sys; from benchmark.cli import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+    script = "import sys; from benchmark.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
     command = [sys.executable, "-c", script, "status", "--results", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "250 done, 250 failed, 250 stale, 250 missing" and done.stderr == "False\n"

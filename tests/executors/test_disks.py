@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import execute
 from benchmark.errors import UserError
-from benchmark.plugins import forget
-from benchmark.spec import RunSpec
-from benchmark.store import RunDir
-from benchmark.train import Interrupted, Options
+from benchmark.execute import attempt as execute
+from benchmark.runs.rundir import RunDir
+from benchmark.spec.plugins import forget
+from benchmark.spec.run import RunSpec
+from benchmark.training.loop import Interrupted, Options
 from tests.conftest import Bench
 from tests.executors.common import Log, cells, record, run
 from tests.test_cli import sets

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import execute, plan, store
-from benchmark.train import Options
+from benchmark.execute import attempt as execute
+from benchmark.runs import rundir as store
+from benchmark.spec import plan
+from benchmark.training.loop import Options
 from tests.executors.common import Log, children, holder
 from tests.test_cli import TINY, records, sets, start
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import child, execute, pool
 from benchmark.errors import UserError
-from benchmark.plugins import forget
-from benchmark.store import RunDir
-from benchmark.train import Interrupted, Options
+from benchmark.execute import attempt as execute
+from benchmark.execute import child, pool
+from benchmark.runs.rundir import RunDir
+from benchmark.spec.plugins import forget
+from benchmark.training.loop import Interrupted, Options
 from tests.executors.common import Log, cells, error, record, run
 from tests.executors.trouble import resident
 

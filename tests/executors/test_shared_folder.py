@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import execute, liveness, pool, store
 from benchmark.errors import UserError
-from benchmark.plugins import forget
-from benchmark.spec import RunSpec
-from benchmark.store import Claim, Lost, RunDir
-from benchmark.train import Options, Run
+from benchmark.execute import attempt as execute
+from benchmark.execute import pool
+from benchmark.runs import liveness
+from benchmark.runs import rundir as store
+from benchmark.runs.rundir import Claim, Lost, RunDir
+from benchmark.spec.plugins import forget
+from benchmark.spec.run import RunSpec
+from benchmark.training.loop import Options, Run
 from tests.conftest import ROOT, Bench
 from tests.executors.common import PLUGIN, Log, cells, children, record, run
 from tests.test_cli import records, sets, start
@@ -143,7 +146,7 @@ from pathlib import Path
 socket.gethostname = lambda: "another"
 from benchmark import execute, store
 store.HEARTBEAT_SECONDS = 0.2
-from benchmark.train import Options, Run
+from benchmark.training.loop import Options, Run
 from tests.executors.common import Log, cells
 
 class Slow(Log):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import store
+from benchmark.runs import rundir as store
 from tests.executors.common import PLUGIN, alive, children
 from tests.test_cli import records, sets, start, without_cost
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import slots
-from benchmark.commands import cluster, rates, runs
+from benchmark.cli import cluster, rates, runs
+from benchmark.cli.options import HANG_SECONDS
 from benchmark.errors import UserError
-from benchmark.options import HANG_SECONDS
-from benchmark.slots import asked, by_default
+from benchmark.execute import slots
+from benchmark.execute.slots import asked, by_default
 from tests.conftest import Bench
 from tests.test_cli import records, sets
 

@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from benchmark import provenance
+from benchmark.runs import provenance
 
 
 def main(device: str) -> None:

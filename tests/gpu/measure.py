@@ -12,8 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from benchmark.cli import main as bench
-from benchmark.performance import figure
+from benchmark.cli.app import main as bench
+from benchmark.cli.performance import figure
 
 
 def main(items: str, folder: str) -> int:

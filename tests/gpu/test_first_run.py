@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import digest, execute, registry
-from benchmark.performance import ceiling, figure
+from benchmark.cli.performance import ceiling, figure
+from benchmark.execute import attempt as execute
+from benchmark.runs import digest
+from benchmark.spec import registry
 from tests.benchmark.report import make
 from tests.conftest import ROOT, Bench
 from tests.gpu import first_run, measure, outcomes, report, stages

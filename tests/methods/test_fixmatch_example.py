@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import registry
+from benchmark.spec import registry
 from methods.base import Batch, Method
 from tests.methods.cases import ALL, batch, check_gradients, problem
 from tests.methods.pseudo_reference import slow_pseudo_loss

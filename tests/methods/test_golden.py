@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import registry, streams
-from benchmark.build import initialise
-from benchmark.step import Step
+from benchmark import streams
+from benchmark.spec import registry
+from benchmark.training.build import initialise
+from benchmark.training.step import Step
 from tests.helpers import SMALL, THREE, tiny_batch, tiny_problem, tiny_protocol
 
 FILE = Path(__file__).parent / "golden.json"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.build import initialise
 from benchmark.errors import UserError
-from benchmark.step import Step
+from benchmark.training.build import initialise
+from benchmark.training.step import Step
 from methods.base import Batch
 from methods.mean_teacher import MeanTeacher
 from tests.helpers import tiny_protocol

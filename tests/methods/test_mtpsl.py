@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.build import initialise
 from benchmark.errors import UserError
+from benchmark.training.build import initialise
 from datasets.tasks import Task
 from methods.base import Batch, View
 from methods.mtpsl import MTPSL

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
-from benchmark.plan import expand, read
+from benchmark.spec.plan import expand, read
 from datasets import augment
 from methods.networks import packaged
 from methods.networks.build import check_encoder, make_encoder

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark import protocol
-from benchmark.build import initialise
 from benchmark.errors import UserError
-from benchmark.store import RunDir
-from benchmark.train import Options, Run
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import protocol
+from benchmark.training.build import initialise
+from benchmark.training.loop import Options, Run
 from datasets import tasks
 from methods.base import Problem
 from methods.mtpsl import MTPSL

@@ -14,11 +14,11 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from benchmark.build import initialise
-from benchmark.device import arithmetic, laid_out, on_device
-from benchmark.performance.measure import Timing, ratio
-from benchmark.protocol import load
-from benchmark.step import Step
+from benchmark.cli.performance.measure import Timing, ratio
+from benchmark.spec.protocol import load
+from benchmark.training.build import initialise
+from benchmark.training.device import arithmetic, laid_out, on_device
+from benchmark.training.step import Step
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Problem

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import capture
-from benchmark.capture import Loop
-from benchmark.feed import Feed
-from benchmark.performance import case as cases
-from benchmark.performance.case import Case, Splits, bare, build
-from benchmark.performance.subject import Subject
-from benchmark.registry import method as method_class
+from benchmark.cli.performance import case as cases
+from benchmark.cli.performance.case import Case, Splits, bare, build
+from benchmark.cli.performance.subject import Subject
+from benchmark.spec.registry import method as method_class
+from benchmark.training import cuda_graph as capture
+from benchmark.training.batches import Feed
+from benchmark.training.cuda_graph import Loop
 from tests import tape
 from tests.helpers import TASKS, tiny_spec
 from tests.test_contract import METHODS, specs

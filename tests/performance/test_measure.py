@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.performance import ceiling, measure, synthetic
-from benchmark.performance.found import Column, Found
-from benchmark.performance.measure import Timing, exponent, interleaved, ratio
+from benchmark.cli.performance import ceiling, measure, synthetic
+from benchmark.cli.performance.found import Column, Found
+from benchmark.cli.performance.measure import Timing, exponent, interleaved, ratio
 from tests.helpers import TASKS, tiny_split
 
 

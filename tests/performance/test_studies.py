@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchmark import registry
+from benchmark.cli.performance import boards, ceiling, peers, profile, start, study, subject, sweeps
+from benchmark.cli.performance.found import Found
+from benchmark.cli.performance.measure import exponent
 from benchmark.errors import UserError
-from benchmark.performance import boards, ceiling, peers, profile, start, study, subject, sweeps
-from benchmark.performance.found import Found
-from benchmark.performance.measure import exponent
-from benchmark.protocol import load, read_toml
 from benchmark.report import board, frame
-from benchmark.workload import workload
+from benchmark.spec import registry
+from benchmark.spec.protocol import load, read_toml
+from benchmark.training.flops import workload
 from tests.conftest import ROOT, Bench
 
 TINY = [part for s in ("size=[32, 64]", "width=8", "batch=4", "decoder_blocks=1", "test_images=6") for part in ("--set", s)]

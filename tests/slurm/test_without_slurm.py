@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import slurm, slurm_options, slurm_task
-from benchmark.commands import cluster
+from benchmark.cli import cluster
 from benchmark.errors import UserError
-from benchmark.spec import RunSpec
-from benchmark.store import RunDir, write_json
+from benchmark.execute import slurm, slurm_options, slurm_task
+from benchmark.runs.rundir import RunDir, write_json
+from benchmark.spec.run import RunSpec
 from tests.conftest import Bench
 from tests.helpers import tiny_spec
 from tests.slurm.test_slurm import PLAN

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from benchmark import glossary, registry
 from benchmark.errors import UserError
+from benchmark.metrics import glossary
 from benchmark.report.board import Board
 from benchmark.report.frame import Record
+from benchmark.spec import registry
 
 
 def commits(records: Iterable[Record]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmark.report.board import Board, Entry
-from benchmark.report.limits import limits
+from benchmark.report.figures.limits import limits
 
 WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmark.report import style
 from benchmark.report.board import Board, build
+from benchmark.report.figures import style
 from benchmark.report.frame import collect
 
 

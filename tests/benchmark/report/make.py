@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark import registry
-from benchmark.protocol import load
-from benchmark.spec import run_id
+from benchmark.spec import registry
+from benchmark.spec.protocol import load
+from benchmark.spec.run import run_id
 
 TASKS = ("semseg", "depth", "normals")
 INFO: dict[str, dict[str, Any]] = {

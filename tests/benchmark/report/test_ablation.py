@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark import plan
-from benchmark.commands.boards import boards_of
+from benchmark.cli.boards import boards_of
 from benchmark.report import ablation
-from benchmark.spec import RunSpec
+from benchmark.spec import plan
+from benchmark.spec.run import RunSpec
 from tests.benchmark.report import make
 
 GRID = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["single_task", "multi_task"]\nseeds = 4\n'

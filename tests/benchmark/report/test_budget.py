@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from benchmark.report import budget, leaderboard
+from benchmark.report import leaderboard
 from benchmark.report.board import Board, build
+from benchmark.report.figures import budget
 from benchmark.report.frame import collect
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from benchmark import ROOT, plan
-from benchmark.commands.boards import boards_of
+from benchmark import ROOT
+from benchmark.cli.boards import boards_of
 from benchmark.report import frame, leaderboard
 from benchmark.report.command import command, run_command
 from benchmark.report.rows import Group, Row
-from benchmark.spec import run_id
+from benchmark.spec import plan
+from benchmark.spec.run import run_id
 from tests.benchmark.report import make
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmark import boundary, metrics, odsf
+from benchmark.metrics import boundary
+from benchmark.metrics import maps as metrics
+from benchmark.metrics import ods as odsf
 from benchmark.report.board import Board, build
 from benchmark.report.definitions import Definitions, counted
 from benchmark.report.frame import collect

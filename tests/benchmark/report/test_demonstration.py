@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.protocol import load
 from benchmark.report import leaderboard
 from benchmark.report.answers import paragraph
 from benchmark.report.board import Board, build
@@ -18,6 +17,7 @@ from benchmark.report.frame import collect
 from benchmark.report.latex import table
 from benchmark.report.page.boards import view
 from benchmark.report.tables import csv_text, markdown
+from benchmark.spec.protocol import load
 from tests.benchmark.report import make
 
 SHOWN = json.loads(json.dumps(asdict(load("quickstart"))))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import digest, registry
 from benchmark.report import leaderboard, origins
 from benchmark.report.board import Board, build
 from benchmark.report.frame import collect
+from benchmark.runs import digest
+from benchmark.spec import registry
 from tests.benchmark.report import make, test_images
 from tests.conftest import Bench
 

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
 from benchmark.errors import UserError
-from benchmark.report import evolution, style
+from benchmark.report.figures import evolution, style
 from benchmark.report.frame import collect
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import twice

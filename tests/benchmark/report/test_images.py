@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.metrics import meter
+from benchmark.metrics.maps import meter
 from benchmark.report import images
 from benchmark.report.board import Board, build
 from benchmark.report.details import sections

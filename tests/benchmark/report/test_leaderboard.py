@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import UserError
-from benchmark.report import leaderboard, plots
+from benchmark.report import leaderboard
 from benchmark.report.board import Board, Entry, build
 from benchmark.report.captions import sentences, verdict
+from benchmark.report.figures import board as plots
 from benchmark.report.formats import digits, duration, fixed, interval, signed
 from benchmark.report.frame import collect
 from benchmark.report.naming import title

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.report import curves, panels, plots, style
 from benchmark.report.board import Board, build
+from benchmark.report.figures import board as plots
+from benchmark.report.figures import curves, panels, style
 from benchmark.report.frame import collect
 from benchmark.report.naming import title
+from benchmark.spec import registry
 from tests.benchmark.report import make
 
 ALL = {

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.pictures import colour_error
-from benchmark.report import qualitative, style
+from benchmark.report.figures import qualitative, style
 from benchmark.report.frame import Record, collect
+from benchmark.runs.pictures import colour_error
 from datasets.tasks import depth
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import figures, only

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.report import split
+from benchmark.report.figures import split
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, only, twice
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark import digest
 from benchmark.report import captions, frame, leaderboard, page
 from benchmark.report.board import Board
+from benchmark.runs import digest
 from tests.benchmark.report import make
 from tests.conftest import Bench
 

@@ -10,9 +10,10 @@ import pytest
 from matplotlib.axes import Axes
 from scipy import stats as scipy_stats
 
-from benchmark import plan
-from benchmark.commands.boards import boards_of
-from benchmark.report import ablation, waterfall
+from benchmark.cli.boards import boards_of
+from benchmark.report import ablation
+from benchmark.report.figures import waterfall
+from benchmark.spec import plan
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, only, texts, twice
 from tests.benchmark.report.test_ablation import ABLATE, GRID, planned, write

@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from scipy import stats as scipy_stats
 
-from benchmark.report import wins
 from benchmark.report.board import Board, Entry
+from benchmark.report.figures import wins
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, only, texts, twice
 

@@ -1,0 +1,1 @@
+"""What `bench check` asks of methods and data sets."""

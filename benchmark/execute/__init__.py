@@ -1,0 +1,1 @@
+"""Where runs happen: this process, workers, a cluster."""

@@ -1,0 +1,157 @@
+"""Slurm's side of a results folder: what was submitted for it, and what Slurm still holds of that.
+
+    <results>/.slurm/  TOKEN.json  TOKEN/ (submitit's files and the logs)
+
+A submission is one array job called `bench-TOKEN`, so `squeue` tells which runs wait without accounting, from any host that
+has it, even where the submitting process died before it learnt the job's id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from benchmark.errors import UserError
+from benchmark.runs.rundir import read_json, write_json, writing
+from benchmark.spec.run import RunSpec
+
+FOLDER = ".slurm"
+PREFIX = "bench-"
+ANSWER_SECONDS = 60.0  # that Slurm, or a submission under way, gets to answer
+# Each time limit that a run reaches moves it on by what it trained, so only a run that does not move should end here.
+REQUEUES = 1000
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A run that Slurm holds. task: as `scancel` takes it (`12_3`). state, reason: Slurm's words (`PENDING`, `Priority`)."""
+
+    folder: str
+    task: str
+    state: str
+    reason: str
+
+    @property
+    def ending(self) -> bool:
+        return self.state == "COMPLETING"
+
+
+def call(*command: str) -> str:
+    """What a command of Slurm prints. Raises `UserError` if it is not here, does not answer or refuses."""
+    if shutil.which(command[0]) is None:
+        raise UserError(f"{command[0]} is not on this host; run this on a host of the Slurm cluster, such as its login node.")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{command[0]} did not answer in {ANSWER_SECONDS:.0f} s; try again when Slurm does.") from None
+    if done.returncode:
+        raise UserError(f"{command[0]} failed ({_first_line(done.stderr)}); try again when Slurm answers.")
+    return done.stdout
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else "without a word"
+
+
+def submitted(results: Path) -> list[Path]:
+    """The file of every submission for a results folder."""
+    return sorted((results / FOLDER).glob("*.json"))
+
+
+def queue(results: Path) -> list[Queued]:
+    """Every run of the results folder that Slurm holds: waiting, running or ending. Raises `UserError` if `squeue` fails."""
+    files = {PREFIX + file.stem: file for file in submitted(results)}
+    if not files:
+        return []
+    names = ",".join(files)
+    lines = call("squeue", "--noheader", "--array", f"--name={names}", "--format=%j|%i|%T|%r").splitlines()
+    cells: dict[str, list[str]] = {}
+    found = []
+    for line in lines:
+        name, task, state, reason = line.strip().split("|", 3)
+        if name not in cells:
+            cells[name] = read_json(files[name])["folders"]
+        index = int(task.partition("_")[2] or 0)  # an array of one is no array
+        found.append(Queued(cells[name][index], task, state, "" if reason == "None" else reason))
+    return found
+
+
+@contextlib.contextmanager
+def submitting(results: Path) -> Iterator[None]:
+    """Hold the right to submit for a results folder: what one command submits, the next one sees in the queue."""
+    folder = results / FOLDER
+    with writing(results):
+        new = next((path for path in (*reversed(results.parents), results) if not path.exists()), None)
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=ANSWER_SECONDS):
+            folder.mkdir(parents=True, exist_ok=True)  # the one before may have removed it
+            yield
+    except Timeout:
+        raise UserError(f"another command is submitting for {results}; run the same command when it is through.") from None
+    finally:
+        if not submitted(results):  # nothing was submitted: leave no trace
+            shutil.rmtree(folder, ignore_errors=True)
+            if new is not None:
+                _remove_empty(results, new)
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    with contextlib.suppress(OSError):
+        while folder != top.parent:
+            folder.rmdir()
+            folder = folder.parent
+
+
+def submit(
+    cells: Sequence[RunSpec], results: Path, data: Path, options: dict[str, Any], plugins: list[Path], parameters: dict[str, Any]
+) -> tuple[str, Path]:
+    """Submit one array job with a task a cell; (its id, the folder of its logs). options: keywords of `train.Options`.
+
+    Raises `UserError`, and leaves nothing behind, if `sbatch` refuses.
+    """
+    from submitit import SlurmExecutor
+    from submitit.core.utils import FailedJobError
+
+    from benchmark.execute.slurm_task import Task
+
+    token = uuid.uuid4().hex[:8]
+    file, logs = results.resolve() / FOLDER / f"{token}.json", results.resolve() / FOLDER / token
+    content = {
+        "data": str(data.resolve()),
+        "options": options,
+        "plugins": [str(path.resolve()) for path in plugins],
+        "folders": [cell.folder for cell in cells],
+        "cells": [cell.as_dict() | {"id": cell.id} for cell in cells],
+    }
+    executor = SlurmExecutor(folder=logs, max_num_timeout=REQUEUES)
+    executor.update_parameters(job_name=PREFIX + token, **parameters)
+    with writing(results):
+        write_json(file, content)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says, beside raising it
+                jobs = executor.submit_array([Task(str(file), index) for index in range(len(cells))])
+        except FailedJobError as error:
+            file.unlink()
+            shutil.rmtree(logs, ignore_errors=True)
+            reason = _first_line(str(error))
+            raise UserError(f"sbatch refused ({reason}); correct the --slurm values, nothing was submitted.") from None
+        job = str(jobs[0].job_id).partition("_")[0]
+        write_json(file, content | {"job": job})
+    return job, logs
+
+
+def cancel(tasks: Sequence[Queued]) -> None:
+    """Ask Slurm to cancel; a run under way is sent SIGTERM and has Slurm's KillWait to checkpoint."""
+    if tasks:
+        call("scancel", *(task.task for task in tasks))

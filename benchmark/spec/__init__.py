@@ -1,0 +1,1 @@
+"""What a run is: protocols, plans, and the id of a run."""

@@ -1,0 +1,148 @@
+"""How the losses of several tasks become one gradient: the balancings by name, and what each needs.
+
+Orthogonal to methods: a balancing sees named losses and tells nothing back. Auxiliary losses (`Losses.extra`) stay outside
+with weight 1. One rule for all but `uncertainty`, which learns the scale too: a balancing decides proportions, not the total.
+The weights of the tasks present in a batch are about 1 on average; where a paper's sum to 1, they are multiplied by the number
+of tasks. So the auxiliary losses keep their share, the clip its meaning, and one present task is left as it is.
+
+A label that is not there must move nothing. What that means for each is in its class; see also `balancing.base`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from benchmark.spec.protocol import Protocol
+    from benchmark.training.weighting.base import Balancing
+    from methods.base import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """kind: what is balanced, "losses" (on the device, by weights) or "gradients" (of the shared parameters)."""
+
+    kind: str
+    summary: str
+    paper: str
+
+
+EQUAL = "equal"
+BALANCES = {
+    EQUAL: Entry("losses", "the plain sum of the protocol's weighted losses", "baseline"),
+    "uncertainty": Entry(
+        "losses",
+        "a learned log-variance a task, as a likelihood has it",
+        "Kendall, Gal, Cipolla: Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018",
+    ),
+    "dwa": Entry(
+        "losses",
+        "more weight on tasks whose loss fell less from epoch to epoch",
+        "Liu, Johns, Davison: End-to-End Multi-Task Learning with Attention, CVPR 2019",
+    ),
+    "rlw": Entry(
+        "losses",
+        "random weights, drawn anew in every step",
+        "Lin, Ye, Zhang, Tsang: Reasonable Effectiveness of Random Weighting, TMLR 2022",
+    ),
+    "gls": Entry(
+        "losses",
+        "the geometric mean of the losses",
+        "Chennupati, Sistu, Yogamani, Rawashdeh: MultiNet++, CVPR Workshops 2019",
+    ),
+    "famo": Entry(
+        "losses",
+        "weights that keep the relative decrease of all losses equal; judged by the next batch, not by a second forward pass",
+        "Liu, Feng, Stone, Liu: FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023",
+    ),
+    "upgrad": Entry(
+        "gradients",
+        "each gradient projected onto the cone in which no task loses",
+        "Quinton, Rey: Jacobian Descent for Multi-Objective Optimization, 2024",
+    ),
+    "pcgrad": Entry(
+        "gradients",
+        "each gradient without its part against another, in random order",
+        "Yu, Kumar, Gupta, Levine, Hausman, Finn: Gradient Surgery for Multi-Task Learning, NeurIPS 2020",
+    ),
+    "cagrad": Entry(
+        "gradients",
+        "the direction near the mean gradient that helps the worst task most",
+        "Liu, Liu, Jin, Stone, Liu: Conflict-Averse Gradient Descent for Multi-Task Learning, NeurIPS 2021",
+    ),
+    "mgda": Entry(
+        "gradients",
+        "the shortest convex combination of the gradients",
+        "Sener, Koltun: Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018",
+    ),
+    "nash": Entry(
+        "gradients",
+        "the direction that the tasks would agree on in a Nash bargain",
+        "Navon et al.: Multi-Task Learning as a Bargaining Game, ICML 2022",
+    ),
+    "imtl_g": Entry(
+        "gradients",
+        "the combination with equal projections on every task's gradient",
+        "Liu et al.: Towards Impartial Multi-task Learning, ICLR 2021",
+    ),
+    "aligned_mtl": Entry(
+        "gradients",
+        "principal components of the gradients aligned to one length",
+        "Senushkin, Patakin, Kuznetsov, Konushin: Independent Component Alignment for Multi-Task Learning, CVPR 2023",
+    ),
+    "graddrop": Entry(
+        "gradients",
+        "one sign a parameter, drawn by how much the tasks agree",
+        "Chen et al.: Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS 2020",
+    ),
+}
+# What torchjd takes for all of its aggregators named above; it imports those of its solvers late.
+PACKAGES = ("torchjd", "qpsolvers", "quadprog", "cvxpy", "clarabel", "ecos")
+EAGER = "it takes a backward pass for each task that a batch has labels of, and combines them on the host"
+
+
+def check(name: str) -> None:
+    """Raise `UserError` for an unknown balancing, and for one that needs a package which is not installed."""
+    if name not in BALANCES:
+        raise unknown("balance", name, BALANCES)
+    missing = [package for package in PACKAGES if find_spec(package) is None] if BALANCES[name].kind == "gradients" else []
+    if missing:
+        raise UserError(f"balance {name} needs {', '.join(missing)}; install it with `pip install -e '.[torchjd]'`.")
+
+
+def note(name: str) -> str | None:
+    """What a user should know before a run with this balancing, or None."""
+    return f"balance {name} runs eagerly: {EAGER}" if BALANCES[name].kind == "gradients" else None
+
+
+def check_method(name: str, method: Method) -> None:
+    """Raise `UserError` where gradients of shared parameters are to be combined and the method shares none."""
+    if BALANCES[name].kind == "gradients" and not any(p.requires_grad for p in method.shared_parameters()):
+        what = type(method).__name__
+        raise UserError(f"balance {name} combines gradients of shared parameters and {what} has none; balance losses instead.")
+
+
+def make(name: str, method: Method, protocol: Protocol, steps: int) -> Balancing:
+    """The balancing of a run of so many steps, on the device of the method."""
+    from benchmark.training import weighting as balancing
+
+    tasks, shares = method.problem.tasks, method.problem.label_shares
+    if BALANCES[name].kind == "gradients":
+        return balancing.Aggregation(name, method)
+    made: Balancing
+    if name == "dwa":
+        made = balancing.DWA(tasks, shares, steps / protocol.epochs)
+    elif name == EQUAL:
+        made = balancing.Equal()
+    else:
+        made = {
+            "uncertainty": balancing.Uncertainty,
+            "rlw": balancing.RLW,
+            "gls": balancing.GLS,
+            "famo": balancing.FAMO,
+        }[name](tasks, shares)
+    return made.to(next(method.parameters()).device)

@@ -1,0 +1,102 @@
+"""Predictions to metric values: per-image statistics gathered on the device, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.metrics.constant import as_prediction
+from benchmark.metrics.maps import Meter, meter
+from benchmark.training.device import autocast, laid_out
+from benchmark.training.residence import Samples
+from datasets import augment
+from datasets.base import Split
+from datasets.tasks import Task
+from methods.base import Method
+
+EVALUATED = 8  # images at least that a GPU is given at once: smaller batches of training would keep it waiting
+
+
+@dataclass(frozen=True)
+class Scores:
+    """values: {metric: value}, the primary first. per_image: (N, K) sufficient statistics, as far as they are stored."""
+
+    values: dict[str, float]
+    per_image: np.ndarray
+    test_images: int
+
+
+class TestSet:
+    """The test split on the device, in batches of one size (the last is filled up and its surplus cut off): that of training or,
+    on a GPU, `EVALUATED` where that is more."""
+
+    __test__ = False  # not a test class, whatever its name suggests to pytest
+
+    def __init__(
+        self,
+        split: Split,
+        tasks: dict[str, Task],
+        normalisation: tuple[Sequence[float], Sequence[float]],
+        batch: int,
+        device: str,
+        encoder: str = "",
+    ) -> None:
+        """encoder: of the protocol, which decides how images lie in memory."""
+        batch = max(batch, EVALUATED) if device.startswith("cuda") else batch
+        self.tasks, self.normalisation, self.batch, self.count = tasks, normalisation, batch, len(split)
+        self.images, self.encoder = split.images, encoder
+        order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
+        self.samples = Samples(split, tasks, order, batch, device)
+        self.beat: Callable[[], None] = lambda: None  # called after every batch
+
+    def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Normalised images and widened targets of the batch from `start`; positions past the end repeat the last sample."""
+        images, targets, extents = self.samples(start // self.batch)
+        shown, wide = augment.identity(images, targets, self.tasks, *self.normalisation, extents)
+        return laid_out(shown, self.encoder), wide
+
+    @torch.no_grad()
+    def scores(self, method: Method, precision: str) -> dict[str, Scores]:
+        """{task: scores} of a method in evaluation mode, with full labels. Restores training mode."""
+        method.eval()
+
+        def predict(images: Tensor) -> dict[str, Tensor]:
+            with autocast(str(images.device), precision):
+                return method.predict(images)
+
+        scores = self._judge(predict)
+        method.train()
+        return scores
+
+    def constant(self, constants: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+        """{task: metrics} of {task: (C,) raw prediction} for every pixel of every image."""
+
+        def predict(images: Tensor) -> dict[str, Tensor]:
+            size = (images.shape[2], images.shape[3])
+            return {n: as_prediction(c.to(images.device), len(images), size) for n, c in constants.items()}
+
+        return {name: scores.values for name, scores in self._judge(predict).items()}
+
+    def _judge(self, predict: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Scores]:
+        """Statistics of every batch, gathered on the device and read at the end: per image where they are few, else summed."""
+        meters = {name: meter(task) for name, task in self.tasks.items()}
+        stored: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
+        sums: dict[str, Tensor] = {}
+        for start in range(0, self.count, self.batch):
+            images, targets = self.rows(start)
+            predictions = predict(images)
+            for name, judge in meters.items():
+                rows = judge.statistics(predictions[name], targets[name])[: self.count - start]
+                stored[name].append(rows[:, : judge.stored])
+                sums[name] = sums[name] + rows.sum(0) if name in sums else rows.sum(0)
+            self.beat()
+        return {name: _scores(judge, torch.cat(stored[name]), sums[name]) for name, judge in meters.items()}
+
+
+def _scores(judge: Meter, stored: Tensor, sums: Tensor) -> Scores:
+    per_image = stored.cpu().numpy()
+    return Scores(judge.values(sums.cpu().numpy()), per_image, int((per_image != 0).any(1).sum()))

@@ -1,0 +1,94 @@
+"""What a method computes and holds: operations and parameters, counted on tensors without data, so on any machine alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.spec import registry
+from benchmark.spec.protocol import Protocol
+from datasets.tasks import Task
+from methods.base import Batch, Method, Problem, View, ViewKind, view_kinds
+from methods.networks.build import make_encoder
+
+Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """train_flops: floating-point operations of losses and backward, an image; infer_flops: of a prediction, an image. Counted
+    are convolutions, matrix products and attention, a multiplication and an addition as two. params_train: parameters held
+    in training, params_infer: those that a prediction needs."""
+
+    train_flops: float
+    infer_flops: float
+    params_train: int
+    params_infer: int
+
+    def __add__(self, other: Workload) -> Workload:
+        return Workload(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -> Batch:
+    """A batch of `size` samples with every label, of zeros."""
+
+    def targets() -> dict[str, torch.Tensor]:
+        maps = {}
+        for name, task in problem.tasks.items():
+            channels, dtype = (1, torch.long) if task.is_map_of_integers else (task.channels, torch.float32)
+            maps[name] = torch.zeros(size, channels, *problem.size, dtype=dtype)
+        return maps
+
+    labelled = torch.ones(size, len(problem.tasks), dtype=torch.bool)
+    images, erased = torch.zeros(size, 3, *problem.size), torch.zeros(size, 1, *problem.size, dtype=torch.bool)
+    more = tuple(View(images, targets(), torch.zeros(size, 2, 3), erased if kind.cutout else None) for kind in view_kinds(views))
+    return Batch(images, targets(), labelled, labelled, torch.zeros(size, dtype=torch.long), more)
+
+
+def _of_backward(gradient: Shape, x: Shape, weight: Shape, *more: Any, **options: Any) -> int:
+    """A convolution's backward pass: for each of the two gradients as much as the pass forward. torch's own count takes a grouped
+    weight's gradient for that of a dense one, hundreds of times too much for a depthwise convolution."""
+    transposed, wanted = more[4], more[7]
+    places = (x if transposed else gradient)[2:]
+    return 2 * x[0] * math.prod(places) * math.prod(weight) * sum(wanted[:2])
+
+
+FORMULAS = {torch.ops.aten.convolution_backward: _of_backward}
+
+
+def workload(name: str, protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
+    """Of one step of a method under a protocol; of a one-task method the sum over its tasks' networks. tasks: {name: Task}."""
+    kind = registry.method(name)
+    parts = [{n: task} for n, task in tasks.items()] if kind.one_task else [tasks]
+    found = [_one(kind, protocol, part, hyperparameters) for part in parts]
+    total = found[0]
+    for more in found[1:]:
+        total += more
+    return total
+
+
+def _one(kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
+    with FakeTensorMode(), torch.random.fork_rng(devices=[]):
+        problem = Problem(
+            tasks, protocol.size, protocol.width, protocol.decoder_blocks,
+            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze), protocol.loss_weights,
+        )  # fmt: skip
+        method = kind(problem, **hyperparameters)
+        batch = fake_batch(problem, protocol.batch, kind.views)
+        with FlopCounterMode(display=False, custom_mapping=FORMULAS) as train:
+            method.losses(batch, torch.zeros(())).total().backward()
+        with FlopCounterMode(display=False) as infer, torch.no_grad():
+            method.eval().predict(batch.images)
+        shipped = {id(p): p.numel() for module in method.inference_modules() for p in module.parameters()}
+    return Workload(
+        train_flops=train.get_total_flops() / protocol.batch,
+        infer_flops=infer.get_total_flops() / protocol.batch,
+        params_train=sum(p.numel() for p in method.parameters()),
+        params_infer=sum(shipped.values()),
+    )
