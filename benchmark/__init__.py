@@ -8,15 +8,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _check_neighbours() -> None:
-    """Stop when `datasets` or `methods` would be imported from elsewhere: `datasets` is also a well-known package's name."""
+    """Stop when `datasets` or `methods` would be imported from elsewhere: `datasets` is also a well-known
+    package's name.
+    """
     for name in ("datasets", "methods"):
         spec = importlib.util.find_spec(name)
         places = list(spec.submodule_search_locations or []) if spec else []
         if not any(Path(place).resolve() == ROOT / name for place in places):
             found = places[0] if places else (spec.origin if spec else None)
             message = (
-                f"bench: the package {name!r} that Python finds is {found or 'absent'}, not {ROOT / name}: run bench in its own "
-                f"environment (`make demo` creates .venv) and take that other package off PYTHONPATH or out of the environment."
+                f"bench: the package {name!r} that Python finds is {found or 'absent'}, not {ROOT / name}: "
+                f"run bench in its own "
+                f"environment (`make demo` creates .venv) and take that other package off PYTHONPATH or out "
+                f"of the environment."
             )
             if Path(sys.argv[0]).name in ("bench", "-m"):  # the command line: one sentence, no traceback
                 sys.stderr.write(message + "\n")

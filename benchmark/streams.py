@@ -1,7 +1,8 @@
-"""Named, counter-based random streams: a number depends on its name and counters alone, never on what was drawn before.
+"""Named, counter-based random streams: a number depends on its name and counters alone, never on what was
+drawn before.
 
-One 32-bit integer hash in int64 tensor arithmetic (murmur3's finaliser over the absorbed words), which gives the same
-bits on every device. Nothing here has state, so nothing needs saving for a resumed run.
+One 32-bit integer hash in int64 tensor arithmetic (murmur3's finaliser over the absorbed words), which gives
+the same bits on every device. Nothing here has state, so nothing needs saving for a resumed run.
 """
 
 from __future__ import annotations
@@ -31,12 +32,18 @@ def name_hash(name: str) -> int:
 
 
 def bits(seed: int, name: str, *counters: int | Tensor) -> Tensor:
-    """32 random bits, as int64 in [0, 2^32), for every element of the broadcast `counters` (integers or int64 tensors)."""
+    """32 random bits, as int64 in [0, 2^32), for every element of the broadcast `counters` (integers or int64
+    tensors).
+    """
     words: list[int | Tensor] = [seed & _MASK, (seed >> 32) & _MASK, name_hash(name), *counters]
-    state: Any = 0  # a number of the host until a tensor comes in, so that nothing is sent to that tensor's device
+    state: Any = (
+        0  # a number of the host until a tensor comes in, so that nothing is sent to that tensor's device
+    )
     for position, word in enumerate(words):
         # 0x9E3779B9 (the golden ratio) times the position keeps (a, b) and (b, a) apart.
-        state = _finalise(((state * 5 + 0xE6546B64) ^ _finalise((word + 0x9E3779B9 * (position + 1)) & _MASK)) & _MASK)
+        state = _finalise(
+            ((state * 5 + 0xE6546B64) ^ _finalise((word + 0x9E3779B9 * (position + 1)) & _MASK)) & _MASK
+        )
     return torch.as_tensor(state, dtype=torch.int64)
 
 
@@ -46,7 +53,9 @@ def uniform(seed: int, name: str, *counters: int | Tensor) -> Tensor:
 
 
 def order(seed: int, name: str, ids: Tensor, *counters: int) -> Tensor:
-    """`ids` (N,) int64 in a random order. The order of a subset is the restriction of the order of the whole."""
+    """`ids` (N,) int64 in a random order. The order of a subset is the restriction of the order of the
+    whole.
+    """
     key = (bits(seed, name, *counters, ids, 0) << 31) | (bits(seed, name, *counters, ids, 1) >> 1)
     by_id = torch.argsort(ids)  # ties between equal keys must not depend on the order ids came in
     return ids[by_id][torch.argsort(key[by_id], stable=True)]

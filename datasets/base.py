@@ -18,13 +18,16 @@ from datasets.tasks import Task
 class Split:
     """One split at one size, in compact dtypes; memory-mapped or in memory alike.
 
-    ids: stable sample numbers (N,) int64, the counters of every random stream. names: what people call the samples.
-    images: (N, 3, H, W) uint8. targets: {task: (N, C, H, W)}, uint8 class maps, float16 or float32 metres, int8 normals
-    times 127 (0, 0, 0 unknown). available: (N, T) bool in the order of `targets`: which labels exist at all.
-    fingerprint: hash of the content, for records. extents: (N, 2) int64 (h, w) of the content, which starts at the top left,
-    where frames are padded (0 in images, unknown in labels); None where every image fills its frame. total: samples of the
-    whole split, of which these may be the first. published: reads a frozen label split of the papers, by its name and those
-    of T tasks, as (N, T) bool; None where there is none. fit: how images of other sizes met the frame, as in `datasets.fit`.
+    ids: stable sample numbers (N,) int64, the counters of every random stream. names: what people call the
+    samples.
+    images: (N, 3, H, W) uint8. targets: {task: (N, C, H, W)}, uint8 class maps, float16 or float32 metres,
+    int8 normals times 127 (0, 0, 0 unknown). available: (N, T) bool in the order of `targets`: which labels
+    exist at all.
+    fingerprint: hash of the content, for records. extents: (N, 2) int64 (h, w) of the content, which starts
+    at the top left, where frames are padded (0 in images, unknown in labels); None where every image fills
+    its frame. total: samples of the whole split, of which these may be the first. published: reads a frozen
+    label split of the papers, by its name and those of T tasks, as (N, T) bool; None where there is none.
+    fit: how images of other sizes met the frame, as in `datasets.fit`.
     """
 
     ids: Tensor
@@ -48,7 +51,9 @@ class Split:
 
 
 class Dataset(Protocol):
-    """A data set. `name` and `variant` identify it in specs and records ("scenes-v1", "nyuv2-13-derived-normals")."""
+    """A data set. `name` and `variant` identify it in specs and records ("scenes-v1",
+    "nyuv2-13-derived-normals").
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -59,7 +64,9 @@ class Dataset(Protocol):
     progress: Callable[[int, int], None] | None
 
     def __init__(self, data: Path, wanted: str = "") -> None:
-        """data: the folder of data sets. wanted: the name that a plan gives, as exact as it likes ("rooms", "rooms-v1")."""
+        """data: the folder of data sets. wanted: the name that a plan gives, as exact as it likes ("rooms",
+        "rooms-v1").
+        """
         ...
 
     @property
@@ -82,16 +89,21 @@ class Dataset(Protocol):
     def tasks(self) -> dict[str, Task]: ...
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
-        """Split "train" or "test" at (H, W), its first `limit` samples. Raises `UserError` when data are missing or odd."""
+        """Split "train" or "test" at (H, W), its first `limit` samples. Raises `UserError` when data are
+        missing or odd.
+        """
         ...
 
 
 def widen(task: Task, target: Tensor) -> Tensor:
-    """A compact target in the dtype that losses and metrics take: int64 class maps, float32 metres, unit float32 normals."""
+    """A compact target in the dtype that losses and metrics take: int64 class maps, float32 metres, unit
+    float32 normals.
+    """
     if task.is_map_of_integers:
         return target.long()
     if task.kind == "normals":
         vectors = target.to(torch.float32)
-        # Vectors of length 0 (unknown) stay exactly 0. `norm` over a strided dimension is sixty times slower on a CPU.
+        # Vectors of length 0 (unknown) stay exactly 0. `norm` over a strided dimension is sixty times slower
+        # on a CPU.
         return vectors / vectors.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
     return target.to(torch.float32)

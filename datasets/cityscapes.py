@@ -12,12 +12,15 @@ from datasets.prepared import Form, Prepared
 
 
 class Cityscapes(Prepared):
-    """`cityscapes-7` with 7 classes as MTPSL and JTR use it, `cityscapes-19` with 19; depth is inverse depth."""
+    """`cityscapes-7` with 7 classes as MTPSL and JTR use it, `cityscapes-19` with 19; depth is inverse
+    depth.
+    """
 
     name: ClassVar[str] = "cityscapes"
     summary: ClassVar[str] = "street scenes: semantic segmentation (7 or 19 classes), inverse depth"
     source: ClassVar[str] = (
-        "Cordts et al., CVPR 2016; pre-processed as in MTAN (Liu, Johns, Davison, CVPR 2019): 2,975 + 500 images"
+        "Cordts et al., CVPR 2016; pre-processed as in MTAN (Liu, Johns, Davison, CVPR 2019): 2,975 + 500 "
+        "images"
     )
     licence: ClassVar[str] = "Cityscapes terms: non-commercial use, after registration"
     forms: ClassVar[dict[str, Form]] = {
@@ -29,5 +32,11 @@ class Cityscapes(Prepared):
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
         if derive_normals:
-            raise UserError("--derive-normals needs depth in metres, and Cityscapes has inverse depth; leave it out.")
-        return MtanCityscapes(path, 19 if form == "cityscapes-19" else 7) if MtanCityscapes.detect(path) else None
+            raise UserError(
+                "--derive-normals needs depth in metres, and Cityscapes has inverse depth; leave it out."
+            )
+        return (
+            MtanCityscapes(path, 19 if form == "cityscapes-19" else 7)
+            if MtanCityscapes.detect(path)
+            else None
+        )

@@ -19,7 +19,8 @@ class Download:
 
 MTAN = "on Dropbox behind pages that the README of lorenmt/mtan on GitHub links to"
 SPLITS = (
-    "the papers' label splits come from VICO-UoE/MTPSL on GitHub, folder data_split; `bench labels import PATH` reads your copy."
+    "the papers' label splits come from VICO-UoE/MTPSL on GitHub, folder data_split; `bench labels "
+    "import PATH` reads your copy."
 )
 
 DOWNLOADS = {
@@ -27,9 +28,11 @@ DOWNLOADS = {
         "http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat",
         2_972_037_809,
         (
-            f"the MTAN folder (288x384, 13 classes), which most papers train on, is {MTAN}: fetch it in a browser, unpack it and "
+            f"the MTAN folder (288x384, 13 classes), which most papers train on, is {MTAN}: fetch it in a "
+            f"browser, unpack it and "
             "run `bench data prepare nyuv2 FOLDER`.",
-            "the NYUD_MT folders (40 classes) are behind pages linked from SimonVandenhende/Multi-Task-Learning-PyTorch and "
+            "the NYUD_MT folders (40 classes) are behind pages linked from "
+            "SimonVandenhende/Multi-Task-Learning-PyTorch and "
             "prismformore/Multi-Task-Transformer on GitHub: fetch one in a browser, unpack it and run "
             "`bench data prepare nyuv2-40 FOLDER`; ATRC's edition comes by `bench data get nyuv2-40 "
             "--url https://data.vision.ee.ethz.ch/brdavid/atrc/NYUDv2.tar.gz`.",
@@ -49,14 +52,19 @@ DOWNLOADS = {
         None,
         None,
         (
-            f"the MTAN folders (128x256 with 7 classes, 256x512 with 19) are {MTAN}, for those who have accepted the terms at "
-            "www.cityscapes-dataset.com: fetch one in a browser, unpack it and run `bench data prepare cityscapes FOLDER`.",
+            f"the MTAN folders (128x256 with 7 classes, 256x512 with 19) are {MTAN}, for those who have "
+            f"accepted the terms at "
+            "www.cityscapes-dataset.com: fetch one in a browser, unpack it and run `bench data prepare "
+            "cityscapes FOLDER`.",
             SPLITS,
         ),
     ),
     "own-data": Download(
         None,
         None,
-        ("these are your own: put a dataset.toml beside images and label maps and run `bench data prepare own-data FOLDER`.",),
+        (
+            "these are your own: put a dataset.toml beside images and label maps and run `bench data prepare "
+            "own-data FOLDER`.",
+        ),
     ),
 }

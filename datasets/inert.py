@@ -1,11 +1,12 @@
 """Pickles of plain data, read as data: nothing that such a file says is imported or called.
 
-`pickletools.genops` splits a pickle into opcodes and runs none of them. The interpreter here knows the opcodes that describe
-text, bytes, numbers, tuples, lists and dicts, and moves such values on a stack of its own. Of the opcodes that could run code it
-takes GLOBAL, REDUCE and BUILD, for the names in `NAMES` alone, which stay names: NumPy's wrappers of a value are kept as `Made`
-and its text scalars decoded from their bytes here. Any other name or opcode ends the reading. Memory is bounded by the
-file's size: every value costs at least one opcode, text that is decoded is short, and the memo is a dict, so that large numbers
-in a file claim nothing.
+`pickletools.genops` splits a pickle into opcodes and runs none of them. The interpreter here knows the
+opcodes that describe text, bytes, numbers, tuples, lists and dicts, and moves such values on a stack of its
+own. Of the opcodes that could run code it takes GLOBAL, REDUCE and BUILD, for the names in `NAMES` alone,
+which stay names: NumPy's wrappers of a value are kept as `Made` and its text scalars decoded from their bytes
+here. Any other name or opcode ends the reading. Memory is bounded by the file's size: every value costs at
+least one opcode, text that is decoded is short, and the memo is a dict, so that large numbers in a file claim
+nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ NAMES = {
     "numpy._core.multiarray scalar": "scalar",
     "_codecs encode": "encode",  # how protocol 2 writes bytes
 }
-_VALUES = frozenset(("BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"))
+_VALUES = frozenset(
+    (
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "BINFLOAT",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+    )
+)
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _MARK = object()
 _LONGEST = 100  # characters of a text scalar, so that decoding one stored text many times stays cheap
@@ -48,8 +60,8 @@ class Made:
 def load(content: bytes) -> Any:
     """The value of a pickle: None, bool, int, float, str, bytes, tuple, list, dict with str keys, or `Made`.
 
-    A 0-dimensional object array, in which `numpy.save` wraps any other object, is given as that object. Raises `ValueError`
-    with a phrase that says what is not plain data, or that the pickle is damaged.
+    A 0-dimensional object array, in which `numpy.save` wraps any other object, is given as that object.
+    Raises `ValueError` with a phrase that says what is not plain data, or that the pickle is damaged.
     """
     try:
         value = _interpret(content)
@@ -105,7 +117,11 @@ def _interpret(content: bytes) -> Any:
             case "SETITEM" | "SETITEMS" as name:
                 items = take(2) if name == "SETITEM" else take_to_mark()
                 keys = [_expect(key, str) for key in items[::2]]
-                if len(items) % 2 or len(set(keys)) != len(keys) or not _expect(stack[-1], dict).keys().isdisjoint(keys):
+                if (
+                    len(items) % 2
+                    or len(set(keys)) != len(keys)
+                    or not _expect(stack[-1], dict).keys().isdisjoint(keys)
+                ):
                     raise ValueError("it gives a key twice")
                 stack[-1].update(zip(keys, items[1::2], strict=True))
             case "BINPUT" | "LONG_BINPUT":

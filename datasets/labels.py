@@ -2,13 +2,17 @@
 
 `given`     exactly the labels that exist, none hidden: for data that are partial already.
 `full`      the same labels, under the name that says that the data are meant to be complete.
-`one`       exactly one label an image, dealt over the tasks as evenly as availability allows (MTPSL's one-label).
-`random`    k labels an image, k ~ U{1..max(1, K-1)} of the K tasks available in it, then a k-subset (MTPSL's random-label).
-`fraction:p` each task labelled on a share p of the images that have it; a larger p contains every smaller one.
-`published:one`, `published:random` the frozen splits of the papers, which `datasets.published` reads; no seed enters them.
+`one`       exactly one label an image, dealt over the tasks as evenly as availability allows (MTPSL's
+one-label).
+`random`    k labels an image, k ~ U{1..max(1, K-1)} of the K tasks available in it, then a k-subset (MTPSL's
+random-label).
+`fraction:p` each task labelled on a share p of the images that have it; a larger p contains every smaller
+one.
+`published:one`, `published:random` the frozen splits of the papers, which `datasets.published` reads; no seed
+enters them.
 
-Numbers come from counter-based streams with the ids as counters, so the order in which images are listed changes nothing.
-Under `random` an image's labels do not even depend on which other images there are.
+Numbers come from counter-based streams with the ids as counters, so the order in which images are listed
+changes nothing. Under `random` an image's labels do not even depend on which other images there are.
 """
 
 from __future__ import annotations
@@ -40,7 +44,9 @@ HIDDEN, MISSING = "#EDEDED", "#FFFFFF"
 
 @dataclass(frozen=True)
 class Setting:
-    """A label setting. name: of `NAMES` or `PUBLISHED`. p: the share of `fraction` in (0, 1], else None. `str` gives its text."""
+    """A label setting. name: of `NAMES` or `PUBLISHED`. p: the share of `fraction` in (0, 1], else None.
+    `str` gives its text.
+    """
 
     name: str
     p: float | None = None
@@ -50,14 +56,18 @@ class Setting:
 
 
 class Counts(NamedTuple):
-    """per_task: labelled images of each task. per_image: per_image[k] images carry exactly k labels, k = 0..T."""
+    """per_task: labelled images of each task. per_image: per_image[k] images carry exactly k labels, k =
+    0..T.
+    """
 
     per_task: tuple[int, ...]
     per_image: tuple[int, ...]
 
 
 def parse(setting: str) -> Setting:
-    """A setting from its text ("one", "fraction:0.25"). Raises `UserError` when it is unknown or its share is not in (0, 1]."""
+    """A setting from its text ("one", "fraction:0.25"). Raises `UserError` when it is unknown or its share is
+    not in (0, 1].
+    """
     name, colon, value = setting.partition(":")
     if setting in PUBLISHED:
         return Setting(setting)
@@ -72,17 +82,22 @@ def parse(setting: str) -> Setting:
     except ValueError:
         p = math.nan
     if not 0 < p <= 1:
-        raise UserError(f"label setting {setting!r} needs a share of images above 0 and at most 1, as in 'fraction:0.25'.")
+        raise UserError(
+            f"label setting {setting!r} needs a share of images above 0 and at most 1, as in 'fraction:0.25'."
+        )
     return Setting(name, p)
 
 
-def sample(ids: Tensor, available: Tensor, setting: str, seed: int, published: Callable[[str], Tensor] | None = None) -> Tensor:
+def sample(
+    ids: Tensor, available: Tensor, setting: str, seed: int, published: Callable[[str], Tensor] | None = None
+) -> Tensor:
     """(N, T) bool: which labels a run may see; never one that does not exist.
 
-    ids: (N,) int64 distinct stable sample numbers. available: (N, T) bool over the protocol's whole task set, so that runs on
-    some of the tasks restrict one and the same mask (`restrict`). published: gives the papers' split "one" or "random" of these
-    samples and tasks, (N, T) bool; None where there is none. Raises `UserError` for a bad setting, for a fraction so small that a
-    task would lose its last label, and for a published setting of data that have no published split.
+    ids: (N,) int64 distinct stable sample numbers. available: (N, T) bool over the protocol's whole task set,
+    so that runs on some of the tasks restrict one and the same mask (`restrict`). published: gives the
+    papers' split "one" or "random" of these samples and tasks, (N, T) bool; None where there is none. Raises
+    `UserError` for a bad setting, for a fraction so small that a task would lose its last label, and for a
+    published setting of data that have no published split.
     """
     chosen = parse(setting)
     if available.dim() != 2 or ids.shape != available.shape[:1] or len(set(ids.tolist())) != len(ids):
@@ -90,7 +105,8 @@ def sample(ids: Tensor, available: Tensor, setting: str, seed: int, published: C
     if chosen.name in PUBLISHED:
         if published is None:
             raise UserError(
-                f"label setting {setting!r} is for data with a split that papers publish, and these have none; use 'one'."
+                f"label setting {setting!r} is for data with a split that papers publish, and these have "
+                f"none; use 'one'."
             )
         return published(setting.partition(":")[2]) & available
     if chosen.name == "one":
@@ -108,7 +124,9 @@ def _random(ids: Tensor, available: Tensor, seed: int) -> Tensor:
     draw = streams.uniform(seed, "labels random count", ids)
     k = torch.minimum((draw * (number - 1).clamp_min(1)).long() + 1, number)
     columns = torch.arange(tasks)
-    key = streams.bits(seed, "labels random subset", ids[:, None], columns) * tasks + columns  # distinct within an image
+    key = (
+        streams.bits(seed, "labels random subset", ids[:, None], columns) * tasks + columns
+    )  # distinct within an image
     rank = torch.where(available, key, torch.iinfo(torch.int64).max).argsort(1).argsort(1)
     return (rank < k[:, None]) & available
 
@@ -120,7 +138,8 @@ def _fraction(ids: Tensor, available: Tensor, p: float, seed: int) -> Tensor:
         keep = round(p * len(order))
         if len(order) and not keep:
             raise UserError(
-                f"label setting 'fraction:{p!r}' leaves task {task + 1} of {available.shape[1]} without a label, because only "
+                f"label setting 'fraction:{p!r}' leaves task {task + 1} of {available.shape[1]} without a "
+                f"label, because only "
                 f"{len(order)} images have it; use a larger share."
             )
         mask[:, task] = torch.isin(ids, order[:keep])
@@ -130,14 +149,17 @@ def _fraction(ids: Tensor, available: Tensor, p: float, seed: int) -> Tensor:
 def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
     """Deal images in random order, each to the task with the fewest images so far that it can reach.
 
-    A task is reached directly, or by passing an image dealt earlier on to another task that it has. Taking the least loaded task
-    that any such chain reaches keeps the loads as even as availability allows: they minimise every symmetric convex cost, hence
-    the largest and the spread at once (Harvey, Ladner, Lovasz, Tamir, "Semi-matchings for bipartite graphs and load balancing",
-    2006). With every label available this is a random permutation dealt round robin.
+    A task is reached directly, or by passing an image dealt earlier on to another task that it has. Taking
+    the least loaded task that any such chain reaches keeps the loads as even as availability allows: they
+    minimise every symmetric convex cost, hence the largest and the spread at once (Harvey, Ladner, Lovasz,
+    Tamir, "Semi-matchings for bipartite graphs and load balancing", 2006). With every label available this is
+    a random permutation dealt round robin.
     """
     tasks = range(available.shape[1])
     has: list[list[bool]] = available.tolist()
-    ties: list[list[int]] = streams.bits(seed, "labels one tie", ids[:, None], torch.arange(len(tasks))).tolist()
+    ties: list[list[int]] = streams.bits(
+        seed, "labels one tie", ids[:, None], torch.arange(len(tasks))
+    ).tolist()
     by_id = ids.argsort()
     rows = by_id[torch.searchsorted(ids[by_id], streams.order(seed, "labels one", ids))].tolist()
     dealt: list[list[int]] = [[] for _ in tasks]
@@ -159,13 +181,16 @@ def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
             for other in (task for task in tasks if task not in previous):
                 sources = [task for task in frontier if movable[task][other]]
                 if sources:
-                    # The task with most images to give away gives one: else some task would lose all images of a rare kind.
+                    # The task with most images to give away gives one: else some task would lose all images
+                    # of a rare kind.
                     links[other] = max(sources, key=lambda task: (movable[task][other], ties[row][task]))
             previous |= links
             frontier = list(links)
         if not previous:
             continue
-        target = min(previous, key=lambda task: len(dealt[task]))  # of equal ones the first: the shortest chain, then chance
+        target = min(
+            previous, key=lambda task: len(dealt[task])
+        )  # of equal ones the first: the shortest chain, then chance
         while (source := previous[target]) is not None:
             passed_on = next(held for held in reversed(dealt[source]) if has[held][target])
             move(passed_on, source, -1)
@@ -180,12 +205,16 @@ def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
 
 
 def restrict(mask: Tensor, columns: Sequence[int]) -> Tensor:
-    """(N, len(columns)) bool: the mask of a run on some of the tasks. Rows without a label are images that it may not use."""
+    """(N, len(columns)) bool: the mask of a run on some of the tasks. Rows without a label are images that it
+    may not use.
+    """
     return mask[:, list(columns)]
 
 
 def mask_hash(ids: Tensor, mask: Tensor, tasks: Sequence[str]) -> str:
-    """16 hex digits that identify who is labelled for what, whatever the order of images and tasks. tasks: the columns' names."""
+    """16 hex digits that identify who is labelled for what, whatever the order of images and tasks. tasks:
+    the columns' names.
+    """
     columns = sorted(range(len(tasks)), key=lambda column: tasks[column])
     rows = ids.argsort()
     digest = hashlib.sha256(json.dumps([tasks[column] for column in columns]).encode())
@@ -200,7 +229,8 @@ def shares(mask: Tensor) -> Tensor:
 
 
 def complete(setting: str, mask: Tensor) -> bool:
-    """Whether a run's labels are complete: by their setting, `full` or all of `fraction`, or since every image carries every one.
+    """Whether a run's labels are complete: by their setting, `full` or all of `fraction`, or since every
+    image carries every one.
 
     By the setting too, so that one image without a label for a task does not make full labels partial ones.
     """
@@ -214,7 +244,8 @@ def counts(mask: Tensor) -> Counts:
 
 
 def picture(mask: Tensor, tasks: Sequence[str], available: Tensor | None = None) -> Figure:
-    """A matplotlib figure of the mask: images are columns, tasks rows in their own colour, wrapped into blocks to read like text.
+    """A matplotlib figure of the mask: images are columns, tasks rows in their own colour, wrapped into
+    blocks to read like text.
 
     With `available` (N, T) a label that does not exist is white; one that exists and is hidden is grey.
     """
@@ -239,11 +270,19 @@ def picture(mask: Tensor, tasks: Sequence[str], available: Tensor | None = None)
     axes.imshow(canvas.numpy(), aspect="auto", interpolation="nearest")
     every = math.ceil(blocks / 20)
     axes.set_yticks([block * (rows + 1) + (rows - 1) / 2 for block in range(0, blocks, every)])
-    axes.set_yticklabels([f"{block * across}-{min(number, (block + 1) * across) - 1}" for block in range(0, blocks, every)])
+    axes.set_yticklabels(
+        [f"{block * across}-{min(number, (block + 1) * across) - 1}" for block in range(0, blocks, every)]
+    )
     axes.set_ylabel("images")
     axes.set_xticks([])
     if across <= 150:
-        axes.vlines([column + 0.5 for column in range(across - 1)], -0.5, len(canvas) - 0.5, colors="white", linewidths=0.6)
+        axes.vlines(
+            [column + 0.5 for column in range(across - 1)],
+            -0.5,
+            len(canvas) - 0.5,
+            colors="white",
+            linewidths=0.6,
+        )
     axes.spines[:].set_visible(False)
     labelled = counts(mask).per_task
     handles = [

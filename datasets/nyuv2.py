@@ -1,4 +1,6 @@
-"""NYUv2 (Silberman, Hoiem, Kohli, Fergus, ECCV 2012): indoor scenes with classes, depth, surface normals and edges."""
+"""NYUv2 (Silberman, Hoiem, Kohli, Fergus, ECCV 2012): indoor scenes with classes, depth, surface normals and
+edges.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,17 @@ def _tasks(classes: Classes) -> dict[str, Task]:
 
 
 class NYUv2(Prepared):
-    """`nyuv2-13` as MTAN, MTPSL and JTR use it; `nyuv2-40` as ASTMT, ATRC and InvPT do. They cannot be compared."""
+    """`nyuv2-13` as MTAN, MTPSL and JTR use it; `nyuv2-40` as ASTMT, ATRC and InvPT do. They cannot be
+    compared.
+    """
 
     name: ClassVar[str] = "nyuv2"
-    summary: ClassVar[str] = "indoor scenes: semantic segmentation (13 or 40 classes), depth, surface normals, edges"
+    summary: ClassVar[str] = (
+        "indoor scenes: semantic segmentation (13 or 40 classes), depth, surface normals, edges"
+    )
     source: ClassVar[str] = (
-        "Silberman, Hoiem, Kohli, Fergus, ECCV 2012; as MTAN, ASTMT or its authors distribute it: 795 + 654 images"
+        "Silberman, Hoiem, Kohli, Fergus, ECCV 2012; as MTAN, ASTMT or its authors distribute it: 795 + 654 "
+        "images"
     )
     licence: ClassVar[str] = "research use"
     forms: ClassVar[dict[str, Form]] = {
@@ -41,15 +48,18 @@ class NYUv2(Prepared):
         "nyuv2-40": Form(_tasks(40), (448, 576), "pad", IMAGES),
     }
     expected: ClassVar[str] = (
-        "an MTAN folder ({train,val}/{image,label,depth,normal}/{i}.npy, 13 classes), an NYUD_MT folder (images, segmentation, "
+        "an MTAN folder ({train,val}/{image,label,depth,normal}/{i}.npy, 13 classes), an NYUD_MT folder "
+        "(images, segmentation, "
         "depth, normals, gt_sets), or nyu_depth_v2_labeled.mat"
     )
 
     @classmethod
     def published_rows(cls, split: Split) -> Tensor:
-        """The papers' files count the train images of MTAN's folder, whose order is taken to be the official split's.
+        """The papers' files count the train images of MTAN's folder, whose order is taken to be the official
+        split's.
 
-        Samples of other layouts are found by their official numbers. Raises `UserError` for a name without one.
+        Samples of other layouts are found by their official numbers. Raises `UserError` for a name without
+        one.
         """
         rows = {number: row for row, number in enumerate(official_split("train"))}
         found = []
@@ -57,7 +67,10 @@ class NYUv2(Prepared):
             number = re.search(r"\d+$", name)
             row = sample if name.startswith("train/") else rows.get(int(number[0]) if number else -1)
             if row is None:
-                raise UserError(f"the train image {name} has no number of NYUv2's official split, which published splits need.")
+                raise UserError(
+                    f"the train image {name} has no number of NYUv2's official split, which published splits "
+                    f"need."
+                )
             found.append(row)
         return torch.tensor(found)
 
@@ -68,11 +81,16 @@ class NYUv2(Prepared):
             return NyuMat(path, classes, derive_normals)
         folder = NyudMt.detect(path) or MtanNYUv2.detect(path)
         if folder and derive_normals:
-            raise UserError(f"{path} has normals of its own; --derive-normals is for nyu_depth_v2_labeled.mat, leave it out.")
+            raise UserError(
+                f"{path} has normals of its own; --derive-normals is for nyu_depth_v2_labeled.mat, leave it "
+                f"out."
+            )
         if NyudMt.detect(path):
             return NyudMt(path, classes)
         if not MtanNYUv2.detect(path):
             return None
         if classes == 40:
-            raise UserError(f"{path} is an MTAN folder, which holds 13 classes; name nyuv2-13, or an NYUD_MT folder.")
+            raise UserError(
+                f"{path} is an MTAN folder, which holds 13 classes; name nyuv2-13, or an NYUD_MT folder."
+            )
         return MtanNYUv2(path)

@@ -14,10 +14,14 @@ from datasets.tasks import Task, from_dict
 
 
 class OwnData(Prepared):
-    """`own-data-NAME`, with the name, the tasks and the size that NAME's dataset.toml gives; labels may be partial."""
+    """`own-data-NAME`, with the name, the tasks and the size that NAME's dataset.toml gives; labels may be
+    partial.
+    """
 
     name: ClassVar[str] = "own-data"
-    summary: ClassVar[str] = "your own images and label maps, partial or not, as a dataset.toml beside them describes them"
+    summary: ClassVar[str] = (
+        "your own images and label maps, partial or not, as a dataset.toml beside them describes them"
+    )
     source: ClassVar[str] = "a folder of yours"
     licence: ClassVar[str] = "yours"
     default_labels: ClassVar[str] = "given"
@@ -27,7 +31,9 @@ class OwnData(Prepared):
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
         if derive_normals:
-            raise UserError("--derive-normals needs a camera that is known, which own data have not; leave it out.")
+            raise UserError(
+                "--derive-normals needs a camera that is known, which own data have not; leave it out."
+            )
         return TomlFolder(path) if TomlFolder.detect(path) else None
 
     @classmethod
@@ -44,7 +50,8 @@ class OwnData(Prepared):
         for store in stores:
             if self._tasks_in(store) != self._tasks_in(stores[0]):
                 raise UserError(
-                    f"{stores[0].folder} and {store.folder} were packed with different tasks; `bench data prepare --force` packs "
+                    f"{stores[0].folder} and {store.folder} were packed with different tasks; `bench data "
+                    f"prepare --force` packs "
                     f"the older one again."
                 )
         return super().tasks
@@ -54,5 +61,6 @@ class OwnData(Prepared):
             return {name: from_dict(values) for name, values in store.manifest["definitions"].items()}
         except (KeyError, TypeError, ValueError, AttributeError):
             raise UserError(
-                f"{store.folder / 'manifest.json'} is damaged (definitions); prepare the data again with --force."
+                f"{store.folder / 'manifest.json'} is damaged (definitions); prepare the data again with "
+                f"--force."
             ) from None

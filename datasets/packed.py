@@ -1,9 +1,10 @@
 """The memory-mapped store that data sets of files are packed into: one folder for a data set at a size.
 
-    <data>/<variant>/<H>x<W>/  train-image.npy train-<task>.npy ... train-extent.npy, the same of test, manifest.json
+    <data>/<variant>/<H>x<W>/  train-image.npy train-<task>.npy ... train-extent.npy, the same of test,
+    manifest.json
 
-Fixed shapes and compact dtypes, one array a file, so that a sample is one slice. A store is made in a folder beside its
-place and renamed when its manifest, written last, is complete: what is there is whole.
+Fixed shapes and compact dtypes, one array a file, so that a sample is one slice. A store is made in a folder
+beside its place and renamed when its manifest, written last, is complete: what is there is whole.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ SPLITS = ("train", "test")
 
 
 class Store:
-    """A store on disk. Raises `UserError` for a manifest that is damaged or of another version of this program."""
+    """A store on disk. Raises `UserError` for a manifest that is damaged or of another version of this
+    program.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,7 +50,8 @@ class Store:
         return int(height), int(width)
 
     def arrays(self, split: str) -> Arrays:
-        """A split's arrays, mapped into memory. Raises `UserError` naming a file that is missing, truncated or was changed.
+        """A split's arrays, mapped into memory. Raises `UserError` naming a file that is missing, truncated
+        or was changed.
 
         A file whose time of change is not the manifest's is read once and its hash compared.
         """
@@ -65,7 +69,9 @@ class Store:
         except OSError as error:
             raise UserError(f"{path} could not be read ({error.strerror}); {self._cure}.") from None
         if found.st_size != file["bytes"]:
-            raise UserError(f"{path} has {found.st_size} bytes, not the {file['bytes']} that were packed; {self._cure}.")
+            raise UserError(
+                f"{path} has {found.st_size} bytes, not the {file['bytes']} that were packed; {self._cure}."
+            )
         if found.st_mtime_ns != file["mtime_ns"] and file_hash(path) != file["sha256"]:
             raise UserError(f"{path} was changed since it was packed; {self._cure}.")
         return path
@@ -77,7 +83,11 @@ class Store:
     def verify(self, progress: Progress = lambda done, wanted: None) -> list[str]:
         """A sentence for each file whose content is not what was packed; reads everything."""
         found = []
-        files = [(split, name) for split in self.manifest["splits"] for name in self.manifest["splits"][split]["files"]]
+        files = [
+            (split, name)
+            for split in self.manifest["splits"]
+            for name in self.manifest["splits"][split]["files"]
+        ]
         for i, (split, name) in enumerate(files):
             try:
                 path = self._intact(split, name)
@@ -98,8 +108,18 @@ def _manifest(path: Path, changed: int) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); {cure}.") from None
     if version != FORMAT:
-        raise UserError(f"{path} was written in format {version}, and this version of bench reads format {FORMAT}; {cure}.")
-    wanted: dict[str, type] = {"dataset": str, "variant": str, "size": list, "tasks": list, "splits": dict, "layout": str}
+        raise UserError(
+            f"{path} was written in format {version}, and this version of bench reads format {FORMAT}; "
+            f"{cure}."
+        )
+    wanted: dict[str, type] = {
+        "dataset": str,
+        "variant": str,
+        "size": list,
+        "tasks": list,
+        "splits": dict,
+        "layout": str,
+    }
     for key, kind in wanted.items():
         if not isinstance(content.get(key), kind):
             raise UserError(f"{path} is damaged ({key} is missing or of the wrong kind); {cure}.")
@@ -129,17 +149,21 @@ def prepare(
     replace: bool = False,
     progress: Callable[[str, int, int], None] = lambda split, done, wanted: None,
 ) -> tuple[Store, bool]:
-    """The store of a source at a size, and whether it was packed now; one that holds the same samples is left as it is.
+    """The store of a source at a size, and whether it was packed now; one that holds the same samples is left
+    as it is.
 
-    Interrupted, nothing is left in its place, and the next call starts clean. Raises `UserError` when the store there holds
-    other samples and is not to be replaced, when another process is packing it, and when writing fails.
+    Interrupted, nothing is left in its place, and the next call starts clean. Raises `UserError` when the
+    store there holds other samples and is not to be replaced, when another process is packing it, and when
+    writing fails.
     """
     folder = data / variant / f"{size[0]}x{size[1]}"
     draft = folder.with_name(f".{folder.name}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
-            whole = (folder / "manifest.json").is_file()  # else a replacement was killed between the old and the new
+            whole = (
+                folder / "manifest.json"
+            ).is_file()  # else a replacement was killed between the old and the new
             old, state = Store(folder) if whole and not replace else None, _state(source, folder)
             if old:
                 _check_samples(old, source, how)
@@ -152,9 +176,11 @@ def prepare(
             try:
                 splits = {split: _pack_split(source, split, draft, size, how, progress) for split in SPLITS}
                 manifest = {
-                    "format": FORMAT, "dataset": dataset, "variant": variant, "layout": source.layout, "size": list(size),
+                    "format": FORMAT, "dataset": dataset, "variant": variant, "layout": source.layout,
+                    "size": list(size),
                     "fit": how, "tasks": list(source.tasks), "notes": list(source.notes), "splits": splits,
-                    "definitions": {name: as_dict(task) for name, task in source.tasks.items()}, "state": state,
+                    "definitions": {name: as_dict(task) for name, task in source.tasks.items()},
+                    "state": state,
                 }  # fmt: skip
                 _check_apart(source, splits)
                 if old:  # files of other times, such as a copy's: what they hold decides
@@ -165,10 +191,13 @@ def prepare(
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
     except Timeout:
-        raise UserError(f"another process is preparing {folder}; wait for it, or end it and try again.") from None
+        raise UserError(
+            f"another process is preparing {folder}; wait for it, or end it and try again."
+        ) from None
     except OSError as error:
         raise UserError(
-            f"cannot write {folder}: {error.strerror or error}; make room there, or name another folder with --data DIR."
+            f"cannot write {folder}: {error.strerror or error}; make room there, or name another folder with "
+            f"--data DIR."
         ) from error
     return Store(folder), True
 
@@ -177,7 +206,8 @@ def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -
     """The store, if what was packed just now is what it holds; a `UserError` otherwise."""
     if any(splits[split]["digests"] != store.manifest["splits"][split]["digests"] for split in SPLITS):
         raise UserError(
-            f"{store.folder} is prepared already, from files that held something else than {source.path} does now; --force "
+            f"{store.folder} is prepared already, from files that held something else than {source.path} "
+            f"does now; --force "
             f"replaces it (runs on it then need --force too), --variant NAME keeps both."
         )
     draft = store.folder / ".manifest.json"
@@ -189,10 +219,15 @@ def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -
 def _check_apart(source: Source, splits: dict[str, Any]) -> None:
     """Raise `UserError` if a sample is in both splits: what is tested on was trained on."""
     train = dict(zip(splits["train"]["digests"], splits["train"]["names"], strict=True))
-    both = [(train[d], name) for d, name in zip(splits["test"]["digests"], splits["test"]["names"], strict=True) if d in train]
+    both = [
+        (train[d], name)
+        for d, name in zip(splits["test"]["digests"], splits["test"]["names"], strict=True)
+        if d in train
+    ]
     if both:
         raise UserError(
-            f"{source.path} has {len(both)} of its test samples among its train samples, such as {both[0][1]}, which is "
+            f"{source.path} has {len(both)} of its test samples among its train samples, such as "
+            f"{both[0][1]}, which is "
             f"{both[0][0]}; give folders or lists that share no image."
         )
 
@@ -205,24 +240,32 @@ def _check_samples(store: Store, source: Source, how: Fit) -> None:
     if store.manifest["tasks"] != list(source.tasks):
         tasks = " and ".join(", ".join(names) for names in (store.manifest["tasks"], source.tasks))
         raise UserError(
-            f"{folder} is prepared already, with other tasks ({tasks}); --force replaces it, --variant NAME keeps both."
+            f"{folder} is prepared already, with other tasks ({tasks}); --force replaces it, --variant NAME "
+            f"keeps both."
         )
     if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
         return
     counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
     raise UserError(
-        f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images ({store.manifest['fit']}), not "
+        f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images "
+        f"({store.manifest['fit']}), not "
         f"from {source.layout} with {counts[1]} ({how}); --force replaces it, --variant NAME keeps both."
     )
 
 
 def _state(source: Source, folder: Path) -> str:
-    """What tells files from those that were packed: the names, sizes and times of all that lies at the source.
+    """What tells files from those that were packed: the names, sizes and times of all that lies at the
+    source.
 
-    The store's `folder`, or all of the data folder, may lie inside of it; what is packed there is not the source's.
+    The store's `folder`, or all of the data folder, may lie inside of it; what is packed there is not the
+    source's.
     """
     root = source.path.resolve()
-    own = [place for place in map(Path.resolve, (folder.parent, folder.parent.parent)) if place != root and root in place.parents]
+    own = [
+        place
+        for place in map(Path.resolve, (folder.parent, folder.parent.parent))
+        if place != root and root in place.parents
+    ]
     files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
     files = [path for path in files if not any(place in path.parents for place in own)]
     found = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
@@ -230,14 +273,21 @@ def _state(source: Source, folder: Path) -> str:
 
 
 def _pack_split(
-    source: Source, split: str, folder: Path, size: tuple[int, int], how: Fit, progress: Callable[[str, int, int], None]
+    source: Source,
+    split: str,
+    folder: Path,
+    size: tuple[int, int],
+    how: Fit,
+    progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
     """Write a split's files and return its entry in the manifest."""
 
     def allocate(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
         path = folder / f"{split}-{name}.npy"
         mapped: Array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk fails here, and not as a signal while the map is written
+        if hasattr(
+            os, "posix_fallocate"
+        ):  # a full disk fails here, and not as a signal while the map is written
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return mapped

@@ -1,4 +1,6 @@
-"""From samples of any size to arrays of one shape, and from those to a split; the same in memory and in a store."""
+"""From samples of any size to arrays of one shape, and from those to a split; the same in memory and in a
+store.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
 
 @dataclass(frozen=True)
 class Arrays:
-    """A packed split. values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16 hex digits."""
+    """A packed split. values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16
+    hex digits.
+    """
 
     names: tuple[str, ...]
     values: dict[str, Array]
@@ -46,7 +50,9 @@ class Arrays:
             images=torch.from_numpy(self.values["image"][:count]),
             targets=targets,
             available=torch.from_numpy(self.values["available"][:count]),
-            fingerprint=hashlib.sha256(json.dumps([size, list(tasks), self.digests[:count]]).encode()).hexdigest()[:16],
+            fingerprint=hashlib.sha256(
+                json.dumps([size, list(tasks), self.digests[:count]]).encode()
+            ).hexdigest()[:16],
             extents=None if whole else extents,
             total=len(self.names) if total is None else total,
         )
@@ -63,10 +69,15 @@ def pack(
     allocate: Allocate = lambda name, dtype, shape: np.empty(shape, dtype),
     progress: Progress = lambda done, wanted: None,
 ) -> Arrays:
-    """Read the first `limit` samples of a split into arrays that `allocate` makes. Raises the reader's `UserError`."""
+    """Read the first `limit` samples of a split into arrays that `allocate` makes. Raises the reader's
+    `UserError`.
+    """
     names = source.names(split)[:limit]
     count = len(names)
-    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {"image": (np.uint8, (3, *size)), "extent": (np.int16, (2,))}
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "image": (np.uint8, (3, *size)),
+        "extent": (np.int16, (2,)),
+    }
     for name, task in tasks.items():
         shapes[name] = (torch.empty(0, dtype=fit.dtype(task)).numpy().dtype, (task.target_channels, *size))
     shapes["available"] = (np.bool_, (len(tasks),))

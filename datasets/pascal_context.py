@@ -13,15 +13,21 @@ from datasets.prepared import Form, Prepared
 
 class PascalContext(Prepared):
     name: ClassVar[str] = "pascal-context"
-    summary: ClassVar[str] = "PASCAL images: semantic segmentation (21), human parts (7), saliency, surface normals, edges"
+    summary: ClassVar[str] = (
+        "PASCAL images: semantic segmentation (21), human parts (7), saliency, surface normals, edges"
+    )
     source: ClassVar[str] = (
-        "Everingham et al., VOC 2010; Mottaghi et al. and Chen et al., CVPR 2014; Maninis et al., CVPR 2019: 4,998 + 5,105 images"
+        "Everingham et al., VOC 2010; Mottaghi et al. and Chen et al., CVPR 2014; Maninis et al., CVPR 2019: "
+        "4,998 + 5,105 images"
     )
     licence: ClassVar[str] = "research use; images under the terms of Flickr"
     # No image is larger than 500 pixels, so that a frame of 512 holds each at its own size.
-    forms: ClassVar[dict[str, Form]] = {"pascal-context": Form(PascalMt(Path()).tasks, (512, 512), "pad", (4998, 5105))}
+    forms: ClassVar[dict[str, Form]] = {
+        "pascal-context": Form(PascalMt(Path()).tasks, (512, 512), "pad", (4998, 5105))
+    }
     expected: ClassVar[str] = (
-        "a PASCAL_MT folder: JPEGImages, ImageSets/Context, semseg, human_parts, normals_distill, sal_distill, pascal-context"
+        "a PASCAL_MT folder: JPEGImages, ImageSets/Context, semseg, human_parts, normals_distill, "
+        "sal_distill, pascal-context"
     )
 
     @classmethod

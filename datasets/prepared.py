@@ -1,4 +1,6 @@
-"""Data sets of files: found as packed stores in the data folder, or read there from the folder that people have."""
+"""Data sets of files: found as packed stores in the data folder, or read there from the folder that people
+have.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ from datasets.tasks import Task
 
 @dataclass(frozen=True)
 class Form:
-    """One form in which a data set is used. tasks: all that it may have; size: the (H, W) that its papers use; fit: how
-    images of other sizes meet it; images: how many the papers train and test on."""
+    """One form in which a data set is used. tasks: all that it may have; size: the (H, W) that its papers
+    use; fit: how images of other sizes meet it; images: how many the papers train and test on."""
 
     tasks: dict[str, Task]
     size: tuple[int, int]
@@ -31,10 +33,11 @@ class Form:
 
 
 class Prepared:
-    """A data set of files. Its name in specs is a form's, with the variant of the labels where they are not the papers'.
+    """A data set of files. Its name in specs is a form's, with the variant of the labels where they are not
+    the papers'.
 
-    A subclass says which forms there are (the first is meant where none is named), how to `open` what people have, and which
-    of the papers' label splits fit it. Nothing is read before a property or `split` needs it.
+    A subclass says which forms there are (the first is meant where none is named), how to `open` what people
+    have, and which of the papers' label splits fit it. Nothing is read before a property or `split` needs it.
     """
 
     name: ClassVar[str]
@@ -51,12 +54,16 @@ class Prepared:
 
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
-        """The reader of a folder or file in a layout that people have; None where it looks like none of them."""
+        """The reader of a folder or file in a layout that people have; None where it looks like none of
+        them.
+        """
         raise NotImplementedError
 
     @classmethod
     def form_of(cls, name: str) -> str:
-        """The form that a name means: its own, a variant's, or the first. Raises `UserError` for one that does not exist."""
+        """The form that a name means: its own, a variant's, or the first. Raises `UserError` for one that
+        does not exist.
+        """
         if name == cls.name:
             return next(iter(cls.forms))
         for form in sorted(cls.forms, key=len, reverse=True):
@@ -86,7 +93,8 @@ class Prepared:
 
     @cached_property
     def variant(self) -> str:
-        """The name in specs and records: of the data that are here; without any, of those that the papers use.
+        """The name in specs and records: of the data that are here; without any, of those that the papers
+        use.
 
         Raises `UserError` when several are here and none is named exactly.
         """
@@ -94,7 +102,10 @@ class Prepared:
         if self.wanted in here or len(here) == 1:
             return self.wanted if self.wanted in here else here[0]
         if here:
-            raise UserError(f"{self.data} holds {', '.join(here)}; name one of them as dataset instead of {self.wanted!r}.")
+            raise UserError(
+                f"{self.data} holds {', '.join(here)}; name one of them as dataset instead of "
+                f"{self.wanted!r}."
+            )
         form = self.form_of(self.wanted)
         if self._unpacked:
             return variant_of(form, self._unpacked)
@@ -113,7 +124,9 @@ class Prepared:
     def default_size(self) -> tuple[int, int]:
         form = self.form_of(self.variant)
         sizes = [store.size for store in self._stores if store.variant == self.variant]
-        size = self.form_in(self._unpacked, form).size if not sizes and self._unpacked else self.forms[form].size
+        size = (
+            self.form_in(self._unpacked, form).size if not sizes and self._unpacked else self.forms[form].size
+        )
         return size if size in sizes or not sizes else sizes[0]
 
     @property
@@ -130,7 +143,8 @@ class Prepared:
         return {name: task for name, task in every.items() if name in store.manifest["tasks"]}
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
-        """Split "train" or "test" at (H, W), its first `limit` samples: mapped from a store, or read from the user's folder.
+        """Split "train" or "test" at (H, W), its first `limit` samples: mapped from a store, or read from the
+        user's folder.
 
         Raises `UserError` when the data are absent, not prepared at this size, damaged or odd.
         """
@@ -164,17 +178,22 @@ class Prepared:
 
     def _absent(self) -> UserError:
         return UserError(
-            f"there is no {self.wanted} in {self.data}; `bench data prepare {self.form_of(self.wanted)} PATH` prepares it "
+            f"there is no {self.wanted} in {self.data}; `bench data prepare {self.form_of(self.wanted)} "
+            f"PATH` prepares it "
             f"from {self.expected}."
         )
 
     def _published(self, split: Split, which: str, tasks: Sequence[str]) -> Tensor:
         total = split.total if split.total is not None else len(split)
-        return published.load(self.data, self.name, which, split.names, self.published_rows(split), total, tuple(tasks))
+        return published.load(
+            self.data, self.name, which, split.names, self.published_rows(split), total, tuple(tasks)
+        )
 
     @classmethod
     def published_rows(cls, split: Split) -> Tensor:
-        """(N,) int64: the row of the papers' label split that each sample is, where those count rows; else unused."""
+        """(N,) int64: the row of the papers' label split that each sample is, where those count rows; else
+        unused.
+        """
         return split.ids
 
 

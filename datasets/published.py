@@ -1,12 +1,14 @@
-"""The papers' frozen label splits, from the user's copy of the authors' files, kept in the data folder as plain JSON.
+"""The papers' frozen label splits, from the user's copy of the authors' files, kept in the data folder as
+plain JSON.
 
-Li, Liu, Bilen, "Learning Multiple Dense Prediction Tasks from Partially Annotated Data", CVPR 2022 (MTPSL), publish one file for
-each data set and setting, which later papers copy byte for byte:
-    *.pth  {"labels_weights": (N, T) 0/1}, row i for train image i: T = 3 (semantic, depth, normal) for NYUv2, 2 for Cityscapes
+Li, Liu, Bilen, "Learning Multiple Dense Prediction Tasks from Partially Annotated Data", CVPR 2022 (MTPSL),
+publish one file for each data set and setting, which later papers copy byte for byte:
+    *.pth  {"labels_weights": (N, T) 0/1}, row i for train image i: T = 3 (semantic, depth, normal) for NYUv2,
+    2 for Cityscapes
     *.npy  {task: [image ids]} for PASCAL-Context, a pickled dict in an object array
-and DiffusionMTL the last one transposed, {image id: [0/1 of each task]} in a .pth. Reading runs no code of theirs: tensors come
-through `torch.load(weights_only=True)`, pickles through `datasets.inert`. Which data set and setting a file is for follows from
-its content, never from its name.
+and DiffusionMTL the last one transposed, {image id: [0/1 of each task]} in a .pth. Reading runs no code of
+theirs: tensors come through `torch.load(weights_only=True)`, pickles through `datasets.inert`. Which data set
+and setting a file is for follows from its content, never from its name.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import UserError
-from benchmark.runs.rundir import write_json
+from benchmark.files import write_json
 from datasets import inert
 
 LARGEST = 16 * 2**20  # bytes of a file; the authors' have at most 1.2 MB
@@ -35,8 +37,17 @@ TASKS = {
     "cityscapes": ("semseg", "depth"),
     "pascal-context": ("semseg", "parts", "saliency", "normals", "edge"),
 }
-_THEIR_NAMES = ("semseg", "human_parts", "sal", "normals", "edge")  # of the tasks of PASCAL-Context, in DiffusionMTL's order
-_EXPECTED = "a .pth that holds {'labels_weights': (N, 2 or 3) zeros and ones}, or PASCAL-Context's .npy of {task: [image ids]}"
+_THEIR_NAMES = (
+    "semseg",
+    "human_parts",
+    "sal",
+    "normals",
+    "edge",
+)  # of the tasks of PASCAL-Context, in DiffusionMTL's order
+_EXPECTED = (
+    "a .pth that holds {'labels_weights': (N, 2 or 3) zeros and ones}, or PASCAL-Context's .npy of "
+    "{task: [image ids]}"
+)
 # SHA-256 of the files that MTPSL, JTR and DiffusionMTL share.
 _PAPERS = {
     ("nyuv2", "one"): "757b3a95e1bc5145c1e72a783a489539f4c52004de338cb9798d8e227df6f389",
@@ -51,8 +62,9 @@ _PAPERS = {
 class PublishedSplit:
     """Who is labelled for what in a published split.
 
-    dataset: the data set's name. setting: "one" where every row has exactly one label, else "random". tasks: our names of the
-    columns. rows: (N, T) bool with 1 to T-1 labels each. ids: (N,) image ids, sorted; None where row i is train image i.
+    dataset: the data set's name. setting: "one" where every row has exactly one label, else "random". tasks:
+    our names of the columns. rows: (N, T) bool with 1 to T-1 labels each. ids: (N,) image ids, sorted; None
+    where row i is train image i.
     sha256: of the authors' file.
     """
 
@@ -75,7 +87,9 @@ class PublishedSplit:
 
 
 def parse_file(path: Path) -> PublishedSplit:
-    """A split file as its authors publish it. Raises `UserError` for any other file, before anything of it could run."""
+    """A split file as its authors publish it. Raises `UserError` for any other file, before anything of it
+    could run.
+    """
     try:
         size = path.stat().st_size
         content = path.read_bytes() if size <= LARGEST else b""
@@ -86,13 +100,17 @@ def parse_file(path: Path) -> PublishedSplit:
             raise ValueError(f"it has {size / 2**20:.0f} MiB, and such a file has at most {LARGEST // 2**20}")
         return _parse(content)
     except ValueError as error:
-        raise UserError(f"{path} is no label split as the papers' authors publish it: {error}; expected {_EXPECTED}.") from error
+        raise UserError(
+            f"{path} is no label split as the papers' authors publish it: {error}; expected {_EXPECTED}."
+        ) from error
 
 
 def _parse(content: bytes) -> PublishedSplit:
     digest = hashlib.sha256(content).hexdigest()
     if content.startswith(b"\x93NUMPY"):
-        start = 10 + int.from_bytes(content[8:10], "little")  # format 1.0: magic, version, length of the header
+        start = 10 + int.from_bytes(
+            content[8:10], "little"
+        )  # format 1.0: magic, version, length of the header
         return _by_id(_by_task(inert.load(content[start:])), digest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own about old files
@@ -103,7 +121,12 @@ def _parse(content: bytes) -> PublishedSplit:
                 raise ValueError("it holds more than tensors, or is damaged") from error
             return _by_id(inert.load(_pickle_in(content)), digest)
     weights = value.get("labels_weights") if isinstance(value, dict) and len(value) == 1 else None
-    if type(weights) is not Tensor or weights.dim() != 2 or weights.layout is not torch.strided or weights.device.type != "cpu":
+    if (
+        type(weights) is not Tensor
+        or weights.dim() != 2
+        or weights.layout is not torch.strided
+        or weights.device.type != "cpu"
+    ):
         raise ValueError("it holds no matrix 'labels_weights'")
     if weights.dtype not in (torch.float32, torch.float64, torch.int64, torch.bool):
         raise ValueError(f"its matrix holds {weights.dtype}".replace("torch.", ""))
@@ -124,7 +147,9 @@ def _pickle_in(content: bytes) -> bytes:
 
 def _by_position(weights: Tensor, digest: str) -> PublishedSplit:
     number, width = weights.shape
-    if width not in (2, 3) or not 1 <= number <= LARGEST:  # a tensor without content of its own can claim any shape
+    if (
+        width not in (2, 3) or not 1 <= number <= LARGEST
+    ):  # a tensor without content of its own can claim any shape
         raise ValueError(f"its matrix has shape ({number}, {width})")
     if not bool(((weights == 0) | (weights == 1)).all()):
         raise ValueError("its matrix holds values other than 0 and 1")
@@ -152,7 +177,11 @@ def _by_id(rows: Any, digest: str) -> PublishedSplit:
     for i, row in rows.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", i):
             raise ValueError(f"{i[:100]!r} is no id of an image")
-        if not isinstance(row, list) or len(row) != len(_THEIR_NAMES) or not all(type(v) in (int, float) for v in row):
+        if (
+            not isinstance(row, list)
+            or len(row) != len(_THEIR_NAMES)
+            or not all(type(v) in (int, float) for v in row)
+        ):
             raise ValueError(f"image {i} has no row of {len(_THEIR_NAMES)} numbers")
         if not set(row) <= {0, 1}:
             raise ValueError(f"the row of image {i} holds values other than 0 and 1")
@@ -166,21 +195,26 @@ def _made(dataset: str, rows: Tensor, ids: tuple[str, ...] | None, digest: str) 
     if odd:
         found = "no label at all" if labels[odd[0]] == 0 else "every label"
         raise ValueError(f"image {ids[odd[0]] if ids else odd[0]} has {found}")
-    return PublishedSplit(dataset, "one" if bool((labels == 1).all()) else "random", TASKS[dataset], rows, ids, digest)
+    return PublishedSplit(
+        dataset, "one" if bool((labels == 1).all()) else "random", TASKS[dataset], rows, ids, digest
+    )
 
 
 def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit:
     """Keep a split file's content as `<data>/labels/<dataset>-<setting>.json`.
 
-    Where the same split is there already, nothing is written. Raises `UserError` when the file is no split, when another split of
-    that data set and setting is there and is not to be replaced, and when writing fails.
+    Where the same split is there already, nothing is written. Raises `UserError` when the file is no split,
+    when another split of that data set and setting is there and is not to be replaced, and when writing
+    fails.
     """
     split = parse_file(path)
     target = place(data, split.dataset, split.setting)
     if target.exists() and not replace:
         there = _read(data, split.dataset, split.setting)
         if there.ids != split.ids or not torch.equal(there.rows, split.rows):
-            raise UserError(f"{target} holds another split than {path}; give --replace to put this one in its place.")
+            raise UserError(
+                f"{target} holds another split than {path}; give --replace to put this one in its place."
+            )
         return split
     rows = ["".join("01"[value] for value in row) for row in split.rows.int().tolist()]
     content: dict[str, Any] = {
@@ -198,7 +232,8 @@ def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit
         write_json(target, content)
     except OSError as error:
         raise UserError(
-            f"cannot write {target}: {error.strerror or error}; choose a writable data folder with --data DIR or BENCH_DATA."
+            f"cannot write {target}: {error.strerror or error}; choose a writable data folder with --data "
+            f"DIR or BENCH_DATA."
         ) from error
     return split
 
@@ -208,11 +243,19 @@ def place(data: Path, dataset: str, setting: str) -> Path:
     return data / "labels" / f"{dataset}-{setting}.json"
 
 
-def load(data: Path, dataset: str, setting: str, names: Sequence[str], ids: Tensor, total: int, tasks: Sequence[str]) -> Tensor:
+def load(
+    data: Path,
+    dataset: str,
+    setting: str,
+    names: Sequence[str],
+    ids: Tensor,
+    total: int,
+    tasks: Sequence[str],
+) -> Tensor:
     """(N, T) bool: an imported split for samples of a train split, columns in the order of `tasks`.
 
-    names: the samples' names (N,). ids: their numbers (N,) int64. total: samples of the whole train split. Raises `UserError`
-    when the split is not imported or damaged, lacks a task, or was made for other images.
+    names: the samples' names (N,). ids: their numbers (N,) int64. total: samples of the whole train split.
+    Raises `UserError` when the split is not imported or damaged, lacks a task, or was made for other images.
     """
     if (dataset, setting) not in _PAPERS:
         there = " or ".join(f"'published:{s}'" for d, s in _PAPERS if d == dataset)
@@ -222,13 +265,15 @@ def load(data: Path, dataset: str, setting: str, names: Sequence[str], ids: Tens
     for task in tasks:
         if task not in split.tasks:
             raise UserError(
-                f"label setting 'published:{setting}' of {dataset} covers {', '.join(split.tasks)} and not {task}; leave that "
+                f"label setting 'published:{setting}' of {dataset} covers {', '.join(split.tasks)} and not "
+                f"{task}; leave that "
                 f"task out, or use a setting that draws labels, such as 'one'."
             )
     if split.ids is None:
         if len(split.rows) != total:
             raise UserError(
-                f"{path} is a split for other images: it has {len(split.rows)} rows and the train split of {dataset} "
+                f"{path} is a split for other images: it has {len(split.rows)} rows and the train split of "
+                f"{dataset} "
                 f"{total} images; a published split needs all the images of the papers."
             )
         rows = split.rows[ids]
@@ -237,9 +282,14 @@ def load(data: Path, dataset: str, setting: str, names: Sequence[str], ids: Tens
         absent = [name for name in names if name not in row_of]
         unused = sorted(row_of.keys() - set(names)) if len(names) == total else []
         if absent or unused:
-            what = f"it lacks image {absent[0]}" if absent else f"the train split of {dataset} lacks its image {unused[0]}"
+            what = (
+                f"it lacks image {absent[0]}"
+                if absent
+                else f"the train split of {dataset} lacks its image {unused[0]}"
+            )
             raise UserError(
-                f"{path} is a split for other images: {what} ({len(absent or unused)} such); a published split needs all the "
+                f"{path} is a split for other images: {what} ({len(absent or unused)} such); a published "
+                f"split needs all the "
                 f"images of the papers."
             )
         rows = split.rows[[row_of[name] for name in names]]
@@ -252,11 +302,14 @@ def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"label setting 'published:{setting}' of {dataset} is not imported; get its file from the MTPSL repository "
+            f"label setting 'published:{setting}' of {dataset} is not imported; get its file from the MTPSL "
+            f"repository "
             f"(VICO-UoE/MTPSL on GitHub, folder data_split) and run `bench labels import PATH`."
         ) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); run `bench labels import PATH --replace` to write it anew.") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); run `bench labels import PATH --replace` to write it anew."
+        ) from error
     try:
         rows, tasks = content["rows"], TASKS[dataset]
         ids = tuple(rows) if isinstance(rows, dict) else None
@@ -270,5 +323,7 @@ def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
         if content["counts"] != split.counts or (ids is None) == (dataset == "pascal-context"):
             raise ValueError
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(f"{path} is damaged; run `bench labels import PATH --replace` to write it anew.") from error
+        raise UserError(
+            f"{path} is damaged; run `bench labels import PATH --replace` to write it anew."
+        ) from error
     return split

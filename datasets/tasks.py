@@ -1,8 +1,8 @@
 """What a task is: its channels, how a missing label looks, its primary metric and that metric's direction.
 
-Targets are tensors (B, C, H, W). Class maps (`classes`, `binary`) hold integers with 255 where there is no label; depth
-holds metres with 0 where there is none; normals hold unit vectors in camera axes (x right, y down, z forward) with
-(0, 0, 0) where there is none.
+Targets are tensors (B, C, H, W). Class maps (`classes`, `binary`) hold integers with 255 where there is no
+label; depth holds metres with 0 where there is none; normals hold unit vectors in camera axes (x right, y
+down, z forward) with (0, 0, 0) where there is none.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ IGNORE = 255
 class Task:
     """One dense prediction task.
 
-    name: its name in specs, records and tables. kind: what its maps hold. channels: of the prediction (classes' logits,
-    one logit, metres, or a vector that the reader normalises). metric: the primary metric, one that
-    `benchmark.metrics.maps` computes for the kind. higher_is_better: the metric's direction. classes: names, for pictures.
+    name: its name in specs, records and tables. kind: what its maps hold. channels: of the prediction
+    (classes' logits, one logit, metres, or a vector that the reader normalises). metric: the primary metric,
+    one that
+    `benchmark.metrics.maps` computes for the kind. higher_is_better: the metric's direction. classes: names,
+    for pictures.
     tolerance: how far a boundary may be off for the exact metric, as a share of the diagonal.
-    inverse: depth maps hold inverse depth (disparity), which grows as things come nearer. span: range of values that
-    pictures of depth show.
+    inverse: depth maps hold inverse depth (disparity), which grows as things come nearer. span: range of
+    values that pictures of depth show.
     """
 
     name: str
@@ -71,7 +73,9 @@ def as_dict(task: Task) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> Task:
-    """The task of `as_dict`, whatever else `values` holds. Raises `KeyError`, `TypeError` or `ValueError` for no such values."""
+    """The task of `as_dict`, whatever else `values` holds. Raises `KeyError`, `TypeError` or `ValueError` for
+    no such values.
+    """
     low, high = values["span"]
     own = {field.name: values[field.name] for field in fields(Task)}
     return Task(**own | {"classes": tuple(values["classes"]), "span": (low, high)})

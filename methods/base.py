@@ -1,7 +1,7 @@
 """The one protocol between harness and method.
 
-The harness hides labels, draws randomness, steps the optimiser and judges. A method turns a batch into named losses and
-images into predictions. Nothing a method is given holds a label that its run may not see.
+The harness hides labels, draws randomness, steps the optimiser and judges. A method turns a batch into named
+losses and images into predictions. Nothing a method is given holds a label that its run may not see.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from methods.networks.encoders import Encoder
 
 @dataclass(frozen=True)
 class View:
-    """A further augmentation of a batch's samples, as a `ViewKind` has it: a crop of the first view's crop, or the same pixels;
-    its colours drawn anew.
+    """A further augmentation of a batch's samples, as a `ViewKind` has it: a crop of the first view's crop,
+    or the same pixels; its colours drawn anew.
 
-    images: (B, 3, H, W) normalised. targets: {task: (B, C, H, W)} in the view's own geometry, hidden labels replaced by
-    the ignore value. geometry: (B, 2, 3) affine map from the view's normalised coordinates (x, y in [-1, 1], as
-    `torch.nn.functional.affine_grid` has them) to those of the first view. erased: (B, 1, H, W) bool, the pixels that a cut-out
-    erased; None without one.
+    images: (B, 3, H, W) normalised. targets: {task: (B, C, H, W)} in the view's own geometry, hidden labels
+    replaced by the ignore value. geometry: (B, 2, 3) affine map from the view's normalised coordinates (x, y
+    in [-1, 1], as
+    `torch.nn.functional.affine_grid` has them) to those of the first view. erased: (B, 1, H, W) bool, the
+    pixels that a cut-out erased; None without one.
     """
 
     images: Tensor
@@ -42,10 +43,11 @@ class View:
 class ViewKind:
     """A further view that a method asks for.
 
-    crop: cut it out of the first view's crop; False shows the first view's pixels, so that predictions for both correspond pixel
-    by pixel. colour: largest relative change of brightness, contrast and saturation, below 1; None for the protocol's. cutout:
-    side of one erased square as a share of the image's shorter side, below 1; its pixels are exactly 0, the encoder's mean
-    colour, and keep their targets. Raises `UserError` for a colour or cutout out of range.
+    crop: cut it out of the first view's crop; False shows the first view's pixels, so that predictions for
+    both correspond pixel by pixel. colour: largest relative change of brightness, contrast and saturation,
+    below 1; None for the protocol's. cutout: side of one erased square as a share of the image's shorter
+    side, below 1; its pixels are exactly 0, the encoder's mean colour, and keep their targets. Raises
+    `UserError` for a colour or cutout out of range.
     """
 
     crop: bool = True
@@ -58,7 +60,9 @@ class ViewKind:
     def augmentation(self, config: Augmentation) -> Augmentation:
         """What is drawn for such a view under a protocol's augmentation."""
         config = config if self.crop else replace(config, scales=(1.0,), uniform=False)
-        return replace(config, colour=config.colour if self.colour is None else self.colour, cutout=self.cutout)
+        return replace(
+            config, colour=config.colour if self.colour is None else self.colour, cutout=self.cutout
+        )
 
 
 def view_kinds(views: int | tuple[ViewKind, ...]) -> tuple[ViewKind, ...]:
@@ -70,9 +74,10 @@ def view_kinds(views: int | tuple[ViewKind, ...]) -> tuple[ViewKind, ...]:
 class Batch:
     """What a method sees of B samples; T tasks in the order of `Problem.tasks`.
 
-    images: (B, 3, H, W) normalised for the encoder. targets: {task: (B, C, H, W)}, hidden labels ALREADY replaced by the
-    ignore value. labelled: (B, T) bool on the device; labelled_host: the same on the CPU, so that presence is known
-    without a sync. index: (B,) int64 stable sample numbers. views: the further views that the method's `views` asks for.
+    images: (B, 3, H, W) normalised for the encoder. targets: {task: (B, C, H, W)}, hidden labels ALREADY
+    replaced by the ignore value. labelled: (B, T) bool on the device; labelled_host: the same on the CPU, so
+    that presence is known without a sync. index: (B,) int64 stable sample numbers. views: the further views
+    that the method's `views` asks for.
     """
 
     images: Tensor
@@ -87,11 +92,11 @@ class Batch:
 class Problem:
     """What is to be learnt and what the protocol holds fixed for every method.
 
-    tasks: {name: Task} in a fixed order. size: (H, W) of images and predictions, in pixels. width: channels C of the shared
-    feature and of every decoder. blocks: residual blocks a decoder. make_encoder: builds the protocol's encoder, with its
-    pretrained weights if it has any. loss_weights: {task: w_t}. label_shares: (T,) share of images labelled for each task
-    under `fraction`, else None. complete: the run's labels are complete (`datasets.labels.complete`), so that a rule about
-    labels that are missing has nothing to go by.
+    tasks: {name: Task} in a fixed order. size: (H, W) of images and predictions, in pixels. width: channels C
+    of the shared feature and of every decoder. blocks: residual blocks a decoder. make_encoder: builds the
+    protocol's encoder, with its pretrained weights if it has any. loss_weights: {task: w_t}. label_shares:
+    (T,) share of images labelled for each task under `fraction`, else None. complete: the run's labels are
+    complete (`datasets.labels.complete`), so that a rule about labels that are missing has nothing to go by.
     """
 
     tasks: dict[str, Task]
@@ -111,10 +116,13 @@ class Problem:
         """A prediction head: task feature (B, C, h, w) to prediction (B, task.channels, H, W)."""
         return Head(self.width, task.channels, self.size)
 
-    def task_losses(self, predictions: dict[str, Tensor], batch: Batch | View, labelled: Tensor) -> dict[str, Tensor]:
+    def task_losses(
+        self, predictions: dict[str, Tensor], batch: Batch | View, labelled: Tensor
+    ) -> dict[str, Tensor]:
         """{task: scalar} supervised losses, by the one reduction that all methods share.
 
-        (1/B) sum_b w_t weight_bt loss_t(b), with `sample_weights` and `per_sample_loss`. labelled: (B, T) bool.
+        (1/B) sum_b w_t weight_bt loss_t(b), with `sample_weights` and `per_sample_loss`. labelled: (B, T)
+        bool.
         """
         weights = sample_weights(labelled, self.label_shares)
         return {
@@ -126,7 +134,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Losses:
-    """tasks: {task: scalar} supervised; extra: {name: scalar}, already weighted. The sum of all of them is minimised."""
+    """tasks: {task: scalar} supervised; extra: {name: scalar}, already weighted. The sum of all of them is
+    minimised.
+    """
 
     tasks: dict[str, Tensor]
     extra: dict[str, Tensor] = field(default_factory=dict)
@@ -137,8 +147,8 @@ class Losses:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """A named array for the report, which draws it by kind. labels: names of the rows and columns, or of the bins. axes:
-    what the rows and columns are."""
+    """A named array for the report, which draws it by kind. labels: names of the rows and columns, or of the
+    bins. axes: what the rows and columns are."""
 
     kind: Literal["matrix", "histogram", "scalar"]
     array: np.ndarray
@@ -147,18 +157,21 @@ class Diagnostic:
 
 
 class Method(nn.Module):
-    """A method: a network and its losses. Its keyword-only `__init__` parameters with defaults are its schema.
+    """A method: a network and its losses. Its keyword-only `__init__` parameters with defaults are its
+    schema.
 
-    views: how many further views `losses` wants, each a crop of the first in the protocol's colours; or a tuple that says what
-    each of them is, such as `(ViewKind(crop=False, colour=0.8, cutout=0.5),)`.
+    views: how many further views `losses` wants, each a crop of the first in the protocol's colours; or a
+    tuple that says what each of them is, such as `(ViewKind(crop=False, colour=0.8, cutout=0.5),)`.
 
-    search: {keyword: values} that `bench tune` draws from, the default among them. Where it is empty, every keyword whose type is
-    a number with a fraction is searched at a quarter to four times its value, which does not suit probabilities and other numbers
-    with a bound.
+    search: {keyword: values} that `bench tune` draws from, the default among them. Where it is empty, every
+    keyword whose type is a number with a fraction is searched at a quarter to four times its value, which
+    does not suit probabilities and other numbers with a bound.
 
-    Override `losses` and `predict`; the rest is optional. `losses` must not synchronise with the host and must not have
-    shapes that depend on data: mask and average, never index with booleans. Every parameter that is not part of a module
-    with `reset_parameters` belongs into a module that defines one, so that the harness can draw it from its own stream.
+    Override `losses` and `predict`; the rest is optional. `losses` must not synchronise with the host and
+    must not have
+    shapes that depend on data: mask and average, never index with booleans. Every parameter that is not part
+    of a module with `reset_parameters` belongs into a module that defines one, so that the harness can draw
+    it from its own stream.
     """
 
     version: ClassVar[int] = 1
@@ -181,16 +194,22 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def shared_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters that several tasks share, for gradient aggregation. Default: the attribute `encoder`'s."""
+        """Parameters that several tasks share, for gradient aggregation. Default: the attribute
+        `encoder`'s.
+        """
         encoder = getattr(self, "encoder", None)
         return encoder.parameters() if isinstance(encoder, nn.Module) else iter(())
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups of all trainable parameters: {"params": [...], "lr_scale": 1.0, "weight_decay": None for the protocol's}."""
+        """Groups of all trainable parameters: {"params": [...], "lr_scale": 1.0, "weight_decay": None for the
+        protocol's}.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def prepare(self, batches: Iterator[Batch]) -> None:
-        """Called once before training, under the stream ("init", "prepare"), with the first training batches."""
+        """Called once before training, under the stream ("init", "prepare"), with the first training
+        batches.
+        """
 
     def after_step(self) -> None:
         """Called after each optimiser step, without gradients."""
@@ -201,7 +220,9 @@ class Method(nn.Module):
         return None
 
     def inference_modules(self) -> list[nn.Module]:
-        """Modules that `predict` needs; their parameters are what a user ships. Default: all of the method."""
+        """Modules that `predict` needs; their parameters are what a user ships. Default: all of the
+        method.
+        """
         return [self]
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:

@@ -1,4 +1,6 @@
-"""Semi-supervised consistency regularisation: two views of an image must get the same predictions, labels or not."""
+"""Semi-supervised consistency regularisation: two views of an image must get the same predictions, labels or
+not.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,18 @@ from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
 class Consistency(MultiTask):
-    """`multi_task`, plus: where a task has no label, its prediction for a second view must be the one for the first.
+    """`multi_task`, plus: where a task has no label, its prediction for a second view must be the one for the
+    first.
 
-    The second view is a crop of the first. The first view's prediction, detached, is warped into it and becomes a
-    pseudo-label where it is to be trusted (`PseudoLabels`); the second view's prediction learns it by the supervised loss,
-    averaged over the pixels that have one, summed over a sample's unlabelled tasks with the protocol's loss weights, averaged
-    over the batch. Both views go through the network as one batch.
+    The second view is a crop of the first. The first view's prediction, detached, is warped into it and
+    becomes a pseudo-label where it is to be trusted (`PseudoLabels`); the second view's prediction learns it
+    by the supervised loss, averaged over the pixels that have one, summed over a sample's unlabelled tasks
+    with the protocol's loss weights, averaged over the batch. Both views go through the network as one batch.
 
-    The first view is the teacher because it is what the supervised loss is on, shows more of the image, and sees more around
-    every pixel. This is the baseline 'SS' of Li, Liu and Bilen (CVPR 2022), as far as it is known: that paper has no formula,
-    its code thresholds but no weight and no ramp. Open, and chosen here: weight, ramp_up, which side is detached, and that
-    normals agree by their cosine.
+    The first view is the teacher because it is what the supervised loss is on, shows more of the image, and
+    sees more around every pixel. This is the baseline 'SS' of Li, Liu and Bilen (CVPR 2022), as far as it is
+    known: that paper has no formula, its code thresholds but no weight and no ramp. Open, and chosen here:
+    weight, ramp_up, which side is detached, and that normals agree by their cosine.
     """
 
     summary = "multi_task, and predictions for two views of an image that must agree where there is no label"
@@ -41,7 +44,8 @@ class Consistency(MultiTask):
         agreement: float = 0.1,
         ramp_up: float = 0.25,
     ) -> None:
-        """confidence: least probability of a class. agreement: largest difference of depth (metres) and of normals (1 - cosine).
+        """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
+        normals (1 - cosine).
         ramp_up: share of training over which `weight` grows. Raises `UserError` for a value out of range."""
         super().__init__(problem)
         self.pseudo_labels = PseudoLabels("consistency", weight, confidence, agreement, ramp_up)
@@ -57,7 +61,9 @@ class Consistency(MultiTask):
         """Predictions for the first view and for the second."""
         predictions = self.predict(torch.cat([batch.images, batch.views[0].images]))
         b = len(batch.images)
-        return {name: p[:b] for name, p in predictions.items()}, {name: p[b:] for name, p in predictions.items()}
+        return {name: p[:b] for name, p in predictions.items()}, {
+            name: p[b:] for name, p in predictions.items()
+        }
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
         """The share of pixels that get a pseudo-label, for each task."""

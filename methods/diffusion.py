@@ -20,29 +20,39 @@ Noise = Callable[[Tensor, int], Tensor]
 
 
 class DiffusionMTL(MultiTask):
-    """`multi_task`, whose predictions are preliminary; noise is added to each task's state and taken out by a denoiser.
+    """`multi_task`, whose predictions are preliminary; noise is added to each task's state and taken out by a
+    denoiser.
 
-    The denoiser estimates the clean state x_0 from the noisy x_t, conditioned on the preliminary predictions of all tasks, of
-    which it sees raw maps at the feature's size, detached. x_(T-1) is drawn from the preliminary state, x_(t-1) from the
-    posterior given the estimate, and the estimate at t = 0 is the result. Gradients pass through all steps. There is no loss on
+    The denoiser estimates the clean state x_0 from the noisy x_t, conditioned on the preliminary predictions
+    of all tasks, of which it sees raw maps at the feature's size, detached. x_(T-1) is drawn from the
+    preliminary state, x_(t-1) from the posterior given the estimate, and the estimate at t = 0 is the result.
+    Gradients pass through all steps. There is no loss on
     the noise: the supervised losses are on the result and, times aux_weight, on the preliminary predictions.
 
-    space: what is diffused. "feature": the task's feature; a further head predicts from the result. "prediction": the task's
-    prediction at the feature's size, as `as_state` scales it; the denoiser gives the prediction itself, and its `as_state` is
-    the estimate. The paper leaves the scale open; on raw logits the noise would mean less and less as they grow.
+    space: what is diffused. "feature": the task's feature; a further head predicts from the result.
+    "prediction": the task's prediction at the feature's size, as `as_state` scales it; the denoiser gives the
+    prediction itself, and its `as_state` is the estimate. The paper leaves the scale open; on raw logits the
+    noise would mean less and less as they grow.
 
-    steps: T. beta_start, beta_end: the noise's variance grows evenly between them. width: of the denoiser, none for the
-    protocol's; 512 for both as published. blocks, heads: of its attention. Open, and fixed here: average pooling in front of
-    the attention, its pre-norm, no positional encoding; the estimate is read from the conditioning tokens.
+    steps: T. beta_start, beta_end: the noise's variance grows evenly between them. width: of the denoiser,
+    none for the protocol's; 512 for both as published. blocks, heads: of its attention. Open, and fixed here:
+    average pooling in front of the attention, its pre-norm, no positional encoding; the estimate is read from
+    the conditioning tokens.
 
-    Every sample's state of every task is denoised, also where there is no label, whose losses have weight 0: shapes stay the
-    same whatever a batch carries, and with one label a sample that is T times the denoising of the labelled ones alone.
-    Evaluation noise is a function of step, channel and position alone, the same for every image and task, so that a
-    prediction depends on nothing but its image.
+    Every sample's state of every task is denoised, also where there is no label, whose losses have weight 0:
+    shapes stay the same whatever a batch carries, and with one label a sample that is T times the denoising
+    of the labelled ones alone. Evaluation noise is a function of step, channel and position alone, the same
+    for every image and task, so that a prediction depends on nothing but its image.
     """
 
-    summary = "multi_task, and a denoiser of every task's feature or prediction, conditioned on all preliminary predictions"
-    paper = "Ye, Xu: DiffusionMTL: Learning Multi-Task Denoising Diffusion Model from Partially Annotated Data, CVPR 2024"
+    summary = (
+        "multi_task, and a denoiser of every task's feature or prediction, conditioned on all "
+        "preliminary predictions"
+    )
+    paper = (
+        "Ye, Xu: DiffusionMTL: Learning Multi-Task Denoising Diffusion Model from Partially Annotated "
+        "Data, CVPR 2024"
+    )
     # Factors of both betas could cross, and beta_start must not be above beta_end.
     search: ClassVar[dict[str, tuple[Any, ...]]] = {
         "beta_start": (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
@@ -72,7 +82,9 @@ class DiffusionMTL(MultiTask):
                 "0 < beta_start <= beta_end < 1; change the hyper-parameter."
             )
         if width % heads:
-            raise UserError(f"diffusion: width must be a multiple of heads, not {width} for {heads} heads; change either.")
+            raise UserError(
+                f"diffusion: width must be a multiple of heads, not {width} for {heads} heads; change either."
+            )
         self.steps, self.aux_weight, self.of_features = steps, aux_weight, space == "feature"
         self.schedule = Schedule(steps, beta_start, beta_end)
         predicted = [task.channels for task in problem.tasks.values()]
@@ -82,14 +94,20 @@ class DiffusionMTL(MultiTask):
         self.refined_heads = nn.ModuleDict({name: problem.make_head(task) for name, task in refined})
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
-        """The noise of x_(T-1) ... x_0 comes from the global generator, one draw of all samples' and tasks' states each."""
-        maps, result = self.run(batch.images, lambda state, t: torch.randn(state.shape, dtype=state.dtype, device=state.device))
+        """The noise of x_(T-1) ... x_0 comes from the global generator, one draw of all samples' and tasks'
+        states each.
+        """
+        maps, result = self.run(
+            batch.images, lambda state, t: torch.randn(state.shape, dtype=state.dtype, device=state.device)
+        )
         tasks = self.problem.task_losses(result, batch, batch.labelled)
         preliminary = self.problem.task_losses(self.upsampled(maps), batch, batch.labelled)
         return Losses(tasks, {"preliminary": self.aux_weight * torch.stack([*preliminary.values()]).sum()})
 
     def run(self, images: Tensor, noise: Noise) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Preliminary predictions (B, C_t, h, w), and the denoised ones at full size. noise: for a state (B, S, h, w) at t."""
+        """Preliminary predictions (B, C_t, h, w), and the denoised ones at full size. noise: for a state (B,
+        S, h, w) at t.
+        """
         shared = self.encoder(images)
         features = [self.decoders[name](shared) for name in self.problem.tasks]
         heads = [self.heads.get_submodule(f"{name}.conv") for name in self.problem.tasks]
@@ -104,10 +122,14 @@ class DiffusionMTL(MultiTask):
         estimates = self.denoiser(state, known, 0)
         if not self.of_features:
             return maps, self.upsampled(estimates)
-        return maps, {name: head(x) for (name, head), x in zip(self.refined_heads.items(), estimates, strict=True)}
+        return maps, {
+            name: head(x) for (name, head), x in zip(self.refined_heads.items(), estimates, strict=True)
+        }
 
     def state(self, parts: list[Tensor]) -> Tensor:
-        """(B, S, h, w) in float32 or better: features as they are, or predictions as states, one task after another."""
+        """(B, S, h, w) in float32 or better: features as they are, or predictions as states, one task after
+        another.
+        """
         if not self.of_features:
             parts = [as_state(task, x) for task, x in zip(self.problem.tasks.values(), parts, strict=True)]
         joined = torch.cat(parts, 1)
@@ -122,7 +144,9 @@ class DiffusionMTL(MultiTask):
 
 
 def as_state(task: Task, prediction: Tensor) -> Tensor:
-    """A prediction (B, C, h, w) on a scale of about 1: probabilities, depth over its span's end, or vectors of unit length."""
+    """A prediction (B, C, h, w) on a scale of about 1: probabilities, depth over its span's end, or vectors
+    of unit length.
+    """
     prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     if task.kind == "classes":
         return prediction.softmax(1)

@@ -1,4 +1,6 @@
-"""Cross-task maps of predictions to labels, a baseline of Li, Liu and Bilen (CVPR 2022) after Zamir et al. (CVPR 2020)."""
+"""Cross-task maps of predictions to labels, a baseline of Li, Liu and Bilen (CVPR 2022) after Zamir et al.
+(CVPR 2020).
+"""
 
 from __future__ import annotations
 
@@ -15,22 +17,30 @@ from methods.networks.mapper import label_input, prediction_input
 
 
 class DirectMap(MultiTask):
-    """`multi_task`, plus: a prediction without a label, mapped into the label space of a task with one, must give that label.
+    """`multi_task`, plus: a prediction without a label, mapped into the label space of a task with one, must
+    give that label.
 
-    For sample b, task s without label and task t with one, m_st the network of that pair, y^ the prediction, y the label:
+    For sample b, task s without label and task t with one, m_st the network of that pair, y^ the prediction,
+    y the label:
 
         loss_t(m_st(y^_s), y_t),
 
-    the supervised loss of t with the protocol's weight, summed over pairs, averaged over the batch, times map_weight. The
-    network's input is that of `mtpsl`: a hard Gumbel sample of classes, depth over its maximum, (n + 1) / 2.
+    the supervised loss of t with the protocol's weight, summed over pairs, averaged over the batch, times
+    map_weight. The network's input is that of `mtpsl`: a hard Gumbel sample of classes, depth over its
+    maximum, (n + 1) / 2.
 
-    Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code; from Zamir et al.,
-    |m_st(y^_s) - y_t|, with networks that were trained on pairs of labels beforehand. Open, and chosen here: the weight, the
-    network, the first view, and how networks learn without a fully labelled set (mapper_learns_from).
+    Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code;
+    from Zamir et al.,
+    |m_st(y^_s) - y_t|, with networks that were trained on pairs of labels beforehand. Open, and chosen here:
+    the weight, the network, the first view, and how networks learn without a fully labelled set
+    (mapper_learns_from).
     """
 
     summary = "multi_task, and predictions of unlabelled tasks mapped to the labels that are there"
-    paper = "baseline of Li, Liu, Bilen, CVPR 2022, after Zamir et al.: Robust Learning Through Cross-Task Consistency, CVPR 2020"
+    paper = (
+        "baseline of Li, Liu, Bilen, CVPR 2022, after Zamir et al.: Robust Learning Through Cross-Task "
+        "Consistency, CVPR 2020"
+    )
 
     def __init__(
         self,
@@ -41,8 +51,9 @@ class DirectMap(MultiTask):
         mapper_stride: Literal[1, 2, 4, 8] = 1,
         mapper_learns_from: Literal["predictions", "labels"] = "predictions",
     ) -> None:
-        """mapper_stride: networks read and are compared with every s-th pixel. mapper_learns_from: "predictions", from the loss
-        above, together with the predictions; "labels", as in Zamir et al., from pairs of labels of one image alone, under
+        """mapper_stride: networks read and are compared with every s-th pixel. mapper_learns_from:
+        "predictions", from the loss above, together with the predictions; "labels", as in Zamir et al., from
+        pairs of labels of one image alone, under
         `mapping`, and constants of the loss above. Where images carry one label each there are no such pairs.
 
         Raises `UserError` for a value out of range.
@@ -57,11 +68,15 @@ class DirectMap(MultiTask):
         supervised = self.problem.task_losses(predictions, batch, batch.labelled)
         return Losses(supervised, self.mapped(predictions, batch.targets, batch.labelled))
 
-    def mapped(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor) -> dict[str, Tensor]:
+    def mapped(
+        self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor
+    ) -> dict[str, Tensor]:
         """The extra losses. predictions, targets: {task: (B, C, H, W)}; labelled: (B, T) bool."""
         tasks, s = self.problem.tasks, self.stride
         targets = {name: targets[name][..., ::s, ::s] for name in tasks}
-        inputs = {name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()}
+        inputs = {
+            name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()
+        }
         if self.learns_from == "predictions":
             direct = map_losses(self.problem, self.mapper(inputs), targets, ~labelled)
             return {"direct": self.map_weight * direct.mean()}

@@ -1,4 +1,6 @@
-"""Joint-task regularisation (Nishi et al., CVPR 2024): all tasks' maps as one stack, compared in a latent space it learns."""
+"""Joint-task regularisation (Nishi et al., CVPR 2024): all tasks' maps as one stack, compared in a latent
+space it learns.
+"""
 
 from __future__ import annotations
 
@@ -19,28 +21,37 @@ from methods.networks.mapper import cosine_distance, direction
 
 
 class JTR(MultiTask):
-    """`multi_task`, plus: predictions must have the latent code of predictions in which labels are put where there are any.
+    """`multi_task`, plus: predictions must have the latent code of predictions in which labels are put where
+    there are any.
 
-    Y^ is the stack of all tasks' predictions, Y the same with labels for the labelled tasks, g an encoder, h its decoder, g~ the
-    encoder as a constant, and D = 1 - cosine over channels, averaged over positions. The supervised loss is on the first view;
-    the second trains predictions, the third trains the auto-encoder on stacks that are constants:
+    Y^ is the stack of all tasks' predictions, Y the same with labels for the labelled tasks, g an encoder, h
+    its decoder, g~ the encoder as a constant, and D = 1 - cosine over channels, averaged over positions. The
+    supervised loss is on the first view; the second trains predictions, the third trains the auto-encoder on
+    stacks that are constants:
 
         distance        dist_weight D(g~(Y_1), g~(Y^_1)),
         latent          dist_weight recon_weight D(g(Y_2), g(Y^_2)),
         reconstruction  recon_weight (R(h(g(Y_2)), Y_2) + R(h(g(Y^_2)), Y^_2)),
 
-    averaged over the batch, 0 for samples without a valid label. Predictions of labelled tasks are constants of Y^_1, so that
-    unlabelled tasks alone learn from the distance. `methods.networks.joint` makes the stacks and is R. The weight of `latent` is
-    that of the published code, which trains both networks together, too.
+    averaged over the batch, 0 for samples without a valid label. Predictions of labelled tasks are constants
+    of Y^_1, so that unlabelled tasks alone learn from the distance. `methods.networks.joint` makes the stacks
+    and is R. The weight of `latent` is that of the published code, which trains both networks together, too.
 
-    Other than in that code, where it is not meant: depth goes through its scale once, normals are compared with unit vectors and
-    averaged over pixels, not components, a stack is compared with the sample that went in, and means are over the pixels that
-    count. Open, and chosen here: depth that does not count is 0 after its scale; D's positions. The third view is predicted apart
+    Other than in that code, where it is not meant: depth goes through its scale once, normals are compared
+    with unit vectors and averaged over pixels, not components, a stack is compared with the sample that went
+    in, and means are over the pixels that count. Open, and chosen here: depth that does not count is 0 after
+    its scale; D's positions. The third view is predicted apart
     from the others, without gradients: nothing of it is to reach the predictor.
     """
 
-    summary = "multi_task, and an auto-encoder over all tasks' maps in whose latent space predictions must agree with labels"
-    paper = "Nishi, Kim, Li, Pfister: Joint-Task Regularization for Partially Labeled Multi-Task Learning, CVPR 2024"
+    summary = (
+        "multi_task, and an auto-encoder over all tasks' maps in whose latent space predictions must "
+        "agree with labels"
+    )
+    paper = (
+        "Nishi, Kim, Li, Pfister: Joint-Task Regularization for Partially Labeled Multi-Task Learning, "
+        "CVPR 2024"
+    )
     views: ClassVar[int] = 2
 
     def __init__(
@@ -54,22 +65,33 @@ class JTR(MultiTask):
         depth_mean: float | None = None,
         depth_std: float | None = None,
     ) -> None:
-        """ae_stride: 1 is as published; s has the auto-encoder read every s-th pixel, with as much less pooling. depth_mean,
-        depth_std: what scales depth, in its own unit; none: those of the labels that the first training batches show (published,
+        """ae_stride: 1 is as published; s has the auto-encoder read every s-th pixel, with as much less
+        pooling. depth_mean,
+        depth_std: what scales depth, in its own unit; none: those of the labels that the first training
+        batches show (published,
         for NYUv2 and for all: 2.3618 and 1.5876).
 
         Raises `UserError` for a value out of range.
         """
         super().__init__(problem)
         if min(dist_weight, recon_weight) < 0 or ae_width < 1:
-            raise UserError("jtr: ae_width must be at least 1 and no weight negative; change the hyper-parameter.")
+            raise UserError(
+                "jtr: ae_width must be at least 1 and no weight negative; change the hyper-parameter."
+            )
         if (depth_mean is None) != (depth_std is None) or (depth_std is not None and depth_std <= 0):
-            raise UserError("jtr: depth_mean and depth_std go together, and depth_std must be positive; give both or neither.")
+            raise UserError(
+                "jtr: depth_mean and depth_std go together, and depth_std must be positive; give both or "
+                "neither."
+            )
         if min(problem.size) < 32:
-            raise UserError(f"jtr: images must be at least 32 pixels high and wide, not {problem.size}; raise the size.")
+            raise UserError(
+                f"jtr: images must be at least 32 pixels high and wide, not {problem.size}; raise the size."
+            )
         self.dist_weight, self.recon_weight, self.stride = dist_weight, recon_weight, ae_stride
         self.measures = depth_mean is None
-        self.joint = Joint(problem.tasks, 0.0 if depth_mean is None else depth_mean, 1.0 if depth_std is None else depth_std)
+        self.joint = Joint(
+            problem.tasks, 0.0 if depth_mean is None else depth_mean, 1.0 if depth_std is None else depth_std
+        )
         channels = sum(self.joint.channels)
         self.stack_encoder = StackEncoder(channels, ae_width, ae_stride)
         self.stack_decoder = StackDecoder(channels, ae_width, ae_stride)
@@ -78,12 +100,20 @@ class JTR(MultiTask):
         second, third = batch.views
         b = len(batch.images)
         predictions = self.predict(torch.cat([batch.images, second.images]))
-        with torch.no_grad():  # after the others: autocast keeps weights that it has cast, with their gradient or without
+        with (
+            torch.no_grad()
+        ):  # after the others: autocast keeps weights that it has cast, with their gradient or without
             last = self.predict(third.images)
-        supervised = self.problem.task_losses({name: p[:b] for name, p in predictions.items()}, batch, batch.labelled)
-        near = self.stacks({name: p[b:] for name, p in predictions.items()}, second, batch.labelled, soft=False)
+        supervised = self.problem.task_losses(
+            {name: p[:b] for name, p in predictions.items()}, batch, batch.labelled
+        )
+        near = self.stacks(
+            {name: p[b:] for name, p in predictions.items()}, second, batch.labelled, soft=False
+        )
         distance = self.distance(near, batch.labelled)
-        latent, reconstruction = self.learning(self.stacks(last, third, batch.labelled, soft=True), batch.labelled)
+        latent, reconstruction = self.learning(
+            self.stacks(last, third, batch.labelled, soft=True), batch.labelled
+        )
         extra = {
             "distance": self.dist_weight * distance,
             "latent": self.dist_weight * self.recon_weight * latent,
@@ -94,7 +124,9 @@ class JTR(MultiTask):
     def stacks(self, predictions: dict[str, Tensor], view: View, labelled: Tensor, soft: bool) -> Stacks:
         s = self.stride
         predicted = {name: p[..., ::s, ::s] for name, p in predictions.items()}
-        return self.joint.stack(predicted, {name: t[..., ::s, ::s] for name, t in view.targets.items()}, labelled, soft)
+        return self.joint.stack(
+            predicted, {name: t[..., ::s, ::s] for name, t in view.targets.items()}, labelled, soft
+        )
 
     def distance(self, stacks: Stacks, labelled: Tensor) -> Tensor:
         """D between latents, through an encoder that is a constant; no gradient reaches the auto-encoder."""

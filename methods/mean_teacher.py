@@ -1,4 +1,6 @@
-"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017): the moving average of a network labels what nobody labelled."""
+"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017): the moving average of a network labels what nobody
+labelled.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +18,31 @@ from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
 class MeanTeacher(MultiTask):
-    """`multi_task`, plus: where a task has no label, its prediction for a second view must be the teacher's for the first.
+    """`multi_task`, plus: where a task has no label, its prediction for a second view must be the teacher's
+    for the first.
 
-    The teacher is a second network of the same shape, theta' <- a theta' + (1 - a) theta after step k = 0, 1, ..., with
-    a = min(decay, (k + 1) / (k + 10)); it starts as a copy of the student and gets no gradient. Its prediction for the first
-    view, warped into the second, which is a crop of it, becomes a pseudo-label where it is to be trusted (`PseudoLabels`).
-    The student learns it by the supervised loss, averaged over the pixels that have one, summed over a sample's unlabelled
-    tasks with the protocol's loss weights, averaged over the batch. Both views go through the student as one batch.
+    The teacher is a second network of the same shape, theta' <- a theta' + (1 - a) theta after step k = 0, 1,
+    ..., with a = min(decay, (k + 1) / (k + 10)); it starts as a copy of the student and gets no gradient. Its
+    prediction for the first view, warped into the second, which is a crop of it, becomes a pseudo-label where
+    it is to be trusted (`PseudoLabels`). The student learns it by the supervised loss, averaged over the
+    pixels that have one, summed over a sample's unlabelled tasks with the protocol's loss weights, averaged
+    over the batch. Both views go through the student as one batch.
 
-    The teacher's BatchNorm statistics come from its own forward passes in training mode, as in the published code: averaged
-    weights have other activations than the networks they average, so averaged statistics would not be theirs.
+    The teacher's BatchNorm statistics come from its own forward passes in training mode, as in the published
+    code: averaged weights have other activations than the networks they average, so averaged statistics would
+    not be theirs.
 
-    Not as published: the paper has a squared distance of class probabilities at every sample. Pseudo-labels with a
-    threshold are what carries over to regressions; 0.9 is what HiTTs (ACM MM 2025) has for segmentation. Open, and
-    chosen here: weight, and agreement, as in `consistency`; how the average warms up, (k + 1) / (k + 10): the paper raises a
-    during the ramp-up, its public code is said to take min(1 - 1 / (k + 1), decay), which was not looked up.
+    Not as published: the paper has a squared distance of class probabilities at every sample. Pseudo-labels
+    with a threshold are what carries over to regressions; 0.9 is what HiTTs (ACM MM 2025) has for
+    segmentation. Open, and
+    chosen here: weight, and agreement, as in `consistency`; how the average warms up, (k + 1) / (k + 10): the
+    paper raises a during the ramp-up, its public code is said to take min(1 - 1 / (k + 1), decay), which was
+    not looked up.
     """
 
-    summary = "multi_task, and a moving average of the network that labels unlabelled tasks where it is confident"
+    summary = (
+        "multi_task, and a moving average of the network that labels unlabelled tasks where it is confident"
+    )
     paper = "Tarvainen, Valpola: Mean teachers are better role models, NeurIPS 2017"
     views: ClassVar[int] = 1
     search: ClassVar[dict[str, tuple[Any, ...]]] = SEARCH | {"decay": (0.9, 0.99, 0.995, 0.999, 0.9995)}
@@ -50,15 +59,20 @@ class MeanTeacher(MultiTask):
         decay: float = 0.999,
         evaluate: Literal["teacher", "student"] = "teacher",
     ) -> None:
-        """confidence: least probability of a class. agreement: largest difference of depth (metres) and of normals (1 - cosine).
-        ramp_up: share of training over which `weight` grows. decay: a, once it has grown. evaluate: whose predictions count.
+        """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
+        normals (1 - cosine).
+        ramp_up: share of training over which `weight` grows. decay: a, once it has grown. evaluate: whose
+        predictions count.
 
         Raises `UserError` for a value out of range.
         """
         super().__init__(problem)
         self.pseudo_labels = PseudoLabels("mean_teacher", weight, confidence, agreement, ramp_up)
         if not 0 <= decay < 1:
-            raise UserError(f"mean_teacher: decay must be at least 0 and below 1, not {decay}; change the hyper-parameter.")
+            raise UserError(
+                f"mean_teacher: decay must be at least 0 and below 1, not {decay}; change the "
+                f"hyper-parameter."
+            )
         self.decay, self.evaluate = decay, evaluate
         self.teacher = MultiTask(problem).requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -67,14 +81,18 @@ class MeanTeacher(MultiTask):
         first, second = self.both(batch)
         supervised = self.problem.task_losses(first, batch, batch.labelled)
         taught = self.taught(batch.images)
-        extra = self.pseudo_labels.loss(self.problem, taught, second, batch.views[0], batch.labelled, progress)
+        extra = self.pseudo_labels.loss(
+            self.problem, taught, second, batch.views[0], batch.labelled, progress
+        )
         return Losses(supervised, {"consistency": extra})
 
     def both(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The student's predictions for the first view and for the second."""
         predictions = super().predict(torch.cat([batch.images, batch.views[0].images]))
         b = len(batch.images)
-        return {name: p[:b] for name, p in predictions.items()}, {name: p[b:] for name, p in predictions.items()}
+        return {name: p[:b] for name, p in predictions.items()}, {
+            name: p[b:] for name, p in predictions.items()
+        }
 
     @torch.no_grad()
     def taught(self, images: Tensor) -> dict[str, Tensor]:
@@ -104,5 +122,7 @@ class MeanTeacher(MultiTask):
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
         """The share of pixels that get a pseudo-label, for each task."""
         _, second = self.both(batch)
-        targets = self.pseudo_labels.targets(self.problem.tasks, self.taught(batch.images), second, batch.views[0])
+        targets = self.pseudo_labels.targets(
+            self.problem.tasks, self.taught(batch.images), second, batch.views[0]
+        )
         return inspection.scalars(trusted_shares(self.problem.tasks, targets))

@@ -1,4 +1,6 @@
-"""Multi-task partially-supervised learning by cross-task consistency in pairwise spaces (Li, Liu and Bilen, CVPR 2022)."""
+"""Multi-task partially-supervised learning by cross-task consistency in pairwise spaces (Li, Liu and Bilen,
+CVPR 2022).
+"""
 
 from __future__ import annotations
 
@@ -11,29 +13,43 @@ from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem, View
 from methods.multi_task import MultiTask
-from methods.networks.mapper import Mapper, active_pairs, cosine_distance, direction, label_input, prediction_input
+from methods.networks.mapper import (
+    Mapper,
+    active_pairs,
+    cosine_distance,
+    direction,
+    label_input,
+    prediction_input,
+)
 
 
 class MTPSL(MultiTask):
-    """`multi_task`, plus: a prediction without a label must agree, in the space of a task pair, with a label that is there.
+    """`multi_task`, plus: a prediction without a label must agree, in the space of a task pair, with a label
+    that is there.
 
-    For sample b, task s without label and task t with one, m the mapper of pair (s, t), y^ the prediction, f the encoder's
-    deepest feature, detached, and D = 1 - cosine over channels, averaged over positions:
+    For sample b, task s without label and task t with one, m the mapper of pair (s, t), y^ the prediction, f
+    the encoder's deepest feature, detached, and D = 1 - cosine over channels, averaged over positions:
 
         D(m(y^_s), m(y_t)) + regulariser * (D(m(y^_s), f) + D(m(y_t), f)),
 
-    summed over pairs, averaged over the batch, times consistency_weight. It is taken on a second view; the supervised loss is on
-    the first; both go through the network as one batch. Weights as published for NYUv2.
+    summed over pairs, averaged over the batch, times consistency_weight. It is taken on a second view; the
+    supervised loss is on the first; both go through the network as one batch. Weights as published for NYUv2.
 
-    Where the run's labels are complete, all ordered pairs of tasks are taken, as in the published code, in which that is a
+    Where the run's labels are complete, all ordered pairs of tasks are taken, as in the published code, in
+    which that is a
     matter of the run: a fully labelled sample among partly labelled ones has no pair, there as here.
 
-    Other than in that code: a label without a valid pixel in the second view has nothing to agree with, so its pairs are left
-    out, and its task does not become an unlabelled one.
+    Other than in that code: a label without a valid pixel in the second view has nothing to agree with, so
+    its pairs are left out, and its task does not become an unlabelled one.
     """
 
-    summary = "multi_task, and consistency of unlabelled tasks' predictions with the labels that are there, in pairwise spaces"
-    paper = "Li, Liu, Bilen: Learning Multiple Dense Prediction Tasks from Partially Annotated Data, CVPR 2022"
+    summary = (
+        "multi_task, and consistency of unlabelled tasks' predictions with the labels that are there, "
+        "in pairwise spaces"
+    )
+    paper = (
+        "Li, Liu, Bilen: Learning Multiple Dense Prediction Tasks from Partially Annotated Data, CVPR 2022"
+    )
     version: ClassVar[int] = 2
     views: ClassVar[int] = 1
 
@@ -47,17 +63,27 @@ class MTPSL(MultiTask):
         mapper_stride: Literal[1, 2, 4, 8, 16] = 1,
         film_lr_scale: float = 10.0,
     ) -> None:
-        """film_lr_scale: learning rate of the mapper's FiLM over that of the rest. mapper_stride: 1 is as published; s has the
-        mapper read every s-th pixel of predictions and labels, with as much less pooling, which is what makes it cheap.
+        """film_lr_scale: learning rate of the mapper's FiLM over that of the rest. mapper_stride: 1 is as
+        published; s has the mapper read every s-th pixel of predictions and labels, with as much less
+        pooling, which is what makes it cheap.
 
         Raises `UserError` for a value out of range.
         """
         super().__init__(problem)
         if min(consistency_weight, regulariser, film_lr_scale) < 0 or mapper_width < 1:
-            raise UserError("mtpsl: mapper_width must be at least 1 and no weight or scale negative; change the hyper-parameter.")
+            raise UserError(
+                "mtpsl: mapper_width must be at least 1 and no weight or scale negative; change the "
+                "hyper-parameter."
+            )
         if min(problem.size) < 32:
-            raise UserError(f"mtpsl: images must be at least 32 pixels high and wide, not {problem.size}; raise the size.")
-        self.consistency_weight, self.regulariser, self.film_lr_scale = consistency_weight, regulariser, film_lr_scale
+            raise UserError(
+                f"mtpsl: images must be at least 32 pixels high and wide, not {problem.size}; raise the size."
+            )
+        self.consistency_weight, self.regulariser, self.film_lr_scale = (
+            consistency_weight,
+            regulariser,
+            film_lr_scale,
+        )
         self.stride = mapper_stride
         self.mapper = Mapper(problem.tasks, mapper_width, self.encoder.channels[-1], mapper_stride)
 
@@ -71,31 +97,49 @@ class MTPSL(MultiTask):
         consistency = self.consistency(second, view, batch.labelled, stages[-1][b:].detach())
         return Losses(supervised, {"consistency": self.consistency_weight * consistency})
 
-    def consistency(self, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> Tensor:
+    def consistency(
+        self, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor
+    ) -> Tensor:
         """Sum over a sample's pairs, mean over the batch. deepest: (B, c, H/32, W/32).
 
-        T B maps, one of each sample and task, through what does not depend on the pair, then 2 B S through the trunk,
-        S = `most_pairs`: what the fullest samples need, 2 for T = 3, which one-label and random-label samples have. Under
-        complete labels every task is a source and a target: 2 T B maps, and all 6 pairs.
+        T B maps, one of each sample and task, through what does not depend on the pair, then 2 B S through
+        the trunk, S = `most_pairs`: what the fullest samples need, 2 for T = 3, which one-label and
+        random-label samples have. Under complete labels every task is a source and a target: 2 T B maps, and
+        all 6 pairs.
         """
         tasks, s = self.problem.tasks, self.stride
         targets = {name: view.targets[name][..., ::s, ::s] for name in tasks}
         valid = [task.valid(targets[name]).flatten(1).any(1) for name, task in tasks.items()]
-        place, taken = active_pairs(self.mapper.pairs, labelled, labelled & torch.stack(valid, 1), self.problem.complete)
-        predicted = {name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()}
-        known = {name: label_input(task, targets[name], predicted[name].dtype) for name, task in tasks.items()}
-        rows = len(labelled) * self.mapper.pairs[place] + torch.arange(len(labelled), device=labelled.device)[:, None, None]
+        place, taken = active_pairs(
+            self.mapper.pairs, labelled, labelled & torch.stack(valid, 1), self.problem.complete
+        )
+        predicted = {
+            name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()
+        }
+        known = {
+            name: label_input(task, targets[name], predicted[name].dtype) for name, task in tasks.items()
+        }
+        rows = (
+            len(labelled) * self.mapper.pairs[place]
+            + torch.arange(len(labelled), device=labelled.device)[:, None, None]
+        )
         if self.problem.complete:
             entered = torch.cat([self.mapper.enter(predicted), self.mapper.enter(known)])
             rows = rows + len(tasks) * len(labelled) * torch.arange(2, device=rows.device)
-        else:  # a task is a source where it has no label and a target where it has one: a sample needs one map of each
+        # a task is a source where it has no label and a target where it has one: a sample needs one map of
+        # each
+        else:
             there = dict(zip(tasks, labelled.T[..., None, None, None], strict=True))
-            entered = self.mapper.enter({name: torch.where(there[name], known[name], predicted[name]) for name in tasks})
+            entered = self.mapper.enter(
+                {name: torch.where(there[name], known[name], predicted[name]) for name in tasks}
+            )
         maps = self.mapper(entered, rows.permute(2, 0, 1).flatten(), place.flatten().repeat(2))
         of_prediction, of_label = direction(maps).view(2, *place.shape, *maps.shape[1:]).unbind(0)
         feature = direction(deepest)[:, None]
         apart = cosine_distance(of_prediction, of_label)
-        apart = apart + self.regulariser * (cosine_distance(of_prediction, feature) + cosine_distance(of_label, feature))
+        apart = apart + self.regulariser * (
+            cosine_distance(of_prediction, feature) + cosine_distance(of_label, feature)
+        )
         return (apart * taken).sum(1).mean()
 
     def param_groups(self) -> list[dict[str, Any]]:

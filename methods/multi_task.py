@@ -1,4 +1,6 @@
-"""Supervised multi-task learning: a shared encoder, a decoder a task, and the loss of whatever label a sample carries."""
+"""Supervised multi-task learning: a shared encoder, a decoder a task, and the loss of whatever label a sample
+carries.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""PAD-Net (Xu, Ouyang, Wang and Sebe, CVPR 2018): preliminary predictions a task, then distillation between the tasks."""
+"""PAD-Net (Xu, Ouyang, Wang and Sebe, CVPR 2018): preliminary predictions a task, then distillation between
+the tasks.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +15,46 @@ from methods.networks.distillation import Distillation
 
 
 class PADNet(MultiTask):
-    """`multi_task`'s decoders with preliminary heads; every task then receives from all others' features; heads on the result.
+    """`multi_task`'s decoders with preliminary heads; every task then receives from all others' features;
+    heads on the result.
 
-    A reference for partial labels: all information is exchanged between the tasks, in features, and neither loss asks for more
-    than the labels that are there. What task k sends to task l is trained by l's labels, also where k has none.
+    A reference for partial labels: all information is exchanged between the tasks, in features, and neither
+    loss asks for more than the labels that are there. What task k sends to task l is trained by l's labels,
+    also where k has none.
 
-    preliminary_weight: of the supervised loss of the preliminary heads, with the tasks' own weights; 1 as in the public code of
-    the survey by Vandenhende et al. (TPAMI 2021), whose attention this is. Not built: PAD-Net's own front end of upsampled
-    backbone features and its final decoders of deconvolutions; the protocol's encoder, decoders and heads stand in their place.
+    preliminary_weight: of the supervised loss of the preliminary heads, with the tasks' own weights; 1 as in
+    the public code of the survey by Vandenhende et al. (TPAMI 2021), whose attention this is. Not built:
+    PAD-Net's own front end of upsampled backbone features and its final decoders of deconvolutions; the
+    protocol's encoder, decoders and heads stand in their place.
     """
 
     summary = "multi_task, and every task's feature receives from all others' by spatial attention"
-    paper = "Xu, Ouyang, Wang, Sebe: PAD-Net: Multi-Tasks Guided Prediction-and-Distillation Network, CVPR 2018"
+    paper = (
+        "Xu, Ouyang, Wang, Sebe: PAD-Net: Multi-Tasks Guided Prediction-and-Distillation Network, CVPR 2018"
+    )
 
     def __init__(self, problem: Problem, *, preliminary_weight: float = 1.0) -> None:
         """Raises `UserError` for a negative weight."""
         super().__init__(problem)
         if preliminary_weight < 0:
-            raise UserError(f"pad_net: preliminary_weight = {preliminary_weight} is negative; change the hyper-parameter.")
+            raise UserError(
+                f"pad_net: preliminary_weight = {preliminary_weight} is negative; change the hyper-parameter."
+            )
         self.preliminary_weight = preliminary_weight
-        self.preliminary_heads = nn.ModuleDict({name: problem.make_head(task) for name, task in problem.tasks.items()})
+        self.preliminary_heads = nn.ModuleDict(
+            {name: problem.make_head(task) for name, task in problem.tasks.items()}
+        )
         self.distillation = Distillation(len(problem.tasks), problem.width)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         features = self.features(batch.images)
         final = self.problem.task_losses(self.refined(features), batch, batch.labelled)
-        preliminary = self.problem.task_losses(_predicted(self.preliminary_heads, features), batch, batch.labelled)
-        return Losses(final, {"preliminary": self.preliminary_weight * torch.stack([*preliminary.values()]).sum()})
+        preliminary = self.problem.task_losses(
+            _predicted(self.preliminary_heads, features), batch, batch.labelled
+        )
+        return Losses(
+            final, {"preliminary": self.preliminary_weight * torch.stack([*preliminary.values()]).sum()}
+        )
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Each task's feature (B, C, h, w) before the exchange."""

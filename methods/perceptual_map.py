@@ -1,4 +1,6 @@
-"""Cross-task maps as a perceptual loss, a baseline of Li, Liu and Bilen (CVPR 2022) after Zamir et al. (CVPR 2020)."""
+"""Cross-task maps as a perceptual loss, a baseline of Li, Liu and Bilen (CVPR 2022) after Zamir et al. (CVPR
+2020).
+"""
 
 from __future__ import annotations
 
@@ -21,20 +23,27 @@ class PerceptualMap(MultiTask):
     With m_st the network of a pair, y^ the prediction, y the label, m~ the same network as a constant:
 
         s labelled:                |m~_st(y^_s) - m_st(y_s)|, for every t, labelled or not;
-        s not labelled, t is:      loss_t(m~_st(y^_s), y_t), as m_st(y_s) is not to be had but y_t, which it stands for, is;
+        s not labelled, t is:      loss_t(m~_st(y^_s), y_t), as m_st(y_s) is not to be had but y_t, which it
+        stands for, is;
 
-    summed over pairs with the protocol's weights w_t, averaged over the batch, times map_weight. The first is an L1 distance of
-    probabilities, metres or unit vectors over the pixels where y_s is known; unknown ones are blanked in y^_s too. Neither trains
-    networks: that does `mapping`, loss_t(m_st(x), y_t) for every labelled t, with x = y_s, or y^_s, detached, without it.
+    summed over pairs with the protocol's weights w_t, averaged over the batch, times map_weight. The first is
+    an L1 distance of probabilities, metres or unit vectors over the pixels where y_s is known; unknown ones
+    are blanked in y^_s too. Neither trains
+    networks: that does `mapping`, loss_t(m_st(x), y_t) for every labelled t, with x = y_s, or y^_s, detached,
+    without it.
 
-    Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code; from Zamir et al.,
-    the first loss, with networks that were trained on pairs of labels beforehand. Open, and chosen here: the second loss
-    (unlabelled_sources), that networks learn at the same time and from predictions where a label is missing, which with one
-    label an image is everywhere, the distance of each kind of task, the weight, the network, the first view.
+    Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code;
+    from Zamir et al., the first loss, with networks that were trained on pairs of labels beforehand. Open,
+    and chosen here: the second loss (unlabelled_sources), that networks learn at the same time and from
+    predictions where a label is missing, which with one label an image is everywhere, the distance of each
+    kind of task, the weight, the network, the first view.
     """
 
     summary = "multi_task, and predictions that must map into the other tasks' label spaces as labels do"
-    paper = "baseline of Li, Liu, Bilen, CVPR 2022, after Zamir et al.: Robust Learning Through Cross-Task Consistency, CVPR 2020"
+    paper = (
+        "baseline of Li, Liu, Bilen, CVPR 2022, after Zamir et al.: Robust Learning Through Cross-Task "
+        "Consistency, CVPR 2020"
+    )
 
     def __init__(
         self,
@@ -45,8 +54,8 @@ class PerceptualMap(MultiTask):
         mapper_stride: Literal[1, 2, 4, 8] = 1,
         unlabelled_sources: bool = True,
     ) -> None:
-        """mapper_stride: networks read and are compared with every s-th pixel. unlabelled_sources: the second loss; without it
-        the method says nothing about predictions that have no label.
+        """mapper_stride: networks read and are compared with every s-th pixel. unlabelled_sources: the second
+        loss; without it the method says nothing about predictions that have no label.
 
         Raises `UserError` for a value out of range.
         """
@@ -60,7 +69,9 @@ class PerceptualMap(MultiTask):
         supervised = self.problem.task_losses(predictions, batch, batch.labelled)
         return Losses(supervised, self.mapped(predictions, batch.targets, batch.labelled))
 
-    def mapped(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor) -> dict[str, Tensor]:
+    def mapped(
+        self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor
+    ) -> dict[str, Tensor]:
         """The extra losses. predictions, targets: {task: (B, C, H, W)}; labelled: (B, T) bool."""
         stride = self.stride
         predicted, learnt, valid = dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor]()
@@ -69,7 +80,8 @@ class PerceptualMap(MultiTask):
             has_label = labelled[:, t].view(-1, 1, 1, 1)
             valid[name] = task.valid(targets[name]) & has_label
             shown = valid[name] | ~has_label
-            # Blanked before as well as after: the maximum of depth must not come from where the label has none.
+            # Blanked before as well as after: the maximum of depth must not come from where the label has
+            # none.
             map_ = prediction_input(task, torch.where(shown, predictions[name][..., ::stride, ::stride], 0))
             known = label_input(task, targets[name], map_.dtype)
             predicted[name] = torch.where(shown, map_, known)

@@ -1,9 +1,11 @@
-"""Task prototype-based knowledge retrieval (Oh, Kim and Kim, AAAI 2026): tasks related by prototypes, not by predictions.
+"""Task prototype-based knowledge retrieval (Oh, Kim and Kim, AAAI 2026): tasks related by prototypes, not by
+predictions.
 
-Not in the paper, or not known to be: both loss weights, the temperature, the margin, and the depth and width of the
-transformer. The keywords carry the values chosen here; the paper has no code. Equally open, and fixed here: cosine triplets
-with the mean of the other samples as positive (not Euclidean distance, nor hard mining), full attention at a quarter of the
-feature's size (not linear attention), no positional encoding, blocks shared by the tasks, no dropout.
+Not in the paper, or not known to be: both loss weights, the temperature, the margin, and the depth and width
+of the transformer. The keywords carry the values chosen here; the paper has no code. Equally open, and fixed
+here: cosine triplets with the mean of the other samples as positive (not Euclidean distance, nor hard
+mining), full attention at a quarter of the feature's size (not linear attention), no positional encoding,
+blocks shared by the tasks, no dropout.
 """
 
 from __future__ import annotations
@@ -39,20 +41,26 @@ class State(NamedTuple):
 
 
 class Prototype(MultiTask):
-    """f^e + f^q, reconstruction (TAE), task prototypes with TKE and TC, the knowledge-retrieval transformer, heads.
+    """f^e + f^q, reconstruction (TAE), task prototypes with TKE and TC, the knowledge-retrieval transformer,
+    heads.
 
-    The paper's rows: (a) every switch off, which is `multi_task`; (b) vq and tae on (also its row without prototypes); (c) all
-    but tc; (d) all. Controls that it lacks: affinity_level = "slots" (keys are the T prototypes, each times its mean
-    affinity in the image), tke = tc = False (retrieval from prototypes that only the task losses train),
-    cross_attention = "constant" (no retrieval, the rest of the transformer kept).
+    The paper's rows: (a) every switch off, which is `multi_task`; (b) vq and tae on (also its row without
+    prototypes); (c) all but tc; (d) all. Controls that it lacks: affinity_level = "slots" (keys are the T
+    prototypes, each times its mean affinity in the image), tke = tc = False (retrieval from prototypes that
+    only the task losses train), cross_attention = "constant" (no retrieval, the rest of the transformer
+    kept).
 
-    affinity_level "pooled" averages features over the image first: one key, so the attention weights do nothing. akg_tasks:
-    TKE and TC over all samples and tasks, or over the labelled. detach_affinity: f_hat inside f^ta is a constant for the
-    gradient; TKE keeps its own. aux_weight: of the supervised loss of preliminary heads on f^t.
+    affinity_level "pooled" averages features over the image first: one key, so the attention weights do
+    nothing. akg_tasks: TKE and TC over all samples and tasks, or over the labelled. detach_affinity: f_hat
+    inside f^ta is a constant for the gradient; TKE keeps its own. aux_weight: of the supervised loss of
+    preliminary heads on f^t.
     """
 
     summary = "task prototypes and a codebook; each task retrieves knowledge from the prototypes by attention"
-    paper = "Oh, Kim, Kim: Task Prototype-Based Knowledge Retrieval for MTL from Partially Annotated Data, AAAI 2026"
+    paper = (
+        "Oh, Kim, Kim: Task Prototype-Based Knowledge Retrieval for MTL from Partially Annotated Data, "
+        "AAAI 2026"
+    )
 
     def __init__(
         self,
@@ -84,14 +92,32 @@ class Prototype(MultiTask):
         super().__init__(problem)
         retrieves = retrieval and cross_attention == "affinity"
         _check(
-            ("codes, proto_dim, width, blocks and heads must be at least 1", min(codes, proto_dim, width, blocks, heads) >= 1),
+            (
+                "codes, proto_dim, width, blocks and heads must be at least 1",
+                min(codes, proto_dim, width, blocks, heads) >= 1,
+            ),
             ("kappa and tc_margin must be greater than 0", min(kappa, tc_margin) > 0),
-            ("lambda_tae, lambda_akg and aux_weight must not be negative", min(lambda_tae, lambda_akg, aux_weight) >= 0),
+            (
+                "lambda_tae, lambda_akg and aux_weight must not be negative",
+                min(lambda_tae, lambda_akg, aux_weight) >= 0,
+            ),
             (f"width must be a multiple of heads, not {width} for {heads} heads", width % max(1, heads) == 0),
-            ('cross_attention = "constant" needs retrieval = true', retrieval or cross_attention == "affinity"),
-            ('affinity_level = "slots" needs retrieval = true from the affinity', retrieves or affinity_level != "slots"),
-            ("detach_affinity = true needs retrieval = true from the affinity", retrieves or not detach_affinity),
-            ("aux_weight > 0 needs retrieval = true, as heads are on f^t without it", retrieval or aux_weight == 0),
+            (
+                'cross_attention = "constant" needs retrieval = true',
+                retrieval or cross_attention == "affinity",
+            ),
+            (
+                'affinity_level = "slots" needs retrieval = true from the affinity',
+                retrieves or affinity_level != "slots",
+            ),
+            (
+                "detach_affinity = true needs retrieval = true from the affinity",
+                retrieves or not detach_affinity,
+            ),
+            (
+                "aux_weight > 0 needs retrieval = true, as heads are on f^t without it",
+                retrieval or aux_weight == 0,
+            ),
         )
         self.akg_tasks, self.detach, self.retrieves = akg_tasks, detach_affinity, retrieves
         self.tke, self.tc, self.tc_margin = tke, tc, tc_margin
@@ -102,8 +128,12 @@ class Prototype(MultiTask):
         self.prototypes = None
         maps = 1 if projection == "shared" else t
         if tke or tc or retrieves:
-            self.prototypes = Prototypes(c, t, proto_dim, maps, kappa, affinity_level, with_slots=tke or retrieves)
-        self.retrieval = Retrieval(c, proto_dim if retrieves else None, width, blocks, heads) if retrieval else None
+            self.prototypes = Prototypes(
+                c, t, proto_dim, maps, kappa, affinity_level, with_slots=tke or retrieves
+            )
+        self.retrieval = (
+            Retrieval(c, proto_dim if retrieves else None, width, blocks, heads) if retrieval else None
+        )
         auxiliary = problem.tasks.items() if aux_weight > 0 else ()
         self.aux_heads = nn.ModuleDict({name: problem.make_head(task) for name, task in auxiliary})
 
@@ -119,7 +149,10 @@ class Prototype(MultiTask):
             log_affinity = self.prototypes.log_affinity(features)
             if self.retrieves:
                 used = self.prototypes.log_affinity(features, detach=True) if self.detach else log_affinity
-                weights, values = self.prototypes.key_weights(used, features.shape[-2:]), self.prototypes.values
+                weights, values = (
+                    self.prototypes.key_weights(used, features.shape[-2:]),
+                    self.prototypes.values,
+                )
         refined = features
         if self.retrieval is not None:
             refined = self.retrieval(features.flatten(0, 1), weights, values).view_as(features)
@@ -128,7 +161,9 @@ class Prototype(MultiTask):
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         state = self.run(batch.images)
         tasks = self.problem.task_losses(self.heads_of(self.heads, state.refined), batch, batch.labelled)
-        return Losses(tasks, {name: self.scales[name] * term for name, term in self.terms(state, batch)[0].items()})
+        return Losses(
+            tasks, {name: self.scales[name] * term for name, term in self.terms(state, batch)[0].items()}
+        )
 
     def terms(self, state: State, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The method's own losses before their weights, and what else is known of them."""
@@ -145,11 +180,16 @@ class Prototype(MultiTask):
             terms["tc"], seen["active triplets"] = task_consistency(vectors, mask, self.tc_margin)
         if self.aux_heads:
             preliminary = self.heads_of(self.aux_heads, state.features)
-            terms["aux"] = torch.stack([*self.problem.task_losses(preliminary, batch, batch.labelled).values()]).sum()
+            terms["aux"] = torch.stack(
+                [*self.problem.task_losses(preliminary, batch, batch.labelled).values()]
+            ).sum()
         return terms, seen
 
     def heads_of(self, heads: nn.ModuleDict, features: Tensor) -> dict[str, Tensor]:
-        return {name: heads[name](feature) for name, feature in zip(self.problem.tasks, features.unbind(1), strict=True)}
+        return {
+            name: heads[name](feature)
+            for name, feature in zip(self.problem.tasks, features.unbind(1), strict=True)
+        }
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         return self.heads_of(self.heads, self.run(images).refined)
@@ -161,7 +201,9 @@ class Prototype(MultiTask):
             return
         # In training mode, as at step 0, on a copy whose running averages may move.
         encoder = copy.deepcopy(self.encoder).train()
-        features = [encoder(batch.images).permute(0, 2, 3, 1).flatten(0, 2) for batch in itertools.islice(batches, 8)]
+        features = [
+            encoder(batch.images).permute(0, 2, 3, 1).flatten(0, 2) for batch in itertools.islice(batches, 8)
+        ]
         self.codebook.place(torch.cat(features))
 
     def after_step(self) -> None:
@@ -185,7 +227,9 @@ class Prototype(MultiTask):
         return [m for m in [*parts, self.prototypes if self.retrieves else None] if m is not None]
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
-        """Affinity and its spatial sd, entropy of each cross-attention, use of the codes, active triplets, unweighted losses."""
+        """Affinity and its spatial sd, entropy of each cross-attention, use of the codes, active triplets,
+        unweighted losses.
+        """
         with inspection.cross_attention(self.retrieval) as found:
             state = self.run(batch.images)
         terms, seen = self.terms(state, batch)

@@ -1,4 +1,6 @@
-"""Knowledge retrieval from learned task tokens: the prototype model's transformer without its prototypes, as a control."""
+"""Knowledge retrieval from learned task tokens: the prototype model's transformer without its prototypes, as
+a control.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +19,34 @@ from methods.networks.retrieval import Retrieval as Transformer
 
 
 class Retrieval(MultiTask):
-    """`multi_task`, and the knowledge-retrieval transformer between decoders and heads, fed by T learned tokens a task.
+    """`multi_task`, and the knowledge-retrieval transformer between decoders and heads, fed by T learned
+    tokens a task.
 
-    It controls for what `prototype` gains by its retrieval block alone: more capacity and attention behind the decoders, under
-    the task losses only. No codebook, reconstruction, TKE, TC or affinity. Task t's keys are tokens w_t1 ... w_tT of its own, the
-    same in every image, where `prototype` has A^t_1 v_1 ... A^t_T v_T (its affinity_level = "slots") or their sum at each
-    position. `prototype` with all its other parts off still has an affinity, so its keys follow the image, and with
-    cross_attention = "constant" it has no keys to choose from: this lies between the two.
+    It controls for what `prototype` gains by its retrieval block alone: more capacity and attention behind
+    the decoders, under the task losses only. No codebook, reconstruction, TKE, TC or affinity. Task t's keys
+    are tokens w_t1 ... w_tT of its own, the same in every image, where `prototype` has A^t_1 v_1 ... A^t_T
+    v_T (its affinity_level = "slots") or their sum at each position. `prototype` with all its other parts off
+    still has an affinity, so its keys follow the image, and with cross_attention = "constant" it has no keys
+    to choose from: this lies between the two.
 
     token_dim, width, blocks, heads: as `prototype`'s proto_dim, width, blocks, heads.
     """
 
-    summary = "each task retrieves knowledge from learned tokens of its own: the prototype model's block without prototypes"
+    summary = (
+        "each task retrieves knowledge from learned tokens of its own: the prototype model's block "
+        "without prototypes"
+    )
     paper = "control for Oh, Kim, Kim (AAAI 2026)"
 
-    def __init__(self, problem: Problem, *, token_dim: int = 1024, width: int = 512, blocks: int = 2, heads: int = 8) -> None:
+    def __init__(
+        self, problem: Problem, *, token_dim: int = 1024, width: int = 512, blocks: int = 2, heads: int = 8
+    ) -> None:
         """Raises `UserError` for a value out of range."""
         super().__init__(problem)
         if min(token_dim, width, blocks, heads) < 1 or width % heads:
             raise UserError(
-                f"retrieval: token_dim, width, blocks, heads = {token_dim}, {width}, {blocks}, {heads} must be at least 1, and "
+                f"retrieval: token_dim, width, blocks, heads = {token_dim}, {width}, {blocks}, {heads} must "
+                f"be at least 1, and "
                 f"width a multiple of heads; change the hyper-parameter."
             )
         t = len(problem.tasks)
@@ -51,7 +61,9 @@ class Retrieval(MultiTask):
         features = torch.stack([self.decoders[name](shared) for name in self.problem.tasks], 1)
         keys = self.chosen.expand(len(images), *self.chosen.shape).flatten(0, 1)
         refined = self.retrieval(features.flatten(0, 1), keys, self.tokens.values).view_as(features)
-        return {name: self.heads[name](x) for name, x in zip(self.problem.tasks, refined.unbind(1), strict=True)}
+        return {
+            name: self.heads[name](x) for name, x in zip(self.problem.tasks, refined.unbind(1), strict=True)
+        }
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The tokens without weight decay, as the prototypes are."""
@@ -61,7 +73,11 @@ class Retrieval(MultiTask):
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
-        return None if len(tasks) > 1 else "it retrieves what other tasks' tokens hold, so it needs at least two tasks"
+        return (
+            None
+            if len(tasks) > 1
+            else "it retrieves what other tasks' tokens hold, so it needs at least two tasks"
+        )
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
         """Entropy of each cross-attention: 1 is an average over all tokens, whatever the feature asks."""

@@ -1,4 +1,6 @@
-"""The single-task reference: one network a task, each trained on the images whose label of that task is visible."""
+"""The single-task reference: one network a task, each trained on the images whose label of that task is
+visible.
+"""
 
 from __future__ import annotations
 

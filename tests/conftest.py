@@ -1,4 +1,6 @@
-"""One thread, deterministic operators, no leftovers of the user's environment, and a thin network where no plan is named."""
+"""One thread, deterministic operators, no leftovers of the user's environment, and a thin network where no
+plan is named.
+"""
 
 import os
 import sys
@@ -12,7 +14,8 @@ from benchmark.spec import plan
 
 Bench = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parent.parent
-# From the start, for fixtures of whole modules run commands too. Processes that tests start name the plan thin themselves.
+# From the start, for fixtures of whole modules run commands too. Processes that tests start name the plan
+# thin themselves.
 SHIPPED_DEFAULT, plan.DEFAULT = plan.DEFAULT, "thin"
 os.environ["BENCH_WORKERS"] = "0"  # in this process, and in theirs
 

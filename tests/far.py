@@ -1,8 +1,8 @@
 """A device that is not there, to find on a CPU what would break, or wait, on a GPU.
 
-Its tensors have no content; they know shape, type and where they lie. Real tensors of the host stay real. An operator that
-meets one from there and one from the device is what a GPU refuses, or copies from pageable memory, which waits and which no
-CUDA graph may hold; so is a read of what lies on the device.
+Its tensors have no content; they know shape, type and where they lie. Real tensors of the host stay real. An
+operator that meets one from there and one from the device is what a GPU refuses, or copies from pageable
+memory, which waits and which no CUDA graph may hold; so is a read of what lies on the device.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Far(TorchDispatchMode):
             return function(*args, **kwargs)
         near = [t for t in tensors if t.device.type == "cpu" and (t.dim() or function in JOINS + COPIES)]
         if near and (self.strict or function not in COPIES):
-            raise Crossed(f"{function} takes from the host a tensor of shape {tuple(near[0].shape)}, {near[0].dtype}")
+            raise Crossed(
+                f"{function} takes from the host a tensor of shape {tuple(near[0].shape)}, {near[0].dtype}"
+            )
         try:
             with self.fake:
                 result = function(*args, **kwargs)

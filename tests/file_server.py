@@ -28,7 +28,9 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Site:
-    """What is served, how, and who asked. The lists have an entry a request; without one, the request goes well."""
+    """What is served, how, and who asked. The lists have an entry a request; without one, the request goes
+    well.
+    """
 
     content: bytes
     etag: str | None = '"one"'

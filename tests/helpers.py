@@ -49,11 +49,13 @@ def tiny_split(count: int = 12, seed: int = 0, size: tuple[int, int] = SIZE) -> 
     )
     edge = torch.zeros_like(classes)
     edge[..., 1:] |= (classes[..., 1:] != classes[..., :-1]).long()
-    parts = torch.where(torch.arange(count).view(-1, 1, 1, 1) % 3 == 0, classes % 3, torch.full_like(classes, 255))
+    parts = torch.where(
+        torch.arange(count).view(-1, 1, 1, 1) % 3 == 0, classes % 3, torch.full_like(classes, 255)
+    )
     targets = {
-        "semseg": torch.where(torch.rand(classes.shape, generator=g) < 0.05, torch.full_like(classes, 255), classes).to(
-            torch.uint8
-        ),
+        "semseg": torch.where(
+            torch.rand(classes.shape, generator=g) < 0.05, torch.full_like(classes, 255), classes
+        ).to(torch.uint8),
         "depth": ((classes + 1) * 0.8 * (torch.rand(classes.shape, generator=g) > 0.05)).half(),
         "normals": (normals * 127).round().to(torch.int8),
         "edge": edge.to(torch.uint8),
@@ -67,18 +69,28 @@ def tiny_split(count: int = 12, seed: int = 0, size: tuple[int, int] = SIZE) -> 
 
 
 def tiny_batch(
-    names: tuple[str, ...], labelled: Tensor, seed: int = 0, views: int = 0, dtype: torch.dtype = torch.float64
+    names: tuple[str, ...],
+    labelled: Tensor,
+    seed: int = 0,
+    views: int = 0,
+    dtype: torch.dtype = torch.float64,
 ) -> Batch:
-    """A batch of `labelled` (B, T) samples straight from `tiny_split`, hidden labels replaced by the ignore value."""
+    """A batch of `labelled` (B, T) samples straight from `tiny_split`, hidden labels replaced by the ignore
+    value.
+    """
 
     def view(which: int) -> View:
         split = tiny_split(len(labelled), seed + which)
         targets = {}
         for i, name in enumerate(names):
             values = widen(TASKS[name], split.targets[name])
-            if TASKS[name].kind == "normals":  # made unit in `dtype`: float32's last bit differs from processor to processor
+            if (
+                TASKS[name].kind == "normals"
+            ):  # made unit in `dtype`: float32's last bit differs from processor to processor
                 values = torch.nn.functional.normalize(split.targets[name].to(dtype), dim=1)
-            values = torch.where(labelled[:, i].view(-1, 1, 1, 1), values, torch.full_like(values, TASKS[name].ignore))
+            values = torch.where(
+                labelled[:, i].view(-1, 1, 1, 1), values, torch.full_like(values, TASKS[name].ignore)
+            )
             targets[name] = values.to(dtype) if values.is_floating_point() else values
         geometry = torch.eye(2, 3, dtype=dtype).repeat(len(labelled), 1, 1)
         return View((split.images.to(dtype) / 255 - 0.45) / 0.25, targets, geometry)
@@ -89,13 +101,16 @@ def tiny_batch(
 
 
 def tiny_problem(names: tuple[str, ...] = THREE, width: int = 8, **changes: Any) -> Problem:
-    problem = Problem({n: TASKS[n] for n in names}, SIZE, width, 1, lambda: Encoder(Small(), width), {"normals": 2.0})
+    problem = Problem(
+        {n: TASKS[n] for n in names}, SIZE, width, 1, lambda: Encoder(Small(), width), {"normals": 2.0}
+    )
     return replace(problem, **changes)
 
 
 def tiny_protocol(**changes: Any) -> Protocol:
     values: dict[str, Any] = dict(
-        name="tiny", tasks=THREE, size=SIZE, encoder="small", width=8, decoder_blocks=1, batch=4, epochs=3.0, lr=2e-3,
+        name="tiny", tasks=THREE, size=SIZE, encoder="small", width=8, decoder_blocks=1, batch=4, epochs=3.0,
+        lr=2e-3,
         scales=(1.0, 1.2), reference="single_task", baseline="multi_task",
     )  # fmt: skip
     return Protocol(**values | changes)

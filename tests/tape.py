@@ -1,7 +1,8 @@
-"""What a CUDA graph does, on a CPU: record a step's operators with the memory that they read and write, and repeat those alone.
+"""What a CUDA graph does, on a CPU: record a step's operators with the memory that they read and write, and
+repeat those alone.
 
-Nothing of Python runs again. A value that the step took from the host, a branch, a shape or a tensor made anew would be
-repeated as it was, and end in other numbers than the step itself.
+Nothing of Python runs again. A value that the step took from the host, a branch, a shape or a tensor made
+anew would be repeated as it was, and end in other numbers than the step itself.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Tape(TorchDispatchMode):
 
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
-    """Stands for `benchmark.training.cuda_graph.record`. Recording computes the step, so that its first repetition does nothing."""
+    """Stands for `benchmark.training.cuda_graph.record`. Recording computes the step, so that its first
+    repetition does nothing.
+    """
     tape = Tape()
     with tape:
         step()

@@ -14,8 +14,10 @@ from tests.test_cli import records, sets
 
 HEAD = 'protocol = "thin"\ndataset = "scenes"\nlabels = "one"\nseeds = 2\n'
 PLAN = (
-    f'[[grid]]\n{HEAD}method = ["single_task", "multi_task"]\n[ablate]\n{HEAD}method = "prototype"\nform = "cumulative"\n'
-    "components = { tae = { vq = false, tae = false }, tke = { tke = false, retrieval = false, tc = false } }\n"
+    f'[[grid]]\n{HEAD}method = ["single_task", "multi_task"]\n[ablate]\n{HEAD}method = "prototype"\nform = '
+    f'"cumulative"\n'
+    "components = { tae = { vq = false, tae = false }, tke = { tke = false, retrieval = false, tc = false } "
+    "}\n"
     "[ablate.hparams.prototype]\ncodes = 16\nproto_dim = 16\nwidth = 16\nheads = 2\n"
 )
 
@@ -30,7 +32,9 @@ def test_a_plan_of_an_ablation_alone_knows_its_protocols(tmp_path: Path) -> None
     assert list(plan.make([str(file)], [], tmp_path).protocols) == ["thin"]
 
 
-def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ablation_from_nothing_to_its_table(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plots, "draw", lambda board, folder: plots.Drawn([], []))
     file, results = tmp_path / "mine.toml", tmp_path / "runs"
     file.write_text(PLAN)
@@ -41,8 +45,13 @@ def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, mon
     assert "prototype, cumulative: thin v1" in out and "Difference: Δm minus that of the row above" in out
     text = (results / "tables" / "ablation-mine.md").read_text()
     rows = table(results / "tables" / "ablation-mine.csv")
-    assert [r["row"] for r in rows] == ["base", "+ tae", "+ tke"] and all(r["reference"] == "single_task" for r in rows)
-    assert all(f"| {r['row']} | 2 |" in text for r in rows) and rows[0]["difference"] == "" != rows[1]["difference"]
+    assert [r["row"] for r in rows] == ["base", "+ tae", "+ tke"] and all(
+        r["reference"] == "single_task" for r in rows
+    )
+    assert (
+        all(f"| {r['row']} | 2 |" in text for r in rows)
+        and rows[0]["difference"] == "" != rows[1]["difference"]
+    )
     # Every part off is supervised multi-task learning, to the last digit.
     (board,) = (results / "leaderboards").glob("*.csv")
     multi = next(r for r in table(board) if r["method"] == "multi_task")
@@ -65,7 +74,11 @@ def test_an_ablation_from_nothing_to_its_table(bench: Bench, tmp_path: Path, mon
 
 def test_what_cannot_be_ablated(bench: Bench, tmp_path: Path) -> None:
     code, out, err = bench("ablate", "thin", "--results", tmp_path / "runs")
-    assert code == 2 and not out and "plan thin ablates nothing here; add [ablate] with method and components" in err
+    assert (
+        code == 2
+        and not out
+        and "plan thin ablates nothing here; add [ablate] with method and components" in err
+    )
     (tmp_path / "mine.toml").write_text(PLAN)
     assert bench("ablate", tmp_path / "mine.toml", "multi_task", "--results", tmp_path / "runs")[0] == 2
     assert not (tmp_path / "runs").exists()
@@ -74,13 +87,19 @@ def test_what_cannot_be_ablated(bench: Bench, tmp_path: Path) -> None:
 def test_an_ablation_whose_runs_all_failed_has_no_table(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(PLAN)
     settings = sets("lr=1e30", "seeds=1", "clip=0")
-    code, out, _ = bench("ablate", tmp_path / "mine.toml", "prototype", *settings, "--results", tmp_path / "runs")
+    code, out, _ = bench(
+        "ablate", tmp_path / "mine.toml", "prototype", *settings, "--results", tmp_path / "runs"
+    )
     assert code == 1 and "no row of the ablation has a finished seed yet" in out
     assert not (tmp_path / "runs" / "tables" / "ablation-mine.md").exists()
 
 
-def test_a_plan_edited_while_it_runs_changes_nothing(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plan is read at the start: what is in the file afterwards, even no plan at all, is for the next command."""
+def test_a_plan_edited_while_it_runs_changes_nothing(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan is read at the start: what is in the file afterwards, even no plan at all, is for the next
+    command.
+    """
     file, results, expand = tmp_path / "mine.toml", tmp_path / "runs", plan.expand
 
     def expand_and_edit(*arguments: object) -> plan.Plan:

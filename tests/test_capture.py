@@ -1,4 +1,6 @@
-"""A captured step gives the numbers of the step itself: on a CPU by a tape of its operators, on a GPU by the CUDA graph."""
+"""A captured step gives the numbers of the step itself: on a CPU by a tape of its operators, on a GPU by the
+CUDA graph.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,12 @@ from tests.test_contract import METHODS, assert_same, specs, weights
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
 
 
-def run_of(spec: RunSpec, folder: Path, prepare: Callable[[Run], None] = lambda run: None, **options: Any) -> Run:
-    run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options(**options))
+def run_of(
+    spec: RunSpec, folder: Path, prepare: Callable[[Run], None] = lambda run: None, **options: Any
+) -> Run:
+    run = Run(
+        spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options(**options)
+    )
     prepare(run)
     place = RunDir(folder, spec.folder)
     claim = place.claim(spec)
@@ -62,7 +68,9 @@ def compare(spec: RunSpec, folder: Path) -> Run:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_that_is_repeated_by_its_operators_gives_the_same_bits(method: str, by_tape: None, tmp_path: Path) -> None:
+def test_a_step_that_is_repeated_by_its_operators_gives_the_same_bits(
+    method: str, by_tape: None, tmp_path: Path
+) -> None:
     epochs = 12.0 if registry.method(method).one_task else 3.0  # of the few images that carry its label
     compare(specs(method, tasks=tuple(TASKS), labels="random", epochs=epochs)[-1], tmp_path)
 
@@ -75,7 +83,10 @@ def test_so_it_does_under_every_balancing_of_losses(balance: str, by_tape: None,
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 def test_and_every_optimiser_and_schedule(optimiser: str, by_tape: None, tmp_path: Path) -> None:
     schedule = {"adam": "poly", "adamw": "step", "sgd": "constant"}[optimiser]
-    compare(tiny_spec(optimiser=optimiser, schedule=schedule, clip=0.5, scales=(0.5, 1.5), scale_draw="uniform"), tmp_path)
+    compare(
+        tiny_spec(optimiser=optimiser, schedule=schedule, clip=0.5, scales=(0.5, 1.5), scale_draw="uniform"),
+        tmp_path,
+    )
 
 
 def test_and_views_of_which_squares_are_erased(
@@ -116,8 +127,12 @@ def test_a_look_at_what_the_host_knows_of_one_batch_is_the_reason_to_stay_eager(
     assert_same(weights(plain), weights(looking))
 
 
-def test_a_value_of_the_host_would_be_found(by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tape can fail: a step that counts on the host is repeated with the count that it was recorded with."""
+def test_a_value_of_the_host_would_be_found(
+    by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tape can fail: a step that counts on the host is repeated with the count that it was recorded
+    with.
+    """
     kind = registry.method("multi_task")
     original, calls = kind.losses, [0]
 
@@ -175,7 +190,9 @@ def test_a_run_gives_its_memory_back_when_nobody_holds_it(tmp_path: Path) -> Non
 @pytest.mark.cuda
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) -> None:
-    """Within what a re-run of the step itself differs by, doubled, or 1e-4: kernels that are not deterministic are used."""
+    """Within what a re-run of the step itself differs by, doubled, or 1e-4: kernels that are not
+    deterministic are used.
+    """
     spec = specs(method, tasks=THREE)[-1]
     found = [run_of(spec, tmp_path / str(i), device="cuda", capture=i == 2) for i in range(3)]
     assert found[2].loop.captured, found[2].loop.reason

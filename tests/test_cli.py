@@ -1,4 +1,6 @@
-"""The command line from end to end: real runs on small rooms, real kills, and a table of what users get wrong."""
+"""The command line from end to end: real runs on small rooms, real kills, and a table of what users get
+wrong.
+"""
 
 import errno
 import json
@@ -15,10 +17,18 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.runs import rundir as store
+from benchmark.runs import rundir
 from tests.conftest import ROOT, Bench
 
-TINY = ["size=[32, 64]", "train_images=16", "test_images=8", "batch=4", "epochs=3", "width=8", "decoder_blocks=1"]
+TINY = [
+    "size=[32, 64]",
+    "train_images=16",
+    "test_images=8",
+    "batch=4",
+    "epochs=3",
+    "width=8",
+    "decoder_blocks=1",
+]
 SMALL = [
     "hparams.prototype.codes=16",
     "hparams.prototype.proto_dim=16",
@@ -35,7 +45,8 @@ def start(*arguments: object, data: Path, **options: Any) -> "subprocess.Popen[s
     """The same in a process of its own, which can be killed."""
     environment = dict(os.environ) | {"BENCH_DATA": str(data), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *map(str, arguments)], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "benchmark", *map(str, arguments)], cwd=ROOT, env=environment,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
 
@@ -53,7 +64,9 @@ def without_cost(record: dict[str, Any]) -> dict[str, Any]:
 def test_a_plan_from_nothing_to_a_published_board(bench: Bench, tmp_path: Path) -> None:
     first, second = tmp_path / "one", tmp_path / "two"
     methods = ["single_task", "multi_task", "mtpsl", "prototype"]
-    code, out, _ = bench("run", *methods, *sets("seeds=2", "hparams.mtpsl.mapper_width=4", *SMALL), "--results", first)
+    code, out, _ = bench(
+        "run", *methods, *sets("seeds=2", "hparams.mtpsl.mapper_width=4", *SMALL), "--results", first
+    )
     assert code == 0
     assert len(records(first)) == 12
     for name in methods:
@@ -70,7 +83,9 @@ def test_a_plan_from_nothing_to_a_published_board(bench: Bench, tmp_path: Path) 
     for key in a:
         assert without_cost(a[key]) == without_cost(b[key])
     # Twice: nothing to do.
-    code, out, _ = bench("run", *methods, *sets("seeds=2", "hparams.mtpsl.mapper_width=4", *SMALL), "--results", first)
+    code, out, _ = bench(
+        "run", *methods, *sets("seeds=2", "hparams.mtpsl.mapper_width=4", *SMALL), "--results", first
+    )
     assert code == 0 and "nothing to do: all 12 runs" in out
     # Published records alone give the tables, without any data set.
     public = tmp_path / "public"
@@ -94,7 +109,16 @@ def test_a_plan_from_nothing_to_a_published_board(bench: Bench, tmp_path: Path) 
 
 
 def run_arguments(results: Path, *settings: str) -> list[object]:
-    return ["run", "thin", "multi_task", *sets("seeds=1", "epochs=40", *settings), "--results", results, "--checkpoint-every", 5]
+    return [
+        "run",
+        "thin",
+        "multi_task",
+        *sets("seeds=1", "epochs=40", *settings),
+        "--results",
+        results,
+        "--checkpoint-every",
+        5,
+    ]
 
 
 def wait_for(pattern: str, results: Path, process: "subprocess.Popen[str]") -> Path:
@@ -133,7 +157,7 @@ def test_killed_in_the_middle_and_run_again_ends_in_the_same_bits(
         assert process.returncode == -9
     else:
         assert process.returncode == 130 and "the same command goes on" in out.replace("\n", " ")
-    (run,) = store.every_run(cut)
+    (run,) = rundir.every_run(cut)
     assert run.state() == "stale"
     assert bench(*run_arguments(cut))[0] == 0
     ((key, one),), ((_, two),) = records(calm).items(), records(cut).items()
@@ -211,7 +235,18 @@ def test_pictures_of_data_and_labels(bench: Bench, tmp_path: Path) -> None:
     assert out_file.read_bytes()[:4] == b"\x89PNG"
     picture = tmp_path / "mask.png"
     code, out, _ = bench(
-        "labels", "show", "--count", 12, "--labels", "random", "--task", "depth", "--task", "semseg", "--out", picture
+        "labels",
+        "show",
+        "--count",
+        12,
+        "--labels",
+        "random",
+        "--task",
+        "depth",
+        "--task",
+        "semseg",
+        "--out",
+        picture,
     )
     assert code == 0 and picture.exists() and "mask" in out
     counts = json.loads(bench("labels", "show", "--count", 12, "--labels", "one", "--json")[1])
@@ -226,9 +261,18 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a task twice": (["run", "multi_task", "--set", 'tasks=["depth", "depth"]'], "must name each task once"),
     "no scales": (["run", "multi_task", "--set", "scales=[]"], r"scales = \[\]"),
     "no seeds": (["run", "multi_task", "--set", "seeds=[]"], r"seeds = \[\]"),
-    "no labels": (["run", "multi_task", "--set", "labels=[]"], r"labels = \[\] in plan thin leaves nothing to run"),
-    "not finite": (["run", "multi_task", "--set", "epochs=nan"], "epochs = nan .* is not a finite number above 0"),
-    "negative": (["run", "multi_task", "--set", "clip=-1"], "clip = -1.0 .* is not a finite number 0 or more"),
+    "no labels": (
+        ["run", "multi_task", "--set", "labels=[]"],
+        r"labels = \[\] in plan thin leaves nothing to run",
+    ),
+    "not finite": (
+        ["run", "multi_task", "--set", "epochs=nan"],
+        "epochs = nan .* is not a finite number above 0",
+    ),
+    "negative": (
+        ["run", "multi_task", "--set", "clip=-1"],
+        "clip = -1.0 .* is not a finite number 0 or more",
+    ),
     "colour": (["run", "multi_task", "--set", "colour=9"], "colour = 9.0 .* is not below 1"),
     "keywords in a dry run": (["run", "prototype", "--set", "hparams.heads=5", "--dry-run"], "heads"),
     "no test label": (
@@ -236,9 +280,15 @@ BAD: dict[str, tuple[list[str], str]] = {
         "none of the 2 test images has a label for parts",
     ),
     "no images": (["run", "multi_task", "--set", "train_images=0"], "train_images = 0"),
-    "weight of no task": (["run", "multi_task", "--set", "loss_weights={dept=2.0}"], r"'dept'; did you mean 'depth'\?"),
+    "weight of no task": (
+        ["run", "multi_task", "--set", "loss_weights={dept=2.0}"],
+        r"'dept'; did you mean 'depth'\?",
+    ),
     "baseline": (["run", "multi_task", "--set", "baseline=mutli_task"], r"did you mean 'multi_task'\?"),
-    "value of a method's": (["run", "multi_task", "prototype", "--set", "hparams.prototype.heads=5"], "heads"),
+    "value of a method's": (
+        ["run", "multi_task", "prototype", "--set", "hparams.prototype.heads=5"],
+        "heads",
+    ),
     "file type": (["data", "show", "scenes", "--count", "1", "--out", "sheet.txt"], "ends in .png"),
     "timm model": (["run", "multi_task", "--set", "encoder=timm:foo"], "unknown timm model 'foo'; .* more"),
     "device": (["run", "multi_task", "--device", "gpu"], "--device 'gpu' is not one of auto, cpu, cuda"),
@@ -259,7 +309,11 @@ BAD: dict[str, tuple[list[str], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence_and_exit_code_2(case: str, bench: Bench, tmp_path: Path) -> None:
     arguments, message = BAD[case]
-    results = [] if arguments[0] in ("list", "data", "labels") and arguments[1] != "show" else ["--results", tmp_path / "r"]
+    results = (
+        []
+        if arguments[0] in ("list", "data", "labels") and arguments[1] != "show"
+        else ["--results", tmp_path / "r"]
+    )
     code, out, err = bench(*arguments, *results)
     assert code == 2, out + err
     assert re.search(message, err), err
@@ -273,7 +327,11 @@ def test_damaged_files_are_named_and_nothing_is_lost(bench: Bench, tmp_path: Pat
     (record,) = tmp_path.glob("*/*/record.json")
     good = record.read_text()
     record.write_text(good[: len(good) // 2])
-    for command in (["leaderboard", "--results", tmp_path], ["show", record.parent.name, "--results", tmp_path], arguments):
+    for command in (
+        ["leaderboard", "--results", tmp_path],
+        ["show", record.parent.name, "--results", tmp_path],
+        arguments,
+    ):
         code, _, err = bench(*command)
         assert code == 2 and "record.json" in err and err.count("\n") == 1, err
     record.unlink()

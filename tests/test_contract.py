@@ -31,7 +31,9 @@ def specs(case: str, **changes: Any) -> list[RunSpec]:
     method, keywords = CASES[case]
     if keywords:
         spec = tiny_spec(method, **changes)
-        return [replace(spec, hyperparameters=spec.hyperparameters | keywords, changed=(*spec.changed, *keywords))]
+        return [
+            replace(spec, hyperparameters=spec.hyperparameters | keywords, changed=(*spec.changed, *keywords))
+        ]
     tasks = changes.get("tasks", THREE)
     if registry.method(method).one_task:
         return [tiny_spec(method, only=(task,), **changes) for task in tasks]
@@ -80,7 +82,10 @@ def test_garbage_in_hidden_labels_changes_no_bit(method: str, setting: str, tmp_
     for spec in specs(method, labels=setting, tasks=SIX, epochs=1.0):
         dirty = with_garbage(train, spec)
         if setting not in ("full", "given"):
-            assert any(not torch.equal(dirty.targets[n].nan_to_num(), train.targets[n].nan_to_num()) for n in spec.tasks)
+            assert any(
+                not torch.equal(dirty.targets[n].nan_to_num(), train.targets[n].nan_to_num())
+                for n in spec.tasks
+            )
         clean = trained(spec, tmp_path / "clean", train)
         other = trained(spec, tmp_path / "dirty", dirty)
         assert_same(weights(clean), weights(other))
@@ -101,7 +106,9 @@ def test_garbage_in_hidden_labels_changes_no_digit_of_a_record(method: str, tmp_
         run.train(place, claim)
         record = run.finish(place, claim)
         claim.release()
-        computed = {key: value for key, value in record.items() if key not in ("cost", "digest", "environment")}
+        computed = {
+            key: value for key, value in record.items() if key not in ("cost", "digest", "environment")
+        }
         found.append(computed | {"panel": place.file("panel.webp").read_bytes()})
     assert found[0] == found[1]
 
@@ -217,5 +224,8 @@ def test_other_seeds_mean_other_everything() -> None:
     train, test = tiny_split(), tiny_split(4, 9)
     one, two = (Run(tiny_spec(seed=s), train, test, {n: TASKS[n] for n in THREE}, Options()) for s in (0, 1))
     assert labels.mask_hash(train.ids, one.mask, THREE) != labels.mask_hash(train.ids, two.mask, THREE)
-    assert one.feed.hashes["order"] != two.feed.hashes["order"] and one.feed.hashes["crops"] != two.feed.hashes["crops"]
+    assert (
+        one.feed.hashes["order"] != two.feed.hashes["order"]
+        and one.feed.hashes["crops"] != two.feed.hashes["crops"]
+    )
     assert all(init_hashes(one.method)[k] != v for k, v in init_hashes(two.method).items())

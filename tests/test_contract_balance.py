@@ -1,4 +1,6 @@
-"""Every balancing with two methods, one of them with an auxiliary loss: nothing leaks, and a run repeats and resumes."""
+"""Every balancing with two methods, one of them with an auxiliary loss: nothing leaks, and a run repeats and
+resumes.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +24,12 @@ def balance(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("method", ["multi_task", "mtpsl"])
-def test_neither_garbage_in_hidden_labels_nor_an_interruption_changes_a_bit(method: str, balance: str, tmp_path: Path) -> None:
-    """Against a run on clean data without a stop, so that it says too that a run repeats. Three epochs: dwa looks at two."""
+def test_neither_garbage_in_hidden_labels_nor_an_interruption_changes_a_bit(
+    method: str, balance: str, tmp_path: Path
+) -> None:
+    """Against a run on clean data without a stop, so that it says too that a run repeats. Three epochs: dwa
+    looks at two.
+    """
     equal, train = tiny_spec(method, "random"), tiny_split()
     spec = replace(equal, balance=balance)
     whole = trained(spec, tmp_path / "whole", train)

@@ -38,11 +38,33 @@ def test_from_a_folder_to_runs_on_its_store(bench: Bench, tmp_path: Path) -> Non
     torch.save({"labels_weights": torch.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]]}, tmp_path / "split.pth")
     code, out, _ = bench("labels", "import", tmp_path / "split.pth")
     assert (
-        code == 0 and "published:one of nyuv2: 8 train images" in out and "is NOT byte for byte a file that the papers use" in out
+        code == 0
+        and "published:one of nyuv2: 8 train images" in out
+        and "is NOT byte for byte a file that the papers use" in out
     )
-    code, out, _ = bench("labels", "show", "nyuv2", "--labels", "published:one", "--json", "--task", "semseg", "--task", "depth")
+    code, out, _ = bench(
+        "labels",
+        "show",
+        "nyuv2",
+        "--labels",
+        "published:one",
+        "--json",
+        "--task",
+        "semseg",
+        "--task",
+        "depth",
+    )
     assert code == 0 and json.loads(out)["labelled"] == {"semseg": 3, "depth": 3}
-    tiny = ["size=[32, 40]", "batch=2", "epochs=1", "width=8", "decoder_blocks=1", "encoder=small", "weights=none", "seeds=2"]
+    tiny = [
+        "size=[32, 40]",
+        "batch=2",
+        "epochs=1",
+        "width=8",
+        "decoder_blocks=1",
+        "encoder=small",
+        "weights=none",
+        "seeds=2",
+    ]
     settings = [part for s in (*tiny, "labels=published:one") for part in ("--set", s)]
     code, out, err = bench("run", "nyuv2", "multi_task", "single_task", *settings)
     assert code == 0, out + err
@@ -60,7 +82,9 @@ def test_a_check_reads_everything(bench: Bench, tmp_path: Path) -> None:
     assert code == 0 and found["problems"] == [] and [s["images"] for s in found["splits"]] == [3, 2]
     values = found["splits"][0]["labels"]
     assert values["semseg"]["images"] == 3 and "13 of 13 classes" in values["semseg"]["values"]
-    assert 0.85 < values["depth"]["share"] < 0.95 and values["normals"]["values"].startswith("unit vectors, mean ")
+    assert 0.85 < values["depth"]["share"] < 0.95 and values["normals"]["values"].startswith(
+        "unit vectors, mean "
+    )
     for split in found["splits"]:
         with Image.open(split["sheet"]) as sheet:
             assert sheet.width > 4 * 40
@@ -84,23 +108,36 @@ def spoil(path: str, content: object) -> Callable[[Path], None]:
 
 
 BAD: dict[str, tuple[list[str], Callable[[Path], None], str]] = {
-    "no such folder": (["nyuv2", "{folder}/nowhere"], lambda f: None, "there is no .*nowhere; name an MTAN folder"),
-    "another folder": (["nyuv2", "{folder}/train"], lambda f: None, "is not nyuv2-13 in a layout that is known: expected"),
-    "another data set": (["pascal-context", "{folder}"], lambda f: None, "is not pascal-context in a layout that is known"),
-    "unknown data set": (["nyuv3", "{folder}"], lambda f: None, "unknown data set 'nyuv3'; did you mean 'nyuv2'"),
+    "no such folder": (["nyuv2", "{folder}/nowhere"], lambda f: None, "there is no .*nowhere; name an MTAN "
+                                                                      "folder"),
+    "another folder": (["nyuv2", "{folder}/train"], lambda f: None, "is not nyuv2-13 in a layout that is "
+                                                                    "known: expected"),
+    "another data set": (["pascal-context", "{folder}"], lambda f: None, "is not pascal-context in a layout "
+                                                                         "that is known"),
+    "unknown data set": (["nyuv3", "{folder}"], lambda f: None, "unknown data set 'nyuv3'; did you mean "
+                                                                "'nyuv2'"),
     "unknown form": (["nyuv2-31", "{folder}"], lambda f: None, "unknown form of nyuv2 'nyuv2-31'"),
-    "made on the spot": (["scenes", "{folder}"], lambda f: None, "scenes is made on the spot and needs no preparation"),
-    "40 classes of 13": (["nyuv2-40", "{folder}"], lambda f: None, "is an MTAN folder, which holds 13 classes"),
-    "size": (["nyuv2", "{folder}", "--size", "33x40"], lambda f: None, "--size 33x40 is not HEIGHTxWIDTH in multiples of 8"),
+    "made on the spot": (["scenes", "{folder}"], lambda f: None, "scenes is made on the spot and needs no "
+                                                                 "preparation"),
+    "40 classes of 13": (["nyuv2-40", "{folder}"], lambda f: None, "is an MTAN folder, which holds 13 "
+                                                                   "classes"),
+    "size": (["nyuv2", "{folder}", "--size", "33x40"], lambda f: None, "--size 33x40 is not HEIGHTxWIDTH in "
+                                                                       "multiples of 8"),
     "fit": (["nyuv2", "{folder}", "--fit", "crop"], lambda f: None, "--fit 'crop' is not one of scale, pad"),
-    "variant": (["nyuv2", "{folder}", "--variant", "../x"], lambda f: None, "--variant '../x' is not a name of small letters"),
-    "normals": (["nyuv2", "{folder}", "--derive-normals"], lambda f: None, "has normals of its own; --derive-normals is for"),
-    "damaged": (["nyuv2", "{folder}"], lambda f: (f / "train/depth/1.npy").write_bytes(b"x") and None, "1.npy is damaged"),
+    "variant": (["nyuv2", "{folder}", "--variant", "../x"], lambda f: None, "--variant '../x' is not a name "
+                                                                            "of small letters"),
+    "normals": (["nyuv2", "{folder}", "--derive-normals"], lambda f: None, "has normals of its own; "
+                                                                           "--derive-normals is for"),
+    "damaged": (["nyuv2", "{folder}"], lambda f: (f / "train/depth/1.npy").write_bytes(b"x") and None,
+    "1.npy is damaged"),
     "missing": (["nyuv2", "{folder}"], spoil("val/label/1.npy", None), "must hold equally many .npy files"),
-    "wrong shape": (["nyuv2", "{folder}"], spoil("train/depth/2.npy", np.ones((3, 3, 1))), "2.npy has shape .3, 3, 1."),
-    "out of range": (["nyuv2", "{folder}"], spoil("train/label/2.npy", np.full((32, 40), 13.0)), "2.npy must hold whole numbers"),
+    "wrong shape": (["nyuv2", "{folder}"], spoil("train/depth/2.npy", np.ones((3, 3, 1))), "2.npy has shape "
+                                                                                           ".3, 3, 1."),
+    "out of range": (["nyuv2", "{folder}"], spoil("train/label/2.npy", np.full((32, 40), 13.0)),
+    "2.npy must hold whole numbers"),
     "another size": (
-        ["nyuv2", "{folder}"], lambda f: write(f / "other", 1, 1, 48, 64) and (f / "other/train/image/0.npy").replace(
+        ["nyuv2", "{folder}"], lambda f: write(f / "other", 1, 1, 48,
+        64) and (f / "other/train/image/0.npy").replace(
             f / "train/image/2.npy") and None, "2.npy has shape .48, 64, 3.",
     ),
 }  # fmt: skip
@@ -126,12 +163,16 @@ def test_other_labels_have_another_name(bench: Bench, tmp_path: Path) -> None:
     assert code == 0 and "nyuv2-13-mine at 32x40: packed" in out
     write(folder, 4, 2)
     code, _, err = bench("data", "prepare", "nyuv2", folder, *SIZE)
-    assert code == 2 and "is prepared already" in err and "--force replaces it, --variant NAME keeps both" in err
+    assert (
+        code == 2 and "is prepared already" in err and "--force replaces it, --variant NAME keeps both" in err
+    )
     code, out, _ = bench("data", "prepare", "nyuv2", folder, *SIZE, "--force")
     assert code == 0 and "packed in" in out
 
 
-def test_a_name_may_name_a_variant_and_counts_are_compared_with_the_papers(bench: Bench, tmp_path: Path) -> None:
+def test_a_name_may_name_a_variant_and_counts_are_compared_with_the_papers(
+    bench: Bench, tmp_path: Path
+) -> None:
     folder = write(tmp_path / "mtan")
     (folder / "SOURCE.json").write_text(json.dumps({"dataset": "nyuv2", "variant": "derived-normals"}))
     code, out, _ = bench("data", "prepare", "nyuv2-13-mine", folder, *SIZE)
@@ -145,7 +186,16 @@ def test_a_name_may_name_a_variant_and_counts_are_compared_with_the_papers(bench
 
 def test_a_plan_on_other_data_stops_before_it_trains(bench: Bench, tmp_path: Path) -> None:
     bench("data", "prepare", "nyuv2", write(tmp_path / "mtan", 6, 3), *SIZE)
-    tiny = ["size=[32, 40]", "batch=2", "epochs=1", "width=8", "decoder_blocks=1", "encoder=small", "weights=none", "labels=one"]
+    tiny = [
+        "size=[32, 40]",
+        "batch=2",
+        "epochs=1",
+        "width=8",
+        "decoder_blocks=1",
+        "encoder=small",
+        "weights=none",
+        "labels=one",
+    ]
     run = ["run", "nyuv2", "multi_task", *(part for s in tiny for part in ("--set", s))]
     assert bench(*run, "--set", "seeds=1")[0] == 0
     np.save(tmp_path / "mtan/train/depth/0.npy", np.ones((32, 40, 1)))

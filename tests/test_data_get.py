@@ -36,7 +36,9 @@ def _local(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tgz(tmp_path: Path) -> bytes:
-    return make_tar(tmp_path / "made.tgz", {f"PASCAL_MT/{name}": value for name, value in FILES.items()}).read_bytes()
+    return make_tar(
+        tmp_path / "made.tgz", {f"PASCAL_MT/{name}": value for name, value in FILES.items()}
+    ).read_bytes()
 
 
 class Terminal(io.StringIO):
@@ -44,7 +46,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = tmp_path / "my data"
     with serving(CONTENT) as site:
         url = f"{site.url}/nyu_depth_v2_labeled.mat"
@@ -63,7 +67,9 @@ def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(tmp_path: Path,
     assert said.rstrip().endswith(f"next: bench data prepare nyuv2 '{here}' --data '{data}'")
 
 
-def test_an_archive_is_unpacked_and_not_fetched_twice(tmp_path: Path, tgz: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_archive_is_unpacked_and_not_fetched_twice(
+    tmp_path: Path, tgz: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = tmp_path / "data"
     with serving(tgz) as site:
         url = f"{site.url}/PASCAL_MT.tgz"
@@ -75,7 +81,12 @@ def test_an_archive_is_unpacked_and_not_fetched_twice(tmp_path: Path, tgz: bytes
     assert content(data / "downloads" / "PASCAL_MT") == FILES
     said = capsys.readouterr().out
     assert said.count("no checksum is published; sha256 of what came: ") == 1
-    assert said.count(f"next: bench data prepare pascal-context {data / 'downloads' / 'PASCAL_MT'} --data {data}\n") == 3
+    assert (
+        said.count(
+            f"next: bench data prepare pascal-context {data / 'downloads' / 'PASCAL_MT'} --data {data}\n"
+        )
+        == 3
+    )
 
 
 def test_a_killed_unpacking_is_done_again(tmp_path: Path, tgz: bytes) -> None:
@@ -96,8 +107,14 @@ def test_the_place_of_a_data_set_itself(
         monkeypatch.setitem(module.DOWNLOADS, "nyuv2", place)
         assert get("nyuv2-40", tmp_path, True) == 0
     said = capsys.readouterr().out
-    assert "note: there are other ways." in said and "the server has 400,000 bytes where 400,001 are expected" in said
-    assert "(400.0 kB)" in said and f"next: bench data prepare nyuv2-40 {tmp_path / 'downloads' / 'labelled.mat'}" in said
+    assert (
+        "note: there are other ways." in said
+        and "the server has 400,000 bytes where 400,001 are expected" in said
+    )
+    assert (
+        "(400.0 kB)" in said
+        and f"next: bench data prepare nyuv2-40 {tmp_path / 'downloads' / 'labelled.mat'}" in said
+    )
 
 
 def test_nothing_is_fetched_without_being_asked_for(
@@ -106,7 +123,10 @@ def test_nothing_is_fetched_without_being_asked_for(
     with serving(CONTENT) as site:
         url = f"{site.url}/a.mat"
         monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-        with pytest.raises(UserError, match=f"nothing was fetched, as there is no terminal to ask in; add --yes to fetch {url}."):
+        with pytest.raises(
+            UserError,
+            match=f"nothing was fetched, as there is no terminal to ask in; add --yes to fetch {url}.",
+        ):
             get("nyuv2", tmp_path, False, url)
         for answer, code in (("n\n", 1), ("\n", 1), ("y\n", 0)):
             assert not site.asked and not (tmp_path / "downloads").exists()
@@ -123,7 +143,8 @@ def test_names_that_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(UserError, match="unknown form of nyuv2 'nyuv2-41'"):
         get("nyuv2-41", tmp_path, True)
     with pytest.raises(
-        UserError, match=r"no file of cityscapes can be fetched by a program: .*Dropbox.*accepted the terms.*prepare"
+        UserError,
+        match=r"no file of cityscapes can be fetched by a program: .*Dropbox.*accepted the terms.*prepare",
     ):
         get("cityscapes", tmp_path, True)
     assert get("scenes", tmp_path, True) == 0
@@ -134,7 +155,8 @@ def test_names_that_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_data_set_that_nobody_wrote_a_place_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(module.DOWNLOADS, "nyuv2")
     with pytest.raises(
-        UserError, match=r"no file of nyuv2 can be fetched by a program: its source is Silberman.*--url URL fetches"
+        UserError,
+        match=r"no file of nyuv2 can be fetched by a program: its source is Silberman.*--url URL fetches",
     ):
         get("nyuv2", tmp_path, True)
     with serving(CONTENT) as site:
@@ -167,7 +189,9 @@ def test_every_data_set_of_files_has_a_place_or_a_way() -> None:
         assert download.url is None or name_of(download.url), name
 
 
-def test_ctrl_c_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_says_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(self: Any, what: str, done: int, total: int | None) -> None:
         if done > 100_000:
             raise KeyboardInterrupt
@@ -181,7 +205,10 @@ def test_ctrl_c_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert capsys.readouterr().out.endswith(said)
         patch.undo()
         assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 0
-        assert f"({module.decimal(0)}" not in (text := capsys.readouterr().out) and f"; {kept} came earlier)" in text
+        assert (
+            f"({module.decimal(0)}" not in (text := capsys.readouterr().out)
+            and f"; {kept} came earlier)" in text
+        )
         assert site.ranges_asked()[1] is not None
 
 
@@ -218,7 +245,9 @@ def test_progress_is_a_bar_in_a_terminal_and_lines_in_a_pipe(
             and "checking a.mat: 400.0 kB of 400.0 kB" in lines
         )
         screen = io.StringIO()
-        monkeypatch.setattr(module, "make_console", lambda: Console(file=screen, force_terminal=True, width=120))
+        monkeypatch.setattr(
+            module, "make_console", lambda: Console(file=screen, force_terminal=True, width=120)
+        )
         get("nyuv2", tmp_path / "three", True, f"{site.url}/a.mat")
     assert "400.0/400.0 kB" in screen.getvalue() and "a.mat: 400.0 kB" not in screen.getvalue()
 
@@ -229,10 +258,16 @@ def test_a_process_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> No
     part = tmp_path / "downloads" / "a.mat.part"
     with serving(CONTENT, holds_at=150_000) as site:
         command = [sys.executable, "-c", code, str(tmp_path), f"{site.url}/a.mat", SHA]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ))
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ)
+        )
         deadline = time.monotonic() + 60
         # What was read last may not be on disk yet: the writer passes on what fills its buffer.
-        while not (part.exists() and part.stat().st_size > 100_000) and process.poll() is None and time.monotonic() < deadline:
+        while (
+            not (part.exists() and part.stat().st_size > 100_000)
+            and process.poll() is None
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         said = process.communicate(timeout=20)[0]
@@ -240,7 +275,9 @@ def test_a_process_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> No
         kept = part.stat().st_size
         assert 100_000 < kept <= 150_000 and part.read_bytes() == CONTENT[:kept]
         site.holds_at = None
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=dict(os.environ))
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=dict(os.environ)
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert site.ranges_asked() == [None, f"bytes={kept}-"]
     assert (tmp_path / "downloads" / "a.mat").read_bytes() == CONTENT

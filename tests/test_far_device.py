@@ -1,4 +1,6 @@
-"""What a GPU would refuse, or wait for, found without one: steps, losses in bfloat16 and evaluation on a device of no content."""
+"""What a GPU would refuse, or wait for, found without one: steps, losses in bfloat16 and evaluation on a
+device of no content.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,19 @@ from tests.helpers import TASKS, tiny_spec, tiny_split
 from tests.test_contract import CASES, specs
 
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
-# Lies on the host for torch's backward engine, which waits for no driver then; what is asked of it is the same.
+# Lies on the host for torch's backward engine, which waits for no driver then; what is asked of it is the
+# same.
 DEVICE = "lazy"
 
 
 def run_on(far: Far, spec: RunSpec) -> Run:
-    return Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options(device=far.device))
+    return Run(
+        spec,
+        tiny_split(),
+        tiny_split(4, 9),
+        {n: TASKS[n] for n in spec.protocol.tasks},
+        Options(device=far.device),
+    )
 
 
 def batch_of(run: Run) -> Batch:
@@ -38,7 +47,9 @@ def batch_of(run: Run) -> Batch:
 
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
-    """A device that knows no autocast, no fused update and no lists of tensors: torch's own, and left out here."""
+    """A device that knows no autocast, no fused update and no lists of tensors: torch's own, and left out
+    here.
+    """
     known = {name: getattr(nn.utils, name) for name in ("get_total_norm", "clip_grads_with_norm_")}
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     for name, function in known.items():
@@ -74,7 +85,9 @@ def test_and_with_every_augmentation(far: Far) -> None:
     step(far, tiny_spec(scales=(0.5, 1.5), scale_draw="uniform", colour=0.2, flip=True, clip=0.5))
 
 
-def test_and_views_of_which_squares_are_erased(far: Far, fixmatch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_and_views_of_which_squares_are_erased(
+    far: Far, fixmatch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = step(far, tiny_spec(fixmatch, "random", tasks=tuple(TASKS)))
     erased = batch_of(run).views[0].erased
     assert erased is not None and erased.device.type == DEVICE
@@ -113,10 +126,14 @@ def test_a_fault_would_be_found(fault: str, far: Far, monkeypatch: pytest.Monkey
     original = kind.losses
 
     def losses(self: Any, batch: Batch, progress: Tensor) -> Losses:
-        return Losses({name: FAULTS[fault](value) for name, value in original(self, batch, progress).tasks.items()})
+        return Losses(
+            {name: FAULTS[fault](value) for name, value in original(self, batch, progress).tasks.items()}
+        )
 
     monkeypatch.setattr(kind, "losses", losses)
-    with pytest.raises((Crossed, NotImplementedError)):  # torch.tensor asks no mode, but a device that has no memory
+    with pytest.raises(
+        (Crossed, NotImplementedError)
+    ):  # torch.tensor asks no mode, but a device that has no memory
         step(far, tiny_spec())
 
 
@@ -127,8 +144,15 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
         pytest.skip("there is a GPU, which tests/test_capture.py asks itself")
     if torch.__version__ < "2.15":
         pytest.skip("before 2.15 torch asks the driver where a parameter lies")
-    answers = {"_lazy_init": None, "get_device_name": "none", "mem_get_info": (2**33, 2**33), "empty_cache": None}
-    answers |= dict.fromkeys(["current_stream", "default_stream", "Stream", "set_stream", "reset_peak_memory_stats"])
+    answers = {
+        "_lazy_init": None,
+        "get_device_name": "none",
+        "mem_get_info": (2**33, 2**33),
+        "empty_cache": None,
+    }
+    answers |= dict.fromkeys(
+        ["current_stream", "default_stream", "Stream", "set_stream", "reset_peak_memory_stats"]
+    )
     for name, value in answers.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, found=value: found)
     # As torch's own, which takes no device without a number.
@@ -154,13 +178,19 @@ def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
     run = run_on(cuda, specs(method, tasks=tuple(TASKS), precision=precision)[-1])
     batch = batch_of(run)
     convolutions = [m.weight for m in run.method.modules() if isinstance(m, nn.Conv2d)]
-    assert all(w.is_contiguous(memory_format=torch.channels_last) and w.device.type == "cuda" for w in convolutions)
-    assert batch.images.is_contiguous(memory_format=torch.channels_last) and batch.images.device.type == "cuda"
+    assert all(
+        w.is_contiguous(memory_format=torch.channels_last) and w.device.type == "cuda" for w in convolutions
+    )
+    assert (
+        batch.images.is_contiguous(memory_format=torch.channels_last) and batch.images.device.type == "cuda"
+    )
     with autocast(cuda, precision, monkeypatch):
         losses = run.method.train().losses(batch, torch.zeros((), device="cuda"))
         with torch.no_grad():
             predictions = run.method.eval().predict(batch.images)
-    assert all(loss.dtype == torch.float32 and not loss.dim() for loss in (losses.tasks | losses.extra).values())
+    assert all(
+        loss.dtype == torch.float32 and not loss.dim() for loss in (losses.tasks | losses.extra).values()
+    )
     for name, task in run.tasks.items():
         assert predictions[name].dtype == torch.float32
         meter(task).statistics(predictions[name], batch.targets[name])

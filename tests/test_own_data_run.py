@@ -1,4 +1,6 @@
-"""A practitioner's own folder with partial labels, from its dataset.toml to a board and to predictions, by commands alone."""
+"""A practitioner's own folder with partial labels, from its dataset.toml to a board and to predictions, by
+commands alone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ from benchmark.execute.model import load_model
 from tests.conftest import Bench
 from tests.datasets.folder_example import TASKS, TEST, TRAIN, arrays, has, stem, write
 
-TINY = ("encoder=small", "weights=none", "epochs=1", "width=8", "decoder_blocks=1", "batch=4", "evaluations=0", "seeds=2")
+TINY = (
+    "encoder=small",
+    "weights=none",
+    "epochs=1",
+    "width=8",
+    "decoder_blocks=1",
+    "batch=4",
+    "evaluations=0",
+    "seeds=2",
+)
 
 
 @pytest.fixture
@@ -32,7 +43,11 @@ def sets(*settings: str) -> list[str]:
 def test_from_a_folder_to_a_board_and_predictions(bench: Bench, tmp_path: Path) -> None:
     folder = write(tmp_path / "kitchens")
     code, out, err = bench("data", "prepare", "own-data", folder)
-    assert code == 0 and "own-data-kitchens at 40x56: packed in" in out and "--set dataset=own-data-kitchens" in out, out + err
+    assert (
+        code == 0
+        and "own-data-kitchens at 40x56: packed in" in out
+        and "--set dataset=own-data-kitchens" in out
+    ), out + err
     assert "was prepared already, nothing to do" in bench("data", "prepare", "own-data", folder)[1]
     assert "own-data-kitchens at 40x56" in bench("data", "list")[1]
     code, out, _ = bench("data", "check", "own-data-kitchens")
@@ -40,7 +55,9 @@ def test_from_a_folder_to_a_board_and_predictions(bench: Bench, tmp_path: Path) 
 
     exists = np.array([[has(task, i) for task in TASKS] for i in range(TRAIN)])
     shown = json.loads(bench("labels", "show", "own-data", "--json")[1])
-    assert shown["setting"] == "given" and shown["labelled"] == dict(zip(TASKS, exists.sum(0).tolist(), strict=True))
+    assert shown["setting"] == "given" and shown["labelled"] == dict(
+        zip(TASKS, exists.sum(0).tolist(), strict=True)
+    )
 
     code, out, err = bench("run", "own-data", "single_task", "multi_task", *sets(*TINY))
     assert code == 0, out + err
@@ -50,10 +67,16 @@ def test_from_a_folder_to_a_board_and_predictions(bench: Bench, tmp_path: Path) 
     assert len(records) == 2 * (len(TASKS) + 1)
     for record in records:
         spec = record["spec"]
-        assert (spec["variant"], spec["labels"], spec["dataset"]) == ("own-data-kitchens", "given", "own-data")
+        assert (spec["variant"], spec["labels"], spec["dataset"]) == (
+            "own-data-kitchens",
+            "given",
+            "own-data",
+        )
         assert spec["protocol"]["tasks"] == list(TASKS) and spec["protocol"]["size"] == [40, 56]
         columns = [TASKS.index(task) for task in spec["tasks"]]
-        assert record["label_counts"] == {task: int(exists[:, TASKS.index(task)].sum()) for task in spec["tasks"]}
+        assert record["label_counts"] == {
+            task: int(exists[:, TASKS.index(task)].sum()) for task in spec["tasks"]
+        }
         assert record["images"] == (TRAIN if len(columns) > 1 else exists[:, columns].sum())
         for task in spec["tasks"]:
             assert record["tasks"][task]["test_images"] == sum(has(task, TRAIN + i) for i in range(TEST))
@@ -67,14 +90,21 @@ def test_from_a_folder_to_a_board_and_predictions(bench: Bench, tmp_path: Path) 
     (name,) = [p.parent.name for p in (tmp_path / "runs").glob("*/multi_task*-s0-*/record.json")]
     model = load_model(name, tmp_path / "runs")
     assert model.tasks["material"].classes == ("wood", "stone") and list(model.tasks) == list(TASKS)
-    code, out, err = bench("predict", name, folder / "images", "--out", tmp_path / "out", "--data", tmp_path / "none")
+    code, out, err = bench(
+        "predict", name, folder / "images", "--out", tmp_path / "out", "--data", tmp_path / "none"
+    )
     assert code == 0 and (tmp_path / "out" / f"{stem(0)}-material.png").exists(), out + err
 
 
 def test_the_folder_itself_is_enough(bench: Bench, tmp_path: Path) -> None:
     folder = write(tmp_path / "kitchens")
     code, out, err = bench(
-        "run", "own-data", "multi_task", *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"), "--data", folder
+        "run",
+        "own-data",
+        "multi_task",
+        *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"),
+        "--data",
+        folder,
     )
     assert code == 0 and "own-data-kitchens" in out, out + err
     ((path),) = (tmp_path / "runs").glob("*/*/per_image.npz")
@@ -93,37 +123,62 @@ def test_mistakes_are_one_sentence(bench: Bench, tmp_path: Path) -> None:
             "own-data",
             tmp_path,
         ),
-        "--size 40x57 is not HEIGHTxWIDTH in multiples of 8": ("data", "prepare", "own-data", folder, "--size", "40x57"),
+        "--size 40x57 is not HEIGHTxWIDTH in multiples of 8": (
+            "data",
+            "prepare",
+            "own-data",
+            folder,
+            "--size",
+            "40x57",
+        ),
         "there is no own-data in": ("run", "own-data"),
         "no file of own-data can be fetched by a program: these are your own": ("data", "get", "own-data"),
     }
     for message, arguments in bad.items():
         code, out, err = bench(*arguments)
-        assert code == 2 and message in err and err.count("\n") == 1 and "Traceback" not in out + err, out + err
+        assert code == 2 and message in err and err.count("\n") == 1 and "Traceback" not in out + err, (
+            out + err
+        )
     assert not list((tmp_path / "data").glob("*/*/manifest.json"))
 
 
 def test_a_record_that_does_not_say_its_tasks(bench: Bench, tmp_path: Path) -> None:
     folder = write(tmp_path / "kitchens")
-    arguments = ("run", "own-data", "multi_task", *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"), "--data", folder)
+    arguments = (
+        "run",
+        "own-data",
+        "multi_task",
+        *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"),
+        "--data",
+        folder,
+    )
     assert bench(*arguments)[0] == 0
     (path,) = (tmp_path / "runs").glob("*/*/record.json")
     record = json.loads(path.read_text())
     del record["tasks"]["depth"]["span"]
     path.write_text(json.dumps(record))
     code, _, err = bench("predict", record["id"], folder / "images", "--out", tmp_path / "out")
-    assert code == 2 and "record.json does not say what the run's tasks are; restore it, or run it again with --force" in err
+    assert (
+        code == 2
+        and "record.json does not say what the run's tasks are; restore it, or run it again with --force"
+        in err
+    )
 
 
 def test_photographs_meet_the_frame_as_the_training_images_did(bench: Bench, tmp_path: Path) -> None:
     folder = write(tmp_path / "kitchens")
     assert bench("data", "prepare", "own-data", folder, "--fit", "pad")[0] == 0
-    assert bench("run", "own-data", "multi_task", *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"))[0] == 0
+    assert (
+        bench("run", "own-data", "multi_task", *sets(*TINY, "seeds=1", "tasks=['depth', 'material']"))[0] == 0
+    )
     (path,) = (tmp_path / "runs").glob("*/*/record.json")
     model = load_model(path.parent)
     seen: list[tuple[int, int]] = []
     raw = model._raw
-    model._raw = lambda images, extents=None: (seen.extend(map(tuple, extents.tolist())), raw(images, extents))[1]  # type: ignore[method-assign]
+    model._raw = lambda images, extents=None: (
+        seen.extend(map(tuple, extents.tolist())),
+        raw(images, extents),
+    )[1]  # type: ignore[method-assign]
     small = np.zeros((model.size[0] // 2, model.size[1] // 2, 3), np.uint8)
     (maps,) = model.predict_images([small])
     assert model.fit == "pad" and seen == [small.shape[:2]] and maps["depth"].shape == small.shape[:2]

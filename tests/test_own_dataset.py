@@ -1,4 +1,6 @@
-"""A data set of one's own, by code: written by `bench new --dataset`, checked by `bench check`, used with `--plugin`."""
+"""A data set of one's own, by code: written by `bench new --dataset`, checked by `bench check`, used with
+`--plugin`.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def fill(data: Path) -> None:
             draws = np.random.default_rng(i + 100 * (split == "test"))
             Image.fromarray(draws.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(folder / f"{i:02d}.jpg")
             if i % 2 or split == "test":
-                Image.fromarray(draws.integers(0, 3, (24, 32), dtype=np.uint8)).save(folder / f"{i:02d}-semseg.png")
+                Image.fromarray(draws.integers(0, 3, (24, 32), dtype=np.uint8)).save(
+                    folder / f"{i:02d}-semseg.png"
+                )
             if not i % 2 or split == "test":
                 np.save(folder / f"{i:02d}-depth.npy", draws.uniform(1, 4, (24, 32)).astype(np.float32))
 
@@ -61,22 +65,38 @@ def mine(bench: Bench, tmp_path: Path) -> Path:
 
 
 def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, tmp_path: Path) -> None:
-    ruff = subprocess.run([sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(mine)])
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(mine)]
+    )
     assert ruff.returncode == 0
     data = ("--data", tmp_path / "data")
     code, out, err = bench("check", mine, *data)
     assert code == 0 and "my-rooms keeps all 6 checks" in out and "--set dataset=my-rooms" in out, out + err
     settings = sets("seeds=1", "dataset=my-rooms", 'tasks=["semseg", "depth"]', "labels=given")
-    run = ("run", "--plugin", mine, "multi_task", "single_task", *settings, "--results", tmp_path / "runs", *data)
+    run = (
+        "run",
+        "--plugin",
+        mine,
+        "multi_task",
+        "single_task",
+        *settings,
+        "--results",
+        tmp_path / "runs",
+        *data,
+    )
     code, out, err = bench(*run)
     assert code == 0 and "my-rooms-v1" in out, out + err
     assert "nothing to do" in bench(*run)[1]
     assert "my-rooms-v1" in bench("leaderboard", "--results", tmp_path / "runs")[1]  # without the plug-in
     code, out, _ = bench("data", "list", "--plugin", mine, *data)
     assert code == 0 and "my-rooms" in out
-    code, out, err = bench("labels", "show", "my-rooms", "--plugin", mine, "--out", tmp_path / "labels.png", *data)
+    code, out, err = bench(
+        "labels", "show", "my-rooms", "--plugin", mine, "--out", tmp_path / "labels.png", *data
+    )
     assert code == 0 and (tmp_path / "labels.png").exists(), out + err
-    code, out, err = bench("data", "show", "my-rooms", "--plugin", mine, "--out", tmp_path / "sheet.png", *data)
+    code, out, err = bench(
+        "data", "show", "my-rooms", "--plugin", mine, "--out", tmp_path / "sheet.png", *data
+    )
     assert code == 0 and (tmp_path / "sheet.png").exists(), out + err
     code, _, err = bench("labels", "show", "my-rooms", *data)
     assert code == 2 and "unknown data set 'my-rooms'" in err
@@ -94,27 +114,41 @@ def test_an_installed_package_may_bring_a_data_set(
     (tmp_path / "their_rooms.py").write_text(mine.read_text())
     monkeypatch.syspath_prepend(str(tmp_path))
     point = metadata.EntryPoint("my_rooms", "their_rooms:MyRooms", plugins.GROUPS["datasets"])
-    monkeypatch.setattr(plugins, "_entry_points", lambda which: {"my_rooms": point} if which == "datasets" else {})
+    monkeypatch.setattr(
+        plugins, "_entry_points", lambda which: {"my_rooms": point} if which == "datasets" else {}
+    )
     assert "my-rooms" in registry.dataset_names() and "my_rooms" not in registry.method_names()
     code, out, err = bench("check", "my-rooms", "--data", tmp_path / "data")
     assert code == 0, out + err
 
 
 BROKEN = {
-    "licence": ('licence: ClassVar[str] = "what it may be used for"', 'licence = ""', "description", "licence is not a text"),
-    "variant": ('variant = "my-rooms-v1"', 'variant = "rooms-v1"', "description", "does not start with the name 'my-rooms'"),
-    "task": ('"depth": depth()}', '"range": depth()}', "description", r"tasks\['range'\] is not a Task called 'range'"),
-    "dtype": ("targets={", "targets={'depth': torch.from_numpy(depth), ", "shapes", r"targets \['depth', 'semseg'\], not"),
-    "float": ("torch.from_numpy(images)", "torch.from_numpy(images).float()", "shapes", r"train images is .* float32, not"),
-    "class": ("if classes.exists():", "if True:\n                semseg[i, 0] = 7\n            elif classes.exists():", "values",
+    "licence": ('licence: ClassVar[str] = "what it may be used for"', 'licence = ""', "description",
+    "licence is not a text"),
+    "variant": ('variant = "my-rooms-v1"', 'variant = "rooms-v1"', "description", "does not start with the "
+                                                                                  "name 'my-rooms'"),
+    "task": ('"depth": depth()}', '"range": depth()}', "description", r"tasks\['range'\] is not a Task "
+                                                                      r"called 'range'"),
+    "dtype": ("targets={", "targets={'depth': torch.from_numpy(depth), ", "shapes", r"targets \['depth', "
+                                                                                    r"'semseg'\], not"),
+    "float": ("torch.from_numpy(images)", "torch.from_numpy(images).float()", "shapes",
+    r"train images is .* float32, not"),
+    "class": ("if classes.exists():", "if True:\n                semseg[i, 0] = 7\n            elif "
+                                      "classes.exists():", "values",
               "train semseg holds 7, which is neither one of 3 classes nor 255"),
-    "negative": ('"depth": torch.from_numpy(depth)', '"depth": torch.from_numpy(-depth)', "values", "negative or not finite"),
-    "absent": ("(depth > 0).any((1, 2, 3))", "(depth > -1).any((1, 2, 3))", "values", "available without a labelled pixel"),
-    "ids": ("ids=torch.arange(len(files))", "ids=torch.zeros(len(files), dtype=torch.int64)", "samples", "ids that are not"),
-    "both": ("(self.folder / name)", '(self.folder / "train")', "samples", "the image of train sample '00' is in test, too"),
-    "chance": ("hashlib.sha256(images", "hashlib.sha256(np.random.bytes(8) + images", "repeatable", "two contents or"),
+    "negative": ('"depth": torch.from_numpy(depth)', '"depth": torch.from_numpy(-depth)', "values",
+    "negative or not finite"),
+    "absent": ("(depth > 0).any((1, 2, 3))", "(depth > -1).any((1, 2, 3))", "values", "available without a "
+                                                                                      "labelled pixel"),
+    "ids": ("ids=torch.arange(len(files))", "ids=torch.zeros(len(files), "
+                                            "dtype=torch.int64)", "samples", "ids that are not"),
+    "both": ("(self.folder / name)", '(self.folder / "train")', "samples", "the image of train sample '00' "
+                                                                           "is in test, too"),
+    "chance": ("hashlib.sha256(images", "hashlib.sha256(np.random.bytes(8) + images", "repeatable",
+    "two contents or"),
     "limit": ("[:limit]", "[-(limit or 0):]", "repeatable", "are not those that a limit gives"),
-    "one print": ("hashlib.sha256(images.tobytes() + semseg.tobytes() + depth.tobytes())", "hashlib.sha256(b'')", "repeatable",
+    "one print": ("hashlib.sha256(images.tobytes() + semseg.tobytes() + "
+                  "depth.tobytes())", "hashlib.sha256(b'')", "repeatable",
                   "has one fingerprint for"),
     "later": ("images[i] = ", "depth[i] = -(i == 17)\n            images[i] = ", "values",
               "train depth holds values that are negative"),
@@ -124,20 +158,26 @@ BROKEN = {
                  r"train at 48x64 images is .* not \(2, 3, 48, 64\)"),
     "negative id": ("ids=torch.arange(len(files))", "ids=torch.arange(len(files)) - 1", "samples",
                     "train has the negative id -1"),
-    "gradient": ('"depth": torch.from_numpy(depth)', '"depth": torch.from_numpy(depth).requires_grad_()', "shapes",
+    "gradient": ('"depth": torch.from_numpy(depth)', '"depth": torch.from_numpy(depth).requires_grad_()',
+    "shapes",
                  "train depth requires a gradient; detach it"),
-    "empty": ("if not files:", "if name == 'test':\n            files = []\n        elif not files:", "shapes",
+    "empty": ("if not files:", "if name == 'test':\n            files = []\n        elif not "
+                               "files:", "shapes",
               "test has no sample"),
     "of sizes": ("hashlib.sha256(images.tobytes() + semseg.tobytes() + depth.tobytes())",
-                 "hashlib.sha256(f'{name} {len(files)}'.encode())", "sizes", "train has one fingerprint for two sizes"),
+                 "hashlib.sha256(f'{name} {len(files)}'.encode())", "sizes", "train has one fingerprint for "
+                                                                             "two sizes"),
     "of splits": ("hashlib.sha256(images.tobytes() + semseg.tobytes() + depth.tobytes())",
-                  "hashlib.sha256(f'{min(len(files), 4)} {size}'.encode())", "samples", "train and test have one fingerprint"),
+                  "hashlib.sha256(f'{min(len(files), 4)} {size}'.encode())", "samples",
+                  "train and test have one fingerprint"),
     "raises": ("files = sorted(", "files = 1 / 0 or sorted(", "", ""),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_contract_is_named_with_its_reason(bench: Bench, mine: Path, tmp_path: Path, case: str) -> None:
+def test_a_broken_contract_is_named_with_its_reason(
+    bench: Bench, mine: Path, tmp_path: Path, case: str
+) -> None:
     old, new, check, reason = BROKEN[case]
     assert old in mine.read_text()
     mine.write_text(mine.read_text().replace(old, new))
@@ -164,7 +204,12 @@ class Rooms:
         part = slice(limit)
         targets = {task: target[part] for task, target in whole.targets.items()}
         read = Split(
-            whole.ids[part], whole.names[part], whole.images[part], targets, whole.available[part], f"{name} {limit} {size}"
+            whole.ids[part],
+            whole.names[part],
+            whole.images[part],
+            targets,
+            whole.available[part],
+            f"{name} {limit} {size}",
         )
         return self.odd(read)
 
@@ -172,7 +217,9 @@ class Rooms:
 def with_normals(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Split], Split]:
     def odd(split: Split) -> Split:
         vectors = split.targets["normals"].float() / 127
-        return replace(split, targets=split.targets | {"normals": (change(vectors) * 127).round().to(torch.int8)})
+        return replace(
+            split, targets=split.targets | {"normals": (change(vectors) * 127).round().to(torch.int8)}
+        )
 
     return odd
 
@@ -188,8 +235,16 @@ def with_normals(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Sp
         ),
         (with_normals(lambda n: 0.8 * n), "values", "train normals holds a vector of length 10"),
         (with_normals(torch.nn.functional.normalize), "", ""),
-        (with_normals(lambda n: torch.nn.functional.normalize((n + 1) / 2)), "values", "normals holds no negative component"),
-        (with_normals(torch.zeros_like), "values", "train normals of sample 'tiny-0' is available without a labelled pixel"),
+        (
+            with_normals(lambda n: torch.nn.functional.normalize((n + 1) / 2)),
+            "values",
+            "normals holds no negative component",
+        ),
+        (
+            with_normals(torch.zeros_like),
+            "values",
+            "train normals of sample 'tiny-0' is available without a labelled pixel",
+        ),
         (lambda split: replace(split, targets=split.targets | {"edge": split.targets["edge"] * 255}), "", ""),
         (
             lambda split: replace(split, images=split.images.index_fill(0, torch.tensor(0), 7)),
@@ -210,7 +265,10 @@ def test_values_of_every_kind_of_task_are_looked_at(
 def test_bad_input_is_one_sentence(bench: Bench, mine: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (["check", mine, "--data", tmp_path / "none"], "there is no .jpg in"),
-        (["check", mine, "--set", "batch=2", "--data", tmp_path / "data"], "--set batch=2 is for methods; leave it out"),
+        (
+            ["check", mine, "--set", "batch=2", "--data", tmp_path / "data"],
+            "--set batch=2 is for methods; leave it out",
+        ),
         (["new", "Bad-Name", "--dataset"], "'Bad-Name' cannot be the name of a data set"),
         (["new", "scenes", "--dataset"], "there is a method or data set scenes already"),
     ):

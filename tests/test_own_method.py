@@ -1,4 +1,6 @@
-"""A method of one's own: written by `bench new`, checked by `bench check`, run with `--plugin` like any other."""
+"""A method of one's own: written by `bench new`, checked by `bench check`, run with `--plugin` like any
+other.
+"""
 
 from __future__ import annotations
 
@@ -56,16 +58,21 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, tmp_path: Pat
     file = tmp_path / "my_idea.py"
     assert code == 0 and f"bench check {file}" in out
     assert 35 <= len(file.read_text().splitlines()) <= 50
-    ruff = subprocess.run([sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(tmp_path)])
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
+    )
     assert ruff.returncode == 0
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_my_idea.py")], cwd=ROOT,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_my_idea.py")],
+        cwd=ROOT,
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     code, out, err = bench("new", "my_idea", "--out", tmp_path)
     assert code == 2 and "is there already" in err
-    code, out, err = bench("run", "--plugin", file, "my_idea", "single_task", *sets("seeds=2"), "--results", tmp_path / "runs")
+    code, out, err = bench(
+        "run", "--plugin", file, "my_idea", "single_task", *sets("seeds=2"), "--results", tmp_path / "runs"
+    )
     assert code == 0, out + err
     assert "my_idea" in out and (tmp_path / "runs" / "leaderboards").exists()
 
@@ -75,7 +82,15 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
     file = tmp_path / "my_fix.py"
     assert code == 0 and f"bench check {file}" in out
     for command in (["check"], ["format", "--check"]):
-        ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
+        ruff = [
+            sys.executable,
+            "-m",
+            "ruff",
+            *command,
+            "--config",
+            str(ROOT / "pyproject.toml"),
+            str(tmp_path),
+        ]
         assert subprocess.run(ruff).returncode == 0
     code, out, err = bench("check", file, "--json")
     assert code == 0 and all(finding["kept"] for finding in json.loads(out)), out + err
@@ -86,10 +101,15 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
     (folder,) = (path.parent for path in results.glob("*/my_fix-*/record.json"))
     terms = [json.loads(line)["loss"] for line in (folder / "curve.jsonl").read_text().splitlines()]
     assert set(terms[0]) == {"semseg", "depth", "normals", "pseudo_labels"}
-    begin, end = (sum(point["depth"] + point["normals"] for point in part) for part in (terms[:8], terms[-8:]))
+    begin, end = (
+        sum(point["depth"] + point["normals"] for point in part) for part in (terms[:8], terms[-8:])
+    )
     assert end < 0.8 * begin and terms[-1]["pseudo_labels"] > terms[0]["pseudo_labels"]
     code, out, _ = bench("list", "methods", "my_fix", "--plugin", file, "--json")
-    assert json.loads(out)[0]["cost"]["views"] == 1 and json.loads(out)[0]["cost"]["relative"]["train_flops"] == 2
+    assert (
+        json.loads(out)[0]["cost"]["views"] == 1
+        and json.loads(out)[0]["cost"]["relative"]["train_flops"] == 2
+    )
 
 
 def test_every_example_is_named_where_new_is_explained(bench: Bench) -> None:
@@ -106,7 +126,8 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     assert bench(*run)[0] == 0
     assert "nothing to do" in bench(*run)[1]
     (record,) = (json.loads(p.read_text()) for p in results.glob("*/mine-*/record.json"))
-    assert record["spec"]["plugin"] == re.fullmatch(r"[0-9a-f]{12}", record["spec"]["plugin"])[0]  # type: ignore[index]
+    # type: ignore[index]
+    assert record["spec"]["plugin"] == re.fullmatch(r"[0-9a-f]{12}", record["spec"]["plugin"])[0]
     moved = write(tmp_path / "b", "")
     assert "nothing to do" in bench("run", "--plugin", moved, *run[3:])[1]  # wherever it lies
     file.write_text(file.read_text() + "# changed\n")
@@ -122,18 +143,24 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     assert code == 2 and "unknown plan or method 'mine'" in err
 
 
-def test_an_installed_package_may_bring_a_method(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_may_bring_a_method(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "site", "", "their_package")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     point = metadata.EntryPoint("theirs", "their_package:Mine", plugins.GROUPS["methods"])
-    monkeypatch.setattr(plugins, "_entry_points", lambda which: {"theirs": point} if which == "methods" else {})
+    monkeypatch.setattr(
+        plugins, "_entry_points", lambda which: {"theirs": point} if which == "methods" else {}
+    )
     code, out, err = bench("check", "theirs")
     assert code == 0, out + err
     assert "theirs" in bench("list", "methods", "--plan", "thin")[1]
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, module: str) -> None:
-    """An entry point of a method in a module of `folder`; the costs of all others are made up, as counting takes seconds."""
+    """An entry point of a method in a module of `folder`; the costs of all others are made up, as counting
+    takes seconds.
+    """
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delitem(sys.modules, module, raising=False)
     point = metadata.EntryPoint(name, f"{module}:Mine", plugins.GROUPS["methods"])
@@ -145,11 +172,19 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, module: st
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("raise ValueError('old')", "the entry point theirs of broken_one:Mine cannot be imported (ValueError: old); correct it"),
-        ("", "the entry point theirs of broken_one:Mine defines 0 subclasses of Method; it must define exactly one"),
+        (
+            "raise ValueError('old')",
+            "the entry point theirs of broken_one:Mine cannot be imported (ValueError: old); correct it",
+        ),
+        (
+            "",
+            "the entry point theirs of broken_one:Mine defines 0 subclasses of Method; it must define "
+            "exactly one",
+        ),
         (
             HEAD + "    def losses(self, batch, progress):\n        return {}\n",
-            "the cost of theirs cannot be counted (AttributeError: 'dict' object has no attribute 'total'); `bench check` says",
+            "the cost of theirs cannot be counted (AttributeError: 'dict' object has no attribute 'total'); "
+            "`bench check` says",
         ),
     ],
     ids=["import", "empty", "losses"],
@@ -175,13 +210,14 @@ def test_a_package_that_names_its_method_as_the_tree_does_is_not_asked(
     code, out, err = bench("list", "methods", "multi_task")
     assert code == 0 and "shared encoder" in out
     assert (
-        err
-        == "note: the entry point multi_task of nowhere:Mine is called as the method multi_task of this program, which is used.\n"
+        err == "note: the entry point multi_task of nowhere:Mine is called as the method multi_task of this "
+        "program, which is used.\n"
     )
 
 
 BROKEN = {
-    "keyword": ("    def __init__(self, problem: Problem, weight: float = 1.0) -> None:\n        super().__init__(problem)\n",
+    "keyword": ("    def __init__(self, problem: Problem, weight: float = 1.0) -> None:\n        "
+                "super().__init__(problem)\n",
                 "keywords", "weight of __init__ is not keyword-only"),
     "no task": ("    def losses(self, batch, progress):\n"
                 "        return Losses({'semseg': super().losses(batch, progress).total()})\n",
@@ -190,7 +226,8 @@ BROKEN = {
              "a first step", r"losses\(\) returns a dict; it must return Losses\("),
     "raises": ("    def losses(self, batch, progress):\n        raise ValueError('not today')\n",
                "a first step", r"ValueError: not today \(line 11 of mine.py\)"),
-    "loose parameter": ("    def __init__(self, problem: Problem) -> None:\n        super().__init__(problem)\n"
+    "loose parameter": ("    def __init__(self, problem: Problem) -> None:\n        "
+                        "super().__init__(problem)\n"
                         "        self.token = nn.Parameter(torch.zeros(3))\n",
                         "a first step", "defines no reset_parameters"),
     "nan": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
@@ -199,15 +236,20 @@ BROKEN = {
     "sync": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
              "        return found if found.total().item() < 1e9 else found\n",
              "no look at data", "_local_scalar_dense"),
-    "boolean index": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
-                      "        return Losses(found.tasks, {'x': batch.images[batch.labelled[:, 0]].sum() * 0})\n",
+    "boolean index": ("    def losses(self, batch, progress):\n        found = super().losses(batch, "
+                      "progress)\n"
+                      "        return Losses(found.tasks, {'x': batch.images[batch.labelled[:, 0]].sum() * "
+                      "0})\n",
                       "no look at data", "nonzero|indexes with booleans"),
-    "chance": ("    def losses(self, batch, progress):\n        import random\n        found = super().losses(batch, progress)\n"
-               "        return Losses(found.tasks, {'x': random.random() * self.encoder(batch.images).mean()})\n",
+    "chance": ("    def losses(self, batch, progress):\n        import random\n        found = "
+               "super().losses(batch, progress)\n"
+               "        return Losses(found.tasks, {'x': random.random() * "
+               "self.encoder(batch.images).mean()})\n",
                "repeatable", "draw from torch's generator"),
     "attribute": ("    count = 0\n    def losses(self, batch, progress):\n"
                   "        self.count += 1\n        found = super().losses(batch, progress)\n"
-                  "        return Losses(found.tasks, {'x': self.count * self.encoder(batch.images).mean()})\n",
+                  "        return Losses(found.tasks, {'x': self.count * "
+                  "self.encoder(batch.images).mean()})\n",
                   "resumable", "keep state in buffers"),
     "noise": ("    def predict(self, images):\n        found = super().predict(images)\n"
               "        return {k: v + (0 if self.training else torch.rand(())) for k, v in found.items()}\n",
@@ -218,7 +260,8 @@ BROKEN = {
     "shape": ("    def predict(self, images):\n        found = super().predict(images)\n"
               "        return found if self.training else {k: v[..., ::2] for k, v in found.items()}\n",
               "predictions", "in shape"),
-    "inference": ("    def inference_modules(self):\n        return [self.encoder]\n", "state", "inference_modules"),
+    "inference": ("    def inference_modules(self):\n        return [self.encoder]\n", "state",
+    "inference_modules"),
 }  # fmt: skip
 
 
@@ -256,9 +299,15 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
         (["new", "multi_task"], "there is a method or data set multi_task already"),
         (["new", "my_idea", "--example", "nosuch"], "unknown example 'nosuch'; known: fixmatch."),
         (["new", "my_idea", "--example", "fixmtch"], "unknown example 'fixmtch'; did you mean 'fixmatch'?"),
-        (["new", "my_idea", "--example", "fixmatch", "--dataset"], "--example fixmatch is for methods; leave it out with --data"),
+        (
+            ["new", "my_idea", "--example", "fixmatch", "--dataset"],
+            "--example fixmatch is for methods; leave it out with --data",
+        ),
         (["new", "class"], "'class' cannot be the name of a method"),
-        (["new", "torch"], "there is a Python module torch already, which torch.py would hide; choose another name"),
+        (
+            ["new", "torch"],
+            "there is a Python module torch already, which torch.py would hide; choose another name",
+        ),
         (["new", "colorsys", "--dataset"], "there is a Python module colorsys already"),
         (["run", "my_idea"], "; one of your own needs --plugin FILE.py."),
         (["run", "multi_taks"], "did you mean 'multi_task'? one of your own needs --plugin FILE.py."),
@@ -278,15 +327,28 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
         ("broken", "def (", r"broken.py, line 1\d cannot be imported \(SyntaxError"),
         (
             "bare",
-            "    def __init__(self, problem: Problem, *, weight: float) -> None:\n        super().__init__(problem)\n",
+            "    def __init__(self, problem: Problem, *, weight: float) -> None:\n        "
+            "super().__init__(problem)\n",
             "the keyword weight of the method bare lacks a type or a default",
         ),
         ("two", "\nclass Other(MultiTask):\n    pass\n", "defines 2 subclasses of Method"),
         ("stops", "\nimport sys\nsys.exit()\n", r"stops.py cannot be imported \(SystemExit\); correct it"),
-        ("asks", "\nraise SystemExit('wrong folder')\n", r"asks.py cannot be imported \(SystemExit: wrong folder\); correct"),
+        (
+            "asks",
+            "\nraise SystemExit('wrong folder')\n",
+            r"asks.py cannot be imported \(SystemExit: wrong folder\); correct",
+        ),
         ("null", "    x = '\0'\n", r"null.py cannot be imported \(SyntaxError: source code .*null bytes"),
-        ("beside", "\nimport beside_it\n", r"beside.py cannot be imported \(ModuleNotFoundError: No module named 'beside_it'"),
-        ("letter", "    version = 'a'\n", "letter.py: version = 'a' of Mine is not a whole number of at least 1; correct it"),
+        (
+            "beside",
+            "\nimport beside_it\n",
+            r"beside.py cannot be imported \(ModuleNotFoundError: No module named 'beside_it'",
+        ),
+        (
+            "letter",
+            "    version = 'a'\n",
+            "letter.py: version = 'a' of Mine is not a whole number of at least 1; correct it",
+        ),
         ("nought", "    version = 0\n", "version = 0 of Mine is not a whole number of at least 1"),
         ("truth", "    version = True\n", "version = True of Mine is not a whole number of at least 1"),
         ("half", "    views = 1.0\n", "views = 1.0 of Mine is not a whole number of at least 0"),
@@ -324,7 +386,9 @@ def test_a_bad_file_is_named(bench: Bench, tmp_path: Path, name: str, text: str,
         ("    def losses(self, batch, progress): ...", "Bare has no predict(self, images); define it"),
     ],
 )
-def test_a_method_without_its_two_functions_is_told_which(bench: Bench, tmp_path: Path, body: str, message: str) -> None:
+def test_a_method_without_its_two_functions_is_told_which(
+    bench: Bench, tmp_path: Path, body: str, message: str
+) -> None:
     (tmp_path / "bare.py").write_text(f"from methods.base import Method\n\nclass Bare(Method):\n{body}\n")
     for command in (("check", tmp_path / "bare.py"), ("run", "--plugin", tmp_path / "bare.py", "bare")):
         code, _, err = bench(*command)

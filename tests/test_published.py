@@ -31,7 +31,12 @@ def test_records_are_of_clean_code_and_pretrained_networks_beat_a_constant_predi
         for task, about in record["tasks"].items():
             score, constant = (record[kind][task][about["metric"]] for kind in ("metrics", "constant"))
             gain = (score - constant) / constant * (1 if about["higher_is_better"] else -1)
-            assert gain >= (0.2 if record["spec"]["method"] == "multi_task" else 0.1), (record["id"], task, score, constant)
+            assert gain >= (0.2 if record["spec"]["method"] == "multi_task" else 0.1), (
+                record["id"],
+                task,
+                score,
+                constant,
+            )
 
 
 def test_published_files_are_small() -> None:

@@ -15,19 +15,52 @@ SHARED = Path(os.environ.get("BENCH_SHARED_DATA", ROOT.parent / "shared" / "data
 
 @pytest.mark.skipif(
     not (SHARED / "expand.py").is_file(),
-    reason="no real images: put the NYUv2 development data at ../shared/data or name its folder in BENCH_SHARED_DATA",
+    reason="no real images: put the NYUv2 development data at ../shared/data or name its folder in "
+    "BENCH_SHARED_DATA",
 )
 def test_four_methods_on_real_images(tmp_path: Path) -> None:
     folder, data, results = tmp_path / "mtan", tmp_path / "data", tmp_path / "runs"
-    command = [sys.executable, str(SHARED / "expand.py"), "--layout", "mtan", "--out", str(folder), "--limit", "24"]
+    command = [
+        sys.executable,
+        str(SHARED / "expand.py"),
+        "--layout",
+        "mtan",
+        "--out",
+        str(folder),
+        "--limit",
+        "24",
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    command = [sys.executable, "-m", "benchmark", "data", "prepare", "nyuv2", str(folder), "--data", str(data)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "data",
+        "prepare",
+        "nyuv2",
+        str(folder),
+        "--data",
+        str(data),
+    ]
     subprocess.run([*command, "--size", "96x128"], cwd=ROOT, check=True, capture_output=True, timeout=120)
-    command = [sys.executable, "-m", "benchmark", "run", "nyuv2-smoke", "--data", str(data), "--results", str(results)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "run",
+        "nyuv2-smoke",
+        "--data",
+        str(data),
+        "--results",
+        str(results),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     records = [json.loads(p.read_text()) for p in results.glob("*/*/record.json")]
-    assert sorted(r["spec"]["method"] for r in records) == ["mtpsl", "multi_task", "prototype"] + ["single_task"] * 3
+    assert (
+        sorted(r["spec"]["method"] for r in records)
+        == ["mtpsl", "multi_task", "prototype"] + ["single_task"] * 3
+    )
     for record in records:
         assert record["spec"]["variant"] == "nyuv2-13-derived-normals"
         for curve in (record["curve"],):

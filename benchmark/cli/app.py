@@ -40,7 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Compare methods that learn several dense prediction tasks from partially labelled images.",
-    epilog="Exit codes: 0 all done, 1 some runs failed or a check found differences, 2 bad input, 130 interrupted.",
+    epilog="Exit codes: 0 all done, 1 some runs failed or a check found differences, 2 bad input, 130 "
+    "interrupted.",
 )
 app.add_typer(data_app, name="data")
 app.add_typer(labels_app, name="labels")
@@ -62,10 +63,14 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
-    keep: Annotated[str, typer.Option(help="What to keep of a finished run's network: all, weights or none.")] = "weights",
+    keep: Annotated[
+        str, typer.Option(help="What to keep of a finished run's network: all, weights or none.")
+    ] = "weights",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
     slurm: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help=SLURM_HELP)] = [],  # noqa: B006
-    wait: Annotated[bool, typer.Option("--wait", help="With --slurm, return when the runs have ended.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With --slurm, return when the runs have ended.")
+    ] = False,
     workers: Workers = None,
     per_gpu: PerGpu = 1,
     hang_after: HangAfter = HANG_SECONDS,
@@ -75,8 +80,10 @@ def run(
     from benchmark.cli import runs
 
     code = runs.run(
-        what or [], settings, results, data, device=device, dry_run=dry_run, force=force, retry_failed=retry_failed, keep=keep,
-        checkpoint_every=checkpoint_every, slurm=slurm, wait=wait, workers=workers, per_gpu=per_gpu, hang_after=hang_after,
+        what or [], settings, results, data, device=device, dry_run=dry_run, force=force,
+        retry_failed=retry_failed, keep=keep,
+        checkpoint_every=checkpoint_every, slurm=slurm, wait=wait, workers=workers, per_gpu=per_gpu,
+        hang_after=hang_after,
         as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(code)
@@ -95,7 +102,9 @@ def plan(
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Show every run of a plan and its state, what was left out and why, and the hours that the missing ones will take."""
+    """Show every run of a plan and its state, what was left out and why, and the hours that the missing ones
+    will take.
+    """
     from benchmark.cli import plans
 
     raise typer.Exit(plans.show_plan(what or [], settings, results, data, as_json, published_in))
@@ -111,7 +120,9 @@ def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
 
 @app.command()
 def cancel(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of runs.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of runs.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Cancel every run that Slurm holds.")] = False,
     results: Results = RUNS,
     data: Data = DATA,
@@ -126,8 +137,12 @@ def cancel(
 @app.command()
 def leaderboard(
     results: Results = RUNS,
-    published: Annotated[bool, typer.Option("--published", help="Use the published records instead of the runs.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Use the published records instead of the runs.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")
+    ] = False,
     rerun: Rerun = None,
     published_in: Published = RESULTS,
     data: Data = DATA,
@@ -141,24 +156,36 @@ def leaderboard(
 
 @app.command()
 def publish(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of finished runs.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of finished runs.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Publish every finished run.")] = False,
-    rerun: Annotated[bool, typer.Option("--rerun", help="As second runs of what is published already.")] = False,
-    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Without test images, for licences that ask it.")] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="As second runs of what is published already.")
+    ] = False,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Without test images, for licences that ask it.")
+    ] = False,
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Copy finished runs into the published records; --results may be an archive (.tar.gz) of a folder of runs, too."""
+    """Copy finished runs into the published records; --results may be an archive (.tar.gz) of a folder of
+    runs, too.
+    """
     from benchmark.cli import publish as command
 
-    raise typer.Exit(command.publish(names or [], everything, results, published_in, rerun, not no_pictures, as_json))
+    raise typer.Exit(
+        command.publish(names or [], everything, results, published_in, rerun, not no_pictures, as_json)
+    )
 
 
 @app.command()
 def clean(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to delete altogether.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to delete altogether.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
     results: Results = RUNS,
     data: Data = DATA,
@@ -172,7 +199,10 @@ def clean(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="RUN")], results: Results = RUNS, data: Data = DATA, as_json: Json = False
+    name: Annotated[str, typer.Argument(metavar="RUN")],
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
     """Show one run in full."""
     from benchmark.cli import listing
@@ -183,7 +213,10 @@ def show(
 @app.command()
 def predict(
     name: Annotated[str, typer.Argument(metavar="RUN")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files (JPEG, PNG, WebP), or folders of them.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files (JPEG, PNG, WebP), or folders of them."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for predictions and pictures.")],
     results: Results = RUNS,
     data: Data = DATA,
@@ -218,7 +251,9 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set instead of a method.")] = False,
-    example: Annotated[str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")] = None,
+    example: Annotated[
+        str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")
+    ] = None,
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -232,8 +267,12 @@ def new(
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|datasets|protocols|plans|balances|metrics")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Methods to show in full.")] = None,
-    source: Annotated[str, typer.Option("--plan", help="The plan under which methods' cost is counted.")] = "field",
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[METHOD]...", help="Methods to show in full.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--plan", help="The plan under which methods' cost is counted.")
+    ] = "field",
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -267,7 +306,10 @@ def main() -> None:
         sys.stderr.write(f"bench: {error}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        sys.stderr.write("bench: interrupted; finished runs are kept, and the same command goes on where this one stopped.\n")
+        sys.stderr.write(
+            "bench: interrupted; finished runs are kept, and the same command goes on where this one "
+            "stopped.\n"
+        )
         raise SystemExit(130) from None
     except BrokenPipeError:  # `bench status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,6 @@
-"""The command line's `bench data` and `bench labels`; like all of it, nothing heavy is imported before it is needed."""
+"""The command line's `bench data` and `bench labels`; like all of it, nothing heavy is imported before it is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import typer
 from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
 
 data_app = typer.Typer(no_args_is_help=True, help="Get, prepare, check and look at data sets.")
-labels_app = typer.Typer(no_args_is_help=True, help="Import label splits and look at which labels a setting hides.")
+labels_app = typer.Typer(
+    no_args_is_help=True, help="Import label splits and look at which labels a setting hides."
+)
 
 
 @data_app.command("list")
@@ -46,12 +50,19 @@ def data_get(
 def data_prepare(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="A data set, or one of its forms.")],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder or file that you have.")],
-    size: Annotated[list[str], typer.Option(help="HEIGHTxWIDTH in pixels; may be repeated.", show_default="the papers'")] = [],  # noqa: B006
+    size: Annotated[
+        list[str], typer.Option(help="HEIGHTxWIDTH in pixels; may be repeated.", show_default="the papers'")
+    ] = [],  # noqa: B006
     variant: Annotated[str | None, typer.Option(help="A name for labels that are not the papers'.")] = None,
     fit: Annotated[
-        str | None, typer.Option(help="How images of other sizes meet the frame: scale or pad.", show_default="the data set's")
+        str | None,
+        typer.Option(
+            help="How images of other sizes meet the frame: scale or pad.", show_default="the data set's"
+        ),
     ] = None,
-    derive_normals: Annotated[bool, typer.Option("--derive-normals", help="Fit surface normals to the depth.")] = False,
+    derive_normals: Annotated[
+        bool, typer.Option("--derive-normals", help="Fit surface normals to the depth.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is prepared there.")] = False,
     results: Results = RUNS,
     data: Data = DATA,
@@ -65,9 +76,14 @@ def data_prepare(
 
 @data_app.command("check")
 def data_check(
-    name: Annotated[str, typer.Argument(metavar="DATASET")], results: Results = RUNS, data: Data = DATA, as_json: Json = False
+    name: Annotated[str, typer.Argument(metavar="DATASET")],
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
 ) -> None:
-    """Read all that is prepared of a data set: hashes, counts, value ranges, and contact sheets in the results folder."""
+    """Read all that is prepared of a data set: hashes, counts, value ranges, and contact sheets in the
+    results folder.
+    """
     from benchmark.cli import prepare as command
 
     raise typer.Exit(command.check(name, data, results, as_json))
@@ -77,9 +93,13 @@ def data_check(
 def data_show(
     name: Annotated[str, typer.Argument(metavar="DATASET")],
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", show_default="the data set's")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", show_default="the data set's")
+    ] = None,
     count: Annotated[int, typer.Option(help="Images.", min=1)] = 8,
-    out: Annotated[Path | None, typer.Option(help="Picture to write.", show_default="<results>/<dataset>-<split>.png")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write.", show_default="<results>/<dataset>-<split>.png")
+    ] = None,
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -88,13 +108,17 @@ def data_show(
     """Write a contact sheet: images and all their labels."""
     from benchmark.cli import data as command
 
-    raise typer.Exit(command.show(name, data, split, size, count, out or results / f"{name}-{split}.png", as_json))
+    raise typer.Exit(
+        command.show(name, data, split, size, count, out or results / f"{name}-{split}.png", as_json)
+    )
 
 
 @labels_app.command("import")
 def labels_import(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="The authors' .pth or .npy files.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a split that was imported before.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a split that was imported before.")
+    ] = False,
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -111,13 +135,16 @@ def labels_show(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="full, given, one, random, fraction:P, published:one or published:random.", show_default="the data set's, or one"
+            help="full, given, one, random, fraction:P, published:one or published:random.",
+            show_default="the data set's, or one",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Label seed.", min=0)] = 0,
     count: Annotated[int | None, typer.Option(help="The first images only.", min=1)] = None,
     task: Annotated[list[str], typer.Option(help="Tasks (default: all). May be repeated.")] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Picture to write.", show_default="<results>/labels-....png")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write.", show_default="<results>/labels-....png")
+    ] = None,
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,

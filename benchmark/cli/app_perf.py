@@ -10,7 +10,8 @@ import typer
 from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Plugin, Published, Results, Set
 
 STUDIES_HELP = (
-    "methods, batch, tasks, size, threads, layout, where (operators), evaluation, start (of a process) or leaderboard. May be "
+    "methods, batch, tasks, size, threads, layout, where (operators), evaluation, start (of a process) or "
+    "leaderboard. May be "
     "repeated."
 )
 STEPS_HELP = "Timed calls of each variant; by default 15 on a CPU and 100 on a GPU."
@@ -22,7 +23,10 @@ def perf(
         list[str] | None, typer.Argument(metavar="[METHOD]...", help="Methods of the plan; all by default.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--plan", help="The plan whose protocol and keywords are measured.", show_default="quickstart")
+        str | None,
+        typer.Option(
+            "--plan", help="The plan whose protocol and keywords are measured.", show_default="quickstart"
+        ),
     ] = None,
     studies: Annotated[list[str], typer.Option("--study", metavar="NAME", help=STUDIES_HELP)] = ["methods"],  # noqa: B006
     settings: Set = [],  # noqa: B006
@@ -33,7 +37,8 @@ def perf(
     published_in: Published = RESULTS,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for perf.json and the figure.", show_default="perf/ of the results")
+        Path | None,
+        typer.Option(help="Folder for perf.json and the figure.", show_default="perf/ of the results"),
     ] = None,
     against_peers: Annotated[bool, typer.Option("--against-peers", help=PEERS_HELP)] = False,
     as_json: Json = False,

@@ -16,8 +16,14 @@ SUMMARY = "Run what is missing of a plan that ablates a method, and print what e
 def ablating(run: Callable[..., None]) -> Callable[..., None]:
     """The command `ablate`, made of the command `run`: its options, and --json for the table."""
     signature = inspect.signature(run, eval_str=True)
-    own = {"as_json": inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)}
-    parameters = {name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, p in signature.parameters.items()} | own
+    own = {
+        "as_json": inspect.Parameter(
+            "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
+        )
+    }
+    parameters = {
+        name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, p in signature.parameters.items()
+    } | own
 
     def ablate(**options: Any) -> None:
         from benchmark.cli import ablate as command
@@ -34,8 +40,11 @@ def ablating(run: Callable[..., None]) -> Callable[..., None]:
             return 0
 
         what, settings, results, data = (options[name] for name in ("what", "settings", "results", "data"))
-        raise typer.Exit(command.ablate(what or [], settings, results, data, as_json, ran, options["dry_run"]))
+        raise typer.Exit(
+            command.ablate(what or [], settings, results, data, as_json, ran, options["dry_run"])
+        )
 
-    ablate.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    whole = signature.replace(parameters=list(parameters.values()))
+    ablate.__signature__ = whole  # type: ignore[attr-defined]
     ablate.__annotations__ = {name: p.annotation for name, p in parameters.items()}
     return ablate

@@ -12,7 +12,9 @@ from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Published, Re
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A method, or a row as the board prints it.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
-    board: Annotated[str, typer.Option("--board", help="One board by its name; all that hold both, if not given.")] = "",
+    board: Annotated[
+        str, typer.Option("--board", help="One board by its name; all that hold both, if not given.")
+    ] = "",
     published: Annotated[bool, typer.Option("--published", help="Ask the published records.")] = False,
     rerun: Rerun = None,
     results: Results = RUNS,
@@ -20,7 +22,9 @@ def compare(
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Say whether A is better than B: the difference with its intervals, the exact test, the tasks and what it costs."""
+    """Say whether A is better than B: the difference with its intervals, the exact test, the tasks and what
+    it costs.
+    """
     from benchmark.cli import compare as command
 
     folder = published_in / "records" if published else results
@@ -28,9 +32,15 @@ def compare(
 
 
 def report(
-    published: Annotated[bool, typer.Option("--published", help="Read and write the published results.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Compare tables and page with the records; write nothing.")] = False,
-    figures: Annotated[bool, typer.Option("--figures", help="With --check, draw every figure again and compare it too.")] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Read and write the published results.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare tables and page with the records; write nothing.")
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="With --check, draw every figure again and compare it too.")
+    ] = False,
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,

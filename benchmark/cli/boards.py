@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
     """The boards of all records in a results folder, or in a folder of published records.
 
-    again: results in which some of the same runs were made a second time; published ones are found beside their records.
-    Raises `UserError` where there are none of the runs in `again`.
+    again: results in which some of the same runs were made a second time; published ones are found beside
+    their records. Raises `UserError` where there are none of the runs in `again`.
     """
     from benchmark.report import frame, leaderboard, reruns
     from benchmark.report.collector import collector_off
@@ -31,7 +31,9 @@ def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
         return []
     with collector_off():
         collection = frame.collect(folder, run_id)
-        used = {r.spec["method"] for r in collection.records} | {f.spec["method"] for f in collection.failures}
+        used = {r.spec["method"] for r in collection.records} | {
+            f.spec["method"] for f in collection.failures
+        }
         current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
         boards = leaderboard.build(collection, current)
     place = again or reruns.published(folder)
@@ -39,25 +41,33 @@ def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
         boards = reruns.attached(boards, frame.collect(place, run_id))
     if again and not any(board.reruns for board in boards):
         raise UserError(
-            f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same runs were made again."
+            f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same "
+            f"runs were made again."
         )
     return boards
 
 
 def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list[Board]:
-    """The boards of a folder of runs, or of published results; see `boards_of`. Raises `UserError` where there is none."""
+    """The boards of a folder of runs, or of published results; see `boards_of`. Raises `UserError` where
+    there is none.
+    """
     boards = boards_of(folder / "records" if use_published else folder, again)
     if not boards and use_published:
         raise UserError(
-            f"no run is published in {folder}; `bench publish` publishes finished ones, --published-in names another folder."
+            f"no run is published in {folder}; `bench publish` publishes finished ones, --published-in names "
+            f"another folder."
         )
     if not boards:
-        raise UserError(f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder.")
+        raise UserError(
+            f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder."
+        )
     return boards
 
 
 def compared(differences: list[str], what: str, command: str, console: Console) -> int:
-    """Print what `--check` found. what: was compared with records; command: makes it anew. Returns the exit code."""
+    """Print what `--check` found. what: was compared with records; command: makes it anew. Returns the exit
+    code.
+    """
     from benchmark.report.formats import counted
 
     for difference in differences:
@@ -88,8 +98,8 @@ def warn(boards: list[Board], console: Console) -> list[str]:
 def write_boards(
     boards: list[Board], folder: Path, console: Console, complete: bool = False, every: Sequence[Board] = ()
 ) -> Written:
-    """Write tables and figures and say where they are. complete: these are all boards; files of others are removed. every: all,
-    where these are not."""
+    """Write tables and figures and say where they are. complete: these are all boards; files of others are
+    removed. every: all, where these are not."""
     from benchmark.report import leaderboard
 
     written = leaderboard.write(boards, folder, complete=complete, every=every)
@@ -105,7 +115,12 @@ def write_boards(
 
 
 def show(
-    results: Path, published: Path, use_published: bool, check: bool, rerun: Path | None = None, as_json: bool = False
+    results: Path,
+    published: Path,
+    use_published: bool,
+    check: bool,
+    rerun: Path | None = None,
+    as_json: bool = False,
 ) -> int:
     """Print and write all boards; with `check`, compare with what is on disk instead and write nothing.
 
@@ -120,7 +135,8 @@ def show(
         folder = published if use_published else results
         if use_published and rerun:
             raise UserError(
-                f"--rerun is for runs; those of published records are in {folder}/reruns, by `bench publish --rerun`."
+                f"--rerun is for runs; those of published records are in {folder}/reruns, by `bench publish "
+                f"--rerun`."
             )
         boards = chosen(folder, use_published, rerun)
         today = sources(boards)
@@ -134,7 +150,8 @@ def show(
                 console.print(found, markup=False, highlight=False)
         written = write_boards(boards, folder, console, complete=True)
         shown["boards"] = [
-            {"name": board.name, "files": _files_of(board, written.paths), "rows": objects(board)} for board in boards
+            {"name": board.name, "files": _files_of(board, written.paths), "rows": objects(board)}
+            for board in boards
         ]
         shown["notes"] = written.notes
         shown["warnings"] = origins.warnings(boards, today)

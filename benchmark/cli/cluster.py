@@ -34,16 +34,22 @@ def run(
     retry_failed: bool,
     wait: bool,
 ) -> tuple[int, dict[str, Any]]:
-    """Submit what is missing of a plan, and is not queued yet, as one array job; return at once, or `wait` for its end.
+    """Submit what is missing of a plan, and is not queued yet, as one array job; return at once, or `wait`
+    for its end.
 
-    options: device, checkpoint_every and keep, as `train.Options` takes them, but for a device that is yet to be found.
-    Returns the exit code and, for --json, the runs' states and the job's id.
+    options: device, checkpoint_every and keep, as `train.Options` takes them, but for a device that is yet to
+    be found. Returns the exit code and, for --json, the runs' states and the job's id.
     """
     if not settings:
         raise UserError("--wait waits for a Slurm cluster; give --slurm too, or leave it out.")
     if force:
-        raise UserError("--force does not go with --slurm, for a requeued run would start anew; `bench clean` deletes runs.")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options["device"]):  # whether it is there only the node can tell
+        raise UserError(
+            "--force does not go with --slurm, for a requeued run would start anew; `bench clean` deletes "
+            "runs."
+        )
+    if not re.fullmatch(
+        r"auto|cpu|cuda(:\d+)?", options["device"]
+    ):  # whether it is there only the node can tell
         raise UserError(f"--device {options['device']!r} is not one of auto, cpu, cuda, cuda:N.")
     values = parameters(settings, plan.cells)
     for command in ("sbatch", "srun"):
@@ -58,7 +64,11 @@ def run(
         wanted = [state for state in IDLE if retry_failed or state != "failed"]
         cells = [spec for spec in plan.cells if states[spec.id] in wanted]
         others = [state for state in states.values() if state not in wanted]
-        rest = f" ({', '.join(f'{count} {state}' for state, count in Counter(others).items())})" if others else ""
+        rest = (
+            f" ({', '.join(f'{count} {state}' for state, count in Counter(others).items())})"
+            if others
+            else ""
+        )
         job = None
         if cells:
             job, logs = slurm.submit(cells, results, data, options, plugins.files(), values)
@@ -81,7 +91,9 @@ def run(
 
 
 def _states(plan: Plan, results: Path) -> dict[str, str]:
-    """{id: state} by the run directories, and "queued" where Slurm holds what they do not call running or done."""
+    """{id: state} by the run directories, and "queued" where Slurm holds what they do not call running or
+    done.
+    """
     held = {task.folder for task in slurm.queue(results)}
     states: dict[str, str] = {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
     return states | {s.id: "queued" for s in plan.cells if s.folder in held and states[s.id] in IDLE}
@@ -105,8 +117,9 @@ def _wait(plan: Plan, results: Path) -> tuple[int, dict[str, str]]:
 
 
 def mark(rows: list[dict[str, Any]], results: Path) -> str:
-    """Put what Slurm holds into the rows of `bench status`: "queued", with a reason, for runs that wait there, and rows for those
-    that have no folder yet. Returns a sentence where the queue cannot be seen, else nothing."""
+    """Put what Slurm holds into the rows of `bench status`: "queued", with a reason, for runs that wait
+    there, and rows for those that have no folder yet. Returns a sentence where the queue cannot be seen, else
+    nothing."""
     try:
         waiting = [task for task in slurm.queue(results) if not task.ending]
     except UserError as error:
@@ -137,7 +150,9 @@ def cancel(names: list[str], everything: bool, results: Path, as_json: bool) -> 
         return 0
     console = make_console()
     for task in chosen:
-        console.print(f"cancelled {task.folder} (Slurm task {task.task}, {task.state.lower()})", soft_wrap=True)
+        console.print(
+            f"cancelled {task.folder} (Slurm task {task.task}, {task.state.lower()})", soft_wrap=True
+        )
     if not chosen:
         console.print(f"Slurm holds no run of {results}.")
     return 0
@@ -147,9 +162,12 @@ def _matching(name: str, waiting: list[slurm.Queued], results: Path) -> list[slu
     found = [
         task
         for task in waiting
-        if name in (task.folder, task.folder.rpartition("/")[2]) or task.folder.rpartition("-")[2].startswith(name)
+        if name in (task.folder, task.folder.rpartition("/")[2])
+        or task.folder.rpartition("-")[2].startswith(name)
     ]
     if len({task.folder for task in found}) != 1:
         many = f"{len(found)} runs" if found else "no run"
-        raise UserError(f"{name!r} names {many} that Slurm holds for {results}; `bench status` shows what is queued.")
+        raise UserError(
+            f"{name!r} names {many} that Slurm holds for {results}; `bench status` shows what is queued."
+        )
     return found

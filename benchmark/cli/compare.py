@@ -15,7 +15,8 @@ from benchmark.report.compare import Answer, answer, entry
 
 
 def compare(a: str, b: str, folder: Path, name: str, rerun: Path | None, as_json: bool) -> int:
-    """Print a paragraph a board. folder: of runs, or of published records. name: the one board to look at, all if empty.
+    """Print a paragraph a board. folder: of runs, or of published records. name: the one board to look at,
+    all if empty.
 
     rerun: another folder, in which some of the same runs were made again.
     """
@@ -23,7 +24,10 @@ def compare(a: str, b: str, folder: Path, name: str, rerun: Path | None, as_json
     with for_scripts(as_json, shown):
         boards = boards_of(folder, rerun)
         if not boards:
-            raise UserError(f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder.")
+            raise UserError(
+                f"there are no finished runs in {folder}; `bench run` makes some, --results names another "
+                f"folder."
+            )
         if name and name not in {board.name for board in boards}:
             raise unknown(f"board in {folder}", name, [board.name for board in boards])
         wanted = [board for board in boards if not name or board.name == name]
@@ -35,7 +39,10 @@ def compare(a: str, b: str, folder: Path, name: str, rerun: Path | None, as_json
             console.print(paragraph(found), markup=False, highlight=False)
         if len(answers) > 1:
             console.print(summary(answers), markup=False, highlight=False)
-        shown |= {"answers": [as_object(found) for found in answers], "overall": estimate_object(overall(answers))}
+        shown |= {
+            "answers": [as_object(found) for found in answers],
+            "overall": estimate_object(overall(answers)),
+        }
     return 0
 
 
@@ -55,5 +62,7 @@ def _no_answer(boards: list[Board], a: str, b: str) -> UserError:
         if not any(entry(board, name) for board in boards):
             return unknown("row", name, labels)
     if not any(entry(board, a) and entry(board, b) for board in boards):
-        return UserError(f"no board holds both {a} and {b}; run them under one protocol, data set and label setting.")
+        return UserError(
+            f"no board holds both {a} and {b}; run them under one protocol, data set and label setting."
+        )
     return UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")

@@ -11,7 +11,7 @@ from rich.table import Table
 from benchmark.cli.scripts import for_scripts
 from benchmark.errors import UserError
 from benchmark.execute.progress import make_console
-from benchmark.runs.rundir import writing
+from benchmark.files import writing
 from benchmark.spec import plan, registry
 
 
@@ -28,7 +28,9 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def show(name: str, data: Path, split: str, size: str | None, count: int, out: Path, as_json: bool = False) -> int:
+def show(
+    name: str, data: Path, split: str, size: str | None, count: int, out: Path, as_json: bool = False
+) -> int:
     """Write a contact sheet of the first images of a split with all their labels."""
     from benchmark.runs import pictures
 
@@ -65,7 +67,9 @@ def show_labels(
     results: Path,
     as_json: bool,
 ) -> int:
-    """Print how many images carry which label under a setting and seed, and draw the mask; for scripts, only into an `out`."""
+    """Print how many images carry which label under a setting and seed, and draw the mask; for scripts, only
+    into an `out`.
+    """
     from datasets import labels
 
     summary: dict[str, Any] = {}
@@ -78,7 +82,9 @@ def show_labels(
         chosen = tasks or list(dataset.tasks)
         for task in chosen:
             if task not in dataset.tasks:
-                raise UserError(f"data set {dataset.name} has no task {task!r}; it has {', '.join(dataset.tasks)}.")
+                raise UserError(
+                    f"data set {dataset.name} has no task {task!r}; it has {', '.join(dataset.tasks)}."
+                )
         split = dataset.split("train", dataset.default_size, count)
         columns = [list(split.targets).index(task) for task in chosen]
         available = split.available[:, columns]
@@ -104,7 +110,10 @@ def show_labels(
             table.add_column(column, justify="left" if column == "task" else "right")
         for i, task in enumerate(chosen):
             table.add_row(
-                task, str(int(mask[:, i].sum())), str(int(available[:, i].sum())), f"{float(mask[:, i].float().mean()):.1%}"
+                task,
+                str(int(mask[:, i].sum())),
+                str(int(available[:, i].sum())),
+                f"{float(mask[:, i].float().mean()):.1%}",
             )
         console.print(table)
         counts = summary["labels per image"]

@@ -1,4 +1,6 @@
-"""What the missing runs of a plan will take, by what finished runs like them took; and runs on disk that it does not name."""
+"""What the missing runs of a plan will take, by what finished runs like them took; and runs on disk that it
+does not name.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Seconds = dict[str, list[float]]  # {device: seconds of each finished run on it}
 
 @dataclass(frozen=True)
 class Hours:
-    """What `cells` of the missing runs would take on a device like those that `records` finished runs of their kind used."""
+    """What `cells` of the missing runs would take on a device like those that `records` finished runs of
+    their kind used.
+    """
 
     device: str
     hours: float
@@ -40,8 +44,8 @@ class Expected:
 
 
 def expect(missing: Sequence[RunSpec], results: Path, published: Path) -> Expected:
-    """The time that missing runs take: training and evaluation, for each the median over finished runs of its method,
-    protocol (all values) and data set, of its label setting where there are such.
+    """The time that missing runs take: training and evaluation, for each the median over finished runs of its
+    method, protocol (all values) and data set, of its label setting where there are such.
 
     results: a folder of runs; published: a folder of records. A record that cannot be read is passed over.
     """
@@ -50,7 +54,10 @@ def expect(missing: Sequence[RunSpec], results: Path, published: Path) -> Expect
     for record in _records(missing, results, published):
         try:
             kind, cost = _kind(record["spec"], kinds), record["cost"]
-            seconds, device = float(cost["seconds"]) + float(cost.get("evaluation_seconds") or 0), str(cost["device"])
+            seconds, device = (
+                float(cost["seconds"]) + float(cost.get("evaluation_seconds") or 0),
+                str(cost["device"]),
+            )
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
         for key in (kind, kind[:-1]):
@@ -72,17 +79,21 @@ def expect(missing: Sequence[RunSpec], results: Path, published: Path) -> Expect
 
 
 def _kind(spec: dict[str, Any], kinds: dict[str, str]) -> tuple[str, ...]:
-    """What decides how long a run takes, the label setting last. kinds: protocols as they are written, by values that count."""
+    """What decides how long a run takes, the label setting last. kinds: protocols as they are written, by
+    values that count.
+    """
     text = json.dumps(spec["protocol"], sort_keys=True)
     if text not in kinds:
         values = protocol_values(spec["protocol"])
-        kinds[text] = canonical({k: v for k, v in values.items() if k not in ("version", "reference", "baseline")})
+        kinds[text] = canonical(
+            {k: v for k, v in values.items() if k not in ("version", "reference", "baseline")}
+        )
     return spec["method"], spec["variant"], kinds[text], spec["labels"]
 
 
 def _records(missing: Sequence[RunSpec], results: Path, published: Path) -> Iterator[dict[str, Any]]:
-    """Spec and cost of the finished runs that may be like a missing one, by the names of their folders, and of all published
-    records."""
+    """Spec and cost of the finished runs that may be like a missing one, by the names of their folders, and
+    of all published records."""
     methods: dict[str, set[str]] = defaultdict(set)
     for spec in missing:
         methods[spec.protocol.name].add(spec.method)
@@ -115,10 +126,14 @@ def _folders(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def unnamed(cells: Sequence[RunSpec], results: Path) -> list[str]:
-    """The runs below the protocols of a plan that are none of its cells, as `bench status` names them, in order."""
+    """The runs below the protocols of a plan that are none of its cells, as `bench status` names them, in
+    order.
+    """
     named = {spec.folder for spec in cells}
     found = []
     for protocol in sorted({spec.protocol.name for spec in cells}):
         runs = (entry for entry in _folders(results / protocol) if f"{protocol}/{entry.name}" not in named)
-        found += sorted(f"{protocol}/{entry.name}" for entry in runs if os.path.exists(f"{entry.path}/spec.json"))
+        found += sorted(
+            f"{protocol}/{entry.name}" for entry in runs if os.path.exists(f"{entry.path}/spec.json")
+        )
     return found

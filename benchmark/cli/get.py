@@ -10,7 +10,15 @@ from pathlib import Path
 
 import typer
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from benchmark import ROOT
 from benchmark.cli.scripts import for_scripts
@@ -31,7 +39,13 @@ class _Said:
 
     def __init__(self) -> None:
         self.console = make_console()
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
         self.bars = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.rows: dict[str, TaskID] = {}
         self.said = time.monotonic()
@@ -52,7 +66,9 @@ class _Said:
         return text
 
 
-def get(name: str, data: Path, yes: bool, url: str | None = None, sha256: str | None = None, as_json: bool = False) -> int:
+def get(
+    name: str, data: Path, yes: bool, url: str | None = None, sha256: str | None = None, as_json: bool = False
+) -> int:
     """Fetch a data set's file into DATA/downloads, unpack it if it is an archive, and say how to prepare it.
 
     yes: without asking. url, sha256: another place to fetch it from, and what the file must be.
@@ -72,7 +88,9 @@ def get(name: str, data: Path, yes: bool, url: str | None = None, sha256: str | 
         where = url if url is not None else known.url if known else None
         if where is None:
             told = (
-                known.elsewhere[0] if known else f"its source is {kind.source}; --url URL fetches it from a place that you know."
+                known.elsewhere[0]
+                if known
+                else f"its source is {kind.source}; --url URL fetches it from a place that you know."
             )
             raise UserError(f"no file of {kind.name} can be fetched by a program: {told}")
         size = known.size if known and url is None else None
@@ -89,7 +107,11 @@ def get(name: str, data: Path, yes: bool, url: str | None = None, sha256: str | 
                     if folder:
                         unpack(target, folder, said)
             except KeyboardInterrupt:
-                kept = f"{decimal(part.stat().st_size)} are kept in {part}" if part.exists() else f"{target} is kept"
+                kept = (
+                    f"{decimal(part.stat().st_size)} are kept in {part}"
+                    if part.exists()
+                    else f"{target} is kept"
+                )
                 shown["said"] = said.last(f"interrupted: {kept}; the same command goes on from there.")
                 return INTERRUPTED
         here = folder or target
@@ -100,9 +122,18 @@ def get(name: str, data: Path, yes: bool, url: str | None = None, sha256: str | 
 
 
 def _agreed(
-    kind: type[Dataset], known: Download | None, url: str, size: int | None, target: Path, part: Path, yes: bool, said: _Said
+    kind: type[Dataset],
+    known: Download | None,
+    url: str,
+    size: int | None,
+    target: Path,
+    part: Path,
+    yes: bool,
+    said: _Said,
 ) -> bool:
-    """Say what is to be fetched; whether the user wants that. Raises `UserError` where there is nobody to ask."""
+    """Say what is to be fetched; whether the user wants that. Raises `UserError` where there is nobody to
+    ask.
+    """
     bytes_ = decimal(size) if size else "size known when it starts"
     came = f"; {decimal(part.stat().st_size)} came earlier" if part.exists() else ""
     said.note(f"{kind.name}: {kind.summary}\n  from     {url}\n  to       {target} ({bytes_}{came})")

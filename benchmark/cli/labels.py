@@ -1,4 +1,6 @@
-"""`bench labels import`: keep the papers' frozen label splits from the user's copies of the authors' files."""
+"""`bench labels import`: keep the papers' frozen label splits from the user's copies of the authors'
+files.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,22 @@ def import_labels(paths: list[Path], data: Path, replace: bool, as_json: bool = 
                 table.add_row(task, str(count), f"{count / images:.1%}")
             console.print(table)
             per_image = torch.bincount(split.rows.sum(1)).tolist()
-            console.print("images by number of labels: " + ", ".join(f"{k}: {n}" for k, n in enumerate(per_image) if n))
-            same = "the very file that the papers use" if split.as_in_papers else "NOT byte for byte a file that the papers use"
+            console.print(
+                "images by number of labels: " + ", ".join(f"{k}: {n}" for k, n in enumerate(per_image) if n)
+            )
+            same = (
+                "the very file that the papers use"
+                if split.as_in_papers
+                else "NOT byte for byte a file that the papers use"
+            )
             console.print(f"{path} is {same}.", soft_wrap=True)
             place = published.place(data, split.dataset, split.setting)
             console.print(f"imported as {place}", soft_wrap=True)
-            entry = {"setting": f"published:{split.setting}", "dataset": split.dataset, "images": images, "counts": split.counts}
+            entry = {
+                "setting": f"published:{split.setting}",
+                "dataset": split.dataset,
+                "images": images,
+                "counts": split.counts,
+            }
             shown.append(entry | {"as_in_papers": split.as_in_papers, "file": str(place)})
         return 0

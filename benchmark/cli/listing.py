@@ -1,4 +1,6 @@
-"""`bench list`, `show`, `doctor`: what there is to choose from, one run in full, and whether this machine is ready."""
+"""`bench list`, `show`, `doctor`: what there is to choose from, one run in full, and whether this machine is
+ready.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from benchmark.cli.publish import find
 from benchmark.cli.scripts import aside
 from benchmark.errors import unknown
 from benchmark.execute.progress import make_console
+from benchmark.files import read_json
 from benchmark.runs import provenance
-from benchmark.runs.rundir import read_json
 from benchmark.spec import plan, protocol, registry
 from benchmark.spec import weighting as balance
 
@@ -35,7 +37,8 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
         return [{"name": name, "summary": plan.read(name).get("summary", "")} for name in plan.names()]
     if what == "balances":
         return [
-            {"name": name, "balances": e.kind, "summary": e.summary, "paper": e.paper} for name, e in balance.BALANCES.items()
+            {"name": name, "balances": e.kind, "summary": e.summary, "paper": e.paper}
+            for name, e in balance.BALANCES.items()
         ]
     if what == "metrics":
         from benchmark.metrics import glossary

@@ -19,14 +19,17 @@ from methods.base import view_kinds
 
 
 def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
-    """One entry a method, of all where none is named. Costs are those of a plan: its protocol, data set and keyword values, for
-    its other methods their defaults; as multiples of the protocol's baseline. A method that an installed package brings, and
-    that is broken, is left out with a note where it was not named. Raises `UserError` for another broken one, and for a plan of
-    several protocols or data sets."""
+    """One entry a method, of all where none is named. Costs are those of a plan: its protocol, data set and
+    keyword values, for its other methods their defaults; as multiples of the protocol's baseline. A method
+    that an installed package brings, and that is broken, is left out with a note where it was not named.
+    Raises `UserError` for another broken one, and for a plan of several protocols or data sets."""
     cells = plan.make([source], [], data).cells
     ground, variant = cells[0].protocol, cells[0].variant
     if any((c.protocol, c.variant) != (ground, variant) for c in cells):
-        raise UserError(f"--plan {source} has several protocols or data sets, and costs differ among them; name a plan of one.")
+        raise UserError(
+            f"--plan {source} has several protocols or data sets, and costs differ among them; name a plan "
+            f"of one."
+        )
     tasks = {name: registry.open_dataset(variant, data).tasks[name] for name in ground.tasks}
     values: dict[str, dict[str, Any]] = {}
     for cell in cells:
@@ -54,7 +57,9 @@ def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
     for name in wanted or registry.method_names():
         try:
             found.append(entry(name))
-        except Exception as error:  # a plug-in's own, whatever it is; an installed package's must not hide the other methods
+        except (
+            Exception
+        ) as error:  # a plug-in's own, whatever it is; an installed package's must not hide the other methods
             if not registry.is_plugin(name):
                 raise
             said = str(error) if isinstance(error, UserError) else _failed(name, error)
@@ -99,8 +104,10 @@ def show(names: list[str], source: str, data: Path, as_json: bool) -> int:
         table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), _words(row["cost"]))
     console.print(table)
     console.print(
-        f"extra cost: as multiples of the baseline's under plan {source}: operations of convolutions, matrix products and "
-        f"attention for a training image (losses and backward) and a predicted one, and parameters. Time is another matter: "
+        f"extra cost: as multiples of the baseline's under plan {source}: operations of convolutions, matrix "
+        f"products and "
+        f"attention for a training image (losses and backward) and a predicted one, and parameters. Time is "
+        f"another matter: "
         f"boards show it. `bench list methods NAME` adds a method's keywords."
     )
     for row in rows if names else ():

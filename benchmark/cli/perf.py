@@ -13,21 +13,25 @@ from benchmark.cli.runs import pick_device
 from benchmark.cli.scripts import aside
 from benchmark.errors import UserError, unknown
 from benchmark.execute.progress import make_console
-from benchmark.runs.rundir import replacing, writing
+from benchmark.files import replacing, writing
 
 CPU_STEPS, CUDA_STEPS = 15, 100
 
 
 def perf(
-    methods: list[str], source: str, studies: list[str], settings: list[str], steps: int | None, results: Path, data: Path,
+    methods: list[str], source: str, studies: list[str], settings: list[str], steps: int | None,
+    results: Path, data: Path,
     published: Path, device: str, out: Path | None, against_peers: bool, as_json: bool,
 ) -> int:  # fmt: skip
-    """Make the studies, in the order given, and write `perf.json` and the figure `perf` to `out`, else to <results>/perf.
+    """Make the studies, in the order given, and write `perf.json` and the figure `perf` to `out`, else to
+    <results>/perf.
 
-    Raises `UserError` for unknown studies and methods, for a plan of several protocols, and for what a study raises it for.
-    Exit code 1 where no study measured anything.
+    Raises `UserError` for unknown studies and methods, for a plan of several protocols, and for what a study
+    raises it for. Exit code 1 where no study measured anything.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # the profiler's own messages; torch reads this when it is imported
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "9"
+    )  # the profiler's own messages; torch reads this when it is imported
     from benchmark.cli.performance import figure, peers, study, subject
 
     for name in studies:
@@ -76,6 +80,8 @@ def _heading(machine: dict[str, Any]) -> str:
     size = "x".join(map(str, machine["size"]))
     busy = "" if machine["load"] is None else f", load {machine['load']:.1f} of {machine['cores']} cores"
     return (
-        f"{machine['device']}, torch {machine['torch']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}{busy}; "
-        f"{machine['protocol']}: {machine['encoder']} at {size}, batch {machine['batch']}, {machine['precision']}"
+        f"{machine['device']}, torch {machine['torch']}, {machine['threads']} "
+        f"thread{'s' * (machine['threads'] > 1)}{busy}; "
+        f"{machine['protocol']}: {machine['encoder']} at {size}, batch {machine['batch']}, "
+        f"{machine['precision']}"
     )

@@ -23,9 +23,15 @@ PUBLISHED = ROOT / "results"
 
 
 def show_plan(
-    arguments: list[str], settings: list[str], results: Path, data: Path, as_json: bool, published: Path = PUBLISHED
+    arguments: list[str],
+    settings: list[str],
+    results: Path,
+    data: Path,
+    as_json: bool,
+    published: Path = PUBLISHED,
 ) -> int:
-    """Every cell of a plan with its state, what was left out and why, what the missing ones will take by the records of
+    """Every cell of a plan with its state, what was left out and why, what the missing ones will take by the
+    records of
     `results` and of the results folder `published`, and runs on disk that the plan does not name."""
     with aside(as_json):
         plan = make(arguments, settings, data)
@@ -38,7 +44,11 @@ def show_plan(
         cells = [{"state": states[s.id], "folder": s.folder} | s.as_dict() | {"id": s.id} for s in plan.cells]
         hours = [asdict(found) | {"unit": found.unit} for found in costs.hours]
         shown = {"plan": plan.name, "notes": plan.notes, "cells": cells}
-        print(json.dumps(shown | {"expected": {"hours": hours, "unknown": costs.unknown}, "others": others}, indent=1))
+        print(
+            json.dumps(
+                shown | {"expected": {"hours": hours, "unknown": costs.unknown}, "others": others}, indent=1
+            )
+        )
         return 0
     console = make_console()
     table = Table(title=f"plan {plan.name}: {len(plan.cells)} runs", title_justify="left")
@@ -47,15 +57,30 @@ def show_plan(
     for s in plan.cells:
         tasks = ", ".join(s.tasks) if s.tasks != s.protocol.tasks else "all"
         state = states[s.id]
-        table.add_row(row_name(s), tasks, s.labels, s.seed, s.protocol.name, s.variant, s.id, f"[{STYLES[state]}]{state}[/]")
+        table.add_row(
+            row_name(s),
+            tasks,
+            s.labels,
+            s.seed,
+            s.protocol.name,
+            s.variant,
+            s.id,
+            f"[{STYLES[state]}]{state}[/]",
+        )
     console.print(table)
     for note in plan.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     if missing:
         _print_expected(costs, len(missing), console)
     if others:
-        listed = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if len(others) > SHOWN else "")
-        console.print(f"runs in {results} that this plan does not name: {len(others)}: {listed}", markup=False, soft_wrap=True)
+        listed = ", ".join(others[:SHOWN]) + (
+            f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        )
+        console.print(
+            f"runs in {results} that this plan does not name: {len(others)}: {listed}",
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
     return 0
 
@@ -64,6 +89,13 @@ def _print_expected(costs: expected.Expected, missing: int, console: Console) ->
     """One line a device, or that nothing is known."""
     for found in costs.hours:
         rests = f"{found.cells} of {missing} unfinished runs, by {found.records} finished like them"
-        console.print(f"expected: {found.hours:.2g} {found.unit} on {found.device} for {rests}", markup=False, soft_wrap=True)
+        console.print(
+            f"expected: {found.hours:.2g} {found.unit} on {found.device} for {rests}",
+            markup=False,
+            soft_wrap=True,
+        )
     if costs.unknown:
-        console.print(f"expected: unknown for {costs.unknown} of {missing} unfinished runs, as none like them has finished")
+        console.print(
+            f"expected: unknown for {costs.unknown} of {missing} unfinished runs, as none like them has "
+            f"finished"
+        )

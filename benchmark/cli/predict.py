@@ -29,13 +29,23 @@ SHEET = "predictions.png"
 SHEET_IMAGES = 8
 
 
-def predict(name: str, images: Sequence[Path], out: Path, results: Path, device: str, force: bool, as_json: bool = False) -> int:
-    """Write, for each image, <stem>.npz with the predicted maps, <stem>-<task>.png with their pictures, and one contact sheet.
+def predict(
+    name: str,
+    images: Sequence[Path],
+    out: Path,
+    results: Path,
+    device: str,
+    force: bool,
+    as_json: bool = False,
+) -> int:
+    """Write, for each image, <stem>.npz with the predicted maps, <stem>-<task>.png with their pictures, and
+    one contact sheet.
 
-    An .npz holds one array a task at the image's own size (h, w), in the compact dtypes of data sets: classes (h, w) uint8;
-    edges and saliency (h, w) float16 probabilities; depth (h, w) float16 metres; normals (3, h, w) int8 times 127 (x right,
-    y down, z forward). Files appear in `out` when every prediction is there, or not at all. Raises `UserError` for a run without
-    a network, images that are none, and files that would be written over without `force`.
+    An .npz holds one array a task at the image's own size (h, w), in the compact dtypes of data sets: classes
+    (h, w) uint8; edges and saliency (h, w) float16 probabilities; depth (h, w) float16 metres; normals (3, h,
+    w) int8 times 127 (x right, y down, z forward). Files appear in `out` when every prediction is there, or
+    not at all. Raises `UserError` for a run without a network, images that are none, and files that would be
+    written over without `force`.
     """
     shown: dict[str, list[str]] = {}
     with for_scripts(as_json, shown):
@@ -44,14 +54,27 @@ def predict(name: str, images: Sequence[Path], out: Path, results: Path, device:
         if model.note:
             console.print(f"note: {model.note}", markup=False, soft_wrap=True)
         inputs = _named(_collect(images, out))
-        outputs = [SHEET, *(f"{stem}{end}" for stem in inputs for end in (".npz", *(f"-{task}.png" for task in model.tasks)))]
+        outputs = [
+            SHEET,
+            *(
+                f"{stem}{end}"
+                for stem in inputs
+                for end in (".npz", *(f"-{task}.png" for task in model.tasks))
+            ),
+        ]
         there = [output for output in outputs if (out / output).exists()]
         if there and not force:
             more = f" and {len(there) - 1} more of the files to write" if len(there) > 1 else ""
-            raise UserError(f"{out} already holds {there[0]}{more}; give --force to write over them, or another --out.")
+            raise UserError(
+                f"{out} already holds {there[0]}{more}; give --force to write over them, or another --out."
+            )
         for stem, path in inputs.items():
             if stem != path.stem:
-                console.print(f"note: {path} is written as {stem}, for another image has its name.", markup=False, soft_wrap=True)
+                console.print(
+                    f"note: {path} is written as {stem}, for another image has its name.",
+                    markup=False,
+                    soft_wrap=True,
+                )
         new = not out.exists()
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -67,20 +90,31 @@ def predict(name: str, images: Sequence[Path], out: Path, results: Path, device:
                 with suppress(OSError):  # where nothing came of it
                     out.rmdir()
         size = "x".join(map(str, model.size))
-        said = f"{', '.join(model.tasks)} of {len(inputs)} images, computed at {size} and resized to theirs: {out}"
+        said = (
+            f"{', '.join(model.tasks)} of {len(inputs)} images, computed at {size} and resized to "
+            f"theirs: "
+            f"{out}"
+        )
         console.print(said, markup=False, soft_wrap=True)  # a file may be called anything
         shown["files"] = [str(out / output) for output in outputs]
         return 0
 
 
 def _collect(images: Sequence[Path], out: Path) -> list[Path]:
-    """Every image file that is named or in a folder that is named, each once. Raises `UserError` for what is none."""
+    """Every image file that is named or in a folder that is named, each once. Raises `UserError` for what is
+    none.
+    """
     found: dict[Path, Path] = {}
     for path in images:
         if path.is_dir():
-            files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()]
+            files = [
+                file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()
+            ]
             if not files:
-                raise UserError(f"there is no image ({', '.join(SUFFIXES)}) in the folder {path}; name a folder that holds some.")
+                raise UserError(
+                    f"there is no image ({', '.join(SUFFIXES)}) in the folder {path}; name a folder that "
+                    f"holds some."
+                )
         elif path.is_file():
             files = [path]
         else:
@@ -88,7 +122,10 @@ def _collect(images: Sequence[Path], out: Path) -> list[Path]:
         found |= {file.resolve(): file for file in files}
     for path in found.values():
         if path.resolve().parent == out.resolve():
-            raise UserError(f"{path} lies in {out} itself, where predictions are to be written; name another folder with --out.")
+            raise UserError(
+                f"{path} lies in {out} itself, where predictions are to be written; name another folder with "
+                f"--out."
+            )
         _opened(path).close()
     return list(found.values())
 
@@ -115,7 +152,9 @@ def _opened(path: Path) -> Image.Image:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    return UserError(f"{path} could not be read as a JPEG, PNG or WebP image ({reason}); remove it or name others.")
+    return UserError(
+        f"{path} could not be read as a JPEG, PNG or WebP image ({reason}); remove it or name others."
+    )
 
 
 def _read(path: Path) -> np.ndarray:
@@ -138,8 +177,12 @@ def _write(model: Model, inputs: dict[str, Path], draft: Path, console: Console)
         for name, picture in drawn.items():
             Image.fromarray(picture).save(draft / f"{stem}-{name}.png")
         if len(rows) < SHEET_IMAGES:
-            rows.append([_cell(_read(path), model.size, smooth=True), *(_cell(p, model.size) for p in drawn.values())])
-    pictures.grid(rows, titles=["image", *model.tasks], row_titles=list(inputs)[: len(rows)]).save(draft / SHEET)
+            rows.append(
+                [_cell(_read(path), model.size, smooth=True), *(_cell(p, model.size) for p in drawn.values())]
+            )
+    pictures.grid(rows, titles=["image", *model.tasks], row_titles=list(inputs)[: len(rows)]).save(
+        draft / SHEET
+    )
 
 
 def compact(task: Task, values: Tensor) -> np.ndarray:
@@ -157,7 +200,9 @@ def drawing(task: Task, values: Tensor) -> np.ndarray:
 
 
 def _cell(picture: np.ndarray, size: tuple[int, int], smooth: bool = False) -> np.ndarray:
-    """A picture, made smaller or larger and centred on white, at `size` (H, W). A mix of class colours would be another class."""
+    """A picture, made smaller or larger and centred on white, at `size` (H, W). A mix of class colours would
+    be another class.
+    """
     image = Image.fromarray(picture)
     factor = min(size[0] / image.height, size[1] / image.width)
     inner = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))

@@ -15,9 +15,9 @@ from benchmark.cli.data import parse_size
 from benchmark.cli.scripts import for_scripts
 from benchmark.errors import UserError
 from benchmark.execute.progress import PLAIN_SECONDS, make_console
+from benchmark.files import writing
 from benchmark.report.formats import counted
 from benchmark.runs import pictures
-from benchmark.runs.rundir import writing
 from benchmark.spec import registry
 from datasets import packed
 from datasets.base import Dataset, Split
@@ -70,16 +70,23 @@ def prepare(
         if fit is not None and fit not in FITS:
             raise UserError(f"--fit {fit!r} is not one of {', '.join(FITS)}.")
         if variant is not None and not _is_variant(variant):
-            raise UserError(f"--variant {variant!r} is not a name of small letters, digits and hyphens, such as my-labels.")
+            raise UserError(
+                f"--variant {variant!r} is not a name of small letters, digits and hyphens, such as "
+                f"my-labels."
+            )
         sized = [parse_size(size) for size in sizes]
         for size in sized:
             if min(size) < 32 or any(side % 8 for side in size):
-                raise UserError(f"--size {size[0]}x{size[1]} is not HEIGHTxWIDTH in multiples of 8, each 32 or more.")
+                raise UserError(
+                    f"--size {size[0]}x{size[1]} is not HEIGHTxWIDTH in multiples of 8, each 32 or more."
+                )
         source = kind.open(path, form, derive_normals=derive_normals)
         if source is None:
             raise UserError(f"{path} is not {form} in a layout that is known: expected {kind.expected}.")
         full_name = variant_of(form, source)
-        asked = variant or name.replace("_", "-")[len(form) + 1 :]  # what follows a form's name names a variant too
+        asked = (
+            variant or name.replace("_", "-")[len(form) + 1 :]
+        )  # what follows a form's name names a variant too
         if asked and not full_name.endswith(f"-{asked}"):
             full_name = f"{full_name}-{asked}"
         made = kind.form_in(source, form)
@@ -97,7 +104,10 @@ def prepare(
                         source, data, kind.name, full_name, size, how, replace=force, progress=said
                     )
             except KeyboardInterrupt:
-                console.print("interrupted: what was prepared before is as it was; the same command starts this one again.")
+                console.print(
+                    "interrupted: what was prepared before is as it was; the same command starts this one "
+                    "again."
+                )
                 return 130
             seconds = time.perf_counter() - began
             state = f"packed in {seconds:.0f} s" if packed_now else "was prepared already, nothing to do"
@@ -112,8 +122,14 @@ def prepare(
         for size in wanted:
             filled = _filled(dataset.split("train", size))
             if filled < SMALL:
-                console.print(f"note: images fill {filled:.0%} of a frame of {size[0]}x{size[1]}; --fit scale enlarges them.")
-        console.print(f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.", soft_wrap=True)
+                console.print(
+                    f"note: images fill {filled:.0%} of a frame of {size[0]}x{size[1]}; --fit scale enlarges "
+                    f"them."
+                )
+        console.print(
+            f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.",
+            soft_wrap=True,
+        )
         return 0
 
 
@@ -121,18 +137,30 @@ def _other_counts(papers: tuple[int, int] | None, source: Source) -> list[str]:
     here = tuple(len(source.names(split)) for split in packed.SPLITS)
     if papers in (None, here):
         return []
-    return [f"{here[0]} + {here[1]} images, not the papers' {papers[0]} + {papers[1]}: results on them stand for themselves."]
+    return [
+        f"{here[0]} + {here[1]} images, not the papers' {papers[0]} + {papers[1]}: results on them stand for "
+        f"themselves."
+    ]
 
 
 def _of_files(name: str) -> type[Prepared]:
     kind: Any = registry.dataset(name)
     if not issubclass(kind, Prepared):
-        raise UserError(f"{kind.name} is made on the spot and needs no preparation; `bench data show {kind.name}` shows it.")
+        raise UserError(
+            f"{kind.name} is made on the spot and needs no preparation; `bench data show {kind.name}` shows "
+            f"it."
+        )
     return kind
 
 
 def _is_variant(text: str) -> bool:
-    return bool(text) and text.replace("-", "").isalnum() and text.isascii() and text == text.lower() and text.strip("-") == text
+    return (
+        bool(text)
+        and text.replace("-", "").isalnum()
+        and text.isascii()
+        and text == text.lower()
+        and text.strip("-") == text
+    )
 
 
 def _counts(dataset: Dataset, size: tuple[int, int]) -> dict[str, dict[str, Any]]:
@@ -140,7 +168,10 @@ def _counts(dataset: Dataset, size: tuple[int, int]) -> dict[str, dict[str, Any]
     found = {}
     for name in packed.SPLITS:
         split = dataset.split(name, size)
-        found[name] = {"images": len(split), "labels": dict(zip(dataset.tasks, split.available.sum(0).tolist(), strict=True))}
+        found[name] = {
+            "images": len(split),
+            "labels": dict(zip(dataset.tasks, split.available.sum(0).tolist(), strict=True)),
+        }
     return found
 
 
@@ -164,21 +195,28 @@ def _filled(split: Split) -> float:
 
 
 def check(name: str, data: Path, results: Path, as_json: bool) -> int:
-    """Read everything that is prepared of a data set: hashes, counts, value ranges, and a contact sheet of each split."""
+    """Read everything that is prepared of a data set: hashes, counts, value ranges, and a contact sheet of
+    each split.
+    """
     kind = _of_files(name)
     dataset = kind(data, name.replace("_", "-"))
     said = _Said()
     stores = [store for store in packed.find(data, kind.name) if store.variant == dataset.variant]
     if not stores:
-        dataset.split("train", dataset.default_size, 1)  # says what is missing, or reads the user's own folder
+        dataset.split(
+            "train", dataset.default_size, 1
+        )  # says what is missing, or reads the user's own folder
         raise UserError(
-            f"{dataset.variant} lies in {data} as people have it and is not packed; `bench data prepare {name} PATH` packs it."
+            f"{dataset.variant} lies in {data} as people have it and is not packed; `bench data prepare "
+            f"{name} PATH` packs it."
         )
     problems, found = [], []
     for store in stores:
         size = "x".join(map(str, store.size))
         with said.bars:
-            problems += store.verify(lambda done, wanted, size=size: said(f"{size}: files", done, wanted))  # type: ignore[misc]
+            problems += store.verify(
+                lambda done, wanted, size=size: said(f"{size}: files", done, wanted)  # type: ignore[misc]
+            )
         if problems:
             continue
         for name_of_split in packed.SPLITS:
@@ -188,7 +226,12 @@ def check(name: str, data: Path, results: Path, as_json: bool) -> int:
             with writing(results):
                 results.mkdir(parents=True, exist_ok=True)
                 pictures.contact_sheet(split, dataset.tasks, SHEET).save(sheet)
-            entry = {"size": size, "split": name_of_split, "images": len(split), "fingerprint": split.fingerprint}
+            entry = {
+                "size": size,
+                "split": name_of_split,
+                "images": len(split),
+                "fingerprint": split.fingerprint,
+            }
             found.append(entry | {"labels": ranges, "sheet": str(sheet)})
     if as_json:
         print(json.dumps({"variant": dataset.variant, "problems": problems, "splits": found}, indent=1))
@@ -200,7 +243,9 @@ def check(name: str, data: Path, results: Path, as_json: bool) -> int:
 def _print(said: _Said, variant: str, problems: list[str], found: list[dict[str, Any]]) -> None:
     console = said.console
     for entry in found:
-        console.print(f"{variant} {entry['split']} at {entry['size']}: {entry['images']} images", soft_wrap=True)
+        console.print(
+            f"{variant} {entry['split']} at {entry['size']}: {entry['images']} images", soft_wrap=True
+        )
         table = Table()
         for column in ("task", "images with a label", "labelled pixels", "values"):
             table.add_column(column, justify="left" if column in ("task", "values") else "right")
@@ -216,12 +261,16 @@ def _print(said: _Said, variant: str, problems: list[str], found: list[dict[str,
 def _range(task: Task, split: Split, name: str) -> dict[str, Any]:
     """How many images and what share of their content is labelled, and what the values are, in words."""
     values = split.targets[name].numpy()
-    content = int(split.extents.prod(1).sum()) if split.extents is not None else len(split) * values[0, 0].size
+    content = (
+        int(split.extents.prod(1).sum()) if split.extents is not None else len(split) * values[0, 0].size
+    )
     if task.kind == "normals":
         known = sum(int(v.any(0).sum()) for v in values)
         text = "unit vectors, mean " + ", ".join(f"{m:+.2f}" for m in _mean_normal(values, known))
     elif task.kind == "depth":
-        depths = np.concatenate([v[v != 0][::17] for v in values]).astype(np.float32)  # a seventeenth tells enough
+        depths = np.concatenate([v[v != 0][::17] for v in values]).astype(
+            np.float32
+        )  # a seventeenth tells enough
         known = sum(int((v != 0).sum()) for v in values)
         low, middle, high = np.percentile(depths, [0, 50, 100]) if len(depths) else (0, 0, 0)
         text = f"{low:.3g} to {high:.3g} {task.unit}, median {middle:.3g}".replace("  ", " ")
@@ -245,4 +294,7 @@ def _classes(task: Task, counts: np.ndarray, known: int) -> str:
     present = np.flatnonzero(counts)
     most = max(present, key=lambda c: counts[c], default=0)
     names = task.classes or tuple(map(str, range(task.channels)))
-    return f"{len(present)} of {task.channels} classes, most often {names[most]} ({counts[most] / max(known, 1):.0%})"
+    return (
+        f"{len(present)} of {task.channels} classes, most often {names[most]} "
+        f"({counts[most] / max(known, 1):.0%})"
+    )

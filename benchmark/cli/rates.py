@@ -1,4 +1,6 @@
-"""`bench tune --rate`: a learning rate for every row of a plan, each found by the same trials on held-out train images."""
+"""`bench tune --rate`: a learning rate for every row of a plan, each found by the same trials on held-out
+train images.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +21,23 @@ from benchmark.cli.tune import failure
 from benchmark.errors import UserError, unknown
 from benchmark.execute import slots
 from benchmark.execute.progress import Progress, make_console
+from benchmark.files import read_json, writing
 from benchmark.runs import digest
-from benchmark.runs.rundir import RunDir, read_json, writing
+from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan, rates, tuned
 from benchmark.spec.plan import Plan
 from benchmark.spec.rates import Search
 
 
 def run(
-    methods: list[str], source: str, settings: list[str], tried: list[float], seeds: list[int], once: list[str],
+    methods: list[str], source: str, settings: list[str], tried: list[float], seeds: list[int],
+    once: list[str],
     results: Path, data: Path, published: Path, device: str, workers: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Run the trials that are missing, print the scores of every row, and write the plan with the best rates.
 
-    published: a folder whose `trials` hold records of trials that ran elsewhere, which are not run again. once: the rows whose
-    trials take the first seed alone, as they are long.
+    published: a folder whose `trials` hold records of trials that ran elsewhere, which are not run again.
+    once: the rows whose trials take the first seed alone, as they are long.
     """
     shown: dict[str, Any] = {"rows": [], "plan": None}
     with for_scripts(as_json, shown):
@@ -43,34 +47,53 @@ def run(
 
         console = make_console()
         runs = list({spec.id: spec for search in found for spec in search.runs}.values())
-        elsewhere = {spec.id: read_record(file) for spec in runs if (file := published / "trials" / f"{spec.id}.json").is_file()}
+        elsewhere = {
+            spec.id: read_record(file)
+            for spec in runs
+            if (file := published / "trials" / f"{spec.id}.json").is_file()
+        }
         if elsewhere:
-            console.print(f"{len(elsewhere)} of {len(runs)} trials are taken from {published / 'trials'}.", soft_wrap=True)
+            console.print(
+                f"{len(elsewhere)} of {len(runs)} trials are taken from {published / 'trials'}.",
+                soft_wrap=True,
+            )
         here = [spec for spec in runs if spec.id not in elsewhere]
         progress = Progress(here, console)
         options = Options(device=pick_device(device), keep="none", weights=base.weights)
         try:
             with progress:
                 if wanted is None:
-                    wanted = workers_for(here, results, options.device, HANG_SECONDS, force=False, retry_failed=False)
+                    wanted = workers_for(
+                        here, results, options.device, HANG_SECONDS, force=False, retry_failed=False
+                    )
                 start = starter(options, results, data, wanted, 1, HANG_SECONDS, to_the_end=False)
                 start(here, progress, False, False)
         except (Interrupted, KeyboardInterrupt):
-            console.print("interrupted: finished trials are kept; the same command goes on where this one stopped.")
+            console.print(
+                "interrupted: finished trials are kept; the same command goes on where this one stopped."
+            )
             return INTERRUPTED
         records = elsewhere | {spec.id: RunDir(results, spec.folder).record for spec in here}
         scored = [rates.scores(search, records) for search in found]
         best = [rates.best(scores) for scores in scored]
         console.print(_table(found, tried, scored, best))
         shown["rows"] = [
-            {"row": search.name, "scores": {f"{rate:g}": score for rate, score in scores.items()}, "best": rate}
+            {
+                "row": search.name,
+                "scores": {f"{rate:g}": score for rate, score in scores.items()},
+                "best": rate,
+            }
             for search, scores, rate in zip(found, scored, best, strict=True)
         ]
         failed = [spec for spec in runs if records[spec.id] is None]
         for spec in failed:
-            console.print(f"no score of {spec.folder}: {failure([spec], results, progress)[0]}", soft_wrap=True)
+            console.print(
+                f"no score of {spec.folder}: {failure([spec], results, progress)[0]}", soft_wrap=True
+            )
         if None in best:
-            console.print("a row has no rate, so no plan is written; the same command tries again what was not run.")
+            console.print(
+                "a row has no rate, so no plan is written; the same command tries again what was not run."
+            )
             return SOME_FAILED
         file = results / "tuned" / f"rates-{base.name}-{_key(base, found)}.toml"
         with writing(results):
@@ -80,7 +103,9 @@ def run(
         console.print(f"`bench run {file}` runs the plan with these rates.", soft_wrap=True)
         if edge := [s.name for s, rate in zip(found, best, strict=True) if rate in (min(tried), max(tried))]:
             console.print(
-                f"note: the best rate of {', '.join(edge)} is the lowest or highest that was tried; try more.", soft_wrap=True
+                f"note: the best rate of {', '.join(edge)} is the lowest or highest that was tried; try "
+                f"more.",
+                soft_wrap=True,
             )
         shown["plan"] = str(file)
         return SOME_FAILED if failed else OK
@@ -96,12 +121,19 @@ def read_record(file: Path) -> dict[str, Any]:
 
 
 def _searches(
-    methods: list[str], source: str, settings: list[str], tried: list[float], seeds: list[int], once: list[str], data: Path
+    methods: list[str],
+    source: str,
+    settings: list[str],
+    tried: list[float],
+    seeds: list[int],
+    once: list[str],
+    data: Path,
 ) -> tuple[Plan, list[Search]]:
     """The plan and its searches. Raises `UserError` for what cannot be searched."""
     if len(set(tried)) < 2 or not all(0 < rate < math.inf for rate in tried):
         raise UserError(
-            f"--rates {tried} are not two or more different numbers above 0, such as 0.3, 1 and 3 of the protocol's rate."
+            f"--rates {tried} are not two or more different numbers above 0, such as 0.3, 1 and 3 of the "
+            f"protocol's rate."
         )
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
@@ -109,7 +141,9 @@ def _searches(
         raise unknown("plan", source, plan.names())
     for setting in settings:
         if setting.partition("=")[0].strip() in ("judge", "lr_scale"):
-            raise UserError(f"--set {setting} is not for a search of rates, which sets it itself; leave it out.")
+            raise UserError(
+                f"--set {setting} is not for a search of rates, which sets it itself; leave it out."
+            )
     base = plan.make([source], settings, data)
     rows = {cell.method for cell in base.cells}
     for method in methods:
@@ -125,14 +159,21 @@ def _searches(
 
 def _key(base: Plan, found: Sequence[Search]) -> str:
     """What tells this search from others on plans of this name."""
-    text = json.dumps([sorted(cell.id for cell in base.cells), sorted(spec.id for search in found for spec in search.runs)])
+    text = json.dumps(
+        [sorted(cell.id for cell in base.cells), sorted(spec.id for search in found for spec in search.runs)]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _table(
-    found: Sequence[Search], tried: Sequence[float], scored: Sequence[dict[float, float | None]], best: Sequence[float | None]
+    found: Sequence[Search],
+    tried: Sequence[float],
+    scored: Sequence[dict[float, float | None]],
+    best: Sequence[float | None],
 ) -> Table:
-    table = Table(title="change of the held-out metrics against the protocol's rate, in percent", title_justify="left")
+    table = Table(
+        title="change of the held-out metrics against the protocol's rate, in percent", title_justify="left"
+    )
     for column in ("row", "seeds", *(f"x {rate:g}" for rate in dict.fromkeys(tried)), "best"):
         table.add_column(column, justify="left" if column == "row" else "right")
     for search, scores, rate in zip(found, scored, best, strict=True):

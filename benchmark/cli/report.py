@@ -1,19 +1,24 @@
-"""`bench report`: every table, figure and the page from records, or whether those on disk are what the records give."""
+"""`bench report`: every table, figure and the page from records, or whether those on disk are what the
+records give.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from benchmark import files
 from benchmark.cli.boards import chosen, compared, warn, write_boards
 from benchmark.cli.scripts import for_scripts
 from benchmark.errors import UserError
 from benchmark.execute.progress import make_console
-from benchmark.runs import rundir as store
 
 
-def report(results: Path, published: Path, use_published: bool, check: bool, figures: bool, as_json: bool) -> int:
-    """Write tables, figures and page below the folder, or with `check` compare tables and page with it and write nothing.
+def report(
+    results: Path, published: Path, use_published: bool, check: bool, figures: bool, as_json: bool
+) -> int:
+    """Write tables, figures and page below the folder, or with `check` compare tables and page with it and
+    write nothing.
 
     figures: draw figures again and compare them too; else the page's pictures are left aside.
     """
@@ -34,13 +39,17 @@ def report(results: Path, published: Path, use_published: bool, check: bool, fig
                 found += redrawn.differences(boards, folder)
             shown |= {"differences": found, "warnings": warn(boards, console)}
             what = "tables, figures and page" if figures else "tables and, pictures aside, the page"
-            return compared(found, f"{what} in {folder}", f"bench report{' --published' * use_published}", console)
+            return compared(
+                found, f"{what} in {folder}", f"bench report{' --published' * use_published}", console
+            )
         written = write_boards(boards, folder, console, complete=True)
         path = folder / page.NAME
         text = page.html(boards, folder)
-        with store.writing(folder), store.replacing(path, "report") as draft:
+        with files.writing(folder), files.replacing(path, "report") as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
-        console.print(f"wrote {path} ({len(text.encode()) / 2**20:.1f} MiB): open it in a browser", soft_wrap=True)
+        console.print(
+            f"wrote {path} ({len(text.encode()) / 2**20:.1f} MiB): open it in a browser", soft_wrap=True
+        )
         shown |= {"page": str(path), "files": [str(p) for p in written.paths], "notes": written.notes}
         shown["warnings"] = warn(boards, console)
         return 0

@@ -54,9 +54,9 @@ def run(
 ) -> int:
     """Run what is missing of a plan, print its boards, and return the exit code.
 
-    workers: of a local pool; 0 runs in this process, None leaves it to the environment and the device. to_the_end: wait for runs
-    that other processes hold, and take up those whose holder dies. as_json: standard output holds one JSON object, and everything
-    else goes to standard error.
+    workers: of a local pool; 0 runs in this process, None leaves it to the environment and the device.
+    to_the_end: wait for runs that other processes hold, and take up those whose holder dies. as_json:
+    standard output holds one JSON object, and everything else goes to standard error.
     """
     if dry_run:
         from benchmark.cli.plans import show_plan
@@ -71,8 +71,14 @@ def run(
         command = finished.key(arguments, settings)
         known = finished.recall(command, results, data) if command and not (force or elsewhere) else None
         if known:
-            console.print(f"nothing to do: all {len(known['states'])} runs of this plan are done in {results}.", soft_wrap=True)
-            console.print(f"tables and figures: {_places(results)}; `bench leaderboard` prints the tables.", soft_wrap=True)
+            console.print(
+                f"nothing to do: all {len(known['states'])} runs of this plan are done in {results}.",
+                soft_wrap=True,
+            )
+            console.print(
+                f"tables and figures: {_places(results)}; `bench leaderboard` prints the tables.",
+                soft_wrap=True,
+            )
             code, shown = OK, known | {"failures": {}}
         else:
             plan = make(arguments, settings, data)
@@ -80,17 +86,30 @@ def run(
                 from benchmark.cli import cluster
 
                 if workers is not None:
-                    raise UserError("--workers runs on this machine and --slurm on a cluster; give one of them.")
+                    raise UserError(
+                        "--workers runs on this machine and --slurm on a cluster; give one of them."
+                    )
                 how = {"device": device, "checkpoint_every": checkpoint_every, "keep": keep}
-                code, shown = cluster.run(plan, results, data, slurm, how, force=force, retry_failed=retry_failed, wait=wait)
+                code, shown = cluster.run(
+                    plan, results, data, slurm, how, force=force, retry_failed=retry_failed, wait=wait
+                )
             else:
                 from benchmark.training.loop import Options
 
                 options = Options(pick_device(device), checkpoint_every, keep, plan.weights)
                 if wanted is None:
-                    wanted = workers_for(plan.cells, results, options.device, hang_after, force=force, retry_failed=retry_failed)
+                    wanted = workers_for(
+                        plan.cells,
+                        results,
+                        options.device,
+                        hang_after,
+                        force=force,
+                        retry_failed=retry_failed,
+                    )
                 start = starter(options, results, data, wanted, per_gpu, hang_after, to_the_end)
-                code, shown = _carry_out(plan, results, data, start, console, force=force, retry_failed=retry_failed)
+                code, shown = _carry_out(
+                    plan, results, data, start, console, force=force, retry_failed=retry_failed
+                )
                 if command and code == OK and shown["sound"] and command == finished.key(arguments, settings):
                     finished.remember(command, results, data, plan, shown["boards"])
                 del shown["sound"]
@@ -101,7 +120,13 @@ def run(
 
 
 def workers_for(
-    cells: Sequence[RunSpec], results: Path, device: str, hang_after: float, *, force: bool, retry_failed: bool
+    cells: Sequence[RunSpec],
+    results: Path,
+    device: str,
+    hang_after: float,
+    *,
+    force: bool,
+    retry_failed: bool,
 ) -> int:
     """The workers for what is missing of these runs where nobody says how many; 0 for this process."""
     states = Counter(RunDir(results, spec.folder).state() for spec in cells)
@@ -114,12 +139,26 @@ Start = Callable[[Sequence[RunSpec], Progress, bool, bool], dict[str, list[RunSp
 
 
 def starter(
-    options: Options, results: Path, data: Path, workers: int, per_gpu: int, hang_after: float, to_the_end: bool
+    options: Options,
+    results: Path,
+    data: Path,
+    workers: int,
+    per_gpu: int,
+    hang_after: float,
+    to_the_end: bool,
 ) -> Start:
-    """What runs cells: this process for 0 workers, or a pool. It takes cells, a watcher, `force` and `retry_failed`."""
+    """What runs cells: this process for 0 workers, or a pool. It takes cells, a watcher, `force` and
+    `retry_failed`.
+    """
     if workers == 0:
         return lambda cells, progress, force, retry_failed: execute.run_cells(
-            cells, results, execute.Data(data, progress.note), options, progress, force=force, retry_failed=retry_failed
+            cells,
+            results,
+            execute.Data(data, progress.note),
+            options,
+            progress,
+            force=force,
+            retry_failed=retry_failed,
         )
     from benchmark.execute.child import Job
     from benchmark.execute.pool import Pool
@@ -130,7 +169,8 @@ def starter(
     files = tuple(file.resolve() for file in plugins.files())
     job = Job(results, data, device, options.checkpoint_every, options.keep, options.weights, files)
     return lambda cells, progress, force, retry_failed: Pool(
-        job, execute.Data(data, progress.note), places, progress, hang_after=hang_after, force=force, retry_failed=retry_failed,
+        job, execute.Data(data, progress.note), places, progress, hang_after=hang_after, force=force,
+        retry_failed=retry_failed,
         to_the_end=to_the_end,
     ).run(cells)  # fmt: skip
 
@@ -138,7 +178,9 @@ def starter(
 def _carry_out(
     plan: Plan, results: Path, data: Path, start: Start, console: Console, *, force: bool, retry_failed: bool
 ) -> tuple[int, dict[str, Any]]:
-    """(exit code, what `--json` shows of it). sound: whether the same command will have nothing to do or to say."""
+    """(exit code, what `--json` shows of it). sound: whether the same command will have nothing to do or to
+    say.
+    """
     from benchmark.training.loop import Interrupted
 
     for note in plan.notes:
@@ -147,15 +189,25 @@ def _carry_out(
     progress = Progress(plan.cells, console)
     try:
         with progress:
-            # All rows of a seed before the next: wherever it stops, the seeds that are whole compare all methods.
+            # All rows of a seed before the next: wherever it stops, the seeds that are whole compare all
+            # methods.
             cells = sorted(plan.cells, key=lambda spec: (spec.label_seed, spec.train_seed))
             outcomes = start(cells, progress, force, retry_failed)
     except (Interrupted, KeyboardInterrupt) as error:
         said = f" ({error})" if isinstance(error, Interrupted) else ""
-        console.print(f"interrupted{said}: finished runs are kept; the same command goes on where this one stopped.")
-        return INTERRUPTED, {"states": _states(plan, results), "failures": progress.reasons, "boards": [], "sound": False}
+        console.print(
+            f"interrupted{said}: finished runs are kept; the same command goes on where this one stopped."
+        )
+        return INTERRUPTED, {
+            "states": _states(plan, results),
+            "failures": progress.reasons,
+            "boards": [],
+            "sound": False,
+        }
     if before["done"] == len(plan.cells) and not force:
-        console.print(f"nothing to do: all {len(plan.cells)} runs of this plan are done in {results}.", soft_wrap=True)
+        console.print(
+            f"nothing to do: all {len(plan.cells)} runs of this plan are done in {results}.", soft_wrap=True
+        )
     sound = not _warn_of_other_code(outcomes["done"], results, console)
     boards = _boards(plan, results, console, anew=before["done"] != len(plan.cells) or force)
     for spec in outcomes["elsewhere"]:
@@ -165,7 +217,11 @@ def _carry_out(
         run = RunDir(results, spec.folder)
         said = reason(run)
         failures[spec.id] = said or progress.reasons.get(spec.id, "unknown")
-        cure = f"details in {run.file('error.txt')}; --retry-failed runs it again" if said else "the same command tries again"
+        cure = (
+            f"details in {run.file('error.txt')}; --retry-failed runs it again"
+            if said
+            else "the same command tries again"
+        )
         console.print(f"failed: {spec.folder}: {failures[spec.id]} ({cure})", soft_wrap=True)
     ends = {spec.id: outcome for outcome, specs in outcomes.items() for spec in specs}
     files = [f"leaderboards/{board.name}.csv" for board in boards]
@@ -210,7 +266,9 @@ def pick_device(name: str) -> str:
 
 
 def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Board]:
-    """Print the boards that the plan's runs are on, and write all files of the results folder's boards if runs were added."""
+    """Print the boards that the plan's runs are on, and write all files of the results folder's boards if
+    runs were added.
+    """
     from benchmark.cli.boards import boards_of, write_boards
     from benchmark.report import leaderboard
 
@@ -238,7 +296,9 @@ def _warn_of_other_code(done: list[RunSpec], results: Path, console: Console) ->
             stale.append(spec.folder)
     if stale:
         many = f"{len(stale)} runs, such as {stale[0]}, were computed"
-        console.print(f"note: {many} by other code of their method: --force or bump its version.", soft_wrap=True)
+        console.print(
+            f"note: {many} by other code of their method: --force or bump its version.", soft_wrap=True
+        )
     return bool(stale)
 
 
@@ -256,7 +316,10 @@ def status(results: Path, as_json: bool) -> int:
         return OK
     console = make_console()
     if not rows:
-        console.print(f"no runs in {results}{'' if results.exists() else ', which does not exist'}; `bench run` makes some.")
+        console.print(
+            f"no runs in {results}{'' if results.exists() else ', which does not exist'}; `bench run` makes "
+            f"some."
+        )
         return OK
     lines = Text()
     for row in rows:
@@ -270,7 +333,11 @@ def status(results: Path, as_json: bool) -> int:
 
 
 def _row(run: RunDir) -> dict[str, Any]:
-    row = {"run": f"{run.path.parent.name}/{run.name}", "id": run.name.rpartition("-")[2], "state": run.state()}
+    row = {
+        "run": f"{run.path.parent.name}/{run.name}",
+        "id": run.name.rpartition("-")[2],
+        "state": run.state(),
+    }
     return row | {"reason": reason(run) or "unknown"} if row["state"] == "failed" else row
 
 

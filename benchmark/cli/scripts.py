@@ -15,7 +15,9 @@ def aside(as_json: bool) -> AbstractContextManager[object]:
 
 @contextmanager
 def for_scripts(as_json: bool, shown: object) -> Iterator[None]:
-    """`aside`, and then, with `as_json`, JSON of `shown`, which is filled inside. An exception leaves standard output empty."""
+    """`aside`, and then, with `as_json`, JSON of `shown`, which is filled inside. An exception leaves
+    standard output empty.
+    """
     with aside(as_json):
         yield
     if as_json:

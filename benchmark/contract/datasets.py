@@ -104,12 +104,17 @@ def sizes(subject: Subject) -> None:
         except UserError:  # packed data are there at the sizes that were prepared
             continue
         _shapes(f"{where} at {other[0]}x{other[1]}", small, subject.dataset, other)
-        if other != subject.size and small.fingerprint == subject.dataset.split(where, subject.size, 2).fingerprint:
+        if (
+            other != subject.size
+            and small.fingerprint == subject.dataset.split(where, subject.size, 2).fingerprint
+        ):
             raise Broken(f"{where} has one fingerprint for two sizes")
 
 
 def values(subject: Subject) -> None:
-    """Class maps hold classes or 255, depth metres, normals 127 times unit vectors; what is available has a labelled pixel."""
+    """Class maps hold classes or 255, depth metres, normals 127 times unit vectors; what is available has a
+    labelled pixel.
+    """
     for where, split in subject.splits.items():
         for t, (name, task) in enumerate(subject.dataset.tasks.items()):
             seen = _Seen(f"{where} {name}", task)
@@ -119,7 +124,11 @@ def values(subject: Subject) -> None:
                 differs = task.valid(target).flatten(1).any(1) != split.available[rows, t]
                 if differs.any():
                     row = rows.start + int(differs.nonzero()[0])
-                    says = "available without a labelled pixel" if split.available[row, t] else "labelled but not available"
+                    says = (
+                        "available without a labelled pixel"
+                        if split.available[row, t]
+                        else "labelled but not available"
+                    )
                     raise Broken(f"{where} {name} of sample {split.names[row]!r} is {says}")
             seen.done()
 
@@ -139,7 +148,10 @@ class _Seen:
             most = self.task.channels if self.task.kind == "classes" else 2
             odd = target[(target >= most) & known]
             if odd.numel():
-                raise Broken(f"{self.what} holds {int(odd[0])}, which is neither one of {most} classes nor {self.task.ignore}")
+                raise Broken(
+                    f"{self.what} holds {int(odd[0])}, which is neither one of {most} classes nor "
+                    f"{self.task.ignore}"
+                )
         elif self.task.kind == "depth":
             if not bool((torch.isfinite(target) & (target >= 0)).all()):
                 raise Broken(f"{self.what} holds values that are negative or not finite")
@@ -148,13 +160,21 @@ class _Seen:
             lengths = target.float().square().sum(1, keepdim=True).sqrt()[known]
             odd = lengths[(lengths - 127).abs() > ROUNDING]
             if odd.numel():
-                raise Broken(f"{self.what} holds a vector of length {float(odd[0]):.0f}, which is neither 127 nor 0")
+                raise Broken(
+                    f"{self.what} holds a vector of length {float(odd[0]):.0f}, which is neither 127 nor 0"
+                )
             self.least += [int(target.min())] if known.any() else []
 
     def done(self) -> None:
         """Raise `Broken` for values that cannot be as a whole."""
-        if self.medians and not self.task.inverse and (middle := float(torch.stack(self.medians).median())) > FAR:
-            raise Broken(f"{self.what} has a median of {middle:.0f}, which looks like millimetres; give metres")
+        if (
+            self.medians
+            and not self.task.inverse
+            and (middle := float(torch.stack(self.medians).median())) > FAR
+        ):
+            raise Broken(
+                f"{self.what} has a median of {middle:.0f}, which looks like millimetres; give metres"
+            )
         if self.least and min(self.least) >= 0:
             raise Broken(f"{self.what} holds no negative component, so they look like (n + 1) / 2; give n")
 
@@ -166,7 +186,11 @@ def _blocks(split: Split) -> Iterator[slice]:
 def samples(subject: Subject) -> None:
     """Ids and names tell samples of a split apart, and no image is in both splits, under whatever name."""
     for where, split in subject.splits.items():
-        if split.ids.dtype != torch.int64 or len(split.ids.unique()) != len(split) or len(set(split.names)) != len(split):
+        if (
+            split.ids.dtype != torch.int64
+            or len(split.ids.unique()) != len(split)
+            or len(set(split.names)) != len(split)
+        ):
             raise Broken(f"{where} has ids that are not int64 or not unique, or names that are not unique")
         if bool((split.ids < 0).any()):
             raise Broken(f"{where} has the negative id {int(split.ids.min())}; number samples from 0")
@@ -184,7 +208,9 @@ def _digest(image: Tensor) -> bytes:
 
 
 def repeatable(subject: Subject) -> None:
-    """Reading again gives the same bits and fingerprint; a part of a split is its first samples, with ids of their own."""
+    """Reading again gives the same bits and fingerprint; a part of a split is its first samples, with ids of
+    their own.
+    """
     for where, split in subject.splits.items():
         count = max(1, min(SAMPLES, len(split) - 1))
         part, again = (subject.dataset.split(where, subject.size, count) for _ in range(2))
@@ -199,13 +225,18 @@ def repeatable(subject: Subject) -> None:
 def _equal(a: Split, b: Split, count: int) -> bool:
     pairs: list[tuple[Any, Any]] = [(a.images, b.images), (a.ids, b.ids), (a.available, b.available)]
     pairs += [(a.targets[name], b.targets[name]) for name in b.targets]
-    return all(torch.equal(one[:count], two[:count]) for one, two in pairs) and a.names[:count] == b.names[:count]
+    return (
+        all(torch.equal(one[:count], two[:count]) for one, two in pairs)
+        and a.names[:count] == b.names[:count]
+    )
 
 
 def _same(what: str, found: Tensor, shape: tuple[int, ...], dtypes: tuple[torch.dtype, ...]) -> None:
     if tuple(found.shape) != shape or found.dtype not in dtypes:
         kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-        raise Broken(f"{what} is {tuple(found.shape)} {str(found.dtype).removeprefix('torch.')}, not {shape} {kinds}")
+        raise Broken(
+            f"{what} is {tuple(found.shape)} {str(found.dtype).removeprefix('torch.')}, not {shape} {kinds}"
+        )
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

@@ -1,7 +1,8 @@
 """What every method must keep, checked on a small problem: `bench check`, and the test suite, run these.
 
-A check is a function of a `Subject` that returns nothing when the method keeps it and raises `Broken` with the reason
-otherwise; its docstring is what people read. A method's own error counts as broken too, whatever it raises.
+A check is a function of a `Subject` that returns nothing when the method keeps it and raises `Broken` with
+the reason otherwise; its docstring is what people read. A method's own error counts as broken too, whatever
+it raises.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A run of a method that is checked, and the data it is checked on. tasks: {name: Task} of the whole protocol."""
+    """A run of a method that is checked, and the data it is checked on. tasks: {name: Task} of the whole
+    protocol.
+    """
 
     spec: RunSpec
     train: Split
@@ -78,7 +81,9 @@ class Finding:
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """The findings of all checks, one after another. Where the method cannot be built, the rest is not tried."""
+    """The findings of all checks, one after another. Where the method cannot be built, the rest is not
+    tried.
+    """
     for function in CHECKS:
         reason = ""
         try:
@@ -116,7 +121,9 @@ def keywords(subject: Subject) -> None:
 
 
 def a_first_step(subject: Subject) -> None:
-    """A step gives one finite loss for each task, changes the weights, and names the same terms as the next step."""
+    """A step gives one finite loss for each task, changes the weights, and names the same terms as the next
+    step.
+    """
     run = subject.run()
     with tempfile.TemporaryDirectory() as folder:
         run.start(RunDir(Path(folder), subject.spec.folder))
@@ -124,12 +131,17 @@ def a_first_step(subject: Subject) -> None:
     batch = run.feed.batch(0)
     losses = run.method.train().losses(batch, torch.tensor(0.0))
     if not isinstance(losses, Losses):
-        raise Broken(f"losses() returns a {type(losses).__name__}; it must return Losses({{task: loss}}, {{name: extra loss}})")
+        raise Broken(
+            f"losses() returns a {type(losses).__name__}; it must return Losses({{task: loss}}, "
+            f"{{name: extra loss}})"
+        )
     if set(losses.tasks) != set(subject.spec.tasks):
         raise Broken(f"losses() names {sorted(losses.tasks)} as tasks; they are {sorted(subject.spec.tasks)}")
     for name, value in (losses.tasks | losses.extra).items():
         if value.dim() or not torch.isfinite(value):
-            raise Broken(f"the loss {name!r} is {value.detach().flatten()[:3].tolist()}, not one finite number")
+            raise Broken(
+                f"the loss {name!r} is {value.detach().flatten()[:3].tolist()}, not one finite number"
+            )
     for step in range(2):
         torch.manual_seed(step)
         run.stepper(run.feed.batch(step), step)
@@ -152,22 +164,33 @@ def any_labels(subject: Subject) -> None:
             total.backward()
         gradients = [p.grad for p in run.method.parameters() if p.grad is not None]
         if not torch.isfinite(total) or not all(bool(torch.isfinite(g).all()) for g in gradients):
-            raise Broken(f"a loss or a gradient is not finite where {said}; divide by a count clamped to 1, and mask before")
+            raise Broken(
+                f"a loss or a gradient is not finite where {said}; divide by a count clamped to 1, and mask "
+                f"before"
+            )
 
 
 def hidden_labels(subject: Subject) -> None:
     """Labels that the run may not see change no bit of its weights and losses."""
     mask = check_labels(subject.spec, subject.train, subject.test)
     targets = dict(subject.train.targets)
-    for t, name in enumerate(subject.spec.protocol.tasks):  # another sample's labels: wrong, and like any label
+    for t, name in enumerate(
+        subject.spec.protocol.tasks
+    ):  # another sample's labels: wrong, and like any label
         targets[name] = torch.where(mask[:, t].view(-1, 1, 1, 1), targets[name], targets[name].roll(1, 0))
     with tempfile.TemporaryDirectory() as folder:
         other = subject.trained(Path(folder), replace(subject.train, targets=targets))
-    _same(subject.once, other, "other values of hidden labels end in other weights: something reads labels that are not visible")
+    _same(
+        subject.once,
+        other,
+        "other values of hidden labels end in other weights: something reads labels that are not visible",
+    )
 
 
 def no_look_at_data(subject: Subject) -> None:
-    """A step waits for no number of the device and has no shape that depends on data, so that it can become one CUDA graph."""
+    """A step waits for no number of the device and has no shape that depends on data, so that it can become
+    one CUDA graph.
+    """
     run = subject.run()
     run.method.train()
     run.loop(0)  # what is made once may be made
@@ -189,7 +212,10 @@ def resumable(subject: Subject) -> None:
         folder = Path(name)
         options = Options(checkpoint_every=1)
         options.report = lambda step, steps, loss: options.stop.set() if step == 2 else None
-        run, place = Run(subject.spec, subject.train, subject.test, subject.tasks, options), RunDir(folder, subject.spec.folder)
+        run, place = (
+            Run(subject.spec, subject.train, subject.test, subject.tasks, options),
+            RunDir(folder, subject.spec.folder),
+        )
         claim = place.claim(subject.spec)
         assert claim is not None
         try:
@@ -200,16 +226,26 @@ def resumable(subject: Subject) -> None:
         finally:
             claim.release()
         resumed = subject.trained(folder)
-    _same(subject.once, resumed, "stopped and resumed it ends in other weights: keep state in buffers, not in attributes")
+    _same(
+        subject.once,
+        resumed,
+        "stopped and resumed it ends in other weights: keep state in buffers, not in attributes",
+    )
 
 
 def predictions(subject: Subject) -> None:
-    """predict() gives every task a finite map of its channels at the image's size, the same for an image in any batch."""
+    """predict() gives every task a finite map of its channels at the image's size, the same for an image in
+    any batch.
+    """
     run = subject.once
     images, _ = run.test.rows(0)
     run.method.eval()
     with torch.no_grad():
-        whole, again, alone = run.method.predict(images), run.method.predict(images), run.method.predict(images[:1])
+        whole, again, alone = (
+            run.method.predict(images),
+            run.method.predict(images),
+            run.method.predict(images[:1]),
+        )
     run.method.train()
     for name, task in run.tasks.items():
         if name not in whole:
@@ -220,9 +256,15 @@ def predictions(subject: Subject) -> None:
         if not bool(torch.isfinite(whole[name]).all()):
             raise Broken(f"predict() gives {name} values that are not finite")
         if not torch.equal(whole[name], again[name]):
-            raise Broken(f"predict() gives another {name} the second time: draw from a generator of its own with a fixed seed")
+            raise Broken(
+                f"predict() gives another {name} the second time: draw from a generator of its own with a "
+                f"fixed seed"
+            )
         if not torch.allclose(whole[name][:1], alone[name], rtol=1e-3, atol=1e-3):
-            raise Broken(f"predict() gives an image another {name} in another batch: metrics would depend on the batch size")
+            raise Broken(
+                f"predict() gives an image another {name} in another batch: metrics would depend on the "
+                f"batch size"
+            )
 
 
 def state(subject: Subject) -> None:
@@ -240,25 +282,46 @@ def state(subject: Subject) -> None:
     run.method.train()
     for name in run.tasks:
         if not torch.equal(one[name], two[name]):
-            raise Broken(f"a method with the same state and inference_modules() alone predicts another {name}")
+            raise Broken(
+                f"a method with the same state and inference_modules() alone predicts another {name}"
+            )
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
-    keywords, a_first_step, any_labels, hidden_labels, no_look_at_data, repeatable, resumable, predictions, state,
+    keywords, a_first_step, any_labels, hidden_labels, no_look_at_data, repeatable, resumable, predictions,
+    state,
 )  # fmt: skip
 
 
 class NoSync(TorchDispatchMode):
-    """Refuses every operator that reads a value on the host, copies one from it, or has a shape that depends on data."""
+    """Refuses every operator that reads a value on the host, copies one from it, or has a shape that depends
+    on data.
+    """
 
-    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh", "bincount", "equal.", "is_nonzero")
+    FORBIDDEN = (
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "unique",
+        "lift_fresh",
+        "bincount",
+        "equal.",
+        "is_nonzero",
+    )
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(function)
         if any(f"aten.{word}" in name for word in self.FORBIDDEN):
-            raise Broken(f"{name} needs the host, or has a shape that depends on data; mask and average on the device instead")
-        if name.startswith(("aten.index.", "aten.index_put")) and any(i is not None and i.dtype == torch.bool for i in args[1]):
-            raise Broken("it indexes with booleans, whose shape depends on data; multiply by the mask instead")
+            raise Broken(
+                f"{name} needs the host, or has a shape that depends on data; mask and average on the device "
+                f"instead"
+            )
+        if name.startswith(("aten.index.", "aten.index_put")) and any(
+            i is not None and i.dtype == torch.bool for i in args[1]
+        ):
+            raise Broken(
+                "it indexes with booleans, whose shape depends on data; multiply by the mask instead"
+            )
         return function(*args, **(kwargs or {}))
 
 
@@ -281,7 +344,10 @@ def _hidden(batch: Batch, labelled: Tensor, tasks: dict[str, Task]) -> Batch:
 
     def hide(targets: dict[str, Tensor]) -> dict[str, Tensor]:
         masks = dict(zip(tasks, labelled.unbind(1), strict=True))
-        return {n: torch.where(masks[n].view(-1, 1, 1, 1), v, torch.full_like(v, tasks[n].ignore)) for n, v in targets.items()}
+        return {
+            n: torch.where(masks[n].view(-1, 1, 1, 1), v, torch.full_like(v, tasks[n].ignore))
+            for n, v in targets.items()
+        }
 
     views = tuple(replace(view, targets=hide(view.targets)) for view in batch.views)
     return replace(batch, targets=hide(batch.targets), labelled=labelled, labelled_host=labelled, views=views)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark.errors import UserError
-from benchmark.runs.rundir import Claim, Lost, RunDir, writing
+from benchmark.files import writing
+from benchmark.runs.claim import Claim, Lost
+from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
 
@@ -47,12 +49,16 @@ class Data:
         tasks = registry.open_dataset(spec.variant, self.folder).tasks
         metrics = {"edge": spec.protocol.edge_metric}
         chosen = {name: tasks[name] for name in spec.protocol.tasks}
-        return {name: replace(task, metric=metrics.get(task.kind, task.metric)) for name, task in chosen.items()}
+        return {
+            name: replace(task, metric=metrics.get(task.kind, task.metric)) for name, task in chosen.items()
+        }
 
     def split(self, spec: RunSpec, name: str) -> Split:
-        """A split of a run's data set. Raises `UserError` where it is absent, damaged or another variant than planned.
+        """A split of a run's data set. Raises `UserError` where it is absent, damaged or another variant than
+        planned.
 
-        For tuning, "train" is the first part of the train images and "test" the rest of them, which is set aside.
+        For tuning, "train" is the first part of the train images and "test" the rest of them, which is set
+        aside.
         """
         if spec.protocol.judge == "holdout":
             from datasets.packing import narrowed  # torch comes with it
@@ -72,14 +78,18 @@ class Data:
             dataset = registry.open_dataset(spec.variant, self.folder)
             if dataset.variant != spec.variant:
                 raise UserError(
-                    f"the data in {self.folder} are {dataset.variant!r} but the run was planned for {spec.variant!r}; "
+                    f"the data in {self.folder} are {dataset.variant!r} but the run was planned for "
+                    f"{spec.variant!r}; "
                     f"name the right folder with --data or plan again."
                 )
             began = time.perf_counter()
             dataset.progress = self._progress(f"{dataset.variant}: {name} images")
             split = self._splits[key] = dataset.split(name, spec.protocol.size, limit)
             size = "x".join(map(str, spec.protocol.size))
-            self.note(f"{dataset.variant}: {len(split)} {name} images at {size} ready in {time.perf_counter() - began:.1f} s")
+            self.note(
+                f"{dataset.variant}: {len(split)} {name} images at {size} ready in "
+                f"{time.perf_counter() - began:.1f} s"
+            )
         return self._splits[key]
 
     def _progress(self, what: str) -> Callable[[int, int], None]:
@@ -96,11 +106,19 @@ class Data:
 
 
 def run_cells(
-    cells: Sequence[RunSpec], results: Path, data: Data, options: Options, watcher: Watcher, *, force: bool, retry_failed: bool
+    cells: Sequence[RunSpec],
+    results: Path,
+    data: Data,
+    options: Options,
+    watcher: Watcher,
+    *,
+    force: bool,
+    retry_failed: bool,
 ) -> dict[str, list[RunSpec]]:
     """Run every cell that is not done, in order; {outcome: cells} with outcomes done, failed, elsewhere.
 
-    A run that diverges or raises leaves error.txt and the others go on. Raises `UserError` for wrong input and
+    A run that diverges or raises leaves error.txt and the others go on. Raises `UserError` for wrong input
+    and
     `train.Interrupted` or `KeyboardInterrupt` when the user stops; what was under way can then be resumed.
     """
     outcomes: dict[str, list[RunSpec]] = {"done": [], "failed": [], "elsewhere": []}
@@ -118,7 +136,9 @@ def run_cells(
 
 
 def check(cells: Sequence[RunSpec], results: Path, data: Data, *, force: bool) -> None:
-    """Raise the `UserError` that the keywords, labels or data of any cell deserve, before the first run leaves a trace."""
+    """Raise the `UserError` that the keywords, labels or data of any cell deserve, before the first run
+    leaves a trace.
+    """
     pending = [spec for spec in cells if force or RunDir(results, spec.folder).state() != "done"]
     check_keywords(pending, data)
     if not pending:
@@ -134,18 +154,23 @@ def check(cells: Sequence[RunSpec], results: Path, data: Data, *, force: bool) -
 
 
 def _check_done(cells: Sequence[RunSpec], results: Path, data: Data) -> None:
-    """Raise `UserError` where a finished run of the plan used other data than are here: no board could hold both."""
+    """Raise `UserError` where a finished run of the plan used other data than are here: no board could hold
+    both.
+    """
     for spec in cells:
         record = RunDir(results, spec.folder).record
         if record and record["hashes"]["data"] != data.split(spec, "train").fingerprint:
             raise UserError(
-                f"{spec.folder} was computed on other data than those of {spec.variant} in {data.folder} now, so no board could "
+                f"{spec.folder} was computed on other data than those of {spec.variant} in {data.folder} "
+                f"now, so no board could "
                 f"hold both: --force runs the plan anew, --results names another folder."
             )
 
 
 def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
-    """Raise the `UserError` that a method's keywords deserve, for each kind of run once, before anything is written."""
+    """Raise the `UserError` that a method's keywords deserve, for each kind of run once, before anything is
+    written.
+    """
     from benchmark.training.build import check_method
 
     checked = set()
@@ -158,9 +183,11 @@ def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
             checked.add(kind)
 
 
-def attempt(spec: RunSpec, results: Path, data: Data, options: Options, watcher: Watcher, *, anew: bool) -> str:
-    """Claim one run and carry it out: "done", "failed", "memory" (failed for lack of it) or "elsewhere" (another process has
-    it). anew: forget what an earlier run of it left. Raises as `run_cells` does."""
+def attempt(
+    spec: RunSpec, results: Path, data: Data, options: Options, watcher: Watcher, *, anew: bool
+) -> str:
+    """Claim one run and carry it out: "done", "failed", "memory" (failed for lack of it) or "elsewhere"
+    (another process has it). anew: forget what an earlier run of it left. Raises as `run_cells` does."""
     run = RunDir(results, spec.folder)
     claim = run.claim(spec, again=anew)
     if claim is None:
@@ -177,7 +204,9 @@ def attempt(spec: RunSpec, results: Path, data: Data, options: Options, watcher:
         claim.release()
 
 
-def _under(claim: Claim, spec: RunSpec, run: RunDir, data: Data, options: Options, watcher: Watcher, *, anew: bool) -> str:
+def _under(
+    claim: Claim, spec: RunSpec, run: RunDir, data: Data, options: Options, watcher: Watcher, *, anew: bool
+) -> str:
     from benchmark.training.loop import Diverged, Interrupted, Run
 
     watcher.state(spec, "running")
@@ -214,8 +243,14 @@ def note_failure(run: RunDir, claim: Claim, reason: str, details: str = "") -> N
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the device or the host has no memory left; torch has no class for the host's."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    """Whether an exception says that the device or the host has no memory left; torch has no class for the
+    host's.
+    """
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 @contextmanager

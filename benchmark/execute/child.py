@@ -25,8 +25,8 @@ GRACE_SECONDS = 300.0  # how long an orphan may take to the end of its step
 
 @dataclass(frozen=True)
 class Job:
-    """How a pool's children carry out their runs; it can be pickled. The values are those of `train.Options`, and the files of
-    plug-ins."""
+    """How a pool's children carry out their runs; it can be pickled. The values are those of `train.Options`,
+    and the files of plug-ins."""
 
     results: Path
     data: Path
@@ -39,8 +39,8 @@ class Job:
 
 
 class Messenger:
-    """A watcher that passes everything on through a pipe: ("state", state, text), ("step", step, steps, loss), ("note", text),
-    ("beat",) and last ("end", outcome, text)."""
+    """A watcher that passes everything on through a pipe: ("state", state, text), ("step", step, steps,
+    loss), ("note", text), ("beat",) and last ("end", outcome, text)."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._beaten = pipe, 0.0
@@ -67,8 +67,8 @@ class Messenger:
 
 
 def prepare() -> None:
-    """Import and look up in the parent what every forked child would by itself, some seconds each time. No threads: a fork does
-    not copy them."""
+    """Import and look up in the parent what every forked child would by itself, some seconds each time. No
+    threads: a fork does not copy them."""
     import torch
     from PIL import Image
 
@@ -81,18 +81,26 @@ def prepare() -> None:
 
 
 def main(
-    job: Job, spec: RunSpec, anew: bool, gpu: str | None, pipe: Connection, others: Sequence[Connection], loaded: Data | None
+    job: Job,
+    spec: RunSpec,
+    anew: bool,
+    gpu: str | None,
+    pipe: Connection,
+    others: Sequence[Connection],
+    loaded: Data | None,
 ) -> None:
-    """The child's whole life. gpu: the value of CUDA_VISIBLE_DEVICES, where it is pinned to a GPU. others: ends of pipes that
-    a fork copied. loaded: data that it shares with its parent."""
+    """The child's whole life. gpu: the value of CUDA_VISIBLE_DEVICES, where it is pinned to a GPU. others:
+    ends of pipes that a fork copied. loaded: data that it shares with its parent."""
     for other in others:
         other.close()
-    # What a method prints goes to standard error, past the parent's table; the parent's own streams may be locked by a thread
-    # that a fork does not copy.
+    # What a method prints goes to standard error, past the parent's table; the parent's own streams may be
+    # locked by a thread that a fork does not copy.
     os.dup2(2, 1)
     sys.stdout = sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     stop = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent passes on what it means
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends Ctrl-C to all; the parent passes on what it means
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     threading.Thread(target=_outlive, args=(job.parent, stop), daemon=True).start()
@@ -105,7 +113,9 @@ def main(
     pipe.close()
 
 
-def _carry_out(job: Job, spec: RunSpec, anew: bool, messenger: Messenger, data: Data, stop: threading.Event) -> tuple[str, str]:
+def _carry_out(
+    job: Job, spec: RunSpec, anew: bool, messenger: Messenger, data: Data, stop: threading.Event
+) -> tuple[str, str]:
     """(outcome, its reason): what `execute.attempt` returns, "interrupted" or "refused"."""
     from benchmark.training.loop import Interrupted, Options
 
@@ -120,7 +130,9 @@ def _carry_out(job: Job, spec: RunSpec, anew: bool, messenger: Messenger, data: 
 
 
 def _outlive(parent: int, stop: threading.Event) -> None:
-    """Wait for the parent's death, ask for a checkpoint at the step's end, and see to it that the process ends."""
+    """Wait for the parent's death, ask for a checkpoint at the step's end, and see to it that the process
+    ends.
+    """
     while os.getppid() == parent:
         time.sleep(BEAT_SECONDS)
     stop.set()

@@ -1,4 +1,5 @@
-"""Fetch one file over HTTP: it goes on where an earlier try stopped, and gets its name only when it is whole and checked.
+"""Fetch one file over HTTP: it goes on where an earlier try stopped, and gets its name only when it is whole
+and checked.
 
 <folder>/<name>.part       what has come so far
 <folder>/<name>.part.json  which version of the server's file that is a part of
@@ -24,7 +25,7 @@ from rich.filesize import decimal
 from benchmark.errors import UserError
 from benchmark.execute import checksums
 from benchmark.execute.checksums import Watcher
-from benchmark.runs.rundir import read_json, write_json
+from benchmark.files import read_json, write_json
 
 TIMEOUT = 60.0  # seconds without an answer or a byte
 PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try since the last that brought something new
@@ -37,26 +38,38 @@ class _Dropped(Exception):
 
 
 def name_of(url: str) -> str:
-    """The file name that a URL ends in. Raises `UserError` for one that is not http or https, or that ends in no name."""
+    """The file name that a URL ends in. Raises `UserError` for one that is not http or https, or that ends in
+    no name.
+    """
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and parts.username is None
+        usable = (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and parts.username is None
+        )
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[!-~]+", url):
-        raise UserError(f"{url!r} is not a URL that can be fetched; expected https://HOST/PATH or http://HOST/PATH.")
+        raise UserError(
+            f"{url!r} is not a URL that can be fetched; expected https://HOST/PATH or http://HOST/PATH."
+        )
     name = PurePosixPath(unquote(parts.path)).name
     if not re.fullmatch(r"[^\\/\x00-\x1f.][^\\/\x00-\x1f]*", name):
         raise UserError(f"{url!r} does not end in the name of a file; give the file's own URL.")
     return name
 
 
-def fetch(url: str, target: Path, watcher: Watcher, sha256: str | None = None, size: int | None = None) -> None:
+def fetch(
+    url: str, target: Path, watcher: Watcher, sha256: str | None = None, size: int | None = None
+) -> None:
     """Have the file at `url` as `target`; one that is there already is only checked.
 
     sha256: what it must be; where that is not known, what came first is what later calls must find again.
-    size: bytes, where known beforehand. Interrupted at any point, the next call goes on from the bytes that came, if the
-    server still has the same file. Raises `UserError` when the URL, the server, the content or the disk is not as it must be.
+    size: bytes, where known beforehand. Interrupted at any point, the next call goes on from the bytes that
+    came, if the server still has the same file. Raises `UserError` when the URL, the server, the content or
+    the disk is not as it must be.
     """
     name_of(url)
     try:
@@ -75,10 +88,13 @@ def fetch(url: str, target: Path, watcher: Watcher, sha256: str | None = None, s
             part.path.replace(target)
             part.drop()
     except Timeout:
-        raise UserError(f"another process is fetching {target}; wait for it, or end it and try again.") from None
+        raise UserError(
+            f"another process is fetching {target}; wait for it, or end it and try again."
+        ) from None
     except OSError as error:
         raise UserError(
-            f"cannot write {target}: {error.strerror or error}; make room there and run the same command again, which goes on "
+            f"cannot write {target}: {error.strerror or error}; make room there and run the same command "
+            f"again, which goes on "
             f"from what came, or name another folder with --data DIR."
         ) from error
 
@@ -123,12 +139,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if urlsplit(newurl).scheme not in ("http", "https"):
-            raise urllib.error.HTTPError(req.full_url, code, f"Redirection to {newurl!r} is not followed", headers, fp)
+            raise urllib.error.HTTPError(
+                req.full_url, code, f"Redirection to {newurl!r} is not followed", headers, fp
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _download(part: _Part, watcher: Watcher, size: int | None) -> None:
-    """Try until all of it is there. A try that brought nothing new is followed by a longer pause, and the last by an error."""
+    """Try until all of it is there. A try that brought nothing new is followed by a longer pause, and the
+    last by an error.
+    """
     furthest, failures = part.size(), 0
     while True:
         try:
@@ -139,7 +159,8 @@ def _download(part: _Part, watcher: Watcher, size: int | None) -> None:
             if failures == len(PAUSES):
                 kept = f"; {decimal(part.size())} of it are kept" if part.version() else ""
                 raise UserError(
-                    f"{part.url} could not be fetched: {error}{kept}; check the connection and run the same command again later."
+                    f"{part.url} could not be fetched: {error}{kept}; check the connection and run the same "
+                    f"command again later."
                 ) from None
             watcher.note(f"{error}; trying again in {PAUSES[failures]:g} s.")
             time.sleep(PAUSES[failures])
@@ -158,13 +179,17 @@ def _attempt(part: _Part, watcher: Watcher, size: int | None) -> None:
         response = opener.open(urllib.request.Request(part.url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
-            if version and error.code == 416:  # there is nothing after what came: all is here, or the file has shrunk
+            if (
+                version and error.code == 416
+            ):  # there is nothing after what came: all is here, or the file has shrunk
                 if _range(error.headers) == (None, start) and version.get("bytes") in (None, start):
                     return None
                 return _anew(part, watcher, size)
         if error.code in BUSY:
             raise _Dropped(f"the server answered {error.code} {error.reason}") from None
-        raise UserError(f"{part.url} cannot be fetched: the server answered {error.code} {error.reason}.") from None
+        raise UserError(
+            f"{part.url} cannot be fetched: the server answered {error.code} {error.reason}."
+        ) from None
     except urllib.error.URLError as error:
         raise _Dropped(f"there is no connection ({_reason(error.reason)})") from None
     except (OSError, http.client.HTTPException) as error:
@@ -172,7 +197,11 @@ def _attempt(part: _Part, watcher: Watcher, size: int | None) -> None:
     except ValueError as error:
         raise UserError(f"{part.url!r} is not a URL that can be fetched ({_reason(error)}).") from None
     with response:
-        found = {"url": part.url, "etag": response.headers["ETag"], "modified": response.headers["Last-Modified"]}
+        found = {
+            "url": part.url,
+            "etag": response.headers["ETag"],
+            "modified": response.headers["Last-Modified"],
+        }
         if response.status == 206 and version:
             begins, total = _range(response.headers)
             # Not every server heeds If-Range: look whether this is the rest of what came.
@@ -180,17 +209,27 @@ def _attempt(part: _Part, watcher: Watcher, size: int | None) -> None:
             if other or begins != start or total != version.get("bytes"):
                 return _anew(part, watcher, size)
         elif response.status == 200:
-            if response.headers.get_content_type() == "text/html" and not part.url.endswith((".html", ".htm")):
-                raise UserError(f"{part.url} is a web page, not the file; give the file's own URL with --url.")
+            if response.headers.get_content_type() == "text/html" and not part.url.endswith(
+                (".html", ".htm")
+            ):
+                raise UserError(
+                    f"{part.url} is a web page, not the file; give the file's own URL with --url."
+                )
             if start:
-                watcher.note("the server sends the file from its start: it has changed, or cannot be sent in parts.")
+                watcher.note(
+                    "the server sends the file from its start: it has changed, or cannot be sent in parts."
+                )
             length = response.headers["Content-Length"]
             start, total = 0, int(length) if length and length.isdigit() else None
             part.begin(found | {"bytes": total})
             if total and size and total != size:
-                watcher.note(f"the server has {total:,} bytes where {size:,} are expected: it may be another version.")
+                watcher.note(
+                    f"the server has {total:,} bytes where {size:,} are expected: it may be another version."
+                )
         else:
-            raise UserError(f"{part.url} cannot be fetched: the server answered {response.status} {response.reason}.")
+            raise UserError(
+                f"{part.url} cannot be fetched: the server answered {response.status} {response.reason}."
+            )
         _check_room(part, (total or size or 0) - start)
         _append(response, part, start, total, watcher)
 
@@ -230,7 +269,8 @@ def _check_room(part: _Part, missing: int) -> None:
     free = shutil.disk_usage(part.path.parent).free
     if missing > free:
         raise UserError(
-            f"{part.url} needs {decimal(missing)} more and {part.path.parent} has {decimal(free)} free; make room there, or name "
+            f"{part.url} needs {decimal(missing)} more and {part.path.parent} has {decimal(free)} free; make "
+            f"room there, or name "
             f"another folder with --data DIR."
         )
 

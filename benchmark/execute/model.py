@@ -34,41 +34,64 @@ from methods.base import Method
 class Model:
     """A run's network with its final weights, in evaluation mode.
 
-    spec: the run's. tasks: {name: Task} that it predicts. size: (H, W) in pixels that it was trained at. note: what a user
-    should know about it, or "".
+    spec: the run's. tasks: {name: Task} that it predicts. size: (H, W) in pixels that it was trained at.
+    note: what a user should know about it, or "".
     """
 
     def __init__(
-        self, spec: RunSpec, tasks: dict[str, Task], method: Method, device: str, note: str = "", how: Fit = "scale"
+        self,
+        spec: RunSpec,
+        tasks: dict[str, Task],
+        method: Method,
+        device: str,
+        note: str = "",
+        how: Fit = "scale",
     ) -> None:
         """how: images of other sizes met the frame in training."""
-        self.spec, self.tasks, self.size, self.device, self.note = spec, tasks, spec.protocol.size, device, note
+        self.spec, self.tasks, self.size, self.device, self.note = (
+            spec,
+            tasks,
+            spec.protocol.size,
+            device,
+            note,
+        )
         self.fit = how
         self.method = method.to(device).eval()
         self.normalisation = normalisation(method)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """{task: (B, channels, H, W)} float32 on the CPU, as the network gives them, of images (B, 3, H, W) uint8 RGB.
+        """{task: (B, channels, H, W)} float32 on the CPU, as the network gives them, of images (B, 3, H, W)
+        uint8 RGB.
 
-        Logits of classes, one logit of edges and saliency, metres of depth, normals that need not have unit length. The size
-        is `self.size`; `predict_images` takes any. Raises `UserError` for another shape or dtype.
+        Logits of classes, one logit of edges and saliency, metres of depth, normals that need not have unit
+        length. The size is `self.size`; `predict_images` takes any. Raises `UserError` for another shape or
+        dtype.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.size) or not len(images):
+        if (
+            images.dtype != torch.uint8
+            or images.ndim != 4
+            or tuple(images.shape[1:]) != (3, *self.size)
+            or not len(images)
+        ):
             raise UserError(
-                f"images of shape {tuple(images.shape)} and {images.dtype} are not (B, 3, {self.size[0]}, {self.size[1]}) and "
-                f"torch.uint8; give RGB at the model's size, or use predict_images, which fits images of any size."
+                f"images of shape {tuple(images.shape)} and {images.dtype} are not (B, 3, {self.size[0]}, "
+                f"{self.size[1]}) and "
+                f"torch.uint8; give RGB at the model's size, or use predict_images, which fits images of any "
+                f"size."
             )
         batches = [self._raw(batch) for batch in images.split(self.spec.protocol.batch)]
         return {name: torch.cat([batch[name] for batch in batches]) for name in self.tasks}
 
     def predict_images(self, images: Iterable[Image.Image | np.ndarray]) -> Iterator[dict[str, Tensor]]:
-        """For each image {task: map} at its own size (h, w), in the order given; images are taken a batch at a time.
+        """For each image {task: map} at its own size (h, w), in the order given; images are taken a batch at
+        a time.
 
-        images: Pillow's, turned as their EXIF orientation says, or (h, w, 3) uint8 RGB. Each is resized to the largest size
-        that the network's frame takes, its aspect kept (to 3 %, as for training images), the rest of the frame padded; what
-        is predicted for the padding is cut off and the rest resized bilinearly (classes: their logits). Maps on the CPU:
-        classes (h, w) uint8; edges, saliency (h, w) float32 probabilities; depth (h, w) float32 metres; normals (3, h, w)
-        float32 unit vectors (x right, y down, z forward). Raises `UserError` for an array that is no such image.
+        images: Pillow's, turned as their EXIF orientation says, or (h, w, 3) uint8 RGB. Each is resized to
+        the largest size that the network's frame takes, its aspect kept (to 3 %, as for training images), the
+        rest of the frame padded; what is predicted for the padding is cut off and the rest resized bilinearly
+        (classes: their logits). Maps on the CPU: classes (h, w) uint8; edges, saliency (h, w) float32
+        probabilities; depth (h, w) float32 metres; normals (3, h, w) float32 unit vectors (x right, y down, z
+        forward). Raises `UserError` for an array that is no such image.
         """
         for batch in _batches(images, self.spec.protocol.batch):
             arrays = [as_rgb(image) for image in batch]
@@ -92,21 +115,31 @@ class Model:
 
 
 def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str = "cpu") -> Model:
-    """The network of a finished run: the folder of one, or its name, id or the start of its id in the folder `results`.
+    """The network of a finished run: the folder of one, or its name, id or the start of its id in the folder
+    `results`.
 
-    Neither the data set nor the file or package of pretrained weights is needed: the run's own files have everything.
-    Raises `UserError` when there is no such run, it is not finished, its weights were not kept, or they do not fit.
+    Neither the data set nor the file or package of pretrained weights is needed: the run's own files have
+    everything. Raises `UserError` when there is no such run, it is not finished, its weights were not kept,
+    or they do not fit.
     """
     folder = Path(run)
-    place = RunDir(folder.parent, folder.name) if (folder / "spec.json").is_file() else find(Path(results), str(run))
+    place = (
+        RunDir(folder.parent, folder.name)
+        if (folder / "spec.json").is_file()
+        else find(Path(results), str(run))
+    )
     record, state = place.record, place.state()
     if record is None:
-        raise UserError(f"{place.name} is {state}, and only a finished run has a network to use; finish it with `bench run`.")
+        raise UserError(
+            f"{place.name} is {state}, and only a finished run has a network to use; finish it with `bench "
+            f"run`."
+        )
     spec = _spec(record, place)
     file = place.file("weights.pt")
     if not file.exists():
         raise UserError(
-            f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); compute them again with "
+            f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); compute "
+            f"them again with "
             f"`bench run ... --force`."
         )
     tasks = _tasks(record, place, spec)
@@ -114,22 +147,30 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file raises many kinds
-        raise UserError(f"{file} is damaged ({_reason(error)}); compute it again with `bench run ... --force`.") from None
+        raise UserError(
+            f"{file} is damaged ({_reason(error)}); compute it again with `bench run ... --force`."
+        ) from None
     try:
         method.load_state_dict(weights)
     except Exception as error:  # not a table of tensors, other names, other shapes
         raise UserError(
-            f"{file} does not fit {spec.method} as it is built now ({_reason(error)}); it is another run's or of other code: "
+            f"{file} does not fit {spec.method} as it is built now ({_reason(error)}); it is another run's "
+            f"or of other code: "
             f"restore it or that code, or compute it again with `bench run ... --force`."
         ) from None
     note = ""
     if record.get("source") != registry.source_hash(spec.method):
-        note = f"{place.name} was computed by other code of {spec.method}, so its predictions may differ from those judged."
+        note = (
+            f"{place.name} was computed by other code of {spec.method}, so its predictions may differ "
+            f"from those judged."
+        )
     return Model(spec, tasks, method, device, note, _fit(record, spec))
 
 
 def _fit(record: dict[str, Any], spec: RunSpec) -> Fit:
-    """How images of other sizes met the frame in training; of a record of earlier code, as far as the data set's name tells."""
+    """How images of other sizes met the frame in training; of a record of earlier code, as far as the data
+    set's name tells.
+    """
     if record.get("fit") in FITS:
         return record["fit"]
     kind: Any = registry.dataset(spec.dataset)
@@ -141,7 +182,9 @@ def _spec(record: dict[str, Any], place: RunDir) -> RunSpec:
     found = record.get("spec")
     where = str(place.file("record.json"))
     if not isinstance(found, dict) or run_id(found) != record.get("id"):
-        raise UserError(f"{where} was edited: its id is not that of its spec; restore it, or run it again with --force.")
+        raise UserError(
+            f"{where} was edited: its id is not that of its spec; restore it, or run it again with --force."
+        )
     hyperparameters, changed = registry.resolve_hyperparameters(found["method"], found["hyperparameters"])
     values = {key: value for key, value in found.items() if key != "schema"} | {
         "protocol": protocols.build(found["protocol"], where),
@@ -159,7 +202,9 @@ def _tasks(record: dict[str, Any], place: RunDir, spec: RunSpec) -> dict[str, Ta
         return {name: from_dict(record["tasks"][name]) for name in spec.tasks}
     except (KeyError, TypeError, ValueError):
         cure = "restore it, or run it again with --force"
-        raise UserError(f"{place.file('record.json')} does not say what the run's tasks are; {cure}.") from None
+        raise UserError(
+            f"{place.file('record.json')} does not say what the run's tasks are; {cure}."
+        ) from None
 
 
 def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
@@ -167,17 +212,24 @@ def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
     if isinstance(image, Image.Image):
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise UserError(f"an image of shape {image.shape} and {image.dtype} is not (h, w, 3) and uint8; give RGB in 0 to 255.")
+        raise UserError(
+            f"an image of shape {image.shape} and {image.dtype} is not (h, w, 3) and uint8; give RGB in 0 to "
+            f"255."
+        )
     return np.array(image)  # torch takes neither read-only arrays nor mirrored views
 
 
 def restored(task: Task, raw: Tensor, extent: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """A map of `predict_images` at `size` (h, w) from a prediction (channels, H, W) whose first `extent` (h, w) is the image."""
+    """A map of `predict_images` at `size` (h, w) from a prediction (channels, H, W) whose first `extent` (h,
+    w) is the image.
+    """
     raw = raw[:, : extent[0], : extent[1]]
 
     def resized(channels: slice) -> Tensor:
         values = raw[channels][None]
-        return values[0] if extent == size else F.interpolate(values, size, mode="bilinear", antialias=True)[0]
+        return (
+            values[0] if extent == size else F.interpolate(values, size, mode="bilinear", antialias=True)[0]
+        )
 
     if task.kind == "classes":
         # The largest logit, class by class: all of them at a photograph's size would fill the memory.

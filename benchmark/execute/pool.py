@@ -17,8 +17,10 @@ from benchmark.execute import child
 from benchmark.execute.attempt import Data, Watcher
 from benchmark.execute.child import Job
 from benchmark.execute.process import Child, forks
+from benchmark.files import writing
+from benchmark.runs.claim import Lost
 from benchmark.runs.liveness import out_of_memory_kills
-from benchmark.runs.rundir import Lost, RunDir, writing
+from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
 
 DEATHS = 3  # of a run's process, without a new checkpoint in between, until the run counts as failed
@@ -27,17 +29,31 @@ LOOK_SECONDS = 3.0  # between two looks at runs that other processes hold
 
 
 class Pool:
-    """Runs cells in children, each on one of the slots: None for the CPU, or a value of CUDA_VISIBLE_DEVICES."""
+    """Runs cells in children, each on one of the slots: None for the CPU, or a value of
+    CUDA_VISIBLE_DEVICES.
+    """
 
     def __init__(
         self, job: Job, data: Data, slots: Sequence[str | None], watcher: Watcher, *,
         hang_after: float, force: bool = False, retry_failed: bool = False, to_the_end: bool = False,
     ) -> None:  # fmt: skip
-        """data: what the checks before the first run read, which children of a fork share. hang_after: seconds without a word
-        after which a child is killed. to_the_end: wait for runs that other processes hold, and take up those whose holder dies.
+        """data: what the checks before the first run read, which children of a fork share. hang_after:
+        seconds without a word after which a child is killed. to_the_end: wait for runs that other processes
+        hold, and take up those whose holder dies.
         """
-        self.job, self.results, self.data, self.slots, self.watcher = job, job.results, data, list(slots), watcher
-        self.hang_after, self.force, self.retry_failed, self.to_the_end = hang_after, force, retry_failed, to_the_end
+        self.job, self.results, self.data, self.slots, self.watcher = (
+            job,
+            job.results,
+            data,
+            list(slots),
+            watcher,
+        )
+        self.hang_after, self.force, self.retry_failed, self.to_the_end = (
+            hang_after,
+            force,
+            retry_failed,
+            to_the_end,
+        )
         self.outcomes: dict[str, list[RunSpec]] = {"done": [], "failed": [], "elsewhere": []}
         self.queue: deque[RunSpec] = deque()
         self.alone: deque[RunSpec] = deque()  # what ran out of memory, to be tried again with no other child
@@ -69,12 +85,15 @@ class Pool:
                 while self._fill() or (self.to_the_end and self.others and not self.stopping):
                     self._listen()
                     now = time.monotonic()
-                    self._watch(min(now - before, 5 * POLL_SECONDS))  # a pool that itself was stopped saw nothing
+                    self._watch(
+                        min(now - before, 5 * POLL_SECONDS)
+                    )  # a pool that itself was stopped saw nothing
                     before = now
                     if self.stopping and not told:
                         told = True
                         self.watcher.note(
-                            "stopping: runs under way are checkpointed at the end of their step; Ctrl-C kills them."
+                            "stopping: runs under way are checkpointed at the end of their step; Ctrl-C "
+                            "kills them."
                         )
                         self._tell_all(signal.SIGTERM)
                     if self.killing:
@@ -99,7 +118,9 @@ class Pool:
             spec = self.queue.popleft()
             state = RunDir(self.results, spec.folder).state()
             force, retry = (wanted and spec.id not in self.met for wanted in (self.force, self.retry_failed))
-            if (state == "done" and not force) or (state == "failed" and not (force or retry or spec.id in self.deaths)):
+            if (state == "done" and not force) or (
+                state == "failed" and not (force or retry or spec.id in self.deaths)
+            ):
                 self._end(spec, state)
             elif state == "running":
                 self._elsewhere(spec)
@@ -114,7 +135,9 @@ class Pool:
         used = Counter(one.slot for one in self.children)
         slot = min(self.slots, key=lambda s: used[s] - self.slots.count(s))
         anew = self.force and spec.id not in self.advanced
-        self.children.append(Child(self.job, spec, self.data, slot, [one.pipe for one in self.children], anew=anew))
+        self.children.append(
+            Child(self.job, spec, self.data, slot, [one.pipe for one in self.children], anew=anew)
+        )
 
     def _listen(self) -> None:
         """Pass on what children say, and see to those that ended."""
@@ -158,7 +181,11 @@ class Pool:
         elif outcome == "memory":
             self._short_of_memory(spec)
         elif one.hung:
-            self._fail(spec, f"hung: no step, evaluation or note for {self.hang_after:g} s (--hang-after), so it was killed")
+            self._fail(
+                spec,
+                f"hung: no step, evaluation or note for {self.hang_after:g} s (--hang-after), so it was "
+                f"killed",
+            )
         elif not self.stopping:
             self._died(spec, reason if outcome == "died" else "signal SIGTERM")
 
@@ -166,14 +193,18 @@ class Pool:
         kills, before = out_of_memory_kills(), self.kills
         self.kills = kills
         if reason == "signal SIGKILL" and kills > before:
-            said = f"out of memory: its process ended by {reason}, and the system counted an out-of-memory kill"
+            said = (
+                f"out of memory: its process ended by {reason}, and the system counted an out-of-memory kill"
+            )
             if self._leave(spec, said):
                 self.watcher.state(spec, "failed", said)
                 self._short_of_memory(spec)
             return
         self.deaths[spec.id] += 1
         if self.deaths[spec.id] >= DEATHS:
-            self._fail(spec, f"its process ended by {reason}, {DEATHS} times in a row without a new checkpoint")
+            self._fail(
+                spec, f"its process ended by {reason}, {DEATHS} times in a row without a new checkpoint"
+            )
         else:
             self.watcher.note(f"{spec.folder}: its process ended by {reason}; it is taken up again.")
             self.queue.appendleft(spec)
@@ -182,7 +213,10 @@ class Pool:
         if spec.id in self.tried_alone:
             self._end(spec, "failed", told=True)
         else:
-            self.watcher.note(f"{spec.folder}: out of memory; it is tried once more at the end, with no other run beside it.")
+            self.watcher.note(
+                f"{spec.folder}: out of memory; it is tried once more at the end, with no other run beside "
+                f"it."
+            )
             self.alone.append(spec)
 
     def _fail(self, spec: RunSpec, reason: str) -> None:
@@ -190,8 +224,8 @@ class Pool:
             self._end(spec, "failed", reason)
 
     def _leave(self, spec: RunSpec, reason: str) -> bool:
-        """Leave a dead child's reason in error.txt, where the disk takes it; False if another process was quicker to take the run
-        up."""
+        """Leave a dead child's reason in error.txt, where the disk takes it; False if another process was
+        quicker to take the run up."""
         run = RunDir(self.results, spec.folder)
         try:
             claim = run.claim(spec, again=self.force)

@@ -18,8 +18,9 @@ from benchmark.spec.run import RunSpec
 
 
 def forks(job: Job, spec: RunSpec) -> bool:
-    """Whether a run's process is a fork, which saves the seconds that importing torch takes: on Linux, without CUDA, whose
-    context does not survive it, and with one thread, for OpenMP waits for ever for threads that a fork did not copy."""
+    """Whether a run's process is a fork, which saves the seconds that importing torch takes: on Linux,
+    without CUDA, whose context does not survive it, and with one thread, for OpenMP waits for ever for
+    threads that a fork did not copy."""
     return sys.platform == "linux" and job.device == "cpu" and spec.protocol.threads == 1
 
 
@@ -27,7 +28,14 @@ class Child:
     """A process at work on a run."""
 
     def __init__(
-        self, job: Job, spec: RunSpec, data: Data, slot: str | None, others: Sequence[Connection], *, anew: bool
+        self,
+        job: Job,
+        spec: RunSpec,
+        data: Data,
+        slot: str | None,
+        others: Sequence[Connection],
+        *,
+        anew: bool,
     ) -> None:
         """Start it. slot: the value of CUDA_VISIBLE_DEVICES, or None. others: the pipes of its siblings."""
         self.spec, self.slot = spec, slot
@@ -37,12 +45,24 @@ class Child:
         self._before = {name: self._stamp(name) for name in ("record.json", "checkpoint.pt")}
         self.pipe, there = Pipe(duplex=False)
         fork = forks(job, spec)
-        arguments = (job, spec, anew, slot, there, [self.pipe, *others] if fork else [], data if fork else None)
+        arguments = (
+            job,
+            spec,
+            anew,
+            slot,
+            there,
+            [self.pipe, *others] if fork else [],
+            data if fork else None,
+        )
         context = ForkContext() if fork else SpawnContext()
         self.process = context.Process(target=child.main, args=arguments, name=spec.folder)
-        signal.pthread_sigmask(signal.SIG_BLOCK, child.STOP_SIGNALS)  # until the child has handlers of its own
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, child.STOP_SIGNALS
+        )  # until the child has handlers of its own
         try:
-            with warnings.catch_warnings():  # of threads in the parent: those of BLAS, which start anew after a fork
+            with (
+                warnings.catch_warnings()
+            ):  # of threads in the parent: those of BLAS, which start anew after a fork
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self.process.start()
         finally:

@@ -16,14 +16,17 @@ from benchmark.spec.run import RunSpec
 from benchmark.spec.weighting import EQUAL
 
 STYLES = {
-    "done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "queued": "blue", "missing": "dim",
+    "done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "queued": "blue",
+    "missing": "dim",
     "stale": "magenta",
 }  # fmt: skip
 PLAIN_SECONDS = 20.0  # between two plain lines about one run
 
 
 def make_console() -> Console:
-    """Standard output; in a pipe or a file, lines of 140 characters (or COLUMNS), so that tables are not folded."""
+    """Standard output; in a pipe or a file, lines of 140 characters (or COLUMNS), so that tables are not
+    folded.
+    """
     console = Console(emoji=False)  # `published:one:` is no picture
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=140, emoji=False)
 
@@ -57,9 +60,15 @@ class Progress:
         self.texts: dict[str, str] = {}
         self.reasons: dict[str, str] = {}  # why runs failed, by id
         self.began: dict[str, float] = {}
-        self.first: dict[str, tuple[float, int]] = {}  # when a run's first step was reported, and which it was
+        self.first: dict[
+            str, tuple[float, int]
+        ] = {}  # when a run's first step was reported, and which it was
         self.said: dict[str, float] = {}
-        self.live = Live(self, console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+        self.live = (
+            Live(self, console=console, refresh_per_second=4, transient=False)
+            if console.is_terminal
+            else None
+        )
 
     def __enter__(self) -> Progress:
         if self.live:
@@ -80,16 +89,27 @@ class Progress:
         if state == "failed":
             self.reasons[spec.id] = message
         if not self.live and fresh:
-            after = f" in {time.monotonic() - self.began[spec.id]:.0f} s" if state == "done" and spec.id in self.began else ""
+            after = (
+                f" in {time.monotonic() - self.began[spec.id]:.0f} s"
+                if state == "done" and spec.id in self.began
+                else ""
+            )
             count = sum(s == "done" for s in self.states.values())
-            self._line(f"{spec.folder}: {state}{after}{': ' + message if message else ''} ({count}/{len(self.cells)} runs done)")
+            self._line(
+                f"{spec.folder}: {state}{after}{': ' + message if message else ''} "
+                f"({count}/{len(self.cells)} runs done)"
+            )
         elif message:
             self._line(f"{spec.folder}: {state}: {message}")
 
     def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None:
         now = time.monotonic()
         began, start = self.first.setdefault(spec.id, (now, step))
-        left = self._duration((now - began) / (step - start) * (steps - step)) + " left" if step > start else "started"
+        left = (
+            self._duration((now - began) / (step - start) * (steps - step)) + " left"
+            if step > start
+            else "started"
+        )
         self.texts[spec.id] = f"{step}/{steps} {left} loss {loss:.3g}"
         if not self.live and now - self.said.get(spec.id, self.began[spec.id]) > PLAIN_SECONDS:
             self.said[spec.id] = now
@@ -103,7 +123,13 @@ class Progress:
 
     @staticmethod
     def _duration(seconds: float) -> str:
-        return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        return (
+            f"{seconds:.0f} s"
+            if seconds < 100
+            else f"{seconds / 60:.0f} min"
+            if seconds < 6000
+            else f"{seconds / 3600:.1f} h"
+        )
 
     def __rich__(self) -> Table:
         done = sum(state == "done" for state in self.states.values())
@@ -120,11 +146,16 @@ class Progress:
         return table
 
     def _cell(self, ids: list[str]) -> Text:
-        """A cell holds one run, or the several of a one-task method: the state they share, or how many have which."""
+        """A cell holds one run, or the several of a one-task method: the state they share, or how many have
+        which.
+        """
         if not ids:
             return Text("")
         running = next((i for i in ids if self.states[i] == "running"), None)
-        counts = {state: sum(self.states[i] == state for i in ids) for state in dict.fromkeys(self.states[i] for i in ids)}
+        counts = {
+            state: sum(self.states[i] == state for i in ids)
+            for state in dict.fromkeys(self.states[i] for i in ids)
+        }
         total = f"{counts.get('done', 0)}/{len(ids)} " if len(ids) > 1 else ""
         if running:
             return Text(total + (self.texts.get(running) or "starting"), STYLES["running"])

@@ -16,7 +16,8 @@ def cores() -> int:
 
 
 def asked(workers: int | None, per_gpu: int, hang_after: float) -> int | None:
-    """The workers that the command line asks for, else the environment, 0 for this process alone; None where neither says.
+    """The workers that the command line asks for, else the environment, 0 for this process alone; None where
+    neither says.
 
     Raises the `UserError` that the options of a pool deserve.
     """
@@ -35,8 +36,9 @@ def asked(workers: int | None, per_gpu: int, hang_after: float) -> int | None:
 
 
 def by_default(device: str, threads: int, pending: int, hang_after: float) -> int:
-    """The workers where nobody says: on the CPU as many as its cores can hold, at most one a pending run; 0, this process alone,
-    where that is one, and on CUDA, where runs would share a GPU's memory unasked. A limit on silence asks for a pool, if of one.
+    """The workers where nobody says: on the CPU as many as its cores can hold, at most one a pending run; 0,
+    this process alone, where that is one, and on CUDA, where runs would share a GPU's memory unasked. A limit
+    on silence asks for a pool, if of one.
 
     threads: of a run.
     """
@@ -54,8 +56,8 @@ def _without_pool(name: str, value: float) -> UserError:
 
 
 def slots(device: str, workers: int, per_gpu: int) -> list[str | None]:
-    """One entry a worker: None on the CPU, else the value of CUDA_VISIBLE_DEVICES that pins it to its GPU. GPUs are filled in
-    turn. Raises `UserError` where there are fewer places than workers.
+    """One entry a worker: None on the CPU, else the value of CUDA_VISIBLE_DEVICES that pins it to its GPU.
+    GPUs are filled in turn. Raises `UserError` where there are fewer places than workers.
 
     device: "cpu", "cuda" or "cuda:N", as `commands.runs.pick_device` gives it.
     """
@@ -65,12 +67,17 @@ def slots(device: str, workers: int, per_gpu: int) -> list[str | None]:
         raise UserError(f"--per-gpu {per_gpu} is not a number of runs of 1 or more.")
     if device == "cpu":
         if per_gpu > 1:
-            raise UserError(f"--per-gpu {per_gpu} is of CUDA GPUs; on the CPU, --workers alone says how many run at a time.")
+            raise UserError(
+                f"--per-gpu {per_gpu} is of CUDA GPUs; on the CPU, --workers alone says how many run at a "
+                f"time."
+            )
         return [None] * workers
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    gpus = [name.strip() for name in named.split(",") if name.strip()] or list(map(str, range(torch.cuda.device_count())))
+    gpus = [name.strip() for name in named.split(",") if name.strip()] or list(
+        map(str, range(torch.cuda.device_count()))
+    )
     if ":" in device:
         index = int(device.partition(":")[2])
         if index >= len(gpus):
@@ -79,6 +86,7 @@ def slots(device: str, workers: int, per_gpu: int) -> list[str | None]:
     places: list[str | None] = [gpu for _ in range(per_gpu) for gpu in gpus]
     if workers > len(places):
         raise UserError(
-            f"--workers {workers} is more than {len(gpus)} GPUs times --per-gpu {per_gpu}; give fewer, or a higher --per-gpu."
+            f"--workers {workers} is more than {len(gpus)} GPUs times --per-gpu {per_gpu}; give fewer, or a "
+            f"higher --per-gpu."
         )
     return places[:workers]

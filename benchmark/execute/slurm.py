@@ -2,8 +2,8 @@
 
     <results>/.slurm/  TOKEN.json  TOKEN/ (submitit's files and the logs)
 
-A submission is one array job called `bench-TOKEN`, so `squeue` tells which runs wait without accounting, from any host that
-has it, even where the submitting process died before it learnt the job's id.
+A submission is one array job called `bench-TOKEN`, so `squeue` tells which runs wait without accounting, from
+any host that has it, even where the submitting process died before it learnt the job's id.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from benchmark.errors import UserError
-from benchmark.runs.rundir import read_json, write_json, writing
+from benchmark.files import read_json, write_json, writing
 from benchmark.spec.run import RunSpec
 
 FOLDER = ".slurm"
 PREFIX = "bench-"
 ANSWER_SECONDS = 60.0  # that Slurm, or a submission under way, gets to answer
-# Each time limit that a run reaches moves it on by what it trained, so only a run that does not move should end here.
+# Each time limit that a run reaches moves it on by what it trained, so only a run that does not move should
+# end here.
 REQUEUES = 1000
 
 
 @dataclass(frozen=True)
 class Queued:
-    """A run that Slurm holds. task: as `scancel` takes it (`12_3`). state, reason: Slurm's words (`PENDING`, `Priority`)."""
+    """A run that Slurm holds. task: as `scancel` takes it (`12_3`). state, reason: Slurm's words (`PENDING`,
+    `Priority`).
+    """
 
     folder: str
     task: str
@@ -48,11 +51,16 @@ class Queued:
 def call(*command: str) -> str:
     """What a command of Slurm prints. Raises `UserError` if it is not here, does not answer or refuses."""
     if shutil.which(command[0]) is None:
-        raise UserError(f"{command[0]} is not on this host; run this on a host of the Slurm cluster, such as its login node.")
+        raise UserError(
+            f"{command[0]} is not on this host; run this on a host of the Slurm cluster, such as its login "
+            f"node."
+        )
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise UserError(f"{command[0]} did not answer in {ANSWER_SECONDS:.0f} s; try again when Slurm does.") from None
+        raise UserError(
+            f"{command[0]} did not answer in {ANSWER_SECONDS:.0f} s; try again when Slurm does."
+        ) from None
     if done.returncode:
         raise UserError(f"{command[0]} failed ({_first_line(done.stderr)}); try again when Slurm answers.")
     return done.stdout
@@ -69,7 +77,9 @@ def submitted(results: Path) -> list[Path]:
 
 
 def queue(results: Path) -> list[Queued]:
-    """Every run of the results folder that Slurm holds: waiting, running or ending. Raises `UserError` if `squeue` fails."""
+    """Every run of the results folder that Slurm holds: waiting, running or ending. Raises `UserError` if
+    `squeue` fails.
+    """
     files = {PREFIX + file.stem: file for file in submitted(results)}
     if not files:
         return []
@@ -88,7 +98,9 @@ def queue(results: Path) -> list[Queued]:
 
 @contextlib.contextmanager
 def submitting(results: Path) -> Iterator[None]:
-    """Hold the right to submit for a results folder: what one command submits, the next one sees in the queue."""
+    """Hold the right to submit for a results folder: what one command submits, the next one sees in the
+    queue.
+    """
     folder = results / FOLDER
     with writing(results):
         new = next((path for path in (*reversed(results.parents), results) if not path.exists()), None)
@@ -98,7 +110,9 @@ def submitting(results: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)  # the one before may have removed it
             yield
     except Timeout:
-        raise UserError(f"another command is submitting for {results}; run the same command when it is through.") from None
+        raise UserError(
+            f"another command is submitting for {results}; run the same command when it is through."
+        ) from None
     finally:
         if not submitted(results):  # nothing was submitted: leave no trace
             shutil.rmtree(folder, ignore_errors=True)
@@ -114,9 +128,15 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def submit(
-    cells: Sequence[RunSpec], results: Path, data: Path, options: dict[str, Any], plugins: list[Path], parameters: dict[str, Any]
+    cells: Sequence[RunSpec],
+    results: Path,
+    data: Path,
+    options: dict[str, Any],
+    plugins: list[Path],
+    parameters: dict[str, Any],
 ) -> tuple[str, Path]:
-    """Submit one array job with a task a cell; (its id, the folder of its logs). options: keywords of `train.Options`.
+    """Submit one array job with a task a cell; (its id, the folder of its logs). options: keywords of
+    `train.Options`.
 
     Raises `UserError`, and leaves nothing behind, if `sbatch` refuses.
     """
@@ -139,13 +159,17 @@ def submit(
     with writing(results):
         write_json(file, content)
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says, beside raising it
+            with contextlib.redirect_stderr(
+                io.StringIO()
+            ):  # submitit prints what sbatch says, beside raising it
                 jobs = executor.submit_array([Task(str(file), index) for index in range(len(cells))])
         except FailedJobError as error:
             file.unlink()
             shutil.rmtree(logs, ignore_errors=True)
             reason = _first_line(str(error))
-            raise UserError(f"sbatch refused ({reason}); correct the --slurm values, nothing was submitted.") from None
+            raise UserError(
+                f"sbatch refused ({reason}); correct the --slurm values, nothing was submitted."
+            ) from None
         job = str(jobs[0].job_id).partition("_")[0]
         write_json(file, content | {"job": job})
     return job, logs

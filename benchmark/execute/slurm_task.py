@@ -18,7 +18,9 @@ from benchmark.errors import UserError
 from benchmark.execute import attempt as execute
 from benchmark.execute import slurm
 from benchmark.execute.progress import Progress, make_console
-from benchmark.runs.rundir import HEARTBEAT_SECONDS, STALE_SECONDS, Lost, RunDir, read_json
+from benchmark.files import read_json
+from benchmark.runs.claim import HEARTBEAT_SECONDS, STALE_SECONDS, Lost
+from benchmark.runs.rundir import RunDir
 from benchmark.spec import plugins
 from benchmark.spec.run import RunSpec
 
@@ -27,16 +29,20 @@ LOOK_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Task:
-    """A cell of a submission, by reference: what submitit pickles. submission: the submission's file, absolute."""
+    """A cell of a submission, by reference: what submitit pickles. submission: the submission's file,
+    absolute.
+    """
 
     submission: str
     index: int
 
     def __call__(self) -> None:
-        """Run the cell. Ends the process with 1 where it ends without a record, so that Slurm calls the task failed too.
+        """Run the cell. Ends the process with 1 where it ends without a record, so that Slurm calls the task
+        failed too.
 
-        Slurm warns of the time limit by submitit's signal, and of preemption, cancelling and requeuing by SIGTERM. All of them
-        stop the run at a step's end, with a checkpoint; where Slurm has not ended the job itself, it is then queued again.
+        Slurm warns of the time limit by submitit's signal, and of preemption, cancelling and requeuing by
+        SIGTERM. All of them stop the run at a step's end, with a checkpoint; where Slurm has not ended the
+        job itself, it is then queued again.
         """
         stop = threading.Event()
         warned: list[int] = []
@@ -57,7 +63,9 @@ class Task:
             sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission:
-        """Submitit's question before it requeues: what to run next time. The run itself is checkpointed by then."""
+        """Submitit's question before it requeues: what to run next time. The run itself is checkpointed by
+        then.
+        """
         return DelayedSubmission(self)
 
     def _outcome(self, stop: threading.Event) -> str:
@@ -88,7 +96,9 @@ def _run(spec: RunSpec, results: Path, data: Path, options: dict[str, Any], stop
         with Progress([spec], make_console()) as progress:
             loaded = execute.Data(data, progress.note)
             while True:
-                outcomes = execute.run_cells([spec], results, loaded, made, progress, force=False, retry_failed=True)
+                outcomes = execute.run_cells(
+                    [spec], results, loaded, made, progress, force=False, retry_failed=True
+                )
                 outcome = next(name for name, specs in outcomes.items() if specs)
                 if outcome != "elsewhere" or time.monotonic() > deadline:
                     return outcome
@@ -112,8 +122,9 @@ def _leave_error(spec: RunSpec, results: Path, message: str) -> None:
 
 
 def _job_goes_on() -> bool:
-    """Whether Slurm still counts this job as running: after SIGTERM it does when the job is preempted with grace, and then does
-    not queue it again by itself; a job that is cancelled, requeued or out of time is not running any more."""
+    """Whether Slurm still counts this job as running: after SIGTERM it does when the job is preempted with
+    grace, and then does not queue it again by itself; a job that is cancelled, requeued or out of time is not
+    running any more."""
     task = JobEnvironment().job_id  # 12_3: the number in SLURM_JOB_ID may stand for a whole array
     with suppress(UserError):
         return slurm.call("squeue", "--noheader", f"--jobs={task}", "--format=%T").strip() == "RUNNING"

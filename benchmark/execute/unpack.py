@@ -1,4 +1,6 @@
-"""Unpack archives of other people's: plain files and folders, nothing outside the folder they go to, all of it or nothing."""
+"""Unpack archives of other people's: plain files and folders, nothing outside the folder they go to, all of
+it or nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from benchmark.errors import UserError
 from benchmark.execute.checksums import Watcher
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".zip")
-# What damaged content makes of the readers; RuntimeError: it is encrypted, or packed in a way that is not known.
+# What damaged content makes of the readers; RuntimeError: it is encrypted, or packed in a way that is not
+# known.
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 
 
@@ -27,11 +30,12 @@ def folder_of(archive: Path) -> Path | None:
 
 
 def unpack(archive: Path, folder: Path, watcher: Watcher, limit: int | None = None) -> None:
-    """Unpack to `folder`, which is there only when all is in it. A single folder at the top of an archive becomes that folder.
+    """Unpack to `folder`, which is there only when all is in it. A single folder at the top of an archive
+    becomes that folder.
     limit: how many bytes its files may have together.
 
-    Raises `UserError` when the archive is damaged, when it holds symbolic links, devices, or links or names that lead out, more
-    than `limit`, and when writing fails; nothing is left then.
+    Raises `UserError` when the archive is damaged, when it holds symbolic links, devices, or links or names
+    that lead out, more than `limit`, and when writing fails; nothing is left then.
     """
     draft = folder.with_name(f".{folder.name}.part")
     try:
@@ -48,16 +52,21 @@ def unpack(archive: Path, folder: Path, watcher: Watcher, limit: int | None = No
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
     except Timeout:
-        raise UserError(f"another process is unpacking {archive}; wait for it, or end it and try again.") from None
+        raise UserError(
+            f"another process is unpacking {archive}; wait for it, or end it and try again."
+        ) from None
     except tarfile.FilterError as error:
-        raise _refusal(archive, error.tarinfo.name, "which leads out of its folder or is no plain file") from None
+        raise _refusal(
+            archive, error.tarinfo.name, "which leads out of its folder or is no plain file"
+        ) from None
     except DAMAGE as error:
         raise _damaged(archive, error) from None
     except OSError as error:
         if error.errno is None:  # gzip's own
             raise _damaged(archive, error) from None
         raise UserError(
-            f"cannot unpack {archive} to {folder}: {error.strerror}; make room there, or name another folder with --data DIR."
+            f"cannot unpack {archive} to {folder}: {error.strerror}; make room there, or name another folder "
+            f"with --data DIR."
         ) from error
 
 
@@ -68,7 +77,8 @@ def _untar(archive: Path, file: IO[bytes], draft: Path, watcher: Watcher, limit:
             _check_name(archive, member.name)
             size += tarfile.BLOCKSIZE + member.size  # that of empty files and folders is their number
             _check_size(archive, size, limit)
-            # Even links that stay inside: by chains of them the filter below can be led out in Pythons before 3.11.13.
+            # Even links that stay inside: by chains of them the filter below can be led out in Pythons before
+            # 3.11.13.
             if member.issym():
                 raise _refusal(archive, member.name, "which is a symbolic link")
             tar.extract(member, draft, filter="data")
@@ -77,7 +87,9 @@ def _untar(archive: Path, file: IO[bytes], draft: Path, watcher: Watcher, limit:
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """`tarfile` takes a broken or missing header for the end: look for the end's own mark, and read on to gzip's checksum."""
+    """`tarfile` takes a broken or missing header for the end: look for the end's own mark, and read on to
+    gzip's checksum.
+    """
     content = tar.fileobj
     assert content is not None
     content.seek(tar.offset)
@@ -89,7 +101,9 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 def _unzip(archive: Path, file: IO[bytes], draft: Path, watcher: Watcher, limit: int | None) -> None:
     with zipfile.ZipFile(file) as zipped:
-        _check_size(archive, sum(member.file_size for member in zipped.infolist()), limit)  # no more of any is read than it says
+        _check_size(
+            archive, sum(member.file_size for member in zipped.infolist()), limit
+        )  # no more of any is read than it says
         done, total = 0, sum(member.compress_size for member in zipped.infolist())
         for member in zipped.infolist():
             _check_name(archive, member.filename)
@@ -109,13 +123,21 @@ def _check_name(archive: Path, name: str) -> None:
 
 def _check_size(archive: Path, size: int, limit: int | None) -> None:
     if limit is not None and size > limit:
-        raise UserError(f"{archive} unpacks to more than {limit >> 20} MiB; nothing of it was unpacked: use another source.")
+        raise UserError(
+            f"{archive} unpacks to more than {limit >> 20} MiB; nothing of it was unpacked: use another "
+            f"source."
+        )
 
 
 def _refusal(archive: Path, name: str, why: str) -> UserError:
-    return UserError(f"{archive} holds {name!r}, {why}; nothing of it was unpacked: use another source, or unpack it by hand.")
+    return UserError(
+        f"{archive} holds {name!r}, {why}; nothing of it was unpacked: use another source, or unpack it by "
+        f"hand."
+    )
 
 
 def _damaged(archive: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{archive} is damaged or not such an archive ({reason}); remove it and run the same command again.")
+    return UserError(
+        f"{archive} is damaged or not such an archive ({reason}); remove it and run the same command again."
+    )

@@ -1,12 +1,13 @@
 """Boundary F: thinning, and matching within a tolerance, in tensor arithmetic with static shapes.
 
 This is NOT the odsF of BSDS and SEISM. There, predicted and true pixels are matched one to one at least cost
-(correspondPixels); here a predicted pixel is right if any true pixel lies within the tolerance, and a true pixel is found
-if any predicted pixel does. Two pixels may share their counterpart, so precision and recall are never lower than under
-one-to-one matching of the same maps; thinning differs as well. The two numbers must not be compared with each other: for
-predictions made from the truth, blurred, displaced, noisy or thick, boundaryF was 10 to 17 points above odsF on rendered rooms
-of 96 x 128 pixels, 6 to 16 on rooms of 288 x 384, and 9 to 18 on the class boundaries of photographs of that size. Only for
-almost perfect predictions do the two agree, to 0.3 points. `benchmark.metrics.ods` has the exact one.
+(correspondPixels); here a predicted pixel is right if any true pixel lies within the tolerance, and a true
+pixel is found if any predicted pixel does. Two pixels may share their counterpart, so precision and recall
+are never lower than under one-to-one matching of the same maps; thinning differs as well. The two numbers
+must not be compared with each other: for predictions made from the truth, blurred, displaced, noisy or thick,
+boundaryF was 10 to 17 points above odsF on rendered rooms of 96 x 128 pixels, 6 to 16 on rooms of 288 x 384,
+and 9 to 18 on the class boundaries of photographs of that size. Only for almost perfect predictions do the
+two agree, to 0.3 points. `benchmark.metrics.ods` has the exact one.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 @dataclass(frozen=True)
 class BoundaryMeter:
-    """Boundary F at the best of 19 thresholds for the data set; matching within a tolerance, NOT the odsF of BSDS and SEISM.
+    """Boundary F at the best of 19 thresholds for the data set; matching within a tolerance, NOT the odsF of
+    BSDS and SEISM.
 
-    The prediction is thinned (`ridges`) and cut at a threshold. P is the share of predicted pixels with a true one within
-    `tolerance`, R the share of true pixels with a predicted one within it, both pooled over the data set. Unlabelled
-    pixels are neither predicted nor true. 0 where the truth has no boundary.
+    The prediction is thinned (`ridges`) and cut at a threshold. P is the share of predicted pixels with a
+    true one within
+    `tolerance`, R the share of true pixels with a predicted one within it, both pooled over the data set.
+    Unlabelled pixels are neither predicted nor true. 0 where the truth has no boundary.
     """
 
     about: ClassVar[dict[str, str]] = {
-        "boundaryF": "F of boundary pixels matched within 0.0075 of the diagonal, best threshold, in percent; higher is better",
+        "boundaryF": "F of boundary pixels matched within 0.0075 of the diagonal, best threshold, in "
+        "percent; higher is better",
         "boundaryP": "precision at that threshold, in percent; higher is better",
         "boundaryR": "recall at that threshold, in percent; higher is better",
     }
@@ -54,7 +58,8 @@ class BoundaryMeter:
         logit = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
         thin = torch.where(ridges(logit) & valid, logit, -torch.inf)
         near = dilate(true.float(), radius) > 0
-        # The greatest prediction around a true pixel says at which thresholds it is found: one dilation for all of them.
+        # The greatest prediction around a true pixel says at which thresholds it is found: one dilation for
+        # all of them.
         levels = THRESHOLDS + 1
         predicted = tally(level(thin) + levels * near, valid, 2 * levels)
         return torch.cat([predicted, tally(level(dilate(thin, radius)), true, levels)], 1)
@@ -82,7 +87,8 @@ def tolerance(height: int, width: int) -> float:
 def dilate(values: Tensor, radius: float) -> Tensor:
     """(B, 1, H, W): the greatest value at most `radius` pixels (Euclidean) away, inside the image.
 
-    Dilating grey values dilates every threshold's set of pixels at once: max over a disc >= t where some pixel is.
+    Dilating grey values dilates every threshold's set of pixels at once: max over a disc >= t where some
+    pixel is.
     """
     reach = int(radius)
     height, width = values.shape[-2:]
@@ -99,11 +105,13 @@ def dilate(values: Tensor, radius: float) -> Tensor:
 
 
 def ridges(values: Tensor) -> Tensor:
-    """(B, 1, H, W) bool: pixels that no neighbour exceeds across the ridge they lie on (non-maximum suppression).
+    """(B, 1, H, W) bool: pixels that no neighbour exceeds across the ridge they lie on (non-maximum
+    suppression).
 
-    Across is the one of four directions in which the values curve down most (the least second difference). Networks
-    predict boundaries several pixels thick; unthinned, a thick but well placed map scores little better than a misplaced
-    one. Equal neighbours both stay: a flat map, or a binary one at its upper value, is kept as it is.
+    Across is the one of four directions in which the values curve down most (the least second difference).
+    Networks predict boundaries several pixels thick; unthinned, a thick but well placed map scores little
+    better than a misplaced one. Equal neighbours both stay: a flat map, or a binary one at its upper value,
+    is kept as it is.
     """
     height, width = values.shape[-2:]
     padded = F.pad(values, (1, 1, 1, 1), mode="replicate")

@@ -1,8 +1,8 @@
 """The two steps of the BSDS boundary benchmark, on the host: thinning, and matching pixels one to one.
 
-`python -m benchmark.metrics.correspond` counts the images that come through standard input, so that they can be shared out among
-processes; `multiprocessing` would fork one that holds a GPU, or run a user's script again. Without torch, which is slow to
-import.
+`python -m benchmark.metrics.correspond` counts the images that come through standard input, so that they can
+be shared out among processes; `multiprocessing` would fork one that holds a GPU, or run a user's script
+again. Without torch, which is slow to import.
 """
 
 from __future__ import annotations
@@ -16,14 +16,25 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 THRESHOLDS = 99  # probabilities 0.01, 0.02, ... 0.99
-_RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))  # neighbours (y, x): east, north-east, ...
+_RING = (
+    (0, 1),
+    (-1, 1),
+    (-1, 0),
+    (-1, -1),
+    (0, -1),
+    (1, -1),
+    (1, 0),
+    (1, 1),
+)  # neighbours (y, x): east, north-east, ...
 
 
 def counts(levels: np.ndarray, labelled: np.ndarray, true: np.ndarray, distance: float) -> np.ndarray:
-    """(2 + 2 * 99,) float64 of one image: labelled and true pixels, then predicted and matched ones at every threshold.
+    """(2 + 2 * 99,) float64 of one image: labelled and true pixels, then predicted and matched ones at every
+    threshold.
 
-    levels: (H, W) uint8, how many of the thresholds the prediction reaches. labelled, true: (H, W) bool. distance: pixels
-    match up to it, as a share of the diagonal. The image ends where its labels end: padding without labels changes nothing.
+    levels: (H, W) uint8, how many of the thresholds the prediction reaches. labelled, true: (H, W) bool.
+    distance: pixels match up to it, as a share of the diagonal. The image ends where its labels end: padding
+    without labels changes nothing.
     """
     result = np.zeros(2 + 2 * THRESHOLDS)
     if not labelled.any():
@@ -45,10 +56,12 @@ def counts(levels: np.ndarray, labelled: np.ndarray, true: np.ndarray, distance:
 
 
 def thin(image: np.ndarray) -> np.ndarray:
-    """(H, W) bool: lines one pixel wide, the same as of bwmorph(image, "thin", Inf) and of skimage.morphology.thin.
+    """(H, W) bool: lines one pixel wide, the same as of bwmorph(image, "thin", Inf) and of
+    skimage.morphology.thin.
 
-    Two subiterations take turns until neither removes a pixel (Guo and Hall 1989; G1 to G3 of Lam, Lee and Suen 1992). Only
-    neighbours of removed pixels are looked at again, which takes a tenth of the time of looking at all pixels.
+    Two subiterations take turns until neither removes a pixel (Guo and Hall 1989; G1 to G3 of Lam, Lee and
+    Suen 1992). Only neighbours of removed pixels are looked at again, which takes a tenth of the time of
+    looking at all pixels.
     """
     height, width = image.shape
     padded = np.pad(image, 1)  # beyond the border there is background
@@ -78,7 +91,8 @@ def thin(image: np.ndarray) -> np.ndarray:
 
 
 class Truth:
-    """The true pixels of one image, ready to be matched with predicted ones up to `radius` pixels (Euclidean) away.
+    """The true pixels of one image, ready to be matched with predicted ones up to `radius` pixels (Euclidean)
+    away.
 
     true: (H, W) bool. pixels: how many there are.
     """
@@ -92,30 +106,41 @@ class Truth:
         self._index = np.full(padded.size, -1)  # of the true pixel at a place
         self._index[places] = np.arange(self.pixels)
         y, x = np.mgrid[-self.reach : self.reach + 1, -self.reach : self.reach + 1]
-        self._disc = (y * self._width + x)[y * y + x * x <= radius * radius]  # ascending, as the indices in it then are
+        self._disc = (y * self._width + x)[
+            y * y + x * x <= radius * radius
+        ]  # ascending, as the indices in it then are
         self._near = np.zeros(padded.size, bool)
         self._near[(places[:, None] + self._disc).ravel()] = True
 
     def match(self, predicted: np.ndarray) -> int:
-        """The greatest number of pairs of a predicted (H, W) bool and a true pixel in which no pixel occurs twice.
+        """The greatest number of pairs of a predicted (H, W) bool and a true pixel in which no pixel occurs
+        twice.
 
-        The pairs are a flow from a source over predicted and true pixels to a sink. (scipy's maximum_bipartite_matching
-        counts the same, but on some of these graphs takes seconds where Dinic's algorithm takes 10 ms.)
+        The pairs are a flow from a source over predicted and true pixels to a sink. (scipy's
+        maximum_bipartite_matching counts the same, but on some of these graphs takes seconds where Dinic's
+        algorithm takes 10 ms.)
         """
         places = np.flatnonzero(np.pad(predicted, self.reach))
         places = places[self._near[places]]
         partners = self._index[places[:, None] + self._disc]
         paired = partners >= 0
         n, m = len(places), self.pixels
-        # Nodes: the source, predicted pixels, true pixels, the sink. Rows of the graph: n edges, then the pairs, then 1 each.
+        # Nodes: the source, predicted pixels, true pixels, the sink. Rows of the graph: n edges, then the
+        # pairs, then 1 each.
         ends = np.concatenate([np.arange(1, n + 1), partners[paired] + n + 1, np.full(m, n + m + 1)])
         degrees = np.concatenate([[0, n], paired.sum(1), np.ones(m, np.int64), [0]])
         arrays = np.ones(len(ends), np.int32), ends.astype(np.int32), degrees.cumsum().astype(np.int32)
-        return int(maximum_flow(csr_array(arrays, shape=(n + m + 2, n + m + 2)), 0, n + m + 1, method="dinic").flow_value)
+        return int(
+            maximum_flow(
+                csr_array(arrays, shape=(n + m + 2, n + m + 2)), 0, n + m + 1, method="dinic"
+            ).flow_value
+        )
 
 
 def _removable() -> tuple[np.ndarray, np.ndarray]:
-    """For either subiteration, (256,) bool: whether a pixel with these neighbours (bit i: the i-th of the ring) goes."""
+    """For either subiteration, (256,) bool: whether a pixel with these neighbours (bit i: the i-th of the
+    ring) goes.
+    """
     codes = np.arange(256)
     x = [(codes >> i % 8 & 1).astype(bool) for i in range(10)]
     crossings = sum((~x[i] & (x[i + 1] | x[i + 2])).astype(int) for i in (0, 2, 4, 6))

@@ -11,7 +11,14 @@ from datasets import tasks
 
 def metrics() -> list[dict[str, Any]]:
     """{task, metric, primary, summary} of every metric of every task, the primary one first."""
-    kinds = [tasks.semseg(("a",)), tasks.parts(("a",)), tasks.depth(), tasks.normals(), tasks.saliency(), tasks.edge()]
+    kinds = [
+        tasks.semseg(("a",)),
+        tasks.parts(("a",)),
+        tasks.depth(),
+        tasks.normals(),
+        tasks.saliency(),
+        tasks.edge(),
+    ]
     kinds.append(replace(tasks.edge(), metric="odsF"))
     return [
         {"task": t.name, "metric": name, "primary": name == t.metric, "summary": about}

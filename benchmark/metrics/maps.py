@@ -1,13 +1,15 @@
 """Metrics, each as per-image sufficient statistics and a pure function from their sum to named values.
 
-`meter(task).statistics(prediction, target)` is (B, K): additive numbers of each image, computed on the device without
-host syncs, with static shapes (but for odsF, which works on the host). `values(stats.sum(0))` is then the metric pooled over
-the data set, in whatever batches the images came; `values(stats[resampled].sum(0))` is one draw of an image bootstrap. Counts
-are exact; errors are float64 from the first subtraction on, whatever precision the prediction has, so that vectorised loops
-and their ends agree.
+`meter(task).statistics(prediction, target)` is (B, K): additive numbers of each image, computed on the device
+without host syncs, with static shapes (but for odsF, which works on the host). `values(stats.sum(0))` is then
+the metric pooled over the data set, in whatever batches the images came; `values(stats[resampled].sum(0))` is
+one draw of an image bootstrap. Counts are exact; errors are float64 from the first subtraction on, whatever
+precision the prediction has, so that vectorised loops and their ends agree.
 
-With finite predictions a metric is NaN if and only if no pixel at all was labelled. Predictions that are not finite are not
-searched for: they make depth and normals NaN, and count as whatever the comparison says elsewhere; the caller checks.
+With finite predictions a metric is NaN if and only if no pixel at all was labelled. Predictions that are not
+finite are not
+searched for: they make depth and normals NaN, and count as whatever the comparison says elsewhere; the caller
+checks.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ ANGLE_BIN = 0.05  # degrees, the width of the bins that the median angle comes f
 class Meter(Protocol):
     """The metrics of one task.
 
-    about: what each metric is, by name, primary first. columns: names of the K statistics. stored: the first `stored`
-    of them are few and worth keeping per image; the rest only as sums.
+    about: what each metric is, by name, primary first. columns: names of the K statistics. stored: the first
+    `stored` of them are few and worth keeping per image; the rest only as sums.
     """
 
     about: ClassVar[dict[str, str]]
@@ -50,7 +52,8 @@ class Meter(Protocol):
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """(B, K) float64 on the device. prediction: raw network output (B, C, H, W), any float dtype.
 
-        target: (B, C', H, W) as `datasets.base.widen` makes it. An image without a label gives a row of zeros.
+        target: (B, C', H, W) as `datasets.base.widen` makes it. An image without a label gives a row of
+        zeros.
         """
         ...
 
@@ -73,9 +76,10 @@ def meter(task: Task) -> Meter:
 class ClassesMeter:
     """Semantic segmentation and parts, from one confusion matrix over the data set.
 
-    mIoU: mean of TP / (TP + FP + FN) over the classes that the truth of the test set contains. A class that is predicted
-    but absent from the truth has no IoU of its own; its pixels are misses of the classes they were taken from. Values also
-    hold "IoU/<class>" for every class that the truth contains. A label outside the classes is an index error, not a guess.
+    mIoU: mean of TP / (TP + FP + FN) over the classes that the truth of the test set contains. A class that
+    is predicted but absent from the truth has no IoU of its own; its pixels are misses of the classes they
+    were taken from. Values also hold "IoU/<class>" for every class that the truth contains. A label outside
+    the classes is an index error, not a guess.
     """
 
     about: ClassVar[dict[str, str]] = {
@@ -118,7 +122,9 @@ class ClassesMeter:
 
 @dataclass(frozen=True)
 class DepthMeter:
-    """Depth errors pooled over all labelled pixels; predictions count as they are, without scaling or clipping."""
+    """Depth errors pooled over all labelled pixels; predictions count as they are, without scaling or
+    clipping.
+    """
 
     about: ClassVar[dict[str, str]] = {
         "absErr": "mean absolute error, in metres; lower is better",
@@ -146,17 +152,22 @@ class DepthMeter:
 
 @dataclass(frozen=True)
 class NormalsMeter:
-    """Angles between predicted and true normals, both brought to unit length, pooled over all labelled pixels.
+    """Angles between predicted and true normals, both brought to unit length, pooled over all labelled
+    pixels.
 
-    The angle is 2 atan2(|p - g|, |p + g|), which unlike acos is accurate near 0 and 180 degrees; a prediction of length 0
-    is 90 degrees off. The median comes from a histogram with bins of 0.05 degrees, with linear interpolation: it is within
-    0.05 degrees of the exact one (the mean of the two middle angles where their number is even).
+    The angle is 2 atan2(|p - g|, |p + g|), which unlike acos is accurate near 0 and 180 degrees; a prediction
+    of length 0 is 90 degrees off. The median comes from a histogram with bins of 0.05 degrees, with linear
+    interpolation: it is within 0.05 degrees of the exact one (the mean of the two middle angles where their
+    number is even).
     """
 
     about: ClassVar[dict[str, str]] = {
         "mErr": "mean angular error, in degrees; lower is better",
         "medErr": "median angular error, in degrees, to 0.05; lower is better",
-        **{f"within{a:g}": f"share of pixels less than {a:g} degrees off, in percent; higher is better" for a in NEAR_ANGLES},
+        **{
+            f"within{a:g}": f"share of pixels less than {a:g} degrees off, in percent; higher is better"
+            for a in NEAR_ANGLES
+        },
     }
     task: Task
     bins: ClassVar[int] = round(180 / ANGLE_BIN)
@@ -172,7 +183,9 @@ class NormalsMeter:
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = self.task.valid(target)[:, 0]
         p, g = _unit(prediction.double()), _unit(target.double())
-        angle = 2 * torch.atan2(_length(p[0] - g[0], p[1] - g[1], p[2] - g[2]), _length(p[0] + g[0], p[1] + g[1], p[2] + g[2]))
+        angle = 2 * torch.atan2(
+            _length(p[0] - g[0], p[1] - g[1], p[2] - g[2]), _length(p[0] + g[0], p[1] + g[1], p[2] + g[2])
+        )
         angle = torch.where(valid, angle.rad2deg(), 0)
         near = [valid & (angle < limit) for limit in NEAR_ANGLES]
         sums = [x.flatten(1).sum(1, dtype=torch.float64) for x in (valid, angle, *near)]
@@ -186,22 +199,27 @@ class NormalsMeter:
         result = {"mErr": angle / pixels}
         if len(sums) > self.stored:
             result["medErr"] = _histogram_median(sums[self.stored :]) * ANGLE_BIN
-        return result | {f"within{a:g}": 100 * share / pixels for a, share in zip(NEAR_ANGLES, near, strict=True)}
+        return result | {
+            f"within{a:g}": 100 * share / pixels for a, share in zip(NEAR_ANGLES, near, strict=True)
+        }
 
 
 @dataclass(frozen=True)
 class SaliencyMeter:
-    """maxF: the greatest (1 + b) P R / (b P + R), b = 0.3, over 19 thresholds, from counts over the whole data set.
+    """maxF: the greatest (1 + b) P R / (b P + R), b = 0.3, over 19 thresholds, from counts over the whole
+    data set.
 
-    A pixel is positive at threshold t where sigmoid(logit) >= t. 0 where the truth has no positive pixel. maxF_twice has
-    sigmoid(sigmoid(logit)) >= t instead, as the code has that published rows come from (InvPT, DiffusionMTL). That lies in
-    0.5 ... 0.731: everything is positive up to t = 0.5, pixels of a probability from 0.201, 0.405, 0.619 and 0.847 are at the
-    four thresholds above, and none is from 0.75 on.
+    A pixel is positive at threshold t where sigmoid(logit) >= t. 0 where the truth has no positive pixel.
+    maxF_twice has sigmoid(sigmoid(logit)) >= t instead, as the code has that published rows come from (InvPT,
+    DiffusionMTL). That lies in 0.5 ... 0.731: everything is positive up to t = 0.5, pixels of a probability
+    from 0.201, 0.405, 0.619 and 0.847 are at the four thresholds above, and none is from 0.75 on.
     """
 
     about: ClassVar[dict[str, str]] = {
-        "maxF": "F measure (beta squared 0.3) at the best threshold for the data set, in percent; higher is better",
-        "maxF_twice": "maxF as published code computes it, the sigmoid applied twice; only for comparison with published rows",
+        "maxF": "F measure (beta squared 0.3) at the best threshold for the data set, in percent; higher is "
+        "better",
+        "maxF_twice": "maxF as published code computes it, the sigmoid applied twice; only for comparison "
+        "with published rows",
     }
     task: Task
     columns: ClassVar[tuple[str, ...]] = (
@@ -215,7 +233,9 @@ class SaliencyMeter:
         valid, positive = self.task.valid(target), target.long()
         twice = (level(torch.sigmoid(prediction.double())) - BELOW_HALF).clamp(0, TWICE)
         levels = ((level(prediction), THRESHOLDS), (twice, TWICE))
-        return torch.cat([tally(reached + (n + 1) * positive, valid, 2 * (n + 1)) for reached, n in levels], 1)
+        return torch.cat(
+            [tally(reached + (n + 1) * positive, valid, 2 * (n + 1)) for reached, n in levels], 1
+        )
 
     def values(self, sums: np.ndarray) -> dict[str, float]:
         if not sums.any():
@@ -224,7 +244,10 @@ class SaliencyMeter:
         return {"maxF": _max_f(*once.reshape(2, -1)), "maxF_twice": _max_f(*twice.reshape(2, -1))}
 
 
-_METERS: dict[Kind, type[ClassesMeter] | type[DepthMeter] | type[NormalsMeter] | type[SaliencyMeter] | type[BoundaryMeter]] = {
+_METERS: dict[
+    Kind,
+    type[ClassesMeter] | type[DepthMeter] | type[NormalsMeter] | type[SaliencyMeter] | type[BoundaryMeter],
+] = {
     "classes": ClassesMeter,
     "depth": DepthMeter,
     "normals": NormalsMeter,
@@ -253,7 +276,9 @@ def _unit(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _histogram_median(counts: np.ndarray) -> float:
-    """Median in units of the bin width: the mean of the two middle ranks, each interpolated inside its bin."""
+    """Median in units of the bin width: the mean of the two middle ranks, each interpolated inside its
+    bin.
+    """
     upper = np.cumsum(counts)
     total = int(upper[-1])
     positions = []

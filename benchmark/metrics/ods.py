@@ -21,33 +21,40 @@ from benchmark.metrics.correspond import THRESHOLDS
 from benchmark.metrics.tallies import level
 from datasets.tasks import Task
 
-SHARED = 400_000  # pixels of a batch, some 2 seconds of work, from which on several processes count; each takes 0.4 s to start
+# pixels of a batch, some 2 seconds of work, from which on several processes count; each takes 0.4 s to start
+SHARED = 400_000
 
 
 @dataclass(frozen=True)
 class OdsMeter:
-    """odsF of BSDS and SEISM: boundary F at the best of 99 thresholds for the data set, pixels matched one to one.
+    """odsF of BSDS and SEISM: boundary F at the best of 99 thresholds for the data set, pixels matched one to
+    one.
 
-    At every threshold 0.01 ... 0.99 the prediction is cut, thinned as MATLAB's bwmorph does and matched with the truth:
-    pairs are at most `distance` of the diagonal apart (BSDS and PASCAL 0.0075, NYUD 0.011), and no pixel is in two. P is the
-    share of predicted pixels in a pair, R that of true ones, both pooled over the data set. Unlabelled pixels are neither
-    predicted nor true, and padding without labels does not count towards the diagonal. 0 where the truth has no boundary.
+    At every threshold 0.01 ... 0.99 the prediction is cut, thinned as MATLAB's bwmorph does and matched with
+    the truth: pairs are at most `distance` of the diagonal apart (BSDS and PASCAL 0.0075, NYUD 0.011), and no
+    pixel is in two. P is the share of predicted pixels in a pair, R that of true ones, both pooled over the
+    data set. Unlabelled pixels are neither predicted nor true, and padding without labels does not count
+    towards the diagonal. 0 where the truth has no boundary.
 
-    Exact here is the number of pairs: the greatest there is. The published correspondPixels wants pairs of least total
-    distance, an unmatched pixel costing 100 tolerances; these are as many, unless one more pair lengthens the others by over
-    100 tolerances in all. Its solver comes near that (integer costs, six random outliers a pixel): on seven maps of up to
-    321 x 481 pixels it found up to 7 pairs of some 3,800 fewer, and odsF up to 0.15 points lower, than the exact optimum.
-    Other differences: the truth is thinned as well, which leaves lines one pixel wide as they are, while thicker ones would
-    keep a perfect prediction below 100 (87 for lines of two pixels); BSDS also interpolates P and R between neighbouring
-    thresholds; and pipelines such as HED's suppress non-maxima in their maps beforehand, which is no step of the metric and
-    raises odsF by 1 to 7 points on blurred or noisy maps.
+    Exact here is the number of pairs: the greatest there is. The published correspondPixels wants pairs of
+    least total distance, an unmatched pixel costing 100 tolerances; these are as many, unless one more pair
+    lengthens the others by over 100 tolerances in all. Its solver comes near that (integer costs, six random
+    outliers a pixel): on seven maps of up to 321 x 481 pixels it found up to 7 pairs of some 3,800 fewer, and
+    odsF up to 0.15 points lower, than the exact optimum.
+    Other differences: the truth is thinned as well, which leaves lines one pixel wide as they are, while
+    thicker ones would keep a perfect prediction below 100 (87 for lines of two pixels); BSDS also
+    interpolates P and R between neighbouring thresholds; and pipelines such as HED's suppress non-maxima in
+    their maps beforehand, which is no step of the metric and raises odsF by 1 to 7 points on blurred or noisy
+    maps.
 
-    The one meter that works on the host: it waits for the device, and takes about 0.7 s of one core for an image of 321 x 481,
-    1.2 s for 512 x 512. Batches large enough are shared out among processes, one a core at the most.
+    The one meter that works on the host: it waits for the device, and takes about 0.7 s of one core for an
+    image of 321 x 481, 1.2 s for 512 x 512. Batches large enough are shared out among processes, one a core
+    at the most.
     """
 
     about: ClassVar[dict[str, str]] = {
-        "odsF": "F of thinned boundary pixels matched one to one, best of 99 thresholds, in percent; higher is better",
+        "odsF": "F of thinned boundary pixels matched one to one, best of 99 thresholds, in percent; higher "
+        "is better",
         "odsP": "precision at that threshold, in percent; higher is better",
         "odsR": "recall at that threshold, in percent; higher is better",
     }
@@ -70,16 +77,28 @@ class OdsMeter:
                 split = (np.array_split(x, parts) for x in (levels, labelled, true))
                 rows = np.concatenate(list(pool.map(self._elsewhere, *split)))
         else:
-            rows = np.stack([correspond.counts(*image, self.distance) for image in zip(levels, labelled, true, strict=True)])
+            rows = np.stack(
+                [
+                    correspond.counts(*image, self.distance)
+                    for image in zip(levels, labelled, true, strict=True)
+                ]
+            )
         return torch.from_numpy(rows).to(target.device)
 
     def _elsewhere(self, levels: np.ndarray, labelled: np.ndarray, true: np.ndarray) -> np.ndarray:
-        """(B, K): the counts of images (B, H, W), made in a process of its own, which an interrupt does not reach."""
+        """(B, K): the counts of images (B, H, W), made in a process of its own, which an interrupt does not
+        reach.
+        """
         given = io.BytesIO()
         np.savez(given, levels=levels, labelled=labelled, true=true, distance=self.distance)
         command = [sys.executable, "-m", correspond.__name__]
         done = subprocess.run(
-            command, input=given.getvalue(), stdout=subprocess.PIPE, cwd=ROOT, check=True, start_new_session=True
+            command,
+            input=given.getvalue(),
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            check=True,
+            start_new_session=True,
         )
         rows: np.ndarray = np.load(io.BytesIO(done.stdout))
         return rows

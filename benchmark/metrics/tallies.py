@@ -12,7 +12,8 @@ THRESHOLDS = 19  # binary maps are cut at probabilities 0.05, 0.10, ... 0.95
 def tally(index: Tensor, counted: Tensor, bins: int) -> Tensor:
     """(B, bins) float64: how many of each image's counted pixels have each index.
 
-    index: (B, ...) int64; counted: (B, ...) bool. An index that is no bin is an index error (on CUDA a device assertion).
+    index: (B, ...) int64; counted: (B, ...) bool. An index that is no bin is an index error (on CUDA a device
+    assertion).
     """
     slot = torch.where(counted, index + 1, 0).flatten(1)  # slot 0 takes what is not counted
     counts = torch.zeros(len(slot), bins + 1, dtype=torch.int64, device=slot.device)
@@ -20,7 +21,9 @@ def tally(index: Tensor, counted: Tensor, bins: int) -> Tensor:
 
 
 def level(logit: Tensor, thresholds: int = THRESHOLDS) -> Tensor:
-    """How many of the thresholds k / (thresholds + 1) the probability of a logit reaches: int64. NaN reaches none."""
+    """How many of the thresholds k / (thresholds + 1) the probability of a logit reaches: int64. NaN reaches
+    none.
+    """
     return (torch.sigmoid(logit.double()) * (thresholds + 1)).nan_to_num(0).long().clamp(0, thresholds)
 
 

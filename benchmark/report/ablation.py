@@ -1,4 +1,6 @@
-"""The table of an ablation: what each component brings, with intervals, from the rows of the boards that hold its runs."""
+"""The table of an ablation: what each component brings, with intervals, from the rows of the boards that hold
+its runs.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ ABOVE = "the row above"
 
 @dataclass(frozen=True)
 class Line:
-    """A row over the planned seeds that are done. units, planned: label seeds, or train seeds under one mask (see `Group`).
-    scores: {task: mean of its primary metric}. delta: delta m. difference: delta m minus that of the row compared with, over
-    the seeds that both and the reference share. None where nothing is done, or without a reference."""
+    """A row over the planned seeds that are done. units, planned: label seeds, or train seeds under one mask
+    (see `Group`).
+    scores: {task: mean of its primary metric}. delta: delta m. difference: delta m minus that of the row
+    compared with, over the seeds that both and the reference share. None where nothing is done, or without a
+    reference."""
 
     name: str
     units: int
@@ -41,7 +45,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """An ablation in one setting. reference: what delta m is relative to. compared: what `difference` compares a row with."""
+    """An ablation in one setting. reference: what delta m is relative to. compared: what `difference`
+    compares a row with.
+    """
 
     title: str
     group: Group
@@ -63,12 +69,16 @@ class Table:
             found.append("One mask of labels: the intervals hold training noise only.")
         if self.reference:
             found.append(
-                f"Δm: mean relative change of the primary metrics against {self.reference} in the same setting, in percent, "
+                f"Δm: mean relative change of the primary metrics against {self.reference} in the same "
+                f"setting, in percent, "
                 f"higher is better; its interval holds the reference's noise."
             )
             found.append(f"Difference: Δm minus that of {self.compared}, paired by seed.")
         else:
-            found.append("No Δm: neither a reference of this setting nor the first row shares finished seeds with every row.")
+            found.append(
+                "No Δm: neither a reference of this setting nor the first row shares finished seeds with "
+                "every row."
+            )
         for line in self.lines:
             if line.units < line.planned:
                 found.append(f"{line.name}: {line.units} of {counted(line.planned, unit)} finished.")
@@ -76,20 +86,28 @@ class Table:
 
 
 def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
-    """A table a setting (protocol, data set, labels, balance) in which some row has a finished seed, in the plan's order.
+    """A table a setting (protocol, data set, labels, balance) in which some row has a finished seed, in the
+    plan's order.
 
-    Delta m is relative to the board's reference where it shares seeds with every row that has any; else to the first row.
+    Delta m is relative to the board's reference where it shares seeds with every row that has any; else to
+    the first row.
     """
-    where = {record.id: (board, row) for board in boards for row in board.group.rows for record in row.records}
+    where = {
+        record.id: (board, row) for board in boards for row in board.group.rows for record in row.records
+    }
     settings = list(dict.fromkeys(_setting(spec) for row in ablation.rows for spec in row.cells))
     found = []
     for setting in settings:
-        rows = [(row.name, [spec for spec in row.cells if _setting(spec) == setting]) for row in ablation.rows]
+        rows = [
+            (row.name, [spec for spec in row.cells if _setting(spec) == setting]) for row in ablation.rows
+        ]
         rows = [(name, cells) for name, cells in rows if cells]  # a row may be excluded altogether
         known = [where[spec.id] for _, cells in rows for spec in cells if spec.id in where]
         if known:
             balance = next(spec.balance for _, cells in rows for spec in cells)
-            found.append(_table(ablation, known[0][0], balance, rows, {i: row for i, (_, row) in where.items()}))
+            found.append(
+                _table(ablation, known[0][0], balance, rows, {i: row for i, (_, row) in where.items()})
+            )
     return found
 
 
@@ -98,7 +116,11 @@ def _setting(spec: RunSpec) -> str:
 
 
 def _table(
-    ablation: Ablation, board: Board, balance: str, rows: Sequence[tuple[str, list[RunSpec]]], by_id: dict[str, Row]
+    ablation: Ablation,
+    board: Board,
+    balance: str,
+    rows: Sequence[tuple[str, list[RunSpec]]],
+    by_id: dict[str, Row],
 ) -> Table:
     g = board.group
     signs = np.array([t.sign for t in g.tasks], dtype=float)
@@ -115,7 +137,9 @@ def _table(
             delta = _finite(stats.delta_m(g.scores(row, pairs), g.scores(reference, pairs), signs))
             base, both = held[max(other, 0)], pairs & done[max(other, 0)]
             if i and base and both and delta:
-                difference = stats.difference(g.scores(row, both), g.scores(base, both), g.scores(reference, both), signs)
+                difference = stats.difference(
+                    g.scores(row, both), g.scores(base, both), g.scores(reference, both), signs
+                )
         scores = _scores(g, row, done[i]) if row and done[i] else {}
         lines.append(Line(name, len(g.units(done[i])), len(g.units(planned[i])), scores, delta, difference))
     compared = f"the row '{rows[0][0]}'" if ablation.form == "leave-one-out" else ABOVE
@@ -128,7 +152,11 @@ def _reference(
 ) -> tuple[Row | None, set[Pair], str]:
     """(the row that delta m is relative to, its seeds, what it is called)"""
     started = [pairs for pairs in done if pairs]
-    candidates = [(board.reference.row, set(board.reference.row.seeds), board.reference.label)] if board.reference else []
+    candidates = (
+        [(board.reference.row, set(board.reference.row.seeds), board.reference.label)]
+        if board.reference
+        else []
+    )
     candidates += [(held[0], done[0], f"the row '{first}'")] if held[0] else []
     for row, pairs, name in candidates:
         defined = bool(pairs) and bool((board.group.scores(row, pairs).mean(0) != 0).all())
@@ -152,7 +180,10 @@ def header(table: Table) -> list[str]:
 
 def cells(table: Table) -> list[list[str]]:
     """The table's lines as people read them: `31.20 ± 1.10`."""
-    places = {t.name: digits([line.scores[t.name].value for line in table.lines if line.scores]) for t in table.tasks}
+    places = {
+        t.name: digits([line.scores[t.name].value for line in table.lines if line.scores])
+        for t in table.tasks
+    }
     return [
         [
             line.name,
@@ -177,7 +208,9 @@ def markdown(found: Sequence[Table], plan: str) -> str:
     parts = [f"# Ablation: plan {plan}"]
     for table in found:
         lines = [header(table), ["---", *["---:"] * (len(header(table)) - 1)], *cells(table)]
-        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        body = "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
         parts += [f"## {table.title}", body, "\n".join(f"- {sentence}" for sentence in table.sentences)]
     return "\n\n".join(parts) + "\n"
 
@@ -187,7 +220,12 @@ def records(found: Sequence[Table]) -> list[dict[str, str]]:
     lines = []
     for table in found:
         g = table.group
-        setting = {"protocol": g.protocol["name"], "dataset": g.dataset, "labels": g.labels, "balance": table.balance}
+        setting = {
+            "protocol": g.protocol["name"],
+            "dataset": g.dataset,
+            "labels": g.labels,
+            "balance": table.balance,
+        }
         for line in table.lines:
             values = setting | {"row": line.name, "n_seeds": str(line.units), "n_planned": str(line.planned)}
             for t in table.tasks:
@@ -206,7 +244,9 @@ def csv_text(found: Sequence[Table]) -> str:
     """Every table as one CSV; a task that a setting lacks is empty."""
     lines = records(found)
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), restval="", lineterminator="\n")
+    writer = csv.DictWriter(
+        out, list(dict.fromkeys(key for line in lines for key in line)), restval="", lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(lines)
     return out.getvalue()

@@ -31,7 +31,9 @@ def paragraph(found: Answer) -> str:
 
 def _verdict(found: Answer) -> str:
     a, b = found.a.label, found.b.label
-    where = " on held-out train images, for tuning only" if found.board.group.protocol["judge"] != "test" else ""
+    where = (
+        " on held-out train images, for tuning only" if found.board.group.protocol["judge"] != "test" else ""
+    )
     where += " in a demonstration" if found.board.group.protocol["demonstration"] else ""
     if found.verdict == "yes":
         return f"Yes: {a} is better than {b}{where}."
@@ -46,7 +48,10 @@ def _why(found: Answer) -> str:
         rows = " and ".join(found.failed)
         return f"{rows} failed or is incomplete on some seeds, and what it would have scored there is unknown"
     if found.p is None:
-        reason = f"{n} {'is' if len(found.units) == 1 else 'are'} too few for an exact test, which takes {found.needed}"
+        reason = (
+            f"{n} {'is' if len(found.units) == 1 else 'are'} too few for an exact test, which takes "
+            f"{found.needed}"
+        )
         return f"the interval excludes 0, but {reason}" if apart else reason
     if apart is None:
         return f"{n} without any spread give no interval"
@@ -70,7 +75,9 @@ def _difference(found: Answer) -> str:
 
 def _seeds(found: Answer) -> str:
     ahead = sum(d > 0 for d in found.found.differences.values())
-    rho = "" if found.found.rho is None else f"; correlation of the two over seeds {fixed(found.found.rho, 2)}"
+    rho = (
+        "" if found.found.rho is None else f"; correlation of the two over seeds {fixed(found.found.rho, 2)}"
+    )
     share = f"P(better) {found.found.p_better:.2f}"
     return f"{found.a.label} is ahead in {ahead} of {counted(len(found.units), 'seed')} ({share}){rho}."
 
@@ -84,14 +91,19 @@ def _rerun(found: Answer) -> str:
     if found.rerun is None:
         return ""
     runs = counted(found.rerun.n, "seed")
-    return f"Run again, one run scatters with a standard deviation of {fixed(found.rerun.sd, 2)} points of Δm ({runs} run twice)."
+    return (
+        f"Run again, one run scatters with a standard deviation of {fixed(found.rerun.sd, 2)} points of "
+        f"Δm ({runs} run twice)."
+    )
 
 
 def _cost(found: Answer) -> str:
     if not found.cost:
         return ""
     parts = ", ".join(f"{_COSTS[what]} {ratio:.2g}x" for what, ratio in found.cost.items())
-    return f"Cost of {found.a.label} over {found.b.label}: {parts}" + ("." if found.same_device else " (on different devices).")
+    return f"Cost of {found.a.label} over {found.b.label}: {parts}" + (
+        "." if found.same_device else " (on different devices)."
+    )
 
 
 def summary(answers: Sequence[Answer]) -> str:
@@ -102,14 +114,19 @@ def summary(answers: Sequence[Answer]) -> str:
     count = {verdict: sum(x.verdict == verdict for x in answers) for verdict in ("yes", "no", "cannot tell")}
     said = ", ".join(f"{verdict} on {n}" for verdict, n in count.items())
     return (
-        f"Over {len(answers)} boards: {said}; mean difference {signed(mean.value)} points, 95 % interval {interval(mean)} "
+        f"Over {len(answers)} boards: {said}; mean difference {signed(mean.value)} points, 95 % interval "
+        f"{interval(mean)} "
         f"(bootstrap of seeds within boards, narrow below 10 seeds; a summary of these boards, not a test)."
     )
 
 
 def overall(answers: Sequence[Answer]) -> Estimate | None:
     """The mean difference over boards, None for fewer than two."""
-    return over_boards([np.array([*x.found.differences.values()]) for x in answers]) if len(answers) > 1 else None
+    return (
+        over_boards([np.array([*x.found.differences.values()]) for x in answers])
+        if len(answers) > 1
+        else None
+    )
 
 
 def as_object(found: Answer) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""What stands beside delta m: other definitions, other references, the oracle, test images, and where the noise comes from."""
+"""What stands beside delta m: other definitions, other references, the oracle, test images, and where the
+noise comes from.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,10 @@ from benchmark.report.variance import Split
 class Comparison:
     """A row with another over the n units that both share with the reference.
 
-    differences: {unit: difference in points of delta m}. p: exact two-sided sign-flip test. p_holm: that corrected for the
-    family of comparisons with the baseline, None outside it or where it has too few seeds to decide. p_better: share of units
-    in which the row is ahead, ties half. rho: correlation of the two over units, None below three.
+    differences: {unit: difference in points of delta m}. p: exact two-sided sign-flip test. p_holm: that
+    corrected for the family of comparisons with the baseline, None outside it or where it has too few seeds
+    to decide. p_better: share of units in which the row is ahead, ties half. rho: correlation of the two over
+    units, None below three.
     """
 
     differences: dict[int, float]
@@ -33,8 +36,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Beside:
-    """See the types of its fields. oracle: delta m of best evaluations on the test set, a diagnostic. variance: {task, or
-    "delta_m": split into label seed and train seed}, empty where they cannot be told apart."""
+    """See the types of its fields. oracle: delta m of best evaluations on the test set, a diagnostic.
+    variance: {task, or "delta_m": split into label seed and train seed}, empty where they cannot be told
+    apart."""
 
     definitions: Definitions = field(default_factory=Definitions)
     against: Against = field(default_factory=Against)
@@ -57,7 +61,9 @@ def compare(g: Group, a: Row, b: Row, reference: Row) -> Comparison | None:
     of_a, of_b, base = (g.scores(row, pairs) for row in (a, b, reference))
     d = paired.differences(of_a, of_b, base, signs)
     by_unit = {unit: float(value) for unit, value in zip(g.units(pairs), d, strict=True)}
-    return Comparison(by_unit, paired.sign_flip(d), paired.p_better(d), paired.correlation(of_a, of_b, base, signs))
+    return Comparison(
+        by_unit, paired.sign_flip(d), paired.p_better(d), paired.correlation(of_a, of_b, base, signs)
+    )
 
 
 def holm(found: Sequence[Comparison | None]) -> list[float]:
@@ -65,7 +71,9 @@ def holm(found: Sequence[Comparison | None]) -> list[float]:
     return [float(p) for p in paired.holm(np.array([c.p if c else 1.0 for c in found]))]
 
 
-def beside(g: Group, row: Row, reference: Row | None, baseline: Row | None, others: References, resampled: Resampled) -> Beside:
+def beside(
+    g: Group, row: Row, reference: Row | None, baseline: Row | None, others: References, resampled: Resampled
+) -> Beside:
     """All of it for a row. baseline: None for rows that are not compared with one."""
     split = variance.splits(g, row, reference)
     if not row.seeds:
@@ -80,4 +88,10 @@ def beside(g: Group, row: Row, reference: Row | None, baseline: Row | None, othe
     delta = resampled.delta(row, reference, pairs)
     versus = resampled.difference(row, baseline, reference, three) if baseline and three else None
     oracle = oracle_delta_m(g, row, reference, pairs)
-    return Beside(definitions(g, row, reference, pairs), against(g, row, others), oracle, Images(scores, delta, versus), split)
+    return Beside(
+        definitions(g, row, reference, pairs),
+        against(g, row, others),
+        oracle,
+        Images(scores, delta, versus),
+        split,
+    )

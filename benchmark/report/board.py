@@ -26,14 +26,16 @@ RANKED_SEEDS = 5  # fewer is development: shown, not ranked
 class Entry:
     """A row with its numbers; n counts units (label seeds, see `Group`).
 
-    tier: a number from 1, "tuning" where a part of the train images judged, "demonstration" where the protocol is none to rank
-    by, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing, "version 1 (current 2)" for an
-    outdated row, or "" without delta m or against an outdated reference. by_unit: {task: {metric: {unit: value}}} over all
+    tier: a number from 1, "tuning" where a part of the train images judged, "demonstration" where the
+    protocol is none to rank by, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed
+    or is missing, "version 1 (current 2)" for an outdated row, or "" without delta m or against an outdated
+    reference. by_unit: {task: {metric: {unit: value}}} over all
     complete seeds, spreads: the same summed up. paired:
-    units that row and reference share; delta, changes and psi rest on them alone. changes: {task: relative change in %}. psi:
-    {unit: influence on delta m}. versus: delta m minus that of the baseline, over the units that all three share. undefined:
-    tasks on which the reference scores 0 over the paired units, so that there is no delta m. decidable: None outside the family
-    of comparisons with the baseline. compared: more about versus. beside: what stands beside delta m.
+    units that row and reference share; delta, changes and psi rest on them alone. changes: {task: relative
+    change in %}. psi: {unit: influence on delta m}. versus: delta m minus that of the baseline, over the
+    units that all three share. undefined: tasks on which the reference scores 0 over the paired units, so
+    that there is no delta m. decidable: None outside the family of comparisons with the baseline. compared:
+    more about versus. beside: what stands beside delta m.
     """
 
     row: Row
@@ -65,7 +67,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Constant:
-    """The best predictor that ignores the image: means over the seeds' constants; its delta m has no interval."""
+    """The best predictor that ignores the image: means over the seeds' constants; its delta m has no
+    interval.
+    """
 
     means: dict[str, dict[str, float]]
     changes: dict[str, float]
@@ -76,8 +80,9 @@ class Constant:
 class Lead:
     """The row with the highest delta m, the next one, and their difference over the seeds they share.
 
-    Among rows that have every planned seed, where one besides the reference does. p: of the exact sign-flip test of that
-    difference, or, where the best row is not above the reference, of its difference to that; None with too few seeds for it.
+    Among rows that have every planned seed, where one besides the reference does. p: of the exact sign-flip
+    test of that difference, or, where the best row is not above the reference, of its difference to that;
+    None with too few seeds for it.
     """
 
     best: Entry
@@ -88,10 +93,11 @@ class Lead:
 
 @dataclass(frozen=True)
 class Board:
-    """One leaderboard. entries: by delta m, those without one last. planned: units that any current row has attempted.
+    """One leaderboard. entries: by delta m, those without one last. planned: units that any current row has
+    attempted.
 
-    comparisons: rows compared with the baseline, the size of the confirmatory family. reruns: {row: its re-run floor} of rows of
-    which seeds were run a second time.
+    comparisons: rows compared with the baseline, the size of the confirmatory family. reruns: {row: its
+    re-run floor} of rows of which seeds were run a second time.
     """
 
     name: str
@@ -112,7 +118,8 @@ class Board:
 
 
 def build(collection: Collection, current: Mapping[str, int] | None = None) -> list[Board]:
-    """The boards of a collection, in the order of their names. Raises `UserError` where records must not be compared.
+    """The boards of a collection, in the order of their names. Raises `UserError` where records must not be
+    compared.
 
     current: {method: its version today}; rows of earlier versions are outdated.
     """
@@ -136,7 +143,9 @@ def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
             if baseline and row in family:
                 versus = _difference(g, row, baseline, reference, signs)
                 decided = stats.decidable(versus.n if versus else 0, len(family))
-                entry = replace(entry, versus=versus, decidable=decided, compared=compare(g, row, baseline, reference))
+                entry = replace(
+                    entry, versus=versus, decidable=decided, compared=compare(g, row, baseline, reference)
+                )
         found = beside(g, row, reference, baseline if row in family else None, others, resampled)
         entries.append(replace(entry, beside=found))
     entries = _corrected(entries)
@@ -161,7 +170,10 @@ def _corrected(entries: list[Entry]) -> list[Entry]:
     family = [e for e in entries if e.decidable is not None]
     corrected = {e.label: p for e, p in zip(family, holm([e.compared for e in family]), strict=True)}
     return [
-        replace(e, compared=replace(e.compared, p_holm=corrected[e.label])) if e.compared and e.decidable else e for e in entries
+        replace(e, compared=replace(e.compared, p_holm=corrected[e.label]))
+        if e.compared and e.decidable
+        else e
+        for e in entries
     ]
 
 
@@ -170,8 +182,13 @@ def _entry(g: Group, row: Row, role: str) -> Entry:
     for task in g.tasks:
         names = {m for seed in row.seeds.values() for m in seed.metrics(task.name)}
         ordered = [task.metric, *sorted(names - {task.metric})]
-        by_unit[task.name] = {m: values for m in ordered if (values := g.by_unit(row, task.name, m, row.seeds))}
-    spreads = {task: {m: stats.spread(np.array([*v.values()])) for m, v in found.items()} for task, found in by_unit.items()}
+        by_unit[task.name] = {
+            m: values for m in ordered if (values := g.by_unit(row, task.name, m, row.seeds))
+        }
+    spreads = {
+        task: {m: stats.spread(np.array([*v.values()])) for m, v in found.items()}
+        for task, found in by_unit.items()
+    }
     return Entry(row, role, "", g.units(row.seeds), len(row.failed), by_unit, spreads, _cost(row))
 
 
@@ -186,7 +203,9 @@ def _cost(row: Row) -> Cost | None:
         return None if None in values else float(np.mean(values))
 
     numbers = {f.name: mean(f.name) for f in fields(Cost) if f.name != "device"}
-    return Cost(**numbers, device="; ".join(sorted({device for cost in costs for device in cost.device.split("; ")})))
+    return Cost(
+        **numbers, device="; ".join(sorted({device for cost in costs for device in cost.device.split("; ")}))
+    )
 
 
 def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
@@ -200,7 +219,13 @@ def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
         return replace(entry, paired=units, undefined=undefined)
     if entry.row is reference:  # 0 by definition, without an interval of its own
         zero = Estimate(0.0, None, None, len(units))
-        return replace(entry, paired=units, delta=zero, changes={t.name: zero for t in g.tasks}, psi=dict.fromkeys(units, 0.0))
+        return replace(
+            entry,
+            paired=units,
+            delta=zero,
+            changes={t.name: zero for t in g.tasks},
+            psi=dict.fromkeys(units, 0.0),
+        )
     delta = stats.delta_m(scores, base, signs)
     psi = stats.influence(scores, base, signs).mean(-1)
     changes = dict(zip((t.name for t in g.tasks), stats.task_changes(scores, base, signs), strict=True))
@@ -216,8 +241,12 @@ def _difference(g: Group, a: Row, b: Row, reference: Row, signs: Array) -> Estim
     return found if math.isfinite(found.value) else None
 
 
-def _tiers(g: Group, entries: list[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]) -> list[Entry]:
-    """A row shares its leader's tier unless the interval of their difference excludes 0; then it opens the next tier."""
+def _tiers(
+    g: Group, entries: list[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]
+) -> list[Entry]:
+    """A row shares its leader's tier unless the interval of their difference excludes 0; then it opens the
+    next tier.
+    """
     tiers: list[Entry] = []
     leader: Row | None = None
     number = 1
@@ -243,7 +272,9 @@ def _tiers(g: Group, entries: list[Entry], reference: Row | None, signs: Array, 
     return tiers
 
 
-def _lead(g: Group, entries: Sequence[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]) -> Lead | None:
+def _lead(
+    g: Group, entries: Sequence[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]
+) -> Lead | None:
     current = [e for e in entries if e.delta and not e.row.outdated]
     whole = [e for e in current if e.whole(planned)]
     ordered = whole if any(e.role != "reference" for e in whole) else current
@@ -254,7 +285,9 @@ def _lead(g: Group, entries: Sequence[Entry], reference: Row | None, signs: Arra
     margin = _difference(g, best.row, second.row, reference, signs) if second else None
     rival = second.row if second and best.delta.value > 0 else reference
     found = compare(g, best.row, rival, reference)
-    return Lead(best, second, margin, found.p if found and stats.decidable(len(found.differences), 1) else None)
+    return Lead(
+        best, second, margin, found.p if found and stats.decidable(len(found.differences), 1) else None
+    )
 
 
 def _constant(g: Group, reference: Row | None) -> Constant:
@@ -267,12 +300,18 @@ def _constant(g: Group, reference: Row | None) -> Constant:
                 by_pair.setdefault((record.spec["label_seed"], record.spec["train_seed"]), found)
         shared = set.intersection(*map(set, by_pair.values())) if by_pair else set()
         ordered = [m for m in (task.metric, *sorted(shared - {task.metric})) if m in shared]
-        means[task.name] = {m: float(np.mean([by_pair[pair][m] for pair in sorted(by_pair)])) for m in ordered}
+        means[task.name] = {
+            m: float(np.mean([by_pair[pair][m] for pair in sorted(by_pair)])) for m in ordered
+        }
     complete = all(t.metric in means[t.name] for t in g.tasks)
     if not (g.tasks and complete and reference and reference.seeds):
         return Constant(means, {}, None)
     scores = np.array([[means[t.name][t.metric] for t in g.tasks]])
-    changes = stats.changes(scores, g.scores(reference, reference.seeds), np.array([t.sign for t in g.tasks], dtype=float))
+    changes = stats.changes(
+        scores, g.scores(reference, reference.seeds), np.array([t.sign for t in g.tasks], dtype=float)
+    )
     if not np.isfinite(changes).all():
         return Constant(means, {}, None)
-    return Constant(means, {t.name: float(v) for t, v in zip(g.tasks, changes, strict=True)}, float(changes.mean()))
+    return Constant(
+        means, {t.name: float(v) for t, v in zip(g.tasks, changes, strict=True)}, float(changes.mean())
+    )

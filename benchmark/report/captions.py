@@ -18,7 +18,14 @@ UNEVEN = 0.5  # share by which the times of a row's seeds may differ before a bo
 
 def sentences(board: Board) -> list[str]:
     """The caption of a board, each sentence on its own."""
-    found = [verdict(board), demonstration(board), _held_out(board), _labels(board), _delta(board), _seeds(board)]
+    found = [
+        verdict(board),
+        demonstration(board),
+        _held_out(board),
+        _labels(board),
+        _delta(board),
+        _seeds(board),
+    ]
     found += [baseline(board), _constant(board)]
     return [sentence for sentence in (*found, *_unsaid(board), _tuned(board), *_warnings(board)) if sentence]
 
@@ -31,7 +38,10 @@ def verdict(board: Board) -> str:
         return f"{nothing}{'; Δm compares noise here' if board.lead else ''}. {_ahead(board)}"
     below = against.get(board.reference.label, ([], []))[1] if board.reference else []
     if below and board.lead and board.reference:
-        worse = f"The reference {board.reference.label} is not above the best constant prediction on {' and '.join(below)}"
+        worse = (
+            f"The reference {board.reference.label} is not above the best constant prediction on "
+            f"{' and '.join(below)}"
+        )
         return f"{_ahead(board)} {worse}, so every Δm here is larger than what was learnt."
     return _ahead(board)
 
@@ -45,22 +55,32 @@ def _held_out(board: Board) -> str:
     if board.group.protocol["judge"] == "test":
         return ""
     share = f"{board.group.protocol['holdout']:.0%}"
-    return f"For tuning only: judged on the last {share} of the train images, which no run was trained on. This is not a score."
+    return (
+        f"For tuning only: judged on the last {share} of the train images, which no run was trained on. "
+        f"This is not a score."
+    )
 
 
 def _tuned(board: Board) -> str:
-    """How keywords were searched, and whether alike for all: a method with more trials than another has had more luck."""
+    """How keywords were searched, and whether alike for all: a method with more trials than another has had
+    more luck.
+    """
     specs = {e.label: e.row.records[0].spec for e in board.entries if e.row.records and not e.row.outdated}
     found = {label: str(spec.get("tuning", "")) for label, spec in specs.items()}
     searched = {spec["method"] for label, spec in specs.items() if found[label]}
     if not searched:
         return ""
     # A search is of numbers with a fraction unless the method says otherwise, as one that was searched does.
-    free = {label for label, spec in specs.items() if spec["method"] not in searched and not _has_fractions(spec)}
+    free = {
+        label for label, spec in specs.items() if spec["method"] not in searched and not _has_fractions(spec)
+    }
     rate = any(of_rates(how) for how in found.values())
     if rate:  # which every method has
         free = set()
-    said = "; ".join(f"{label}: {how or ('nothing to search' if label in free else 'none')}" for label, how in found.items())
+    said = "; ".join(
+        f"{label}: {how or ('nothing to search' if label in free else 'none')}"
+        for label, how in found.items()
+    )
     counted_in = [how for label, how in found.items() if label not in free]
     same = all(alike(how, counted_in[0]) for how in counted_in)
     verdict = "the same for all" if same else "NOT the same for all, so differences may come from it"
@@ -85,12 +105,19 @@ def without_delta(board: Board) -> str:
 def _ahead(board: Board) -> str:
     name = board.group.protocol["reference"]
     if board.reference is None or not board.reference.units:
-        return f"No Δm: no seed of the reference {name or '(the protocol names none)'} is complete in these results."
+        return (
+            f"No Δm: no seed of the reference {name or '(the protocol names none)'} is complete in these "
+            f"results."
+        )
     lead = board.lead
     if lead is None:
         if any(e.undefined for e in board.entries):
             return f"{without_delta(board)}."
-        reason = "no other method has" if not any(e.units for e in board.entries if e is not board.reference) else "none shares"
+        reason = (
+            "no other method has"
+            if not any(e.units for e in board.entries if e is not board.reference)
+            else "none shares"
+        )
         return f"No comparison yet: besides the reference {board.reference.label}, {reason} a complete seed."
     best, second, margin = lead.best, lead.second, lead.margin
     assert best.delta is not None
@@ -100,7 +127,10 @@ def _ahead(board: Board) -> str:
         alone = "there is no row to compare it with over the same seeds"
         return f"Highest Δm{among}: {best.label}, {with_interval(best.delta)} %; {alone}."
     if best.delta.value <= 0:
-        found = f"No method beats {board.reference.label}: the nearest is {best.label} at Δm {with_interval(best.delta)} %"
+        found = (
+            f"No method beats {board.reference.label}: the nearest is {best.label} at Δm "
+            f"{with_interval(best.delta)} %"
+        )
         gap, rival = best.delta, board.reference.label
     else:
         ahead = f"ahead of {second.label} by {signed(margin.value)} points"
@@ -112,11 +142,17 @@ def _ahead(board: Board) -> str:
     if gap.excludes_zero() is None:
         return f"{found}. Not sure: {counted(gap.n, 'seed')} without any spread give no interval."
     if not gap.excludes_zero():
-        return f"{found}. Not sure: over {counted(gap.n, 'seed')} the interval includes 0, so chance can explain the difference."
+        return (
+            f"{found}. Not sure: over {counted(gap.n, 'seed')} the interval includes 0, so chance can "
+            f"explain the difference."
+        )
     if demonstration(board):
         return f"{found}. The interval excludes 0, but a demonstration ranks nothing."
     if gap.n < RANKED_SEEDS:
-        return f"{found}. The interval excludes 0, but {gap.n} seeds are development: confirm with {RANKED_SEEDS} or more."
+        return (
+            f"{found}. The interval excludes 0, but {gap.n} seeds are development: confirm with "
+            f"{RANKED_SEEDS} or more."
+        )
     if best in left_out:
         return f"{found}. Not sure: it lacks a planned seed."
     if lead.p is None:
@@ -144,7 +180,11 @@ def _labels(board: Board) -> str:
     shown = ", ".join(f"{task} {count}" for task, count in label_counts(board).items())
     tested = {t.name: t.test_images for t in g.tasks if t.test_images is not None}
     test = ", ".join(f"{task} {count}" for task, count in tested.items())
-    test = f"{next(iter(tested.values()))} images for each task" if len(tested) > 1 and len(set(tested.values())) == 1 else test
+    test = (
+        f"{next(iter(tested.values()))} images for each task"
+        if len(tested) > 1 and len(set(tested.values())) == 1
+        else test
+    )
     return (
         f"{g.variant}, label setting '{g.labels}'. Training images with a visible label: {shown or 'unknown'}"
         + (f" (of {max(images)} images)" if images else "")
@@ -157,8 +197,10 @@ def _delta(board: Board) -> str:
         return ""
     unit = "train seeds (one mask: training noise only)" if board.group.fixed_mask else "label seeds"
     return (
-        f"Δm: mean over tasks of the relative change against {board.reference.label} on the same labels, in %, + is better; "
-        f"in [ ] its 95 % interval over {unit}, with the noise of the reference; ± is the standard deviation over seeds."
+        f"Δm: mean over tasks of the relative change against {board.reference.label} on the same labels, in "
+        f"%, + is better; "
+        f"in [ ] its 95 % interval over {unit}, with the noise of the reference; ± is the standard deviation "
+        f"over seeds."
     )
 
 
@@ -183,8 +225,14 @@ def baseline(board: Board) -> str:
         return ""
     needed, most = seeds_to_decide(board.comparisons), max(e.versus.n if e.versus else 0 for e in family)
     state = "too few seeds to decide" if most < needed else "decidable where a row has them"
-    first = max((e for e in family if e.versus), key=lambda e: e.versus.value if e.versus else 0.0, default=None)
-    state += f"; the largest difference is that of {first.label}, {with_interval(first.versus)} points" if first else ""
+    first = max(
+        (e for e in family if e.versus), key=lambda e: e.versus.value if e.versus else 0.0, default=None
+    )
+    state += (
+        f"; the largest difference is that of {first.label}, {with_interval(first.versus)} points"
+        if first
+        else ""
+    )
     against = f"{counted(board.comparisons, 'comparison')} with {board.baseline.label}"
     found = f"{against}: an exact test needs {needed} seeds, at most {most} are in: {state}"
     holm = {e.label: e.compared.p_holm for e in family if e.compared and e.compared.p_holm is not None}
@@ -195,7 +243,9 @@ def baseline(board: Board) -> str:
     for label, p in holm.items():
         if p <= ALPHA:
             named["better" if values[label] > 0 else "worse"].append(f"{label} (p = {p:.2g})")
-    apart = "; ".join(f"{word} than it, after correction: {', '.join(rows)}" for word, rows in named.items() if rows)
+    apart = "; ".join(
+        f"{word} than it, after correction: {', '.join(rows)}" for word, rows in named.items() if rows
+    )
     return f"{found}; {apart or 'none differs from it'}."
 
 
@@ -229,16 +279,25 @@ def _constant(board: Board) -> str:
         return f"{found}; every method is above it on every task."
     if not any(above for above, _ in against.values()):
         return f"{found}; no method is above it on any task."
-    rows = [f"{label} on {' and '.join(below) if above else 'any task'}" for label, (above, below) in against.items() if below]
+    rows = [
+        f"{label} on {' and '.join(below) if above else 'any task'}"
+        for label, (above, below) in against.items()
+        if below
+    ]
     return f"{found}; NOT above it: {'; '.join(rows)}."
 
 
 def _against_constant(board: Board) -> dict[str, tuple[list[str], list[str]]]:
-    """{row: the tasks on which it is above the constant prediction, and those on which it is not}, outdated rows left out."""
+    """{row: the tasks on which it is above the constant prediction, and those on which it is not}, outdated
+    rows left out.
+    """
     found: dict[str, tuple[list[str], list[str]]] = {}
     for entry in (e for e in board.entries if not e.row.outdated):
         for task in board.group.tasks:
-            spread, floor = entry.spreads[task.name].get(task.metric), board.constant.means[task.name].get(task.metric)
+            spread, floor = (
+                entry.spreads[task.name].get(task.metric),
+                board.constant.means[task.name].get(task.metric),
+            )
             if spread is not None and floor is not None:
                 above, below = found.setdefault(entry.label, ([], []))
                 (above if task.sign * (spread.mean - floor) > 0 else below).append(task.name)
@@ -248,7 +307,10 @@ def _against_constant(board: Board) -> dict[str, tuple[list[str], list[str]]]:
 def _unsaid(board: Board) -> list[str]:
     """What rows change without saying so in their labels, because all rows of a method share it."""
     unsaid = {e.row.method: e.row.unsaid for e in board.entries if e.row.unsaid}
-    values = {m: ", ".join(f"{name}={value_text(v)}" for name, v in changed.items()) for m, changed in sorted(unsaid.items())}
+    values = {
+        m: ", ".join(f"{name}={value_text(v)}" for name, v in changed.items())
+        for m, changed in sorted(unsaid.items())
+    }
     return [f"{method} runs with {text}, away from its defaults." for method, text in values.items()]
 
 
@@ -258,7 +320,9 @@ def _warnings(board: Board) -> list[str]:
         for pair, failures in entry.row.failed.items():
             found.append(f"Failed: {entry.label} seed {seed_name(pair)}: {failures[0].reason}")
         for pair, missing in entry.row.partial.items():
-            found.append(f"Not counted: {entry.label} seed {seed_name(pair)}, whose runs lack {', '.join(missing)}.")
+            found.append(
+                f"Not counted: {entry.label} seed {seed_name(pair)}, whose runs lack {', '.join(missing)}."
+            )
         if entry.row.outdated:
             version = f"version {entry.row.version} of the method (current {entry.row.newest})"
             ranks = "is not ranked"
@@ -270,14 +334,21 @@ def _warnings(board: Board) -> list[str]:
         dropped = set(entry.units) - set(entry.paired)
         if entry.delta and dropped:
             seeds = ", ".join(map(str, sorted(dropped)))
-            found.append(f"Left out of Δm: {entry.label} seed {seeds}, which the reference has not completed.")
+            found.append(
+                f"Left out of Δm: {entry.label} seed {seeds}, which the reference has not completed."
+            )
     if any(e.failed or e.row.partial for e in board.entries):
-        found.append("A row that lacks a planned seed is not ranked, and nothing is put in the place of what it lacks.")
+        found.append(
+            "A row that lacks a planned seed is not ranked, and nothing is put in the place of what it lacks."
+        )
     devices = {e.cost.device for e in board.entries if e.cost}
     if len(devices) > 1:
         found.append("Costs were measured on different devices and cannot be compared.")
     if rows := uneven(board):
-        found.append(f"Times differ by more than {UNEVEN:.0%} between seeds of {', '.join(rows)}: the machine did other work.")
+        found.append(
+            f"Times differ by more than {UNEVEN:.0%} between seeds of {', '.join(rows)}: the machine did "
+            f"other work."
+        )
     return found + origins.sentences(board)
 
 

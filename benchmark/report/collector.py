@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """No search for cycles: records hold none, and with thousands of them it would look at all of them again and again."""
+    """No search for cycles: records hold none, and with thousands of them it would look at all of them again
+    and again.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:

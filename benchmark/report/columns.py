@@ -44,13 +44,17 @@ def cells(board: Board, entry: Entry) -> Cells:
     for name in REFERENCES:
         column = f"delta_m_{name}"
         found |= bounds(column, getattr(beside.against, name), f"{column}_ci_low", f"{column}_ci_high")
-    found |= _images("delta_m", images.delta if images else None) | _images("vs_baseline", images.versus if images else None)
+    found |= _images("delta_m", images.delta if images else None) | _images(
+        "vs_baseline", images.versus if images else None
+    )
     for task in board.group.tasks:
         found |= _images(f"{task.name}_{task.metric}", images.scores[task.name] if images else None)
     found["variance_split"] = grid(beside.variance)
     for name, column in split_columns(board).items():
         split = beside.variance.get(name)
-        found |= {f"{column}_sd_{part}": number(getattr(split, sd) if split else None) for part, sd in PARTS.items()}
+        found |= {
+            f"{column}_sd_{part}": number(getattr(split, sd) if split else None) for part, sd in PARTS.items()
+        }
     return found
 
 
@@ -79,4 +83,8 @@ def grid(found: dict[str, Split]) -> str:
 def split_columns(board: Board) -> dict[str, str]:
     """{what is split: the start of its columns}, of what any row has."""
     names = {DELTA_M: "delta_m"} | {t.name: f"{t.name}_{t.metric}" for t in board.group.tasks}
-    return {name: column for name, column in names.items() if any(name in e.beside.variance for e in board.entries)}
+    return {
+        name: column
+        for name, column in names.items()
+        if any(name in e.beside.variance for e in board.entries)
+    }

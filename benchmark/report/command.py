@@ -1,4 +1,6 @@
-"""The command that makes a row's runs again, together with those of the reference that its delta m rests on."""
+"""The command that makes a row's runs again, together with those of the reference that its delta m rests
+on.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,13 @@ from benchmark.spec.weighting import EQUAL
 
 
 def command(g: Group, row: Row) -> str:
-    """`bench run METHOD REFERENCE --set protocol=...`; joined by && where the seeds form no single grid, "" without any.
+    """`bench run METHOD REFERENCE --set protocol=...`; joined by && where the seeds form no single grid, ""
+    without any.
 
-    It sets what the default plan sets otherwise, and every keyword away from its default. A plug-in and pretrained weights are
-    files that a record knows by content alone, so they stand there as names to replace. What it cannot give is how keywords
-    were searched, which is part of a row but not of what was run.
+    It sets what the default plan sets otherwise, and every keyword away from its default. A plug-in and
+    pretrained weights are files that a record knows by content alone, so they stand there as names to
+    replace. What it cannot give is how keywords were searched, which is part of a row but not of what was
+    run.
     """
     pairs = sorted({*row.seeds, *row.failed, *row.partial})
     items: list[Record | Failure] = [*row.records, *(f for failures in row.failed.values() for f in failures)]
@@ -39,35 +43,60 @@ def run_command(g: Group, record: Record) -> str:
 
 
 def _line(g: Group, methods: list[str], spec: dict[str, Any], seeds: dict[str, Any]) -> str:
-    settings = {"protocol": g.protocol["name"], "dataset": g.variant, "labels": g.labels, **_protocol(g.protocol)}
+    settings = {
+        "protocol": g.protocol["name"],
+        "dataset": g.variant,
+        "labels": g.labels,
+        **_protocol(g.protocol),
+    }
     if spec["balance"] != EQUAL:
         settings["balance"] = spec["balance"]
     if spec.get("lr_scale", 1.0) != 1.0:
         settings["lr_scale"] = {spec["method"]: spec["lr_scale"]}
-    settings |= {f"hparams.{spec['method']}.{name}": spec["hyperparameters"][name] for name in _keywords(spec)}
+    settings |= {
+        f"hparams.{spec['method']}.{name}": spec["hyperparameters"][name] for name in _keywords(spec)
+    }
     texts = [f"{key}={_toml(value)}" for key, value in (settings | seeds).items()]
     plugin = ["--plugin", f"{spec['method']}.py"] if spec.get("plugin") else []
-    return shlex.join(["bench", "run", *methods, *plugin, *(word for text in texts for word in ("--set", text))])
+    return shlex.join(
+        ["bench", "run", *methods, *plugin, *(word for text in texts for word in ("--set", text))]
+    )
 
 
 def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
-    """Its values that are not those of the shipped protocol of its name; one that is not shipped is a file."""
+    """Its values that are not those of the shipped protocol of its name; one that is not shipped is a
+    file.
+    """
     shipped = shipped_values(protocol["name"])
     if shipped is None:
         return {"protocol": f"{protocol['name']}.toml"}
-    changed = {key: value for key, value in protocol.items() if key in protocols.SETTABLE and value != shipped.get(key)}
+    changed = {
+        key: value
+        for key, value in protocol.items()
+        if key in protocols.SETTABLE and value != shipped.get(key)
+    }
     weights = str(changed.get("weights", ""))
-    return changed | ({"weights": f"FILE-{weights.removeprefix('sha256:')}"} if weights.startswith("sha256:") else {})
+    return changed | (
+        {"weights": f"FILE-{weights.removeprefix('sha256:')}"} if weights.startswith("sha256:") else {}
+    )
 
 
 def _keywords(spec: dict[str, Any]) -> list[str]:
-    """The keywords that a command must give: those away from defaults, and those that the default plan gives."""
-    given = {name for grid in plan.read(plan.DEFAULT)["grid"] for name in grid.get("hparams", {}).get(spec["method"], {})}
+    """The keywords that a command must give: those away from defaults, and those that the default plan
+    gives.
+    """
+    given = {
+        name
+        for grid in plan.read(plan.DEFAULT)["grid"]
+        for name in grid.get("hparams", {}).get(spec["method"], {})
+    }
     return sorted({*spec["changed"], *(given & spec["hyperparameters"].keys())})
 
 
 def _seeds(g: Group, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    """The settings that give these seeds: the fewest grids of label seeds times train seeds, or seeds that are both."""
+    """The settings that give these seeds: the fewest grids of label seeds times train seeds, or seeds that
+    are both.
+    """
     if g.labels.startswith("published:"):  # one mask: its runs have label seed 0 whatever the seed
         return [{"seeds": _count(train for _, train in pairs)}]
     if all(label == train for label, train in pairs):
@@ -93,5 +122,9 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(json.dumps(inner) if isinstance(inner, str) else _toml(inner) for inner in value) + "]"
+        return (
+            "["
+            + ", ".join(json.dumps(inner) if isinstance(inner, str) else _toml(inner) for inner in value)
+            + "]"
+        )
     return json.dumps(value)

@@ -1,4 +1,6 @@
-"""'Is A better than B here?': two rows of one board over the seeds that both have, the numbers and an answer in words."""
+"""'Is A better than B here?': two rows of one board over the seeds that both have, the numbers and an answer
+in words.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,14 @@ from benchmark.report.stats import Estimate
 
 @dataclass(frozen=True)
 class Answer:
-    """a against b on a board. reference: what delta m is relative to here; b itself where the board's reference shares no seeds.
+    """a against b on a board. reference: what delta m is relative to here; b itself where the board's
+    reference shares no seeds.
 
-    verdict: "yes", "no" or "cannot tell". difference: delta m of a minus that of b, in points, over `units`; tasks: its parts, so
-    that it is their mean. images: the same difference with its interval over test images. needed: seeds that an exact test takes.
-    p: its result, None with fewer. failed: those of the two rows that lack seeds by failure. cost: {what: a's over b's}.
+    verdict: "yes", "no" or "cannot tell". difference: delta m of a minus that of b, in points, over `units`;
+    tasks: its parts, so that it is their mean. images: the same difference with its interval over test
+    images. needed: seeds that an exact test takes.
+    p: its result, None with fewer. failed: those of the two rows that lack seeds by failure. cost: {what: a's
+    over b's}.
     rerun: the re-run floor of both rows together.
     """
 
@@ -44,7 +49,9 @@ class Answer:
 
 
 def entry(board: Board, name: str) -> Entry | None:
-    """The row that a name means: its label as the board prints it, or a method, whose plainest row it is then."""
+    """The row that a name means: its label as the board prints it, or a method, whose plainest row it is
+    then.
+    """
     row = named(board.group.rows, name)
     labels = [name, *([row.label] if row else [])]
     return next((e for label in labels for e in board.entries if e.label == label), None)
@@ -73,7 +80,8 @@ def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
     cost, same = _cost(a, b)
     verdict = _verdict(difference, p, failed)
     return Answer(
-        board, a, b, reference.label, verdict, g.units(pairs), difference, tasks, images, found, p, stats.seeds_to_decide(1),
+        board, a, b, reference.label, verdict, g.units(pairs), difference, tasks, images, found, p,
+        stats.seeds_to_decide(1),
         failed, cost, same, floor,
     )  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""The details of a board, below its table: tests, other definitions and references, two uncertainties, the split of the noise."""
+"""The details of a board, below its table: tests, other definitions and references, two uncertainties, the
+split of the noise.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ SUMMED_ONLY = "odsF"  # the metric of which records hold no statistics of single
 
 @dataclass(frozen=True)
 class Section:
-    """A table with what its numbers are. The first column is text, the others numbers; lines are as long as the header."""
+    """A table with what its numbers are. The first column is text, the others numbers; lines are as long as
+    the header.
+    """
 
     title: str
     header: list[str]
@@ -29,7 +33,13 @@ class Section:
 
 def sections(board: Board, places: dict[str, int]) -> list[Section]:
     """The sections that the board has anything for. places: {task: decimals of its primary metric}."""
-    found = (_tests(board), _other(board), _uncertainties(board, places), _again(board, places), _variance(board, places))
+    found = (
+        _tests(board),
+        _other(board),
+        _uncertainties(board, places),
+        _again(board, places),
+        _variance(board, places),
+    )
     return [section for section in found if section]
 
 
@@ -38,8 +48,13 @@ def markdown(board: Board, places: dict[str, int]) -> str:
     parts = []
     for section in sections(board, places):
         table = [section.header, ["---", *["---:"] * (len(section.header) - 1)], *section.lines]
-        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)
-        parts.append(f"\n## {section.title}\n\n{body}\n\n" + "".join(f"- {sentence}\n" for sentence in section.sentences))
+        body = "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table
+        )
+        parts.append(
+            f"\n## {section.title}\n\n{body}\n\n"
+            + "".join(f"- {sentence}\n" for sentence in section.sentences)
+        )
     return "".join(parts)
 
 
@@ -55,9 +70,11 @@ def _tests(board: Board) -> Section | None:
             lines.append([*line, f"{e.compared.p_better:.2f}", fixed(e.compared.rho, 2)])
     name = board.baseline.label
     sentences = [
-        f"difference: Δm minus that of {name}, in points, with its 95 % interval over the seeds that both share, and over test "
+        f"difference: Δm minus that of {name}, in points, with its 95 % interval over the seeds that both "
+        f"share, and over test "
         f"images (paired bootstrap).",
-        f"p: exact two-sided sign-flip test with Holm's correction for {counted(board.comparisons, 'comparison')}.",
+        f"p: exact two-sided sign-flip test with Holm's correction for "
+        f"{counted(board.comparisons, 'comparison')}.",
         "P(better): share of seeds in which the row is ahead, ties half; it describes and does not test.",
         "rho: correlation of the two over seeds; pairing by seed gains where it is above 0.",
     ]
@@ -71,17 +88,33 @@ def _other(board: Board) -> Section | None:
         if e.delta:
             other, against = e.beside.definitions, e.beside.against
             own = e is board.reference  # 0 by definition, but for the references that are not itself
-            line = ["0"] * 3 if own else [signed(e.delta.value), signed(other.all_metrics), signed(other.task_mean)]
+            line = (
+                ["0"] * 3
+                if own
+                else [signed(e.delta.value), signed(other.all_metrics), signed(other.task_mean)]
+            )
             held = [getattr(against, name) for name in REFERENCES]
             line += ["0 (reference)" if own and x == e.delta else with_interval(x) for x in held]
             lines.append([e.label, *line, signed(e.beside.oracle)])
-    header = ["method", "Δm", "all metrics", "mean by task", "equal epochs", "equal steps", "full labels", "oracle"]
+    header = [
+        "method",
+        "Δm",
+        "all metrics",
+        "mean by task",
+        "equal epochs",
+        "equal steps",
+        "full labels",
+        "oracle",
+    ]
     name = board.group.protocol["reference"]
     sentences = [
-        "all metrics: mean over all metrics of all tasks; mean by task: over a task's metrics, then over tasks. Papers use both.",
-        f"equal epochs, equal steps, full labels: Δm against {name} of that budget, or trained on every label.",
+        "all metrics: mean over all metrics of all tasks; mean by task: over a task's metrics, then over "
+        "tasks. Papers use both.",
+        f"equal epochs, equal steps, full labels: Δm against {name} of that budget, or trained on every "
+        f"label.",
         *absent_references(board),
-        "oracle: had every run, the reference's too, kept its best evaluation on the test set; a diagnostic, never a score.",
+        "oracle: had every run, the reference's too, kept its best evaluation on the test set; a diagnostic, "
+        "never a score.",
     ]
     return Section("Other Δm, in %", header, lines, sentences) if lines else None
 
@@ -96,12 +129,17 @@ def _uncertainties(board: Board, places: dict[str, int]) -> Section | None:
                 seeds = _over_seeds([*e.by_unit[task.name].get(task.metric, {}).values()])
                 line += [_between(found, places[task.name]) for found in (seeds, scores[task.name])]
             lines.append(line)
-    header = ["method", *(f"{t.title}: {over}" for t in board.group.tasks for over in ("seeds", "test images"))]
+    header = [
+        "method",
+        *(f"{t.title}: {over}" for t in board.group.tasks for over in ("seeds", "test images")),
+    ]
     sentences = [
-        "seeds: 95 % interval of the mean over seeds. test images: 95 % interval had other test images been drawn (paired "
+        "seeds: 95 % interval of the mean over seeds. test images: 95 % interval had other test images been "
+        "drawn (paired "
         "bootstrap), for these seeds. Neither holds the other, and they are not added.",
         *(
-            f"{t.title}: no interval over test images, because the counts that it is made of are not kept for each image."
+            f"{t.title}: no interval over test images, because the counts that it is made of are not kept "
+            f"for each image."
             for t in board.group.tasks
             if t.metric == SUMMED_ONLY
         ),
@@ -124,14 +162,28 @@ def _again(board: Board, places: dict[str, int]) -> Section | None:
     lines, devices = [], []
     for e in board.entries:
         if again := board.reruns.get(e.label):
-            seeds = float(np.std([*e.psi.values()], ddof=1)) if e.psi and len(e.psi) > 1 and e is not board.reference else None
+            seeds = (
+                float(np.std([*e.psi.values()], ddof=1))
+                if e.psi and len(e.psi) > 1 and e is not board.reference
+                else None
+            )
             tasks = [_floor(again.tasks[t.name], places[t.name] + 1) for t in board.group.tasks]
             lines.append([e.label, str(again.n), _floor(again.sd, 2), fixed(seeds, 2), *tasks])
-            devices += [f"{e.label} ran on another device the second time ({change})." for change in again.devices]
-    header = ["method", "seeds run twice", "Δm: run again", "Δm: over seeds", *(f"{t.title}: again" for t in board.group.tasks)]
+            devices += [
+                f"{e.label} ran on another device the second time ({change})." for change in again.devices
+            ]
+    header = [
+        "method",
+        "seeds run twice",
+        "Δm: run again",
+        "Δm: over seeds",
+        *(f"{t.title}: again" for t in board.group.tasks),
+    ]
     sentences = [
-        "run again: standard deviation of one run about what its seeds fix, from the same seeds run a second time: the root of "
-        "half the mean square of the differences between both runs; for Δm with the reference held at its mean. A difference "
+        "run again: standard deviation of one run about what its seeds fix, from the same seeds run a second "
+        "time: the root of "
+        "half the mean square of the differences between both runs; for Δm with the reference held at its "
+        "mean. A difference "
         "between methods of that size says nothing.",
         "over seeds: of one seed's Δm. 0 (equal): both runs agree to the last digit.",
         *devices,
@@ -158,7 +210,8 @@ def _variance(board: Board, places: dict[str, int]) -> Section | None:
     header = ["method", "label seeds x train seeds"]
     header += [f"{titles[name]}: {part}" for name in names for part in ("labels", "training", "rest")]
     sentences = [
-        "Standard deviations over draws of labels, over train seeds, and of the rest (their interaction, and what differs when a "
+        "Standard deviations over draws of labels, over train seeds, and of the rest (their interaction, and "
+        "what differs when a "
         "run is repeated), from a crossed grid of seeds; for Δm with the reference held at its mean."
     ]
     return Section("Where the noise comes from", header, lines, sentences) if names else None

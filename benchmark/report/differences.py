@@ -1,4 +1,6 @@
-"""Where a table on disk is not what the records give: file, column and row of each cell, and runs that are no longer there."""
+"""Where a table on disk is not what the records give: file, column and row of each cell, and runs that are no
+longer there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 NAMED = 3  # cells of a file that are named; the rest are counted
-_KEYS = ("method", "label_seed", "train_seed", "unit", "task", "metric")  # what tells the lines of a table apart
+_KEYS = (
+    "method",
+    "label_seed",
+    "train_seed",
+    "unit",
+    "task",
+    "metric",
+)  # what tells the lines of a table apart
 _ROW = {".md": re.compile(r"(?<!\\)\|"), ".tex": re.compile(r"(?<!\\)&")}  # between the cells of a line
 _SPAN = re.compile(r"\\multicolumn\{(\d+)\}\{.*?l\}")
 
@@ -23,7 +32,9 @@ def describe(name: str, disk: str, records: str) -> list[str]:
         found = ["the lines are the same, but not their order, number, ends or quotes"]
     more = len(found) - NAMED
     shown = [f"{name} differs: {what}." for what in found[:NAMED]]
-    return shown + ([f"{name} differs in {more} more {'places' if more > 1 else 'place'}."] if more > 0 else [])
+    return shown + (
+        [f"{name} differs in {more} more {'places' if more > 1 else 'place'}."] if more > 0 else []
+    )
 
 
 def runs(tables: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -45,10 +56,14 @@ def _csv(disk: str, records: str) -> Iterator[str]:
     header, expected = here[0] if here else [], there[0]
     if header != expected:
         yield from (f"the column {column} is missing" for column in expected if column not in header)
-        yield from (f"the column {column!r} is not one of the records" for column in header if column not in expected)
+        yield from (
+            f"the column {column!r} is not one of the records" for column in header if column not in expected
+        )
         return
     keys = [i for i, column in enumerate(expected) if column in _KEYS]
-    a, b = ({tuple("".join(line[i : i + 1]) for i in keys): line for line in lines[1:]} for lines in (here, there))
+    a, b = (
+        {tuple("".join(line[i : i + 1]) for i in keys): line for line in lines[1:]} for lines in (here, there)
+    )
     lost, added = [key for key in b if key not in a], [key for key in a if key not in b]
     pairs = [(a[key], line) for key, line in b.items() if key in a]
     if len(lost) == len(added) == 1:  # what a line is called was edited
@@ -77,7 +92,9 @@ def _text(disk: str, records: str, suffix: str) -> Iterator[str]:
                 yield from _line(here[i], there[j], i + 1, _header(there, j, suffix), suffix)
         elif kind != "equal":
             yield from (f"line {i + 1} is not from the records: {_short(here[i])}" for i in range(a, b))
-            yield from (f"a line of the records is missing at line {a + 1}: {_short(there[j])}" for j in range(c, d))
+            yield from (
+                f"a line of the records is missing at line {a + 1}: {_short(there[j])}" for j in range(c, d)
+            )
 
 
 def _line(mine: str, line: str, number: int, header: list[str], suffix: str) -> Iterator[str]:
@@ -86,7 +103,9 @@ def _line(mine: str, line: str, number: int, header: list[str], suffix: str) -> 
     if len(x) == len(y) == len(header) > 1:
         names = [_plain(cell) if suffix == ".tex" else cell for cell in header]
         row = _plain(y[0]) if suffix == ".tex" else y[0]
-        yield from (f"{_cell(c, row, p, q)} (line {number})" for c, p, q in zip(names, x, y, strict=True) if p != q)
+        yield from (
+            f"{_cell(c, row, p, q)} (line {number})" for c, p, q in zip(names, x, y, strict=True) if p != q
+        )
     else:
         yield f"line {number} is {_short(mine)} on disk, {_short(line)} from the records"
 
@@ -109,7 +128,9 @@ def _plain(cell: str) -> str:
 
 def _header(lines: list[str], at: int, suffix: str) -> list[str]:
     """The cells of the header of the table that a line is in."""
-    inside: Callable[[str], bool] = (lambda t: t.startswith("|")) if suffix == ".md" else (lambda t: not t.startswith("\\begin"))
+    inside: Callable[[str], bool] = (
+        (lambda t: t.startswith("|")) if suffix == ".md" else (lambda t: not t.startswith("\\begin"))
+    )
     first = at
     while first > 0 and inside(lines[first - 1]):
         first -= 1

@@ -29,7 +29,9 @@ def signed(value: float | None, decimals: int = 1) -> str:
 
 
 def interval(estimate: Estimate | None, decimals: int = 1) -> str:
-    """`[+1.0, +5.2]`, with a decimal more where a bound rounds to 0; `(seeds identical)` where no spread leaves no interval."""
+    """`[+1.0, +5.2]`, with a decimal more where a bound rounds to 0; `(seeds identical)` where no spread
+    leaves no interval.
+    """
     if estimate is None:
         return ""
     if estimate.low is None or estimate.high is None:
@@ -49,7 +51,9 @@ def with_sd(spread: Spread | None, decimals: int) -> str:
     """`31.20 ± 1.10`"""
     if spread is None:
         return ""
-    return fixed(spread.mean, decimals) + (f" ± {fixed(spread.sd, decimals)}" if spread.sd is not None else "")
+    return fixed(spread.mean, decimals) + (
+        f" ± {fixed(spread.sd, decimals)}" if spread.sd is not None else ""
+    )
 
 
 def duration(seconds: float | None) -> str:

@@ -17,8 +17,7 @@ import orjson
 
 from benchmark.errors import UserError
 from benchmark.report.collector import collector_off
-from benchmark.runs import digest
-from benchmark.runs import rundir as store
+from benchmark.runs import digest, rundir
 from benchmark.spec.run import SCHEMA, run_id
 from benchmark.training import snapshots
 
@@ -64,7 +63,14 @@ _RECORD: dict[str, type] = {
     "diagnostics": dict,
 }
 _COSTS = ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second")
-_KINDS = {dict: "an object", str: "a text", int: "a whole number", list: "a list", bool: "true or false", float: "a number"}
+_KINDS = {
+    dict: "an object",
+    str: "a text",
+    int: "a whole number",
+    list: "a list",
+    bool: "true or false",
+    float: "a number",
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ class Record:
 
     @cached_property
     def labelled(self) -> np.ndarray | None:
-        """(N, T) bool: which label of which training image the run's setting shows, over the protocol's whole task set.
+        """(N, T) bool: which label of which training image the run's setting shows, over the protocol's whole
+        task set.
 
         None where no array file holds it. Raises `UserError` for a damaged file.
         """
@@ -111,12 +118,16 @@ class Record:
             with self.arrays.open("rb") as file, np.load(file) as arrays:
                 return read(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{self.arrays} could not be read ({error}); restore it, or remove it to do without it.") from None
+            raise UserError(
+                f"{self.arrays} could not be read ({error}); restore it, or remove it to do without it."
+            ) from None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended in an error or without a score. reason: one line of its error.txt, or which score is undefined."""
+    """A run that ended in an error or without a score. reason: one line of its error.txt, or which score is
+    undefined.
+    """
 
     path: Path
     spec: dict[str, Any]
@@ -132,11 +143,13 @@ class Collection:
 
 
 def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
-    """The records below `folder`: a folder of runs, a results folder with `records/`, or a `records` folder itself.
+    """The records below `folder`: a folder of runs, a results folder with `records/`, or a `records` folder
+    itself.
 
     A run whose primary metric of a task is undefined is a failure: it leaves the other records readable.
-    check_id: derives an id from a spec; None skips that comparison. Raises `UserError` naming the file for a missing
-    folder, an unreadable, truncated or mis-shaped record, and a record whose id differs from its content or its name.
+    check_id: derives an id from a spec; None skips that comparison. Raises `UserError` naming the file for a
+    missing folder, an unreadable, truncated or mis-shaped record, and a record whose id differs from its
+    content or its name.
     """
     with collector_off():
         return _collect(folder, check_id)
@@ -144,19 +157,26 @@ def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
 
 def _collect(folder: Path, check_id: CheckId | None) -> Collection:
     if not folder.is_dir():
-        raise UserError(f"there is no results folder {folder}; name another with --results, or make it with `bench run`.")
+        raise UserError(
+            f"there is no results folder {folder}; name another with --results, or make it with `bench run`."
+        )
     published = folder / "records" if (folder / "records").is_dir() else folder
-    if published != folder or (any(folder.glob("*.json")) and not store.every_run(folder)):
+    if published != folder or (any(folder.glob("*.json")) and not rundir.every_run(folder)):
         cure = "restore the file, or publish the run again"
         return _sorted_out([_published(path, check_id, cure) for path in sorted(published.glob("*.json"))])
     finished: list[Record] = []
     failures: list[Failure] = []
-    for run in store.every_run(folder):
+    for run in rundir.every_run(folder):
         state = run.state()
         cure = f"remove the folder {run.path} and run the same command again"
         if state == "done":
             path = run.file("record.json")
-            record = Record(path, _read(path, cure), _existing(run.file("per_image.npz")), _existing(run.file("panel.webp")))
+            record = Record(
+                path,
+                _read(path, cure),
+                _existing(run.file("per_image.npz")),
+                _existing(run.file("panel.webp")),
+            )
             _check(record, check_id, run.name.rpartition("-")[2], cure)
             finished.append(record)
         elif state == "failed":
@@ -176,8 +196,12 @@ def _sorted_out(records: Sequence[Record], failures: Sequence[Failure] = ()) -> 
 def _undefined(record: Record) -> str:
     """`its absErr of depth is undefined`, or nothing where every primary metric is a finite number."""
     primary = {task: record["tasks"][task]["metric"] for task in record.spec["tasks"]}
-    values = {f"its {metric} of {task}": record["metrics"][task].get(metric) for task, metric in primary.items()}
-    return "; ".join(f"{name} is undefined" for name, v in values.items() if v is None or not math.isfinite(v))
+    values = {
+        f"its {metric} of {task}": record["metrics"][task].get(metric) for task, metric in primary.items()
+    }
+    return "; ".join(
+        f"{name} is undefined" for name, v in values.items() if v is None or not math.isfinite(v)
+    )
 
 
 def _published(path: Path, check_id: CheckId | None, cure: str) -> Record:
@@ -199,7 +223,8 @@ def _read(path: Path, cure: str) -> dict[str, Any]:
         try:
             content = orjson.loads(text)
         except orjson.JSONDecodeError:
-            # It takes no Infinity, which a keyword of a method may be; of what is no JSON, json says so in the known words.
+            # It takes no Infinity, which a keyword of a method may be; of what is no JSON, json says so in
+            # the known words.
             content = json.loads(text.decode("utf-8"))
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
@@ -213,10 +238,16 @@ def _read(path: Path, cure: str) -> dict[str, Any]:
 def _reason(path: Path) -> str:
     """The line of an error file that says most: the last of a traceback, else the first."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip()
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
-    return "no reason was written" if not lines else lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return (
+        "no reason was written" if not lines else lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    )
 
 
 @cache
@@ -243,7 +274,8 @@ def _check(record: Record, check_id: CheckId | None, named: str, cure: str) -> N
     path, content = record.path, record.content
     if content.get("schema") != SCHEMA:
         raise UserError(
-            f"{path} has record schema {_shown(content.get('schema'))}, not {SCHEMA}; read it with the version of bench that "
+            f"{path} has record schema {_shown(content.get('schema'))}, not {SCHEMA}; read it with the "
+            f"version of bench that "
             f"wrote it, or {cure}."
         )
     _check_shape(content, _RECORD, path, cure)
@@ -251,12 +283,16 @@ def _check(record: Record, check_id: CheckId | None, named: str, cure: str) -> N
     _check_values(record, cure)
     derived = check_id(record.spec) if check_id else record.id
     if derived != record.id:
-        raise UserError(f"{path} says id {record.id}, but its content has id {derived}: it was edited or mixed up; {cure}.")
+        raise UserError(
+            f"{path} says id {record.id}, but its content has id {derived}: it was edited or mixed up; "
+            f"{cure}."
+        )
     if named != record.id:
         raise UserError(f"{path} holds the run {record.id}, not {named} as its name says; {cure}.")
     if made is not None and made != content[digest.KEY]:
         raise UserError(
-            f"{path} was edited: its content has digest {made}, not {_shown(content[digest.KEY])} as it says; {cure}."
+            f"{path} was edited: its content has digest {made}, not {_shown(content[digest.KEY])} as it "
+            f"says; {cure}."
         )
 
 
@@ -270,10 +306,15 @@ def _check_values(record: Record, cure: str) -> None:
 
     unknown = [name for name in spec["changed"] if name not in spec["hyperparameters"]]
     if unknown:
-        raise UserError(f"{path} is damaged: spec.changed names {unknown[0]!r}, which is no hyperparameter; {cure}.")
+        raise UserError(
+            f"{path} is damaged: spec.changed names {unknown[0]!r}, which is no hyperparameter; {cure}."
+        )
     for task in spec["tasks"]:
         content["constant"].setdefault(task, {})  # a floor may be undefined
-        info = {f"tasks.{task}.{key}": kind for key, kind in (("metric", str), ("higher_is_better", bool), ("unit", str))}
+        info = {
+            f"tasks.{task}.{key}": kind
+            for key, kind in (("metric", str), ("higher_is_better", bool), ("unit", str))
+        }
         _check_shape(content, info | {f"metrics.{task}": dict, f"constant.{task}": dict}, path, cure)
         for key in ("metrics", "constant"):
             require_numbers(f"{key}.{task}", content[key][task].items())
@@ -282,11 +323,21 @@ def _check_values(record: Record, cure: str) -> None:
     _check_shape(content, {f"diagnostics.{name}.kind": str for name in content["diagnostics"]}, path, cure)
     for name, diagnostic in content["diagnostics"].items():
         axes = diagnostic.get("axes")
-        if axes is not None and not (isinstance(axes, list) and len(axes) == 2 and all(isinstance(a, str) for a in axes)):
-            raise UserError(f"{path} is damaged: diagnostics.{name}.axes is {_shown(axes)}, not two texts; {cure}.")
+        if axes is not None and not (
+            isinstance(axes, list) and len(axes) == 2 and all(isinstance(a, str) for a in axes)
+        ):
+            raise UserError(
+                f"{path} is damaged: diagnostics.{name}.axes is {_shown(axes)}, not two texts; {cure}."
+            )
     for point in content["curve"]:
-        if not isinstance(point, dict) or not _is_number(point.get("epoch")) or not isinstance(point.get("loss"), dict):
-            raise UserError(f"{path} is damaged: a point of its curve is {_shown(point)}, without epoch or loss; {cure}.")
+        if (
+            not isinstance(point, dict)
+            or not _is_number(point.get("epoch"))
+            or not isinstance(point.get("loss"), dict)
+        ):
+            raise UserError(
+                f"{path} is damaged: a point of its curve is {_shown(point)}, without epoch or loss; {cure}."
+            )
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

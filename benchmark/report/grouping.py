@@ -1,4 +1,6 @@
-"""Sort records into groups that may be compared, and those into rows; refuse records that contradict each other."""
+"""Sort records into groups that may be compared, and those into rows; refuse records that contradict each
+other.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from benchmark.report.frame import Collection, Failure, Record
 from benchmark.report.rows import Group, Pair, Row, Seed, TaskInfo
 from benchmark.spec.protocol import Protocol
 
-MORE = {"file": "plugin", "tuned": "tuning"}  # what labels call these keys of a spec, where rows of a method differ in them
+MORE = {
+    "file": "plugin",
+    "tuned": "tuning",
+}  # what labels call these keys of a spec, where rows of a method differ in them
 
 
 def protocol_values(protocol: dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +38,8 @@ def canonical(value: Any) -> str:
 
 
 def group(collection: Collection, current: Mapping[str, int] | None = None) -> list[Group]:
-    """The groups of a collection, in the order of their keys. Raises `UserError` where records contradict each other.
+    """The groups of a collection, in the order of their keys. Raises `UserError` where records contradict
+    each other.
 
     current: {method: its version today}, which makes rows of earlier versions outdated.
     """
@@ -74,14 +80,17 @@ def _check_comparable(records: Sequence[Record]) -> None:
         data, others = (_fingerprint(r) for r in (record, first))
         if data != others:
             raise UserError(
-                f"{first.path} and {record.path} used different data (fingerprints {others} and {data}), so they cannot share a "
+                f"{first.path} and {record.path} used different data (fingerprints {others} and {data}), so "
+                f"they cannot share a "
                 f"board; run one of them again on the other's data, or move one out of the folder."
             )
         same = masks.setdefault(record.spec["label_seed"], record)
         if mine["labels"] != same["hashes"]["labels"]:
             raise UserError(
-                f"{same.path} and {record.path} have label seed {record.spec['label_seed']} but different labels (mask hashes "
-                f"{same['hashes']['labels']} and {mine['labels']}), so they cannot share a board; run one of them again, or move "
+                f"{same.path} and {record.path} have label seed {record.spec['label_seed']} but different "
+                f"labels (mask hashes "
+                f"{same['hashes']['labels']} and {mine['labels']}), so they cannot share a board; run one of "
+                f"them again, or move "
                 f"one out of the folder."
             )
 
@@ -96,14 +105,18 @@ def _tasks(required: Sequence[str], records: Sequence[Record]) -> tuple[TaskInfo
             first, other = found.setdefault(name, (info, record))
             if info != first:
                 raise UserError(
-                    f"{other.path} and {record.path} describe the task {name} differently, so they cannot share a board; run one "
+                    f"{other.path} and {record.path} describe the task {name} differently, so they cannot "
+                    f"share a board; run one "
                     f"of them again, or move one out of the folder."
                 )
     return tuple(found[name][0] for name in required if name in found)
 
 
 def _rows(
-    required: Sequence[str], records: Sequence[Record], failures: Sequence[Failure], current: Mapping[str, int]
+    required: Sequence[str],
+    records: Sequence[Record],
+    failures: Sequence[Failure],
+    current: Mapping[str, int],
 ) -> tuple[Row, ...]:
     keyed: dict[str, list[Record | Failure]] = defaultdict(list)
     every: tuple[Record | Failure, ...] = (*records, *failures)
@@ -124,8 +137,23 @@ def _rows(
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
         version, distinct = spec["method_version"], _distinct(spec, siblings)
         label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
-        unsaid = {name: value for name, value in _away(spec).items() if name not in distinct and name not in MORE}
-        rows.append(Row(spec["method"], version, _changed(spec), spec["balance"], label, newest, unsaid, done, failed, partial))
+        unsaid = {
+            name: value for name, value in _away(spec).items() if name not in distinct and name not in MORE
+        }
+        rows.append(
+            Row(
+                spec["method"],
+                version,
+                _changed(spec),
+                spec["balance"],
+                label,
+                newest,
+                unsaid,
+                done,
+                failed,
+                partial,
+            )
+        )
     return tuple(sorted(rows, key=lambda row: row.label))
 
 
@@ -138,27 +166,39 @@ def _changed(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _away(spec: dict[str, Any]) -> dict[str, Any]:
-    """The changed hyperparameters, balance and rate where they are not equal weights and the protocol's rate, and what else makes
-    a row its own."""
+    """The changed hyperparameters, balance and rate where they are not equal weights and the protocol's rate,
+    and what else makes a row its own."""
     balance = {"balance": spec["balance"]} if spec["balance"] != "equal" else {}
     rate = {"lr_scale": spec["lr_scale"]} if spec.get("lr_scale", 1.0) != 1.0 else {}
-    return _changed(spec) | balance | rate | {label: spec[key] for label, key in MORE.items() if spec.get(key)}
+    return (
+        _changed(spec) | balance | rate | {label: spec[key] for label, key in MORE.items() if spec.get(key)}
+    )
 
 
 def _distinct(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Those of the values away from their defaults in which the rows of the method differ."""
     others = [_away(s) for s in siblings]
-    return {name: v for name, v in _away(spec).items() if any(name not in other or other[name] != v for other in others)}
+    return {
+        name: v
+        for name, v in _away(spec).items()
+        if any(name not in other or other[name] != v for other in others)
+    }
 
 
 def row_label(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> str:
     """The method, and in brackets those of its changed values in which the rows of this method differ."""
-    text = ", ".join(f"{name}={v if isinstance(v, str) else canonical(v)}" for name, v in _distinct(spec, siblings).items())
+    text = ", ".join(
+        f"{name}={v if isinstance(v, str) else canonical(v)}" for name, v in _distinct(spec, siblings).items()
+    )
     return f"{spec['method']}({text})" if text else str(spec["method"])
 
 
-def _seeds(required: Sequence[str], records: Sequence[Record]) -> tuple[dict[Pair, Seed], dict[Pair, tuple[str, ...]]]:
-    """The complete seeds of a row, and what the others lack. One-task runs make a seed when all tasks are in."""
+def _seeds(
+    required: Sequence[str], records: Sequence[Record]
+) -> tuple[dict[Pair, Seed], dict[Pair, tuple[str, ...]]]:
+    """The complete seeds of a row, and what the others lack. One-task runs make a seed when all tasks are
+    in.
+    """
     parts: dict[Pair, dict[str, Record]] = defaultdict(dict)
     for record in records:
         part = parts[_pair(record.spec)]
@@ -168,7 +208,10 @@ def _seeds(required: Sequence[str], records: Sequence[Record]) -> tuple[dict[Pai
         for task in covered:
             other = part.setdefault(task, record)
             if other is not record:
-                raise UserError(f"{other.path} and {record.path} are the same run twice; move one of them out of the folder.")
+                raise UserError(
+                    f"{other.path} and {record.path} are the same run twice; move one of them out of the "
+                    f"folder."
+                )
     done, partial = {}, {}
     for pair, found in sorted(parts.items()):
         missing = tuple(task for task in required if task not in found)

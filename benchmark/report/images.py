@@ -1,12 +1,15 @@
-"""The other uncertainty: which images the test set holds. Paired bootstrap from the statistics of every test image.
+"""The other uncertainty: which images the test set holds. Paired bootstrap from the statistics of every test
+image.
 
-A draw is the test images resampled with replacement, the same draw for every run and task, so that what makes an image hard
-for all cancels in delta m and in differences. Its interval says how far a mean over these seeds could be off for want of test
-images, and holds no noise of training or labels: it stands beside the interval over seeds and is never added to it.
+A draw is the test images resampled with replacement, the same draw for every run and task, so that what makes
+an image hard for all cancels in delta m and in differences. Its interval says how far a mean over these seeds
+could be off for want of test images, and holds no noise of training or labels: it stands beside the interval
+over seeds and is never added to it.
 
-Draws come from the raw output of PCG64 with a fixed seed, which NumPy keeps the same in all versions and on all machines.
-A 95 % interval runs from the 2.5th to the 97.5th percentile of `DRAWS` draws. Simulated, the interval of a mean
-per pixel covers about 94 % with 64 images and with 300; that of mIoU less where few images show a class.
+Draws come from the raw output of PCG64 with a fixed seed, which NumPy keeps the same in all versions and on
+all machines. A 95 % interval runs from the 2.5th to the 97.5th percentile of `DRAWS` draws. Simulated, the
+interval of a mean per pixel covers about 94 % with 64 images and with 300; that of mIoU less where few images
+show a class.
 """
 
 from __future__ import annotations
@@ -45,11 +48,11 @@ _KEPT_ROWS = 3  # the reference, the baseline and the row itself
 
 @dataclass(frozen=True)
 class Images:
-    """Intervals over test images of a row, None where the statistics of some run are not there or no longer kept per image, or
-    where too few images carry a label.
+    """Intervals over test images of a row, None where the statistics of some run are not there or no longer
+    kept per image, or where too few images carry a label.
 
-    n of each estimate: test images. scores: {task: its primary metric's mean over seeds}. delta: delta m, over the seeds that
-    row and reference share. versus: its difference to the baseline's.
+    n of each estimate: test images. scores: {task: its primary metric's mean over seeds}. delta: delta m,
+    over the seeds that row and reference share. versus: its difference to the baseline's.
     """
 
     scores: dict[str, Estimate | None]
@@ -59,8 +62,14 @@ class Images:
 
 @lru_cache(maxsize=4)
 def weights(images: int) -> Array:
-    """(DRAWS + 1, images) how often a draw holds each image; the first line is the test set itself, each image once."""
-    drawn = (np.random.PCG64(0).random_raw(DRAWS * images) % np.uint64(images)).astype(np.int64).reshape(DRAWS, images)
+    """(DRAWS + 1, images) how often a draw holds each image; the first line is the test set itself, each
+    image once.
+    """
+    drawn = (
+        (np.random.PCG64(0).random_raw(DRAWS * images) % np.uint64(images))
+        .astype(np.int64)
+        .reshape(DRAWS, images)
+    )
     lines = np.arange(1, DRAWS + 1)[:, None] * images
     counts = np.bincount((drawn + lines).ravel(), minlength=(DRAWS + 1) * images).reshape(DRAWS + 1, images)
     counts[0] = 1
@@ -73,9 +82,11 @@ def _libraries() -> ThreadpoolController:
 
 
 class Resampled:
-    """The primary metrics of every run of a group under the same draws of test images; runs are read when asked for.
+    """The primary metrics of every run of a group under the same draws of test images; runs are read when
+    asked for.
 
-    Rows come one after the other, each held against the same two or three; the last few are kept, and no more memory is held.
+    Rows come one after the other, each held against the same two or three; the last few are kept, and no more
+    memory is held.
     """
 
     def __init__(self, g: Group) -> None:
@@ -85,7 +96,9 @@ class Resampled:
         self._images: dict[str, int] = {}
 
     def scores(self, row: Row) -> dict[str, Estimate | None]:
-        """{task: its primary metric's mean over all complete seeds of a row, with its interval over images}"""
+        """{task: its primary metric's mean over all complete seeds of a row, with its interval over
+        images}
+        """
         values = self._mean(row, sorted(row.seeds))
         return {t.name: self._interval(mine, row) for t, mine in zip(self._g.tasks, values, strict=True)}
 
@@ -101,8 +114,8 @@ class Resampled:
             return self._interval(self._changes(means[0], means[2]) - self._changes(means[1], means[2]), a)
 
     def _interval(self, values: Array, row: Row) -> Estimate | None:
-        """The value of the test set itself with the percentile interval of the draws (DRAWS + 1,) in which it is defined, as a
-        draw may have no image with a label; None where fewer than `_DEFINED` of them are."""
+        """The value of the test set itself with the percentile interval of the draws (DRAWS + 1,) in which it
+        is defined, as a draw may have no image with a label; None where fewer than `_DEFINED` of them are."""
         drawn = values[1:][np.isfinite(values[1:])]
         if not np.isfinite(values[0]) or len(drawn) < _DEFINED * DRAWS:
             return None
@@ -114,7 +127,9 @@ class Resampled:
             return np.asarray(stats.changes(scores.T[:, None], reference.T[:, None], self._signs).mean(-1))
 
     def _mean(self, row: Row, pairs: list[Pair]) -> Array:
-        """(T, DRAWS + 1) means over units of means over the seeds of a unit; NaN where a run has no statistics."""
+        """(T, DRAWS + 1) means over units of means over the seeds of a unit; NaN where a run has no
+        statistics.
+        """
         by_unit: dict[int, list[Array]] = {}
         if pairs:
             values = self._row(row)
@@ -137,7 +152,8 @@ class Resampled:
         values = {pair: np.full((len(self._g.tasks), DRAWS + 1), np.nan) for pair in row.seeds}
         records = [(record, values[pair]) for pair, seed in row.seeds.items() for record in seed.records]
         batches = [records[i : i + _BATCH] for i in range(0, len(records), _BATCH)]
-        # Products of this size are too small to share among threads, which would wait for each other longer than they multiply.
+        # Products of this size are too small to share among threads, which would wait for each other longer
+        # than they multiply.
         with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
             found = {images for batch in pool.map(self._batch, batches) for images in batch}
         if found:
@@ -183,28 +199,41 @@ def _check(record: Record, task: TaskInfo, found: float) -> None:
     said = float(record["metrics"][task.name][task.metric])
     if not abs(found - said) <= _ROUNDED * max(abs(said), 1e-3):
         raise UserError(
-            f"{record.path} says {task.metric} {said:.6g} of {task.name}, but the test images in {record.arrays} give "
-            f"{found:.6g}: one of the two was edited or belongs to another run; restore the files, or make the run again."
+            f"{record.path} says {task.metric} {said:.6g} of {task.name}, but the test images in "
+            f"{record.arrays} give "
+            f"{found:.6g}: one of the two was edited or belongs to another run; restore the files, or make "
+            f"the run again."
         )
 
 
 def _statistics(path: Path, names: list[str]) -> dict[str, NDArray[Any]]:
-    """{task: (N, K) statistics of its test images}, of the tasks that the file holds. Raises `UserError` for a damaged file."""
+    """{task: (N, K) statistics of its test images}, of the tasks that the file holds. Raises `UserError` for
+    a damaged file.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             held = set(file.namelist())
             found = {name: _array(file.read(f"{name}.npy")) for name in names if f"{name}.npy" in held}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} could not be read ({error}); restore it, or remove it to do without it.") from None
-    tables = {name for name, values in found.items() if values.ndim == 2 and len(values) and values.dtype.kind in "iuf"}
+        raise UserError(
+            f"{path} could not be read ({error}); restore it, or remove it to do without it."
+        ) from None
+    tables = {
+        name
+        for name, values in found.items()
+        if values.ndim == 2 and len(values) and values.dtype.kind in "iuf"
+    }
     damaged = next((name for name in found if name not in tables), None)
     if damaged:
-        raise UserError(f"{path} has no table of {damaged}, a line an image; restore it, or remove it to do without it.")
+        raise UserError(
+            f"{path} has no table of {damaged}, a line an image; restore it, or remove it to do without it."
+        )
     return found
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    """The array of a .npy file of format 1.0, as `numpy.savez` writes it: thousands of files have few headers between them, and
+    """The array of a .npy file of format 1.0, as `numpy.savez` writes it: thousands of files have few headers
+    between them, and
     `numpy.load` would parse each as Python. Raises `ValueError` for another content."""
     end = 10 + int.from_bytes(content[8:10], "little")
     shape, fortran, dtype = _header(content[:end])
@@ -257,7 +286,8 @@ def _share(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-# {primary metric: from summed statistics (..., K) to values (...)}, as `values` of the metric's meter has it for one sum. odsF is
+# {primary metric: from summed statistics (..., K) to values (...)}, as `values` of the metric's meter has it
+# for one sum. odsF is
 # not here: its counts at 99 thresholds are not kept per image.
 _POOLED: dict[str, Callable[[Array], Array]] = {
     "mIoU": _iou,

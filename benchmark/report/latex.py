@@ -14,13 +14,21 @@ from benchmark.report.stats import Estimate, Spread
 from benchmark.report.tables import decimals
 
 BEST = "1"  # the tier whose rows are bold
-SIZES = {68: "small", 77: "footnotesize", 88: "scriptsize"}  # {characters of a line: size at which it fits an article's text}
+SIZES = {
+    68: "small",
+    77: "footnotesize",
+    88: "scriptsize",
+}  # {characters of a line: size at which it fits an article's text}
 LONG = 20  # characters of a row's name from which its values stand on a second line
 _ESCAPED = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "Δ": r"$\Delta$", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≥": r"$\geq$", "≤": r"$\leq$", "ψ": r"$\psi$",
-    "°": r"$^\circ$", "²": "$^2$", "“": "``", "”": "''", "…": r"\ldots{}", "\xd7": r"$\times$", "\u2212": "$-$", "\u2013": "--",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "Δ": r"$\Delta$", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≥": r"$\geq$", "≤": r"$\leq$",
+    "ψ": r"$\psi$",
+    "°": r"$^\circ$", "²": "$^2$", "“": "``", "”": "''", "…": r"\ldots{}", "\xd7": r"$\times$",
+    "\u2212": "$-$", "\u2013": "--",
     "\u2014": "---", "\u2018": "`", "\u2019": "'",
 }  # fmt: skip
 _LAST_LATIN = "\u017f"  # letters up to here are typeset as they are
@@ -34,8 +42,9 @@ def escape(text: str) -> str:
 
 
 def table(board: Board) -> str:
-    """The board as a `table` environment. Rows of tier 1 are bold, never a maximum; rows that lack seeds or count for another
-    version, the constant prediction and what papers print stand below rules of their own."""
+    """The board as a `table` environment. Rows of tier 1 are bold, never a maximum; rows that lack seeds or
+    count for another version, the constant prediction and what papers print stand below rules of their
+    own."""
     g, places = board.group, decimals(board)
     ranked = any(e.tier.isdigit() for e in board.entries)
     header = ["method", *["tier"] * ranked, "seeds", r"$\Delta m$ (\%)", *(_heading(t) for t in g.tasks)]
@@ -48,22 +57,32 @@ def table(board: Board) -> str:
     blocks = [counted, others, [constant], _papers(papers, g.tasks, ranked) if papers else []]
     bodies = ["".join(f"{' & '.join(line)} \\\\\n" for line in block) for block in blocks if block]
     if papers:
-        bodies[-1] = f"\\multicolumn{{{len(header)}}}{{@{{}}l}}{{\\emph{{{escape(published.TITLE)}}}}} \\\\\n{bodies[-1]}"
+        bodies[-1] = (
+            f"\\multicolumn{{{len(header)}}}{{@{{}}l}}{{\\emph{{{escape(published.TITLE)}}}}} "
+            f"\\\\\n{bodies[-1]}"
+        )
     answer, *notes = sentences(board)
-    bold = "Bold: tier 1." if any(e.tier == BEST for e in board.entries) else "Nothing is bold, because nothing is ranked."
+    bold = (
+        "Bold: tier 1."
+        if any(e.tier == BEST for e in board.entries)
+        else "Nothing is bold, because nothing is ranked."
+    )
     notes += ["seeds: complete of planned.", *(papers.sentences + papers.details if papers else [])]
     columns = "l" + "c" * (1 + ranked) + "r" * (1 + len(g.tasks))
     size = _size([header, *counted, *others, constant])
-    # A wide one takes both columns of a page that has two; where it is wider still, it stands out on both sides alike.
+    # A wide one takes both columns of a page that has two; where it is wider still, it stands out on both
+    # sides alike.
     environment = "table" if size else "table*"
     return (
         "% Made by `bench leaderboard` from records; needs \\usepackage{booktabs}.\n"
         f"\\begin{{{environment}}}\n\\centering\n"
         f"\\caption{{{escape(f'{title(g)}. {answer} {bold}')}}}\n\\label{{tab:{board.name}}}\n\\medskip\n"
-        f"\\{size or 'scriptsize'}\n\\setlength{{\\tabcolsep}}{{{3 if size else 2}pt}}\n\\makebox[\\linewidth]{{%\n"
+        f"\\{size or 'scriptsize'}\n\\setlength{{\\tabcolsep}}{{{3 if size else 2}pt}}\n"
+        f"\\makebox[\\linewidth]{{%\n"
         f"\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n{' & '.join(header)} \\\\\n\\midrule\n"
         + "\\midrule\n".join(bodies)
-        + "\\bottomrule\n\\end{tabular}}\n\n\\medskip\n\\begin{minipage}{\\linewidth}\\scriptsize\\raggedright\n"
+        + "\\bottomrule\n\\end{tabular}}\n\n\\medskip\n"
+        + "\\begin{minipage}{\\linewidth}\\scriptsize\\raggedright\n"
         + "\n".join(escape(note if note.endswith(".") else f"{note}.") for note in notes)
         + f"\n\\end{{minipage}}\n\\end{{{environment}}}\n"
     )
@@ -75,7 +94,9 @@ def _counts(entry: Entry) -> bool:
 
 def _heading(task: TaskInfo) -> str:
     unit = f" ({task.unit})" if task.unit else ""
-    return f"\\shortstack{{{escape(task.name)}\\strut\\\\{escape(task.metric + unit)} {_ESCAPED[task.arrow]}}}"
+    return (
+        f"\\shortstack{{{escape(task.name)}\\strut\\\\{escape(task.metric + unit)} {_ESCAPED[task.arrow]}}}"
+    )
 
 
 def _line(board: Board, entry: Entry, places: dict[str, int], ranked: bool) -> list[str]:
@@ -88,7 +109,11 @@ def _line(board: Board, entry: Entry, places: dict[str, int], ranked: bool) -> l
 
 def _name(label: str, best: bool) -> str:
     method, bracket, rest = label.partition("(")
-    names = [escape(method), f"{{\\tiny {escape(bracket + rest)}}}"] if bracket and len(label) > LONG else [escape(label)]
+    names = (
+        [escape(method), f"{{\\tiny {escape(bracket + rest)}}}"]
+        if bracket and len(label) > LONG
+        else [escape(label)]
+    )
     if best:
         names[0] = f"\\textbf{{{names[0]}}}"
     return names[0] if len(names) == 1 else f"\\shortstack[l]{{\\rule{{0pt}}{{2ex}}{names[0]}\\\\{names[1]}}}"
@@ -121,7 +146,9 @@ def _score(found: Spread | None, places: int) -> str:
 
 
 def _papers(found: published.Section, tasks: tuple[TaskInfo, ...], ranked: bool) -> list[list[str]]:
-    """The rows of papers, in the board's columns: their metrics where the board has them, their delta m computed alike."""
+    """The rows of papers, in the board's columns: their metrics where the board has them, their delta m
+    computed alike.
+    """
     column = {name: i for i, name in enumerate(found.header)}
     lines = []
     for row in found.lines:
@@ -143,7 +170,9 @@ def _width(cell: str) -> float:
     """About how many characters wide a cell is; of two lines the longer."""
     small = r"\{\\(?:tiny|scriptstyle) ?([^}]*)\}"
     parts = re.sub(r"\\rule\{0pt\}\{2ex\}|\\strut", "", cell).split("\\\\")
-    return max(_length(re.sub(small, "", part)) + 0.7 * _length("".join(re.findall(small, part))) for part in parts)
+    return max(
+        _length(re.sub(small, "", part)) + 0.7 * _length("".join(re.findall(small, part))) for part in parts
+    )
 
 
 def _length(text: str) -> int:

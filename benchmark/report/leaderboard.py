@@ -1,4 +1,6 @@
-"""Leaderboards from records: build them, write them, and check that those on disk are what the records give."""
+"""Leaderboards from records: build them, write them, and check that those on disk are what the records
+give.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.files import writing
 from benchmark.report import differences, latex, long, published
 from benchmark.report.board import Board, build
 from benchmark.report.tables import csv_text, markdown
 from benchmark.report.terminal import text
-from benchmark.runs import rundir as store
 
 __all__ = ["Board", "Written", "build", "check", "text", "write"]
 
@@ -28,16 +30,21 @@ def files(boards: Sequence[Board]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Written:
-    """paths: the files written. notes: a sentence for each figure, or part of one, left out for want of input."""
+    """paths: the files written. notes: a sentence for each figure, or part of one, left out for want of
+    input.
+    """
 
     paths: list[Path]
     notes: list[str]
 
 
-def write(boards: Sequence[Board], folder: Path, *, complete: bool = False, every: Sequence[Board] = ()) -> Written:
+def write(
+    boards: Sequence[Board], folder: Path, *, complete: bool = False, every: Sequence[Board] = ()
+) -> Written:
     """Write every board's tables and figures below `folder`. Raises `UserError` when writing fails.
 
-    every: all boards of the folder, where these are a part of them: figures across boards show the others too.
+    every: all boards of the folder, where these are a part of them: figures across boards show the others
+    too.
     complete: these are all boards of the folder, so tables and figures there of any other board are removed.
     What figures leave out is also listed beside them, in figures/<board>/left-out.txt.
     """
@@ -45,7 +52,7 @@ def write(boards: Sequence[Board], folder: Path, *, complete: bool = False, ever
     from benchmark.report.figures import budget
 
     written, tables = Written([], []), files(boards)
-    with store.writing(folder):
+    with writing(folder):
         for name, content in tables.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +78,9 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _remove_others(boards: Sequence[Board], tables: Collection[str], folder: Path) -> None:
-    """Remove tables and figures of boards that are not among these; what `write` would not have made stays."""
+    """Remove tables and figures of boards that are not among these; what `write` would not have made
+    stays.
+    """
     from benchmark.report.figures import board as plots
     from benchmark.report.figures import budget
 
@@ -82,14 +91,18 @@ def _remove_others(boards: Sequence[Board], tables: Collection[str], folder: Pat
     for path in sorted(folder.glob("figures/*")):
         if path.name not in names and path.is_dir() and not path.is_symlink():
             inside = list(path.iterdir())
-            if all(p.is_file() and (p.suffix in (".svg", ".png") or p.name == plots.LEFT_OUT) for p in inside):
+            if all(
+                p.is_file() and (p.suffix in (".svg", ".png") or p.name == plots.LEFT_OUT) for p in inside
+            ):
                 for found in inside:
                     found.unlink()
                 path.rmdir()
 
 
 def check(boards: Sequence[Board], folder: Path) -> list[str]:
-    """What differs between the tables below `folder` and those that the records give, one sentence each; [] if nothing."""
+    """What differs between the tables below `folder` and those that the records give, one sentence each; []
+    if nothing.
+    """
     expected = files(boards)
     here = {path.relative_to(folder).as_posix(): _content(path) for path in _tables(folder) if path.is_file()}
     found = _runs(boards, expected, here)

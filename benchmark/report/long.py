@@ -10,7 +10,8 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.rows import Seed
 
 COLUMNS = (
-    "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "state", "task", "metric", "value",
+    "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "state", "task",
+    "metric", "value",
     "device", "run_id",
 )  # fmt: skip
 Line = tuple[str, ...]  # the columns from `unit` on
@@ -23,10 +24,12 @@ def exact(value: float) -> str:
 
 
 def csv_text(board: Board) -> str:
-    """A line for each row of the board x seed x task x metric, in the board's order of rows; the columns are `COLUMNS`.
+    """A line for each row of the board x seed x task x metric, in the board's order of rows; the columns are
+    `COLUMNS`.
 
-    Lines without a task hold, a unit each, delta_m (delta m plus the unit's influence: their mean is delta m, their spread makes
-    its interval), influence, and vs_baseline. A seed that failed or lacks a run has one line that says so, without a value.
+    Lines without a task hold, a unit each, delta_m (delta m plus the unit's influence: their mean is delta m,
+    their spread makes its interval), influence, and vs_baseline. A seed that failed or lacks a run has one
+    line that says so, without a value.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,6 @@
-"""What a board is called: its file name and title, which say where its protocol is not the shipped one of that name."""
+"""What a board is called: its file name and title, which say where its protocol is not the shipped one of
+that name.
+"""
 
 from __future__ import annotations
 
@@ -37,27 +39,38 @@ def protocol_summary(name: str) -> str:
 def file_name(g: Group) -> str:
     """`quickstart-rooms-v1-one`; under other values than the shipped ones with a hash of them.
 
-    It depends on the board alone, so that no later run renames it; values at their defaults are left out of the hash, so
-    that a new protocol key does not either.
+    It depends on the board alone, so that no later run renames it; values at their defaults are left out of
+    the hash, so that a new protocol key does not either.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{g.protocol['name']}-{g.variant}-{g.labels}")
     if g.protocol == shipped_values(g.protocol["name"]):
         return plain
     defaults = protocol_values({"name": ""})
-    values = {key: value for key, value in g.protocol.items() if key == "version" or value != defaults.get(key)}
+    values = {
+        key: value for key, value in g.protocol.items() if key == "version" or value != defaults.get(key)
+    }
     return f"{plain}-{hashlib.sha256(canonical(values).encode()).hexdigest()[:6]}"
 
 
 def protocol_changes(protocol: dict[str, Any]) -> list[str]:
-    """`["epochs=1", "size=[32,64]"]`: where a protocol's values differ from the shipped ones; [] for the shipped one.
+    """`["epochs=1", "size=[32,64]"]`: where a protocol's values differ from the shipped ones; [] for the
+    shipped one.
 
-    A protocol that is not shipped gives `["own protocol"]`; another version of a shipped one starts with `shipped: v2`.
+    A protocol that is not shipped gives `["own protocol"]`; another version of a shipped one starts with
+    `shipped: v2`.
     """
     shipped = shipped_values(protocol["name"])
     if shipped is None:
         return ["own protocol"]
-    changed = [key for key in (*shipped, *sorted(protocol.keys() - shipped.keys())) if protocol[key] != shipped.get(key)]
-    return [f"shipped: v{shipped['version']}" if key == "version" else f"{key}={value_text(protocol[key])}" for key in changed]
+    changed = [
+        key
+        for key in (*shipped, *sorted(protocol.keys() - shipped.keys()))
+        if protocol[key] != shipped.get(key)
+    ]
+    return [
+        f"shipped: v{shipped['version']}" if key == "version" else f"{key}={value_text(protocol[key])}"
+        for key in changed
+    ]
 
 
 def protocol_title(protocol: dict[str, Any], limit: int | None = TITLE_CHANGES) -> str:

@@ -12,13 +12,16 @@ from benchmark.report.tables import csv_text
 Value = str | int | float | None
 # Columns of text; a hash or an id may look like a number.
 _TEXT = {
-    "tier", "method", "hyperparameters", "balance", "role", "dataset", "labels", "decidable", "tuning", "label_masks", "data",
+    "tier", "method", "hyperparameters", "balance", "role", "dataset", "labels", "decidable", "tuning",
+    "label_masks", "data",
     "protocol", "protocol_changes", "dirty", "run_ids", "device", "variance_split",
 }  # fmt: skip
 
 
 def objects(board: Board) -> list[dict[str, Value]]:
-    """One object a row of the board's CSV, with its columns in its order; None for a number that is not there."""
+    """One object a row of the board's CSV, with its columns in its order; None for a number that is not
+    there.
+    """
     rows = csv.DictReader(io.StringIO(csv_text(board)))
     return [{column: _value(column, text) for column, text in row.items()} for row in rows]
 

@@ -1,4 +1,6 @@
-"""What a reader must know of where records come from: uncommitted changes, other code, other versions, what is not there."""
+"""What a reader must know of where records come from: uncommitted changes, other code, other versions, what
+is not there.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,22 @@ NAMED = 3  # ids in a sentence
 
 def sentences(board: Board) -> list[str]:
     """What the records alone tell of it, for the board's caption."""
-    found = (_version(board), _dirty(board), _mixed_code(board), _without_digest(board), _without_arrays(board))
+    found = (
+        _version(board),
+        _dirty(board),
+        _mixed_code(board),
+        _without_digest(board),
+        _without_arrays(board),
+    )
     return [sentence for sentence in found if sentence]
 
 
 def other_code(board: Board, sources: Mapping[str, str]) -> str:
-    """Which rows today's code did not compute, though the versions of their methods are the same; "" without any.
+    """Which rows today's code did not compute, though the versions of their methods are the same; "" without
+    any.
 
-    sources: {method: hash of its source today}. It is no part of a table: a changed comment must not make published ones wrong.
+    sources: {method: hash of its source today}. It is no part of a table: a changed comment must not make
+    published ones wrong.
     """
     rows = []
     for e in board.entries:
@@ -33,19 +43,23 @@ def other_code(board: Board, sources: Mapping[str, str]) -> str:
     if not rows:
         return ""
     return (
-        f"Computed by other code: {', '.join(rows)}. The method's source is another today and its version the same; "
+        f"Computed by other code: {', '.join(rows)}. The method's source is another today and its version "
+        f"the same; "
         f"`bench run --force` makes the runs again, or bump the version if numbers move."
     )
 
 
 def apart(boards: Sequence[Board]) -> list[str]:
-    """A sentence for each protocol name, data set and label setting whose records are of several versions or values."""
+    """A sentence for each protocol name, data set and label setting whose records are of several versions or
+    values.
+    """
     alike: dict[tuple[str, ...], list[Board]] = defaultdict(list)
     for board in boards:
         g = board.group
         alike[g.protocol["name"], g.variant, g.labels].append(board)
     return [
-        f"Not compared with each other: {'; '.join(f'{protocol_title(b.group.protocol)} in {b.name}' for b in found)}."
+        f"Not compared with each other: "
+        f"{'; '.join(f'{protocol_title(b.group.protocol)} in {b.name}' for b in found)}."
         for found in alike.values()
         if len(found) > 1
     ]
@@ -63,7 +77,8 @@ def _version(board: Board) -> str:
     if shipped is None or shipped["version"] == protocol["version"]:
         return ""
     return (
-        f"Other version of the protocol: these are runs of {protocol['name']} v{protocol['version']}, which is at "
+        f"Other version of the protocol: these are runs of {protocol['name']} v{protocol['version']}, which "
+        f"is at "
         f"v{shipped['version']} now; runs of that have a board of their own."
     )
 
@@ -80,7 +95,9 @@ def _mixed_code(board: Board) -> str:
 
 def _without_digest(board: Board) -> str:
     rows = _rows(board, lambda records: any(digest.KEY not in r.content for r in records))
-    return f"Records without a digest, so that edits of them cannot be told: {', '.join(rows)}." if rows else ""
+    return (
+        f"Records without a digest, so that edits of them cannot be told: {', '.join(rows)}." if rows else ""
+    )
 
 
 def _without_arrays(board: Board) -> str:

@@ -1,7 +1,10 @@
-"""Two methods over the same seeds: an exact test, its correction for many comparisons, and how often one is ahead.
+"""Two methods over the same seeds: an exact test, its correction for many comparisons, and how often one is
+ahead.
 
-Everything here takes the paired differences d (n,) of two rows, one a unit (label seeds; train seeds under a fixed mask), in
-points of delta m: d_i = delta m of a minus delta m of b + psi^a_i - psi^b_i, whose mean is the difference of the two.
+Everything here takes the paired differences d (n,) of two rows, one a unit (label seeds; train seeds under a
+fixed mask), in
+points of delta m: d_i = delta m of a minus delta m of b + psi^a_i - psi^b_i, whose mean is the difference of
+the two.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ _TIE = 1e-12  # relative: sums of the same numbers in another order
 
 
 def differences(a: Array, b: Array, reference: Array, signs: Array) -> Array:
-    """(n,) paired differences in points of delta m from scores (n, T) of a, b and the reference, row i from the same unit.
+    """(n,) paired differences in points of delta m from scores (n, T) of a, b and the reference, row i from
+    the same unit.
 
     What is below the rounding of records is 0, a tie.
     """
@@ -28,11 +32,12 @@ def differences(a: Array, b: Array, reference: Array, signs: Array) -> Array:
 
 
 def sign_flip(d: Array) -> float:
-    """The two-sided p of the sign-flip test: how many of the 2^n ways to sign d (n,) have a sum at least as far from 0.
+    """The two-sided p of the sign-flip test: how many of the 2^n ways to sign d (n,) have a sum at least as
+    far from 0.
 
-    Exact up to `ENUMERATED` pairs, by all sums; beyond, (1 + found) / (1 + drawn) over `DRAWN` random ways, always the same.
-    Its smallest value is 2^(1 - n). Under no difference, d and -d being equally likely, P(p <= alpha) <= alpha at any n
-    (Fisher, The Design of Experiments, 1935, section 21).
+    Exact up to `ENUMERATED` pairs, by all sums; beyond, (1 + found) / (1 + drawn) over `DRAWN` random ways,
+    always the same. Its smallest value is 2^(1 - n). Under no difference, d and -d being equally likely, P(p
+    <= alpha) <= alpha at any n (Fisher, The Design of Experiments, 1935, section 21).
     """
     observed = abs(float(d.sum())) * (1 - _TIE)
     if len(d) <= ENUMERATED:
@@ -44,7 +49,9 @@ def sign_flip(d: Array) -> float:
 
 
 def _drawn(d: Array) -> Array:
-    """(DRAWN,) sums of d (n,) under random signs: a bit a sign, eight of them at a time looked up among their 256 sums."""
+    """(DRAWN,) sums of d (n,) under random signs: a bit a sign, eight of them at a time looked up among their
+    256 sums.
+    """
     groups = -(-len(d) // 8)
     padded = np.zeros(8 * groups)
     padded[: len(d)] = d
@@ -59,10 +66,11 @@ def _drawn(d: Array) -> Array:
 
 
 def holm(p: Array) -> Array:
-    """(m,) p values of a family (m,), corrected so that all claims below alpha hold together with probability 1 - alpha.
+    """(m,) p values of a family (m,), corrected so that all claims below alpha hold together with probability
+    1 - alpha.
 
-    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979: the k-th
-    smallest times m - k + 1, at least that of the ones before, at most 1.
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6,
+    1979: the k-th smallest times m - k + 1, at least that of the ones before, at most 1.
     """
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -72,15 +80,19 @@ def holm(p: Array) -> Array:
 
 
 def p_better(d: Array) -> float:
-    """Probability of improvement: the share of units in which a is ahead of b, ties counted half. A description, not a test."""
+    """Probability of improvement: the share of units in which a is ahead of b, ties counted half. A
+    description, not a test.
+    """
     return float((d > 0).mean() + 0.5 * (d == 0).mean())
 
 
 def correlation(a: Array, b: Array, reference: Array, signs: Array) -> float | None:
-    """rho of two rows over units: Pearson's correlation of their scores, each task's as a signed share of the mean reference.
+    """rho of two rows over units: Pearson's correlation of their scores, each task's as a signed share of the
+    mean reference.
 
-    What pairing gains: the variance of the difference is that of two independent rows less 2 rho sd sd. The reference's own
-    noise is left out (it is in both rows whether their seeds are the same or not). None below three units or without spread.
+    What pairing gains: the variance of the difference is that of two independent rows less 2 rho sd sd. The
+    reference's own noise is left out (it is in both rows whether their seeds are the same or not). None below
+    three units or without spread.
     """
     if len(a) < 3:
         return None

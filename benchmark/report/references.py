@@ -1,4 +1,6 @@
-"""What delta m is relative to: the reference of a board, and references of other boards that stand beside it."""
+"""What delta m is relative to: the reference of a board, and references of other boards that stand beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,17 @@ from benchmark.report.stats import Estimate
 
 
 def named(rows: Sequence[Row], method: str) -> Row | None:
-    """The row that a protocol means by a method's name: its newest version, the fewest changes, equal weights."""
+    """The row that a protocol means by a method's name: its newest version, the fewest changes, equal
+    weights.
+    """
     found = [row for row in rows if row.method == method]
     return min(found, key=lambda r: (-r.version, len(r.changed), r.balance != "equal", r.label), default=None)
 
 
 @dataclass(frozen=True)
 class Other:
-    """The reference of another group than the row's own. g: that group. by_train: its labels are others, so that its seeds
-    pair with a row's by train seed alone."""
+    """The reference of another group than the row's own. g: that group. by_train: its labels are others, so
+    that its seeds pair with a row's by train seed alone."""
 
     g: Group
     row: Row
@@ -33,8 +37,9 @@ class Other:
 class References:
     """The references that a group's rows can be held against, None where the results hold no comparable one.
 
-    equal_epochs, equal_steps: of the same setting with the budget counted in passes over the images that a run may use, and in
-    optimiser steps; the group's own is one of the two. full_labels: trained on every label, with the group's own budget.
+    equal_epochs, equal_steps: of the same setting with the budget counted in passes over the images that a
+    run may use, and in optimiser steps; the group's own is one of the two. full_labels: trained on every
+    label, with the group's own budget.
     """
 
     equal_epochs: Other | None
@@ -54,18 +59,23 @@ class Against:
 def references(g: Group, groups: Sequence[Group]) -> References:
     """The references of a group among those of all groups of the results."""
     budgets = {budget: _find(g, groups, {"budget": budget}, g.labels) for budget in ("epochs", "steps")}
-    full = next((found for labels in ("full", "fraction:1.0") if (found := _find(g, groups, {}, labels))), None)
+    full = next(
+        (found for labels in ("full", "fraction:1.0") if (found := _find(g, groups, {}, labels))), None
+    )
     return References(budgets["epochs"], budgets["steps"], full)
 
 
 def against(g: Group, row: Row, found: References) -> Against:
     """Delta m of a row against every reference that shares seeds with it."""
-    return Against(*(_delta(g, row, other) for other in (found.equal_epochs, found.equal_steps, found.full_labels)))
+    return Against(
+        *(_delta(g, row, other) for other in (found.equal_epochs, found.equal_steps, found.full_labels))
+    )
 
 
 def oracle_delta_m(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> float | None:
-    """Delta m had every run, the reference's too, kept its best evaluation on the test set for each task: a diagnostic of how
-    much that would flatter, never a score. None where a run was not evaluated during training."""
+    """Delta m had every run, the reference's too, kept its best evaluation on the test set for each task: a
+    diagnostic of how much that would flatter, never a score. None where a run was not evaluated during
+    training."""
     kept = list(pairs)
     found = []
     for task in g.tasks:
@@ -73,7 +83,14 @@ def oracle_delta_m(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) ->
         for r in (row, reference):
             values: dict[int, list[float]] = {}
             for pair in kept:
-                best = next((x["oracle"].get(task.name) for x in r.seeds[pair].records if task.name in x.spec["tasks"]), None)
+                best = next(
+                    (
+                        x["oracle"].get(task.name)
+                        for x in r.seeds[pair].records
+                        if task.name in x.spec["tasks"]
+                    ),
+                    None,
+                )
                 if best is None:
                     return None
                 values.setdefault(g.unit(pair), []).append(float(best))
@@ -87,11 +104,18 @@ def oracle_delta_m(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) ->
 def _find(g: Group, groups: Sequence[Group], changed: dict[str, Any], labels: str) -> Other | None:
     wanted = _unnamed(g.protocol | changed)
     alike = [x for x in groups if (x.dataset, x.variant, x.labels) == (g.dataset, g.variant, labels)]
-    # A budget of another kind may stand in a protocol file of another name; that of the same name comes first.
+    # A budget of another kind may stand in a protocol file of another name; that of the same name comes
+    # first.
     alike.sort(key=lambda x: x.protocol["name"] != g.protocol["name"])
     for other in alike:
         row = named(other.rows, g.protocol["reference"])
-        if _unnamed(other.protocol) == wanted and row and row.seeds and not row.outdated and _same_data(g, other):
+        if (
+            _unnamed(other.protocol) == wanted
+            and row
+            and row.seeds
+            and not row.outdated
+            and _same_data(g, other)
+        ):
             return Other(other, row, by_train=labels != g.labels)
     return None
 
@@ -101,13 +125,19 @@ def _unnamed(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same_data(g: Group, other: Group) -> bool:
-    """Whether two groups were trained and tested on the same images, and with the same labels where seeds and setting agree."""
+    """Whether two groups were trained and tested on the same images, and with the same labels where seeds and
+    setting agree.
+    """
     records = [[r for row in x.rows for r in row.records] for x in (g, other)]
     prints = [{(r["hashes"]["data"], r["hashes"].get("test_data")) for r in found} for found in records]
     tasks = [[(t.name, t.metric) for t in x.tasks] for x in (g, other)]
     masks = [{r.spec["label_seed"]: r["hashes"]["labels"] for r in found} for found in records]
     shared = masks[0].keys() & masks[1].keys() if g.labels == other.labels else ()
-    return prints[0] == prints[1] and tasks[0] == tasks[1] and all(masks[0][seed] == masks[1][seed] for seed in shared)
+    return (
+        prints[0] == prints[1]
+        and tasks[0] == tasks[1]
+        and all(masks[0][seed] == masks[1][seed] for seed in shared)
+    )
 
 
 def _delta(g: Group, row: Row, other: Other | None) -> Estimate | None:

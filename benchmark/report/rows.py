@@ -1,4 +1,6 @@
-"""What a board is made of: rows (one method with one set of hyperparameters over its seeds) in groups that may be compared."""
+"""What a board is made of: rows (one method with one set of hyperparameters over its seeds) in groups that
+may be compared.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ Pair = tuple[int, int]  # (label seed, train seed)
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """A task as a board shows it. metric: the primary one. test_images: how many test images carry its label. kind: "classes",
-    "depth", "normals", "saliency" or "edge"; empty where a record does not say."""
+    """A task as a board shows it. metric: the primary one. test_images: how many test images carry its label.
+    kind: "classes", "depth", "normals", "saliency" or "edge"; empty where a record does not say."""
 
     name: str
     metric: str
@@ -43,8 +45,8 @@ class TaskInfo:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one seed costs, None where a record does not say. One-task runs: parameters, time summed; memory the largest;
-    images per second averaged by time. device: every device used, joined."""
+    """What one seed costs, None where a record does not say. One-task runs: parameters, time summed; memory
+    the largest; images per second averaged by time. device: every device used, joined."""
 
     params_train: float | None
     params_infer: float | None
@@ -92,15 +94,25 @@ class Seed:
         rate = float(np.average(rates, weights=times)) if rates and times and sum(times) > 0 else None
         device = "; ".join(sorted({cost["device"] for cost in every}))
         peak = max(peaks) if peaks else None
-        return Cost(total("params_train"), total("params_infer"), total("seconds"), total("gpu_hours"), peak, rate, device)
+        return Cost(
+            total("params_train"),
+            total("params_infer"),
+            total("seconds"),
+            total("gpu_hours"),
+            peak,
+            rate,
+            device,
+        )
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method with its changed hyperparameters and its balance. label: what tells it from the other rows of its group.
+    """A method with its changed hyperparameters and its balance. label: what tells it from the other rows of
+    its group.
 
-    newest: the method's newest version, in the group or known otherwise. unsaid: changed values that the label does not
-    show, because all rows of the method share them. failed: {pair: failures}; partial: {pair: missing tasks}.
+    newest: the method's newest version, in the group or known otherwise. unsaid: changed values that the
+    label does not show, because all rows of the method share them. failed: {pair: failures}; partial: {pair:
+    missing tasks}.
     """
 
     method: str
@@ -121,7 +133,9 @@ class Row:
     def column(self, task: str, metric: str) -> dict[Pair, float | None]:
         """{seed: one of its metrics}, None where it is absent."""
         if (task, metric) not in self._columns:
-            self._columns[task, metric] = {pair: seed.value(task, metric) for pair, seed in self.seeds.items()}
+            self._columns[task, metric] = {
+                pair: seed.value(task, metric) for pair, seed in self.seeds.items()
+            }
         return self._columns[task, metric]
 
     @cached_property
@@ -135,10 +149,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that may be compared: equal protocol values, data set variant and label setting, the same data and masks.
+    """Rows that may be compared: equal protocol values, data set variant and label setting, the same data and
+    masks.
 
-    tasks: those of the protocol that some record describes. run_ids: of all its records. fixed_mask: the setting draws no
-    labels, so the seeds vary training alone and the unit of all statistics is the train seed; otherwise the label seed.
+    tasks: those of the protocol that some record describes. run_ids: of all its records. fixed_mask: the
+    setting draws no labels, so the seeds vary training alone and the unit of all statistics is the train
+    seed; otherwise the label seed.
     """
 
     protocol: dict[str, Any]
@@ -160,7 +176,9 @@ class Group:
         return tuple(sorted({self.unit(pair) for pair in pairs}))
 
     def scores(self, row: Row, pairs: Iterable[Pair]) -> Array:
-        """(n, T) primary metrics of a row: one line a unit, in the order of `units`; seeds within a unit averaged."""
+        """(n, T) primary metrics of a row: one line a unit, in the order of `units`; seeds within a unit
+        averaged.
+        """
         columns = [self.by_unit(row, task.name, task.metric, pairs) for task in self.tasks]
         return np.array([[column[unit] for column in columns] for unit in self.units(pairs)], dtype=float)
 

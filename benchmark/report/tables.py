@@ -1,4 +1,6 @@
-"""A board as CSV and as Markdown: every column computed from records, byte for byte the same from the same records."""
+"""A board as CSV and as Markdown: every column computed from records, byte for byte the same from the same
+records.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,23 @@ from benchmark.report.rows import Cost
 
 _LEADING = ("tier", "method", "hyperparameters", "version", "balance", "role", "dataset", "labels")
 _SEEDS = ("n_seeds", "n_paired", "n_planned", "n_failed")
-_PROVENANCE = ("params_train", "params_infer", "label_masks", "data", "protocol", "protocol_changes", "dirty", "run_ids")
-_COST = ("gpu_hours", "seconds", "peak_gib", "images_per_second", "device")  # last: they vary from run to run by nature
+_PROVENANCE = (
+    "params_train",
+    "params_infer",
+    "label_masks",
+    "data",
+    "protocol",
+    "protocol_changes",
+    "dirty",
+    "run_ids",
+)
+_COST = (
+    "gpu_hours",
+    "seconds",
+    "peak_gib",
+    "images_per_second",
+    "device",
+)  # last: they vary from run to run by nature
 
 
 def _seeded(values: Mapping[int, float] | None) -> str:
@@ -38,7 +55,10 @@ def _seeded(values: Mapping[int, float] | None) -> str:
 
 def _secondary(board: Board) -> dict[str, list[str]]:
     """{task: metrics beside the primary one that any row has}"""
-    return {t.name: sorted({m for e in board.entries for m in e.spreads[t.name]} - {t.metric}) for t in board.group.tasks}
+    return {
+        t.name: sorted({m for e in board.entries for m in e.spreads[t.name]} - {t.metric})
+        for t in board.group.tasks
+    }
 
 
 def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Cells:
@@ -58,11 +78,17 @@ def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Cells:
         "n_failed": str(entry.failed),
     }
     cells |= bounds("delta_m", entry.delta, "ci_low", "ci_high")
-    by_seed = {unit: entry.delta.value + psi for unit, psi in entry.psi.items()} if entry.delta and entry.psi else None
+    by_seed = (
+        {unit: entry.delta.value + psi for unit, psi in entry.psi.items()}
+        if entry.delta and entry.psi
+        else None
+    )
     cells["delta_m_seeds"] = _seeded(by_seed)
     cells |= bounds("vs_baseline_mean", entry.versus, "vs_baseline_ci_low", "vs_baseline_ci_high")
     cells["vs_baseline_n"] = str(entry.versus.n) if entry.versus else ""
-    cells["decidable"] = "" if entry.decidable is None else "yes" if entry.decidable else "too few seeds to decide"
+    cells["decidable"] = (
+        "" if entry.decidable is None else "yes" if entry.decidable else "too few seeds to decide"
+    )
     cells |= beside.cells(board, entry)
     for task in g.tasks:
         change = (entry.changes or {}).get(task.name)
@@ -74,7 +100,9 @@ def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Cells:
             )
             if metric == task.metric:
                 cells[f"{name}_seeds"] = _seeded(entry.by_unit[task.name].get(metric))
-                cells |= bounds(f"{task.name}_change", change, f"{task.name}_change_ci_low", f"{task.name}_change_ci_high")
+                cells |= bounds(
+                    f"{task.name}_change", change, f"{task.name}_change_ci_low", f"{task.name}_change_ci_high"
+                )
     records = row.records
     masks = {r.spec["label_seed"]: r["hashes"]["labels"] for r in records}
     cost = entry.cost or Cost(None, None, None, None, None, None, "")
@@ -113,10 +141,17 @@ def _rate(entry: Entry) -> float | None:
 
 
 def _constant(board: Board) -> Cells:
-    cells: Cells = {"tier": "not a method", "method": "constant", "dataset": board.group.variant, "labels": board.group.labels}
+    cells: Cells = {
+        "tier": "not a method",
+        "method": "constant",
+        "dataset": board.group.variant,
+        "labels": board.group.labels,
+    }
     cells["delta_m"] = number(board.constant.delta)
     for task in board.group.tasks:
-        cells |= {f"{task.name}_{metric}_mean": number(v) for metric, v in board.constant.means[task.name].items()}
+        cells |= {
+            f"{task.name}_{metric}_mean": number(v) for metric, v in board.constant.means[task.name].items()
+        }
         cells[f"{task.name}_change"] = number(board.constant.changes.get(task.name))
     return cells
 
@@ -128,7 +163,14 @@ def columns(board: Board) -> list[str]:
     names += ["vs_baseline_p_holm", "decidable", "p_better", "rho"]
     for task in board.group.tasks:
         primary, change = f"{task.name}_{task.metric}", f"{task.name}_change"
-        names += [f"{primary}_mean", f"{primary}_sd", f"{primary}_seeds", change, f"{change}_ci_low", f"{change}_ci_high"]
+        names += [
+            f"{primary}_mean",
+            f"{primary}_sd",
+            f"{primary}_seeds",
+            change,
+            f"{change}_ci_low",
+            f"{change}_ci_high",
+        ]
     for task in board.group.tasks:
         names += [f"{task.name}_{m}_{what}" for m in _secondary(board)[task.name] for what in ("mean", "sd")]
     tuned = ["tuning"] if any(_tuning(entry) for entry in board.entries) else []
@@ -137,7 +179,9 @@ def columns(board: Board) -> list[str]:
 
 
 def csv_text(board: Board) -> str:
-    """The board as CSV: one line a row, sorted by delta m, then the constant predictor, which is not a method."""
+    """The board as CSV: one line a row, sorted by delta m, then the constant predictor, which is not a
+    method.
+    """
     out = io.StringIO()
     names, secondary = columns(board), _secondary(board)
     # The constant's metrics that no method reports have no column.
@@ -150,7 +194,9 @@ def csv_text(board: Board) -> str:
 def decimals(board: Board) -> dict[str, int]:
     """{task: decimals of its primary metric, the same for every row}"""
     return {
-        t.name: digits([e.spreads[t.name][t.metric].mean for e in board.entries if t.metric in e.spreads[t.name]])
+        t.name: digits(
+            [e.spreads[t.name][t.metric].mean for e in board.entries if t.metric in e.spreads[t.name]]
+        )
         for t in board.group.tasks
     }
 
@@ -173,8 +219,14 @@ def markdown(board: Board) -> str:
         for t in g.tasks:
             change = (entry.changes or {}).get(t.name)
             value = with_sd(entry.spreads[t.name].get(t.metric), places[t.name])
-            line.append(value + (f" ({with_interval(change)} %)" if change and entry is not board.reference else ""))
-        line += [millions(cost.params_train), millions(cost.params_infer), training_time(cost)] if cost else [""] * 3
+            line.append(
+                value + (f" ({with_interval(change)} %)" if change and entry is not board.reference else "")
+            )
+        line += (
+            [millions(cost.params_train), millions(cost.params_infer), training_time(cost)]
+            if cost
+            else [""] * 3
+        )
         line += [gibibytes(cost.peak_gib), cost.device] if cost else [""] * 2
         lines.append(line)
     constant = board.constant

@@ -1,4 +1,6 @@
-"""How much of a method's noise is the draw of labels, and how much the training: variance components of a crossed grid."""
+"""How much of a method's noise is the draw of labels, and how much the training: variance components of a
+crossed grid.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ DELTA_M = "delta_m"
 
 @dataclass(frozen=True)
 class Split:
-    """Standard deviations, in the unit of the values: over label seeds, over train seeds, and of what is left, which holds the
-    interaction of the two and what differs when a run is repeated. label_seeds, train_seeds: the size of the grid."""
+    """Standard deviations, in the unit of the values: over label seeds, over train seeds, and of what is
+    left, which holds the interaction of the two and what differs when a run is repeated. label_seeds,
+    train_seeds: the size of the grid."""
 
     label_sd: float
     train_sd: float
@@ -32,9 +35,9 @@ class Split:
 def components(values: Array) -> Split:
     """The split of values (a, b), a label seeds times b train seeds, one run each.
 
-    Crossed random effects y_ij = mean + L_i + T_j + e_ij, by the mean squares of the two-way analysis of variance (Searle,
-    Casella, McCulloch, Variance Components, 1992, section 4.7): var e = MS_e, var L = (MS_L - MS_e) / b, var T =
-    (MS_T - MS_e) / a. An estimate below 0 is 0.
+    Crossed random effects y_ij = mean + L_i + T_j + e_ij, by the mean squares of the two-way analysis of
+    variance (Searle, Casella, McCulloch, Variance Components, 1992, section 4.7): var e = MS_e, var L = (MS_L
+    - MS_e) / b, var T = (MS_T - MS_e) / a. An estimate below 0 is 0.
     """
     a, b = values.shape
     mean, rows, columns = values.mean(), values.mean(1, keepdims=True), values.mean(0, keepdims=True)
@@ -47,9 +50,11 @@ def components(values: Array) -> Split:
 
 
 def split(values: Mapping[Pair, float]) -> Split | None:
-    """The split of {(label seed, train seed): value}, None where no grid of 4 label seeds x 3 train seeds is complete.
+    """The split of {(label seed, train seed): value}, None where no grid of 4 label seeds x 3 train seeds is
+    complete.
 
-    The grid is that of the label seeds with three train seeds or more, and of the train seeds that all of those have.
+    The grid is that of the label seeds with three train seeds or more, and of the train seeds that all of
+    those have.
     """
     trained: dict[int, set[int]] = defaultdict(set)
     for label, train in values:
@@ -62,19 +67,24 @@ def split(values: Mapping[Pair, float]) -> Split | None:
 
 
 def splits(g: Group, row: Row, reference: Row | None) -> dict[str, Split]:
-    """{task: the split of its primary metric} of a row, and under `DELTA_M` that of delta m, in points, with the reference held
+    """{task: the split of its primary metric} of a row, and under `DELTA_M` that of delta m, in points, with
+    the reference held
     at its mean: the row's own noise. Empty where the two seeds cannot be told apart.
 
     They cannot under a fixed mask, where the label seed changes nothing.
     """
     if g.fixed_mask:
         return {}
-    values = {t.name: {pair: seed.value(t.name, t.metric) for pair, seed in row.seeds.items()} for t in g.tasks}
+    values = {
+        t.name: {pair: seed.value(t.name, t.metric) for pair, seed in row.seeds.items()} for t in g.tasks
+    }
     scores = {task: {pair: v for pair, v in found.items() if v is not None} for task, found in values.items()}
     if reference and reference.seeds:
         base = dict(zip(scores, g.scores(reference, reference.seeds).mean(0), strict=True))
         if all(base.values()):
             weight = {t.name: 100 * t.sign / base[t.name] / len(g.tasks) for t in g.tasks}
-            scores[DELTA_M] = {pair: sum(weight[t.name] * scores[t.name][pair] for t in g.tasks) for pair in row.seeds}
+            scores[DELTA_M] = {
+                pair: sum(weight[t.name] * scores[t.name][pair] for t in g.tasks) for pair in row.seeds
+            }
     found = {name: split(by_pair) for name, by_pair in scores.items()}
     return {name: result for name, result in found.items() if result}

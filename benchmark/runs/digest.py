@@ -14,14 +14,18 @@ FILES = "files"  # in a published record: {suffix: `of_file`} of what lies besid
 
 
 def of(record: dict[str, Any]) -> str:
-    """First 16 hex digits of the SHA-256 of the canonical JSON of a record as read from a file, its own digest left out."""
+    """First 16 hex digits of the SHA-256 of the canonical JSON of a record as read from a file, its own
+    digest left out.
+    """
     content = {key: value for key, value in record.items() if key != KEY}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def edited(record: dict[str, Any]) -> str:
-    """What of a record is not as its run wrote it, its id or its digest, in words; "" where both are, or there is no digest."""
+    """What of a record is not as its run wrote it, its id or its digest, in words; "" where both are, or
+    there is no digest.
+    """
     for what, said, made in (
         ("id is not that of its spec", record["id"], run_id(record["spec"])),
         ("digest is not that of its content", record.get(KEY), of(record)),
@@ -37,7 +41,9 @@ def of_file(path: Path) -> str:
 
 
 def beside(path: Path, record: dict[str, Any]) -> str:
-    """What is wrong with the files beside a published record, without a full stop; "" if they are those that it names."""
+    """What is wrong with the files beside a published record, without a full stop; "" if they are those that
+    it names.
+    """
     named = record.get(FILES, {})
     if not isinstance(named, dict) or not named.keys() <= {".npz", ".webp"}:
         return f"{path} is damaged: {FILES} is no table of the files .npz and .webp beside it"

@@ -1,7 +1,9 @@
-"""What was found finished, so that the same command again need not plan: planning imports torch, which takes seconds.
+"""What was found finished, so that the same command again need not plan: planning imports torch, which takes
+seconds.
 
-A note of it lies in `<results>/.finished/`. It holds only while nothing that planning reads has changed: the command, the plan
-with all that it includes, files of protocols and weights, the code, the data folder's first two levels, and the records.
+A note of it lies in `<results>/.finished/`. It holds only while nothing that planning reads has changed: the
+command, the plan with all that it includes, files of protocols and weights, the code, the data folder's first
+two levels, and the records.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ from benchmark.spec import protocol
 from benchmark.spec import registry
 from benchmark.errors import UserError
 from benchmark.spec.plan import Plan
-from benchmark.runs.rundir import RunDir, write_json
+from benchmark.runs.rundir import RunDir
+from benchmark.files import write_json
 
 FOLDER = ".finished"
 CODE = ("benchmark", "methods", "datasets")
 
 
 def key(arguments: Sequence[str], settings: Sequence[str]) -> str | None:
-    """A name for what a command means to the code as it is now; None for a plan that cannot be read, which planning will tell."""
+    """A name for what a command means to the code as it is now; None for a plan that cannot be read, which
+    planning will tell.
+    """
     methods = registry.method_names()
     try:
         plans = [plan.read(name) for name in arguments if name not in methods] or [plan.read(plan.DEFAULT)]
@@ -43,7 +48,9 @@ def key(arguments: Sequence[str], settings: Sequence[str]) -> str | None:
 
 
 def recall(name: str, results: Path, data: Path) -> dict[str, Any] | None:
-    """What `remember` was given under this name, as {"states": {id: "done"}, "boards": [file]}, if nothing has changed."""
+    """What `remember` was given under this name, as {"states": {id: "done"}, "boards": [file]}, if nothing
+    has changed.
+    """
     try:
         found = json.loads((results / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
         folders, paths, boards = found["folders"], found["paths"], found["boards"]

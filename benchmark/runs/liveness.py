@@ -1,4 +1,6 @@
-"""What the system knows: which processes live or ran out of memory, and what time it is by a shared folder's own clock."""
+"""What the system knows: which processes live or ran out of memory, and what time it is by a shared folder's
+own clock.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from pathlib import Path
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, in its kernel's own units, or None if there is none; tells a reused pid from the old one."""
+    """When a process started, in its kernel's own units, or None if there is none; tells a reused pid from
+    the old one.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()
@@ -41,7 +45,9 @@ def filesystem_now(folder: Path) -> float:
 
 
 def out_of_memory_kills() -> int:
-    """How many processes of this one's control group, or else of this host, the kernel has killed for lack of memory."""
+    """How many processes of this one's control group, or else of this host, the kernel has killed for lack of
+    memory.
+    """
     group = ""
     with suppress(OSError):
         group = Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]

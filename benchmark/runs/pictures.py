@@ -1,4 +1,6 @@
-"""Pictures of images, labels and predictions: colours, grids, contact sheets and the panels that records keep."""
+"""Pictures of images, labels and predictions: colours, grids, contact sheets and the panels that records
+keep.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _PALETTE = np.array(
 
 
 def palette(task: Task) -> np.ndarray:
-    """(K, 3) uint8 colours of a task's classes; a first class called background is black. More than 20 classes repeat."""
+    """(K, 3) uint8 colours of a task's classes; a first class called background is black. More than 20
+    classes repeat.
+    """
     count = max(task.channels, 2)
     if task.kind != "classes":
         return np.array([(30, 30, 30), (255, 255, 255)], dtype=np.uint8)
@@ -41,7 +45,8 @@ def palette(task: Task) -> np.ndarray:
 
 
 def colour(task: Task, array: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 picture of a target (C, H, W) in any of the dtypes of `datasets.base`; hatched grey where unknown.
+    """(H, W, 3) uint8 picture of a target (C, H, W) in any of the dtypes of `datasets.base`; hatched grey
+    where unknown.
 
     Classes in `palette`; depth in viridis over the task's `span`, near dark; normals n as (n + 1) / 2.
     """
@@ -66,7 +71,8 @@ def colour(task: Task, array: np.ndarray) -> np.ndarray:
 def colour_prediction(task: Task, array: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 picture of a raw prediction (channels, H, W).
 
-    Classes: the largest logit. Edge and saliency: the probability, black to white. Depth and normals as `colour` has them.
+    Classes: the largest logit. Edge and saliency: the probability, black to white. Depth and normals as
+    `colour` has them.
     """
     if task.kind == "classes":
         classes: np.ndarray = palette(task)[array.argmax(0)]
@@ -79,14 +85,18 @@ def colour_prediction(task: Task, array: np.ndarray) -> np.ndarray:
 
 
 def worst(kind: str, span: tuple[float, float]) -> float:
-    """The smallest error that pictures of a kind of task show darkest: degrees, a share of the span of depth, or 1."""
+    """The smallest error that pictures of a kind of task show darkest: degrees, a share of the span of depth,
+    or 1.
+    """
     return {"normals": _ERROR_ANGLE, "depth": _ERROR_SHARE * (span[1] - span[0])}.get(kind, 1.0)
 
 
 def errors(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """(H, W) error of a raw prediction (channels, H, W) against its target (C, H, W), NaN where that is unknown.
+    """(H, W) error of a raw prediction (channels, H, W) against its target (C, H, W), NaN where that is
+    unknown.
 
-    Classes: 1 where the largest logit is another class, else 0. Edge and saliency: |probability - truth|. Depth: |difference|.
+    Classes: 1 where the largest logit is another class, else 0. Edge and saliency: |probability - truth|.
+    Depth: |difference|.
     Normals: the angle between the directions in degrees, 90 where the prediction has none.
     """
     true, predicted = target.astype(np.float64), prediction.astype(np.float64)
@@ -106,7 +116,9 @@ def errors(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray
 
 
 def colour_error(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 picture of `errors`: from nearly white at 0 to dark red at `worst`; hatched grey where unknown."""
+    """(H, W, 3) uint8 picture of `errors`: from nearly white at 0 to dark red at `worst`; hatched grey where
+    unknown.
+    """
     found = errors(task, target, prediction)
     known = ~np.isnan(found)
     picture: np.ndarray = np.where(
@@ -137,7 +149,9 @@ def grid(
     titles: Sequence[str] | None = None,
     row_titles: Sequence[str] | None = None,
 ) -> Image.Image:
-    """Cells (H, W, 3) uint8, all of one size, in rows, `gap` pixels of white between them; titles above and on the left."""
+    """Cells (H, W, 3) uint8, all of one size, in rows, `gap` pixels of white between them; titles above and
+    on the left.
+    """
     height, width = cells[0][0].shape[:2]
     points = max(10, min(18, height // 9))
     font = ImageFont.load_default(points)
@@ -176,8 +190,8 @@ def panel(
 ) -> Image.Image:
     """N rows of [image, truth, prediction and error of task 1, truth of task 2, ...] without titles or gaps.
 
-    images: (N, 3, H, W) uint8; targets {task: (N, C, H, W)}; predictions {task: (N, channels, H, W)}, raw. Every cell is
-    exactly `cell` = (height, width), so that the panel can be sliced back into them.
+    images: (N, 3, H, W) uint8; targets {task: (N, C, H, W)}; predictions {task: (N, channels, H, W)}, raw.
+    Every cell is exactly `cell` = (height, width), so that the panel can be sliced back into them.
     """
     rows = []
     for i in range(len(images)):
@@ -190,13 +204,17 @@ def panel(
 
 
 def _resize(picture: np.ndarray, cell: tuple[int, int], smooth: bool) -> np.ndarray:
-    """To `cell` = (height, width). Labels are not smoothed: that would make colours that mean other classes."""
+    """To `cell` = (height, width). Labels are not smoothed: that would make colours that mean other
+    classes.
+    """
     how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(picture).resize(cell[::-1], how))
 
 
 def save_webp(image: Image.Image, path: Path, limit: int = 60 * 1024) -> None:
-    """Write a WebP file of at most `limit` bytes, at the best quality (95 to 5) that fits; then at smaller sizes."""
+    """Write a WebP file of at most `limit` bytes, at the best quality (95 to 5) that fits; then at smaller
+    sizes.
+    """
     while True:
         for quality in range(95, 0, -10):
             buffer = io.BytesIO()

@@ -34,13 +34,15 @@ def _git(*arguments: str) -> bytes | None:
 def _commit() -> tuple[str | None, bool | None]:
     """(commit, whether the code differs from it), read once a process: what runs is what was imported.
 
-    A copy without a git folder has the commit that BENCH_COMMIT names, and whether its code differs is not known here:
+    A copy without a git folder has the commit that BENCH_COMMIT names, and whether its code differs is not
+    known here:
     `publish` compares its hash, where there is git.
     """
     if not (ROOT / ".git").exists():  # not that of a folder around it
         named = os.environ.get(COMMIT)
         if named and not FULL.fullmatch(named):
-            raise UserError(f"{COMMIT} is {named!r}; give a commit in full, as `git rev-parse HEAD` prints it.")
+            raise UserError(f"{COMMIT} is {named!r}; give a commit in full, as `git rev-parse HEAD` prints "
+                            f"it.")
         return named or None, None
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", *CODE)
@@ -109,10 +111,12 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        # Processes that wanted a core in the last minute, as the run began: times of a busy machine are longer.
+        # Processes that wanted a core in the last minute, as the run began: times of a busy machine are
+        # longer.
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "threads": threads,
         "device": device_name(device),
-        # CUDA has no deterministic kernels for several operators used here; on CPU results are bitwise repeatable.
+        # CUDA has no deterministic kernels for several operators used here; on CPU results are bitwise
+        # repeatable.
         "deterministic": not device.startswith("cuda"),
     } | {package: _version(package) for package in PACKAGES}

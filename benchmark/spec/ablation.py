@@ -26,8 +26,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Ablation:
-    """rows: "full" and then one "without" each component; or, cumulative, "base" and then one more component each, up to the
-    full method."""
+    """rows: "full" and then one "without" each component; or, cumulative, "base" and then one more component
+    each, up to the full method."""
 
     method: str
     form: Form
@@ -35,14 +35,18 @@ class Ablation:
 
     def only(self, ids: Collection[str]) -> Ablation:
         """The same with the runs of these ids alone."""
-        return replace(self, rows=tuple(Row(r.name, tuple(c for c in r.cells if c.id in ids)) for r in self.rows))
+        return replace(
+            self, rows=tuple(Row(r.name, tuple(c for c in r.cells if c.id in ids)) for r in self.rows)
+        )
 
 
 def expand(table: dict[str, Any], where: str, expansion: Expansion) -> Ablation | None:
     """The ablation of the plan `where`, or None where the command line names methods and not the one ablated.
 
-    table: `method`, `components` = {name: the value that removes it, of the keyword of that name, or a table of keywords},
-    `form`, `names` = {component: what the table calls it}, and the keys of a grid. Raises `UserError` for what does not fit.
+    table: `method`, `components` = {name: the value that removes it, of the keyword of that name, or a table
+    of keywords},
+    `form`, `names` = {component: what the table calls it}, and the keys of a grid. Raises `UserError` for
+    what does not fit.
     """
     grid = {ALIASES.get(key, key): value for key, value in table.items() if key not in OWN}
     for key in grid:
@@ -53,21 +57,33 @@ def expand(table: dict[str, Any], where: str, expansion: Expansion) -> Ablation 
         raise UserError(f"[ablate] of plan {where} must name one method, not {method!r}; add method = ... .")
     components, form, names = table.get("components"), table.get("form", FORMS[0]), table.get("names", {})
     if not isinstance(components, dict) or not components:
-        raise UserError(f"[ablate] of plan {where} has no components; add components = {{ keyword = value that removes it }}.")
+        raise UserError(
+            f"[ablate] of plan {where} has no components; add components = "
+            f"{{ keyword = value that removes it }}."
+        )
     if form not in FORMS:
         raise unknown(f"form in [ablate] of plan {where}", str(form), FORMS)
     if not isinstance(names, dict) or not all(isinstance(text, str) for text in names.values()):
-        raise UserError(f"names = {names!r} in [ablate] of plan {where} must be a table of texts, one a component.")
+        raise UserError(
+            f"names = {names!r} in [ablate] of plan {where} must be a table of texts, one a component."
+        )
     for name in names:
         if name not in components:
             raise unknown(f"component in names of [ablate] of plan {where}", name, components)
-    removal = {name: value if isinstance(value, dict) else {name: value} for name, value in components.items()}
+    removal = {
+        name: value if isinstance(value, dict) else {name: value} for name, value in components.items()
+    }
     wanted = expansion.methods or expansion.settings.get("method", method)
     if method not in (wanted if isinstance(wanted, list) else [wanted]):
         expansion.notes[f"the ablation of {method} is left out, as other methods were named"] = None
         return None
     own = Expansion({k: v for k, v in expansion.settings.items() if k != "method"}, [method], expansion.data)
-    own.notes, own.used, own.weights, own.protocols = expansion.notes, expansion.used, expansion.weights, expansion.protocols
+    own.notes, own.used, own.weights, own.protocols = (
+        expansion.notes,
+        expansion.used,
+        expansion.weights,
+        expansion.protocols,
+    )
     own.contrasts = expansion.contrasts
     rows: list[Row] = []
     for name, out in _steps(list(components), form, {c: str(names.get(c, c)) for c in components}):
@@ -81,7 +97,9 @@ def expand(table: dict[str, Any], where: str, expansion: Expansion) -> Ablation 
 def _steps(components: list[str], form: Form, names: dict[str, str]) -> list[tuple[str, list[str]]]:
     """(row's name, components that it lacks), from the table's first row on."""
     if form == "cumulative":
-        return [("base", components)] + [(f"+ {names[c]}", components[i + 1 :]) for i, c in enumerate(components)]
+        return [("base", components)] + [
+            (f"+ {names[c]}", components[i + 1 :]) for i, c in enumerate(components)
+        ]
     return [("full", [])] + [(f"without {names[c]}", [c]) for c in components]
 
 
@@ -90,12 +108,17 @@ def _check(row: Row, others: list[Row], where: str) -> None:
     sets = {repr(sorted(spec.hyperparameters.items())) for spec in row.cells}
     if len(sets) > 1:
         raise UserError(
-            f"[ablate] of plan {where} gives its method {len(sets)} sets of keywords in the row '{row.name}'; give each keyword "
+            f"[ablate] of plan {where} gives its method {len(sets)} sets of keywords in the row "
+            f"'{row.name}'; give each keyword "
             f"one value."
         )
-    same = next((other for other in others if row.cells and {c.id for c in other.cells} == {c.id for c in row.cells}), None)
+    same = next(
+        (other for other in others if row.cells and {c.id for c in other.cells} == {c.id for c in row.cells}),
+        None,
+    )
     if same:
         raise UserError(
-            f"the rows '{same.name}' and '{row.name}' in [ablate] of plan {where} are the same runs: a component must set a "
+            f"the rows '{same.name}' and '{row.name}' in [ablate] of plan {where} are the same runs: a "
+            f"component must set a "
             f"keyword to a value that the full method does not have; correct components."
         )

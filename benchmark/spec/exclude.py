@@ -19,10 +19,13 @@ Test = Callable[[RunSpec], bool]
 
 
 class Rule:
-    """One [[exclude]] table: a run is left out if all its keys match, a key with a list if any of its values does.
+    """One [[exclude]] table: a run is left out if all its keys match, a key with a list if any of its values
+    does.
 
-    Values are compared with what a run resolves to, so a protocol's own values and a method's defaults count. A number of
-    `seeds` is that seed. A data set without a form means all its forms. Raises `UserError` for unknown keys and values.
+    Values are compared with what a run resolves to, so a protocol's own values and a method's defaults count.
+    A number of
+    `seeds` is that seed. A data set without a form means all its forms. Raises `UserError` for unknown keys
+    and values.
     """
 
     def __init__(self, table: dict[str, Any], where: str, weights: Mapping[str, Path]) -> None:
@@ -31,12 +34,17 @@ class Rule:
         self.tests: dict[str, Test] = {}
         for key, value in table.items():
             if key not in (*AXES, *protocols.SETTABLE):
-                raise unknown(f"key in [[exclude]] of plan {where}", key, [*AXES, *protocols.SETTABLE, "hparams"])
+                raise unknown(
+                    f"key in [[exclude]] of plan {where}", key, [*AXES, *protocols.SETTABLE, "hparams"]
+                )
             tests = [_test(key, choice, where, weights) for choice in choices(value, key in LISTS)]
             self.tests[f"{key} = {json.dumps(value)}"] = _any(tests)
-        if not isinstance(hparams, dict) or not all(isinstance(keywords, dict) for keywords in hparams.values()):
+        if not isinstance(hparams, dict) or not all(
+            isinstance(keywords, dict) for keywords in hparams.values()
+        ):
             raise UserError(
-                f"hparams = {hparams!r} in [[exclude]] of plan {where} is not a table; write hparams.METHOD.KEYWORD = value."
+                f"hparams = {hparams!r} in [[exclude]] of plan {where} is not a table; write "
+                f"hparams.METHOD.KEYWORD = value."
             )
         for method, keywords in hparams.items():
             _known("method", method, registry.method_names(), where)
@@ -46,7 +54,9 @@ class Rule:
                 tests = [_has_keyword(method, name, choice) for choice in several]
                 self.tests[f"hparams.{method}.{name} = {json.dumps(value)}"] = _any(tests)
         if not self.tests:
-            raise UserError(f"an [[exclude]] of plan {where} has no key, which would leave out every run; give it one.")
+            raise UserError(
+                f"an [[exclude]] of plan {where} has no key, which would leave out every run; give it one."
+            )
 
     @property
     def text(self) -> str:
@@ -57,11 +67,16 @@ class Rule:
 
 
 def keep(
-    cells: Sequence[RunSpec], tables: Sequence[dict[str, Any]], where: str, weights: Mapping[str, Path], whole: bool
+    cells: Sequence[RunSpec],
+    tables: Sequence[dict[str, Any]],
+    where: str,
+    weights: Mapping[str, Path],
+    whole: bool,
 ) -> tuple[list[RunSpec], list[str]]:
     """(the runs that no [[exclude]] of the plan `where` matches, a note on each table).
 
-    whole: nothing on the command line changes the plan, so a table that matches no run is a mistake and raises `UserError`.
+    whole: nothing on the command line changes the plan, so a table that matches no run is a mistake and
+    raises `UserError`.
     """
     rules = [Rule(table, where, weights) for table in tables]
     notes = []
@@ -70,7 +85,9 @@ def keep(
         if count == 0 and whole:
             alone = next((text for text, test in rule.tests.items() if not any(map(test, cells))), None)
             reason = f"none has {alone}" if alone else "none has all of these"
-            raise UserError(f"{rule.text} matches no run of plan {where}, as {reason}; correct it or remove it.")
+            raise UserError(
+                f"{rule.text} matches no run of plan {where}, as {reason}; correct it or remove it."
+            )
         notes.append(f"{count or 'no'} {'run is' if count == 1 else 'runs are'} left out by {rule.text}")
     return [spec for spec in cells if not any(rule.matches(spec) for rule in rules)], notes
 
@@ -98,9 +115,14 @@ def _test(key: str, value: Any, where: str, weights: Mapping[str, Path]) -> Test
         return lambda spec: bool(getattr(spec.protocol, key) == wanted)
     if key in ("seeds", "label_seeds", "train_seeds"):
         if type(value) is not int:
-            raise UserError(f"{key} = {value!r} in [[exclude]] of plan {where} is not a seed; give whole numbers, [0, 1].")
+            raise UserError(
+                f"{key} = {value!r} in [[exclude]] of plan {where} is not a seed; give whole numbers, [0, 1]."
+            )
         if key == "seeds":
-            return lambda spec: spec.train_seed == value and (spec.label_seed == value or spec.labels.startswith("published:"))
+            return lambda spec: (
+                spec.train_seed == value
+                and (spec.label_seed == value or spec.labels.startswith("published:"))
+            )
         return lambda spec: value == (spec.label_seed if key == "label_seeds" else spec.train_seed)
     if key == "protocol":
         name = Path(str(value)).stem if str(value).endswith(".toml") else str(value)
@@ -108,7 +130,9 @@ def _test(key: str, value: Any, where: str, weights: Mapping[str, Path]) -> Test
     if key == "dataset":
         dataset = registry.dataset(str(value)).name
         form = str(value).replace("_", "-")
-        return lambda spec: spec.dataset == dataset and (form == dataset or f"{spec.variant}-".startswith(f"{form}-"))
+        return lambda spec: (
+            spec.dataset == dataset and (form == dataset or f"{spec.variant}-".startswith(f"{form}-"))
+        )
     if key == "labels":
         from datasets import labels
 

@@ -1,4 +1,6 @@
-"""From a grid to runs: the product of its lists, with the command line's settings on top, each cell resolved and checked."""
+"""From a grid to runs: the product of its lists, with the command line's settings on top, each cell resolved
+and checked.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,20 @@ def choices(value: Any, takes_list: bool) -> list[Any]:
 
 
 def renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """Keys of a grid under their own names. Seeds come as `seeds`, or as label and train seeds: the last that are said count."""
+    """Keys of a grid under their own names. Seeds come as `seeds`, or as label and train seeds: the last that
+    are said count.
+    """
     return {ALIASES.get(key, key): value for key, value in values.items()}
 
 
 class Expansion:
     """Expands grids under the settings and methods of one command line, and gathers what it learns of them.
 
-    notes: what was skipped or assumed, and why, in order. used: the settings of hyper-parameters that some method took.
-    weights: the files of pretrained weights by the content that stands for them in specs. protocols: what protocols are called in
-    the plan, a name or a file, by the name that specs have. contrasts: of the plan, which its specs keep.
+    notes: what was skipped or assumed, and why, in order. used: the settings of hyper-parameters that some
+    method took.
+    weights: the files of pretrained weights by the content that stands for them in specs. protocols: what
+    protocols are called in the plan, a name or a file, by the name that specs have. contrasts: of the plan,
+    which its specs keep.
     """
 
     def __init__(self, settings: dict[str, Any], methods: list[str], data: Path) -> None:
@@ -69,12 +75,17 @@ class Expansion:
         return found
 
     def _cells(self, grid: dict[str, Any], where: str, removed: dict[str, Any]) -> list[dict[str, Any]]:
-        """The product of a grid's lists: dictionaries with one value an axis, "set" (protocol values overridden), "hparams"."""
+        """The product of a grid's lists: dictionaries with one value an axis, "set" (protocol values
+        overridden), "hparams".
+        """
         grid = renamed(grid)
         hparams, tuning = grid.pop("hparams", {}), grid.pop("tuning", {})
         for key, table in (("hparams", hparams), ("tuning", tuning)):
             if not isinstance(table, dict) or not all(isinstance(values, dict) for values in table.values()):
-                raise UserError(f"{key} = {table!r} in a grid of plan {where} is not a table; write {key}.METHOD.NAME = value.")
+                raise UserError(
+                    f"{key} = {table!r} in a grid of plan {where} is not a table; write {key}.METHOD.NAME = "
+                    f"value."
+                )
         for method in (*hparams, *tuning):
             if method not in registry.method_names():
                 raise unknown(f"method in hparams or tuning of plan {where}", method, registry.method_names())
@@ -92,7 +103,9 @@ class Expansion:
                 raise UserError(f"a grid of plan {where} has no {key}; add {key} = ... .")
         grid["seeds"] = _seed_pairs(grid, where)
         rates = _rates(grid.pop("lr_scale", 1.0), where)
-        axes = {key: choices(value, key in LISTS) for key, value in ({"balance": balance.EQUAL} | grid).items()}
+        axes = {
+            key: choices(value, key in LISTS) for key, value in ({"balance": balance.EQUAL} | grid).items()
+        }
         for key, values in axes.items():
             if not values:
                 raise UserError(f"{key} = [] in plan {where} leaves nothing to run; give at least one value.")
@@ -109,7 +122,9 @@ class Expansion:
         return cells
 
     def _own_hparams(self, method: str, hparams: dict[str, Any]) -> dict[str, list[Any]]:
-        """{name: values to run} of one method: the grid's hparams.METHOD, then --set hparams.[METHOD.]NAME."""
+        """{name: values to run} of one method: the grid's hparams.METHOD, then --set
+        hparams.[METHOD.]NAME.
+        """
         own = dict(hparams.get(method, {}))
         defaults, hints = registry.hyperparameters(method)
         for key, value in self.settings.items():
@@ -122,10 +137,14 @@ class Expansion:
             elif len(parts) == 2 and parts[1] in defaults:
                 own[parts[1]] = value
                 self.used.add(key)
-        return {name: choices(value, typing.get_origin(hints.get(name)) is tuple) for name, value in own.items()}
+        return {
+            name: choices(value, typing.get_origin(hints.get(name)) is tuple) for name, value in own.items()
+        }
 
     def _resolved(self, cell: dict[str, Any]) -> list[RunSpec]:
-        """The runs of one cell: T for a one-task method, else one; none, with a note, where the method says it cannot run."""
+        """The runs of one cell: T for a one-task method, else one; none, with a note, where the method says
+        it cannot run.
+        """
         from datasets import labels
 
         dataset = registry.open_dataset(str(cell["dataset"]), self.data)
@@ -133,7 +152,9 @@ class Expansion:
         balance.check(str(cell["balance"]))
         protocol = self._protocol(cell, dataset)
         if not dataset.present():  # planning needs no data; a run will say what is missing
-            self.notes[f"{dataset.name} was not found in {self.data}, so ids assume the variant {dataset.variant!r}"] = None
+            self.notes[
+                f"{dataset.name} was not found in {self.data}, so ids assume the variant {dataset.variant!r}"
+            ] = None
         name = str(cell["method"])
         method = registry.method(name)
         reason = method.skip({task: dataset.tasks[task] for task in protocol.tasks})
@@ -142,7 +163,9 @@ class Expansion:
             return []
         balanced = str(cell["balance"])
         if balanced != balance.EQUAL and (method.one_task or len(protocol.tasks) == 1):
-            self.notes[f"{name} runs with balance {balance.EQUAL}, not {balanced}: one task has nothing to balance"] = None
+            self.notes[
+                f"{name} runs with balance {balance.EQUAL}, not {balanced}: one task has nothing to balance"
+            ] = None
             balanced = balance.EQUAL
         if note := balance.note(balanced):
             self.notes[note] = None
@@ -172,19 +195,27 @@ class Expansion:
         ]
 
     def _protocol(self, cell: dict[str, Any], dataset: Dataset) -> Protocol:
-        """The cell's protocol with what it leaves to the data set, its weights known by their content, checked."""
+        """The cell's protocol with what it leaves to the data set, its weights known by their content,
+        checked.
+        """
         from methods.networks.build import WEIGHTS, check_encoder
 
         protocol = protocols.load(str(cell["protocol"]), cell["set"])
         self.protocols[protocol.name] = str(cell["protocol"])
         if not all(map(len, (protocol.tasks, protocol.size))):  # left to the data set
-            left = {"tasks": list(protocol.tasks or dataset.tasks), "size": list(protocol.size) or list(dataset.default_size)}
+            left = {
+                "tasks": list(protocol.tasks or dataset.tasks),
+                "size": list(protocol.size) or list(dataset.default_size),
+            }
             protocol = protocols.load(str(cell["protocol"]), cell["set"] | left)
         if protocol.weights not in WEIGHTS:  # a file: its content, not its place, is part of what a run is
             file = Path(protocol.weights)
             if not file.is_file():
                 known = ", ".join(map(repr, WEIGHTS))
-                raise UserError(f"weights = {protocol.weights!r} is neither one of {known} nor a file; give the file's path.")
+                raise UserError(
+                    f"weights = {protocol.weights!r} is neither one of {known} nor a file; give the file's "
+                    f"path."
+                )
             if file not in self._contents:
                 self._contents[file] = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
             self.weights[self._contents[file]] = file
@@ -192,22 +223,29 @@ class Expansion:
         check_encoder(protocol.encoder, protocol.weights)
         for key in ("reference", "baseline"):
             if getattr(protocol, key) not in ("", *registry.method_names()):
-                raise unknown(f"{key} method of protocol {protocol.name}", getattr(protocol, key), registry.method_names())
+                raise unknown(
+                    f"{key} method of protocol {protocol.name}",
+                    getattr(protocol, key),
+                    registry.method_names(),
+                )
         for task in protocol.tasks:
             if task not in dataset.tasks:
-                raise unknown(f"task of data set {dataset.name} (protocol {protocol.name})", task, dataset.tasks)
+                raise unknown(
+                    f"task of data set {dataset.name} (protocol {protocol.name})", task, dataset.tasks
+                )
         return protocol
 
 
 def _seed_pairs(grid: dict[str, Any], where: str) -> list[tuple[int, int]]:
-    """(label seed, train seed) of each seed of a grid: both equal with `seeds`, the product of label_seeds and train_seeds
-    otherwise, where one of them left out is seed 0. Takes the latter two out of the grid."""
+    """(label seed, train seed) of each seed of a grid: both equal with `seeds`, the product of label_seeds
+    and train_seeds otherwise, where one of them left out is seed 0. Takes the latter two out of the grid."""
     apart = {key: _seeds(key, grid.pop(key)) for key in SEEDS[1:] if key in grid}
     if not apart:
         return [(seed, seed) for seed in _seeds("seeds", grid.get("seeds", 1))]
     if "seeds" in grid:
         raise UserError(
-            f"a grid of plan {where} has seeds and {next(iter(apart))}; give seeds, which are both, or label_seeds and "
+            f"a grid of plan {where} has seeds and {next(iter(apart))}; give seeds, which are both, or "
+            f"label_seeds and "
             f"train_seeds."
         )
     return list(itertools.product(apart.get("label_seeds", [0]), apart.get("train_seeds", [0])))
@@ -217,12 +255,15 @@ def _seeds(key: str, value: Any) -> list[int]:
     """A number of seeds, counted from 0, or a list of seeds."""
     seeds = list(range(value)) if type(value) is int and value > 0 else value
     if not isinstance(seeds, list) or not seeds or any(type(s) is not int or s < 0 for s in seeds):
-        raise UserError(f"{key} = {value!r} is neither a number of seeds (3) nor a list of whole numbers ([0, 1, 2]).")
+        raise UserError(
+            f"{key} = {value!r} is neither a number of seeds (3) nor a list of whole numbers ([0, 1, 2])."
+        )
     return seeds
 
 
 def _rates(value: Any, where: str) -> Callable[[str], list[float]]:
-    """The learning-rate scales of a method: `lr_scale` is a number, a list of them, or a table of either by method. Raises
+    """The learning-rate scales of a method: `lr_scale` is a number, a list of them, or a table of either by
+    method. Raises
     `UserError` for anything else."""
     table = value if isinstance(value, dict) else {}
     for method in table:
@@ -232,7 +273,8 @@ def _rates(value: Any, where: str) -> Callable[[str], list[float]]:
     for rate in itertools.chain(*listed.values()):
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
             raise UserError(
-                f"lr_scale = {value!r} in plan {where} is not a number above 0, a list of them, or a table by method."
+                f"lr_scale = {value!r} in plan {where} is not a number above 0, a list of them, or a table "
+                f"by method."
             )
     rest = [1.0] if table else [float(rate) for rate in listed[""]]
     return lambda method: [float(rate) for rate in listed[method]] if method in table else rest

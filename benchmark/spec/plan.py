@@ -21,9 +21,9 @@ KEYS = ("summary", "include", "grid", "exclude", "ablate", "contrast")
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a plan in order, without repeats. notes: what was skipped or assumed, and why. weights: the files of
-    pretrained weights by the content that stands for them in specs. ablation: the rows of its own [ablate]. protocols: the names
-    or files that it gives protocols by, by their names in specs."""
+    """The runs of a plan in order, without repeats. notes: what was skipped or assumed, and why. weights: the
+    files of pretrained weights by the content that stands for them in specs. ablation: the rows of its own
+    [ablate]. protocols: the names or files that it gives protocols by, by their names in specs."""
 
     name: str
     cells: tuple[RunSpec, ...]
@@ -38,16 +38,23 @@ def names() -> list[str]:
 
 
 def read(name: str) -> dict[str, Any]:
-    """The plan called `name`, or in the file `name` if it ends in .toml: its keys, "name", and under "include" the plans that
-    it includes, read in the same way. The files are read once, so what is made of them does not change when they do."""
+    """The plan called `name`, or in the file `name` if it ends in .toml: its keys, "name", and under
+    "include" the plans that it includes, read in the same way. The files are read once, so what is made of
+    them does not change when they do."""
     return _read(name, Path(), ())
 
 
 def _read(name: str, base: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """base: the folder that a path is relative to. chain: the files that include this one, outermost first."""
+    """base: the folder that a path is relative to. chain: the files that include this one, outermost
+    first.
+    """
     path = base / name if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise unknown("plan", name, names()) if path.parent == FOLDER else UserError(f"there is no plan file {path}.")
+        raise (
+            unknown("plan", name, names())
+            if path.parent == FOLDER
+            else UserError(f"there is no plan file {path}.")
+        )
     if path.resolve() in chain:
         circle = " -> ".join(p.name for p in (*chain[chain.index(path.resolve()) :], path))
         raise UserError(f"plans include each other in a circle: {circle}; remove one of these includes.")
@@ -56,13 +63,18 @@ def _read(name: str, base: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
         if key not in KEYS:
             raise unknown(f"key in {path}", key, KEYS)
     for key in ("grid", "exclude", "contrast"):
-        if not isinstance(values.setdefault(key, []), list) or not all(isinstance(table, dict) for table in values[key]):
+        if not isinstance(values.setdefault(key, []), list) or not all(
+            isinstance(table, dict) for table in values[key]
+        ):
             raise UserError(f"{key} in {path} is not a list of tables; write [[{key}]] above its keys.")
     if not isinstance(values.get("ablate", {}), dict):
         raise UserError(f"ablate in {path} is not a table; write [ablate] above its keys.")
     included = values.get("include", [])
     if not isinstance(included, list) or not all(isinstance(other, str) for other in included):
-        raise UserError(f'include = {included!r} in {path} is not a list of plans; write for example include = ["quickstart"].')
+        raise UserError(
+            f"include = {included!r} in {path} is not a list of plans; write for example include = "
+            f'["quickstart"].'
+        )
     if not (values["grid"] or included or "ablate" in values):
         raise UserError(f"{path} has no [[grid]]; add one with protocol, dataset, labels, method and seeds.")
     values["include"] = [_read(other, path.parent, (*chain, path.resolve())) for other in included]
@@ -70,12 +82,15 @@ def _read(name: str, base: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
-    """The plan that command-line arguments mean: a plan's name or file, methods' names, or a plan and methods of it."""
+    """The plan that command-line arguments mean: a plan's name or file, methods' names, or a plan and methods
+    of it.
+    """
     methods = [a for a in arguments if a in registry.method_names()]
     others = [a for a in arguments if a not in methods]
     if len(others) > 1:
         raise UserError(
-            f"{others[1]!r} is neither a method nor the only plan named; give one plan and any of its methods, and --plugin "
+            f"{others[1]!r} is neither a method nor the only plan named; give one plan and any of its "
+            f"methods, and --plugin "
             f"FILE.py for one of your own."
         )
     if others and not others[0].endswith(".toml") and others[0] not in names():
@@ -98,7 +113,9 @@ def _assignments(settings: list[str]) -> dict[str, Any]:
 
 
 def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str], data: Path) -> Plan:
-    """Every cell of a plan, with the command line's settings on top. Raises `UserError` for what does not fit."""
+    """Every cell of a plan, with the command line's settings on top. Raises `UserError` for what does not
+    fit.
+    """
     expansion = Expansion(settings, methods, data)
     expansion.contrasts = _contrasts(values)
     cells, ablated = _runs(values, expansion)
@@ -108,7 +125,9 @@ def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str],
             known = {k for m in {s.method for s in cells} for k in registry.hyperparameters(m)[0]}
             raise unknown("hyper-parameter in --set", key.split(".")[-1], known)
     if not cells:
-        raise UserError(f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}.")
+        raise UserError(
+            f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}."
+        )
     if not settings and not methods:
         contrasts.check(expansion.contrasts, cells, values["name"])
     return Plan(values["name"], tuple(cells), notes, expansion.weights, ablated, expansion.protocols)
@@ -122,7 +141,9 @@ def _contrasts(values: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _runs(values: dict[str, Any], expansion: Expansion) -> tuple[list[RunSpec], Ablation | None]:
-    """The runs of the included plans, of the grids and of [ablate], but those that an [[exclude]] leaves out."""
+    """The runs of the included plans, of the grids and of [ablate], but those that an [[exclude]] leaves
+    out.
+    """
     name = values["name"]
     found = [spec for other in values["include"] for spec in _runs(other, expansion)[0]]
     found += [spec for grid in values["grid"] for spec in expansion.specs(grid, name)]

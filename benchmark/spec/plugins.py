@@ -1,8 +1,9 @@
-"""Methods and data sets from outside the tree: a file named on the command line, or a package's entry point in the group
+"""Methods and data sets from outside the tree: a file named on the command line, or a package's entry point
+in the group
 `bench.methods` or `bench.datasets`.
 
-A plug-in runs as the user's own code does: with the user's rights. A file is imported when it is named, to see which of both
-it is; of a package nothing is imported before it is asked for by name.
+A plug-in runs as the user's own code does: with the user's rights. A file is imported when it is named, to
+see which of both it is; of a package nothing is imported before it is asked for by name.
 """
 
 from __future__ import annotations
@@ -27,12 +28,19 @@ _files: dict[str, Path] = {}
 
 
 def use(path: Path) -> str:
-    """Make the method or data set in a .py file known under the file's name, and return that; `UserError` for other files."""
+    """Make the method or data set in a .py file known under the file's name, and return that; `UserError` for
+    other files.
+    """
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(f"--plugin {path} is not a Python file that is there; name the .py file of a method or data set.")
+        raise UserError(
+            f"--plugin {path} is not a Python file that is there; name the .py file of a method or data set."
+        )
     name = path.stem
     if not name.isidentifier() or keyword.iskeyword(name):
-        raise UserError(f"--plugin {path}: {name!r} cannot be a method's or data set's name; use letters, digits, underscores.")
+        raise UserError(
+            f"--plugin {path}: {name!r} cannot be a method's or data set's name; use letters, digits, "
+            f"underscores."
+        )
     known = _files.setdefault(name, path.resolve())
     if known != path.resolve():
         raise UserError(f"--plugin {path} and {known} are both called {name}; rename one.")
@@ -41,7 +49,9 @@ def use(path: Path) -> str:
 
 @cache
 def note(text: str) -> None:
-    """Say on standard error, once, what is left out: somebody else's package must not keep the rest from working."""
+    """Say on standard error, once, what is left out: somebody else's package must not keep the rest from
+    working.
+    """
     print(f"note: {text}.", file=sys.stderr)
 
 
@@ -78,7 +88,10 @@ def imported(file: str, load: Callable[[], ModuleType]) -> ModuleType:
     """What `load` imports; whatever is wrong in that file, a `UserError` says its name and the reason."""
     try:
         return load()
-    except (Exception, SystemExit) as error:  # not KeyboardInterrupt: imports take seconds, and people press Ctrl-C
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # not KeyboardInterrupt: imports take seconds, and people press Ctrl-C
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise UserError(f"{file}{line} cannot be imported ({said}); correct it.") from error

@@ -42,7 +42,8 @@ SAYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 SUPPORT = {
     "methods": {"base", "losses"},
     "datasets": {
-        "base", "tasks", "labels", "published", "inert", "augment", "fit", "packing", "packed", "prepared", "downloads",
+        "base", "tasks", "labels", "published", "inert", "augment", "fit", "packing", "packed", "prepared",
+        "downloads",
     },
 }  # fmt: skip
 
@@ -50,11 +51,17 @@ SUPPORT = {
 def _names(package: str) -> list[str]:
     files = (path.stem for path in (ROOT / package).glob("[!_]*.py"))
     # Data sets are written with hyphens, as their variants are.
-    return sorted(name.replace("_", "-" if package == "datasets" else "_") for name in files if name not in SUPPORT[package])
+    return sorted(
+        name.replace("_", "-" if package == "datasets" else "_")
+        for name in files
+        if name not in SUPPORT[package]
+    )
 
 
 def method_names() -> list[str]:
-    """All methods: those of the tree, then plug-ins. Raises `UserError` for a file of a name that the tree has."""
+    """All methods: those of the tree, then plug-ins. Raises `UserError` for a file of a name that the tree
+    has.
+    """
     return _names("methods") + _others("methods", "method")
 
 
@@ -96,7 +103,11 @@ def method(name: str) -> type[Method]:
 
     file = plugins.where(name) if is_plugin(name) else f"methods/{name}.py"
     module = _method_module(name)
-    found = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__]
+    found = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__
+    ]
     if len(found) != 1:
         raise UserError(f"{file} defines {len(found)} subclasses of Method; it must define exactly one.")
     _check_method(file, found[0], Method)
@@ -120,7 +131,9 @@ def _method_module(name: str) -> ModuleType:
 
 
 def plugin_content(name: str) -> str:
-    """Of a plug-in the hash of its file, which its ids hold; of a method of the tree, which has versions, nothing."""
+    """Of a plug-in the hash of its file, which its ids hold; of a method of the tree, which has versions,
+    nothing.
+    """
     if not is_plugin(name):
         return ""
     method(name)
@@ -128,7 +141,9 @@ def plugin_content(name: str) -> str:
 
 
 def dataset(name: str) -> type[Dataset]:
-    """The data set class in datasets/NAME.py or the plug-in NAME.py, for NAME or any variant NAME-... of it."""
+    """The data set class in datasets/NAME.py or the plug-in NAME.py, for NAME or any variant NAME-... of
+    it.
+    """
     name = name.replace("_", "-")
     file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
     if file is None:
@@ -141,7 +156,9 @@ def dataset(name: str) -> type[Dataset]:
     module = plugins.imported(where, load)
     found = [c for c in vars(module).values() if inspect.isclass(c) and getattr(c, "name", None) == file]
     if len(found) != 1:
-        raise UserError(f"{where} defines {len(found)} classes with name = {file!r}; it must define exactly one.")
+        raise UserError(
+            f"{where} defines {len(found)} classes with name = {file!r}; it must define exactly one."
+        )
     return typing.cast("type[Dataset]", found[0])
 
 
@@ -151,23 +168,32 @@ def open_dataset(name: str, data: Path) -> Dataset:
 
 
 def default_labels(name: str) -> str:
-    """The label setting where none is named: what the data set's class says in `default_labels`, else one label an image."""
+    """The label setting where none is named: what the data set's class says in `default_labels`, else one
+    label an image.
+    """
     return str(getattr(dataset(name), "default_labels", "one"))
 
 
 def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(defaults, types) of a method's own keywords: its keyword-only `__init__` parameters are its schema."""
     init = method(name).__init__
-    parameters = [p for p in inspect.signature(init).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    parameters = [
+        p for p in inspect.signature(init).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
     hints = typing.get_type_hints(init)
     for p in parameters:
         if p.default is p.empty or p.name not in hints:
-            raise UserError(f"the keyword {p.name} of the method {name} lacks a type or a default; write {p.name}: float = 1.0.")
+            raise UserError(
+                f"the keyword {p.name} of the method {name} lacks a type or a default; write {p.name}: float "
+                f"= 1.0."
+            )
     return {p.name: p.default for p in parameters}, {p.name: hints[p.name] for p in parameters}
 
 
 def resolve_hyperparameters(name: str, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """(all values, sorted names of those away from their defaults). Raises `UserError` for unknown names and wrong types."""
+    """(all values, sorted names of those away from their defaults). Raises `UserError` for unknown names and
+    wrong types.
+    """
     defaults, hints = hyperparameters(name)
     values = {key: convert(hints, key, value, f"hyper-parameter of {name}") for key, value in given.items()}
     changed = tuple(sorted(key for key, value in values.items() if value != defaults[key]))
@@ -176,7 +202,9 @@ def resolve_hyperparameters(name: str, given: dict[str, Any]) -> tuple[dict[str,
 
 @cache
 def source_hash(name: str) -> str:
-    """`code_hash` of what a method is made of: its file and every module of `methods` that it imports, directly or not."""
+    """`code_hash` of what a method is made of: its file and every module of `methods` that it imports,
+    directly or not.
+    """
     method(name)
     seen: set[str] = set()
     pending = [_method_module(name).__name__]

@@ -1,4 +1,6 @@
-"""The plan of a tuned method: the runs of the plan it was tuned on, judged on the test set, with the keywords that were found."""
+"""The plan of a tuned method: the runs of the plan it was tuned on, judged on the test set, with the keywords
+that were found.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,22 @@ def cells(
     judge: Literal["test", "holdout"],
     table: Mapping[str, Any] | None = None,
 ) -> list[RunSpec]:
-    """The runs of a plan with some of its method's keywords replaced, judged on "test" or "holdout". table: of the search."""
+    """The runs of a plan with some of its method's keywords replaced, judged on "test" or "holdout". table:
+    of the search.
+    """
     found = []
     for spec in base:
         own = {name: spec.hyperparameters[name] for name in spec.changed} | dict(keywords)
         values, changed = registry.resolve_hyperparameters(spec.method, own)
         tuning = spec.tuning if table is None else words(_with_share(table, spec), spec.method)
         found.append(
-            replace(spec, protocol=replace(spec.protocol, judge=judge), hyperparameters=values, changed=changed, tuning=tuning)
+            replace(
+                spec,
+                protocol=replace(spec.protocol, judge=judge),
+                hyperparameters=values,
+                changed=changed,
+                tuning=tuning,
+            )
         )
     return list({spec.id: spec for spec in found}.values())
 
@@ -43,8 +53,8 @@ def cells(
 def text(base: Plan, keywords: Mapping[str, Any], table: Mapping[str, Any], data: Path) -> str:
     """A plan, in TOML, of the runs of `base`, which has one method, with `keywords` of it.
 
-    table: {"trials": asked for, "distinct": those there were, if fewer}. The text is read as `bench run` will. Raises `UserError`
-    where it does not give just those runs.
+    table: {"trials": asked for, "distinct": those there were, if fewer}. The text is read as `bench run`
+    will. Raises `UserError` where it does not give just those runs.
     """
     wanted = cells(base.cells, keywords, "test", table)
     summary = f"{wanted[0].method}, tuned in {table['trials']} trials on a part of the train images"
@@ -52,7 +62,9 @@ def text(base: Plan, keywords: Mapping[str, Any], table: Mapping[str, Any], data
 
 
 def with_rates(base: Plan, chosen: Sequence[tuple[Search, float]], data: Path) -> str:
-    """A plan, in TOML, of the runs of `base` with the rates that were found for its rows. Raises `UserError` as `text` does."""
+    """A plan, in TOML, of the runs of `base` with the rates that were found for its rows. Raises `UserError`
+    as `text` does.
+    """
     wanted, tables = [], {}
     for search, rate in chosen:
         for spec in search.cells:
@@ -64,7 +76,9 @@ def with_rates(base: Plan, chosen: Sequence[tuple[Search, float]], data: Path) -
     return _written(base, wanted, tables, f"{base.name}, with a learning rate for each row", data)
 
 
-def _written(base: Plan, wanted: Sequence[RunSpec], tables: Mapping[str, Mapping[str, Any]], summary: str, data: Path) -> str:
+def _written(
+    base: Plan, wanted: Sequence[RunSpec], tables: Mapping[str, Mapping[str, Any]], summary: str, data: Path
+) -> str:
     """A plan of the runs `wanted`; tables: {id of a run: how it was searched}."""
     lines = [f"summary = {_toml(summary)}"]
     for grid, spec in _grids(wanted, base):
@@ -78,7 +92,9 @@ def _written(base: Plan, wanted: Sequence[RunSpec], tables: Mapping[str, Mapping
     written = "\n".join(lines) + "\n"
     values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(written)
     if {spec.id for spec in plans.expand(values, {}, [], data).cells} != {spec.id for spec in wanted}:
-        raise UserError(f"the runs of plan {base.name} cannot be written as a plan of their own; tune on another plan.")
+        raise UserError(
+            f"the runs of plan {base.name} cannot be written as a plan of their own; tune on another plan."
+        )
     return written
 
 
@@ -103,7 +119,12 @@ def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, An
     for specs in kinds.values():
         spec = specs[0]
         named = base.protocols[spec.protocol.name]
-        grid: dict[str, Any] = {"protocol": named, "dataset": spec.variant, "labels": spec.labels, "method": spec.method}
+        grid: dict[str, Any] = {
+            "protocol": named,
+            "dataset": spec.variant,
+            "labels": spec.labels,
+            "method": spec.method,
+        }
         if spec.balance != EQUAL:
             grid["balance"] = spec.balance
         if spec.lr_scale != 1:

@@ -1,11 +1,13 @@
 """How the losses of several tasks become one gradient: the balancings by name, and what each needs.
 
-Orthogonal to methods: a balancing sees named losses and tells nothing back. Auxiliary losses (`Losses.extra`) stay outside
-with weight 1. One rule for all but `uncertainty`, which learns the scale too: a balancing decides proportions, not the total.
-The weights of the tasks present in a batch are about 1 on average; where a paper's sum to 1, they are multiplied by the number
-of tasks. So the auxiliary losses keep their share, the clip its meaning, and one present task is left as it is.
+Orthogonal to methods: a balancing sees named losses and tells nothing back. Auxiliary losses (`Losses.extra`)
+stay outside with weight 1. One rule for all but `uncertainty`, which learns the scale too: a balancing
+decides proportions, not the total. The weights of the tasks present in a batch are about 1 on average; where
+a paper's sum to 1, they are multiplied by the number of tasks. So the auxiliary losses keep their share, the
+clip its meaning, and one present task is left as it is.
 
-A label that is not there must move nothing. What that means for each is in its class; see also `balancing.base`.
+A label that is not there must move nothing. What that means for each is in its class; see also
+`balancing.base`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """kind: what is balanced, "losses" (on the device, by weights) or "gradients" (of the shared parameters)."""
+    """kind: what is balanced, "losses" (on the device, by weights) or "gradients" (of the shared
+    parameters).
+    """
 
     kind: str
     summary: str
@@ -56,7 +60,8 @@ BALANCES = {
     ),
     "famo": Entry(
         "losses",
-        "weights that keep the relative decrease of all losses equal; judged by the next batch, not by a second forward pass",
+        "weights that keep the relative decrease of all losses equal; judged by the next batch, not by a "
+        "second forward pass",
         "Liu, Feng, Stone, Liu: FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023",
     ),
     "upgrad": Entry(
@@ -92,12 +97,14 @@ BALANCES = {
     "aligned_mtl": Entry(
         "gradients",
         "principal components of the gradients aligned to one length",
-        "Senushkin, Patakin, Kuznetsov, Konushin: Independent Component Alignment for Multi-Task Learning, CVPR 2023",
+        "Senushkin, Patakin, Kuznetsov, Konushin: Independent Component Alignment for Multi-Task Learning, "
+        "CVPR 2023",
     ),
     "graddrop": Entry(
         "gradients",
         "one sign a parameter, drawn by how much the tasks agree",
-        "Chen et al.: Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS 2020",
+        "Chen et al.: Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS "
+        "2020",
     ),
 }
 # What torchjd takes for all of its aggregators named above; it imports those of its solvers late.
@@ -109,9 +116,15 @@ def check(name: str) -> None:
     """Raise `UserError` for an unknown balancing, and for one that needs a package which is not installed."""
     if name not in BALANCES:
         raise unknown("balance", name, BALANCES)
-    missing = [package for package in PACKAGES if find_spec(package) is None] if BALANCES[name].kind == "gradients" else []
+    missing = (
+        [package for package in PACKAGES if find_spec(package) is None]
+        if BALANCES[name].kind == "gradients"
+        else []
+    )
     if missing:
-        raise UserError(f"balance {name} needs {', '.join(missing)}; install it with `pip install -e '.[torchjd]'`.")
+        raise UserError(
+            f"balance {name} needs {', '.join(missing)}; install it with `pip install -e '.[torchjd]'`."
+        )
 
 
 def note(name: str) -> str | None:
@@ -120,10 +133,15 @@ def note(name: str) -> str | None:
 
 
 def check_method(name: str, method: Method) -> None:
-    """Raise `UserError` where gradients of shared parameters are to be combined and the method shares none."""
+    """Raise `UserError` where gradients of shared parameters are to be combined and the method shares
+    none.
+    """
     if BALANCES[name].kind == "gradients" and not any(p.requires_grad for p in method.shared_parameters()):
         what = type(method).__name__
-        raise UserError(f"balance {name} combines gradients of shared parameters and {what} has none; balance losses instead.")
+        raise UserError(
+            f"balance {name} combines gradients of shared parameters and {what} has none; balance losses "
+            f"instead."
+        )
 
 
 def make(name: str, method: Method, protocol: Protocol, steps: int) -> Balancing:

@@ -1,4 +1,6 @@
-"""From a split and a label mask to the batches of one run: which samples, in which order, under which augmentation."""
+"""From a split and a label mask to the batches of one run: which samples, in which order, under which
+augmentation.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ from methods.base import Batch, View, ViewKind, view_kinds
 class Feed:
     """Batches of one run, each a pure function of its step.
 
-    The budget is one long sequence of samples, epoch after epoch, cut into batches of equal size; an epoch's order is the
-    restriction of the whole data set's order to the images that the run may use. Labels that the mask hides are replaced
-    by the ignore value as samples are gathered, before anything else looks at them.
+    The budget is one long sequence of samples, epoch after epoch, cut into batches of equal size; an epoch's
+    order is the restriction of the whole data set's order to the images that the run may use. Labels that the
+    mask hides are replaced by the ignore value as samples are gathered, before anything else looks at them.
     """
 
     def __init__(
@@ -39,8 +41,8 @@ class Feed:
         device: str,
         labelled_only: bool = False,
     ) -> None:
-        """mask: (N, T) bool over the protocol's whole task set; `tasks` may be a part of it. labelled_only: leave out the images
-        without a visible label of `tasks`, which teach a network of one task nothing."""
+        """mask: (N, T) bool over the protocol's whole task set; `tasks` may be a part of it. labelled_only:
+        leave out the images without a visible label of `tasks`, which teach a network of one task nothing."""
         columns = [protocol.tasks.index(name) for name in tasks]
         labelled = labels.restrict(mask, columns)
         usable = labelled.any(1) if labelled_only else torch.ones(len(split), dtype=torch.bool)
@@ -54,14 +56,19 @@ class Feed:
         orders = [streams.order(seed, "order", ids, epoch) for epoch in range(epochs)]
         sequence = torch.cat(orders)[:count] if orders else ids
         epoch = torch.arange(epochs).repeat_interleave(self.images)[:count]
-        config = augment.Augmentation(protocol.scales, protocol.flip, protocol.colour, uniform=protocol.scale_draw == "uniform")
+        config = augment.Augmentation(
+            protocol.scales, protocol.flip, protocol.colour, uniform=protocol.scale_draw == "uniform"
+        )
         configs = [config, *(kind.augmentation(config) for kind in view_kinds(views))]
         draws = [augment.draw(each, seed, epoch, sequence, view) for view, each in enumerate(configs)]
         by_id = torch.argsort(split.ids)
         positions = by_id[torch.searchsorted(split.ids[by_id], sequence)]
         # Comparable across methods: the first epoch's order, and its crops listed by sample.
         first = slice(0, min(self.images, count))
-        self.hashes = {"order": _hash(sequence[first]), "crops": _hash(draws[0][first][torch.argsort(sequence[first])])}
+        self.hashes = {
+            "order": _hash(sequence[first]),
+            "crops": _hash(draws[0][first][torch.argsort(sequence[first])]),
+        }
 
         self._labelled_host = labelled[positions]
         self._labelled = self._labelled_host.to(device)
@@ -81,8 +88,9 @@ class Feed:
         return self._labelled_host[step * self.batch_size : (step + 1) * self.batch_size]
 
     def batch_at(self, at: Tensor, samples: Gathered | None, host: Tensor) -> Batch:
-        """The batch of the step that `at` (1,) counts, whose number the host need not know. samples: what `self.samples` gives
-        for it, or None where they lie on the device; host: what takes the place of its `labelled_host`."""
+        """The batch of the step that `at` (1,) counts, whose number the host need not know. samples: what
+        `self.samples` gives for it, or None where they lie on the device; host: what takes the place of its
+        `labelled_host`."""
         return self._batch(at, samples or self.samples.at(at), host)
 
     def _batch(self, at: Tensor, samples: Gathered, host: Tensor) -> Batch:
@@ -93,7 +101,9 @@ class Feed:
         for t, (name, task) in enumerate(self.tasks.items()):
             targets[name] = targets[name].masked_fill(~labelled[:, t].view(-1, 1, 1, 1), task.ignore)
         draws = [d.index_select(0, rows) for d in self._draws]
-        first, *more = augment.apply(images, targets, self.tasks, draws, *self.normalisation, extents, self._padded)
+        first, *more = augment.apply(
+            images, targets, self.tasks, draws, *self.normalisation, extents, self._padded
+        )
         return Batch(
             images=laid_out(first[0], self._encoder),
             targets=first[1],

@@ -20,7 +20,8 @@ from methods.networks.encoders import Trunk
 
 
 def initialise(method: nn.Module, seed: int) -> None:
-    """Draw every module's parameters from ("init", its path), so that modules of one name start equal in every method.
+    """Draw every module's parameters from ("init", its path), so that modules of one name start equal in
+    every method.
 
     Trunks draw or load their own when they are built. Raises `TypeError` for parameters outside a module with
     `reset_parameters`, which could not be drawn again.
@@ -33,24 +34,41 @@ def initialise(method: nn.Module, seed: int) -> None:
             with streams.seeded(seed, "init", streams.name_hash(path)):
                 module.reset_parameters()
         elif any(True for _ in module.parameters(recurse=False)):
-            raise TypeError(f"{type(module).__name__} at {path!r} holds parameters but defines no reset_parameters()")
+            raise TypeError(
+                f"{type(module).__name__} at {path!r} holds parameters but defines no reset_parameters()"
+            )
 
 
 def build_method(
-    spec: RunSpec, tasks: dict[str, Task], shares: Tensor | None, weights: dict[str, Path], complete: bool = False
+    spec: RunSpec,
+    tasks: dict[str, Task],
+    shares: Tensor | None,
+    weights: dict[str, Path],
+    complete: bool = False,
 ) -> Method:
-    """The method of a spec with its initial weights, on the CPU. shares: (T,) for the `fraction` setting, else None. complete:
-    of `Problem`, for its losses; the weights do not depend on it."""
+    """The method of a spec with its initial weights, on the CPU. shares: (T,) for the `fraction` setting,
+    else None. complete: of `Problem`, for its losses; the weights do not depend on it."""
     protocol = spec.protocol
 
     def encoder() -> Any:
         with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
             return make_encoder(
-                protocol.encoder, protocol.width, protocol.weights, weights.get(protocol.weights), freeze=protocol.freeze
+                protocol.encoder,
+                protocol.width,
+                protocol.weights,
+                weights.get(protocol.weights),
+                freeze=protocol.freeze,
             )
 
     problem = Problem(
-        tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares, complete
+        tasks,
+        protocol.size,
+        protocol.width,
+        protocol.decoder_blocks,
+        encoder,
+        protocol.loss_weights,
+        shares,
+        complete,
     )
     with streams.seeded(spec.train_seed, "init"):
         method = registry.method(spec.method)(problem, **spec.hyperparameters)
@@ -59,12 +77,16 @@ def build_method(
 
 
 def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
-    """Raise the `UserError` that a method's keywords or its balance would raise when it is built, at next to no cost."""
+    """Raise the `UserError` that a method's keywords or its balance would raise when it is built, at next to
+    no cost.
+    """
     protocol = spec.protocol
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         problem = Problem(
-            {name: tasks[name] for name in spec.tasks}, protocol.size, protocol.width, protocol.decoder_blocks,
-            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze), protocol.loss_weights,
+            {name: tasks[name] for name in spec.tasks}, protocol.size, protocol.width,
+            protocol.decoder_blocks,
+            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze),
+            protocol.loss_weights,
         )  # fmt: skip
         balance.check_method(spec.balance, registry.method(spec.method)(problem, **spec.hyperparameters))
 
@@ -80,7 +102,8 @@ def init_hashes(method: nn.Module) -> dict[str, str]:
     children: dict[str, nn.Module] = {}
     for name, child in method.named_children():
         table = isinstance(child, nn.ModuleDict)
-        children |= {f"{name}.{key}": part for key, part in child.items()} if table else {name: child}  # type: ignore[operator]
+        parts = child.items() if table else ()  # type: ignore[operator]
+        children |= {f"{name}.{key}": part for key, part in parts} if table else {name: child}
     return {name: _state_hash(child) for name, child in children.items()}
 
 

@@ -1,9 +1,12 @@
 """A run's steps by their number: launched kernel by kernel or, on a GPU, repeated as one CUDA graph.
 
-At these sizes a GPU waits for the host, which launches hundreds of kernels a step. A graph is launched once. It holds the
-whole step: gathering the batch, augmentation, losses, backward, balancing, clip, update, moving averages. What changes from
-step to step is on the device: the number of the step, and through it samples, crops, learning rates and progress; the global
-generator, which is registered with the graph, is seeded by the host before each step as it is without one.
+At these sizes a GPU waits for the host, which launches hundreds of kernels a step. A graph is launched once.
+It holds the
+whole step: gathering the batch, augmentation, losses, backward, balancing, clip, update, moving averages.
+What changes from
+step to step is on the device: the number of the step, and through it samples, crops, learning rates and
+progress; the global generator, which is registered with the graph, is seeded by the host before each step as
+it is without one.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ WARM = 3  # steps before capture: libraries make their handles and workspaces, t
 
 
 class HostLook(Exception):
-    """Something in the step asks the host for what it knows of one batch, which a graph would repeat for all."""
+    """Something in the step asks the host for what it knows of one batch, which a graph would repeat for
+    all.
+    """
 
 
 class _Absent:
@@ -40,7 +45,9 @@ class _Absent:
 
 
 class Loop:
-    """Call it with the numbers of steps in order. reason: why no graph is captured, or None; captured: whether one is in use."""
+    """Call it with the numbers of steps in order. reason: why no graph is captured, or None; captured:
+    whether one is in use.
+    """
 
     def __init__(self, feed: Feed, stepper: Step, name: str = balance.EQUAL, wanted: bool = True) -> None:
         """name: of the balancing. wanted: False for kernel by kernel."""
@@ -76,13 +83,19 @@ class Loop:
         if self._replay is not None:
             self._replay()
         else:
-            self.stepper.advance(self.feed.batch_at(self.stepper.at, self._samples, self.feed.labelled_host(number)))
+            self.stepper.advance(
+                self.feed.batch_at(self.stepper.at, self._samples, self.feed.labelled_host(number))
+            )
 
     def _capture(self) -> None:
-        """Record the step; nothing is computed. Where something in it cannot be recorded, `reason` says so and all goes on."""
+        """Record the step; nothing is computed. Where something in it cannot be recorded, `reason` says so
+        and all goes on.
+        """
         host: Any = _Absent()
         try:
-            self._replay = record(lambda: self.stepper.advance(self.feed.batch_at(self.stepper.at, self._samples, host)))
+            self._replay = record(
+                lambda: self.stepper.advance(self.feed.batch_at(self.stepper.at, self._samples, host))
+            )
         except torch.OutOfMemoryError:
             raise
         except (HostLook, RuntimeError, TypeError, ValueError) as error:
@@ -92,8 +105,8 @@ class Loop:
 
 
 def waits(step: Callable[[], None]) -> str | None:
-    """Take a step; a sentence where it waited for the device, which no graph may hold, or None. Asked before a capture, as one
-    that is broken off may leave its generator unusable."""
+    """Take a step; a sentence where it waited for the device, which no graph may hold, or None. Asked before
+    a capture, as one that is broken off may leave its generator unusable."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         before = torch.cuda.get_sync_debug_mode()
@@ -106,7 +119,11 @@ def waits(step: Callable[[], None]) -> str | None:
     for warning in found:
         if warning not in synced and "Synchronization debug mode" not in str(warning.message):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return f"it waits for the device ({Path(synced[0].filename).name}, line {synced[0].lineno})" if synced else None
+    return (
+        f"it waits for the device ({Path(synced[0].filename).name}, line {synced[0].lineno})"
+        if synced
+        else None
+    )
 
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
@@ -123,7 +140,10 @@ def record(step: Callable[[], None]) -> Callable[[], None]:
 
 
 def _copy(to: Gathered, source: Gathered) -> None:
-    pairs: list[tuple[Tensor | None, Tensor | None]] = [(to.images, source.images), (to.extents, source.extents)]
+    pairs: list[tuple[Tensor | None, Tensor | None]] = [
+        (to.images, source.images),
+        (to.extents, source.extents),
+    ]
     pairs += [(to.targets[name], source.targets[name]) for name in to.targets]
     for old, new in pairs:
         if old is not None and new is not None:

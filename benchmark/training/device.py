@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Encoders that a CPU trains faster with channels last: most of all those of depthwise convolutions, whose gradients are slow
-# in the other layout. Everything else stays as torch has it. `tests/performance` measures an encoder in both.
+# Encoders that a CPU trains faster with channels last: most of all those of depthwise convolutions, whose
+# gradients are slow in the other layout. Everything else stays as torch has it. `tests/performance` measures
+# an encoder in both.
 CHANNELS_LAST = ("segnet", "timm:tf_efficientnet_lite0")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def arithmetic(device: str, precision: str) -> None:
-    """Deterministic on a CPU. On a GPU, matrix products and convolutions of float32 are IEEE's unless `precision` is "tf32":
-    torch's own default for convolutions is not; and the fastest of cuDNN's algorithms is searched for each shape, of which a
-    run has few."""
+    """Deterministic on a CPU. On a GPU, matrix products and convolutions of float32 are IEEE's unless
+    `precision` is "tf32": torch's own default for convolutions is not; and the fastest of cuDNN's algorithms
+    is searched for each shape, of which a run has few."""
     torch.use_deterministic_algorithms(device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device == "cpu":
@@ -33,8 +34,8 @@ def arithmetic(device: str, precision: str) -> None:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Let the process keep the memory of activations from step to step: glibc gives large blocks back at once, and the kernel
-    clears every page of them anew, thousands a step."""
+    """Let the process keep the memory of activations from step to step: glibc gives large blocks back at
+    once, and the kernel clears every page of them anew, thousands a step."""
     mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # not so in musl
         for option, size in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1)):
@@ -47,9 +48,13 @@ def autocast(device: str, precision: str) -> torch.autocast:
 
 
 def layout(device: str, encoder: str) -> torch.memory_format:
-    """How images and weights lie in memory: with channels last on a GPU, whose kernels are made for it, and on a CPU for the
-    encoders of `CHANNELS_LAST`."""
-    return torch.channels_last if device.startswith("cuda") or encoder in CHANNELS_LAST else torch.contiguous_format
+    """How images and weights lie in memory: with channels last on a GPU, whose kernels are made for it, and
+    on a CPU for the encoders of `CHANNELS_LAST`."""
+    return (
+        torch.channels_last
+        if device.startswith("cuda") or encoder in CHANNELS_LAST
+        else torch.contiguous_format
+    )
 
 
 def laid_out(images: Tensor, encoder: str) -> Tensor:
@@ -58,8 +63,8 @@ def laid_out(images: Tensor, encoder: str) -> Tensor:
 
 
 def on_device(network: nn.Module, device: str, encoder: str) -> None:
-    """Move a network, in the layout of the device and of its encoder. On a GPU: on a stream of the process's own, as CUDA graphs
-    ask for; and with the peak of memory counted anew."""
+    """Move a network, in the layout of the device and of its encoder. On a GPU: on a stream of the process's
+    own, as CUDA graphs ask for; and with the peak of memory counted anew."""
     network.to(memory_format=layout(device, encoder))
     if not device.startswith("cuda"):
         network.to(device)

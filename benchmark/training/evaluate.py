@@ -18,12 +18,16 @@ from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Method
 
-EVALUATED = 8  # images at least that a GPU is given at once: smaller batches of training would keep it waiting
+EVALUATED = (
+    8  # images at least that a GPU is given at once: smaller batches of training would keep it waiting
+)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """values: {metric: value}, the primary first. per_image: (N, K) sufficient statistics, as far as they are stored."""
+    """values: {metric: value}, the primary first. per_image: (N, K) sufficient statistics, as far as they are
+    stored.
+    """
 
     values: dict[str, float]
     per_image: np.ndarray
@@ -31,8 +35,8 @@ class Scores:
 
 
 class TestSet:
-    """The test split on the device, in batches of one size (the last is filled up and its surplus cut off): that of training or,
-    on a GPU, `EVALUATED` where that is more."""
+    """The test split on the device, in batches of one size (the last is filled up and its surplus cut off):
+    that of training or, on a GPU, `EVALUATED` where that is more."""
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
 
@@ -54,7 +58,9 @@ class TestSet:
         self.beat: Callable[[], None] = lambda: None  # called after every batch
 
     def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Normalised images and widened targets of the batch from `start`; positions past the end repeat the last sample."""
+        """Normalised images and widened targets of the batch from `start`; positions past the end repeat the
+        last sample.
+        """
         images, targets, extents = self.samples(start // self.batch)
         shown, wide = augment.identity(images, targets, self.tasks, *self.normalisation, extents)
         return laid_out(shown, self.encoder), wide
@@ -82,7 +88,9 @@ class TestSet:
         return {name: scores.values for name, scores in self._judge(predict).items()}
 
     def _judge(self, predict: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Scores]:
-        """Statistics of every batch, gathered on the device and read at the end: per image where they are few, else summed."""
+        """Statistics of every batch, gathered on the device and read at the end: per image where they are
+        few, else summed.
+        """
         meters = {name: meter(task) for name, task in self.tasks.items()}
         stored: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
         sums: dict[str, Tensor] = {}

@@ -1,4 +1,6 @@
-"""What a method computes and holds: operations and parameters, counted on tensors without data, so on any machine alike."""
+"""What a method computes and holds: operations and parameters, counted on tensors without data, so on any
+machine alike.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ Shape = Sequence[int]
 
 @dataclass(frozen=True)
 class Workload:
-    """train_flops: floating-point operations of losses and backward, an image; infer_flops: of a prediction, an image. Counted
-    are convolutions, matrix products and attention, a multiplication and an addition as two. params_train: parameters held
+    """train_flops: floating-point operations of losses and backward, an image; infer_flops: of a prediction,
+    an image. Counted are convolutions, matrix products and attention, a multiplication and an addition as
+    two. params_train: parameters held
     in training, params_infer: those that a prediction needs."""
 
     train_flops: float
@@ -46,14 +49,21 @@ def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -
         return maps
 
     labelled = torch.ones(size, len(problem.tasks), dtype=torch.bool)
-    images, erased = torch.zeros(size, 3, *problem.size), torch.zeros(size, 1, *problem.size, dtype=torch.bool)
-    more = tuple(View(images, targets(), torch.zeros(size, 2, 3), erased if kind.cutout else None) for kind in view_kinds(views))
+    images, erased = (
+        torch.zeros(size, 3, *problem.size),
+        torch.zeros(size, 1, *problem.size, dtype=torch.bool),
+    )
+    more = tuple(
+        View(images, targets(), torch.zeros(size, 2, 3), erased if kind.cutout else None)
+        for kind in view_kinds(views)
+    )
     return Batch(images, targets(), labelled, labelled, torch.zeros(size, dtype=torch.long), more)
 
 
 def _of_backward(gradient: Shape, x: Shape, weight: Shape, *more: Any, **options: Any) -> int:
-    """A convolution's backward pass: for each of the two gradients as much as the pass forward. torch's own count takes a grouped
-    weight's gradient for that of a dense one, hundreds of times too much for a depthwise convolution."""
+    """A convolution's backward pass: for each of the two gradients as much as the pass forward. torch's own
+    count takes a grouped weight's gradient for that of a dense one, hundreds of times too much for a
+    depthwise convolution."""
     transposed, wanted = more[4], more[7]
     places = (x if transposed else gradient)[2:]
     return 2 * x[0] * math.prod(places) * math.prod(weight) * sum(wanted[:2])
@@ -62,8 +72,12 @@ def _of_backward(gradient: Shape, x: Shape, weight: Shape, *more: Any, **options
 FORMULAS = {torch.ops.aten.convolution_backward: _of_backward}
 
 
-def workload(name: str, protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
-    """Of one step of a method under a protocol; of a one-task method the sum over its tasks' networks. tasks: {name: Task}."""
+def workload(
+    name: str, protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]
+) -> Workload:
+    """Of one step of a method under a protocol; of a one-task method the sum over its tasks' networks. tasks:
+    {name: Task}.
+    """
     kind = registry.method(name)
     parts = [{n: task} for n, task in tasks.items()] if kind.one_task else [tasks]
     found = [_one(kind, protocol, part, hyperparameters) for part in parts]
@@ -73,11 +87,14 @@ def workload(name: str, protocol: Protocol, tasks: dict[str, Task], hyperparamet
     return total
 
 
-def _one(kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]) -> Workload:
+def _one(
+    kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]
+) -> Workload:
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         problem = Problem(
             tasks, protocol.size, protocol.width, protocol.decoder_blocks,
-            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze), protocol.loss_weights,
+            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze),
+            protocol.loss_weights,
         )  # fmt: skip
         method = kind(problem, **hyperparameters)
         batch = fake_batch(problem, protocol.batch, kind.views)

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from benchmark import streams
 from benchmark.errors import UserError
+from benchmark.files import write_json, writing
 from benchmark.runs import provenance
-from benchmark.runs.rundir import Claim, RunDir, write_json, writing
+from benchmark.runs.claim import Claim
+from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
 from benchmark.training import probe, record, snapshots
@@ -47,9 +49,10 @@ class Interrupted(Exception):
 class Options:
     """How a run is carried out; nothing here changes a number of it, or enters its id.
 
-    checkpoint_every: steps. stop: set it to stop at the next step's end. report: called with (step, steps, mean loss) at
-    log cadence. beat: called after every step. note: called with a sentence for people. capture: steps as one CUDA graph, where
-    that can be. keep: "weights" keeps the inference weights, "all" the optimiser's state too, "none" neither.
+    checkpoint_every: steps. stop: set it to stop at the next step's end. report: called with (step, steps,
+    mean loss) at log cadence. beat: called after every step. note: called with a sentence for people.
+    capture: steps as one CUDA graph, where that can be. keep: "weights" keeps the inference weights, "all"
+    the optimiser's state too, "none" neither.
     """
 
     device: str = "cpu"
@@ -64,19 +67,21 @@ class Options:
 
 
 def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
-    """The label mask (N, T) of a run, over the protocol's whole task set. Raises `UserError` where a task has no label to
-    learn from or to be tested on."""
+    """The label mask (N, T) of a run, over the protocol's whole task set. Raises `UserError` where a task has
+    no label to learn from or to be tested on."""
     columns = [list(train.targets).index(name) for name in spec.protocol.tasks]
     frozen = train.frozen(spec.protocol.tasks)
     mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed, frozen)
     for name in spec.tasks:
         if not bool(test.available[:, list(test.targets).index(name)].any()):
             raise UserError(
-                f"none of the {len(test)} test images has a label for {name}; set test_images higher or leave it out."
+                f"none of the {len(test)} test images has a label for {name}; set test_images higher or "
+                f"leave it out."
             )
         if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name)]).any()):
             raise UserError(
-                f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or more images, or leave "
+                f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or "
+                f"more images, or leave "
                 f"{name} out with --set tasks=[...]."
             )
     return mask
@@ -85,10 +90,16 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
 class Run:
     """A run under way: what it is made of, and where it stands."""
 
-    def __init__(self, spec: RunSpec, train: Split, test: Split, tasks: dict[str, Task], options: Options) -> None:
-        """tasks: {name: Task} of the whole protocol. Raises `UserError` when no image carries a label that the run needs."""
+    def __init__(
+        self, spec: RunSpec, train: Split, test: Split, tasks: dict[str, Task], options: Options
+    ) -> None:
+        """tasks: {name: Task} of the whole protocol. Raises `UserError` when no image carries a label that
+        the run needs.
+        """
         self.spec, self.options, protocol = spec, options, spec.protocol
-        self.environment = provenance.environment(options.device, protocol.threads)  # now: the code may change meanwhile
+        self.environment = provenance.environment(
+            options.device, protocol.threads
+        )  # now: the code may change meanwhile
         torch.set_num_threads(protocol.threads)
         arithmetic(options.device, protocol.precision)
         self.mask = check_labels(spec, train, test)
@@ -104,7 +115,8 @@ class Run:
         on_device(self.method, options.device, protocol.encoder)
         mean_std = normalisation(self.method)
         self.feed = Feed(
-            train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views, normalisation=mean_std,
+            train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views,
+            normalisation=mean_std,
             device=options.device, labelled_only=alone,
         )  # fmt: skip
         self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device, protocol.encoder)
@@ -145,7 +157,9 @@ class Run:
             self.method.prepare(self.feed.batch(step) for step in steps)
 
     def train(self, run: RunDir, claim: Claim) -> None:
-        """All steps that are left. Raises `Diverged`, `Interrupted`, or `store.Lost` when another process took the run."""
+        """All steps that are left. Raises `Diverged`, `Interrupted`, or `Lost` when another process
+        took the run.
+        """
         steps, options = self.feed.steps, self.options
         log_every = max(1, -(-steps // CURVE_POINTS))
         evaluate_every = steps / (self.spec.protocol.evaluations + 1)
@@ -176,7 +190,9 @@ class Run:
                 claim.check()
                 now = time.perf_counter()
                 self.seconds, began = self.seconds + now - began, now
-                spent = time.process_time()  # evaluations included; where others keep the machine busy, it does not grow
+                spent = (
+                    time.process_time()
+                )  # evaluations included; where others keep the machine busy, it does not grow
                 self.cpu_seconds, processor = self.cpu_seconds + spent - processor, spent
                 self._save(run.file("checkpoint.pt"), claim)
                 if options.stop.is_set():
@@ -207,12 +223,21 @@ class Run:
     def _check_finite(self) -> None:
         """Raise `Diverged` if a loss, a gradient or, after the last update, a weight is not finite."""
         found = self.stepper.failure()
-        if found is None and not bool(torch.stack([torch.isfinite(p).all() for p in self.method.parameters()]).all()):
+        if found is None and not bool(
+            torch.stack([torch.isfinite(p).all() for p in self.method.parameters()]).all()
+        ):
             found = (self.step - 1, "a weight after the update")
         if found:
             step, term = found
-            rate = self.spec.protocol.lr * self.spec.lr_scale * lr_factor(self.spec.protocol, step, self.feed.steps)
-            raise Diverged(f"{term} is not finite at step {step} (counted from 0) of {self.feed.steps}, learning rate {rate:.3g}")
+            rate = (
+                self.spec.protocol.lr
+                * self.spec.lr_scale
+                * lr_factor(self.spec.protocol, step, self.feed.steps)
+            )
+            raise Diverged(
+                f"{term} is not finite at step {step} (counted from 0) of {self.feed.steps}, learning rate "
+                f"{rate:.3g}"
+            )
 
     def _save(self, path: Path, claim: Claim) -> None:
         state = {
@@ -231,15 +256,24 @@ class Run:
     def _load(self, path: Path) -> None:
         cure = f"remove it to start the run {path.parent.name} anew"
         try:
-            with zipfile.ZipFile(path) as content:  # torch itself does not look at the checksums that it writes
+            with zipfile.ZipFile(
+                path
+            ) as content:  # torch itself does not look at the checksums that it writes
                 if damaged := content.testzip():
                     raise ValueError(f"the checksum of {damaged} is wrong")
             state = torch.load(path, map_location=self.options.device, weights_only=True)
             if state["id"] != self.spec.id:
-                raise UserError(f"the checkpoint {path} is of run {state['id']}, not of {self.spec.id}; {cure}.")
+                raise UserError(
+                    f"the checkpoint {path} is of run {state['id']}, not of {self.spec.id}; {cure}."
+                )
             self.method.load_state_dict(state["method"])
             self.stepper.load(state["stepper"])
-            self.curve, self.step, self.logged, self.seconds = state["curve"], state["step"], state["logged"], state["seconds"]
+            self.curve, self.step, self.logged, self.seconds = (
+                state["curve"],
+                state["step"],
+                state["logged"],
+                state["seconds"],
+            )
             self.snapshots = state.get("snapshots", [])  # a checkpoint of earlier code has neither
             self.cpu_seconds = state.get("cpu_seconds", 0.0)
         except UserError:
@@ -249,13 +283,17 @@ class Run:
             raise UserError(f"the checkpoint {path} is damaged ({reason}); {cure}.") from None
 
     def _heed(self) -> None:
-        """Between two batches of the last evaluation, when all training is in the checkpoint: stop where that is asked for."""
+        """Between two batches of the last evaluation, when all training is in the checkpoint: stop where that
+        is asked for.
+        """
         self.options.beat()
         if self.options.stop.is_set():
             raise Interrupted(f"stopped after all {self.step} steps, before the run was judged")
 
     def finish(self, run: RunDir, claim: Claim) -> dict[str, Any]:
-        """Evaluate, write everything a record needs, and last the record itself. Raises `Interrupted` and `store.Lost`."""
+        """Evaluate, write everything a record needs, and last the record itself. Raises `Interrupted` and
+        `Lost`.
+        """
         began = time.perf_counter()
         self.test.beat = self._heed
         try:
@@ -277,7 +315,9 @@ class Run:
 
 
 def save(state: Any, path: Path, claim: Claim) -> None:
-    """`torch.save` that leaves the old file or the new one, never a part of it, and nothing if the run was taken over."""
+    """`torch.save` that leaves the old file or the new one, never a part of it, and nothing if the run was
+    taken over.
+    """
     # Through memory: torch's writer turns a full disk into a RuntimeError, and a sentence needs the cause.
     buffer = io.BytesIO()
     torch.save(state, buffer)

@@ -1,4 +1,6 @@
-"""What a run says of itself at any time, without a trace in it: the diagnostics of its method and its balancing."""
+"""What a run says of itself at any time, without a trace in it: the diagnostics of its method and its
+balancing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _untouched(method: Method) -> Iterator[None]:
-    """Leave random generators, buffers (in place, as a CUDA graph holds their addresses) and modes as they are now."""
+    """Leave random generators, buffers (in place, as a CUDA graph holds their addresses) and modes as they
+    are now.
+    """
     device = next(method.parameters()).device
     modes = [(module, module.training) for module in method.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in method.buffers()]
@@ -32,7 +36,9 @@ def _untouched(method: Method) -> Iterator[None]:
 
 
 def diagnostics(run: Run) -> dict[str, Diagnostic]:
-    """The balancing's diagnostics, and the method's on a fixed probe: the first training batch, its hidden labels hidden."""
+    """The balancing's diagnostics, and the method's on a fixed probe: the first training batch, its hidden
+    labels hidden.
+    """
     with _untouched(run.method), autocast(run.options.device, run.spec.protocol.precision):
         run.method.eval()
         torch.manual_seed(0)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from benchmark.files import replacing
 from benchmark.metrics.constant import constant_predictions
 from benchmark.runs import digest, pictures, provenance
-from benchmark.runs.rundir import RunDir, replacing
+from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import SCHEMA
 from benchmark.training import probe, snapshots
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 PANEL_IMAGES = 4  # fixed: the first of the test split
 
 
-def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], evaluation_seconds: float) -> dict[str, Any]:
+def assemble(
+    run: Run, folder: RunDir, token: str, scores: dict[str, Scores], evaluation_seconds: float
+) -> dict[str, Any]:
     """Write per_image.npz and panel.webp into the run's folder and return its record."""
     spec, split = run.spec, run.train_split
     columns = [spec.protocol.tasks.index(name) for name in spec.tasks]
@@ -36,7 +39,9 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
         _write_panel(run, draft)
     constants = constant_predictions(run.tasks, {name: split.targets[name] for name in spec.tasks}, labelled)
     constant = run.test.constant(constants)
-    cost = _cost(run, evaluation_seconds)  # before the diagnostics: the memory that they take is none of the method's
+    cost = _cost(
+        run, evaluation_seconds
+    )  # before the diagnostics: the memory that they take is none of the method's
     diagnostics = probe.diagnostics(run)
     with replacing(folder.file("per_image.npz"), token) as draft:
         _write_arrays(run, draft, scores, diagnostics)
@@ -48,7 +53,10 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
             "one_task": type(run.method).one_task,
             "summary": type(run.method).summary,
             "source": registry.source_hash(spec.method),
-            "tasks": {name: as_dict(task) | {"test_images": scores[name].test_images} for name, task in run.tasks.items()},
+            "tasks": {
+                name: as_dict(task) | {"test_images": scores[name].test_images}
+                for name, task in run.tasks.items()
+            },
             "metrics": {name: score.values for name, score in scores.items()},
             "constant": constant,
             "oracle": _oracle(run, scores),
@@ -71,7 +79,9 @@ def assemble(run: Run, folder: RunDir, token: str, scores: dict[str, Scores], ev
     return digest.sealed(record)
 
 
-def _write_arrays(run: Run, path: Path, scores: dict[str, Scores], diagnostics: dict[str, Diagnostic]) -> None:
+def _write_arrays(
+    run: Run, path: Path, scores: dict[str, Scores], diagnostics: dict[str, Diagnostic]
+) -> None:
     tables: dict[str, Any] = {name: score.per_image.astype(np.float32) for name, score in scores.items()}
     tables |= snapshots.arrays([*run.snapshots, snapshots.snapshot(run.epoch, diagnostics)])
     with path.open("wb") as file:  # numpy would add .npz to a draft's name
@@ -141,9 +151,14 @@ def _listed(diagnostics: dict[str, Diagnostic]) -> dict[str, Any]:
 
 
 def _rounded(value: Any, digits: int = 9) -> Any:
-    """Floats at so many significant digits, a curve's at 5, to keep records small. JSON has no NaN: undefined is null."""
+    """Floats at so many significant digits, a curve's at 5, to keep records small. JSON has no NaN: undefined
+    is null.
+    """
     if isinstance(value, dict):
-        return {k: v if k == "spec" else _rounded(v, 5 if k in ("curve", "diagnostics") else digits) for k, v in value.items()}
+        return {
+            k: v if k == "spec" else _rounded(v, 5 if k in ("curve", "diagnostics") else digits)
+            for k, v in value.items()
+        }
     if isinstance(value, list):
         return [_rounded(item, digits) for item in value]
     if isinstance(value, float):

@@ -1,4 +1,6 @@
-"""Where the samples of a split lie while they are used: on the device where they fit, else in host memory, sent ahead of time."""
+"""Where the samples of a split lie while they are used: on the device where they fit, else in host memory,
+sent ahead of time.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from torch import Tensor
 from datasets.base import Split
 from datasets.tasks import Task
 
-SHARE = 0.4  # of a GPU's free memory that a split may take, train first; networks and their activations need the rest
+# of a GPU's free memory that a split may take, train first; networks and their activations need the rest
+SHARE = 0.4
 AHEAD = 2  # batches gathered in advance
 
 
 class Gathered(NamedTuple):
-    """images (B, 3, H, W) uint8, compact targets {task: (B, C, H, W)}, extents (B, 2) or None, of some samples."""
+    """images (B, 3, H, W) uint8, compact targets {task: (B, C, H, W)}, extents (B, 2) or None, of some
+    samples.
+    """
 
     images: Tensor
     targets: dict[str, Tensor]
@@ -24,11 +29,12 @@ class Gathered(NamedTuple):
 
 
 class Samples:
-    """The samples of a split in a given order, cut into batches of one size; every batch is a pure function of its number and
-    the caller's own copy.
+    """The samples of a split in a given order, cut into batches of one size; every batch is a pure function
+    of its number and the caller's own copy.
 
-    order: (S,) int64 positions in the split on the host, S a multiple of `batch`. resident: whether the split lies on the
-    device; otherwise a thread gathers the batches to come in pinned memory, from where they are copied beside the computing.
+    order: (S,) int64 positions in the split on the host, S a multiple of `batch`. resident: whether the split
+    lies on the device; otherwise a thread gathers the batches to come in pinned memory, from where they are
+    copied beside the computing.
     """
 
     def __init__(self, split: Split, tasks: dict[str, Task], order: Tensor, batch: int, device: str) -> None:
@@ -64,7 +70,8 @@ class Samples:
     def empty(self) -> Gathered:
         """Room on the device for one batch."""
         parts = {
-            name: torch.empty((self.batch, *p.shape[1:]), dtype=p.dtype, device=self.device) for name, p in self._parts.items()
+            name: torch.empty((self.batch, *p.shape[1:]), dtype=p.dtype, device=self.device)
+            for name, p in self._parts.items()
         }
         return Gathered(parts.pop(""), parts, parts.pop("extents", None))
 
@@ -76,12 +83,21 @@ class Samples:
         here = self.order[number * self.batch : (number + 1) * self.batch]
         parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
         # The pinned copies go back to torch's own pool when the copy to the device is done with them.
-        return {name: part.pin_memory() for name, part in parts.items()} if self.device.startswith("cuda") else parts
+        return (
+            {name: part.pin_memory() for name, part in parts.items()}
+            if self.device.startswith("cuda")
+            else parts
+        )
 
 
 def _fits(parts: dict[str, Tensor], device: str) -> bool:
-    """Whether the samples may lie on the device; where that is the host's processor, they lie there already."""
+    """Whether the samples may lie on the device; where that is the host's processor, they lie there
+    already.
+    """
     if not device.startswith("cuda"):
         return True
     torch.cuda.empty_cache()  # what torch keeps of earlier runs counts as taken otherwise
-    return sum(part.numel() * part.element_size() for part in parts.values()) <= SHARE * torch.cuda.mem_get_info(device)[0]
+    return (
+        sum(part.numel() * part.element_size() for part in parts.values())
+        <= SHARE * torch.cuda.mem_get_info(device)[0]
+    )

@@ -1,4 +1,6 @@
-"""One optimisation step, with static shapes and without a host sync, and the latch that stops a run that turns non-finite."""
+"""One optimisation step, with static shapes and without a host sync, and the latch that stops a run that
+turns non-finite.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,29 @@ from methods.networks.encoders import Trunk
 OPTIMISERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
-def make_optimiser(method: Method, protocol: Protocol, balancing: Balancing | None = None) -> torch.optim.Optimizer:
-    """The protocol's optimiser over the groups of the method, without what a frozen encoder keeps, and after them those of the
-    balancing. Where the trunk of the encoder has a rate of its own, its part of each group follows that group.
+def make_optimiser(
+    method: Method, protocol: Protocol, balancing: Balancing | None = None
+) -> torch.optim.Optimizer:
+    """The protocol's optimiser over the groups of the method, without what a frozen encoder keeps, and after
+    them those of the balancing. Where the trunk of the encoder has a rate of its own, its part of each group
+    follows that group.
 
     Raises `TypeError` unless the method's hold each of its trainable parameters once.
     """
-    groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in method.param_groups()]
+    groups = [
+        {**group, "params": [p for p in group["params"] if p.requires_grad]}
+        for group in method.param_groups()
+    ]
     listed = [id(p) for group in groups for p in group["params"]]
     trainable = {id(p) for p in method.parameters() if p.requires_grad}
     if len(listed) != len(set(listed)) or set(listed) != trainable:
-        raise TypeError(f"param_groups() of {type(method).__name__} must hold every trainable parameter exactly once")
+        raise TypeError(
+            f"param_groups() of {type(method).__name__} must hold every trainable parameter exactly once"
+        )
     if protocol.encoder_lr_scale != 1:
-        trunk = {id(p) for module in method.modules() if isinstance(module, Trunk) for p in module.parameters()}
+        trunk = {
+            id(p) for module in method.modules() if isinstance(module, Trunk) for p in module.parameters()
+        }
         groups = [part for group in groups for part in _parted(group, trunk, protocol.encoder_lr_scale)]
     device = next(method.parameters()).device
     prepared = [
@@ -38,7 +50,9 @@ def make_optimiser(method: Method, protocol: Protocol, balancing: Balancing | No
             "params": list(group["params"]),
             "lr": torch.zeros((), dtype=torch.float32, device=device),
             "lr_scale": group.get("lr_scale", 1.0),
-            "weight_decay": protocol.weight_decay if group.get("weight_decay") is None else group["weight_decay"],
+            "weight_decay": protocol.weight_decay
+            if group.get("weight_decay") is None
+            else group["weight_decay"],
         }
         for group in [*groups, *(balancing.param_groups() if balancing else [])]
     ]
@@ -49,10 +63,16 @@ def make_optimiser(method: Method, protocol: Protocol, balancing: Balancing | No
 
 
 def _parted(group: dict[str, Any], trunk: set[int], scale: float) -> list[dict[str, Any]]:
-    """The rest of a group, and its parameters in the trunk with their rate scaled; a part without any is left out."""
+    """The rest of a group, and its parameters in the trunk with their rate scaled; a part without any is left
+    out.
+    """
     parts = [
         {**group, "params": [p for p in group["params"] if id(p) not in trunk]},
-        {**group, "params": [p for p in group["params"] if id(p) in trunk], "lr_scale": group.get("lr_scale", 1.0) * scale},
+        {
+            **group,
+            "params": [p for p in group["params"] if id(p) in trunk],
+            "lr_scale": group.get("lr_scale", 1.0) * scale,
+        },
     ]
     return [part for part in parts if part["params"]]
 
@@ -69,13 +89,20 @@ def lr_factor(protocol: Protocol, step: int, steps: int) -> float:
 class Step:
     """Losses, backward, clip and update of one batch.
 
-    Everything a step decides stays on the device: its number `at`, what depends on that (learning rates and progress, from
-    tables), and whether it counts: once a loss term or the gradient norm is not finite, `latch` keeps that step and term, and
-    the fused optimiser's `found_inf` stops every later update. `read` is the only host sync.
+    Everything a step decides stays on the device: its number `at`, what depends on that (learning rates and
+    progress, from
+    tables), and whether it counts: once a loss term or the gradient norm is not finite, `latch` keeps that
+    step and term, and the fused optimiser's `found_inf` stops every later update. `read` is the only host
+    sync.
     """
 
     def __init__(
-        self, method: Method, protocol: Protocol, steps: int, balance: str = balances.EQUAL, lr_scale: float = 1.0
+        self,
+        method: Method,
+        protocol: Protocol,
+        steps: int,
+        balance: str = balances.EQUAL,
+        lr_scale: float = 1.0,
     ) -> None:
         """lr_scale: of this run's learning rate over the protocol's."""
         self.method, self.protocol, self.steps = method, protocol, steps
@@ -84,13 +111,19 @@ class Step:
         self.device = next(method.parameters()).device
         self.latch = torch.full((2,), -1, dtype=torch.int64, device=self.device)  # first bad step, its term
         self.names: tuple[str, ...] = ()
-        self.sums = torch.zeros(0, dtype=torch.float64, device=self.device)  # of each term since the last `read`
+        self.sums = torch.zeros(
+            0, dtype=torch.float64, device=self.device
+        )  # of each term since the last `read`
         self.optimiser.found_inf = torch.zeros((), device=self.device)  # type: ignore[attr-defined]
         self.optimiser.grad_scale = None  # type: ignore[attr-defined]
         self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
-        factors = torch.tensor([lr_factor(protocol, step, steps) for step in range(steps)], dtype=torch.float64)
+        factors = torch.tensor(
+            [lr_factor(protocol, step, steps) for step in range(steps)], dtype=torch.float64
+        )
         scales = [protocol.lr * lr_scale * group["lr_scale"] for group in self.optimiser.param_groups]
-        self._rates = torch.stack([scale * factors for scale in scales]).float().to(self.device)  # (groups, steps)
+        self._rates = (
+            torch.stack([scale * factors for scale in scales]).float().to(self.device)
+        )  # (groups, steps)
         self._progress = (torch.arange(steps, dtype=torch.float64) / steps).float().to(self.device)
 
     def __call__(self, batch: Batch, step: int) -> None:
@@ -99,7 +132,9 @@ class Step:
         self.advance(batch)
 
     def advance(self, batch: Batch) -> None:
-        """The step that `at` counts. Nothing in it depends on a value that the host knows, so a CUDA graph may repeat it."""
+        """The step that `at` counts. Nothing in it depends on a value that the host knows, so a CUDA graph
+        may repeat it.
+        """
         rates = self._rates.index_select(1, self.at)
         for row, group in enumerate(self.optimiser.param_groups):
             group["lr"].copy_(rates[row, 0])
@@ -125,7 +160,9 @@ class Step:
             if not self.sums.numel():
                 self.sums = torch.zeros(len(named), dtype=torch.float64, device=self.device)
         if tuple(named) != self.names or len(named) != len(losses.tasks) + len(losses.extra):
-            raise TypeError(f"losses() of {type(self.method).__name__} must name the same terms, each once, in every step")
+            raise TypeError(
+                f"losses() of {type(self.method).__name__} must name the same terms, each once, in every step"
+            )
         return torch.stack(list(named.values()))
 
     def _watch(self, terms: Tensor, norm: Tensor) -> None:
@@ -153,6 +190,8 @@ class Step:
 
     def load(self, state: dict[str, Any]) -> None:
         self.optimiser.load_state_dict(state["optimiser"])
-        self.balancing.load_state_dict(state.get("balancing", {}))  # a checkpoint of earlier code has none, nor needs it
+        self.balancing.load_state_dict(
+            state.get("balancing", {})
+        )  # a checkpoint of earlier code has none, nor needs it
         self.sums.resize_(len(state["names"])).copy_(state["sums"])
         self.names = tuple(state["names"])

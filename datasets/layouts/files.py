@@ -1,4 +1,6 @@
-"""Single files of other people's, read without running code from them; whatever is wrong is said in one sentence."""
+"""Single files of other people's, read without running code from them; whatever is wrong is said in one
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from benchmark.errors import UserError
 from datasets.layouts.base import Array
 
-# A .npy header is parsed as Python text, and the parser of Python 3.11 fails now and then when two threads use it at once.
+# A .npy header is parsed as Python text, and the parser of Python 3.11 fails now and then when two threads
+# use it at once.
 _PARSER = threading.Lock()
 COMPRESSED = 15  # the kind of element of a MATLAB 5 file that holds a deflated one
 
@@ -28,7 +31,8 @@ def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]
     """The numbers of a .npy file, float64 if stored so, else float32. A size of -1 in `shape` is free.
 
     others: shapes with other numbers of dimensions that will do as well.
-    Raises `UserError` when the file is missing, damaged, pickled, of another shape, or holds NaN or infinite values.
+    Raises `UserError` when the file is missing, damaged, pickled, of another shape, or holds NaN or infinite
+    values.
     """
     expected = _expected(what, shape)
     try:
@@ -36,8 +40,17 @@ def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]
             array: Array = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise missing(path, expected) from None
-    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, tokenize.TokenError) as error:  # the header is Python text
-        raise UserError(f"{path} is damaged or not a plain .npy file ({one_line(error)}); {expected}.") from error
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        MemoryError,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:  # the header is Python text
+        raise UserError(
+            f"{path} is damaged or not a plain .npy file ({one_line(error)}); {expected}."
+        ) from error
     if array.dtype.kind not in "bfiu":
         raise UserError(f"{path} does not hold one array of numbers; {expected}.")
     check_shape(path, array, what, next((other for other in others if len(other) == array.ndim), shape))
@@ -48,11 +61,15 @@ def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]
     return array
 
 
-def load_image(path: Path, what: str, shape: Sequence[int], *, upright: bool = False, deep: bool = False) -> Array:
-    """uint8 pixels of a picture: (H, W, 3) RGB where `shape` has three sizes; else (H, W) as stored: grey, or palette indices.
+def load_image(
+    path: Path, what: str, shape: Sequence[int], *, upright: bool = False, deep: bool = False
+) -> Array:
+    """uint8 pixels of a picture: (H, W, 3) RGB where `shape` has three sizes; else (H, W) as stored: grey, or
+    palette indices.
 
     upright: turned as the picture's EXIF orientation says. deep: up to 16 bits a pixel, as float32.
-    Raises `UserError` when the file is missing, damaged, of another size, or has several channels where one is expected.
+    Raises `UserError` when the file is missing, damaged, of another size, or has several channels where one
+    is expected.
     """
     expected = _expected(what, shape)
     try:
@@ -63,7 +80,11 @@ def load_image(path: Path, what: str, shape: Sequence[int], *, upright: bool = F
                 array = np.array(picture.convert("L") if picture.mode == "1" else picture)
             elif deep and picture.mode in ("I;16", "I"):
                 array = np.asarray(picture).astype(np.float32)
-            elif picture.mode in ("I;16", "I") and (wide := np.asarray(picture)).min() >= 0 and wide.max() < 256:
+            elif (
+                picture.mode in ("I;16", "I")
+                and (wide := np.asarray(picture)).min() >= 0
+                and wide.max() < 256
+            ):
                 array = wide.astype(np.uint8)
             else:
                 raise UserError(f"{path} has colour mode {picture.mode}, not one 8-bit channel; {expected}.")
@@ -76,18 +97,36 @@ def load_image(path: Path, what: str, shape: Sequence[int], *, upright: bool = F
 
 
 def load_mat(path: Path, key: str, what: str) -> Any:
-    """The variable `key` of a MATLAB 5 file. Raises `UserError` when the file is missing, damaged or has no such variable."""
+    """The variable `key` of a MATLAB 5 file. Raises `UserError` when the file is missing, damaged or has no
+    such variable.
+    """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     try:
-        content = loadmat(BytesIO(_inflated(path.read_bytes())), variable_names=[key])  # type: ignore[arg-type]
+        content = loadmat(
+            BytesIO(_inflated(path.read_bytes())),  # type: ignore[arg-type]
+            variable_names=[key],
+        )
     except FileNotFoundError:
         raise missing(path, f"expected {what}") from None
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MatReadError, NotImplementedError) as error:
-        raise UserError(f"{path} is damaged or not a MATLAB 5 file ({one_line(error)}); expected {what}.") from error
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        EOFError,
+        MatReadError,
+        NotImplementedError,
+    ) as error:
+        raise UserError(
+            f"{path} is damaged or not a MATLAB 5 file ({one_line(error)}); expected {what}."
+        ) from error
     except Exception as error:  # zlib's own, and whatever else a damaged file makes of a reader
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); expected {what}.") from error
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {one_line(error)}); expected {what}."
+        ) from error
     if key not in content:
         raise UserError(f"{path} has no variable {key!r}; expected {what}.")
     return content[key]
@@ -96,7 +135,8 @@ def load_mat(path: Path, key: str, what: str) -> Any:
 def _inflated(stored: bytes) -> bytes:
     """A MATLAB 5 file without compression. Raises `ValueError` or `zlib.error` unless it is whole.
 
-    scipy parses what it inflates before it knows the check sum, and what a damaged file inflates to can crash the process.
+    scipy parses what it inflates before it knows the check sum, and what a damaged file inflates to can crash
+    the process.
     """
     order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(stored[124:128])
     if order is None:
@@ -113,7 +153,9 @@ def _inflated(stored: bytes) -> bytes:
 
 
 def numbers(path: Path, value: Any, what: str, shape: Sequence[int]) -> Array:
-    """A variable of a file as the array of numbers that it must be. Raises `UserError` when it is none, or of another shape."""
+    """A variable of a file as the array of numbers that it must be. Raises `UserError` when it is none, or of
+    another shape.
+    """
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "bfiu":
         raise UserError(f"{path} does not hold one array of numbers; {_expected(what, shape)}.")
     check_shape(path, value, what, shape)
@@ -121,13 +163,17 @@ def numbers(path: Path, value: Any, what: str, shape: Sequence[int]) -> Array:
 
 
 def read_list(path: Path, what: str) -> tuple[str, ...]:
-    """The lines of a text file that are not empty, each once. Raises `UserError` when it is missing, empty or repeats itself."""
+    """The lines of a text file that are not empty, each once. Raises `UserError` when it is missing, empty or
+    repeats itself.
+    """
     try:
         lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except FileNotFoundError:
         raise missing(path, f"expected {what}, one a line") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} could not be read ({one_line(error)}); expected {what}, one a line.") from None
+        raise UserError(
+            f"{path} could not be read ({one_line(error)}); expected {what}, one a line."
+        ) from None
     if not lines:
         raise UserError(f"{path} is empty; expected {what}, one a line.")
     if len(set(lines)) < len(lines):
@@ -140,7 +186,8 @@ def read_list(path: Path, what: str) -> tuple[str, ...]:
 
 
 def source_variant(folder: Path, dataset: str) -> str | None:
-    """The variant that a folder's SOURCE.json names, where its labels are not the papers'; None without that file.
+    """The variant that a folder's SOURCE.json names, where its labels are not the papers'; None without that
+    file.
 
     Raises `UserError` when the file is damaged, is of another data set, or names no variant.
     """
@@ -159,15 +206,23 @@ def source_variant(folder: Path, dataset: str) -> str | None:
 
 
 def check_shape(path: Path, array: Array, what: str, shape: Sequence[int]) -> None:
-    """Raise `UserError` unless an array that `path` holds has this shape, where -1 is free, and is not empty."""
-    if array.ndim != len(shape) or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True)) or not array.size:
+    """Raise `UserError` unless an array that `path` holds has this shape, where -1 is free, and is not
+    empty.
+    """
+    if (
+        array.ndim != len(shape)
+        or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True))
+        or not array.size
+    ):
         raise UserError(f"{path} has shape {array.shape}; {_expected(what, shape)}.")
 
 
 def check_values(path: Path, right: bool, expected: str, values: Array) -> None:
     """Raise `UserError` unless `right`, saying what was expected and what range was found."""
     if not right:
-        raise UserError(f"{path} must hold {expected}, but those found range over {values.min():.4g}..{values.max():.4g}.")
+        raise UserError(
+            f"{path} must hold {expected}, but those found range over {values.min():.4g}..{values.max():.4g}."
+        )
 
 
 def missing(path: Path, expected: str) -> UserError:

@@ -1,4 +1,6 @@
-"""What MTAN's folders have in common (Liu, Johns, Davison, CVPR 2019): {train,val}/{kind}/{i}.npy, i = 0..N-1."""
+"""What MTAN's folders have in common (Liu, Johns, Davison, CVPR 2019): {train,val}/{kind}/{i}.npy, i =
+0..N-1.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def detect(path: Path, kinds: Sequence[str]) -> bool:
 
 
 def names(path: Path, split: str, kinds: Sequence[str]) -> tuple[str, ...]:
-    """The samples of "train" or "test" as "train/0" or "val/0". Raises `UserError` when a kind's folder or a file is missing."""
+    """The samples of "train" or "test" as "train/0" or "val/0". Raises `UserError` when a kind's folder or a
+    file is missing.
+    """
     if split not in FOLDERS:
         raise unknown("split", split, FOLDERS)
     folder = path / FOLDERS[split]
@@ -38,10 +42,15 @@ def names(path: Path, split: str, kinds: Sequence[str]) -> tuple[str, ...]:
         counts[kind] = len(files)
         for i in range(len(files)):
             if f"{i}.npy" not in files:
-                raise UserError(f"{folder / kind} holds {len(files)} .npy files but no {i}.npy; expected 0.npy, 1.npy and so on.")
+                raise UserError(
+                    f"{folder / kind} holds {len(files)} .npy files but no {i}.npy; expected 0.npy, 1.npy "
+                    f"and so on."
+                )
     if len(set(counts.values())) > 1 or not counts[kinds[0]]:
         found = ", ".join(f"{kind} {count}" for kind, count in counts.items())
-        raise UserError(f"{folder} must hold equally many .npy files of each kind, and at least one, but holds: {found}.")
+        raise UserError(
+            f"{folder} must hold equally many .npy files of each kind, and at least one, but holds: {found}."
+        )
     return tuple(f"{FOLDERS[split]}/{i}" for i in range(counts[kinds[0]]))
 
 
@@ -52,7 +61,9 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def load_colours(path: Path, shape: tuple[int, int]) -> Array:
-    """(H, W, 3) uint8 of RGB in [0, 1]. Raises `UserError` for other values, as `load_npy` does for other arrays."""
+    """(H, W, 3) uint8 of RGB in [0, 1]. Raises `UserError` for other values, as `load_npy` does for other
+    arrays.
+    """
     image = load_npy(path, "RGB in [0, 1]", (*shape, 3))
     check_values(path, bool((np.abs(image - 0.5) <= 0.5 + ROUNDING).all()), "values in [0, 1]", image)
     return np.rint(image.clip(0, 1) * 255).astype(np.uint8)

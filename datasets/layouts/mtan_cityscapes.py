@@ -1,7 +1,9 @@
-"""Cityscapes from the folder that MTAN distributes (Liu, Johns, Davison, CVPR 2019) and MTPSL, JTR and LibMTL read.
+"""Cityscapes from the folder that MTAN distributes (Liu, Johns, Davison, CVPR 2019) and MTPSL, JTR and LibMTL
+read.
 
-{train,val}/{image,label_7,label_19,depth}/{i}.npy, i = 0..N-1 (2975 and 500; "val" is the test set), at 128x256 or 256x512:
-image (H, W, 3) RGB in [0, 1]; label (H, W) classes from 0, -1 void; depth (H, W, 1) inverse depth, 0 unknown.
+{train,val}/{image,label_7,label_19,depth}/{i}.npy, i = 0..N-1 (2975 and 500; "val" is the test set), at
+128x256 or 256x512: image (H, W, 3) RGB in [0, 1]; label (H, W) classes from 0, -1 void; depth (H, W, 1)
+inverse depth, 0 unknown.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from datasets.tasks import Task
 CLASSES = {
     7: ("flat", "construction", "object", "nature", "sky", "human", "vehicle"),
     19: (
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain", "sky",
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
+        "vegetation", "terrain", "sky",
         "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
     ),
 }  # fmt: skip
@@ -31,7 +34,9 @@ LARGEST = 1000.0  # of an inverse depth; those of the pack are below 1
 
 
 class MtanCityscapes:
-    """MTAN's Cityscapes folder with Cityscapes' 7 categories or its 19 classes; the labels not asked for may be absent."""
+    """MTAN's Cityscapes folder with Cityscapes' 7 categories or its 19 classes; the labels not asked for may
+    be absent.
+    """
 
     layout: ClassVar[str] = "mtan"
 
@@ -72,7 +77,9 @@ class MtanCityscapes:
         return mtan.size(self.path)
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split. Raises `UserError` naming the first file that is missing, damaged or not what the layout says."""
+        """Sample i of a split. Raises `UserError` naming the first file that is missing, damaged or not what
+        the layout says.
+        """
         image, label, depth = (self.path / mtan.FOLDERS[split] / kind / f"{i}.npy" for kind in self.kinds)
         shape = self._size
         pixels = mtan.load_colours(image, shape)

@@ -1,8 +1,10 @@
-"""NYUv2 from the folder that MTAN distributes (Liu, Johns, Davison, CVPR 2019) and MTPSL, JTR and LibMTL read.
+"""NYUv2 from the folder that MTAN distributes (Liu, Johns, Davison, CVPR 2019) and MTPSL, JTR and LibMTL
+read.
 
-{train,val}/{image,label,depth,normal}/{i}.npy, i = 0..N-1 (795 and 654; "val" is the official test set), all at 288x384:
-image (H, W, 3) RGB in [0, 1]; label (H, W) classes 0..12, -1 void; depth (H, W, 1) metres, 0 unknown; normal (H, W, 3) unit
-vectors, (0, 0, 0) unknown. A SOURCE.json beside train and val names the variant of a folder whose labels are not the papers'.
+{train,val}/{image,label,depth,normal}/{i}.npy, i = 0..N-1 (795 and 654; "val" is the official test set), all
+at 288x384: image (H, W, 3) RGB in [0, 1]; label (H, W) classes 0..12, -1 void; depth (H, W, 1) metres, 0
+unknown; normal (H, W, 3) unit vectors, (0, 0, 0) unknown. A SOURCE.json beside train and val names the
+variant of a folder whose labels are not the papers'.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class MtanNYUv2:
         return mtan.size(self.path)
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split. Raises `UserError` naming the first file that is missing, damaged or not what the layout says."""
+        """Sample i of a split. Raises `UserError` naming the first file that is missing, damaged or not what
+        the layout says.
+        """
         image, label, depth, normal = (self.path / mtan.FOLDERS[split] / kind / f"{i}.npy" for kind in KINDS)
         shape = self._size
         pixels = mtan.load_colours(image, shape)

@@ -1,8 +1,9 @@
-"""NYUv2 from its authors' nyu_depth_v2_labeled.mat (Silberman, Hoiem, Kohli, Fergus, ECCV 2012), a MATLAB 7.3 file, thus HDF5.
+"""NYUv2 from its authors' nyu_depth_v2_labeled.mat (Silberman, Hoiem, Kohli, Fergus, ECCV 2012), a MATLAB 7.3
+file, thus HDF5.
 
-HDF5 shows MATLAB's axes reversed: images (1449, 3, W, H) uint8 RGB; depths (1449, W, H) float32 metres, filled in where the
-sensor saw nothing; labels (1449, W, H) uint16, 0 void, 1..894; W, H = 640, 480. `datasets.layouts.nyuv2_facts` has the classes
-and the official split, which gives numbers from 1.
+HDF5 shows MATLAB's axes reversed: images (1449, 3, W, H) uint8 RGB; depths (1449, W, H) float32 metres,
+filled in where the sensor saw nothing; labels (1449, W, H) uint16, 0 void, 1..894; W, H = 640, 480.
+`datasets.layouts.nyuv2_facts` has the classes and the official split, which gives numbers from 1.
 """
 
 from __future__ import annotations
@@ -26,17 +27,23 @@ from datasets.tasks import Task
 FILE = "nyu_depth_v2_labeled.mat"
 SPLITS = ("train", "test")
 FRAME = (480, 640)
-ROWS, COLUMNS = slice(45, 471), slice(41, 601)  # of FRAME, 426x560: what lies inside the white border of undistorted images
+ROWS, COLUMNS = (
+    slice(45, 471),
+    slice(41, 601),
+)  # of FRAME, 426x560: what lies inside the white border of undistorted images
 # The colour camera of the authors' toolbox, which counts pixels from 1, at the size of FRAME.
 CAMERA = Intrinsics(fx=518.857901, fy=519.469611, cx=325.582449 - 1, cy=253.736166 - 1)
 KINDS = {"images": "uint8", "depths": "float32", "labels": "uint16"}
 VARIANT = f"derived-normals-{2 * RADIUS + 1}x{2 * RADIUS + 1}"
-CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 10_007}  # of each dataset: what a chunk holds of the images that come next
+CACHE = {
+    "rdcc_nbytes": 2**27,
+    "rdcc_nslots": 10_007,
+}  # of each dataset: what a chunk holds of the images that come next
 
 
 class NyuMat:
-    """The official file, or the folder that holds it. Without `derive_normals` it has no normals. Nothing is read before it is
-    asked for. Reading raises `UserError` without h5py."""
+    """The official file, or the folder that holds it. Without `derive_normals` it has no normals. Nothing is
+    read before it is asked for. Reading raises `UserError` without h5py."""
 
     layout: ClassVar[str] = "mat"
 
@@ -61,9 +68,18 @@ class NyuMat:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        filled = f"depth in {self.file} is filled in where the sensor saw nothing, so no pixel of it is unknown."
-        fitted = "normals are fitted to that depth in windows of 9x9 pixels; they are not those that the papers use."
-        none = f"{self.file} has no normals, which the papers' protocols ask for; --derive-normals fits them to the depth."
+        filled = (
+            f"depth in {self.file} is filled in where the sensor saw nothing, so no pixel of it is unknown."
+        )
+        fitted = (
+            "normals are fitted to that depth in windows of 9x9 pixels; they are not those that the "
+            "papers use."
+        )
+        none = (
+            f"{self.file} has no normals, which the papers' protocols ask for; --derive-normals fits "
+            f"them "
+            f"to the depth."
+        )
         return (filled, fitted if self.derive_normals else none)
 
     def names(self, split: str) -> tuple[str, ...]:
@@ -74,11 +90,18 @@ class NyuMat:
         return tuple(f"{number:04}" for number in nyuv2_facts.official_split(split))
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split. Raises `UserError` naming the dataset and image that are damaged or not what they should be."""
+        """Sample i of a split. Raises `UserError` naming the dataset and image that are damaged or not what
+        they should be.
+        """
         number = nyuv2_facts.official_split(split)[i]
         image, depth, label = (self._map(kind, number) for kind in ("images", "depths", "labels"))
         # HDF5 names what lies in a file as a path, and so do the sentences about it.
-        check_values(self.file / "labels" / str(number), bool((label <= 894).all()), "classes 0..894 (0 where void)", label)
+        check_values(
+            self.file / "labels" / str(number),
+            bool((label <= 894).all()),
+            "classes 0..894 (0 where void)",
+            label,
+        )
         labels = {
             "semseg": nyuv2_facts.from_894(self.classes)[label],
             "depth": metres(self.file / "depths" / str(number), depth),
@@ -93,7 +116,8 @@ class NyuMat:
             values: Array = self._datasets[kind][number - 1]
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"{self.file / kind / str(number)} could not be read ({one_line(error)}); {self.file} is damaged, get it anew."
+                f"{self.file / kind / str(number)} could not be read ({one_line(error)}); {self.file} is "
+                f"damaged, get it anew."
             ) from error
         if self._size == FRAME:
             values = values[..., COLUMNS, ROWS]
@@ -110,7 +134,9 @@ class NyuMat:
         try:
             import h5py
         except ImportError:
-            raise UserError(f"{self.file} is read with h5py; install it with `pip install -e '.[data]'`.") from None
+            raise UserError(
+                f"{self.file} is read with h5py; install it with `pip install -e '.[data]'`."
+            ) from None
         expected = f"expected NYUv2's {FILE}"
         if not self.file.is_file():
             raise missing(self.file, expected)
@@ -118,13 +144,19 @@ class NyuMat:
             file = h5py.File(self.file, "r", **CACHE)
             found = {kind: file.get(kind) for kind in KINDS}
         except (OSError, RuntimeError, KeyError, ValueError) as error:
-            raise UserError(f"{self.file} is damaged or not a MATLAB 7.3 file ({one_line(error)}); {expected}.") from error
+            raise UserError(
+                f"{self.file} is damaged or not a MATLAB 7.3 file ({one_line(error)}); {expected}."
+            ) from error
         sizes = set()
         for kind, dataset in found.items():
             if not isinstance(dataset, h5py.Dataset):
                 raise UserError(f"{self.file} has no dataset {kind!r}; {expected}.")
             channels = (3,) if kind == "images" else ()
-            if dataset.dtype != KINDS[kind] or dataset.ndim != 3 + len(channels) or dataset.shape[1:-2] != channels:
+            if (
+                dataset.dtype != KINDS[kind]
+                or dataset.ndim != 3 + len(channels)
+                or dataset.shape[1:-2] != channels
+            ):
                 shape = ", ".join(map(str, (IMAGES, *channels, "W", "H")))
                 raise UserError(
                     f"{self.file} holds {kind} of type {dataset.dtype} and shape {dataset.shape}; "
@@ -132,16 +164,24 @@ class NyuMat:
                 )
             sizes.add((dataset.shape[0], *dataset.shape[-2:]))
         if len(sizes) > 1 or 0 in min(sizes):
-            raise UserError(f"{self.file} holds images, depths and labels of different number or size, or none; {expected}.")
+            raise UserError(
+                f"{self.file} holds images, depths and labels of different number or size, or none; "
+                f"{expected}."
+            )
         if dataset.shape[0] != IMAGES:
             raise UserError(
-                f"{self.file} holds {dataset.shape[0]} images, but the official split is of {IMAGES}; {expected}, whole."
+                f"{self.file} holds {dataset.shape[0]} images, but the official split is of {IMAGES}; "
+                f"{expected}, whole."
             )
         return found
 
 
 def camera(height: int, width: int) -> Intrinsics:
-    """The colour camera of images stored at (H, W), as they are read: without their border where they have one."""
+    """The colour camera of images stored at (H, W), as they are read: without their border where they have
+    one.
+    """
     y, x = height / FRAME[0], width / FRAME[1]
     top, left = (ROWS.start, COLUMNS.start) if (height, width) == FRAME else (0, 0)
-    return Intrinsics(CAMERA.fx * x, CAMERA.fy * y, (CAMERA.cx + 0.5) * x - 0.5 - left, (CAMERA.cy + 0.5) * y - 0.5 - top)
+    return Intrinsics(
+        CAMERA.fx * x, CAMERA.fy * y, (CAMERA.cx + 0.5) * x - 0.5 - left, (CAMERA.cy + 0.5) * y - 0.5 - top
+    )

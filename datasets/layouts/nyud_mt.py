@@ -1,9 +1,11 @@
-"""NYUv2 from the NYUD_MT folder, in both known packs (Vandenhende et al., TPAMI 2021; Ye and Xu, "InvPT", ECCV 2022).
+"""NYUv2 from the NYUD_MT folder, in both known packs (Vandenhende et al., TPAMI 2021; Ye and Xu, "InvPT",
+ECCV 2022).
 
-images/{id}.jpg or .png; segmentation/{id}.png, 0 void, 1..40; depth/{id}.npy, (H, W) or (H, W, 1) metres, 0 unknown;
-normals/{id}.npy, (H, W, 3) unit vectors, (0, 0, 0) unknown, or .png, n = 2x/255 - 1; edge/{id}.npy of 0 and 1, or .png, an edge
-where x/255 > 0.5; gt_sets/{train,val}.txt, one id a line ("val" is the official test set). edge may be absent as a whole.
-Everything of one image has its size. A SOURCE.json in the folder names the variant of labels that are not the papers'.
+images/{id}.jpg or .png; segmentation/{id}.png, 0 void, 1..40; depth/{id}.npy, (H, W) or (H, W, 1) metres, 0
+unknown; normals/{id}.npy, (H, W, 3) unit vectors, (0, 0, 0) unknown, or .png, n = 2x/255 - 1; edge/{id}.npy
+of 0 and 1, or .png, an edge where x/255 > 0.5; gt_sets/{train,val}.txt, one id a line ("val" is the official
+test set). edge may be absent as a whole. Everything of one image has its size. A SOURCE.json in the folder
+names the variant of labels that are not the papers'.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ LAYOUT = "images/, segmentation/, depth/, normals/, gt_sets/{train,val}.txt and 
 
 
 class NyudMt:
-    """The NYUD_MT folder, with its 40 classes or the 13 that they make. Nothing is read before it is asked for."""
+    """The NYUD_MT folder, with its 40 classes or the 13 that they make. Nothing is read before it is asked
+    for.
+    """
 
     layout: ClassVar[str] = "nyud_mt"
 
@@ -43,7 +47,11 @@ class NyudMt:
 
     @property
     def tasks(self) -> dict[str, Task]:
-        tasks = {"semseg": t.semseg(nyuv2_facts.names(self.classes)), "depth": t.depth(), "normals": t.normals()}
+        tasks = {
+            "semseg": t.semseg(nyuv2_facts.names(self.classes)),
+            "depth": t.depth(),
+            "normals": t.normals(),
+        }
         return tasks | {"edge": t.edge(0.011)} if (self.path / "edge").is_dir() else tasks
 
     @property
@@ -61,12 +69,16 @@ class NyudMt:
         if split not in self._names:
             for folder in FOLDERS:
                 if not (self.path / folder).is_dir():
-                    raise UserError(f"the folder {self.path / folder} is missing; the NYUD_MT layout is {LAYOUT}.")
+                    raise UserError(
+                        f"the folder {self.path / folder} is missing; the NYUD_MT layout is {LAYOUT}."
+                    )
             self._names[split] = read_list(self.path / "gt_sets" / f"{LISTS[split]}.txt", "ids of images")
         return self._names[split]
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split. Raises `UserError` naming the first file that is missing, damaged or not what the layout says."""
+        """Sample i of a split. Raises `UserError` naming the first file that is missing, damaged or not what
+        the layout says.
+        """
         name = self.names(split)[i]
         image = load_image(self._file("images", name, ".jpg", ".png"), "an RGB picture", (-1, -1, 3))
         shape = (image.shape[0], image.shape[1])
@@ -86,7 +98,9 @@ class NyudMt:
         for file in files:
             if file.is_file():
                 return file
-        raise missing(files[0], f"neither is there {files[1].name}; expected one of the two for each id in gt_sets")
+        raise missing(
+            files[0], f"neither is there {files[1].name}; expected one of the two for each id in gt_sets"
+        )
 
     def _classes(self, name: str, shape: tuple[int, int]) -> Array:
         path = self.path / "segmentation" / f"{name}.png"

@@ -1,9 +1,10 @@
 """NYUv2's classes and official split, as published; the numbers lie in nyuv2_facts.json.
 
-1,449 images with 894 classes, 795 to train on and 654 to test on: Silberman, Hoiem, Kohli, Fergus, "Indoor segmentation and
-support inference from RGBD images", ECCV 2012. 40 classes: Gupta, Arbelaez, Malik, "Perceptual organization and recognition of
-indoor scenes from RGB-D images", CVPR 2013. 13 classes: Couprie, Farabet, Najman, LeCun, "Indoor semantic segmentation using
-depth information", ICLR 2013. All numbers count from 1, and 0 is void.
+1,449 images with 894 classes, 795 to train on and 654 to test on: Silberman, Hoiem, Kohli, Fergus, "Indoor
+segmentation and support inference from RGBD images", ECCV 2012. 40 classes: Gupta, Arbelaez, Malik,
+"Perceptual organization and recognition of indoor scenes from RGB-D images", CVPR 2013. 13 classes: Couprie,
+Farabet, Najman, LeCun, "Indoor semantic segmentation using depth information", ICLR 2013. All numbers count
+from 1, and 0 is void.
 """
 
 from __future__ import annotations

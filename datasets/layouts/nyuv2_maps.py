@@ -1,4 +1,6 @@
-"""Depth and normals as NYUv2's layouts store them, checked: metres with 0 unknown, unit vectors with (0, 0, 0) unknown."""
+"""Depth and normals as NYUv2's layouts store them, checked: metres with 0 unknown, unit vectors with (0, 0,
+0) unknown.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ OFF_LENGTH = 0.1  # ... which this share of a map may exceed: resized maps hold 
 
 
 def metres(path: Path, depth: Array) -> Array:
-    """(H, W) float32 of depth (H, W) or (H, W, 1) that `path` holds. Raises `UserError` for negative or impossible metres."""
+    """(H, W) float32 of depth (H, W) or (H, W, 1) that `path` holds. Raises `UserError` for negative or
+    impossible metres.
+    """
     right = bool(depth.min() >= 0 and depth.max() <= FARTHEST)
     check_values(path, right, f"metres in 0..{FARTHEST:g} (millimetres?)", depth)
     return depth.reshape(depth.shape[:2]).astype(np.float32, copy=False)
@@ -37,7 +41,8 @@ def directions(path: Path, vectors: Array) -> Array:
 def vectors_of_colours(pixels: Array) -> Array:
     """(H, W, 3) float32 of pixels (H, W, 3) uint8 by n = 2x/255 - 1.
 
-    (0, 0, 0), which 8 bits cannot hold, where every component is as near to 0 as they come: 127 or 128, 1/255 from it.
+    (0, 0, 0), which 8 bits cannot hold, where every component is as near to 0 as they come: 127 or 128, 1/255
+    from it.
     """
     scaled = 2 * pixels.astype(np.float32) - 255
     known = (np.abs(scaled) > 1).any(-1, keepdims=True)

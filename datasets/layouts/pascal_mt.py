@@ -1,10 +1,12 @@
-"""PASCAL-Context for multi-task learning: the PASCAL_MT folder of ASTMT (Maninis, Radosavovic, Kokkinos, CVPR 2019).
+"""PASCAL-Context for multi-task learning: the PASCAL_MT folder of ASTMT (Maninis, Radosavovic, Kokkinos, CVPR
+2019).
 
-JPEGImages/{id}.jpg; ImageSets/Context/{train,val}.txt, one id a line ("val" is the test set; 4998 and 5105 ids);
-pascal-context/trainval/{id}.mat with LabelMap, one of 459 classes a pixel; semseg/VOC12/{id}.png or else
-semseg/pascal-context/{id}.png, 21 classes, 255 void; human_parts/{id}.mat (see `datasets.layouts.voc_parts`);
-normals_distill/{id}.png, n = 2x/255 - 1; sal_distill/{id}.png, salient where x/255 > 0.5. Images differ in size; everything of
-one image has its size. Boundaries are not stored: they are the thinned edges between the classes of LabelMap.
+JPEGImages/{id}.jpg; ImageSets/Context/{train,val}.txt, one id a line ("val" is the test set; 4998 and 5105
+ids); pascal-context/trainval/{id}.mat with LabelMap, one of 459 classes a pixel; semseg/VOC12/{id}.png or
+else semseg/pascal-context/{id}.png, 21 classes, 255 void; human_parts/{id}.mat (see
+`datasets.layouts.voc_parts`); normals_distill/{id}.png, n = 2x/255 - 1; sal_distill/{id}.png, salient where
+x/255 > 0.5. Images differ in size; everything of one image has its size. Boundaries are not stored: they are
+the thinned edges between the classes of LabelMap.
 """
 
 from __future__ import annotations
@@ -21,21 +23,33 @@ from benchmark.errors import UserError, unknown
 from datasets import tasks as t
 from datasets.layouts import voc_parts
 from datasets.layouts.base import Array, Sample
-from datasets.layouts.files import check_values, load_image, load_mat, missing, numbers, one_line, read_list, source_variant
+from datasets.layouts.files import (
+    check_values,
+    load_image,
+    load_mat,
+    missing,
+    numbers,
+    one_line,
+    read_list,
+    source_variant,
+)
 from datasets.layouts.nyuv2_facts import names40
 from datasets.layouts.nyuv2_maps import vectors_of_colours
 from datasets.tasks import IGNORE, Task
 
 CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 LISTS = {"train": "train", "test": "val"}
 CONTEXT_CLASSES = 459
-# Those of the 459 classes that NYUv2 names too, as far as PASCAL-Context's usual subset of 59 goes; and the monitor.
+# Those of the 459 classes that NYUv2 names too, as far as PASCAL-Context's usual subset of 59 goes; and the
+# monitor.
 MONITOR = ("tvmonitor", 427)
 SURFACES = {
-    "bag": 9, "bed": 18, "cabinet": 46, "ceiling": 68, "chair": 72, "curtain": 105, "door": 115, "floor": 158, "person": 284,
+    "bag": 9, "bed": 18, "cabinet": 46, "ceiling": 68, "chair": 72, "curtain": 105, "door": 115, "floor": 158,
+    "person": 284,
     "shelves": 349, "sofa": 368, "table": 397, MONITOR[0]: MONITOR[1], "wall": 440, "window": 454,
 }  # fmt: skip
 
@@ -62,7 +76,9 @@ class PascalMt:
 
     @property
     def variant(self) -> str | None:
-        """Without the list of names some normals are missing, which makes them other labels than the papers'."""
+        """Without the list of names some normals are missing, which makes them other labels than the
+        papers'.
+        """
         return source_variant(self.path, "pascal_context") or (None if self._labels_file else "fewer-normals")
 
     @property
@@ -70,8 +86,10 @@ class PascalMt:
         if self._labels_file:
             return ()
         return (
-            f"{self.path} has no labels.txt, the list of PASCAL-Context's 459 class names, so normals are kept on the "
-            f"{len(SURFACES)} classes known without it ({', '.join(SURFACES)}), not on all that NYUv2 names too as "
+            f"{self.path} has no labels.txt, the list of PASCAL-Context's 459 class names, so normals are "
+            f"kept on the "
+            f"{len(SURFACES)} classes known without it ({', '.join(SURFACES)}), not on all that NYUv2 names "
+            f"too as "
             "published; put labels.txt there and prepare again to have them all.",
         )
 
@@ -80,7 +98,9 @@ class PascalMt:
         if split not in LISTS:
             raise unknown("split", split, LISTS)
         if split not in self._lists:
-            self._lists[split] = read_list(self.path / "ImageSets" / "Context" / f"{LISTS[split]}.txt", "ids of images")
+            self._lists[split] = read_list(
+                self.path / "ImageSets" / "Context" / f"{LISTS[split]}.txt", "ids of images"
+            )
         return self._lists[split]
 
     def read(self, split: str, i: int) -> Sample:
@@ -110,7 +130,9 @@ class PascalMt:
         return context.astype(np.int32)
 
     def _semseg(self, name: str, shape: tuple[int, int]) -> Array:
-        first, second = (self.path / "semseg" / folder / f"{name}.png" for folder in ("VOC12", "pascal-context"))
+        first, second = (
+            self.path / "semseg" / folder / f"{name}.png" for folder in ("VOC12", "pascal-context")
+        )
         path = first if first.is_file() else second
         what = "classes, 8 bits a pixel,"
         if not path.is_file():
@@ -126,7 +148,9 @@ class PascalMt:
 
     def _normals(self, name: str, context: Array) -> Array:
         """Unit vectors on the classes that the network they come from knew: it was trained on NYUv2."""
-        stored = load_image(self.path / "normals_distill" / f"{name}.png", "normals as colours", (*context.shape, 3))
+        stored = load_image(
+            self.path / "normals_distill" / f"{name}.png", "normals as colours", (*context.shape, 3)
+        )
         vectors = vectors_of_colours(stored)
         length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
         unit = vectors / np.where(length > 0, length, 1)[..., None]
@@ -153,7 +177,8 @@ class PascalMt:
 def read_context_names(path: Path) -> dict[int, str]:
     """{id: name} of PASCAL-Context's labels.txt, whose lines read "427: tvmonitor".
 
-    Raises `UserError` for other lines, ids outside 0..459, and lists without that very line, such as that of the 59 classes.
+    Raises `UserError` for other lines, ids outside 0..459, and lists without that very line, such as that of
+    the 59 classes.
     """
     expected = "expected PASCAL-Context's list of 459 classes with lines such as '427: tvmonitor'"
     try:
@@ -164,7 +189,9 @@ def read_context_names(path: Path) -> dict[int, str]:
     for line in filter(str.strip, lines):
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\S.*?)\s*", line, re.ASCII)
         if not match or int(match[1]) > CONTEXT_CLASSES or int(match[1]) in found:
-            raise UserError(f"{path} has the line {line.strip()[:80]!r}; {expected}, each id 0..{CONTEXT_CLASSES} once.")
+            raise UserError(
+                f"{path} has the line {line.strip()[:80]!r}; {expected}, each id 0..{CONTEXT_CLASSES} once."
+            )
         found[int(match[1])] = match[2]
     if found.get(MONITOR[1]) != MONITOR[0]:
         raise UserError(f"{path} names class {MONITOR[1]} {found.get(MONITOR[1])!r}; {expected}.")
@@ -172,13 +199,17 @@ def read_context_names(path: Path) -> dict[int, str]:
 
 
 def edges(context: Array) -> Array:
-    """(H, W) uint8, 1 on boundaries: where the Laplacian of a map of classes is not 0, thinned to lines one pixel wide.
+    """(H, W) uint8, 1 on boundaries: where the Laplacian of a map of classes is not 0, thinned to lines one
+    pixel wide.
 
-    The Laplacian is that of four neighbours, mirrored about the outermost pixels. Raises `UserError` without scikit-image.
+    The Laplacian is that of four neighbours, mirrored about the outermost pixels. Raises `UserError` without
+    scikit-image.
     """
     try:
         from skimage.morphology import thin
     except ImportError:
-        raise UserError("boundaries of PASCAL-Context need scikit-image; install it with `pip install -e '.[data]'`.") from None
+        raise UserError(
+            "boundaries of PASCAL-Context need scikit-image; install it with `pip install -e '.[data]'`."
+        ) from None
     thinned: Array = thin(laplace(context.astype(np.int32), mode="mirror") != 0)
     return thinned.astype(np.uint8)

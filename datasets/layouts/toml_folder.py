@@ -1,9 +1,10 @@
-"""A folder of one's own images and label maps, described by a dataset.toml (see `datasets.layouts.toml_description`).
+"""A folder of one's own images and label maps, described by a dataset.toml (see
+`datasets.layouts.toml_description`).
 
-A label map has the name of its image and its size: classes .png, one 8-bit number a pixel; depth .png, 8 or 16 bits, or .npy,
-metres, 0 unknown; normals .npy, (H, W, 3) unit vectors in camera axes (x right, y down, z forward), (0, 0, 0) unknown, or .png,
-n = 2x/255 - 1; edges and saliency .png, of 0 and 1 or positive above 127. An image without a file has no label of that task.
-Images are turned as their EXIF orientation says.
+A label map has the name of its image and its size: classes .png, one 8-bit number a pixel; depth .png, 8 or
+16 bits, or .npy, metres, 0 unknown; normals .npy, (H, W, 3) unit vectors in camera axes (x right, y down, z
+forward), (0, 0, 0) unknown, or .png, n = 2x/255 - 1; edges and saliency .png, of 0 and 1 or positive above
+127. An image without a file has no label of that task. Images are turned as their EXIF orientation says.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class TomlFolder:
             astray = sorted(files.keys() - self._images.keys())
             if astray:
                 folder = self.description.labels[name].folder
-                found.append(f"{len(astray)} files in {folder} have the name of no image, such as {files[astray[0]].name}.")
+                found.append(
+                    f"{len(astray)} files in {folder} have the name of no image, such as "
+                    f"{files[astray[0]].name}."
+                )
         return tuple(found)
 
     def names(self, split: str) -> tuple[str, ...]:
@@ -83,7 +87,9 @@ class TomlFolder:
         image = load_image(self._images[name], "an RGB picture", (-1, -1, 3), upright=True)
         shape = (image.shape[0], image.shape[1])
         labels = {
-            task: _label(files[name], self.description.labels[task], shape) for task, files in self._maps.items() if name in files
+            task: _label(files[name], self.description.labels[task], shape)
+            for task, files in self._maps.items()
+            if name in files
         }
         return Sample(image, labels)
 
@@ -109,7 +115,8 @@ class TomlFolder:
                 if not any(name in files for name in names):
                     example = " or ".join(names[0] + suffix for suffix in _suffixes(labels.task))
                     raise UserError(
-                        f"{labels.folder} holds no label of {task} for any of the {len(names)} {split} images; a label map has "
+                        f"{labels.folder} holds no label of {task} for any of the {len(names)} {split} "
+                        f"images; a label map has "
                         f"the name of its image, such as {example}: add some, or remove [tasks.{task}]."
                     )
         return splits
@@ -121,13 +128,15 @@ class TomlFolder:
             for name in names:
                 if name not in self._images:
                     raise UserError(
-                        f"{lists[split]} names {name!r}, but {self.description.images} holds no {name} with {_listed(IMAGES)}; "
+                        f"{lists[split]} names {name!r}, but {self.description.images} holds no {name} with "
+                        f"{_listed(IMAGES)}; "
                         f"expected names of images without suffix, one a line."
                     )
         both = sorted(set(splits["train"]) & set(splits["test"]))
         if both:
             raise UserError(
-                f"{lists['train']} and {lists['test']} share {len(both)} images, such as {both[0]!r}; list each in one of them."
+                f"{lists['train']} and {lists['test']} share {len(both)} images, such as {both[0]!r}; list "
+                f"each in one of them."
             )
         return splits
 
@@ -136,7 +145,8 @@ class TomlFolder:
         train = len(names) - round(share * len(names))
         if not 0 < train < len(names):
             raise UserError(
-                f"test_share = {share} of {len(names)} images in {self.description.images} leaves none for one of the splits; "
+                f"test_share = {share} of {len(names)} images in {self.description.images} leaves none for "
+                f"one of the splits; "
                 f"change it, or add images."
             )
         return {"train": names[:train], "test": names[train:]}
@@ -151,7 +161,9 @@ def _listed(suffixes: tuple[str, ...]) -> str:
 
 
 def _files(root: Path, folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """{name without suffix: file} of a folder. Raises `UserError` when it is missing or holds two files of one name."""
+    """{name without suffix: file} of a folder. Raises `UserError` when it is missing or holds two files of
+    one name.
+    """
     if not folder.is_dir():
         where = root / toml_description.FILE
         raise UserError(f"the folder {folder} is missing, which {where} names; add it or correct its name.")
@@ -159,13 +171,17 @@ def _files(root: Path, folder: Path, suffixes: tuple[str, ...]) -> dict[str, Pat
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in suffixes and not file.name.startswith("."):
             if file.stem in found:
-                raise UserError(f"{folder} holds both {found[file.stem].name} and {file.name}; keep one of the two.")
+                raise UserError(
+                    f"{folder} holds both {found[file.stem].name} and {file.name}; keep one of the two."
+                )
             found[file.stem] = file
     return found
 
 
 def _label(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
-    """A label map as `Sample` holds it. Raises `UserError` for one that is damaged, of another size or of wrong values."""
+    """A label map as `Sample` holds it. Raises `UserError` for one that is damaged, of another size or of
+    wrong values.
+    """
     kind = labels.task.kind
     if kind == "classes":
         return _classes(path, labels, shape)
@@ -174,7 +190,10 @@ def _label(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
     if kind == "normals":
         if path.suffix.lower() == ".npy":
             return directions(path, load_npy(path, "unit vectors of its image's size", (*shape, 3)))
-        return directions(path, vectors_of_colours(load_image(path, "normals as colours, of its image's size,", (*shape, 3))))
+        return directions(
+            path,
+            vectors_of_colours(load_image(path, "normals as colours, of its image's size,", (*shape, 3))),
+        )
     grey = load_image(path, f"a map of {kind}, 8 bits a pixel, of its image's size,", shape)
     return (grey > (127 if grey.max() > 1 else 0)).astype(np.uint8)
 
@@ -189,7 +208,8 @@ def _classes(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
     classes = table[stored]
     if classes.min() < 0:
         raise UserError(
-            f"{path} holds class {stored[classes < 0][0]}, but [tasks.{labels.task.name}] names {len(numbers)} classes, numbered "
+            f"{path} holds class {stored[classes < 0][0]}, but [tasks.{labels.task.name}] names "
+            f"{len(numbers)} classes, numbered "
             f"{numbers[0]}..{numbers[-1]}, and ignores {labels.ignore}; correct the map, classes or ignore."
         )
     return classes.astype(np.uint8)
@@ -197,12 +217,20 @@ def _classes(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
 
 def _metres(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
     if path.suffix.lower() == ".npy":
-        depth = load_npy(path, "metres, 0 where unknown, of its image's size,", shape, (*shape, 1)).reshape(shape)
+        depth = load_npy(path, "metres, 0 where unknown, of its image's size,", shape, (*shape, 1)).reshape(
+            shape
+        )
     elif labels.unit is None:
         name = labels.task.name
-        raise UserError(f"{path} is a .png, and [tasks.{name}] has no unit; add the metres a step of it, such as unit = 0.001.")
+        raise UserError(
+            f"{path} is a .png, and [tasks.{name}] has no unit; add the metres a step of it, such as unit = "
+            f"0.001."
+        )
     else:
-        depth = load_image(path, "depth, 8 or 16 bits a pixel, of its image's size,", shape, deep=True) * labels.unit
+        depth = (
+            load_image(path, "depth, 8 or 16 bits a pixel, of its image's size,", shape, deep=True)
+            * labels.unit
+        )
     right = bool(depth.min() >= 0 and depth.max() <= FARTHEST)
     check_values(path, right, f"metres in 0..{FARTHEST:g} (millimetres? unit?)", depth)
     return depth.astype(np.float32, copy=False)

@@ -1,7 +1,8 @@
-"""Parts of people in VOC's part annotations (Chen et al., CVPR 2014): 24 names, grouped into 6 as the multi-task papers do.
+"""Parts of people in VOC's part annotations (Chen et al., CVPR 2014): 24 names, grouped into 6 as the
+multi-task papers do.
 
-human_parts/{id}.mat holds the struct `anno` (imname, objects); objects(i): class, class_ind, mask, parts; parts(j): part_name,
-mask. Masks have the image's size; an object without parts has an empty matrix there.
+human_parts/{id}.mat holds the struct `anno` (imname, objects); objects(i): class, class_ind, mask, parts;
+parts(j): part_name, mask. Masks have the image's size; an object without parts has an empty matrix there.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ CLASS_OF = {name: CLASSES.index(group) for group, names in GROUPS.items() for na
 
 
 def load_parts(path: Path, shape: tuple[int, int]) -> Array | None:
-    """(H, W) uint8 classes of `CLASSES`, 0 outside every part; None when no person in the image has a part annotated.
+    """(H, W) uint8 classes of `CLASSES`, 0 outside every part; None when no person in the image has a part
+    annotated.
 
-    Where parts overlap, the last in the file counts. Raises `UserError` when the file is missing, damaged, of another
-    structure or size, or has a person's part of another name.
+    Where parts overlap, the last in the file counts. Raises `UserError` when the file is missing, damaged, of
+    another structure or size, or has a person's part of another name.
     """
     target: Array | None = None
     for anno in _structs(path, load_mat(path, "anno", WHAT)):
@@ -44,7 +46,10 @@ def load_parts(path: Path, shape: tuple[int, int]) -> Array | None:
             for part in _structs(path, _field(path, thing, "parts")):
                 name = _single(_field(path, part, "part_name"))
                 if not isinstance(name, str) or name not in CLASS_OF:
-                    raise UserError(f"{path} has a person's part named {str(name)!r}; expected one of {', '.join(CLASS_OF)}.")
+                    raise UserError(
+                        f"{path} has a person's part named {str(name)!r}; expected one of "
+                        f"{', '.join(CLASS_OF)}."
+                    )
                 mask = numbers(path, _inner(_field(path, part, "mask")), f"a mask of {name}", shape)
                 if target is None:
                     target = np.zeros(shape, np.uint8)

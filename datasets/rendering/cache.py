@@ -19,9 +19,11 @@ Layout = dict[str, tuple[np.dtype, tuple[int, ...]]]  # dtype and shape of each 
 
 
 class Cache:
-    """Samples 0, 1, 2, ... of one split at one size; chunk k holds the first so many of samples 32 k to 32 k + 31.
+    """Samples 0, 1, 2, ... of one split at one size; chunk k holds the first so many of samples 32 k to 32 k
+    + 31.
 
-    Every file carries the SHA-256 of each of its samples; a truncated or altered file is rendered anew. Processes may share
+    Every file carries the SHA-256 of each of its samples; a truncated or altered file is rendered anew.
+    Processes may share
     a folder: a file appears by rename, complete, and every process would write the same bytes.
     """
 
@@ -29,8 +31,11 @@ class Cache:
         self.folder = folder
         self.layout = layout
 
-    def load(self, count: int, make: Callable[[int], Arrays], done: Callable[[int], None]) -> tuple[Arrays, list[str]]:
-        """The first `count` samples, stacked, and their hashes; `make(i)` renders what is missing and `done(n)` hears of it.
+    def load(
+        self, count: int, make: Callable[[int], Arrays], done: Callable[[int], None]
+    ) -> tuple[Arrays, list[str]]:
+        """The first `count` samples, stacked, and their hashes; `make(i)` renders what is missing and
+        `done(n)` hears of it.
 
         Raises `UserError` when a chunk that is missing cannot be written.
         """
@@ -44,12 +49,16 @@ class Cache:
                 for i in range(start + present, start + wanted):
                     made.append(self._sample(make(i)))
                     done(i + 1)
-                have = {name: np.concatenate([have[name], np.stack([m[name] for m in made])]) for name in have}
+                have = {
+                    name: np.concatenate([have[name], np.stack([m[name] for m in made])]) for name in have
+                }
                 self._write(start // CHUNK, have)
             else:
                 done(start + wanted)
             chunks.append({name: values[:wanted] for name, values in have.items()})
-        arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (*self.layout, "sha256")}
+        arrays = {
+            name: np.concatenate([chunk[name] for chunk in chunks]) for name in (*self.layout, "sha256")
+        }
         return arrays, [digest.tobytes().hex() for digest in arrays.pop("sha256")]
 
     def _sample(self, arrays: Arrays) -> Arrays:
@@ -87,7 +96,9 @@ class Cache:
         temporary = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-", suffix=".npz", delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                dir=self.folder, prefix=".new-", suffix=".npz", delete=False
+            ) as file:
                 temporary = Path(file.name)
                 np.savez(file, **arrays)  # type: ignore[arg-type]
             temporary.chmod(0o644)  # temporary files are private, caches are not

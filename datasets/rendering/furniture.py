@@ -1,7 +1,7 @@
 """Furniture and objects of random shape and material, each built of a few solids.
 
-Every builder takes a random generator and returns an `Item` that stands on y = 0, centred on x = z = 0, its front towards
-+z (its back to the wall, where it has one). Lengths in metres.
+Every builder takes a random generator and returns an `Item` that stands on y = 0, centred on x = z = 0, its
+front towards +z (its back to the wall, where it has one). Lengths in metres.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from datasets.rendering.geometry import BOX, ELLIPSOID, FRUSTUM
 from datasets.rendering.materials import Colour, Material, furniture_material
 
 CLASSES = (
-    "wall", "floor", "ceiling", "window", "door", "table", "chair", "cabinet", "bed", "lamp", "ball", "box", "figure",
+    "wall", "floor", "ceiling", "window", "door", "table", "chair", "cabinet", "bed", "lamp", "ball", "box",
+    "figure",
 )  # fmt: skip
-WALL, FLOOR, CEILING, WINDOW, DOOR, TABLE, CHAIR, CABINET, BED, LAMP, BALL, CARTON, FIGURE = range(len(CLASSES))
+WALL, FLOOR, CEILING, WINDOW, DOOR, TABLE, CHAIR, CABINET, BED, LAMP, BALL, CARTON, FIGURE = range(
+    len(CLASSES)
+)
 PARTS = ("background", "head", "torso", "arm", "leg")
 NO_PART, HEAD, TORSO, ARM, LEG = range(len(PARTS))
 
@@ -26,8 +29,8 @@ UPRIGHT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 @dataclass(frozen=True)
 class Solid:
-    """One solid of an item. axes: rows of the rotation matrix whose columns are the solid's own axes. relief: the own axis
-    along which it lies flat on its neighbours, too thin for creases of its own; -1 for none.
+    """One solid of an item. axes: rows of the rotation matrix whose columns are the solid's own axes. relief:
+    the own axis along which it lies flat on its neighbours, too thin for creases of its own; -1 for none.
     """
 
     kind: int
@@ -46,8 +49,9 @@ class Solid:
 
 @dataclass
 class Item:
-    """label: class of all of its solids. top: (height, half width, half depth) of the face that can carry smaller things,
-    if there is one. light: where a bulb is and its colour, if one is on. relief: of boxes and ellipsoids added from now on.
+    """label: class of all of its solids. top: (height, half width, half depth) of the face that can carry
+    smaller things, if there is one. light: where a bulb is and its colour, if one is on. relief: of boxes and
+    ellipsoids added from now on.
     """
 
     label: int
@@ -67,12 +71,25 @@ class Item:
         return max(s.centre[1] + s.reach(1) for s in self.solids)
 
     def box(self, centre: Vector, size: Vector, material: Material, part: int = NO_PART) -> None:
-        self.solids.append(Solid(BOX, centre, (size[0] / 2, size[1] / 2, size[2] / 2), material, part=part, relief=self.relief))
+        self.solids.append(
+            Solid(
+                BOX, centre, (size[0] / 2, size[1] / 2, size[2] / 2), material, part=part, relief=self.relief
+            )
+        )
 
     def ellipsoid(self, centre: Vector, half: Vector, material: Material, part: int = NO_PART) -> None:
         self.solids.append(Solid(ELLIPSOID, centre, half, material, part=part, relief=self.relief))
 
-    def post(self, x: float, z: float, low: float, high: float, radius: float, material: Material, taper: float = 1.0) -> None:
+    def post(
+        self,
+        x: float,
+        z: float,
+        low: float,
+        high: float,
+        radius: float,
+        material: Material,
+        taper: float = 1.0,
+    ) -> None:
         """An upright frustum from height `low` to `high`; `radius` is the lower one."""
         half = (radius, (high - low) / 2, radius)
         self.solids.append(Solid(FRUSTUM, (x, (low + high) / 2, z), half, material, taper=taper))
@@ -123,7 +140,11 @@ def table(rng: Random, vivid: bool) -> Item:
         item.legs(rng, width * 0.95, depth * 0.92, height - thick, base)
     else:
         for side in (-1, 1):
-            item.box((side * (width / 2 - 0.03), (height - thick) / 2, 0), (0.04, height - thick, depth * 0.9), base)
+            item.box(
+                (side * (width / 2 - 0.03), (height - thick) / 2, 0),
+                (0.04, height - thick, depth * 0.9),
+                base,
+            )
     item.top = (height, width * 0.42, depth * 0.38)
     return item
 
@@ -181,7 +202,10 @@ def cabinet(rng: Random, vivid: bool) -> Item:
             y = board / 2 + shelf * (height - board) / shelves
             item.box((0, y, 0), (width - 2 * board, board, depth), body)
             if shelf < shelves and rng.random() < 0.7:  # a row of books
-                w, h = rng.uniform(0.2, 0.8) * (width - 0.1), (height / shelves - board) * rng.uniform(0.4, 0.85)
+                w, h = (
+                    rng.uniform(0.2, 0.8) * (width - 0.1),
+                    (height / shelves - board) * rng.uniform(0.4, 0.85),
+                )
                 x = rng.uniform(-1, 1) * (width - 0.1 - w) / 2
                 item.box((x, y + (board + h) / 2, -0.03), (w, h, depth * 0.6), furniture_material(rng))
     item.top = (height, width * 0.42, depth * 0.3)
@@ -197,7 +221,9 @@ def bed(rng: Random, vivid: bool) -> Item:
     item.box((0, height, -length / 2), (width, rng.uniform(0.8, 1.2) * height, 0.06), frame)
     if rng.random() < 0.7:
         cover, blanket = rng.uniform(0.4, 0.65) * length, furniture_material(rng, vivid)
-        item.box((0, height * 0.82, (length - cover) / 2 - 0.01), (width * 0.9, height * 0.46, cover), blanket)
+        item.box(
+            (0, height * 0.82, (length - cover) / 2 - 0.01), (width * 0.9, height * 0.46, cover), blanket
+        )
     pillow = furniture_material(rng)
     for x in (-width / 4, width / 4) if width > 1.3 else (0.0,):
         item.ellipsoid((x, height * 1.03, -length / 2 + 0.28), (min(0.32, width * 0.22), 0.1, 0.2), pillow)
@@ -226,9 +252,19 @@ def _lamp(rng: Random, vivid: bool, small: bool) -> Item:
     item.post(0, 0, 0, 0.03, radius * rng.uniform(0.6, 1), metal, rng.uniform(0.5, 1))
     item.post(0, 0, 0.03, height - radius, 0.012 if small else 0.02, metal)
     if rng.random() < 0.7:
-        item.post(0, 0, height - rng.uniform(1, 1.6) * radius, height, radius, _shade(rng, lit), rng.uniform(0.3, 0.95))
+        item.post(
+            0,
+            0,
+            height - rng.uniform(1, 1.6) * radius,
+            height,
+            radius,
+            _shade(rng, lit),
+            rng.uniform(0.3, 0.95),
+        )
     else:
-        item.ellipsoid((0, height - radius * 0.7, 0), (radius * 0.8, radius * 0.8, radius * 0.8), _shade(rng, lit))
+        item.ellipsoid(
+            (0, height - radius * 0.7, 0), (radius * 0.8, radius * 0.8, radius * 0.8), _shade(rng, lit)
+        )
     if lit:
         item.light = ((0, height - radius * 0.7, 0), (1.0, 0.8, 0.55))
     return item

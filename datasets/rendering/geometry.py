@@ -1,7 +1,8 @@
-"""Convex solids and the rays that meet them: boxes, ellipsoids, frusta (cylinders and cones), and the room around them.
+"""Convex solids and the rays that meet them: boxes, ellipsoids, frusta (cylinders and cones), and the room
+around them.
 
-Every solid is an affine image of a unit solid, so a ray keeps its parameter t in the solid's own axes. World axes: x
-right, y up, z forward; lengths in metres.
+Every solid is an affine image of a unit solid, so a ray keeps its parameter t in the solid's own axes. World
+axes: x right, y up, z forward; lengths in metres.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 ROOM, BOX, ELLIPSOID, FRUSTUM = range(4)
-FACES = 6  # the most faces a solid has: 2 * axis + (1 on the positive side); frustum: 0 side, 1 lower cap, 2 upper cap
+# the most faces a solid has: 2 * axis + (1 on the positive side); frustum: 0 side, 1 lower cap, 2 upper cap
+FACES = 6
 NEAR = 1e-6  # hits nearer than this (in t) are the surface that the ray starts on
 _BUNDLE = 32  # neighbouring rays that are culled together first
 _CORNERS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
@@ -22,8 +24,9 @@ _CORNERS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)
 
 @dataclass(frozen=True)
 class Solids:
-    """P solids. kind (P,) int64; centre (P, 3); axes (P, 3, 3), whose columns are the solid's own axes in world axes;
-    half (P, 3) half extents along them; taper (P,), a frustum's upper radius over its lower one. float64.
+    """P solids. kind (P,) int64; centre (P, 3); axes (P, 3, 3), whose columns are the solid's own axes in
+    world axes; half (P, 3) half extents along them; taper (P,), a frustum's upper radius over its lower one.
+    float64.
     """
 
     kind: Tensor
@@ -45,8 +48,9 @@ class Solids:
 
 @dataclass(frozen=True)
 class Surface:
-    """What N rays meet. t (N,); solid, face (N,) int64; point, normal (3, N) in world axes, the normal unit and towards
-    the origin of the rays; own (3, N) the point in the solid's own axes, in metres; uv (2, N) surface coordinates in metres.
+    """What N rays meet. t (N,); solid, face (N,) int64; point, normal (3, N) in world axes, the normal unit
+    and towards the origin of the rays; own (3, N) the point in the solid's own axes, in metres; uv (2, N)
+    surface coordinates in metres.
     """
 
     t: Tensor
@@ -66,8 +70,8 @@ def _columns(table: Tensor, number: Tensor) -> Tensor:
 def bundle(directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Bundles of neighbouring rays (3, N), each with a cone around it, for `candidates`.
 
-    Returns unit directions (B, 3, 32), NaN beyond the last ray, the cones' axes (B, 3) and cosines (B,); float32, which is
-    enough for tests with a margin.
+    Returns unit directions (B, 3, 32), NaN beyond the last ray, the cones' axes (B, 3) and cosines (B,);
+    float32, which is enough for tests with a margin.
     """
     missing = -directions.shape[1] % _BUNDLE
     rays = torch.nn.functional.pad(unit(directions).float(), (0, missing), value=torch.nan)
@@ -77,11 +81,13 @@ def bundle(directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return rays, axis, cosine
 
 
-def candidates(corners: Tensor, origin: Tensor, bundles: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def candidates(
+    corners: Tensor, origin: Tensor, bundles: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
     """Pairs (solid, ray) that may meet: two (n,) int64. No other pair does.
 
-    corners: (P, 8, 3) of the solids; the rays leave `origin` (3,). Rays that meet a convex solid lie in every cone of less
-    than 90 degrees that holds the solid's corners.
+    corners: (P, 8, 3) of the solids; the rays leave `origin` (3,). Rays that meet a convex solid lie in every
+    cone of less than 90 degrees that holds the solid's corners.
     """
     rays, ray_axis, ray_cosine = bundles
     to_corners = unit(corners - origin, 2)
@@ -146,7 +152,8 @@ def _frustum(origin: Tensor, direction: Tensor, taper: Tensor) -> Tensor:
     return best
 
 
-# By kind. Each takes origins (3, n), directions (3, n) and tapers (n,) in the axes of unit solids, and returns t (n,).
+# By kind. Each takes origins (3, n), directions (3, n) and tapers (n,) in the axes of unit solids, and
+# returns t (n,).
 _SOLVERS: tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...] = (_room, _box, _ellipsoid, _frustum)
 
 
@@ -156,12 +163,15 @@ def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
     return (m[:, 0] * vectors[0]).addcmul_(m[:, 1], vectors[1]).addcmul_(m[:, 2], vectors[2])
 
 
-def cast(solids: Solids, origin: Tensor, directions: Tensor, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def cast(
+    solids: Solids, origin: Tensor, directions: Tensor, among: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """First solid that each ray origin + t * direction meets.
 
     origin: (3,). directions: (3, N), of any length. among: (P,) bool, the solids that count (default: all).
-    Returns t (N,), infinity where there is none, and the solid's number (N,), -1 where there is none; of solids that are
-    met at the same t, the last. A ray that starts inside a solid does not see it, the room excepted.
+    Returns t (N,), infinity where there is none, and the solid's number (N,), -1 where there is none; of
+    solids that are met at the same t, the last. A ray that starts inside a solid does not see it, the room
+    excepted.
     """
     directions = torch.where(directions.abs() < 1e-12, 1e-12, directions)
     order = solids.kind.argsort(stable=True)
@@ -171,7 +181,11 @@ def cast(solids: Solids, origin: Tensor, directions: Tensor, among: Tensor | Non
     number = chosen[row]
     to_own = solids.to_own.flatten(1).T.contiguous()
     start = _apply(to_own, (origin - solids.centre).T)
-    pairs = (_columns(start, number), _apply(_columns(to_own, number), _columns(directions, ray)), solids.taper[number])
+    pairs = (
+        _columns(start, number),
+        _apply(_columns(to_own, number), _columns(directions, ray)),
+        solids.taper[number],
+    )
     counts = torch.bincount(solids.kind[number], minlength=len(_SOLVERS)).tolist()
     parts = zip(_SOLVERS, *(torch.split(p, counts, dim=-1) for p in pairs), strict=True)
     hit = torch.cat([solve(*given) for solve, *given in parts])

@@ -38,12 +38,14 @@ def label_maps(scene: Scene, hit: Surface, camera: Tensor, size: tuple[int, int]
 def edges(scene: Scene, hit: Surface, size: tuple[int, int]) -> Tensor:
     """(H, W) uint8: 1 at object boundaries, occlusions and creases, one pixel wide.
 
-    Of two neighbours that an edge parts, the nearer one carries it where they belong to two objects or classes, or one hides
-    the other; the left or upper one does in a crease. Reliefs (panels, frames, posters, rugs) count as painted on: their
-    sides, a pixel across at most, would draw dotted lines that say more of the raster than of the room.
+    Of two neighbours that an edge parts, the nearer one carries it where they belong to two objects or
+    classes, or one hides the other; the left or upper one does in a crease. Reliefs (panels, frames, posters,
+    rugs) count as painted on: their sides, a pixel across at most, would draw dotted lines that say more of
+    the raster than of the room.
     """
     face = (hit.solid * FACES + hit.face).view(size)
-    # Objects and classes in one number: the room is one object, and walls, floor and ceiling are not one class.
+    # Objects and classes in one number: the room is one object, and walls, floor and ceiling are not one
+    # class.
     objects = (scene.number[hit.solid] * len(CLASSES) + scene.label[hit.solid, hit.face]).view(size)
     relief = scene.relief[hit.solid]
     front = scene.solids.axes[hit.solid, :, relief.clamp_min(0)].T

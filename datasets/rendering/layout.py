@@ -1,4 +1,6 @@
-"""A random furnished room: what stands where, the camera in it and the lights. Plain Python numbers, no tensors."""
+"""A random furnished room: what stands where, the camera in it and the lights. Plain Python numbers, no
+tensors.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ _HERO_OFTEN = {f.TABLE: 2, f.CHAIR: 2, f.CABINET: 1.5, f.BED: 1, f.LAMP: 1, f.BA
 
 @dataclass(frozen=True)
 class Light:
-    """A point light; the object numbered `inside` casts no shadow from it. strength: of its light at one metre."""
+    """A point light; the object numbered `inside` casts no shadow from it. strength: of its light at one
+    metre.
+    """
 
     position: Vector
     colour: Colour
@@ -47,10 +51,11 @@ class Light:
 
 @dataclass(frozen=True)
 class Room:
-    """size: width (x), height (y), depth (z) in metres; the floor's centre is the origin. materials: of the six sides
-    -x, +x, floor, ceiling, -z, +z. eye: the camera; it looks along +z when yaw, pitch and roll (rad) are 0, to the right, up
-    and tilted clockwise where they are positive. hero: number of the salient object. ambient: strength of the light from
-    everywhere.
+    """size: width (x), height (y), depth (z) in metres; the floor's centre is the origin. materials: of the
+    six sides
+    -x, +x, floor, ceiling, -z, +z. eye: the camera; it looks along +z when yaw, pitch and roll (rad) are 0,
+    to the right, up and tilted clockwise where they are positive. hero: number of the salient object.
+    ambient: strength of the light from everywhere.
     """
 
     size: Vector
@@ -130,7 +135,11 @@ def _load(plan: Planner, below: Placed) -> None:
         # Slots side by side, so that things on one table do not overlap.
         x = reach_x * ((2 * slot + 1) / count - 1)
         z = rng.uniform(-reach_z, reach_z) if reach_x > 0.25 else 0.0
-        position = (below.position[0] + c * x + s * z, below.position[1] + height, below.position[2] - s * x + c * z)
+        position = (
+            below.position[0] + c * x + s * z,
+            below.position[1] + height,
+            below.position[2] - s * x + c * z,
+        )
         plan.add(make(rng), rng.uniform(-3, 3), position)
 
 
@@ -165,7 +174,9 @@ def _lights(plan: Planner, windows: list[Placed]) -> list[Light]:
     if windows:
         pane = rng.choice(windows)
         x, z = pane.position[0] + 0.3 * math.sin(pane.yaw), pane.position[2] + 0.3 * math.cos(pane.yaw)
-        lights.append(Light((x, pane.item.height * 0.85, z), (rng.uniform(0.7, 1), 0.9, 1.0), rng.uniform(0.5, 3.0)))
+        lights.append(
+            Light((x, pane.item.height * 0.85, z), (rng.uniform(0.7, 1), 0.9, 1.0), rng.uniform(0.5, 3.0))
+        )
     lamps = [p for p in plan.placed if p.item.light]
     if lamps:
         on = rng.choice(lamps)

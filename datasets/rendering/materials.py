@@ -1,6 +1,7 @@
 """What surfaces look like: random materials, and the procedural textures that they stand for.
 
-Materials are drawn with little regard to the class of what they cover, so that colour alone does not tell classes apart.
+Materials are drawn with little regard to the class of what they cover, so that colour alone does not tell
+classes apart.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _LATTICE = 16  # period of the noise
 
 @dataclass(frozen=True)
 class Material:
-    """Linear RGB colours `one` and `two`, mixed by a pattern of `pattern` kind with `scale` cells a metre at `angle` (rad),
-    stretched by `aspect`, shifted by `phase`; `grain`: relative strength of fine noise; `gloss`: specular share;
+    """Linear RGB colours `one` and `two`, mixed by a pattern of `pattern` kind with `scale` cells a metre at
+    `angle` (rad), stretched by `aspect`, shifted by `phase`; `grain`: relative strength of fine noise;
+    `gloss`: specular share;
     `glow`: share of the light that is emitted.
     """
 
@@ -53,11 +55,16 @@ def furniture_material(rng: Random, vivid: bool = False) -> Material:
     """Any material that furniture, objects and clothes may have; a vivid one is saturated and bright."""
     saturation = rng.uniform(0.65, 0.95) if vivid else min(0.85, rng.betavariate(1.3, 2.2))
     one = colour(rng, saturation, (0.7, 1.0) if vivid else (0.25, 0.95))
-    two = colour(rng, saturation, (0.2, 1.0)) if rng.random() < 0.5 else _blend(one, (0.02, 0.02, 0.02), rng.uniform(0.3, 0.7))
+    two = (
+        colour(rng, saturation, (0.2, 1.0))
+        if rng.random() < 0.5
+        else _blend(one, (0.02, 0.02, 0.02), rng.uniform(0.3, 0.7))
+    )
     pattern = rng.choices((PLAIN, STRIPES, CHECKS, TILES, WOOD, BLOTCHES, DOTS), (5, 1.5, 1, 0.5, 3, 2, 1))[0]
     scale = rng.uniform(4, 12) if pattern in (STRIPES, CHECKS, TILES, DOTS) else rng.uniform(2, 6)
     return Material(
-        one, two, pattern, scale, rng.choice((0.0, 1.5708, rng.uniform(0, 3.14))), rng.uniform(1, 3), rng.uniform(0, 16),
+        one, two, pattern, scale, rng.choice((0.0, 1.5708, rng.uniform(0, 3.14))), rng.uniform(1, 3),
+        rng.uniform(0, 16),
         rng.uniform(0.05, 0.25), rng.choice((0.0, 0.0, rng.uniform(0.1, 0.5))),
     )  # fmt: skip
 
@@ -69,7 +76,8 @@ def wall_material(rng: Random) -> Material:
     pattern = rng.choices((PLAIN, STRIPES, CHECKS, TILES, PLANKS, BLOTCHES, DOTS), (5, 2, 0.5, 1, 1, 2, 1))[0]
     scale = rng.uniform(3, 7) if pattern != BLOTCHES else rng.uniform(1, 3)
     return Material(
-        one, two, pattern, scale, rng.choice((0.0, 1.5708)) if pattern == STRIPES else 0.0, rng.uniform(1, 2.5),
+        one, two, pattern, scale, rng.choice((0.0, 1.5708)) if pattern == STRIPES else 0.0, rng.uniform(1,
+        2.5),
         rng.uniform(0, 16), rng.uniform(0.03, 0.15),
     )  # fmt: skip
 
@@ -78,12 +86,15 @@ def floor_material(rng: Random) -> Material:
     """Planks, tiles, carpet or stone."""
     one = colour(rng, min(0.8, rng.betavariate(1.5, 2.5)), (0.3, 0.9))
     two = _blend(one, colour(rng, rng.random() * 0.6, (0.1, 0.9)), rng.uniform(0.3, 0.9))
-    pattern = rng.choices((PLAIN, STRIPES, CHECKS, TILES, PLANKS, WOOD, BLOTCHES), (2, 0.5, 1.5, 2.5, 3, 1, 2))[0]
+    pattern = rng.choices(
+        (PLAIN, STRIPES, CHECKS, TILES, PLANKS, WOOD, BLOTCHES), (2, 0.5, 1.5, 2.5, 3, 1, 2)
+    )[0]
     scale = {CHECKS: rng.uniform(1.5, 4), PLANKS: rng.uniform(5, 9), BLOTCHES: rng.uniform(1.5, 4)}.get(
         pattern, rng.uniform(2, 5)
     )
     return Material(
-        one, two, pattern, scale, rng.choice((0.0, 1.5708, 0.7854)), rng.uniform(4, 8) if pattern == PLANKS else 1.0,
+        one, two, pattern, scale, rng.choice((0.0, 1.5708, 0.7854)), rng.uniform(4,
+        8) if pattern == PLANKS else 1.0,
         rng.uniform(0, 16), rng.uniform(0.05, 0.25), rng.choice((0.0, rng.uniform(0.05, 0.3))),
     )  # fmt: skip
 
@@ -94,13 +105,23 @@ def ceiling_material(rng: Random) -> Material:
     two = _blend(one, (0.1, 0.1, 0.1), rng.uniform(0.2, 0.7))
     pattern = rng.choices((PLAIN, TILES, PLANKS, BLOTCHES), (6, 1, 1, 2))[0]
     return Material(
-        one, two, pattern, rng.uniform(1.5, 4), rng.choice((0.0, 1.5708)), 2.0, rng.uniform(0, 16), rng.uniform(0.02, 0.1)
+        one,
+        two,
+        pattern,
+        rng.uniform(1.5, 4),
+        rng.choice((0.0, 1.5708)),
+        2.0,
+        rng.uniform(0, 16),
+        rng.uniform(0.02, 0.1),
     )
 
 
 def table(materials: list[Material]) -> Tensor:
     """(M, 14) float64: the materials' numbers, colours first, for `albedo`."""
-    rows = [(*m.one, *m.two, m.pattern, m.scale, m.angle, m.aspect, m.phase, m.grain, m.gloss, m.glow) for m in materials]
+    rows = [
+        (*m.one, *m.two, m.pattern, m.scale, m.angle, m.aspect, m.phase, m.grain, m.gloss, m.glow)
+        for m in materials
+    ]
     return torch.tensor(rows, dtype=torch.float64)
 
 
@@ -124,7 +145,9 @@ def _cell_noise(i: Tensor, j: Tensor) -> Tensor:
 
 
 def _mix(pattern: int, u: Tensor, v: Tensor, soft: Tensor, rough: Tensor, aspect: Tensor) -> Tensor:
-    """(n,) share of the second colour, in [0, 1]. u, v: pattern coordinates, in cells; soft: cells a pixel covers."""
+    """(n,) share of the second colour, in [0, 1]. u, v: pattern coordinates, in cells; soft: cells a pixel
+    covers.
+    """
     if pattern in (STRIPES, CHECKS):
         wave = torch.sin(torch.pi * u)
         wave = wave * torch.sin(torch.pi * v) if pattern == CHECKS else wave
@@ -146,7 +169,8 @@ def _mix(pattern: int, u: Tensor, v: Tensor, soft: Tensor, rough: Tensor, aspect
 def albedo(materials: Tensor, number: Tensor, own: Tensor, uv: Tensor, footprint: Tensor) -> Tensor:
     """(3, N) linear colour in [0, 1].
 
-    materials (M, 14) of `table`; number (N,): each pixel's material; own (3, N), uv (2, N): coordinates in metres;
+    materials (M, 14) of `table`; number (N,): each pixel's material; own (3, N), uv (2, N): coordinates in
+    metres;
     footprint (N,): metres that a pixel covers, below which patterns blur.
     """
     rows = materials.T.contiguous().index_select(1, number)

@@ -1,4 +1,6 @@
-"""Where things stand in a room: free places on the floor and the walls that keep the camera's view of its object open."""
+"""Where things stand in a room: free places on the floor and the walls that keep the camera's view of its
+object open.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ _EYE_CLEARANCE = 0.45  # metres around the camera
 
 @dataclass(frozen=True)
 class Placed:
-    """An item turned by `yaw` (rad, about the vertical, +z towards +x) and moved to `position`. number: of the object; 0 is
-    the room itself, to which posters, rugs and skirting belong."""
+    """An item turned by `yaw` (rad, about the vertical, +z towards +x) and moved to `position`. number: of
+    the object; 0 is the room itself, to which posters, rugs and skirting belong."""
 
     item: Item
     yaw: float
@@ -33,7 +35,9 @@ class Planner:
         self.size = (rng.uniform(3.2, 6.5), rng.uniform(2.3, 3.1), rng.uniform(3.6, 7.0))
         self.placed: list[Placed] = []
         self._objects = 0
-        self._taken: list[tuple[float, float, float, float]] = []  # x0, x1, z0, z1 of what stands on the floor
+        self._taken: list[
+            tuple[float, float, float, float]
+        ] = []  # x0, x1, z0, z1 of what stands on the floor
         self._sight: list[tuple[float, float]] = []  # points of the floor that must stay free
         self._walls: list[list[tuple[float, float]]] = [[], [], [], []]  # taken intervals
         self.yaw = rng.uniform(-math.pi, math.pi)
@@ -51,7 +55,9 @@ class Planner:
         return (max(-wide, min(wide, x)), rng.uniform(1.0, 1.85), max(-deep, min(deep, z)))
 
     def in_view(self, spread: float, near: float, far: float) -> tuple[float, float]:
-        """A random point (x, z) at most `spread` rad from the camera's direction, `near` to `far` metres away."""
+        """A random point (x, z) at most `spread` rad from the camera's direction, `near` to `far` metres
+        away.
+        """
         angle, distance = self.yaw + self.rng.uniform(-spread, spread), self.rng.uniform(near, far)
         return self.eye[0] + distance * math.sin(angle), self.eye[2] + distance * math.cos(angle)
 
@@ -86,13 +92,20 @@ class Planner:
             if placed:
                 half = 0.8 * max(item.footprint)
                 for side in (-half, 0.0, half):
-                    dx, dz = x + side * math.cos(facing) - self.eye[0], z - side * math.sin(facing) - self.eye[2]
-                    self._sight += [(self.eye[0] + dx * k / 12, self.eye[2] + dz * k / 12) for k in range(1, 12)]
+                    dx, dz = (
+                        x + side * math.cos(facing) - self.eye[0],
+                        z - side * math.sin(facing) - self.eye[2],
+                    )
+                    self._sight += [
+                        (self.eye[0] + dx * k / 12, self.eye[2] + dz * k / 12) for k in range(1, 12)
+                    ]
                 return placed
         return None
 
     def wall_point(self, side: int, along: float) -> tuple[float, float]:
-        """(x, z) on a wall: side 0 is -z, 1 -x, 2 +z, 3 +x, and an item there faces the room at yaw = side * 90 degrees."""
+        """(x, z) on a wall: side 0 is -z, 1 -x, 2 +z, 3 +x, and an item there faces the room at yaw = side *
+        90 degrees.
+        """
         width, _, depth = self.size
         return ((along, -depth / 2), (-width / 2, along), (along, depth / 2), (width / 2, along))[side]
 

@@ -1,4 +1,6 @@
-"""From a planned room to what the ray caster takes: solids, tables of classes and materials, and camera rays."""
+"""From a planned room to what the ray caster takes: solids, tables of classes and materials, and camera
+rays.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ FOCAL = 0.8  # focal length over the image's longer side: 64 degrees across
 
 @dataclass(frozen=True)
 class Scene:
-    """A room as tensors; P solids, the first being the room. label, material: (P, 6) int64, by solid and face; number: (P,)
-    int64 object numbers, 0 the room; part: (P,) int64; relief: (P,) int64 axis along which a solid lies flat, or -1;
+    """A room as tensors; P solids, the first being the room. label, material: (P, 6) int64, by solid and
+    face; number: (P,) int64 object numbers, 0 the room; part: (P,) int64; relief: (P,) int64 axis along which
+    a solid lies flat, or -1;
     materials: (M, 14) of `datasets.rendering.materials.table`.
     """
 
@@ -51,7 +54,9 @@ def make_scene(room: Room) -> Scene:
     yaw = _float([0.0] + [placed.yaw for placed, _ in items])
     position = _float([(0.0, 0.0, 0.0)] + [placed.position for placed, _ in items])
     zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
-    turn = torch.stack((yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos()), 1).view(-1, 3, 3)
+    turn = torch.stack((yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos()), 1).view(
+        -1, 3, 3
+    )
     solids = Solids(
         kind=torch.tensor([ROOM] + [solid.kind for _, solid in items]),
         centre=(turn @ own[:, 0, :, None])[:, :, 0] + position,
@@ -79,7 +84,9 @@ def _float(values: Sequence[object]) -> Tensor:
 
 
 def camera(room: Room) -> tuple[Tensor, Tensor]:
-    """The eye (3,) and the world-from-camera matrix (3, 3), whose columns are the camera's right, down and forward."""
+    """The eye (3,) and the world-from-camera matrix (3, 3), whose columns are the camera's right, down and
+    forward.
+    """
     cy, sy, cp, sp = math.cos(room.yaw), math.sin(room.yaw), math.cos(room.pitch), math.sin(room.pitch)
     right, down, forward = (cy, 0.0, -sy), (sy * sp, -cp, cy * sp), (sy * cp, sp, cy * cp)
     cr, sr = math.cos(room.roll), math.sin(room.roll)
@@ -89,7 +96,9 @@ def camera(room: Room) -> tuple[Tensor, Tensor]:
 
 
 def camera_rays(size: tuple[int, int]) -> Tensor:
-    """(3, H * W) rays through the pixel centres, in camera axes (x right, y down, z forward), with z = 1: t is depth."""
+    """(3, H * W) rays through the pixel centres, in camera axes (x right, y down, z forward), with z = 1: t
+    is depth.
+    """
     height, width = size
     focal = FOCAL * max(size)
     y = (torch.arange(height, dtype=torch.float64) + 0.5 - height / 2) / focal

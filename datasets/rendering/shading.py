@@ -1,4 +1,6 @@
-"""Light: point lights with cast shadows, a little ambient light, and the camera that turns radiance into bytes."""
+"""Light: point lights with cast shadows, a little ambient light, and the camera that turns radiance into
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)
 
 
 def radiance(scene: Scene, hit: Surface, directions: Tensor, size: tuple[int, int]) -> Tensor:
-    """(3, N) linear light that comes back along the rays `directions` (3, N), which are 1 long along the optical axis."""
+    """(3, N) linear light that comes back along the rays `directions` (3, N), which are 1 long along the
+    optical axis.
+    """
     number = scene.material[hit.solid, hit.face]
     view = -unit(directions)
     slant = (view * hit.normal).sum(0).clamp_min(0.15)
@@ -61,7 +65,9 @@ def _direct(scene: Scene, hit: Surface, source: Light) -> tuple[Tensor, Tensor]:
 
 
 def develop(light: Tensor, generator: torch.Generator) -> Tensor:
-    """(3, H, W) uint8 image of linear light (3, H, W): exposure, white balance, lens blur, vignette, gamma and noise."""
+    """(3, H, W) uint8 image of linear light (3, H, W): exposure, white balance, lens blur, vignette, gamma
+    and noise.
+    """
     draw = torch.rand(6, generator=generator, dtype=torch.float64)
     brightness = (light * _LUMINANCE[:, None, None]).sum(0)
     target = 0.16 + 0.16 * float(draw[0])
@@ -70,7 +76,10 @@ def develop(light: Tensor, generator: torch.Generator) -> Tensor:
     image = 1 - torch.exp(light * (math.log(1 - target) / float(brightness.median().clamp_min(1e-6))))
     image = _blur(image).clamp(0, 1) ** (1 / 2.2)
     height, width = image.shape[1:]
-    y, x = torch.linspace(-1, 1, height, dtype=torch.float64), torch.linspace(-1, 1, width, dtype=torch.float64)
+    y, x = (
+        torch.linspace(-1, 1, height, dtype=torch.float64),
+        torch.linspace(-1, 1, width, dtype=torch.float64),
+    )
     image = image * (1 - (0.05 + 0.15 * draw[4]) * (y[:, None] ** 2 + x**2) / 2)
     noise = torch.randn(image.shape, generator=generator, dtype=torch.float64)
     image = image + noise * (0.006 + 0.024 * draw[5]) * (1.3 - 0.6 * image)
@@ -78,7 +87,9 @@ def develop(light: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _blur(image: Tensor) -> Tensor:
-    """Binomial-like blur of one pixel, (1, 6, 1) / 8 along rows and columns: the lens, instead of jagged edges."""
+    """Binomial-like blur of one pixel, (1, 6, 1) / 8 along rows and columns: the lens, instead of jagged
+    edges.
+    """
     padded = torch.nn.functional.pad(image[None], (1, 1, 1, 1), mode="replicate")[0]
     rows = 0.125 * (padded[:, :-2] + padded[:, 2:]) + 0.75 * padded[:, 1:-1]
     return 0.125 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.75 * rows[:, :, 1:-1]

@@ -1,7 +1,8 @@
-"""The auto-encoder of joint-task regularisation (Nishi et al., CVPR 2024): a SegNet over a stack of task maps.
+"""The auto-encoder of joint-task regularisation (Nishi et al., CVPR 2024): a SegNet over a stack of task
+maps.
 
-The published code runs it sample by sample. BatchNorm over a batch of one is normalisation over the sample's own positions, so a
-batch goes through in one call here with the same result.
+The published code runs it sample by sample. BatchNorm over a batch of one is normalisation over the sample's
+own positions, so a batch goes through in one call here with the same result.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from methods.networks.segnet import CONVOLUTIONS, FACTORS, Conv, unpool
 
 
 def _level(a: int, b: int, convolutions: int) -> nn.Sequential:
-    """The first 3x3 convolution goes from a to b channels, the others keep b; each normalised over positions, then ReLU."""
+    """The first 3x3 convolution goes from a to b channels, the others keep b; each normalised over positions,
+    then ReLU.
+    """
     ends = [(a, b), *[(b, b)] * (convolutions - 1)]
     # nn.Identity, which once was the ReLU: weights are drawn by the number of their layer.
     return nn.Sequential(*(m for i, o in ends for m in (Conv(i, o), SampleNormReLU(o), nn.Identity())))
 
 
 class StackEncoder(nn.Module):
-    """(B, channels, H/stride, W/stride) to each level's feature before it is pooled, and last the latent (B, 8 w, H/32, W/32).
+    """(B, channels, H/stride, W/stride) to each level's feature before it is pooled, and last the latent (B,
+    8 w, H/32, W/32).
 
-    width: w, 64 as published. stride: of the input, a power of two up to 16; at 2 the first pooling is left out, at 4 the first
-    two, and so on.
+    width: w, 64 as published. stride: of the input, a power of two up to 16; at 2 the first pooling is left
+    out, at 4 the first two, and so on.
     """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
@@ -50,12 +54,16 @@ class StackEncoder(nn.Module):
 
 
 class StackDecoder(nn.Module):
-    """What `StackEncoder` gives, back to (B, channels, H/stride, W/stride), values put where they were pooled from."""
+    """What `StackEncoder` gives, back to (B, channels, H/stride, W/stride), values put where they were pooled
+    from.
+    """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
         ends = itertools.pairwise((*(width * factor for factor in FACTORS[::-1]), width))
-        self.levels = nn.ModuleList(_level(a, b, n) for (a, b), n in zip(ends, CONVOLUTIONS[::-1], strict=True))
+        self.levels = nn.ModuleList(
+            _level(a, b, n) for (a, b), n in zip(ends, CONVOLUTIONS[::-1], strict=True)
+        )
         self.head = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, channels, 1))
         self.pooled = len(FACTORS) - int(math.log2(stride))
 

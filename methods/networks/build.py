@@ -36,17 +36,24 @@ def check_encoder(name: str, weights: str) -> None:
         packaged.find(name)
 
 
-def make_encoder(name: str, width: int, weights: str = "none", file: Path | None = None, freeze: bool = False) -> Encoder:
+def make_encoder(
+    name: str, width: int, weights: str = "none", file: Path | None = None, freeze: bool = False
+) -> Encoder:
     """The encoder `name` with `width` output channels. freeze: its trunk stays as it is from the start.
 
-    weights: "none"; "imagenet", by torchvision's or timm's own loading; "package", those that an installed package carries
-    for it; anything else loads `file`. Raises `UserError` when weights cannot be had or do not fit.
+    weights: "none"; "imagenet", by torchvision's or timm's own loading; "package", those that an installed
+    package carries for it; anything else loads `file`. Raises `UserError` when weights cannot be had or do
+    not fit.
     """
     check_encoder(name, weights)
     if name.startswith("timm:"):
         encoder = Encoder(TimmTrunk(name.removeprefix("timm:"), weights, file), width)
     else:
-        encoder = SegNet(width) if name == "segnet" else Encoder(Small() if name == "small" else ResNet(name), width)
+        encoder = (
+            SegNet(width)
+            if name == "segnet"
+            else Encoder(Small() if name == "small" else ResNet(name), width)
+        )
         if weights == "imagenet":
             load_trunk(encoder.trunk, _torchvision_weights(name), f"torchvision's {name}")
         elif file is not None:
@@ -55,7 +62,9 @@ def make_encoder(name: str, width: int, weights: str = "none", file: Path | None
 
 
 def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load a classifier's state into a trunk, its own names or torchvision's; classifier weights are left out."""
+    """Load a classifier's state into a trunk, its own names or torchvision's; classifier weights are left
+    out.
+    """
     if isinstance(trunk, ResNet):
         state = {_own_name(key): value for key, value in state.items()}
     wanted = trunk.state_dict()
@@ -63,7 +72,8 @@ def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:
     missing = sorted(set(wanted) - set(fitting))
     if missing:
         raise UserError(
-            f"{source} holds no weights for this encoder: {missing[0]} and {len(missing) - 1} more are missing or of another "
+            f"{source} holds no weights for this encoder: {missing[0]} and {len(missing) - 1} more are "
+            f"missing or of another "
             f"shape; give the weights of the encoder that the protocol names."
         )
     trunk.load_state_dict(fitting)
@@ -85,12 +95,16 @@ def read_state(file: Path) -> dict[str, Tensor]:
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zip and pickle raise many kinds for one cause: not a file of weights
         reason = str(error).splitlines()[0]
-        raise UserError(f"{file} could not be read as weights ({reason}); give a .pth or .safetensors file of tensors.") from None
+        raise UserError(
+            f"{file} could not be read as weights ({reason}); give a .pth or .safetensors file of tensors."
+        ) from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{file} holds no table of tensors; give a .pth or .safetensors file of an encoder's weights.")
+        raise UserError(
+            f"{file} holds no table of tensors; give a .pth or .safetensors file of an encoder's weights."
+        )
     return {str(k).removeprefix("module."): v for k, v in state.items()}
 
 
@@ -105,9 +119,12 @@ def _fetched(name: str, fetch: Callable[[], Any], where: str) -> Any:
     """What `fetch` downloads; a `UserError` says how to get it where there is no network."""
     try:
         return fetch()
-    except Exception as error:  # URLError, HTTPError, OSError, hash mismatch, the hub's own: all mean no weights
+    except (
+        Exception
+    ) as error:  # URLError, HTTPError, OSError, hash mismatch, the hub's own: all mean no weights
         raise UserError(
-            f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); fetch {where} where there is a "
+            f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); fetch {where} "
+            f"where there is a "
             f"network and set weights = 'PATH' of the file, or set weights = 'none'."
         ) from None
 
@@ -117,7 +134,9 @@ def _timm() -> Any:
         import timm
     except ImportError:
         cure = "install what this program depends on with `pip install -e .`"
-        raise UserError(f"encoders 'timm:NAME' need the package timm, which is not installed; {cure}.") from None
+        raise UserError(
+            f"encoders 'timm:NAME' need the package timm, which is not installed; {cure}."
+        ) from None
     return timm
 
 
@@ -137,11 +156,15 @@ class TimmTrunk(Trunk):
         try:
             net = timm.create_model(name, **options | {"pretrained": False})
         except (AttributeError, RuntimeError) as error:
-            raise UserError(f"the timm model {name!r} offers no feature maps ({error}); choose a convolutional one.") from None
+            raise UserError(
+                f"the timm model {name!r} offers no feature maps ({error}); choose a convolutional one."
+            ) from None
         if file is not None:
             net = timm.create_model(name, **options)
         elif imagenet:
-            net = _fetched(f"timm:{name}", lambda: timm.create_model(name, **options), "its file from timm's hub")
+            net = _fetched(
+                f"timm:{name}", lambda: timm.create_model(name, **options), "its file from timm's hub"
+            )
         elif weights == "package":
             encoder = f"timm:{name}"
             state = packaged.read(encoder, timm.create_model(name, pretrained=False).state_dict())
@@ -150,11 +173,15 @@ class TimmTrunk(Trunk):
         try:
             self.taken = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in (4, 8, 16, 32)]
         except ValueError:
-            raise UserError(f"the timm model {name!r} has strides {reductions}, not 4, 8, 16 and 32; choose another.") from None
+            raise UserError(
+                f"the timm model {name!r} has strides {reductions}, not 4, 8, 16 and 32; choose another."
+            ) from None
         quicken(net)
         self.net = net
         self.channels = tuple(net.feature_info.channels()[i] for i in self.taken)
-        config = net.pretrained_cfg if hasattr(net, "pretrained_cfg") else timm.get_pretrained_cfg(name).to_dict()
+        config = (
+            net.pretrained_cfg if hasattr(net, "pretrained_cfg") else timm.get_pretrained_cfg(name).to_dict()
+        )
         self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -163,7 +190,9 @@ class TimmTrunk(Trunk):
 
 
 def _check_timm_file(classifier: Any, file: Path, name: str) -> None:
-    """Raise `UserError` unless the file has every tensor of the model but its classifier's; timm loads whatever it finds."""
+    """Raise `UserError` unless the file has every tensor of the model but its classifier's; timm loads
+    whatever it finds.
+    """
     state, head = read_state(file), classifier.pretrained_cfg["classifier"]
     heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
     wanted = {k: v.shape for k, v in classifier.state_dict().items() if not k.startswith(heads)}

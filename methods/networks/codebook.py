@@ -1,4 +1,6 @@
-"""Vector quantisation of the shared feature: nearest code, three ways to train the codes (prototype paper, section on VQ)."""
+"""Vector quantisation of the shared feature: nearest code, three ways to train the codes (prototype paper,
+section on VQ).
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ DISTANCES = 2**24  # distances held at a time, 64 MiB in float32
 
 
 def nearest(features: Tensor, codes: Tensor) -> Tensor:
-    """(N,) index of the code (K, c) nearest to each feature (N, c), in float32 or better whatever autocast says.
+    """(N,) index of the code (K, c) nearest to each feature (N, c), in float32 or better whatever autocast
+    says.
 
-    Reduced precision picks another code at several per cent of the positions, so autocast and TF32 are off in here.
+    Reduced precision picks another code at several per cent of the positions, so autocast and TF32 are off in
+    here.
     """
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False), _full_precision():
         dtype = torch.promote_types(features.dtype, torch.float32)
@@ -52,12 +56,14 @@ class Quantised(NamedTuple):
 
 
 class Codebook(nn.Module):
-    """K codes of the shared feature's width; `forward` replaces every position of a feature by its nearest code.
+    """K codes of the shared feature's width; `forward` replaces every position of a feature by its nearest
+    code.
 
-    lookup: codes learn from whatever is computed from them; the feature's gradient takes the identity path of f^e + f^q
-    alone (the paper names neither a straight-through estimator nor a commitment term). vqvae: straight-through estimator,
-    and a loss of its own that pulls codes to features and features to codes. ema: as vqvae, but codes are moving averages
-    of the features they stand for, not parameters; `update` moves them and restarts dead ones.
+    lookup: codes learn from whatever is computed from them; the feature's gradient takes the identity path of
+    f^e + f^q alone (the paper names neither a straight-through estimator nor a commitment term). vqvae:
+    straight-through estimator, and a loss of its own that pulls codes to features and features to codes. ema:
+    as vqvae, but codes are moving averages of the features they stand for, not parameters; `update` moves
+    them and restarts dead ones.
     """
 
     count: Tensor
@@ -74,7 +80,8 @@ class Codebook(nn.Module):
             self.register_buffer("codes", torch.empty(codes, width))
             self.register_buffer("count", torch.empty(codes))
             self.register_buffer("total", torch.empty(codes, width))
-            # What one step leaves for `update`; shapes do not depend on the batch, and a resumed run does not need them.
+            # What one step leaves for `update`; shapes do not depend on the batch, and a resumed run does not
+            # need them.
             self.register_buffer("step_count", torch.zeros(codes), persistent=False)
             self.register_buffer("step_total", torch.zeros(codes, width), persistent=False)
             self.register_buffer("candidates", torch.zeros(codes, width), persistent=False)
@@ -89,7 +96,8 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def place(self, features: Tensor) -> None:
-        """Put the codes on features (N, c) drawn with replacement from the global CPU generator, plus 1 % noise.
+        """Put the codes on features (N, c) drawn with replacement from the global CPU generator, plus 1 %
+        noise.
 
         Random codes far from the features stay unused: nearly every position would share a handful of them.
         """
@@ -130,9 +138,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        """One step of the moving averages ("ema" only). Dead code k restarts at the last batch's feature k N / K.
+        """One step of the moving averages ("ema" only). Dead code k restarts at the last batch's feature k N
+        / K.
 
-        The rule draws nothing, so a resumed run restarts the same codes; N is the number of positions in the batch.
+        The rule draws nothing, so a resumed run restarts the same codes; N is the number of positions in the
+        batch.
         """
         self.count.lerp_(self.step_count, 1 - DECAY)
         self.total.lerp_(self.step_total, 1 - DECAY)

@@ -1,8 +1,10 @@
-"""Networks from one task's label space into another's (Zamir et al., Robust Learning Through Cross-Task Consistency, CVPR 2020).
+"""Networks from one task's label space into another's (Zamir et al., Robust Learning Through Cross-Task
+Consistency, CVPR 2020).
 
-Zamir et al. train a U-Net a pair. Here a source task has one pass for all of its targets: its own first layer, a U-Net that the
-sources share, with the source's gamma and beta (FiLM) after every normalisation as in the mapper of Li, Liu and Bilen
-(CVPR 2022), and its own last layer for each target. So all T (T - 1) maps of a sample cost T passes.
+Zamir et al. train a U-Net a pair. Here a source task has one pass for all of its targets: its own first
+layer, a U-Net that the sources share, with the source's gamma and beta (FiLM) after every normalisation as in
+the mapper of Li, Liu and Bilen (CVPR 2022), and its own last layer for each target. So all T (T - 1) maps of
+a sample cost T passes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ Maps = dict[tuple[str, str], Tensor]
 
 
 class Level(nn.Module):
-    """Two 3x3 convolutions, each normalised over the sample's positions, with the source's FiLM, then ReLU."""
+    """Two 3x3 convolutions, each normalised over the sample's positions, with the source's FiLM, then
+    ReLU.
+    """
 
     def __init__(self, a: int, b: int, sources: int) -> None:
         super().__init__()
@@ -42,8 +46,8 @@ class Level(nn.Module):
 class CrossTask(nn.Module):
     """m_st of every ordered pair of tasks (s, t).
 
-    width: w of the first level. stride: of the inputs; 2 leaves out the deepest level, as the others move one down, and so on,
-    so that the deepest is at stride 16 of the image whatever the stride.
+    width: w of the first level. stride: of the inputs; 2 leaves out the deepest level, as the others move one
+    down, and so on, so that the deepest is at stride 16 of the image whatever the stride.
     """
 
     source: Tensor
@@ -56,11 +60,15 @@ class CrossTask(nn.Module):
         self.first = nn.ModuleDict({name: first_layer(task.channels, width) for name, task in tasks.items()})
         ends = itertools.pairwise([width, *widths])
         self.down = nn.ModuleList(Level(a, b, len(tasks)) for a, b in ends)
-        self.up = nn.ModuleList(Level(a + b, a, len(tasks)) for a, b in reversed([*itertools.pairwise(widths)]))
+        self.up = nn.ModuleList(
+            Level(a + b, a, len(tasks)) for a, b in reversed([*itertools.pairwise(widths)])
+        )
         self.last = nn.ModuleDict({s: nn.Conv2d(width, sum(many), 1) for s, many in self.channels.items()})
 
     def forward(self, inputs: dict[str, Tensor]) -> Maps:
-        """{s: (B, C_s, h, w)}, as `prediction_input` and `label_input` have them, to {(s, t): (B, C_t, h, w)}, as predictions."""
+        """{s: (B, C_s, h, w)}, as `prediction_input` and `label_input` have them, to {(s, t): (B, C_t, h,
+        w)}, as predictions.
+        """
         x = torch.stack([self.first[name](x) for name, x in inputs.items()], 1)
         source = self.source.repeat(len(x))
         shape, x, skips = x.shape, x.flatten(0, 1), []
@@ -77,29 +85,40 @@ class CrossTask(nn.Module):
 
 
 def check(method: str, problem: Problem, map_weight: float, mapper_width: int) -> None:
-    """Raise `UserError`, in the name of `method`, for keywords out of range and for images that are too small."""
+    """Raise `UserError`, in the name of `method`, for keywords out of range and for images that are too
+    small.
+    """
     if map_weight < 0 or mapper_width < 1:
-        raise UserError(f"{method}: mapper_width must be at least 1 and map_weight not negative; change the hyper-parameter.")
+        raise UserError(
+            f"{method}: mapper_width must be at least 1 and map_weight not negative; change the "
+            f"hyper-parameter."
+        )
     if min(problem.size) < 32:
-        raise UserError(f"{method}: images must be at least 32 pixels high and wide, not {problem.size}; raise the size.")
+        raise UserError(
+            f"{method}: images must be at least 32 pixels high and wide, not {problem.size}; raise the size."
+        )
 
 
 def map_losses(problem: Problem, maps: Maps, targets: dict[str, Tensor], sources: Tensor) -> Tensor:
     """(B,) sum over pairs of w_t loss_t(map, label of t), the protocol's loss, of the sources that take part.
 
-    targets: {task: (B, C', h, w)} on the grid of `maps`; a target without a valid pixel gives 0. sources: (B, T) bool.
+    targets: {task: (B, C', h, w)} on the grid of `maps`; a target without a valid pixel gives 0. sources: (B,
+    T) bool.
     """
     column = {name: t for t, name in enumerate(problem.tasks)}
     return torch.stack(
         [
-            problem.loss_weights.get(t, 1.0) * per_sample_loss(problem.tasks[t], m, targets[t]) * sources[:, column[s]]
+            problem.loss_weights.get(t, 1.0)
+            * per_sample_loss(problem.tasks[t], m, targets[t])
+            * sources[:, column[s]]
             for (s, t), m in maps.items()
         ]
     ).sum(0)
 
 
 def map_distances(problem: Problem, a: Maps, b: Maps, valid: dict[str, Tensor]) -> Tensor:
-    """(B,) sum over pairs of w_t |a - b|_1, summed over channels, averaged over the valid pixels of s; 0 where there are none.
+    """(B,) sum over pairs of w_t |a - b|_1, summed over channels, averaged over the valid pixels of s; 0
+    where there are none.
 
     Compared are class and binary probabilities, metres, and unit vectors. valid: {s: (B, 1, h, w)} bool.
     """

@@ -1,4 +1,6 @@
-"""Task decoders and heads (as in DiffusionMTL, CVPR 2024): residual blocks, then a 1x1 convolution and bilinear upsampling."""
+"""Task decoders and heads (as in DiffusionMTL, CVPR 2024): residual blocks, then a 1x1 convolution and
+bilinear upsampling.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class Block(nn.Module):
 class Decoder(nn.Sequential):
     """`blocks` residual blocks: shared feature (B, C, h, w) to task feature (B, C, h, w).
 
-    Without blocks one 3x3 convolution, for an encoder that decodes itself: with the head, SegNet's published two layers a task.
+    Without blocks one 3x3 convolution, for an encoder that decodes itself: with the head, SegNet's published
+    two layers a task.
     """
 
     def __init__(self, width: int, blocks: int) -> None:
@@ -36,7 +39,9 @@ class Decoder(nn.Sequential):
 
 
 class Head(nn.Module):
-    """1x1 convolution to the task's channels, then bilinear to `size`: (B, C, h, w) to (B, channels, H, W)."""
+    """1x1 convolution to the task's channels, then bilinear to `size`: (B, C, h, w) to (B, channels, H,
+    W).
+    """
 
     def __init__(self, width: int, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -48,8 +53,9 @@ class Head(nn.Module):
 
 
 def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) to (B, C, H, W), bilinear, in float32 or better: the gradient sums many pixels of the large map into one of
-    the small, which bfloat16 would round at each addition. Laid out by channels, as losses read it."""
+    """(B, C, h, w) to (B, C, H, W), bilinear, in float32 or better: the gradient sums many pixels of the
+    large map into one of the small, which bfloat16 would round at each addition. Laid out by channels, as
+    losses read it."""
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32)).contiguous()
     if wide.shape[-2:] == size:  # an encoder that decodes itself; torch would compute the same at some cost
         return wide

@@ -40,15 +40,21 @@ class Schedule:
 
 
 class CrossBlock(nn.Module):
-    """Pre-norm: the noisy tokens pass a GELU network, the conditioning tokens attend to them and pass one of their own.
+    """Pre-norm: the noisy tokens pass a GELU network, the conditioning tokens attend to them and pass one of
+    their own.
 
-    That the noisy tokens' network comes before they are read is a choice: behind it, the last block's would have no effect.
+    That the noisy tokens' network comes before they are read is a choice: behind it, the last block's would
+    have no effect.
     """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm_noisy, self.feed_noisy = nn.LayerNorm(width), _network(width)
-        self.norm_query, self.norm_key, self.attend = nn.LayerNorm(width), nn.LayerNorm(width), Attention(width, heads)
+        self.norm_query, self.norm_key, self.attend = (
+            nn.LayerNorm(width),
+            nn.LayerNorm(width),
+            Attention(width, heads),
+        )
         self.norm_known, self.feed_known = nn.LayerNorm(width), _network(width)
 
     def forward(self, known: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,13 +65,14 @@ class CrossBlock(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Estimates every task's clean state from its noisy one and from what the preliminary predictions of all tasks say.
+    """Estimates every task's clean state from its noisy one and from what the preliminary predictions of all
+    tasks say.
 
-    For each task: a 3x3 convolution of its own to `width`, plus an embedding of t; at a quarter of the size, `blocks` blocks
-    shared by the tasks, whose conditioning tokens take up the noisy ones; back to full size, plus the first convolution's
-    output; a task's own 1x1 and three 3x3 convolutions. Samples and tasks go through the shared part as one batch: nothing is
-    normalised over the batch, so each gets what it would get alone. channels: of each task's state. predicted: channels of
-    all tasks' predictions together.
+    For each task: a 3x3 convolution of its own to `width`, plus an embedding of t; at a quarter of the size,
+    `blocks` blocks shared by the tasks, whose conditioning tokens take up the noisy ones; back to full size,
+    plus the first convolution's output; a task's own 1x1 and three 3x3 convolutions. Samples and tasks go
+    through the shared part as one batch: nothing is normalised over the batch, so each gets what it would get
+    alone. channels: of each task's state. predicted: channels of all tasks' predictions together.
     """
 
     def __init__(self, channels: list[int], predicted: int, width: int, blocks: int, heads: int) -> None:
@@ -78,14 +85,21 @@ class Denoiser(nn.Module):
         self.leave = nn.ModuleList(_leave(width, c) for c in channels)
 
     def known(self, predictions: Tensor) -> Tensor:
-        """The conditioning tokens (B, n, e) of all tasks' predictions (B, C, h, w); the same at every step."""
+        """The conditioning tokens (B, n, e) of all tasks' predictions (B, C, h, w); the same at every
+        step.
+        """
         return _tokens(self.condition(predictions))
 
     def forward(self, state: Tensor, known: Tensor, t: int) -> list[Tensor]:
-        """Noisy states (B, S, h, w), the tasks' channels one after another, to an estimate (B, channels, h, w) for each task."""
+        """Noisy states (B, S, h, w), the tasks' channels one after another, to an estimate (B, channels, h,
+        w) for each task.
+        """
         tasks = len(self.channels)
         parts = zip(self.enter, state.split(self.channels, 1), strict=True)
-        entered = torch.stack([enter(part) for enter, part in parts], 1) + self.time(_embedding(t, state))[:, None, None]
+        entered = (
+            torch.stack([enter(part) for enter, part in parts], 1)
+            + self.time(_embedding(t, state))[:, None, None]
+        )
         flat = entered.flatten(0, 1)
         noisy = _tokens(flat)
         known = known[:, None].expand(-1, tasks, -1, -1).flatten(0, 1)
@@ -114,7 +128,9 @@ def _tokens(x: Tensor) -> Tensor:
 
 
 def _embedding(t: int, like: Tensor) -> Tensor:
-    """Sines and cosines (256,) of t at frequencies from 1 down to 1 / 10000 (Vaswani et al., NeurIPS 2017)."""
+    """Sines and cosines (256,) of t at frequencies from 1 down to 1 / 10000 (Vaswani et al., NeurIPS
+    2017).
+    """
     falling = torch.arange(FREQUENCIES, device=like.device, dtype=like.dtype) / FREQUENCIES
     angles = t * torch.exp(-math.log(10000) * falling)
     return torch.cat([angles.sin(), angles.cos()])

@@ -1,8 +1,10 @@
-"""Depthwise convolutions of 5x5 whose weight gradient a CPU finds several times faster than torch's own kernel does.
+"""Depthwise convolutions of 5x5 whose weight gradient a CPU finds several times faster than torch's own
+kernel does.
 
-oneDNN's kernel for the gradient of a 5x5 depthwise weight takes 3 to 9 times as long as the same sum written as one grouped
-convolution: sample n and channel c are a group, whose input is x_nc, whose kernel is the output's gradient and whose output is
-the k x k gradient. At 96x128 it was a seventh of the backward pass of EfficientNet-Lite0.
+oneDNN's kernel for the gradient of a 5x5 depthwise weight takes 3 to 9 times as long as the same sum written
+as one grouped
+convolution: sample n and channel c are a group, whose input is x_nc, whose kernel is the output's gradient
+and whose output is the k x k gradient. At 96x128 it was a seventh of the backward pass of EfficientNet-Lite0.
 """
 
 from __future__ import annotations
@@ -52,9 +54,15 @@ class Depthwise(nn.Conv2d):
 
 
 def quicken(network: nn.Module) -> None:
-    """Turn the 5x5 and larger depthwise convolutions of a network, where they have stride 1 and no bias, into `Depthwise`."""
+    """Turn the 5x5 and larger depthwise convolutions of a network, where they have stride 1 and no bias, into
+    `Depthwise`.
+    """
     for module in network.modules():
-        if type(module) is nn.Conv2d and module.groups == module.in_channels == module.out_channels and module.bias is None:
+        if (
+            type(module) is nn.Conv2d
+            and module.groups == module.in_channels == module.out_channels
+            and module.bias is None
+        ):
             plain = module.stride == (1, 1) and module.dilation == (1, 1) and module.padding_mode == "zeros"
             if plain and min(module.kernel_size) >= 5 and not isinstance(module.padding, str):
                 module.__class__ = Depthwise

@@ -1,4 +1,6 @@
-"""Encoders: a trunk with features at four strides, fused into one shared feature at stride 8 (DiffusionMTL, CVPR 2024)."""
+"""Encoders: a trunk with features at four strides, fused into one shared feature at stride 8 (DiffusionMTL,
+CVPR 2024).
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,12 @@ class Trunk(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`stages` gives the trunk's features; `fuse` resizes them to stride 8, concatenates and convolves them to `width`.
+    """`stages` gives the trunk's features; `fuse` resizes them to stride 8, concatenates and convolves them
+    to `width`.
 
-    Calling it does both: (B, 3, H, W) to (B, width, H/8, W/8). `channels` are the stages' channels at strides 4, 8, 16, 32.
-    An encoder that fuses in a way of its own gives its `fusion` and overrides `fuse`. frozen: whether the trunk keeps its weights
-    and statistics; then its features carry no graph.
+    Calling it does both: (B, 3, H, W) to (B, width, H/8, W/8). `channels` are the stages' channels at strides
+    4, 8, 16, 32. An encoder that fuses in a way of its own gives its `fusion` and overrides `fuse`. frozen:
+    whether the trunk keeps its weights and statistics; then its features carry no graph.
     """
 
     frozen = False

@@ -1,4 +1,6 @@
-"""A module as a constant of the loss: gradients pass through it to what it is given, and none reaches its parameters."""
+"""A module as a constant of the loss: gradients pass through it to what it is given, and none reaches its
+parameters.
+"""
 
 from __future__ import annotations
 

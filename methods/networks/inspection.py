@@ -1,4 +1,6 @@
-"""Diagnostics of the blocks in this folder: what the affinity, the attention and the codebook do on a probe batch."""
+"""Diagnostics of the blocks in this folder: what the affinity, the attention and the codebook do on a probe
+batch.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def scalars(values: dict[str, Tensor]) -> dict[str, Diagnostic]:
 
 
 def affinity(log_affinity: Tensor | None, tasks: tuple[str, ...]) -> dict[str, Diagnostic]:
-    """Mean affinity (target tasks by slots) of log A (B, T, T, N), and its standard deviation over an image's positions."""
+    """Mean affinity (target tasks by slots) of log A (B, T, T, N), and its standard deviation over an image's
+    positions.
+    """
     if log_affinity is None:
         return {}
     values = log_affinity.detach().exp()
@@ -32,13 +36,20 @@ def affinity(log_affinity: Tensor | None, tasks: tuple[str, ...]) -> dict[str, D
 
 
 def codes(codebook: Codebook | None, quantised: Quantised | None, shared: Tensor) -> dict[str, Diagnostic]:
-    """Share of a codebook's codes in use, their perplexity, and |f^q| / |f^e| for f^i = shared = f^e + f^q (B, C, h, w)."""
+    """Share of a codebook's codes in use, their perplexity, and |f^q| / |f^e| for f^i = shared = f^e + f^q
+    (B, C, h, w).
+    """
     if codebook is None or quantised is None:
         return {}
-    share = torch.bincount(quantised.indices.flatten(), minlength=len(codebook.codes)).double() / quantised.indices.numel()
+    share = (
+        torch.bincount(quantised.indices.flatten(), minlength=len(codebook.codes)).double()
+        / quantised.indices.numel()
+    )
     ratio = quantised.features.norm(dim=1) / (shared - quantised.features).norm(dim=1).clamp_min(1e-12)
     used, perplexity = (share > 0).double().mean(), torch.special.entr(share).sum().exp()
-    return scalars({"codes used": used, "code perplexity": perplexity, "quantised to encoded norm": ratio.mean()})
+    return scalars(
+        {"codes used": used, "code perplexity": perplexity, "quantised to encoded norm": ratio.mean()}
+    )
 
 
 @contextmanager
@@ -48,7 +59,9 @@ def cross_attention(retrieval: nn.Module | None) -> Iterator[dict[str, Diagnosti
 
     def observe(module: nn.Module, inputs: tuple[Tensor, Tensor], _: Tensor) -> None:
         if isinstance(module, Attention):
-            found.update(scalars({f"cross-attention entropy, block {len(found) + 1}": module.entropy(*inputs)}))
+            found.update(
+                scalars({f"cross-attention entropy, block {len(found) + 1}": module.entropy(*inputs)})
+            )
 
     blocks = [] if retrieval is None else [m for m in retrieval.modules() if isinstance(m, RetrievalBlock)]
     handles = [block.retrieve.register_forward_hook(observe) for block in blocks]

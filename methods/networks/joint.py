@@ -1,4 +1,6 @@
-"""The maps of all tasks as one stack of channels, and how well a stack is rebuilt (joint-task regularisation, CVPR 2024)."""
+"""The maps of all tasks as one stack of channels, and how well a stack is rebuilt (joint-task regularisation,
+CVPR 2024).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class DepthScale(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def measure(self, values: Tensor) -> None:
-        """Take mean and standard deviation from labelled depths (N,). Fewer than two tell nothing and change nothing."""
+        """Take mean and standard deviation from labelled depths (N,). Fewer than two tell nothing and change
+        nothing.
+        """
         if len(values) > 1:
             self.mean.copy_(values.mean())
             self.std.copy_(values.std().clamp_min(1e-3 * values.abs().max()))
@@ -35,10 +39,11 @@ class DepthScale(nn.Module):
 
 
 class Stacks(NamedTuple):
-    """Y with labels where there are any, and Y^ of predictions alone, both (B, C, h, w), and where they count (B, 1, h, w) bool.
+    """Y with labels where there are any, and Y^ of predictions alone, both (B, C, h, w), and where they count
+    (B, 1, h, w) bool.
 
-    Channels are those of the tasks, in order: classes, binary maps and depth in [0, 1] and 0 where they do not count, normals as
-    (n + 1) / 2 and 1/2 there.
+    Channels are those of the tasks, in order: classes, binary maps and depth in [0, 1] and 0 where they do
+    not count, normals as (n + 1) / 2 and 1/2 there.
     """
 
     known: Tensor
@@ -66,10 +71,14 @@ class Joint(nn.Module):
             if found[name] and isinstance(scale, DepthScale):
                 scale.measure(torch.cat(found[name]))
 
-    def stack(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor, soft: bool) -> Stacks:
-        """{task: (B, C, h, w)} and {task: (B, C', h, w)} to stacks. A prediction that has a label is a constant.
+    def stack(
+        self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor, soft: bool
+    ) -> Stacks:
+        """{task: (B, C, h, w)} and {task: (B, C', h, w)} to stacks. A prediction that has a label is a
+        constant.
 
-        Pixels count where every label of the sample is known. Classes of both stacks are one and the same hard Gumbel sample;
+        Pixels count where every label of the sample is known. Classes of both stacks are one and the same
+        hard Gumbel sample;
         soft: those of Y^ are probabilities instead.
         """
         has_label = {name: labelled[:, t].view(-1, 1, 1, 1) for t, name in enumerate(self.tasks)}
@@ -93,7 +102,9 @@ class Joint(nn.Module):
         drawn = prediction_input(task, prediction)
         if task.kind == "normals":
             return drawn, drawn
-        return drawn, prediction.to(drawn.dtype).softmax(1) if task.kind == "classes" else prediction.to(drawn.dtype).sigmoid()
+        return drawn, prediction.to(drawn.dtype).softmax(1) if task.kind == "classes" else prediction.to(
+            drawn.dtype
+        ).sigmoid()
 
     def _of_label(self, name: str, task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
         if task.kind != "depth":
@@ -102,13 +113,16 @@ class Joint(nn.Module):
         return scaled
 
     def rebuilding(self, rebuilt: Tensor, stack: Tensor, mask: Tensor) -> Tensor:
-        """(B,) how far a rebuilt stack (B, C, h, w) is from the stack: the sum over tasks of means over the pixels that count.
+        """(B,) how far a rebuilt stack (B, C, h, w) is from the stack: the sum over tasks of means over the
+        pixels that count.
 
-        Binary cross-entropy with logits, summed over channels, for classes and binary maps; L1 of sigmoid and scaled depth;
-        1 - cosine of normals.
+        Binary cross-entropy with logits, summed over channels, for classes and binary maps; L1 of sigmoid and
+        scaled depth; 1 - cosine of normals.
         """
         rebuilt = rebuilt.to(stack.dtype)
-        parts = zip(self.tasks.values(), rebuilt.split(self.channels, 1), stack.split(self.channels, 1), strict=True)
+        parts = zip(
+            self.tasks.values(), rebuilt.split(self.channels, 1), stack.split(self.channels, 1), strict=True
+        )
         errors = []
         for task, x, wanted in parts:
             if task.kind == "depth":
@@ -117,6 +131,8 @@ class Joint(nn.Module):
                 unit = x * x.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
                 errors.append(1 - (unit * (2 * wanted - 1)).sum(1, keepdim=True))
             else:
-                errors.append(F.binary_cross_entropy_with_logits(x, wanted, reduction="none").sum(1, keepdim=True))
+                errors.append(
+                    F.binary_cross_entropy_with_logits(x, wanted, reduction="none").sum(1, keepdim=True)
+                )
         total = torch.cat(errors, 1).sum(1, keepdim=True) * mask
         return total.flatten(1).sum(1) / mask.flatten(1).sum(1).clamp_min(1)

@@ -1,7 +1,8 @@
-"""The mapper of cross-task consistency (Li, Liu and Bilen, CVPR 2022): predictions and labels into spaces of task pairs.
+"""The mapper of cross-task consistency (Li, Liu and Bilen, CVPR 2022): predictions and labels into spaces of
+task pairs.
 
-The published code runs it sample by sample, pair by pair. BatchNorm over a batch of one is normalisation over the sample's
-own positions, so many samples and pairs go through in one call here with the same result.
+The published code runs it sample by sample, pair by pair. BatchNorm over a batch of one is normalisation over
+the sample's own positions, so many samples and pairs go through in one call here with the same result.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from torch import Tensor, nn
 from datasets.tasks import Task
 
 NORM_EPS = 1e-5  # BatchNorm's
-CONVS = (2, 2, 3, 3, 3)  # a stage, as in the SegNet encoder that the published mapper is; one x2 pooling after each
+CONVS = (
+    2,
+    2,
+    3,
+    3,
+    3,
+)  # a stage, as in the SegNet encoder that the published mapper is; one x2 pooling after each
 
 
 def pairs(tasks: int) -> list[tuple[int, int]]:
@@ -25,29 +32,34 @@ def pairs(tasks: int) -> list[tuple[int, int]]:
 
 
 def most_pairs(tasks: int, complete: bool) -> int:
-    """The most pairs that one sample can have: all T (T - 1) of complete labels; else those of an unlabelled s and a labelled t,
-    k (T - k) at k = T / 2, a third of all for T = 3."""
+    """The most pairs that one sample can have: all T (T - 1) of complete labels; else those of an unlabelled
+    s and a labelled t, k (T - k) at k = T / 2, a third of all for T = 3."""
     return tasks * (tasks - 1) if complete else (tasks // 2) * ((tasks + 1) // 2)
 
 
 def active_pairs(ordered: Tensor, labelled: Tensor, visible: Tensor, complete: bool) -> tuple[Tensor, Tensor]:
-    """The pairs of each sample with t visible and s not labelled, or any s of complete labels, in S = `most_pairs` places.
+    """The pairs of each sample with t visible and s not labelled, or any s of complete labels, in S =
+    `most_pairs` places.
 
-    ordered: (T (T - 1), 2), the pairs; labelled: (B, T) bool; visible: (B, T) bool, a subset of it. Returns (B, S) indices
-    into `ordered` and (B, S) bool, which of the places are taken. The shapes depend on T and `complete` alone.
+    ordered: (T (T - 1), 2), the pairs; labelled: (B, T) bool; visible: (B, T) bool, a subset of it. Returns
+    (B, S) indices into `ordered` and (B, S) bool, which of the places are taken. The shapes depend on T and
+    `complete` alone.
     """
     source, target = ordered.unbind(1)
     active = visible[:, target] if complete else ~labelled[:, source] & visible[:, target]
-    places = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : most_pairs(labelled.shape[1], complete)]
+    places = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)[
+        :, : most_pairs(labelled.shape[1], complete)
+    ]
     return places, active.gather(1, places)
 
 
 def prediction_input(task: Task, prediction: Tensor) -> Tensor:
-    """What the mapper sees of a prediction (B, C, H, W) in float32 or better: (B, C, H, W), scales as in `label_input`.
+    """What the mapper sees of a prediction (B, C, H, W) in float32 or better: (B, C, H, W), scales as in
+    `label_input`.
 
-    Class logits: a hard Gumbel-softmax sample (temperature 1, straight-through). One logit (edge, saliency): its analogue, a
-    hard sample of the two-class distribution, of which the one channel is kept. Depth over its maximum in the sample.
-    Normals of unit length, (n + 1) / 2.
+    Class logits: a hard Gumbel-softmax sample (temperature 1, straight-through). One logit (edge, saliency):
+    its analogue, a hard sample of the two-class distribution, of which the one channel is kept. Depth over
+    its maximum in the sample. Normals of unit length, (n + 1) / 2.
     """
     prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     if task.kind == "classes":
@@ -61,7 +73,8 @@ def prediction_input(task: Task, prediction: Tensor) -> Tensor:
 
 
 def label_input(task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
-    """What the mapper sees of a label (B, C', H, W): one-hot classes, 0/1 maps, depth over its maximum, (n + 1) / 2.
+    """What the mapper sees of a label (B, C', H, W): one-hot classes, 0/1 maps, depth over its maximum, (n +
+    1) / 2.
 
     Pixels without a label are 0 everywhere, except that a normal of (0, 0, 0) becomes 1/2, as published.
     """
@@ -74,7 +87,9 @@ def label_input(task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def gumbel_sample(logits: Tensor) -> Tensor:
-    """One-hot sample over channels (B, C, H, W) with the gradient of the soft one; noise from the global generator."""
+    """One-hot sample over channels (B, C, H, W) with the gradient of the soft one; noise from the global
+    generator.
+    """
     uniform = torch.rand_like(logits).clamp_min(torch.finfo(logits.dtype).tiny)
     soft = (logits - (-uniform.log()).log()).softmax(1)
     hard = torch.zeros_like(soft).scatter_(1, soft.max(1, keepdim=True).indices, 1.0)
@@ -87,9 +102,11 @@ def _over_maximum(depth: Tensor) -> Tensor:
 
 
 class XavierConv(nn.Conv2d):
-    """A convolution that starts as the published mapper's do: normal weights of variance 2 / (fan in + fan out), no bias.
+    """A convolution that starts as the published mapper's do: normal weights of variance 2 / (fan in + fan
+    out), no bias.
 
-    torch's own start is about .6 of that. Normalisation hides it forward; of smaller weights, Adam's steps are the larger part.
+    torch's own start is about .6 of that. Normalisation hides it forward; of smaller weights, Adam's steps
+    are the larger part.
     """
 
     def reset_parameters(self) -> None:
@@ -99,11 +116,13 @@ class XavierConv(nn.Conv2d):
 
 
 def normed_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """ReLU of x (N, C, h, w) normalised over each sample's positions, then scaled and shifted. weight, bias: (N, C).
+    """ReLU of x (N, C, h, w) normalised over each sample's positions, then scaled and shifted. weight, bias:
+    (N, C).
 
-    The channels of all samples are normalised as the channels of one sample: a single pass over the data, where this would be
-    most of the mapper's time. With channels last they do not lie like that, and a CPU, whose convolutions are faster so, takes
-    one sample after the other. ReLU comes before the view: in place on a view, autograd would copy all of it three times.
+    The channels of all samples are normalised as the channels of one sample: a single pass over the data,
+    where this would be most of the mapper's time. With channels last they do not lie like that, and a CPU,
+    whose convolutions are faster so, takes one sample after the other. ReLU comes before the view: in place
+    on a view, autograd would copy all of it three times.
     """
     if x.device.type == "cpu" and not x.is_contiguous():
         one = zip(x.split(1), weight.split(1), bias.split(1), strict=True)
@@ -127,7 +146,8 @@ class SampleNormReLU(nn.InstanceNorm2d):
 
 
 class PairNorm(nn.Module):
-    """Normalisation over each sample's positions, its affine map, the gamma and beta (FiLM) of the sample's pair, then ReLU.
+    """Normalisation over each sample's positions, its affine map, the gamma and beta (FiLM) of the sample's
+    pair, then ReLU.
 
     The two affine maps are one.
     """
@@ -153,10 +173,13 @@ class PairNorm(nn.Module):
 
 
 class Mapper(nn.Module):
-    """m_st: a first layer a task, then a trunk for all pairs (w - 2w - 4w - 8w - channels) with the pair's FiLM throughout.
+    """m_st: a first layer a task, then a trunk for all pairs (w - 2w - 4w - 8w - channels) with the pair's
+    FiLM throughout.
 
-    width: w, 64 as published. channels: of the encoder's deepest stage at stride 32, which the output is compared with.
-    stride: of the inputs, a power of two up to 16; at 2 the first pooling is left out, at 4 the first two, and so on.
+    width: w, 64 as published. channels: of the encoder's deepest stage at stride 32, which the output is
+    compared with.
+    stride: of the inputs, a power of two up to 16; at 2 the first pooling is left out, at 4 the first two,
+    and so on.
     """
 
     pairs: Tensor
@@ -165,8 +188,13 @@ class Mapper(nn.Module):
         super().__init__()
         ordered = pairs(len(tasks))
         self.register_buffer("pairs", torch.tensor(ordered), persistent=False)
-        self.first = nn.ModuleDict({name: first_layer(task.channels, width, XavierConv) for name, task in tasks.items()})
-        widths = [width, *(min(2**stage, 8) * width for stage, convs in enumerate(CONVS) for _ in range(convs))]
+        self.first = nn.ModuleDict(
+            {name: first_layer(task.channels, width, XavierConv) for name, task in tasks.items()}
+        )
+        widths = [
+            width,
+            *(min(2**stage, 8) * width for stage, convs in enumerate(CONVS) for _ in range(convs)),
+        ]
         widths[-1] = channels
         self.convs = nn.ModuleList(XavierConv(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(PairNorm(w, len(ordered)) for w in widths[1:])
@@ -177,9 +205,12 @@ class Mapper(nn.Module):
         return [p for norm in self.norms if isinstance(norm, PairNorm) for p in (norm.gamma, norm.beta)]
 
     def enter(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What does not depend on the pair, a task's first layer and the trunk's first convolution: {task: (M, C, H, W)} to
-        (T M, w, H, W), task after task, with channels last, for which a CPU's convolutions and poolings are 1.4 times as fast."""
-        first = [self.first[name](x.contiguous(memory_format=torch.channels_last)) for name, x in inputs.items()]
+        """What does not depend on the pair, a task's first layer and the trunk's first convolution: {task:
+        (M, C, H, W)} to (T M, w, H, W), task after task, with channels last, for which a CPU's convolutions
+        and poolings are 1.4 times as fast."""
+        first = [
+            self.first[name](x.contiguous(memory_format=torch.channels_last)) for name, x in inputs.items()
+        ]
         entered: Tensor = self.convs[0](torch.cat(first))
         return entered
 

@@ -1,4 +1,6 @@
-"""Task prototypes: one learned vector a task, and the affinity of task features to them (prototype paper, AKG)."""
+"""Task prototypes: one learned vector a task, and the affinity of task features to them (prototype paper,
+AKG).
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,26 @@ class Slots(nn.Module):
 
 
 class Prototypes(nn.Module):
-    """V and the linear projection f^t -> f_hat^t (C to d) into its space, one map for all tasks or one a task.
+    """V and the linear projection f^t -> f_hat^t (C to d) into its space, one map for all tasks or one a
+    task.
 
-    Without bias: a per-task bias alone could point at the task's own prototype and leave the decoder unshaped. The maps
-    f_hat^t (d, N) themselves are never built; what is needed of them follows from the C-dimensional features, which
-    matters because d is the larger (1024 against 32 to 256 in cheap runs).
+    Without bias: a per-task bias alone could point at the task's own prototype and leave the decoder
+    unshaped. The maps f_hat^t (d, N) themselves are never built; what is needed of them follows from the
+    C-dimensional features, which matters because d is the larger (1024 against 32 to 256 in cheap runs).
 
-    level: "pixel" has one affinity a position, for "slots" too, whose keys alone differ; "pooled" averages features over
-    the image first. with_slots = False keeps the projection alone, for TC without the rest.
+    level: "pixel" has one affinity a position, for "slots" too, whose keys alone differ; "pooled" averages
+    features over the image first. with_slots = False keeps the projection alone, for TC without the rest.
     """
 
     def __init__(
-        self, channels: int, tasks: int, dim: int, maps: int, kappa: float, level: Level, with_slots: bool = True
+        self,
+        channels: int,
+        tasks: int,
+        dim: int,
+        maps: int,
+        kappa: float,
+        level: Level,
+        with_slots: bool = True,
     ) -> None:
         super().__init__()
         self.kappa, self.level = kappa, level
@@ -56,14 +66,17 @@ class Prototypes(nn.Module):
         return torch.stack(list(self.projections.parameters()))  # (1 or T, d, C)
 
     def vectors(self, features: Tensor) -> Tensor:
-        """x (B, T, d): the projection of task features (B, T, C, h, w) averaged over positions, in float32 or better."""
+        """x (B, T, d): the projection of task features (B, T, C, h, w) averaged over positions, in float32 or
+        better.
+        """
         with torch.autocast(features.device.type, enabled=False):
             return (self._weight() @ wide(features).mean((3, 4))[..., None]).squeeze(-1)
 
     def log_affinity(self, features: Tensor, detach: bool = False) -> Tensor:
         """log A (B, T, slots, N) = log softmax over slots of cos(f_hat^t, v) / kappa, in float32 or better.
 
-        features: (B, T, C, h, w); N is h w, or 1 for "pooled". The cosine takes <P f, v> = f . P'v and |P f|^2 = f . P'P f.
+        features: (B, T, C, h, w); N is h w, or 1 for "pooled". The cosine takes <P f, v> = f . P'v and |P
+        f|^2 = f . P'P f.
         detach: f_hat is a constant for the gradient, the prototypes are not.
         """
         with torch.autocast(features.device.type, enabled=False):
@@ -77,10 +90,11 @@ class Prototypes(nn.Module):
             return (dots * squares.clamp_min(EPS**2).rsqrt() / self.kappa).log_softmax(2)
 
     def key_weights(self, log_affinity: Tensor, size: Sequence[int]) -> Tensor:
-        """(B T, keys, slots): what each key of the retrieval is made of, f^ta = weights @ V; features are of size (h, w).
+        """(B T, keys, slots): what each key of the retrieval is made of, f^ta = weights @ V; features are of
+        size (h, w).
 
-        "pixel": a key for each token of the retrieval; "pooled": one key; "slots": T keys, each a prototype times its mean
-        affinity in the image.
+        "pixel": a key for each token of the retrieval; "pooled": one key; "slots": T keys, each a prototype
+        times its mean affinity in the image.
         """
         affinity = log_affinity.exp().flatten(0, 1)
         if self.level == "pixel":
@@ -94,7 +108,8 @@ def wide(x: Tensor) -> Tensor:
 
 
 def task_embedding(log_affinity: Tensor) -> Tensor:
-    """(B, T) task knowledge embedding (TKE): cross-entropy of the affinity with the task's own identity, mean over positions.
+    """(B, T) task knowledge embedding (TKE): cross-entropy of the affinity with the task's own identity, mean
+    over positions.
 
     log_affinity: (B, T, T, N), log-softmax over the slots (third axis).
     """
@@ -102,11 +117,13 @@ def task_embedding(log_affinity: Tensor) -> Tensor:
 
 
 def task_consistency(vectors: Tensor, mask: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Task consistency (TC) of a batch: (mean triplet loss, share of active triplets); both 0 when there is no triplet.
+    """Task consistency (TC) of a batch: (mean triplet loss, share of active triplets); both 0 when there is
+    no triplet.
 
-    max(0, D(a, p) - D(a, n) + margin) with D = 1 - cosine, mean over the triplets of an anchor (b, t), its positive (the mean
-    of task t over the other samples) and a negative (b'', t'' != t), any sample's. vectors: (B, T, d), one a sample and
-    task; mask (B, T) in {0, 1}: which of them take part. An anchor whose task no other sample has makes no triplet.
+    max(0, D(a, p) - D(a, n) + margin) with D = 1 - cosine, mean over the triplets of an anchor (b, t), its
+    positive (the mean of task t over the other samples) and a negative (b'', t'' != t), any sample's.
+    vectors: (B, T, d), one a sample and task; mask (B, T) in {0, 1}: which of them take part. An anchor whose
+    task no other sample has makes no triplet.
     """
     b, t, _ = vectors.shape
     weighted = vectors * mask[..., None]

@@ -1,4 +1,6 @@
-"""Pseudo-labels: what one view's predictions say about another view, where they are to be trusted, as targets of a loss."""
+"""Pseudo-labels: what one view's predictions say about another view, where they are to be trusted, as targets
+of a loss.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,12 @@ SEARCH: dict[str, tuple[Any, ...]] = {
 class PseudoLabels:
     """Where pseudo-labels are trusted, and how much they weigh.
 
-    weight: of the loss, at its full height. confidence: classes and binary maps count where the most likely class has a
-    probability above it. agreement: regressions have no probability, so they count where the two predictions differ by less: in
-    metres for depth (in its own unit for inverse depth), by 1 - cosine for normals (0.1 is 26 degrees). ramp_up: share of
-    training over which the weight grows, as exp(-5 (1 - x)^2) does from x = 0 to 1; 0 is full weight from the first step.
-    Raises `UserError`, in the name of `method`, for a value out of range.
+    weight: of the loss, at its full height. confidence: classes and binary maps count where the most likely
+    class has a probability above it. agreement: regressions have no probability, so they count where the two
+    predictions differ by less: in metres for depth (in its own unit for inverse depth), by 1 - cosine for
+    normals (0.1 is 26 degrees). ramp_up: share of training over which the weight grows, as exp(-5 (1 - x)^2)
+    does from x = 0 to 1; 0 is full weight from the first step. Raises `UserError`, in the name of `method`,
+    for a value out of range.
     """
 
     method: str
@@ -61,10 +64,12 @@ class PseudoLabels:
         labelled: Tensor,
         progress: Tensor,
     ) -> Tensor:
-        """Scalar, weighted: weight ramp(progress) (1/B) sum_b sum_{t not labelled in b} w_t loss_t(online, target).
+        """Scalar, weighted: weight ramp(progress) (1/B) sum_b sum_{t not labelled in b} w_t loss_t(online,
+        target).
 
-        source: {task: (B, C, H, W)} predictions for the first view, constants here, which become `targets` of `view`. online:
-        predictions for `view`, which learn. loss_t: the supervised loss, over the pixels that have a pseudo-label.
+        source: {task: (B, C, H, W)} predictions for the first view, constants here, which become `targets` of
+        `view`. online: predictions for `view`, which learn. loss_t: the supervised loss, over the pixels that
+        have a pseudo-label.
         """
         targets, terms = self.targets(problem.tasks, source, online, view), []
         for t, (name, task) in enumerate(problem.tasks.items()):
@@ -76,7 +81,8 @@ class PseudoLabels:
     def targets(
         self, tasks: dict[str, Task], source: dict[str, Tensor], online: dict[str, Tensor], view: View
     ) -> dict[str, Tensor]:
-        """{task: (B, C', H, W)} targets of `view`, as `datasets.tasks` describes them, with its ignore value where not trusted.
+        """{task: (B, C', H, W)} targets of `view`, as `datasets.tasks` describes them, with its ignore value
+        where not trusted.
 
         Pixels of exactly the mean colour are what lies outside an image in its frame, and get none.
         """
@@ -91,7 +97,9 @@ class PseudoLabels:
         return found
 
     def _target(self, task: Task, maps: Tensor, online: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor]:
-        """Target (B, C', H, W) from predictions already warped, and (B, 1, H, W) bool, whether it is to be trusted."""
+        """Target (B, C', H, W) from predictions already warped, and (B, 1, H, W) bool, whether it is to be
+        trusted.
+        """
         if task.kind == "classes":
             probability, best = maps.softmax(1).max(1, keepdim=True)
             return best, probability > self.confidence
@@ -105,16 +113,21 @@ class PseudoLabels:
 
 
 def ramp(progress: Tensor, over: float) -> Tensor:
-    """exp(-5 (1 - x)^2) with x = progress / over, at most 1 (Laine and Aila, ICLR 2017); 1 where `over` is 0."""
+    """exp(-5 (1 - x)^2) with x = progress / over, at most 1 (Laine and Aila, ICLR 2017); 1 where `over` is
+    0.
+    """
     if over == 0:
         return torch.ones_like(progress)
     return torch.exp(-5 * (1 - (progress / over).clamp(max=1)).square())
 
 
 def warp(maps: Tensor, geometry: Tensor) -> Tensor:
-    """Maps (B, C, H, W) of the first view as a further view sees them: bilinear, by its `geometry` (B, 2, 3), border repeated."""
+    """Maps (B, C, H, W) of the first view as a further view sees them: bilinear, by its `geometry` (B, 2, 3),
+    border repeated.
+    """
     height, width = maps.shape[-2:]
-    # Not affine_grid: its matrix product would round coordinates to half precision under autocast, and on TF32 units.
+    # Not affine_grid: its matrix product would round coordinates to half precision under autocast, and on
+    # TF32 units.
     y, x = ((2 * torch.arange(n, device=maps.device) + 1).to(maps.dtype) / n - 1 for n in (height, width))
     along_x, along_y, shift = geometry.to(maps.dtype)[:, None, None].unbind(-1)  # (B, 1, 1, 2) each
     grid = along_x * x[:, None] + along_y * y[:, None, None] + shift
@@ -123,7 +136,10 @@ def warp(maps: Tensor, geometry: Tensor) -> Tensor:
 
 def trusted_shares(tasks: dict[str, Task], targets: dict[str, Tensor]) -> dict[str, Tensor]:
     """{label: scalar} the share of pixels that have a pseudo-label, for each task."""
-    return {f"share pseudo-labelled, {name}": task.valid(targets[name]).float().mean() for name, task in tasks.items()}
+    return {
+        f"share pseudo-labelled, {name}": task.valid(targets[name]).float().mean()
+        for name, task in tasks.items()
+    }
 
 
 def _unit(x: Tensor) -> Tensor:

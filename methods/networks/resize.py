@@ -1,7 +1,7 @@
 """Bilinear resizing, on a CPU as two matrix products: rows are weighted sums of rows, and columns of columns.
 
-torch's own kernel adds the gradient pixel by pixel: at 8x13x144x192 from stride 8 it takes 29 ms forward and backward, and
-the products take 4 (one thread). On a GPU the kernel stays.
+torch's own kernel adds the gradient pixel by pixel: at 8x13x144x192 from stride 8 it takes 29 ms forward and
+backward, and the products take 4 (one thread). On a GPU the kernel stays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from torch import Tensor
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) to (B, C, H, W), bilinear, pixel areas aligned (`align_corners=False`). The layout stays."""
+    """(B, C, h, w) to (B, C, H, W), bilinear, pixel areas aligned (`align_corners=False`). The layout
+    stays.
+    """
     if maps.shape[-2:] == size:
         return maps
     # Tensors without data stand for any machine: what they count is no product.

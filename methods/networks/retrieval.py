@@ -1,4 +1,6 @@
-"""The knowledge-retrieval transformer (prototype paper, KRT): every task's feature asks what the prototypes know."""
+"""The knowledge-retrieval transformer (prototype paper, KRT): every task's feature asks what the prototypes
+know.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +30,25 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         key, value = self.key_value(y).chunk(2, -1)
-        message = F.scaled_dot_product_attention(self._split(self.query(x)), self._split(key), self._split(value))
+        message = F.scaled_dot_product_attention(
+            self._split(self.query(x)), self._split(key), self._split(value)
+        )
         mixed: Tensor = self.out(message.transpose(1, 2).flatten(2))
         return mixed
 
     def entropy(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean entropy of the attention weights over the log of the number of keys: 1 is an average over all keys."""
+        """Mean entropy of the attention weights over the log of the number of keys: 1 is an average over all
+        keys.
+        """
         query, key = self._split(self.query(x)), self._split(self.key_value(y).chunk(2, -1)[0])
         log_weights = (query @ key.mT / math.sqrt(query.shape[-1])).log_softmax(-1)
         return -(log_weights.exp() * log_weights).sum(-1).mean() / math.log(max(2, y.shape[1]))
 
 
 class Constant(nn.Module):
-    """The control: a learned vector (e,) in place of the cross-attention's output, the same at every token of every task."""
+    """The control: a learned vector (e,) in place of the cross-attention's output, the same at every token of
+    every task.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -60,7 +68,9 @@ class RetrievalBlock(nn.Module):
     def __init__(self, width: int, heads: int, constant: bool) -> None:
         super().__init__()
         self.norm1, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.norm2 = nn.Identity() if constant else nn.LayerNorm(width)  # a constant has no query to normalise
+        self.norm2 = (
+            nn.Identity() if constant else nn.LayerNorm(width)
+        )  # a constant has no query to normalise
         self.attend = Attention(width, heads)
         self.retrieve = Constant(width) if constant else Attention(width, heads)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
@@ -89,7 +99,8 @@ class Retrieval(nn.Module):
     def forward(self, features: Tensor, weights: Tensor | None, slots: Tensor | None) -> Tensor:
         """Task features (M, C, h, w), tasks folded into M, to refined ones of that shape.
 
-        The keys are f^ta = weights @ slots, with weights (M, keys, T) and the prototypes (T, d), embedded before they
+        The keys are f^ta = weights @ slots, with weights (M, keys, T) and the prototypes (T, d), embedded
+        before they
         are mixed: the embedding is linear, so nothing of d channels a position is ever built.
         """
         height, width = features.shape[-2:]

@@ -1,5 +1,6 @@
-"""SegNet as MTAN splits it (Liu et al., CVPR 2019), the network of MTPSL (CVPR 2022) and JTR (CVPR 2024) on NYUv2: a VGG-like
-encoder, and a decoder that puts every value back where it was pooled from. Trained from scratch on images in [0, 1]."""
+"""SegNet as MTAN splits it (Liu et al., CVPR 2019), the network of MTPSL (CVPR 2022) and JTR (CVPR 2024) on
+NYUv2: a VGG-like encoder, and a decoder that puts every value back where it was pooled from. Trained from
+scratch on images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ class Conv(nn.Conv2d):
 def _level(a: int, b: int, convolutions: int) -> nn.Sequential:
     """The first convolution goes from a to b channels, the others keep b; each with BatchNorm and ReLU."""
     pairs = [(a, b), *[(b, b)] * (convolutions - 1)]
-    return nn.Sequential(*(m for i, o in pairs for m in (Conv(i, o), nn.BatchNorm2d(o), nn.ReLU(inplace=True))))
+    return nn.Sequential(
+        *(m for i, o in pairs for m in (Conv(i, o), nn.BatchNorm2d(o), nn.ReLU(inplace=True)))
+    )
 
 
 def _filters(width: int) -> tuple[int, ...]:
@@ -39,7 +42,9 @@ def _filters(width: int) -> tuple[int, ...]:
 
 
 class SegNetTrunk(Trunk):
-    """Images (B, 3, H, W) to six features: of each level before it is pooled, at strides 1, 2, 4, 8, 16, and the last pooled."""
+    """Images (B, 3, H, W) to six features: of each level before it is pooled, at strides 1, 2, 4, 8, 16, and
+    the last pooled.
+    """
 
     mean = (0.0, 0.0, 0.0)
     std = (1.0, 1.0, 1.0)
@@ -66,7 +71,9 @@ class SegNetDecoder(nn.Module):
         super().__init__()
         filters = _filters(width)
         ends = itertools.pairwise((*filters[::-1], width))
-        self.levels = nn.ModuleList(_level(a, b, n) for (a, b), n in zip(ends, CONVOLUTIONS[::-1], strict=True))
+        self.levels = nn.ModuleList(
+            _level(a, b, n) for (a, b), n in zip(ends, CONVOLUTIONS[::-1], strict=True)
+        )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = features[-1]
@@ -76,10 +83,12 @@ class SegNetDecoder(nn.Module):
 
 
 def unpool(x: Tensor, before: Tensor) -> Tensor:
-    """Pooled x (B, C, ceil(H/2), ceil(W/2)) put where the maxima of the 2x2 windows of `before` (B, C, H, W) lie, 0 elsewhere.
+    """Pooled x (B, C, ceil(H/2), ceil(W/2)) put where the maxima of the 2x2 windows of `before` (B, C, H, W)
+    lie, 0 elsewhere.
 
-    In the layout of `before`. Finding the places anew costs a few per cent of a forward pass and keeps the features plain
-    tensors. torch's own max_unpool2d counts as not deterministic, on a CPU too; a scatter to distinct places is deterministic.
+    In the layout of `before`. Finding the places anew costs a few per cent of a forward pass and keeps the
+    features plain tensors. torch's own max_unpool2d counts as not deterministic, on a CPU too; a scatter to
+    distinct places is deterministic.
     """
     _, places = F.max_pool2d(before.detach(), 2, ceil_mode=True, return_indices=True)
     empty = x.new_zeros(*before.shape[:2], before[0, 0].numel())
@@ -89,10 +98,11 @@ def unpool(x: Tensor, before: Tensor) -> Tensor:
 
 
 class SegNet(Encoder):
-    """`stages` gives `SegNetTrunk`'s six features, the last of which is the bottleneck at stride 32; `fuse` is the decoder.
+    """`stages` gives `SegNetTrunk`'s six features, the last of which is the bottleneck at stride 32; `fuse`
+    is the decoder.
 
-    The shared feature has `width` channels and the size of the image: stride 1, not 8. With width 64 and decoders of no
-    blocks, the network of `multi_task` is the published one.
+    The shared feature has `width` channels and the size of the image: stride 1, not 8. With width 64 and
+    decoders of no blocks, the network of `multi_task` is the published one.
     """
 
     def __init__(self, width: int) -> None:

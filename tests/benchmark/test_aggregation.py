@@ -33,7 +33,9 @@ def test_there_is_a_rule_for_every_name() -> None:
 
 @pytest.mark.parametrize("jacobian", JACOBIANS)
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_to_one(name: str, jacobian: Tensor) -> None:
+def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_to_one(
+    name: str, jacobian: Tensor
+) -> None:
     n = len(jacobian)
     own = {
         "upgrad": torchjd.UPGrad(pref_vector=torch.ones(n)),
@@ -47,7 +49,9 @@ def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_t
     if name == "nash":
         weights = torch.linalg.lstsq(jacobian.T, aggregate(name, jacobian)).solution
         assert weights.sum().item() == pytest.approx(n, rel=1e-4)
-        bargain = weights * (jacobian @ jacobian.T @ weights)  # constant: (G G^T) alpha = 1 / alpha up to scale
+        bargain = weights * (
+            jacobian @ jacobian.T @ weights
+        )  # constant: (G G^T) alpha = 1 / alpha up to scale
         assert torch.allclose(bargain, bargain.mean(), rtol=1e-3)
         return
     torch.manual_seed(0)
@@ -74,7 +78,9 @@ def test_imtl_g_projects_equally_on_every_gradient(jacobian: Tensor) -> None:
 def test_equal_gradients_give_their_sum(name: str) -> None:
     """So `equal` and every aggregator agree on the scale; cagrad adds its radius."""
     jacobian = torch.tensor([[0.3, -1.0, 2.0]]).repeat(3, 1)
-    assert torch.allclose(aggregate(name, jacobian), 3 * jacobian[0] * (1.4 if name == "cagrad" else 1), rtol=2e-3)
+    assert torch.allclose(
+        aggregate(name, jacobian), 3 * jacobian[0] * (1.4 if name == "cagrad" else 1), rtol=2e-3
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e5])
@@ -139,7 +145,8 @@ class Linear(Method):
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         there = batch.labelled.any(0)
         tasks = {
-            name: there[t] * (self.jacobian[t] @ self.shared + (t + 1) * self.own[t] + self.both) for t, name in enumerate(THREE)
+            name: there[t] * (self.jacobian[t] @ self.shared + (t + 1) * self.own[t] + self.both)
+            for t, name in enumerate(THREE)
         }
         aux = 0.5 * self.shared.sum() + 0.25 * self.own.sum() + 0.125 * self.both
         return Losses(tasks, {"aux": aux, "constant": torch.tensor(2.0)} if self.extra else {})
@@ -161,7 +168,9 @@ def test_shared_parameters_get_the_aggregate_and_all_others_the_sum(name: str, e
         expected = aggregate(name, JACOBIANS[0][torch.tensor(pattern, dtype=torch.bool)])
         assert made.shared.grad is not None and made.own.grad is not None and made.both.grad is not None
         assert torch.allclose(made.shared.grad, expected + 0.5 * extra, atol=1e-6)
-        assert made.own.grad.tolist() == pytest.approx([(t + 1) * here + 0.25 * extra for t, here in enumerate(pattern)])
+        assert made.own.grad.tolist() == pytest.approx(
+            [(t + 1) * here + 0.25 * extra for t, here in enumerate(pattern)]
+        )
         assert made.both.grad.item() == pytest.approx(sum(pattern) + 0.125 * extra)
         assert made.unused.grad is None
 
@@ -195,7 +204,9 @@ def test_a_network_gets_its_jacobian() -> None:
         made.zero_grad()
         made.losses(data, torch.tensor(0.0)).tasks[task].backward()
         rows.append(torch.cat([p.grad.flatten() for p in made.encoder.parameters() if p.grad is not None]))
-        sums = [s if p.grad is None else s + p.grad for s, p in zip(sums, made.heads.parameters(), strict=True)]
+        sums = [
+            s if p.grad is None else s + p.grad for s, p in zip(sums, made.heads.parameters(), strict=True)
+        ]
     made.zero_grad()
     Aggregation("upgrad", made).backward(made.losses(data, torch.tensor(0.0)), data)
     gradients = [p.grad for p in made.encoder.parameters() if p.grad is not None]
@@ -221,8 +232,11 @@ def test_a_method_that_shares_nothing_is_refused() -> None:
 
     made = Apart(JACOBIANS[0])
     with pytest.raises(
-        UserError, match="balance mgda combines gradients of shared parameters and Apart has none; balance losses"
+        UserError,
+        match="balance mgda combines gradients of shared parameters and Apart has none; balance losses",
     ):
         balance.check_method("mgda", made)
     balance.check_method("dwa", made)
-    assert balance.note("mgda") == f"balance mgda runs eagerly: {balance.EAGER}" and balance.note("dwa") is None
+    assert (
+        balance.note("mgda") == f"balance mgda runs eagerly: {balance.EAGER}" and balance.note("dwa") is None
+    )

@@ -1,4 +1,6 @@
-"""Balancings of losses against slow references, and what a label that is not there may do to them: nothing."""
+"""Balancings of losses against slow references, and what a label that is not there may do to them:
+nothing.
+"""
 
 import math
 import random
@@ -28,7 +30,9 @@ from tests.conftest import ROOT
 from tests.helpers import TASKS, THREE, tiny_batch, tiny_problem, tiny_protocol
 from tests.methods.cases import NoSync
 
-LOSSES = [name for name, entry in balance.BALANCES.items() if entry.kind == "losses" and name != balance.EQUAL]
+LOSSES = [
+    name for name, entry in balance.BALANCES.items() if entry.kind == "losses" and name != balance.EQUAL
+]
 EPOCH = 2.5
 KINDS = {name: TASKS[name] for name in THREE}
 
@@ -68,7 +72,10 @@ class Stream:
     def __call__(self) -> list[Row]:
         self.step += 1
         paces = (0.9, 0.97, 1.01)
-        return [[(t + 0.5) * p**self.step * self.random.uniform(0.5, 1.5) for t, p in enumerate(paces)] for _ in range(4)]
+        return [
+            [(t + 0.5) * p**self.step * self.random.uniform(0.5, 1.5) for t, p in enumerate(paces)]
+            for _ in range(4)
+        ]
 
 
 def sample_weight(row: list[int], t: int, shares: list[float] | None) -> float:
@@ -174,7 +181,9 @@ def famo_reference(shares: list[float] | None) -> Iterator[Row]:
                 g = sum(z[u] * ((u == t) - z[t]) * fall[u] for u in both) + 1e-3 * old[t]
                 first[t], second[t] = 0.9 * first[t] + 0.1 * g, 0.999 * second[t] + 0.001 * g * g
                 count[t] += 1
-                step = (first[t] / (1 - 0.9 ** count[t])) / (math.sqrt(second[t] / (1 - 0.999 ** count[t])) + 1e-8)
+                step = (first[t] / (1 - 0.9 ** count[t])) / (
+                    math.sqrt(second[t] / (1 - 0.999 ** count[t])) + 1e-8
+                )
                 xi[t] = old[t] - 0.025 * step
         last |= now
         parts = {t: math.exp(xi[t]) / now[t] for t in here}
@@ -222,7 +231,9 @@ def test_uncertainty_is_the_likelihood_of_the_labels(shares: list[float] | None)
                 by_loss[t] = factor * math.exp(-s[t])
         assert made.log_variances.grad is not None
         assert made.log_variances.grad.tolist() == pytest.approx(by_s, rel=1e-6, abs=1e-12) and aux == 1
-        assert [w for w, row in zip(found, zip(*pattern, strict=True), strict=True) if any(row)] == pytest.approx(
+        assert [
+            w for w, row in zip(found, zip(*pattern, strict=True), strict=True) if any(row)
+        ] == pytest.approx(
             [w for w, row in zip(by_loss, zip(*pattern, strict=True), strict=True) if any(row)]
         )
 
@@ -241,7 +252,9 @@ def test_the_optimum_of_uncertainty_does_not_depend_on_how_many_labels_are_visib
 
 
 def test_full_labels_give_what_torchjd_computes() -> None:
-    """Its scalarisers know no absent task; where all are present they are the published formulas, in another's code."""
+    """Its scalarisers know no absent task; where all are present they are the published formulas, in
+    another's code.
+    """
     scalarization = pytest.importorskip("torchjd.scalarization")
     for name, other, scale in (
         ("gls", scalarization.GeometricMean(), 3),
@@ -260,7 +273,9 @@ def test_full_labels_give_what_torchjd_computes() -> None:
             other(values).backward()
             before = values
             assert values.grad is not None
-            assert gradients(made, losses, FULL)[0] == pytest.approx((scale * values.grad).tolist(), rel=1e-4), (name, step)
+            assert gradients(made, losses, FULL)[0] == pytest.approx(
+                (scale * values.grad).tolist(), rel=1e-4
+            ), (name, step)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -288,7 +303,9 @@ def test_a_label_without_a_valid_pixel_is_no_label() -> None:
             losses = [0.4, 0.8, 0.5 if seen[0][2] else 0.0]
             torch.manual_seed(1)
             first = gradients(one, losses, pattern)[0]
-            scaled = [v * (1.5 if seen[0] == [1, 1, 0] else 1) for v in losses]  # T / |T_b| for two labels is 3 / 2
+            scaled = [
+                v * (1.5 if seen[0] == [1, 1, 0] else 1) for v in losses
+            ]  # T / |T_b| for two labels is 3 / 2
             torch.manual_seed(1)
             second = gradients(two, scaled, seen)[0]
             assert all(map(math.isfinite, first)) and first[:2] == pytest.approx(second[:2], rel=1e-6), name
@@ -316,7 +333,9 @@ def test_weights_depend_on_losses_per_label_not_on_how_many_labels_a_batch_has(n
 
 
 def test_weights_average_one() -> None:
-    """So that auxiliary losses keep their share: the sum is T for dwa, n for rlw and famo; for gls the product is 1."""
+    """So that auxiliary losses keep their share: the sum is T for dwa, n for rlw and famo; for gls the
+    product is 1.
+    """
     for name in ("dwa", "rlw", "famo", "gls"):
         made, stream = new(name), Stream()
         for pattern in MIXED[:4] * 3:
@@ -327,7 +346,9 @@ def test_weights_average_one() -> None:
                 labels = reduced(pattern, stream())[1]
                 assert math.prod(w**k for w, k in zip(found, labels, strict=True) if k) == pytest.approx(1)
             else:
-                assert sum(found if name == "dwa" else here) == pytest.approx(3 if name == "dwa" else len(here))
+                assert sum(found if name == "dwa" else here) == pytest.approx(
+                    3 if name == "dwa" else len(here)
+                )
 
 
 def test_random_weights_differ_from_step_to_step_and_follow_the_seed() -> None:
@@ -369,7 +390,10 @@ def test_state_is_whole(name: str) -> None:
 
 def test_mean_weights_are_told() -> None:
     made = new("famo")
-    found = [gradients(made, reduced(p, s)[0], p)[0] for p, s in zip(MIXED, map(lambda _: Stream()(), MIXED), strict=True)]
+    found = [
+        gradients(made, reduced(p, s)[0], p)[0]
+        for p, s in zip(MIXED, map(lambda _: Stream()(), MIXED), strict=True)
+    ]
     present = [[any(row[t] for row in pattern) for t in range(3)] for pattern in MIXED]
     told = made.diagnostics()["balance_weights"]
     for t in range(3):
@@ -389,14 +413,23 @@ class Toy(Method):
         factor = math.nan if self.calls == self.poison_at else 1.0
         self.calls += 1
         there = batch.labelled.any(0)
-        return Losses({n: (t + 1) * self.x[t] * there[t] * factor for t, n in enumerate(THREE)}, {"aux": self.x.sum() * 0.1})
+        return Losses(
+            {n: (t + 1) * self.x[t] * there[t] * factor for t, n in enumerate(THREE)},
+            {"aux": self.x.sum() * 0.1},
+        )
 
     def shared_parameters(self) -> Iterator[nn.Parameter]:
         yield self.x
 
 
 def stepped(toy: Toy, name: str, patterns: list[Pattern], **changes: Any) -> Step:
-    values = {"weight_decay": 0.5, "optimiser": "sgd", "lr": 0.01, "schedule": "constant", "clip": 0.0} | changes
+    values = {
+        "weight_decay": 0.5,
+        "optimiser": "sgd",
+        "lr": 0.01,
+        "schedule": "constant",
+        "clip": 0.0,
+    } | changes
     step = Step(toy, tiny_protocol(**values), len(patterns), name)
     for i, pattern in enumerate(patterns):
         torch.manual_seed(i)
@@ -432,7 +465,10 @@ def test_log_variances_are_learnt_by_the_runs_optimiser_without_decay() -> None:
     # d/ds (c exp(-s) L + s/2) at s = 0, with L = 1, 2, 3: 1/2 - c L
     expected = [-0.01 * (0.5 - c * loss) for c, loss in ((1, 1), (0.5, 2), (0.5, 3))]
     assert step.balancing.log_variances.tolist() == pytest.approx(expected)
-    assert step.optimiser.param_groups[-1]["weight_decay"] == 0 and step.optimiser.param_groups[0]["weight_decay"] == 0.5
+    assert (
+        step.optimiser.param_groups[-1]["weight_decay"] == 0
+        and step.optimiser.param_groups[0]["weight_decay"] == 0.5
+    )
     second = stepped(toy, "uncertainty", [FULL], optimiser="adam")
     assert second.balancing.log_variances.abs().max() > 0
 
@@ -451,13 +487,17 @@ def test_the_latch_names_the_step_and_term_and_stops_every_update(name: str) -> 
 @pytest.mark.parametrize("name", LOSSES)
 def test_curves_hold_raw_losses(name: str) -> None:
     toy = Toy()
-    assert stepped(toy, name, [FULL]).read(1) == pytest.approx({"semseg": 1, "depth": 2, "normals": 3, "aux": 0.3})
+    assert stepped(toy, name, [FULL]).read(1) == pytest.approx(
+        {"semseg": 1, "depth": 2, "normals": 3, "aux": 0.3}
+    )
 
 
 def test_losses_of_other_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     toy = Toy()
     monkeypatch.setattr(toy, "losses", lambda batch, progress: Losses({"depth": toy.x[0]}))
-    with pytest.raises(TypeError, match="losses are of depth, but the tasks to balance are semseg, depth, normals"):
+    with pytest.raises(
+        TypeError, match="losses are of depth, but the tasks to balance are semseg, depth, normals"
+    ):
         stepped(toy, "dwa", [FULL])
 
 
@@ -470,7 +510,9 @@ def test_a_checkpoint_from_before_there_were_balancings_still_loads() -> None:
 
 def test_one_task_runs_as_equal_and_says_so() -> None:
     made = plan.make(["single_task", "multi_task"], ['balance=["dwa", "gls"]', "seeds=1"], Path("none"))
-    assert [(c.method, c.balance) for c in made.cells].count(("single_task", "equal")) == 3 and len(made.cells) == 5
+    assert [(c.method, c.balance) for c in made.cells].count(("single_task", "equal")) == 3 and len(
+        made.cells
+    ) == 5
     assert {c.balance for c in made.cells if c.method == "multi_task"} == {"dwa", "gls"}
     assert "single_task runs with balance equal, not dwa: one task has nothing to balance" in made.notes
     alone = plan.make(["multi_task"], ["balance=dwa", 'tasks=["depth"]', "seeds=1"], Path("none"))
@@ -483,30 +525,44 @@ def test_one_task_runs_as_equal_and_says_so() -> None:
 
 def test_rows_of_another_balance_are_scored_against_the_equal_reference(tmp_path: Path) -> None:
     for seed in range(2):
-        for s in [*make.specs("single_task", seed), *(make.spec("multi_task", seed, balance=b) for b in ("equal", "dwa"))]:
+        for s in [
+            *make.specs("single_task", seed),
+            *(make.spec("multi_task", seed, balance=b) for b in ("equal", "dwa")),
+        ]:
             make.write_run(tmp_path, make.record(s))
     (board,) = leaderboard.build(frame.collect(tmp_path, run_id))
     found = {entry.label: entry for entry in board.entries}
     assert set(found) == {"single_task", "multi_task", "multi_task(balance=dwa)"}
     assert found["single_task"].role == "reference" and found["multi_task"].role == "baseline"
-    assert found["multi_task(balance=dwa)"].delta is not None and found["multi_task(balance=dwa)"].versus is not None
+    assert (
+        found["multi_task(balance=dwa)"].delta is not None
+        and found["multi_task(balance=dwa)"].versus is not None
+    )
 
 
 def test_balances_are_listed() -> None:
     rows = entries("balances", Path("none"))
-    assert [row["name"] for row in rows] == list(balance.BALANCES) and all(row["summary"] and row["paper"] for row in rows)
+    assert [row["name"] for row in rows] == list(balance.BALANCES) and all(
+        row["summary"] and row["paper"] for row in rows
+    )
     assert {row["name"]: row["balances"] for row in rows}["upgrad"] == "gradients"
 
 
 def test_a_missing_package_is_one_sentence_at_planning_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(balance, "find_spec", lambda name: None if name in ("torchjd", "ecos") else object())
-    with pytest.raises(UserError, match=r"balance nash needs torchjd, ecos; install it with `pip install -e '\.\[torchjd\]'`\."):
+    with pytest.raises(
+        UserError,
+        match=r"balance nash needs torchjd, ecos; install it with `pip install -e '\.\[torchjd\]'`\.",
+    ):
         plan.make(["multi_task"], ["balance=nash"], Path("none"))
     assert plan.make(["multi_task"], ["balance=famo"], Path("none")).cells
 
 
 def test_torchjd_is_imported_only_where_it_is_needed() -> None:
-    code = "import sys; from pathlib import Path; import benchmark.training.step, benchmark.training.weighting; from benchmark import plan\n"
+    code = (
+        "import sys; from pathlib import Path; import benchmark.training.step, "
+        "benchmark.training.weighting; from benchmark.spec import plan\n"
+    )
     code += "assert plan.make(['multi_task'], ['balance=[\"equal\", \"famo\"]'], Path('none')).cells\n"
     code += "print([m for m in ('torchjd', 'cvxpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -21,7 +21,9 @@ def judge(prediction: Tensor, target: Tensor) -> dict[str, float]:
 
 
 def sample(images: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Closed curves as truth, noisy displaced blurred logits as prediction, some pixels and one image unlabelled."""
+    """Closed curves as truth, noisy displaced blurred logits as prediction, some pixels and one image
+    unlabelled.
+    """
     g = torch.Generator().manual_seed(seed)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     target = torch.zeros(images, 1, height, width, dtype=torch.long)
@@ -43,7 +45,8 @@ def slow_ridges(values: np.ndarray) -> np.ndarray:
         curvatures, highest = [], []
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
             pair = [
-                values[min(max(y + s * dy, 0), height - 1), min(max(x + s * dx, 0), width - 1)] for s in (1, -1)
+                values[min(max(y + s * dy, 0), height - 1), min(max(x + s * dx, 0), width - 1)]
+                for s in (1, -1)
             ]  # outside the image, the nearest pixel inside
             curvatures.append((pair[0] + pair[1] - 2 * values[y, x]) / (dy * dy + dx * dx))
             highest.append(values[y, x] >= max(pair))
@@ -90,7 +93,11 @@ def test_dilation_is_the_maximum_over_a_disc(radius: float) -> None:
     values = torch.randn(2, 1, 14, 11, generator=torch.Generator().manual_seed(1))
     dilated = dilate(values, radius)
     for image, y, x in np.ndindex(2, 14, 11):
-        disc = [values[image, 0, v, u].item() for v, u in np.ndindex(14, 11) if (v - y) ** 2 + (u - x) ** 2 <= radius * radius]
+        disc = [
+            values[image, 0, v, u].item()
+            for v, u in np.ndindex(14, 11)
+            if (v - y) ** 2 + (u - x) ** 2 <= radius * radius
+        ]
         assert dilated[image, 0, y, x].item() == max(disc)
 
 
@@ -99,7 +106,9 @@ def test_thinning_equals_a_loop_over_pixels() -> None:
     for values in (torch.randn(3, 1, 12, 15, generator=g), torch.randint(0, 3, (3, 1, 12, 15), generator=g)):
         kept = ridges(values.double())
         for image in range(3):
-            np.testing.assert_array_equal(kept[image, 0].numpy(), slow_ridges(values[image, 0].double().numpy()))
+            np.testing.assert_array_equal(
+                kept[image, 0].numpy(), slow_ridges(values[image, 0].double().numpy())
+            )
 
 
 @pytest.mark.parametrize("direction", [(0, 1), (1, 0), (1, 1), (1, -1)])
@@ -145,7 +154,9 @@ def test_precision_and_recall_worked_by_hand() -> None:
     target[..., 2, :8] = 1  # 8 true pixels
     target[..., 11, :] = IGNORE
     prediction = torch.full((1, 1, 12, 12), -8.0)
-    prediction[..., 3, :4] = 8  # 4 predicted, all one pixel off: right; they find the 4 true pixels above them
+    prediction[..., 3, :4] = (
+        8  # 4 predicted, all one pixel off: right; they find the 4 true pixels above them
+    )
     prediction[..., 8, 6:8] = 8  # 2 wrong
     prediction[..., 11, :] = 8  # not judged
     values = judge(prediction, target)

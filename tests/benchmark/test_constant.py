@@ -13,15 +13,30 @@ from datasets import tasks
 from datasets.base import widen
 from datasets.tasks import IGNORE, Task
 
-TASKS = {t.name: t for t in (tasks.semseg(("a", "b", "c", "d")), tasks.depth(), tasks.normals(), tasks.saliency(), tasks.edge())}
+TASKS = {
+    t.name: t
+    for t in (
+        tasks.semseg(("a", "b", "c", "d")),
+        tasks.depth(),
+        tasks.normals(),
+        tasks.saliency(),
+        tasks.edge(),
+    )
+}
 
 
 def split(images: int = CHUNK + 6, height: int = 5, width: int = 7) -> tuple[dict[str, Tensor], Tensor]:
-    """Compact targets of more than one chunk of images, pixels without label, and a mask that shows about half of them."""
+    """Compact targets of more than one chunk of images, pixels without label, and a mask that shows about
+    half of them.
+    """
     g = torch.Generator().manual_seed(3)
     shape = (images, 1, height, width)
-    semseg = torch.multinomial(torch.tensor([0.2, 0.5, 0.1, 0.2]), images * height * width, True, generator=g).view(shape)
-    vectors = torch.randn(images, 3, height, width, generator=g) + torch.tensor([0.3, -1, -0.8]).view(1, 3, 1, 1)
+    semseg = torch.multinomial(
+        torch.tensor([0.2, 0.5, 0.1, 0.2]), images * height * width, True, generator=g
+    ).view(shape)
+    vectors = torch.randn(images, 3, height, width, generator=g) + torch.tensor([0.3, -1, -0.8]).view(
+        1, 3, 1, 1
+    )
     targets = {
         "semseg": semseg.to(torch.uint8),
         "depth": (torch.rand(shape, generator=g) ** 2 * 6 + 0.5).half(),
@@ -30,7 +45,10 @@ def split(images: int = CHUNK + 6, height: int = 5, width: int = 7) -> tuple[dic
         "edge": (torch.rand(shape, generator=g) < 0.02).to(torch.uint8),
     }
     hidden = torch.rand(shape, generator=g) < 0.15
-    targets = {name: torch.where(hidden, TASKS[name].ignore, values).to(values.dtype) for name, values in targets.items()}
+    targets = {
+        name: torch.where(hidden, TASKS[name].ignore, values).to(values.dtype)
+        for name, values in targets.items()
+    }
     return targets, torch.rand(images, len(TASKS), generator=g) < 0.5
 
 
@@ -57,7 +75,9 @@ def test_constants_equal_a_loop_over_visible_pixels() -> None:
     assert depths[(len(depths) - 1) // 2] == constants["depth"].item()
     mean = np.mean(seen["normals"], 0)
     np.testing.assert_allclose(constants["normals"].numpy(), mean / np.linalg.norm(mean), atol=1e-6)
-    assert {name: c.shape for name, c in constants.items()} == {name: (task.channels,) for name, task in TASKS.items()}
+    assert {name: c.shape for name, c in constants.items()} == {
+        name: (task.channels,) for name, task in TASKS.items()
+    }
 
 
 def test_hidden_labels_change_nothing() -> None:
@@ -75,14 +95,19 @@ def test_hidden_labels_change_nothing() -> None:
 def test_no_other_constant_does_better_on_the_labels_it_saw(name: str) -> None:
     task = TASKS[name]
     targets, _ = split()
-    constant = constant_predictions({name: task}, {name: targets[name]}, torch.ones(len(targets[name]), 1, dtype=torch.bool))[
-        name
-    ]
+    constant = constant_predictions(
+        {name: task}, {name: targets[name]}, torch.ones(len(targets[name]), 1, dtype=torch.bool)
+    )[name]
     best = judged(task, constant, targets[name])
     g = torch.Generator().manual_seed(4)
-    others = list(torch.eye(4)) if name == "semseg" else [constant + torch.randn(constant.shape, generator=g) for _ in range(10)]
+    others = (
+        list(torch.eye(4))
+        if name == "semseg"
+        else [constant + torch.randn(constant.shape, generator=g) for _ in range(10)]
+    )
     others += [-constant] if name in ("saliency", "edge") else []
-    # The mean direction minimises squared chords, not angles: on these labels it is within a tenth of a degree.
+    # The mean direction minimises squared chords, not angles: on these labels it is within a tenth of a
+    # degree.
     slack = 0.1 if name == "normals" else 1e-6
     assert all(task.sign * (best - judged(task, other, targets[name])) >= -slack for other in others)
     assert any(task.sign * (best - judged(task, other, targets[name])) > 0 for other in others)
@@ -92,7 +117,9 @@ def test_always_positive_scores_the_f_of_the_base_rate() -> None:
     task = tasks.saliency()
     target = torch.zeros(2, 1, 10, 10, dtype=torch.uint8)
     target[..., :3] = 1
-    constant = constant_predictions({"saliency": task}, {"saliency": target}, torch.ones(2, 1, dtype=torch.bool))["saliency"]
+    constant = constant_predictions(
+        {"saliency": task}, {"saliency": target}, torch.ones(2, 1, dtype=torch.bool)
+    )["saliency"]
     assert judged(task, constant, target) == pytest.approx(100 * 1.3 * 0.3 / (0.3 * 0.3 + 1))
 
 

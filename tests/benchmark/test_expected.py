@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmark.cli import expected
-from benchmark.runs.rundir import write_json
+from benchmark.files import write_json
 from benchmark.spec import plan
 from benchmark.spec.run import RunSpec
 from tests.conftest import Bench
@@ -20,18 +20,25 @@ def cells(*settings: str) -> tuple[RunSpec, ...]:
     return plan.make(["single_task", "multi_task"], list(settings), NOWHERE).cells
 
 
-def finish(results: Path, spec: RunSpec, seconds: float, device: str = "CPU x", file: Path | None = None, **cost: Any) -> None:
+def finish(
+    results: Path, spec: RunSpec, seconds: float, device: str = "CPU x", file: Path | None = None, **cost: Any
+) -> None:
     file = file or results / spec.folder / "record.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file.parent / "spec.json", spec.as_dict())
-    write_json(file, {"spec": spec.as_dict(), "cost": {"seconds": seconds, "device": device} | cost, "curve": [1.0] * 50})
+    write_json(
+        file,
+        {"spec": spec.as_dict(), "cost": {"seconds": seconds, "device": device} | cost, "curve": [1.0] * 50},
+    )
 
 
 def test_hours_are_medians_of_runs_of_the_same_kind(tmp_path: Path) -> None:
     done = [c for c in cells("seeds=5") if c.method == "multi_task"]
     for spec, seconds in zip(done, (100.0, 200.0, 600.0), strict=False):
         finish(tmp_path, spec, seconds - 40, evaluation_seconds=40.0)
-    finish(tmp_path, next(c for c in cells("seeds=5", "epochs=1") if c.method == "multi_task"), 1.0)  # another protocol
+    finish(
+        tmp_path, next(c for c in cells("seeds=5", "epochs=1") if c.method == "multi_task"), 1.0
+    )  # another protocol
     missing = [c for c in cells("seeds=5") if c not in done[:3]]
     found = expected.expect(missing, tmp_path, tmp_path / "none")
     (hours,) = found.hours
@@ -41,9 +48,14 @@ def test_hours_are_medians_of_runs_of_the_same_kind(tmp_path: Path) -> None:
 
 
 def test_runs_of_the_same_label_setting_count_where_there_are_any(tmp_path: Path) -> None:
-    full, one = (next(c for c in cells(f"labels={s}", "seeds=1") if c.method == "multi_task") for s in ("full", "one"))
+    full, one = (
+        next(c for c in cells(f"labels={s}", "seeds=1") if c.method == "multi_task") for s in ("full", "one")
+    )
     finish(tmp_path, full, 900.0)
-    random, later = (next(c for c in cells(f"labels={s}", "seeds=[3]") if c.method == "multi_task") for s in ("random", "one"))
+    random, later = (
+        next(c for c in cells(f"labels={s}", "seeds=[3]") if c.method == "multi_task")
+        for s in ("random", "one")
+    )
     assert expected.expect([random], tmp_path, tmp_path).hours[0].hours == pytest.approx(900 / 3600)
     finish(tmp_path, one, 300.0)
     assert expected.expect([later], tmp_path, tmp_path).hours[0].hours == pytest.approx(300 / 3600)
@@ -66,7 +78,9 @@ def test_each_device_is_an_estimate_of_its_own_and_published_records_count(tmp_p
 
 def test_what_bench_plan_says(bench: Bench, tmp_path: Path) -> None:
     file, results = tmp_path / "mine.toml", tmp_path / "runs"
-    grid = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task", "single_task"]\nseeds = 3\n'
+    grid = (
+        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task", "single_task"]\nseeds = 3\n'
+    )
     file.write_text(grid + '[[exclude]]\nmethod = "single_task"\nseed = 2\n')
     runs = [c for c in cells("seeds=[0, 1]") if c.method == "multi_task"]
     finish(results, runs[0], 7200.0, "NVIDIA H100")
@@ -88,7 +102,10 @@ def test_what_bench_plan_says(bench: Bench, tmp_path: Path) -> None:
     assert "note: 3 runs are left out by exclude" in out and "1 done" in out
     assert f"that this plan does not name: 16: {shown['others'][0]}, " in out and "and 13 more" in out
     again = bench("plan", file, "--results", tmp_path / "empty", "--published-in", tmp_path / "nothing")[1]
-    assert "expected: unknown for 9 of 9 unfinished runs, as none like them has finished" in again and "not name" not in again
+    assert (
+        "expected: unknown for 9 of 9 unfinished runs, as none like them has finished" in again
+        and "not name" not in again
+    )
 
 
 def test_many_runs_are_looked_through_quickly(tmp_path: Path) -> None:

@@ -84,9 +84,14 @@ def test_a_file_comes_whole_and_its_hash_is_written_down(target: Path) -> None:
     assert target.read_bytes() == CONTENT
     assert visible(target) == ["thing.bin", "thing.bin.sha256"]
     assert target.with_name("thing.bin.sha256").read_text() == f"{SHA}  thing.bin\n"
-    assert watch.told[0] == ("thing.bin", 0, len(CONTENT)) and ("thing.bin", len(CONTENT), len(CONTENT)) in watch.told
+    assert (
+        watch.told[0] == ("thing.bin", 0, len(CONTENT))
+        and ("thing.bin", len(CONTENT), len(CONTENT)) in watch.told
+    )
     assert watch.told[-1] == ("checking thing.bin", len(CONTENT), len(CONTENT))
-    assert len(watch.notes) == 1 and watch.notes[0].startswith(f"no checksum is published; sha256 of what came: {SHA} (kept in ")
+    assert len(watch.notes) == 1 and watch.notes[0].startswith(
+        f"no checksum is published; sha256 of what came: {SHA} (kept in "
+    )
 
 
 def test_an_empty_file_and_one_of_unknown_length(target: Path) -> None:
@@ -105,11 +110,15 @@ def test_a_file_that_is_there_is_checked_and_not_asked_for(target: Path) -> None
         assert watch.notes == ["thing.bin has the sha256 of the first time."]
         target.write_bytes(CONTENT[:-1])
         with pytest.raises(
-            UserError, match=r"thing.bin has sha256 \w+, not " + SHA + " as of the first time, in .*; remove it, and"
+            UserError,
+            match=r"thing.bin has sha256 \w+, not " + SHA + " as of the first time, in .*; remove it, and",
         ):
             fetch(url, target, Watch())
         target.with_name("thing.bin.sha256").write_text("nonsense\n")
-        with pytest.raises(UserError, match=r"thing.bin.sha256 is damaged: expected a sha256 and a file name; remove it and run"):
+        with pytest.raises(
+            UserError,
+            match=r"thing.bin.sha256 is damaged: expected a sha256 and a file name; remove it and run",
+        ):
             fetch(url, target, Watch())
         assert len(site.asked) == 1
 
@@ -132,7 +141,10 @@ def test_what_comes_a_second_time_must_be_what_came_first(target: Path) -> None:
     target.unlink()
     with serving(OTHER) as site:
         said = refusal(f"{site.url}/thing.bin", target)
-        assert f"not {SHA} as of the first time" in said and f"or remove {target}.sha256 to accept what comes" in said
+        assert (
+            f"not {SHA} as of the first time" in said
+            and f"or remove {target}.sha256 to accept what comes" in said
+        )
         assert visible(target) == ["thing.bin.sha256"]
         fetch(
             f"{site.url}/thing.bin", target, Watch(), sha256=hashlib.sha256(OTHER).hexdigest()
@@ -144,7 +156,9 @@ def test_a_hash_that_is_asked_for(target: Path) -> None:
     with serving(CONTENT) as site:
         said = refusal(f"{site.url}/thing.bin", target, sha256="0" * 64)
         assert (
-            said == f"what came for {target} has sha256 {SHA}, not {'0' * 64} as asked for; it was not kept; try another source."
+            said
+            == f"what came for {target} has sha256 {SHA}, not {'0' * 64} as asked for; it was not kept; try "
+            f"another source."
         )
         assert visible(target) == []
         watch = Watch()
@@ -158,7 +172,9 @@ def test_an_interrupted_download_goes_on_from_what_came(target: Path) -> None:
             kept = interrupted(site, target)
             watch = Watch()
             fetch(f"{site.url}/thing.bin", target, watch)
-            assert site.ranges_asked() == [f"bytes={kept}-"] and site.asked[0]["If-Range"] == (site.etag or site.modified)
+            assert site.ranges_asked() == [f"bytes={kept}-"] and site.asked[0]["If-Range"] == (
+                site.etag or site.modified
+            )
             assert watch.told[0] == ("thing.bin", kept, len(CONTENT))
             assert target.read_bytes() == CONTENT
         target.unlink()
@@ -173,13 +189,17 @@ def test_an_interrupted_check_keeps_what_came(target: Path) -> None:
     with serving(CONTENT) as site:
         with pytest.raises(KeyboardInterrupt):
             fetch(f"{site.url}/thing.bin", target, AtCheck())
-        fetch(f"{site.url}/thing.bin", target, Watch())  # the server answers 416: there is nothing after what came
+        fetch(
+            f"{site.url}/thing.bin", target, Watch()
+        )  # the server answers 416: there is nothing after what came
         assert site.ranges_asked() == [None, f"bytes={len(CONTENT)}-"]
     assert target.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("resets", [False, True])
-def test_broken_connections_are_tried_again_from_where_they_broke(target: Path, pauses: list[float], resets: bool) -> None:
+def test_broken_connections_are_tried_again_from_where_they_broke(
+    target: Path, pauses: list[float], resets: bool
+) -> None:
     watch = Watch()
     with serving(CONTENT, sends=[1000, 0, 0, 70_000, 5], resets=resets) as site:
         fetch(f"{site.url}/thing.bin", target, watch)
@@ -196,14 +216,19 @@ def test_it_gives_up_when_nothing_new_comes(target: Path, pauses: list[float]) -
     with serving(CONTENT, sends=[1000] + [0] * 50) as site:
         said = refusal(f"{site.url}/thing.bin", target)
         assert len(site.asked) == 5 and pauses == [1, 2, 4, 8]
-        assert "could not be fetched: the connection broke after 1,000 of 300,000 bytes; 1.0 kB of it are kept; check the" in said
+        assert (
+            "could not be fetched: the connection broke after 1,000 of 300,000 bytes; 1.0 kB of it are kept; "
+            "check the" in said
+        )
         site.sends.clear()
         fetch(f"{site.url}/thing.bin", target, Watch())
         assert site.ranges_asked()[-1] == "bytes=1000-"
     assert target.read_bytes() == CONTENT
 
 
-def test_it_gives_up_on_a_server_that_always_starts_over_and_breaks(target: Path, pauses: list[float]) -> None:
+def test_it_gives_up_on_a_server_that_always_starts_over_and_breaks(
+    target: Path, pauses: list[float]
+) -> None:
     with serving(CONTENT, ranges=False, sends=[1000, 5000, 4000, 5000, 3000, 2000] + [0] * 50) as site:
         assert "could not be fetched" in refusal(f"{site.url}/thing.bin", target)
         assert len(site.asked) == 6 and pauses == [1, 1, 2, 4, 8]
@@ -251,7 +276,9 @@ def test_a_file_that_shrank_on_a_server_that_heeds_no_condition(target: Path) ->
 
 
 @pytest.mark.parametrize("how", [{"etag": None}, {"etag": 'W/"weak"'}])
-def test_a_part_of_a_version_that_cannot_be_told_is_not_gone_on_with(target: Path, how: dict[str, Any]) -> None:
+def test_a_part_of_a_version_that_cannot_be_told_is_not_gone_on_with(
+    target: Path, how: dict[str, Any]
+) -> None:
     with serving(CONTENT, **how) as site:
         interrupted(site, target)
         fetch(f"{site.url}/thing.bin", target, Watch())
@@ -259,7 +286,9 @@ def test_a_part_of_a_version_that_cannot_be_told_is_not_gone_on_with(target: Pat
     assert target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("about", ["{", "[]", json.dumps({"url": "http://elsewhere/thing.bin", "etag": '"one"'}), None])
+@pytest.mark.parametrize(
+    "about", ["{", "[]", json.dumps({"url": "http://elsewhere/thing.bin", "etag": '"one"'}), None]
+)
 def test_a_part_of_something_else_is_not_gone_on_with(target: Path, about: str | None) -> None:
     target.parent.mkdir()
     target.with_name("thing.bin.part").write_bytes(OTHER[:1000])
@@ -271,7 +300,9 @@ def test_a_part_of_something_else_is_not_gone_on_with(target: Path, about: str |
     assert target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("status", "reason"), [(404, "Not Found"), (403, "Forbidden"), (416, "Requested Range Not Satisfiable")])
+@pytest.mark.parametrize(
+    ("status", "reason"), [(404, "Not Found"), (403, "Forbidden"), (416, "Requested Range Not Satisfiable")]
+)
 def test_a_refusal_is_said_at_once(target: Path, status: int, reason: str) -> None:
     with serving(CONTENT, statuses=[status] * 9) as site:
         said = refusal(f"{site.url}/thing.bin", target)
@@ -281,7 +312,9 @@ def test_a_refusal_is_said_at_once(target: Path, status: int, reason: str) -> No
 
 def test_an_answer_that_is_no_file(target: Path) -> None:
     with serving(CONTENT, statuses=[204]) as site:
-        assert "cannot be fetched: the server answered 204 No Content." in refusal(f"{site.url}/thing.bin", target)
+        assert "cannot be fetched: the server answered 204 No Content." in refusal(
+            f"{site.url}/thing.bin", target
+        )
     with serving(b"<html>Please log in</html>", type="text/html; charset=utf-8") as site:
         assert "/thing.bin is a web page, not the file; give the file's own URL with --url." in refusal(
             f"{site.url}/thing.bin", target
@@ -298,7 +331,10 @@ def test_a_server_in_trouble_is_asked_again(target: Path, pauses: list[float]) -
     target.unlink()
     with serving(CONTENT, statuses=[502] * 9) as site:
         said = refusal(f"{site.url}/thing.bin", target)
-        assert "could not be fetched: the server answered 502 Bad Gateway; check the connection" in said and len(site.asked) == 5
+        assert (
+            "could not be fetched: the server answered 502 Bad Gateway; check the connection" in said
+            and len(site.asked) == 5
+        )
 
 
 def test_a_silent_server_and_none_at_all(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +358,10 @@ def test_a_server_that_lies_about_the_length(target: Path) -> None:
         assert "not " + SHA + " as asked for" in refusal(f"{site.url}/thing.bin", target, sha256=SHA)
         watch = Watch()
         fetch(f"{site.url}/thing.bin", target, watch, size=len(CONTENT))
-        assert watch.notes[0] == "the server has 1,000 bytes where 300,000 are expected: it may be another version."
+        assert (
+            watch.notes[0]
+            == "the server has 1,000 bytes where 300,000 are expected: it may be another version."
+        )
 
 
 def test_redirects_are_followed_to_http_only(target: Path) -> None:
@@ -330,7 +369,9 @@ def test_redirects_are_followed_to_http_only(target: Path) -> None:
         site.moved = f"{site.url}/moved/elsewhere.bin"
         kept = interrupted(site, target)
         fetch(f"{site.url}/thing.bin", target, Watch())
-        assert site.ranges_asked() == [f"bytes={kept}-"] * 2  # of the place that moved and of the one it moved to
+        assert (
+            site.ranges_asked() == [f"bytes={kept}-"] * 2
+        )  # of the place that moved and of the one it moved to
         assert target.read_bytes() == CONTENT
         target.unlink()
         for site.moved in ("ftp://127.0.0.1/thing.bin", "file:///etc/passwd"):
@@ -372,13 +413,20 @@ def test_a_host_name_that_cannot_be_one(target: Path, monkeypatch: pytest.Monkey
         fetch(f"http://{host}/thing", target, Watch())
 
 
-def test_a_disk_too_small_is_said_before_anything_comes(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_small_is_said_before_anything_comes(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")
     with serving(CONTENT) as site:
         kept = interrupted(site, target)
-        monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage(10**6, 0, len(CONTENT) - kept - 1))
+        monkeypatch.setattr(
+            module.shutil, "disk_usage", lambda folder: usage(10**6, 0, len(CONTENT) - kept - 1)
+        )
         said = refusal(f"{site.url}/thing.bin", target)
-        assert f"needs {module.decimal(len(CONTENT) - kept)} more and {target.parent} has" in said and "--data DIR" in said
+        assert (
+            f"needs {module.decimal(len(CONTENT) - kept)} more and {target.parent} has" in said
+            and "--data DIR" in said
+        )
         monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage(10**6, 0, len(CONTENT) - kept))
         fetch(f"{site.url}/thing.bin", target, Watch())
     assert target.read_bytes() == CONTENT
@@ -394,7 +442,9 @@ def test_a_write_that_fails_keeps_what_came(target: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, handler)
-        assert said.startswith(f"cannot write {target}: File too large; make room there and run the same command again")
+        assert said.startswith(
+            f"cannot write {target}: File too large; make room there and run the same command again"
+        )
         fetch(f"{site.url}/thing.bin", target, Watch())
         assert site.ranges_asked() == [None, "bytes=100000-"]
     assert target.read_bytes() == CONTENT
@@ -409,4 +459,6 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 def test_two_processes_do_not_fetch_one_file(target: Path) -> None:
     target.parent.mkdir()
     with FileLock(target.parent / ".thing.bin.lock"):
-        assert refusal("http://127.0.0.1/thing.bin", target).startswith(f"another process is fetching {target}; wait for it")
+        assert refusal("http://127.0.0.1/thing.bin", target).startswith(
+            f"another process is fetching {target}; wait for it"
+        )

@@ -12,7 +12,15 @@ from benchmark.report.captions import sentences
 from benchmark.spec import plan
 from benchmark.training.loop import Options
 
-SETTINGS = ["size=[32, 64]", "train_images=20", "test_images=4", "batch=4", "epochs=2", "width=8", "decoder_blocks=1"]
+SETTINGS = [
+    "size=[32, 64]",
+    "train_images=20",
+    "test_images=4",
+    "batch=4",
+    "epochs=2",
+    "width=8",
+    "decoder_blocks=1",
+]
 
 
 class Silent:
@@ -34,14 +42,18 @@ def test_the_slice_is_the_end_of_train_and_nothing_else(data_folder: Path) -> No
 
 
 def test_the_board_says_that_it_is_no_score(data_folder: Path, tmp_path: Path) -> None:
-    cells = plan.make(["single_task", "multi_task"], [*SETTINGS, "judge=holdout", "seeds=5"], data_folder).cells
+    cells = plan.make(
+        ["single_task", "multi_task"], [*SETTINGS, "judge=holdout", "seeds=5"], data_folder
+    ).cells
     done = execute.run_cells(
         cells, tmp_path, execute.Data(data_folder), Options(), Silent(), force=False, retry_failed=False
     )  # fmt: skip
     assert len(done["done"]) == len(cells) == 20
     (board,) = boards_of(tmp_path)
     assert {entry.tier for entry in board.entries} == {"tuning"}
-    assert any("judged on the last 10% of the train images" in s and "not a score" in s for s in sentences(board))
+    assert any(
+        "judged on the last 10% of the train images" in s and "not a score" in s for s in sentences(board)
+    )
     assert board.group.tasks[0].test_images == 2
 
 

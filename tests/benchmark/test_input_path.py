@@ -23,7 +23,15 @@ from tests.datasets.mtan_folder import arrays, write
 from tests.helpers import TASKS, tiny_protocol, tiny_split
 
 SIX = tuple(TASKS)
-SETTINGS = ["size=[32, 40]", "batch=2", "epochs=2", "width=8", "decoder_blocks=1", "encoder=small", "weights=none"]
+SETTINGS = [
+    "size=[32, 40]",
+    "batch=2",
+    "epochs=2",
+    "width=8",
+    "decoder_blocks=1",
+    "encoder=small",
+    "weights=none",
+]
 
 
 CUT = (ViewKind(crop=False, colour=0.8, cutout=0.5), ViewKind(cutout=0.3))
@@ -45,7 +53,16 @@ def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
         assert not torch.equal(dirty[name], split.targets[name])
     protocol = tiny_protocol(tasks=SIX, scales=(0.5, 2.0), scale_draw="uniform", flip=True, colour=0.3)
     feeds = [
-        Feed(s, mask, TASKS, protocol, seed=3, views=views, normalisation=((0.5,) * 3, (0.2,) * 3), device="cpu")
+        Feed(
+            s,
+            mask,
+            TASKS,
+            protocol,
+            seed=3,
+            views=views,
+            normalisation=((0.5,) * 3, (0.2,) * 3),
+            device="cpu",
+        )
         for s in (split, replace(split, targets=dirty))
     ]
     for step in range(feeds[0].steps):
@@ -55,16 +72,30 @@ def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
             assert torch.equal(a.images, b.images)
             assert all(torch.equal(a.targets[n], b.targets[n]) for n in SIX)
         assert [v.erased is None for v in clean.views] == [views == 2] * 2
-        assert all(v.erased is None or torch.equal(v.erased, w.erased) for v, w in zip(clean.views, other.views, strict=True))
+        assert all(
+            v.erased is None or torch.equal(v.erased, w.erased)
+            for v, w in zip(clean.views, other.views, strict=True)
+        )
 
 
 def test_a_number_of_views_is_as_many_crops_and_moves_no_bit_of_the_first_view() -> None:
-    """Nor does any description of further views: a method sees the crops and the order that all others see."""
+    """Nor does any description of further views: a method sees the crops and the order that all others
+    see.
+    """
     split = tiny_split()
     protocol = tiny_protocol(tasks=SIX)
     asked: tuple[int | tuple[ViewKind, ...], ...] = (2, (ViewKind(), ViewKind()), CUT)
     number, crops, cut = (
-        Feed(split, split.available, TASKS, protocol, seed=3, views=v, normalisation=((0.5,) * 3, (0.2,) * 3), device="cpu")
+        Feed(
+            split,
+            split.available,
+            TASKS,
+            protocol,
+            seed=3,
+            views=v,
+            normalisation=((0.5,) * 3, (0.2,) * 3),
+            device="cpu",
+        )
         for v in asked
     )
     assert number.hashes == crops.hashes == cut.hashes
@@ -100,7 +131,8 @@ def test_a_run_from_a_store_holds_no_trace_of_hidden_labels(tmp_path: Path) -> N
         assert record is not None
         hashes = record["hashes"]
         found.append(
-            (record["metrics"], record["constant"], record["curve"], hashes["labels"], hashes["crops"], hashes["init"],
+            (record["metrics"], record["constant"], record["curve"], hashes["labels"], hashes["crops"],
+            hashes["init"],
              run.file("weights.pt").read_bytes(), run.file("panel.webp").read_bytes(), hashes["data"])
         )  # fmt: skip
     assert found[0][:-1] == found[1][:-1] and found[0][-1] != found[1][-1]

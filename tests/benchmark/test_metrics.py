@@ -21,8 +21,12 @@ TASKS = (SEMSEG, PARTS, tasks.depth(), tasks.normals(), tasks.saliency(), tasks.
 by_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 
-def sample(task: Task, images: int = 6, height: int = 9, width: int = 13, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random raw predictions and targets; pixels without label everywhere, and none labelled in the last but one image."""
+def sample(
+    task: Task, images: int = 6, height: int = 9, width: int = 13, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Random raw predictions and targets; pixels without label everywhere, and none labelled in the last but
+    one image.
+    """
     g = torch.Generator().manual_seed(seed)
     prediction = torch.randn(images, task.channels, height, width, generator=g) * 2
     if task.kind == "classes":
@@ -45,7 +49,8 @@ def judge(task: Task, prediction: Tensor, target: Tensor) -> dict[str, float]:
     return meter(task).values(meter(task).statistics(prediction, target).sum(0).numpy())
 
 
-# --- one at a time, against loops -------------------------------------------------------------------------------------
+# --- one at a time, against loops
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task", [SEMSEG, PARTS], ids=["semseg", "parts"])
@@ -94,10 +99,14 @@ def test_depth_errors_equal_a_loop_over_pixels() -> None:
 def angles(prediction: Tensor, target: Tensor) -> np.ndarray:
     """Degrees at labelled pixels, by the dot product in float64."""
     result = []
-    for p, g in zip(prediction.movedim(1, -1).reshape(-1, 3), target.movedim(1, -1).reshape(-1, 3), strict=True):
+    for p, g in zip(
+        prediction.movedim(1, -1).reshape(-1, 3), target.movedim(1, -1).reshape(-1, 3), strict=True
+    ):
         if g.any():
             a, b = p.double().numpy(), g.double().numpy()
-            result.append(math.degrees(math.acos(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1, 1))))
+            result.append(
+                math.degrees(math.acos(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1, 1)))
+            )
     return np.array(result)
 
 
@@ -155,16 +164,20 @@ def test_max_f_twice_is_that_of_probabilities_squashed_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probability", "said"), [(0.0, 1), (0.19, 1), (0.21, 2), (0.41, 3), (0.62, 4), (0.84, 4), (0.86, 5), (1.0, 5)]
+    ("probability", "said"),
+    [(0.0, 1), (0.19, 1), (0.21, 2), (0.41, 3), (0.62, 4), (0.84, 4), (0.86, 5), (1.0, 5)],
 )
 def test_thresholds_that_a_probability_squashed_again_reaches(probability: float, said: int) -> None:
     m = meter(tasks.saliency())
     prediction = torch.logit(torch.full((1, 1, 1, 1), probability, dtype=torch.float64))
     row = m.statistics(prediction, torch.ones(1, 1, 1, 1, dtype=torch.long))[0].tolist()
-    assert {name for name, count in zip(m.columns, row, strict=True) if count and "twice" in name} == {f"positive_twice/{said}"}
+    assert {name for name, count in zip(m.columns, row, strict=True) if count and "twice" in name} == {
+        f"positive_twice/{said}"
+    }
 
 
-# --- worked by hand ---------------------------------------------------------------------------------------------------
+# --- worked by hand
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_a_class_absent_from_the_truth_has_no_iou_but_costs_the_class_it_was_taken_from() -> None:
@@ -221,12 +234,21 @@ def test_perfect_predictions() -> None:
         expected = {"absErr": 0, "relErr": 0, "RMSE": 0, "mErr": 0, "medErr": 0}
         for name, value in values.items():
             # A median of 0 lies in the middle of the first bin at worst.
-            assert value == pytest.approx(expected.get(name, 100), abs=ANGLE_BIN if name == "medErr" else 1e-4), (task.name, name)
+            assert value == pytest.approx(
+                expected.get(name, 100), abs=ANGLE_BIN if name == "medErr" else 1e-4
+            ), (task.name, name)
 
 
 @pytest.mark.parametrize(
     ("vector", "degrees"),
-    [((1, 0, 0), 90), ((0, 0, 0), 90), ((0, 0, -2), 180), ((0, 3, 3), 45), ((0, 1e-3, 1), 0.0572958), ((1e-4, 0, 1e-4), 45)],
+    [
+        ((1, 0, 0), 90),
+        ((0, 0, 0), 90),
+        ((0, 0, -2), 180),
+        ((0, 3, 3), 45),
+        ((0, 1e-3, 1), 0.0572958),
+        ((1e-4, 0, 1e-4), 45),
+    ],
 )
 def test_angles_worked_by_hand(vector: tuple[float, float, float], degrees: float) -> None:
     target = torch.tensor([0.0, 0, 1]).view(1, 3, 1, 1).expand(2, 3, 4, 5)
@@ -234,7 +256,9 @@ def test_angles_worked_by_hand(vector: tuple[float, float, float], degrees: floa
     values = judge(tasks.normals(), prediction, target)
     assert values["mErr"] == pytest.approx(degrees, abs=1e-5)
     assert values["medErr"] == pytest.approx(degrees, abs=ANGLE_BIN)
-    assert [values[f"within{a}"] for a in ("11.25", "22.5", "30")] == [100 * (degrees < a) for a in (11.25, 22.5, 30)]
+    assert [values[f"within{a}"] for a in ("11.25", "22.5", "30")] == [
+        100 * (degrees < a) for a in (11.25, 22.5, 30)
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 1000])
@@ -244,19 +268,24 @@ def test_the_median_angle_keeps_its_stated_precision(count: int, spread: str) ->
     degrees = {
         "uniform": rng.uniform(0, 180, count),
         "near": rng.exponential(3, count).clip(0, 180),
-        "two": np.where(np.arange(count) < count / 2, 10.0, 20.0),  # the two middle angles far apart if the count is even
+        "two": np.where(
+            np.arange(count) < count / 2, 10.0, 20.0
+        ),  # the two middle angles far apart if the count is even
     }[spread]
     radians = torch.from_numpy(np.radians(degrees))
     prediction = torch.stack([radians.sin(), 0 * radians, radians.cos()]).view(1, 3, 1, -1)
     target = torch.tensor([0.0, 0, 1]).view(1, 3, 1, 1).expand(1, 3, 1, count)
-    assert judge(tasks.normals(), prediction, target)["medErr"] == pytest.approx(np.median(degrees), abs=ANGLE_BIN)
+    assert judge(tasks.normals(), prediction, target)["medErr"] == pytest.approx(
+        np.median(degrees), abs=ANGLE_BIN
+    )
 
 
 def test_max_f_worked_by_hand_with_probabilities_taken_once() -> None:
     task = tasks.saliency()
     target = torch.tensor([1, 1, 0, 0, 0, IGNORE]).view(1, 1, 2, 3)
     probability = torch.tensor([0.31, 0.12, 0.18, 0.02, 0.02, 0.99]).view(1, 1, 2, 3)
-    # At 0.10: P = 2/3, R = 1. At 0.20 to 0.30: P = 1, R = 1/2. A second sigmoid would put all of them above 0.5.
+    # At 0.10: P = 2/3, R = 1. At 0.20 to 0.30: P = 1, R = 1/2. A second sigmoid would put all of them above
+    # 0.5.
     expected = max(1.3 * (2 / 3) / (0.3 * 2 / 3 + 1), 1.3 * 0.5 / (0.3 + 0.5))
     assert judge(task, torch.logit(probability), target)["maxF"] == pytest.approx(100 * expected)
 
@@ -267,7 +296,8 @@ def test_binary_truth_without_a_positive_scores_zero() -> None:
         assert values[task.metric] == 0
 
 
-# --- what all meters have in common -----------------------------------------------------------------------------------
+# --- what all meters have in common
+# -----------------------------------------------------------------------------------
 
 
 @by_task
@@ -297,7 +327,10 @@ def test_the_batch_size_does_not_matter(task: Task) -> None:
     prediction, target = sample(task, images=7)
     whole = meter(task).statistics(prediction, target)
     for size in (1, 2, 5):
-        parts = [meter(task).statistics(p, t) for p, t in zip(prediction.split(size), target.split(size), strict=True)]
+        parts = [
+            meter(task).statistics(p, t)
+            for p, t in zip(prediction.split(size), target.split(size), strict=True)
+        ]
         torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-12, atol=0)
     channels_last = prediction.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(meter(task).statistics(channels_last, target), whole, rtol=1e-12, atol=0)
@@ -344,8 +377,12 @@ def test_targets_as_the_data_sets_store_them(task: Task) -> None:
 def test_statistics_never_look_at_values_nor_mix_devices(task: Task, device: str) -> None:
     prediction, target = sample(task)
     with FakeTensorMode() as mode:
-        # Fake tensors carry shapes and devices only: reading a value or a shape that depends on values raises.
-        fake = torch.empty(prediction.shape, device=device), torch.empty(target.shape, dtype=target.dtype, device=device)
+        # Fake tensors carry shapes and devices only: reading a value or a shape that depends on values
+        # raises.
+        fake = (
+            torch.empty(prediction.shape, device=device),
+            torch.empty(target.shape, dtype=target.dtype, device=device),
+        )
         statistics = meter(task).statistics(*fake)
         with pytest.raises(Exception, match=r"data-dependent|dynamic|nonzero"):
             fake[1].nonzero()

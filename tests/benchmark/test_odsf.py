@@ -1,4 +1,6 @@
-"""odsF against thinning pixel by pixel and matching by augmenting paths; and how far the fast boundary F is from it."""
+"""odsF against thinning pixel by pixel and matching by augmenting paths; and how far the fast boundary F is
+from it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def judge(prediction: Tensor, target: Tensor, ods: OdsMeter = METER) -> dict[str
 
 
 def sample(images: int = 4, height: int = 30, width: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Closed curves as truth, noisy displaced blurred logits as prediction, some pixels and the last image unlabelled."""
+    """Closed curves as truth, noisy displaced blurred logits as prediction, some pixels and the last image
+    unlabelled.
+    """
     g = torch.Generator().manual_seed(seed)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     target = torch.zeros(images, 1, height, width, dtype=torch.long)
@@ -45,11 +49,14 @@ def sample(images: int = 4, height: int = 30, width: int = 40, seed: int = 0) ->
     return prediction, target
 
 
-# --- references ---------------------------------------------------------------------------------------------------------
+# --- references
+# ---------------------------------------------------------------------------------------------------------
 
 
 def slow_thin(image: np.ndarray) -> np.ndarray:
-    """Guo and Hall's thinning, whole image by whole image, with the conditions as Lam, Lee and Suen write them."""
+    """Guo and Hall's thinning, whole image by whole image, with the conditions as Lam, Lee and Suen write
+    them.
+    """
     image = image.copy()
     height, width = image.shape
 
@@ -79,7 +86,9 @@ def near(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
 
 def slow_match(predicted: np.ndarray, true: np.ndarray, radius: float) -> int:
     """The greatest number of pairs, by one search for an augmenting path after another (Kuhn)."""
-    partners = [np.flatnonzero(row).tolist() for row in near(np.argwhere(predicted), np.argwhere(true), radius)]
+    partners = [
+        np.flatnonzero(row).tolist() for row in near(np.argwhere(predicted), np.argwhere(true), radius)
+    ]
     owner: dict[int, int] = {}
 
     def place(p: int, seen: set[int]) -> bool:
@@ -112,7 +121,8 @@ def slow_ods(prediction: Tensor, target: Tensor, distance: float) -> dict[str, f
     return best
 
 
-# --- the two steps ------------------------------------------------------------------------------------------------------
+# --- the two steps
+# ------------------------------------------------------------------------------------------------------
 
 
 def maps() -> list[np.ndarray]:
@@ -120,7 +130,13 @@ def maps() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     noise = [rng.random((23, 31)) < density for density in (0.05, 0.3, 0.5, 0.7, 0.9, 0.99)]
     smooth = [ndimage.gaussian_filter(rng.standard_normal((40, 56)), s) > 0 for s in (1, 2, 4)]
-    odd = [np.ones((17, 12), bool), np.zeros((5, 6), bool), np.ones((1, 9), bool), np.ones((9, 1), bool), np.ones((1, 1), bool)]
+    odd = [
+        np.ones((17, 12), bool),
+        np.zeros((5, 6), bool),
+        np.ones((1, 9), bool),
+        np.ones((9, 1), bool),
+        np.ones((1, 1), bool),
+    ]
     return [*noise, *smooth, *odd]
 
 
@@ -135,7 +151,11 @@ def test_thinning_equals_a_loop_over_pixels() -> None:
 def test_thinning_equals_that_of_scikit_image() -> None:
     morphology = pytest.importorskip("skimage.morphology", reason="scikit-image is not installed")
     rng = np.random.default_rng(1)
-    large = [ndimage.gaussian_filter(rng.standard_normal((200, 260)), s) > level for s in (1, 6) for level in (-0.05, 0, 0.05)]
+    large = [
+        ndimage.gaussian_filter(rng.standard_normal((200, 260)), s) > level
+        for s in (1, 6)
+        for level in (-0.05, 0, 0.05)
+    ]
     for image in [*maps(), *large]:
         np.testing.assert_array_equal(thin(image), morphology.thin(image))
 
@@ -156,7 +176,9 @@ def test_the_number_of_pairs_is_the_greatest_there_is(radius: float) -> None:
 
 @pytest.mark.parametrize("radius", [1, 2.3, 4])
 def test_pairs_of_least_cost_are_as_many(radius: float) -> None:
-    """The assignment that correspondPixels approximates: an unmatched pixel costs 100 tolerances, a pair its distance."""
+    """The assignment that correspondPixels approximates: an unmatched pixel costs 100 tolerances, a pair its
+    distance.
+    """
     rng = np.random.default_rng(3)
     for density in (0.05, 0.2):
         predicted, true = (thin(rng.random((22, 26)) < density) for _ in range(2))
@@ -170,13 +192,16 @@ def test_pairs_of_least_cost_are_as_many(radius: float) -> None:
         assert Truth(true, radius).match(predicted) == ((rows < n) & (columns < m)).sum() > 0
 
 
-# --- the metric ---------------------------------------------------------------------------------------------------------
+# --- the metric
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("height", "width", "distance"), [(24, 30, 0.0075), (24, 30, 0.05), (18, 34, 0.09)])
 def test_ods_f_equals_a_loop_over_thresholds_and_points(height: int, width: int, distance: float) -> None:
     prediction, target = sample(3, height, width)
-    target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = 0  # labels reach the corners, so the diagonal is the image's
+    target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = (
+        0  # labels reach the corners, so the diagonal is the image's
+    )
     expected = slow_ods(prediction, target, distance)
     assert judge(prediction, target, OdsMeter(TASK, distance)) == pytest.approx(expected, rel=1e-12)
     assert 5 < expected["odsF"] < 99
@@ -202,7 +227,9 @@ def test_pixels_share_no_counterpart_as_they_do_in_boundary_f() -> None:
     assert judge(prediction, target) == pytest.approx({"odsF": 200 / 3, "odsP": 50, "odsR": 100})
 
 
-@pytest.mark.parametrize(("offset", "right"), [((0, 3), 1), ((3, 0), 1), ((2, 2), 1), ((0, 4), 0), ((3, 1), 0), ((-2, -2), 1)])
+@pytest.mark.parametrize(
+    ("offset", "right"), [((0, 3), 1), ((3, 0), 1), ((2, 2), 1), ((0, 4), 0), ((3, 1), 0), ((-2, -2), 1)]
+)
 def test_a_pair_is_at_most_the_tolerance_apart(offset: tuple[int, int], right: int) -> None:
     assert 0.06 * math.hypot(30, 40) == 3.0  # exactly
     target = torch.zeros(1, 1, 30, 40, dtype=torch.long)
@@ -269,7 +296,11 @@ def test_truth_without_a_boundary_scores_zero_and_no_label_is_nan() -> None:
     prediction, target = sample()
     empty = torch.where(target[:-1] == IGNORE, IGNORE, 0)
     assert judge(prediction[:-1], empty) == {"odsF": 0, "odsP": 0, "odsR": 0}
-    assert judge(prediction[:-1] - 50, empty) == {"odsF": 0, "odsP": 0, "odsR": 0}  # nor predicted: not a perfect score
+    assert judge(prediction[:-1] - 50, empty) == {
+        "odsF": 0,
+        "odsP": 0,
+        "odsR": 0,
+    }  # nor predicted: not a perfect score
     assert all(math.isnan(v) for v in judge(prediction[-1:], target[-1:]).values())
     assert not METER.statistics(prediction[-1:], target[-1:]).any()
 
@@ -284,7 +315,9 @@ def test_what_all_meters_have_in_common() -> None:
     assert list(values) == list(METER.about) and next(iter(values)) == TASK.metric == "odsF"
     assert METER.values(whole.sum(0).numpy()[: METER.stored]) == {}
     for size in (1, 2, 3):
-        parts = [METER.statistics(p, t) for p, t in zip(prediction.split(size), target.split(size), strict=True)]
+        parts = [
+            METER.statistics(p, t) for p, t in zip(prediction.split(size), target.split(size), strict=True)
+        ]
         assert torch.equal(torch.cat(parts), whole)
     drawn = [0, 0, 3, 1, 4]
     assert METER.values(whole[drawn].sum(0).numpy()) == judge(prediction[drawn], target[drawn])
@@ -304,7 +337,8 @@ def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(judged.statistics(prediction, target), alone)
 
 
-# --- the fast metric beside it ------------------------------------------------------------------------------------------
+# --- the fast metric beside it
+# ------------------------------------------------------------------------------------------
 
 # Thickness, noise and displacement (pixels) of predictions made from the truth.
 SEVERITIES = {
@@ -320,7 +354,9 @@ SEVERITIES = {
 
 
 def test_how_far_boundary_f_is_from_ods_f(data_folder: Path) -> None:
-    """The figures in the docstring of `benchmark.metrics.boundary`: never well below, and up to 20 points above."""
+    """The figures in the docstring of `benchmark.metrics.boundary`: never well below, and up to 20 points
+    above.
+    """
     target = Scenes(data_folder).split("test", (96, 128), 4).targets["edge"]
     fast, gaps = BoundaryMeter(tasks.edge()), {}
     for name, (width, noise, shift) in SEVERITIES.items():

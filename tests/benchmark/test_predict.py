@@ -1,4 +1,6 @@
-"""A finished run's network in the hands of its user: real runs, then predictions without data, weights files or surprises."""
+"""A finished run's network in the hands of its user: real runs, then predictions without data, weights files
+or surprises.
+"""
 
 import hashlib
 import json
@@ -30,9 +32,11 @@ from methods.networks import packaged
 
 SIZE, TEST = (32, 64), 14
 SETTINGS = [
-    "size=[32, 64]", "train_images=8", "test_images=14", "batch=4", "epochs=2", "width=8", "decoder_blocks=1", "seeds=1",
+    "size=[32, 64]", "train_images=8", "test_images=14", "batch=4", "epochs=2", "width=8", "decoder_blocks=1",
+    "seeds=1",
     'tasks=["semseg", "depth", "normals", "edge", "saliency", "parts"]', "hparams.mtpsl.mapper_width=4",
-    "hparams.prototype.codes=16", "hparams.prototype.proto_dim=16", "hparams.prototype.width=16", "hparams.prototype.heads=2",
+    "hparams.prototype.codes=16", "hparams.prototype.proto_dim=16", "hparams.prototype.width=16",
+    "hparams.prototype.heads=2",
 ]  # fmt: skip
 SIX = ("semseg", "depth", "normals", "edge", "saliency", "parts")
 
@@ -46,7 +50,9 @@ def run(results: Path, data: Path, method: str, *more: str) -> RunDir:
     made = plan.make([method], settings_of((method,), *more), data)
     progress = Progress(made.cells, make_console())
     options = Options(weights=made.weights)
-    found = execute.run_cells(made.cells, results, execute.Data(data), options, progress, force=False, retry_failed=False)
+    found = execute.run_cells(
+        made.cells, results, execute.Data(data), options, progress, force=False, retry_failed=False
+    )
     assert len(found["done"]) == 1
     return every_run(results)[0]
 
@@ -95,7 +101,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_loaded_model_is_judged_as_its_run_was(results: Path, data_folder: Path) -> None:
-    """For every method: metrics computed here, one pixel list a task, from `Model.predict`, are those of the record."""
+    """For every method: metrics computed here, one pixel list a task, from `Model.predict`, are those of the
+    record.
+    """
     test = open_dataset("scenes", data_folder).split("test", SIZE, TEST)
     runs = every_run(results)
     assert len(runs) == 9
@@ -124,7 +132,10 @@ def test_a_loaded_model_is_judged_as_its_run_was(results: Path, data_folder: Pat
                 assert error == pytest.approx(metrics["absErr"], rel=1e-5)
             elif task == "normals":
                 known = (target != 0).any(1)
-                a, b = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-9) for x in (values.numpy(), target / 127))
+                a, b = (
+                    x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-9)
+                    for x in (values.numpy(), target / 127)
+                )
                 angles = np.degrees(np.arccos((a * b).sum(1).clip(-1, 1)))[known]
                 assert angles.mean() == pytest.approx(metrics["mErr"], rel=1e-3)
 
@@ -172,11 +183,15 @@ def test_images_of_the_models_size_are_predicted_as_frames_are(multi_task: Path,
             )
             length = maps["normals"].square().sum(0).sqrt()
             assert torch.allclose(length, torch.ones_like(length), atol=1e-5)
-            assert torch.allclose(maps["normals"] * raw["normals"][i].norm(dim=0), raw["normals"][i], atol=1e-5)
+            assert torch.allclose(
+                maps["normals"] * raw["normals"][i].norm(dim=0), raw["normals"][i], atol=1e-5
+            )
 
 
 def test_other_sizes_are_padded_not_distorted_and_come_back_at_their_own(multi_task: Path) -> None:
-    """An image twice the frame's height: the frame's top left holds it at a quarter of its area, and the padding is cut off."""
+    """An image twice the frame's height: the frame's top left holds it at a quarter of its area, and the
+    padding is cut off.
+    """
     model = load_model(multi_task)
     g = np.random.default_rng(1)
     small = g.integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -185,7 +200,8 @@ def test_other_sizes_are_padded_not_distorted_and_come_back_at_their_own(multi_t
     assert {name: tuple(m.shape) for name, m in maps.items()} == {
         name: ((3, 64, 64) if name == "normals" else (64, 64)) for name in SIX
     }
-    # Padding is the encoder's mean colour: put there by hand, in place of what the frame holds, it changes nothing.
+    # Padding is the encoder's mean colour: put there by hand, in place of what the frame holds, it changes
+    # nothing.
     shown = torch.zeros(1, 3, *SIZE)
     row = torch.nn.functional.interpolate(
         torch.from_numpy(large).permute(2, 0, 1)[None].float(), (32, 32), mode="bilinear", antialias=True
@@ -246,7 +262,10 @@ def test_predictions_of_a_folder(
     files = {f"{stem}{end}" for stem in sizes for end in (".npz", *(f"-{task}.png" for task in SIX))}
     assert {path.name for path in out.iterdir()} == files | {"predictions.png"}
     said = capsys.readouterr().out.replace("\n", " ")
-    assert "semseg, depth, normals, edge, saliency, parts of 3 images, computed at 32x64 and resized to theirs" in said
+    assert (
+        "semseg, depth, normals, edge, saliency, parts of 3 images, computed at 32x64 and resized to theirs"
+        in said
+    )
     model = load_model(name, results)
     dtypes = {
         "depth": "float16",
@@ -264,7 +283,9 @@ def test_predictions_of_a_folder(
             for task in SIX:
                 assert stored[task].shape == maps[task].shape and stored[task].shape[-2:] == sizes[path.stem]
                 scale, within = (127, 0.51) if task == "normals" else (1, 5e-3)
-                assert np.allclose(stored[task].astype(float), maps[task].numpy() * scale, rtol=1e-3, atol=within)
+                assert np.allclose(
+                    stored[task].astype(float), maps[task].numpy() * scale, rtol=1e-3, atol=within
+                )
                 with Image.open(out / f"{path.stem}-{task}.png") as picture:
                     shown = np.asarray(picture, int)
                 assert np.abs(shown - drawn(model.tasks[task], stored[task])).max() <= 3, (
@@ -283,7 +304,14 @@ def test_equal_names_do_not_overwrite_each_other(
         Image.open(photos / "fits.webp").convert("RGB").save(other / name)
     out = tmp_path / "out"
     assert (
-        predict(str(multi_task), [photos / "wide.jpg", other / "wide.png", other / "wide-2.png"], out, tmp_path, "cpu", False)
+        predict(
+            str(multi_task),
+            [photos / "wide.jpg", other / "wide.png", other / "wide-2.png"],
+            out,
+            tmp_path,
+            "cpu",
+            False,
+        )
         == 0
     )
     with np.load(out / "wide.npz") as a, np.load(out / "wide-2.npz") as b, np.load(out / "wide-3.npz") as c:
@@ -296,7 +324,9 @@ def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Pat
     images = [photos / "fits.webp"]
     assert predict(str(multi_task), images, out, tmp_path, "cpu", False) == 0
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    with pytest.raises(UserError, match=r"already holds predictions\.png and 7 more .* give --force .* or another --out"):
+    with pytest.raises(
+        UserError, match=r"already holds predictions\.png and 7 more .* give --force .* or another --out"
+    ):
         predict(str(multi_task), images, out, tmp_path, "cpu", False)
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
     assert predict(str(multi_task), images, out, tmp_path, "cpu", True) == 0
@@ -307,13 +337,19 @@ def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Pat
 def test_a_one_task_run_predicts_its_task_alone(results: Path, photos: Path, tmp_path: Path) -> None:
     (place,) = (path for path in folders(results, "single_task") if "single_task-normals-" in path.name)
     assert predict(str(place), [photos / "fits.webp"], tmp_path / "out", tmp_path, "cpu", False) == 0
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"fits.npz", "fits-normals.png", "predictions.png"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "fits.npz",
+        "fits-normals.png",
+        "predictions.png",
+    }
 
 
 def test_pretrained_weights_are_needed_for_training_alone(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run from a file and one from a package, through the command line; both files are gone when their networks are used."""
+    """A run from a file and one from a package, through the command line; both files are gone when their
+    networks are used.
+    """
     import torchvision
 
     file, one, two = tmp_path / "r18.pth", tmp_path / "one", tmp_path / "two"
@@ -332,7 +368,8 @@ def test_pretrained_weights_are_needed_for_training_alone(
         assert set(maps) == set(SIX)
     # It did start from the file: a learning rate of 2e-3 moves no filter of it far in four steps.
     trunk = load_model(first.path).method.encoder.trunk  # type: ignore[union-attr, operator]
-    moved = (trunk.stem[0].weight - pretrained["conv1.weight"]).detach().abs()  # type: ignore[union-attr, operator, index]
+    # type: ignore[union-attr, operator, index]
+    moved = (trunk.stem[0].weight - pretrained["conv1.weight"]).detach().abs()
     assert 0 < float(moved.max()) < 0.02  # type: ignore[arg-type]
 
 
@@ -346,24 +383,33 @@ def test_runs_without_a_network_to_use(copied: Path, results: Path, tmp_path: Pa
         load_model("nothing", results)
     good = weights.read_bytes()
     weights.write_bytes(good[: len(good) // 2])
-    with pytest.raises(UserError, match=r"weights\.pt is damaged .*; compute it again with `bench run \.\.\. --force`"):
+    with pytest.raises(
+        UserError, match=r"weights\.pt is damaged .*; compute it again with `bench run \.\.\. --force`"
+    ):
         load_model(copied)
     (other,) = (path for path in folders(results, "single_task") if "single_task-depth-" in path.name)
     shutil.copy(other / "weights.pt", weights)
-    with pytest.raises(UserError, match=r"weights\.pt does not fit multi_task as it is built now .*another run's"):
+    with pytest.raises(
+        UserError, match=r"weights\.pt does not fit multi_task as it is built now .*another run's"
+    ):
         load_model(copied)
     torch.save([1], weights)
     with pytest.raises(UserError, match=r"weights\.pt does not fit multi_task"):
         load_model(copied)
     weights.unlink()
-    with pytest.raises(UserError, match=r"has no weights \(it ran with --keep none, or `bench clean` removed them\)"):
+    with pytest.raises(
+        UserError, match=r"has no weights \(it ran with --keep none, or `bench clean` removed them\)"
+    ):
         load_model(copied)
     spec = json.loads(record.read_text())["spec"]
     edit(record, spec=spec | {"label_seed": 5})
     with pytest.raises(UserError, match=r"record\.json was edited"):
         load_model(copied)
     record.unlink()
-    with pytest.raises(UserError, match="is missing, and only a finished run has a network to use; finish it with `bench run`"):
+    with pytest.raises(
+        UserError,
+        match="is missing, and only a finished run has a network to use; finish it with `bench run`",
+    ):
         load_model(copied)
 
 
@@ -392,13 +438,18 @@ BAD_IMAGES = {
     "empty": ("empty", r"there is no image \(\.jpg, \.jpeg, \.png, \.webp\) in the folder .*empty"),
     "text": ("notes.txt", r"notes\.txt could not be read as a JPEG, PNG or WebP image"),
     "another format": ("picture.bmp", r"picture\.bmp could not be read as a JPEG, PNG or WebP image"),
-    "cut off": ("cut.jpg", r"cut\.jpg could not be read as a JPEG, PNG or WebP image .*; remove it or name others"),
+    "cut off": (
+        "cut.jpg",
+        r"cut\.jpg could not be read as a JPEG, PNG or WebP image .*; remove it or name others",
+    ),
     "the output": ("out/old.png", r"old\.png lies in .*out itself, .* name another folder with --out"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_IMAGES)
-def test_what_is_no_image_is_named_and_nothing_is_written(case: str, multi_task: Path, photos: Path, tmp_path: Path) -> None:
+def test_what_is_no_image_is_named_and_nothing_is_written(
+    case: str, multi_task: Path, photos: Path, tmp_path: Path
+) -> None:
     name, message = BAD_IMAGES[case]
     (photos / "empty").mkdir()
     Image.open(photos / "fits.webp").save(photos / "picture.bmp")
@@ -415,7 +466,9 @@ def test_what_is_no_image_is_named_and_nothing_is_written(case: str, multi_task:
 
 def test_a_folder_that_cannot_be_written(multi_task: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"could not write in .*file: File exists; .* name another folder with --out"):
+    with pytest.raises(
+        UserError, match=r"could not write in .*file: File exists; .* name another folder with --out"
+    ):
         predict(str(multi_task), [photos], tmp_path / "file", tmp_path, "cpu", False)
 
 

@@ -19,7 +19,9 @@ def test_shipped_protocols_and_plans_load() -> None:
         assert (name == "own-data") == (not made.tasks and not made.size)
     for name in plan.names():
         if name == "own-data":  # what its tasks are, nobody knows without the data
-            with pytest.raises(UserError, match="there is no own-data in no-such-data; `bench data prepare own-data PATH`"):
+            with pytest.raises(
+                UserError, match="there is no own-data in no-such-data; `bench data prepare own-data PATH`"
+            ):
                 plan.make([name], [], NOWHERE)
         else:
             assert plan.make([name], [], NOWHERE).cells
@@ -38,7 +40,9 @@ def test_what_a_protocol_leaves_empty_is_the_data_sets() -> None:
 
 
 @pytest.mark.parametrize("name", ["quickstart", "thin"])
-def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plan, "DEFAULT", SHIPPED_DEFAULT if name == "quickstart" else name)
     cells = plan.make([], [], NOWHERE).cells
     assert {c.protocol.name for c in cells} == {name}
@@ -57,18 +61,33 @@ def test_the_quickstart_trains_a_pretrained_encoder_and_ranks_nothing() -> None:
     assert cells[6].id == replace(cells[6], protocol=replace(shown, demonstration=False)).id == "56231d082226"
     # The methods' own networks are the same under both; the thin one's runs take seconds.
     quick = plan.make(["thin"], [], NOWHERE).cells
-    assert [(c.method, c.hyperparameters, c.seed) for c in cells] == [(c.method, c.hyperparameters, c.seed) for c in quick]
+    assert [(c.method, c.hyperparameters, c.seed) for c in cells] == [
+        (c.method, c.hyperparameters, c.seed) for c in quick
+    ]
     assert quick[0].protocol.encoder == "small" and not quick[0].protocol.demonstration
-    for name in ("field", "label-budget-scenes", "balancing-scenes", "seed-variance-scenes", "ablation-scenes"):
+    for name in (
+        "field",
+        "label-budget-scenes",
+        "balancing-scenes",
+        "seed-variance-scenes",
+        "ablation-scenes",
+    ):
         assert all(c.protocol == shown for c in plan.make([name], [], NOWHERE).cells), name
 
 
 def test_settings_override_the_plan() -> None:
-    settings = ["labels=random", "seeds=[4]", "epochs=2", "size=[64, 96]", "hparams.prototype.codes=[8, 16]", "encoder=resnet18"]
+    settings = [
+        "labels=random",
+        "seeds=[4]",
+        "epochs=2",
+        "size=[64, 96]",
+        "hparams.prototype.codes=[8, 16]",
+        "encoder=resnet18",
+    ]
     cells = plan.make(["prototype"], settings, NOWHERE).cells
-    assert [(c.labels, c.label_seed, c.protocol.epochs, c.protocol.size, c.protocol.encoder) for c in cells] == [
-        ("random", 4, 2.0, (64, 96), "resnet18")
-    ] * 2
+    assert [
+        (c.labels, c.label_seed, c.protocol.epochs, c.protocol.size, c.protocol.encoder) for c in cells
+    ] == [("random", 4, 2.0, (64, 96), "resnet18")] * 2
     assert [c.hyperparameters["codes"] for c in cells] == [8, 16]
     product = plan.make(["multi_task"], ['labels=["one", "full"]', "seeds=3", "lr=[0.1, 0.2]"], NOWHERE).cells
     assert len(product) == 12
@@ -76,7 +95,9 @@ def test_settings_override_the_plan() -> None:
 
 def test_a_plan_file_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task"]\nseeds = 3\nepochs = 1\n')
+    file.write_text(
+        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task"]\nseeds = 3\nepochs = 1\n'
+    )
     assert [c.label_seed for c in plan.make([str(file)], [], NOWHERE).cells] == [0, 1, 2]
     assert plan.make([str(file)], [], NOWHERE).cells[0].protocol.epochs == 1.0
 
@@ -96,7 +117,11 @@ BAD = {
     "unknown setting": ([], ["epoch=3"], r"unknown key in plan thin 'epoch'; did you mean 'epochs'\?"),
     "not a setting": ([], ["epochs"], "'epochs' is not key=value"),
     "near miss": ([], ["hparams.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
-    "near miss of a method's": ([], ["hparams.prototype.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
+    "near miss of a method's": (
+        [],
+        ["hparams.prototype.tc_magin=1"],
+        r"'tc_magin'; did you mean 'tc_margin'\?",
+    ),
     "wrong type": ([], ["epochs=many"], r"epochs = 'many'.*a number"),
     "unknown label setting": ([], ["labels=ones"], r"'ones'"),
     "fraction out of range": ([], ["labels=fraction:1.5"], "fraction"),
@@ -113,7 +138,11 @@ BAD = {
     "scales": ([], ["scales=[0.0, 1.0]"], "zooms above 0"),
     "scale bounds": ([], ["scale_draw=uniform", "scales=[1.0]"], "must be two bounds"),
     "edge metric": ([], ["edge_metric=odsf"], "edge_metric = 'odsf'"),
-    "form of a data set": ([], ["dataset=nyuv2-14"], r"unknown form of nyuv2 'nyuv2-14'; did you mean 'nyuv2-"),
+    "form of a data set": (
+        [],
+        ["dataset=nyuv2-14"],
+        r"unknown form of nyuv2 'nyuv2-14'; did you mean 'nyuv2-",
+    ),
     "variant of scenes": ([], ["dataset=scenes-v9"], "unknown variant of scenes 'scenes-v9'"),
 }
 
@@ -141,7 +170,12 @@ def test_malformed_toml_names_its_line(tmp_path: Path) -> None:
 
 def test_a_protocol_may_change_another(tmp_path: Path) -> None:
     light, full = protocol.load("nyuv2-13-light"), protocol.load("nyuv2-13")
-    assert light.size == full.size and light.tasks == full.tasks and light.epochs < full.epochs and light.name == "nyuv2-13-light"
+    assert (
+        light.size == full.size
+        and light.tasks == full.tasks
+        and light.epochs < full.epochs
+        and light.name == "nyuv2-13-light"
+    )
     (tmp_path / "mine.toml").write_text('base = "thin"\nepochs = 1\n')
     mine = protocol.load(str(tmp_path / "mine.toml"))
     assert mine.name == "mine" and mine.epochs == 1.0 and mine.size == protocol.load("thin").size
@@ -155,11 +189,16 @@ def test_a_protocol_may_change_another(tmp_path: Path) -> None:
 
 def test_a_frozen_split_varies_the_train_seed_alone() -> None:
     cells = plan.make(["nyuv2", "multi_task"], ["labels=published:one", "seeds=3"], NOWHERE).cells
-    assert [(c.labels, c.label_seed, c.train_seed) for c in cells] == [("published:one", 0, s) for s in range(3)]
+    assert [(c.labels, c.label_seed, c.train_seed) for c in cells] == [
+        ("published:one", 0, s) for s in range(3)
+    ]
     assert cells[1].folder.split("/")[1].startswith("multi_task-publishedone-s0.1-")
     assert [c.seed for c in cells] == ["0", "0.1", "0.2"]
 
 
 def test_a_tuning_protocol_is_another_board_than_the_score() -> None:
-    ids = {plan.make(["multi_task"], s, NOWHERE).cells[0].id for s in ([], ["judge=holdout"], ["judge=holdout", "holdout=0.2"])}
+    ids = {
+        plan.make(["multi_task"], s, NOWHERE).cells[0].id
+        for s in ([], ["judge=holdout"], ["judge=holdout", "holdout=0.2"])
+    }
     assert len(ids) == 3

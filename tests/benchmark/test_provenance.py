@@ -1,4 +1,6 @@
-"""Which code computed a run: by git, or without it by a commit's name and a hash that is compared when runs are published."""
+"""Which code computed a run: by git, or without it by a commit's name and a hash that is compared when runs
+are published.
+"""
 
 import io
 import json
@@ -21,7 +23,9 @@ NONE = "0" * 40
 
 def git(folder: Path, *arguments: str) -> str:
     own = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", *own, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *own, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.fixture
@@ -43,7 +47,14 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
 def checkout(tmp_path: Path) -> tuple[Path, str]:
     """A folder of code under git, and its commit."""
     folder = tmp_path / "checkout"
-    for name in ("benchmark/a.py", "benchmark/deep/b.toml", "methods/m.py", "datasets/d.py", "pyproject.toml", "README.md"):
+    for name in (
+        "benchmark/a.py",
+        "benchmark/deep/b.toml",
+        "methods/m.py",
+        "datasets/d.py",
+        "pyproject.toml",
+        "README.md",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"# {name}\n")
     git(tmp_path, "init", "--quiet", str(folder))
@@ -52,7 +63,9 @@ def checkout(tmp_path: Path) -> tuple[Path, str]:
     return folder, git(folder, "rev-parse", "HEAD")
 
 
-def test_a_checkout_and_its_commit_have_one_hash(checkout: tuple[Path, str], at: Callable[[Path], None]) -> None:
+def test_a_checkout_and_its_commit_have_one_hash(
+    checkout: tuple[Path, str], at: Callable[[Path], None]
+) -> None:
     folder, commit = checkout
     at(folder)
     clean = provenance.code_here()
@@ -66,7 +79,9 @@ def test_a_checkout_and_its_commit_have_one_hash(checkout: tuple[Path, str], at:
 
 
 @pytest.mark.parametrize("change", ["edit", "new", "moved"])
-def test_any_change_of_code_changes_it(change: str, checkout: tuple[Path, str], at: Callable[[Path], None]) -> None:
+def test_any_change_of_code_changes_it(
+    change: str, checkout: tuple[Path, str], at: Callable[[Path], None]
+) -> None:
     folder, commit = checkout
     if change == "moved":
         (folder / "methods" / "m.py").rename(folder / "methods" / "n.py")
@@ -77,7 +92,9 @@ def test_any_change_of_code_changes_it(change: str, checkout: tuple[Path, str], 
 
 
 @pytest.mark.parametrize("commit", [NONE, "HEAD", "--output=evil", ""])
-def test_what_is_no_commit_here_has_none(commit: str, checkout: tuple[Path, str], at: Callable[[Path], None]) -> None:
+def test_what_is_no_commit_here_has_none(
+    commit: str, checkout: tuple[Path, str], at: Callable[[Path], None]
+) -> None:
     at(checkout[0])
     assert provenance.code_at(commit) is None
     assert not (checkout[0] / "evil").exists()
@@ -127,7 +144,9 @@ def test_an_archive_of_runs_is_published(top: str, bench: Bench, tmp_path: Path)
     assert not any(digest.beside(public / "records" / f"{r['id']}.json", r) for r in records)
     assert {p.suffix for p in (public / "records").iterdir()} == {".json", ".npz", ".webp"}
     assert {p.name for p in tmp_path.iterdir()} == {archive.name, "public"}  # nothing is left beside it
-    code, out, _ = bench("publish", records[0]["id"][:8], "--results", archive, "--published-in", tmp_path / "other")
+    code, out, _ = bench(
+        "publish", records[0]["id"][:8], "--results", archive, "--published-in", tmp_path / "other"
+    )
     assert code == 0 and "published 1 runs" in out
 
 
@@ -149,7 +168,9 @@ def test_runs_of_a_copy_are_published_as_clean_when_their_code_is_that_of_the_co
     assert bench("publish", "--all", "--results", archive, "--published-in", tmp_path / "public")[0] == 0
     for path in (tmp_path / "public" / "records").glob("*.json"):
         record = json.loads(path.read_text())
-        assert record["environment"]["dirty"] is False and record["environment"]["code"] == provenance.code_at(commit)
+        assert record["environment"]["dirty"] is False and record["environment"][
+            "code"
+        ] == provenance.code_at(commit)
         assert record["digest"] == digest.of(record)
 
 
@@ -164,6 +185,9 @@ def test_and_else_refused(
     code, _, err = bench("publish", "--all", "--results", archive, "--published-in", tmp_path / "public")
     assert code == 2 and not (tmp_path / "public").exists() and err.count("\n") == 1
     if wrong == "code":
-        assert f"by code with the hash {'f' * 16}, and that of its commit {commit} has {said['code']}; make the run again" in err
+        assert (
+            f"by code with the hash {'f' * 16}, and that of its commit {commit} has {said['code']}; make the "
+            f"run again" in err
+        )
     else:
         assert f"names the commit {NONE}, which" in err and "fetch that commit" in err

@@ -1,4 +1,6 @@
-"""A learning rate for each row: in ids and on boards, searched alike on held-out images, and the contrasts named before."""
+"""A learning rate for each row: in ids and on boards, searched alike on held-out images, and the contrasts
+named before.
+"""
 
 import json
 import tomllib
@@ -20,15 +22,31 @@ from benchmark.training.step import Step, make_optimiser
 from tests.conftest import Bench
 from tests.helpers import TASKS, tiny_batch, tiny_problem, tiny_protocol, tiny_spec
 
-SMALL = ("--set", "encoder=small", "--set", "weights=none", "--set", "train_images=20", "--set", "test_images=4")
-GRID: dict[str, Any] = {"protocol": "thin", "dataset": "scenes", "method": ["multi_task", "mtpsl"], "seeds": [0]}
+SMALL = (
+    "--set",
+    "encoder=small",
+    "--set",
+    "weights=none",
+    "--set",
+    "train_images=20",
+    "--set",
+    "test_images=4",
+)
+GRID: dict[str, Any] = {
+    "protocol": "thin",
+    "dataset": "scenes",
+    "method": ["multi_task", "mtpsl"],
+    "seeds": [0],
+}
 
 
 def expanded(tmp_path: Path, **keys: Any) -> list[RunSpec]:
     return Expansion({}, [], tmp_path).specs(GRID | keys, "p")
 
 
-def test_a_rate_is_a_number_a_list_or_a_table_by_method_and_enters_ids_where_it_is_set(tmp_path: Path) -> None:
+def test_a_rate_is_a_number_a_list_or_a_table_by_method_and_enters_ids_where_it_is_set(
+    tmp_path: Path,
+) -> None:
     plain = expanded(tmp_path)
     assert [s.id for s in expanded(tmp_path, lr_scale=1)] == [s.id for s in plain]
     table = expanded(tmp_path, lr_scale={"mtpsl": [0.5, 2]})
@@ -61,11 +79,15 @@ def test_rates_of_groups_trunk_and_run_multiply() -> None:
     assert [g["lr_scale"] for g in groups] == [1.0, 0.1]
     assert {id(p) for p in groups[1]["params"]} == trunk and not {id(p) for p in groups[0]["params"]} & trunk
     step = Step(method, protocol, 2, lr_scale=3.0)
-    step(tiny_batch(("semseg", "depth", "normals"), torch.ones(2, 3, dtype=torch.bool), dtype=torch.float32), 0)
+    step(
+        tiny_batch(("semseg", "depth", "normals"), torch.ones(2, 3, dtype=torch.bool), dtype=torch.float32), 0
+    )
     assert [float(g["lr"]) for g in step.optimiser.param_groups] == pytest.approx([0.03, 0.003])
 
 
-@pytest.mark.parametrize("method", ["multi_task", "mtpsl", "prototype", "mean_teacher", "perceptual_map", "diffusion"])
+@pytest.mark.parametrize(
+    "method", ["multi_task", "mtpsl", "prototype", "mean_teacher", "perceptual_map", "diffusion"]
+)
 def test_a_frozen_trunk_keeps_weights_and_statistics_and_holds_no_graph(method: str) -> None:
     spec = tiny_spec(method)
     spec = replace(spec, protocol=replace(spec.protocol, freeze=True))
@@ -85,7 +107,10 @@ def test_a_frozen_trunk_keeps_weights_and_statistics_and_holds_no_graph(method: 
     assert not torch.equal(fusion, encoder.fusion.weight)
     held = {id(p) for group in step.optimiser.param_groups for p in group["params"]}
     assert not held & {id(p) for p in encoder.trunk.parameters()}
-    assert all(not stage.requires_grad for stage in encoder.stages(batch.images)) and encoder(batch.images).requires_grad
+    assert (
+        all(not stage.requires_grad for stage in encoder.stages(batch.images))
+        and encoder(batch.images).requires_grad
+    )
 
 
 def test_a_frozen_random_encoder_is_refused(bench: Bench, tmp_path: Path) -> None:
@@ -108,7 +133,9 @@ def test_each_row_is_tried_alike_and_an_ablation_keeps_the_rate_of_what_it_ablat
         assert [(t.lr_scale, t.label_seed, t.train_seed) for t in search.runs] == [
             (0.3, 100, 100), (0.3, 101, 101), (1.0, 100, 100), (1.0, 101, 101),
         ]  # fmt: skip
-        assert {t.protocol.judge for t in search.runs} == {"holdout"} and len({t.id for t in search.runs}) == 4
+        assert {t.protocol.judge for t in search.runs} == {"holdout"} and len(
+            {t.id for t in search.runs}
+        ) == 4
     assert found[1].runs[0].hyperparameters["regulariser"] != 9.0
     assert [t.train_seed for t in rates.shortened(found[0], 100).runs] == [100, 100]
     with pytest.raises(UserError, match="seed 1 is one of the plan's"):
@@ -116,13 +143,18 @@ def test_each_row_is_tried_alike_and_an_ablation_keeps_the_rate_of_what_it_ablat
 
 
 def record(value: float) -> dict[str, Any]:
-    tasks = {"semseg": {"metric": "mIoU", "higher_is_better": True}, "depth": {"metric": "absErr", "higher_is_better": False}}
+    tasks = {
+        "semseg": {"metric": "mIoU", "higher_is_better": True},
+        "depth": {"metric": "absErr", "higher_is_better": False},
+    }
     return {"tasks": tasks, "metrics": {"semseg": {"mIoU": value}, "depth": {"absErr": 10.0}}}
 
 
 def test_the_best_rate_is_that_of_the_highest_mean_change() -> None:
     search = rates.searches(cells()[:1], (0.3, 1.0, 3.0), (100, 101))[0]
-    known = dict(zip((s.id for s in search.runs), map(record, (20.0, 22.0, 20.0, 20.0, 23.0, 24.0)), strict=True))
+    known = dict(
+        zip((s.id for s in search.runs), map(record, (20.0, 22.0, 20.0, 20.0, 23.0, 24.0)), strict=True)
+    )
     scores = rates.scores(search, known)
     assert scores == {0.3: pytest.approx(2.5), 1.0: pytest.approx(0.0), 3.0: pytest.approx(8.75)}
     assert rates.best(scores) == 3.0
@@ -136,7 +168,9 @@ def test_words_of_a_search_say_what_was_tried_and_whether_alike() -> None:
     table = {"rates": [3.0, 1.0], "seeds": 2, "holdout": 0.1}
     said = words(table, "p")
     assert said == "learning rates 1, 3 (of the protocol's) on 2 seeds, judged on the last 10% of train"
-    assert alike(said, words(table | {"seeds": 1}, "p")) and not alike(said, words(table | {"rates": [1.0]}, "p"))
+    assert alike(said, words(table | {"seeds": 1}, "p")) and not alike(
+        said, words(table | {"rates": [1.0]}, "p")
+    )
     for wrong in ({"rates": "all"}, {"seeds": 1.5}, {"more": 1}):
         with pytest.raises(UserError, match="must hold rates, seeds and holdout"):
             words(table | wrong, "p")
@@ -145,11 +179,25 @@ def test_words_of_a_search_say_what_was_tried_and_whether_alike() -> None:
 def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: Path) -> None:
     source = tmp_path / "two.toml"
     source.write_text(
-        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["multi_task", "mtpsl"]\nseeds = 1\n'
+        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["multi_task", '
+        '"mtpsl"]\nseeds = 1\n'
         "[grid.hparams.mtpsl]\nmapper_width = 4\nmapper_stride = 8\n"
         '[[contrast]]\nname = "ours"\nfirst = { method = "mtpsl" }\nsecond = { method = "multi_task" }\n'
     )
-    arguments = ("tune", "--rate", "--plan", source, *SMALL, "--set", "epochs=1", "--rates", "1", "--rates", "4", "--results")
+    arguments = (
+        "tune",
+        "--rate",
+        "--plan",
+        source,
+        *SMALL,
+        "--set",
+        "epochs=1",
+        "--rates",
+        "1",
+        "--rates",
+        "4",
+        "--results",
+    )
     code, out, _ = bench(*arguments, tmp_path / "runs", "--once", "mtpsl", "--json")
     assert code == 0
     shown = json.loads(out)
@@ -158,18 +206,28 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
     records = [json.loads(p.read_text()) for p in (tmp_path / "runs").rglob("record.json")]
     assert len(records) == 6 and {r["spec"]["protocol"]["judge"] for r in records} == {"holdout"}
     values = tomllib.loads(Path(shown["plan"]).read_text())
-    assert values["contrast"] == [{"name": "ours", "first": {"method": "mtpsl"}, "second": {"method": "multi_task"}}]
+    assert values["contrast"] == [
+        {"name": "ours", "first": {"method": "mtpsl"}, "second": {"method": "multi_task"}}
+    ]
     found = plan.make([shown["plan"]], [], tmp_path).cells
     assert [s.lr_scale for s in found] == [row["best"] for row in shown["rows"]]
-    assert [s.tuning.split(", judged")[0][-7:] for s in found] == ["2 seeds", "1 seed"[-7:]] or found[1].tuning.count("1 seed,")
-    assert all(s.contrasts == contrasts.read(values["contrast"], "p") and s.protocol.judge == "test" for s in found)
+    assert [s.tuning.split(", judged")[0][-7:] for s in found] == ["2 seeds", "1 seed"[-7:]] or found[
+        1
+    ].tuning.count("1 seed,")
+    assert all(
+        s.contrasts == contrasts.read(values["contrast"], "p") and s.protocol.judge == "test" for s in found
+    )
     again = bench(*arguments, tmp_path / "runs", "--once", "mtpsl", "--json")
     assert again[0] == 0 and json.loads(again[1]) == shown
     # Published, they are records beside those of boards, and another machine has no trial left to run.
     place = ("--published-in", tmp_path / "published")
     assert bench("publish", "--all", "--results", tmp_path / "runs", *place)[0] == 0
     trials = sorted((tmp_path / "published" / "trials").iterdir())
-    assert len(trials) == 6 and not (tmp_path / "published" / "records").exists() and {f.suffix for f in trials} == {".json"}
+    assert (
+        len(trials) == 6
+        and not (tmp_path / "published" / "records").exists()
+        and {f.suffix for f in trials} == {".json"}
+    )
     code, out, err = bench(*arguments, tmp_path / "other", "--once", "mtpsl", "--json", *place)
     assert code == 0 and json.loads(out)["rows"] == shown["rows"] and "6 of 6 trials are taken from" in err
     assert not list((tmp_path / "other").rglob("record.json"))
@@ -179,16 +237,23 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
 
 
 @pytest.mark.parametrize("methods", [(), ("multi_task", "single_task"), ("retrieval",)])
-def test_the_shipped_plan_can_be_written_with_rates_whole_or_in_part(tmp_path: Path, methods: tuple[str, ...]) -> None:
+def test_the_shipped_plan_can_be_written_with_rates_whole_or_in_part(
+    tmp_path: Path, methods: tuple[str, ...]
+) -> None:
     base = plan.make(["nyuv2-small"], [], tmp_path)
-    base = replace(base, cells=tuple(spec for spec in base.cells if spec.method in (methods or (spec.method,))))
+    base = replace(
+        base, cells=tuple(spec for spec in base.cells if spec.method in (methods or (spec.method,)))
+    )
     found = rates.searches(base.cells, (0.5, 1.0), (100,))
     chosen = [(search, 0.5 if number % 2 else 1.0) for number, search in enumerate(found)]
     (file := tmp_path / "found.toml").write_text(tuned.with_rates(base, chosen, tmp_path))
     read = plan.make([str(file)], [], tmp_path).cells
     wanted = {(spec.method, spec.protocol.budget): rate for search, rate in chosen for spec in search.cells}
     assert len(read) == len(base.cells)
-    assert all(spec.lr_scale == wanted[spec.method, spec.protocol.budget] and "1 seed," in spec.tuning for spec in read)
+    assert all(
+        spec.lr_scale == wanted[spec.method, spec.protocol.budget] and "1 seed," in spec.tuning
+        for spec in read
+    )
     kept = {contrast["name"] for contrast in read[0].contrasts}
     assert len(kept) == {(): 3, ("multi_task", "single_task"): 1, ("retrieval",): 0}[methods]
 
@@ -212,9 +277,17 @@ def test_named_methods_are_searched_in_the_rows_that_the_plan_has(bench: Bench, 
         (["--workers", "-1"], "--workers -1 is not a number of processes"),
     ],
 )
-def test_bad_searches_are_one_sentence(bench: Bench, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_bad_searches_are_one_sentence(
+    bench: Bench, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     code, out, err = bench("tune", "--rate", *arguments, "--results", tmp_path / "runs")
-    assert code == 2 and out == "" and message in err and err.count("\n") == 1 and not (tmp_path / "runs").exists()
+    assert (
+        code == 2
+        and out == ""
+        and message in err
+        and err.count("\n") == 1
+        and not (tmp_path / "runs").exists()
+    )
 
 
 def plan_of(tmp_path: Path, contrast: str) -> plan.Plan:
@@ -230,7 +303,9 @@ def test_every_run_keeps_the_contrasts_of_its_plan_and_its_id(tmp_path: Path) ->
     side = '[[contrast]]\nfirst = { method = "prototype", tke = true }\nsecond = { method = "multi_task" }\n'
     with_it, without = plan_of(tmp_path, side), plan_of(tmp_path, "")
     assert [s.id for s in with_it.cells] == [s.id for s in without.cells]
-    assert all([c["name"] for c in s.contrasts] == ["prototype(tke=True) - multi_task"] for s in with_it.cells)
+    assert all(
+        [c["name"] for c in s.contrasts] == ["prototype(tke=True) - multi_task"] for s in with_it.cells
+    )
     first = with_it.cells[0]
     assert RunSpec.from_dict(first.as_dict() | {"id": first.id}, "spec.json") == first
 
@@ -238,15 +313,26 @@ def test_every_run_keeps_the_contrasts_of_its_plan_and_its_id(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("contrast", "message"),
     [
-        ('first = { method = "prototype" }\nsecond = { method = "multi_task" }', "is 2 rows of it, not one; add a key"),
-        ('first = { method = "prototype", tke = true }\nsecond = { method = "mtpsl" }', "is no row of it, not one; name a row"),
-        ('first = { method = "prototype", tkee = true }\nsecond = { method = "multi_task" }', "did you mean 'tke'"),
+        (
+            'first = { method = "prototype" }\nsecond = { method = "multi_task" }',
+            "is 2 rows of it, not one; add a key",
+        ),
+        (
+            'first = { method = "prototype", tke = true }\nsecond = { method = "mtpsl" }',
+            "is no row of it, not one; name a row",
+        ),
+        (
+            'first = { method = "prototype", tkee = true }\nsecond = { method = "multi_task" }',
+            "did you mean 'tke'",
+        ),
         ('first = { method = "multi_task" }', "has no second ="),
         ('first = { method = "multi_task" }\nthird = 1', "unknown key in \\[\\[contrast\\]\\]"),
         ('name = 3\nfirst = { method = "multi_task" }\nsecond = { method = "multi_task" }', "is not a text"),
     ],
 )
-def test_a_contrast_that_names_no_row_or_several_is_refused(tmp_path: Path, contrast: str, message: str) -> None:
+def test_a_contrast_that_names_no_row_or_several_is_refused(
+    tmp_path: Path, contrast: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         plan_of(tmp_path, f"[[contrast]]\n{contrast}\n")
 

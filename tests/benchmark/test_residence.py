@@ -1,4 +1,6 @@
-"""Samples in host memory that are sent ahead give the same batches, losses and scores as samples that lie on the device."""
+"""Samples in host memory that are sent ahead give the same batches, losses and scores as samples that lie on
+the device.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +39,11 @@ def test_batches_are_a_function_of_their_number(asked: list[int], elsewhere: Non
         here = order[4 * number : 4 * number + 4]
         assert torch.equal(batch.images, split.images[here]) and list(batch.targets) == list(THREE)
         assert all(torch.equal(batch.targets[n], split.targets[n][here]) for n in THREE)
-        assert batch.extents is not None and split.extents is not None and torch.equal(batch.extents, split.extents[here])
+        assert (
+            batch.extents is not None
+            and split.extents is not None
+            and torch.equal(batch.extents, split.extents[here])
+        )
 
 
 def run_once(folder: Path, train: Split) -> tuple[dict[str, torch.Tensor], object]:

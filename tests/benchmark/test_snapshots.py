@@ -23,7 +23,9 @@ SIX = tuple(TASKS)
 def specs(**changes: Any) -> dict[str, RunSpec]:
     """Runs whose methods have moving averages, codes, teachers and balancings to disturb."""
     prototype = tiny_spec("prototype", **changes)
-    averaged = replace(prototype, hyperparameters=prototype.hyperparameters | {"vq_mode": "ema"}, changed=("vq_mode",))
+    averaged = replace(
+        prototype, hyperparameters=prototype.hyperparameters | {"vq_mode": "ema"}, changed=("vq_mode",)
+    )
     return {
         "codes": prototype,
         "averaged codes": averaged,
@@ -35,8 +37,16 @@ def specs(**changes: Any) -> dict[str, RunSpec]:
 CASES = tuple(specs())
 
 
-def run_of(spec: RunSpec, folder: Path, prepare: Callable[[Run], None] = lambda run: None, stop: int = 0, **options: Any) -> Any:
-    """(run, record, arrays) of a run; stop: ends it at the end of this step, and another process's run goes on."""
+def run_of(
+    spec: RunSpec,
+    folder: Path,
+    prepare: Callable[[Run], None] = lambda run: None,
+    stop: int = 0,
+    **options: Any,
+) -> Any:
+    """(run, record, arrays) of a run; stop: ends it at the end of this step, and another process's run goes
+    on.
+    """
     place = RunDir(folder, spec.folder)
     for step in (stop, 0) if stop else (0,):
         claim = place.claim(spec)
@@ -46,7 +56,9 @@ def run_of(spec: RunSpec, folder: Path, prepare: Callable[[Run], None] = lambda 
         prepare(run)
         run.start(place)
         if step:
-            settings.report = lambda now, steps, loss, at=step, own=settings: own.stop.set() if now == at else None  # type: ignore[misc]
+            settings.report = lambda now, steps, loss, at=step, own=settings: (
+                own.stop.set() if now == at else None
+            )  # type: ignore[misc]
             with pytest.raises(Interrupted):
                 run.train(place, claim)
         else:
@@ -62,12 +74,16 @@ def taken(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def same_numbers(a: Any, b: Any) -> None:
-    """Of two runs: weights, optimiser, curve, and every value of the record but for times and the digest of them."""
+    """Of two runs: weights, optimiser, curve, and every value of the record but for times and the digest of
+    them.
+    """
     for name, value in a[0].method.state_dict().items():
         assert torch.equal(value, b[0].method.state_dict()[name]), name
     assert str(a[0].stepper.state()) == str(b[0].stepper.state())
     assert a[0].curve == b[0].curve
-    first, second = ({k: v for k, v in r[1].items() if k not in ("cost", "environment", "digest")} for r in (a, b))
+    first, second = (
+        {k: v for k, v in r[1].items() if k not in ("cost", "environment", "digest")} for r in (a, b)
+    )
     assert json.dumps(first) == json.dumps(second)
 
 
@@ -126,7 +142,10 @@ def test_diagnostics_that_change_things_leave_none_changed(tmp_path: Path) -> No
     before, drawn = {k: v.clone() for k, v in run.method.state_dict().items()}, torch.get_rng_state()
     first, second = (probe.diagnostics(run)["drawn"].array for _ in range(2))
     assert first == second  # the same random numbers at every point
-    assert torch.equal(torch.get_rng_state(), drawn) and [module.training for module in run.method.modules()] == modes
+    assert (
+        torch.equal(torch.get_rng_state(), drawn)
+        and [module.training for module in run.method.modules()] == modes
+    )
     assert [buffer.data_ptr() for buffer in run.method.buffers()] == addresses
     assert len(before) > 20 and "asked" in before
     for name, value in run.method.state_dict().items():
@@ -139,7 +158,9 @@ def test_a_stopped_run_has_the_same_snapshots(stop: int, tmp_path: Path) -> None
     whole, cut = run_of(spec, tmp_path / "whole"), run_of(spec, tmp_path / "cut", stop=stop)
     assert whole[0].feed.steps == 24 and cut[0].step == 24
     same_numbers(whole, cut)
-    files = [RunDir(tmp_path / name, spec.folder).file("per_image.npz").read_bytes() for name in ("whole", "cut")]
+    files = [
+        RunDir(tmp_path / name, spec.folder).file("per_image.npz").read_bytes() for name in ("whole", "cut")
+    ]
     assert files[0] == files[1]
 
 
@@ -164,11 +185,18 @@ def test_the_last_snapshot_is_the_diagnostics_of_the_record(case: str, tmp_path:
     assert "matrix" in kinds.values()
     for name, diagnostic in record["diagnostics"].items():
         over_time = arrays[snapshots.PREFIX + name]
-        assert over_time.dtype == np.float32 and over_time.shape == (snapshots.POINTS, *np.shape(diagnostic["array"]))
-        assert over_time[-1] == pytest.approx(np.array(diagnostic["array"]), rel=6e-5)  # a record keeps five digits
+        assert over_time.dtype == np.float32 and over_time.shape == (
+            snapshots.POINTS,
+            *np.shape(diagnostic["array"]),
+        )
+        assert over_time[-1] == pytest.approx(
+            np.array(diagnostic["array"]), rel=6e-5
+        )  # a record keeps five digits
         assert diagnostic["kind"] == "scalar" or len(np.unique(over_time, axis=0)) == snapshots.POINTS
     epochs = arrays[snapshots.EPOCHS]
-    assert epochs[-1] == record["curve"][-1]["epoch"] == 4.0 and (np.diff(epochs) > 0).all() and epochs[0] < 0.4
+    assert (
+        epochs[-1] == record["curve"][-1]["epoch"] == 4.0 and (np.diff(epochs) > 0).all() and epochs[0] < 0.4
+    )
 
 
 def test_only_what_is_there_in_one_shape_at_every_point_is_kept() -> None:
@@ -179,7 +207,13 @@ def test_only_what_is_there_in_one_shape_at_every_point_is_kept() -> None:
     whole, early = ("matrix", [[1.0, 2.0]]), ("scalar", 0.1)
     points = [
         at(0.5, a=whole, b=early, c=whole, d=("histogram", [1.0, 2.0]), e=("scalar", 1.0)),
-        at(1.0, a=("matrix", [[3.0, np.nan]]), c=("matrix", [[1.0]]), d=("histogram", [1.0, 2.0]), e=("scalar", 2.0)),
+        at(
+            1.0,
+            a=("matrix", [[3.0, np.nan]]),
+            c=("matrix", [[1.0]]),
+            d=("histogram", [1.0, 2.0]),
+            e=("scalar", 2.0),
+        ),
     ]
     found = snapshots.arrays(points)
     assert set(found) == {"snapshot_epochs", "snapshots/a", "snapshots/e"}
@@ -199,7 +233,9 @@ def test_they_take_little_of_a_published_file(tmp_path: Path) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("capture", [True, False])
-def test_a_run_on_a_gpu_does_not_notice_them(capture: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_a_gpu_does_not_notice_them(
+    capture: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = specs(epochs=8.0)["averaged codes"]
     watched = run_of(spec, tmp_path / "watched", device="cuda", capture=capture)
     monkeypatch.setattr(snapshots, "due", lambda steps, every: frozenset())

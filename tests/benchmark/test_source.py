@@ -114,6 +114,13 @@ def test_a_module_that_is_moved_is_the_same_source(tree: Path, monkeypatch: pyte
         """
     block = "class Block:\n    width = 4\n"
     first = source(tree, monkeypatch, {"mine": mine.format(block="block_a"), "block_a": block}, "mine")
-    moved = source(tree, monkeypatch, {"mine_2": mine.format(block="z_block"), "z_block": "# elsewhere\n" + block}, "mine_2")
-    other = source(tree, monkeypatch, {"mine": mine.format(block="block_a"), "block_a": block.replace("4", "5")}, "mine")
+    moved = source(
+        tree,
+        monkeypatch,
+        {"mine_2": mine.format(block="z_block"), "z_block": "# elsewhere\n" + block},
+        "mine_2",
+    )
+    other = source(
+        tree, monkeypatch, {"mine": mine.format(block="block_a"), "block_a": block.replace("4", "5")}, "mine"
+    )
     assert re.fullmatch(r"[0-9a-f]{12}", first) and first == moved != other

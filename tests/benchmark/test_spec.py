@@ -1,4 +1,6 @@
-"""Ids: literal, order-insensitive, unmoved by new keywords with defaults, moved by everything that moves numbers."""
+"""Ids: literal, order-insensitive, unmoved by new keywords with defaults, moved by everything that moves
+numbers.
+"""
 
 import dataclasses
 import json
@@ -20,14 +22,21 @@ DEFAULTS = Path(__file__).parent / "defaults.json"
 
 def plain(**changes: Any) -> RunSpec:
     return RunSpec(
-        Protocol("p", tasks=("semseg", "depth")), "rooms", "rooms-v1", "one", "some_method", 1, {"alpha": 1.0, "beta": True}, (),
+        Protocol("p", tasks=("semseg", "depth")), "rooms", "rooms-v1", "one", "some_method", 1, {"alpha": 1.0,
+        "beta": True}, (),
         ("semseg", "depth"), 0, 0, **changes
     )  # fmt: skip
 
 
 def test_literal_ids_never_change() -> None:
     assert plain().id == "0145807fcebd"
-    changed = replace(plain(), hyperparameters={"alpha": 2.0, "beta": True}, changed=("alpha",), tasks=("depth",), label_seed=3)
+    changed = replace(
+        plain(),
+        hyperparameters={"alpha": 2.0, "beta": True},
+        changed=("alpha",),
+        tasks=("depth",),
+        label_seed=3,
+    )
     assert changed.id == "84a670602d7d"
     assert changed.folder == "p/some_method-depth-one-s3.0-84a670602d7d"
 
@@ -82,9 +91,12 @@ def test_a_broken_spec_is_named() -> None:
 
 def current_defaults() -> dict[str, Any]:
     methods = {
-        n: {"version": registry.method(n).version, "defaults": registry.hyperparameters(n)[0]} for n in registry.method_names()
+        n: {"version": registry.method(n).version, "defaults": registry.hyperparameters(n)[0]}
+        for n in registry.method_names()
     }
-    return json.loads(json.dumps({"protocol": dataclasses.asdict(Protocol("")), "schema": spec.SCHEMA, "methods": methods}))
+    return json.loads(
+        json.dumps({"protocol": dataclasses.asdict(Protocol("")), "schema": spec.SCHEMA, "methods": methods})
+    )
 
 
 def test_a_changed_default_needs_a_version_bump() -> None:
@@ -94,19 +106,27 @@ def test_a_changed_default_needs_a_version_bump() -> None:
     """
     pinned, now = json.loads(DEFAULTS.read_text()), current_defaults()
     for key, value in pinned["protocol"].items():
-        assert now["protocol"][key] == value or now["schema"] > pinned["schema"], f"the protocol's default of {key} changed"
+        assert now["protocol"][key] == value or now["schema"] > pinned["schema"], (
+            f"the protocol's default of {key} changed"
+        )
     for name, old in pinned["methods"].items():
         if now["methods"][name]["version"] == old["version"]:
             for key, value in old["defaults"].items():
-                assert now["methods"][name]["defaults"].get(key) == value, f"{name}: default of {key} changed: bump its version"
-    assert now == pinned, "keywords were added or versions bumped: pin them with `python -m tests.benchmark.test_spec`"
+                assert now["methods"][name]["defaults"].get(key) == value, (
+                    f"{name}: default of {key} changed: bump its version"
+                )
+    assert now == pinned, (
+        "keywords were added or versions bumped: pin them with `python -m tests.benchmark.test_spec`"
+    )
 
 
 def test_hyperparameters_come_from_the_signature() -> None:
     one = tiny_spec("multi_task")
     assert one.hyperparameters == {} and one.changed == ()
     values, changed = registry.resolve_hyperparameters("prototype", {"codes": 4096, "tc_margin": 1})
-    assert changed == () and values["tc_margin"] == 1.0  # given at their defaults, a whole number for a number
+    assert (
+        changed == () and values["tc_margin"] == 1.0
+    )  # given at their defaults, a whole number for a number
     values, changed = registry.resolve_hyperparameters("prototype", {"codes": 8})
     assert changed == ("codes",) and values["codes"] == 8
     with pytest.raises(UserError, match="did you mean 'lambda_tae'"):
@@ -133,5 +153,7 @@ def test_a_spec_that_means_another_run_now_is_refused(monkeypatch: pytest.Monkey
         with pytest.raises(UserError, match=r"a file was edited: the id .* is not that of its spec"):
             RunSpec.from_dict(edited, "a file")
     monkeypatch.setattr(registry.method(one.method), "version", 99)
-    with pytest.raises(UserError, match=f"has changed since a file was written, so {one.id} cannot run; plan it again"):
+    with pytest.raises(
+        UserError, match=f"has changed since a file was written, so {one.id} cannot run; plan it again"
+    ):
         RunSpec.from_dict(values, "a file")

@@ -33,7 +33,9 @@ class Toy(Method):
 
 
 def run(toy: Toy, steps: int, **changes: Any) -> Step:
-    step = Step(toy, tiny_protocol(weight_decay=0.0, optimiser="sgd", lr=0.01, schedule="constant", **changes), steps)
+    step = Step(
+        toy, tiny_protocol(weight_decay=0.0, optimiser="sgd", lr=0.01, schedule="constant", **changes), steps
+    )
     batch = tiny_batch(("semseg", "depth", "normals"), ALL, dtype=torch.float32)
     for i in range(steps):
         step(batch, i)
@@ -47,7 +49,9 @@ def test_groups_have_their_learning_rates_and_the_norm_is_clipped() -> None:
     toy = Toy()
     run(toy, 1, clip=1.0)
     norm = (3**2 + 1) ** 0.5
-    assert toy.a.item() == pytest.approx(1 - 0.01 * 3 / norm) and toy.b.item() == pytest.approx(1 - 0.1 / norm)
+    assert toy.a.item() == pytest.approx(1 - 0.01 * 3 / norm) and toy.b.item() == pytest.approx(
+        1 - 0.1 / norm
+    )
 
 
 def test_the_latch_keeps_the_first_bad_step_and_term_and_stops_every_update() -> None:

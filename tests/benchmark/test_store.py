@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.runs import rundir as store
-from benchmark.runs.rundir import Lost, RunDir
+from benchmark.runs import claim as claims
+from benchmark.runs import rundir
+from benchmark.runs.claim import Lost
+from benchmark.runs.rundir import RunDir
 from tests.helpers import tiny_spec
 
 SPEC = tiny_spec()
@@ -21,7 +23,7 @@ def make(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path, SPEC.folder)
 
 
-def rewrite(claim: store.Claim, **holder: str) -> None:
+def rewrite(claim: claims.Claim, **holder: str) -> None:
     """Change what a claim says of its holder."""
     claim.path.write_text(json.dumps(json.loads(claim.path.read_text()) | holder))
 
@@ -43,7 +45,7 @@ def test_states_follow_the_files(tmp_path: Path) -> None:
     claim.release()
     assert run.state() == "done" and run.record == {"id": SPEC.id}
     assert run.claim(SPEC) is None
-    assert [r.name for r in store.every_run(tmp_path)] == [run.name]
+    assert [r.name for r in rundir.every_run(tmp_path)] == [run.name]
 
 
 def _race(folder: str, queue: "multiprocessing.Queue[bool]", start: object) -> None:
@@ -73,7 +75,9 @@ def test_a_claim_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path; from tests.benchmark.test_store import make, SPEC;"
         "make(Path(sys.argv[1])).claim(SPEC); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], check=False, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], check=False, timeout=60
+    )
     run = make(tmp_path)
     assert run.state() == "stale" and len(run.claims()) == 1
     claim = run.claim(SPEC)
@@ -88,7 +92,7 @@ def test_a_claim_elsewhere_lives_by_its_heartbeat(tmp_path: Path) -> None:
     assert claim is not None
     rewrite(claim, host="another-host")
     assert run.state() == "running"
-    long_ago = claim.path.stat().st_mtime - store.STALE_SECONDS - 1
+    long_ago = claim.path.stat().st_mtime - claims.STALE_SECONDS - 1
     os.utime(claim.path, (long_ago, long_ago))
     assert run.state() == "stale"
     claim.release()
@@ -98,7 +102,7 @@ def test_a_revived_process_writes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     run = make(tmp_path)
     old = run.claim(SPEC)
     assert old is not None
-    monkeypatch.setattr(store, "_alive", lambda claim: False)  # as if its host had been cut off
+    monkeypatch.setattr(rundir, "alive", lambda claim: False)  # as if its host had been cut off
     new = run.claim(SPEC)
     assert new is not None
     with pytest.raises(Lost):
@@ -139,12 +143,14 @@ def test_damaged_and_unwritable_files_are_named(tmp_path: Path) -> None:
 def test_a_slow_process_does_not_take_a_run_that_was_given_back_and_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looked while the first claim was dead; meanwhile another took the run, gave it back, and a third took it."""
+    """It looked while the first claim was dead; meanwhile another took the run, gave it back, and a third
+    took it.
+    """
     run = make(tmp_path)
     dead = run.claim(SPEC)
     assert dead is not None
     dead.path.write_text(json.dumps({"token": "x", "host": "gone", "pid": 1, "started": "1"}))
-    long_ago = dead.path.stat().st_mtime - store.STALE_SECONDS - 1
+    long_ago = dead.path.stat().st_mtime - claims.STALE_SECONDS - 1
     os.utime(dead.path, (long_ago, long_ago))
     seen = run.claims()
     second = make(tmp_path).claim(SPEC)
@@ -184,7 +190,7 @@ def test_a_lost_claim_discards_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     run = make(tmp_path)
     old = run.claim(SPEC)
     assert old is not None
-    monkeypatch.setattr(store, "_alive", lambda claim: False)
+    monkeypatch.setattr(rundir, "alive", lambda claim: False)
     new = run.claim(SPEC)
     assert new is not None
     run.discard_if_untouched(old)
@@ -193,16 +199,18 @@ def test_a_lost_claim_discards_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     old.release()
 
 
-def test_a_folder_that_goes_between_making_and_claiming_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_goes_between_making_and_claiming_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make(tmp_path)
-    create, tries = store.Claim.create, iter([True])
+    create, tries = claims.Claim.create, iter([True])
 
-    def interrupted(self: store.Claim) -> bool:
+    def interrupted(self: claims.Claim) -> bool:
         if next(tries, False):
             run.path.rmdir()
         return create(self)
 
-    monkeypatch.setattr(store.Claim, "create", interrupted)
+    monkeypatch.setattr(claims.Claim, "create", interrupted)
     claim = run.claim(SPEC)
     assert claim is not None
     claim.check()

@@ -1,4 +1,6 @@
-"""Streams: the same number for the same name and counters, whatever was drawn before; orders restrict to subsets."""
+"""Streams: the same number for the same name and counters, whatever was drawn before; orders restrict to
+subsets.
+"""
 
 import torch
 from hypothesis import given, settings
@@ -15,8 +17,12 @@ def test_uniform_is_uniform_and_names_and_counters_separate() -> None:
     x = streams.uniform(1, "a", torch.arange(20_000))
     assert x.min() >= 0 and x.max() < 1
     assert abs(float(x.mean()) - 0.5) < 0.01 and abs(float(x.var()) - 1 / 12) < 0.002
-    others = [streams.uniform(2, "a", torch.arange(20_000)), streams.uniform(1, "b", torch.arange(20_000)),
-              streams.uniform(1, "a", 0, torch.arange(20_000)), streams.uniform(1 << 40, "a", torch.arange(20_000))]  # fmt: skip
+    others = [
+        streams.uniform(2, "a", torch.arange(20_000)),
+        streams.uniform(1, "b", torch.arange(20_000)),
+        streams.uniform(1, "a", 0, torch.arange(20_000)),
+        streams.uniform(1 << 40, "a", torch.arange(20_000)),
+    ]
     for other in others:
         assert abs(float(torch.corrcoef(torch.stack([x, other]))[0, 1])) < 0.03
     grid = streams.uniform(1, "a", torch.arange(50).view(-1, 1), torch.arange(50))
@@ -24,7 +30,11 @@ def test_uniform_is_uniform_and_names_and_counters_separate() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 2**40), min_size=1, max_size=40, unique=True), st.randoms())
+@given(
+    st.integers(0, 2**63 - 1),
+    st.lists(st.integers(0, 2**40), min_size=1, max_size=40, unique=True),
+    st.randoms(),
+)
 def test_the_order_of_a_subset_is_the_restriction(seed: int, ids: list[int], random: object) -> None:
     whole = torch.tensor(ids)
     order = streams.order(seed, "order", whole, 5)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.runs import rundir as store
-from benchmark.runs.rundir import Claim, Lost, RunDir
+from benchmark.runs import rundir
+from benchmark.runs.claim import Claim, Lost
+from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
 from benchmark.training.loop import Diverged, Options, Run
 from datasets import tasks as t
@@ -20,11 +21,15 @@ from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 SIX = tuple(TASKS)
 
 
-def begin(spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS, **options: object) -> tuple[Run, RunDir, Claim]:
+def begin(
+    spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS, **options: object
+) -> tuple[Run, RunDir, Claim]:
     place = RunDir(folder, spec.folder)
     claim = place.claim(spec)
     assert claim is not None
-    run = Run(spec, tiny_split(), tiny_split(4, 9), {n: tasks[n] for n in spec.protocol.tasks}, Options(**options))  # type: ignore[arg-type]
+    run = Run(
+        spec, tiny_split(), tiny_split(4, 9), {n: tasks[n] for n in spec.protocol.tasks}, Options(**options)
+    )  # type: ignore[arg-type]
     run.start(place)
     return run, place, claim
 
@@ -52,8 +57,13 @@ def test_evaluating_during_training_changes_no_weight_and_the_oracle_is_the_best
 
 
 def test_a_method_is_told_whether_its_labels_are_complete(tmp_path: Path) -> None:
-    told = {labels: begin(tiny_spec(labels=labels), tmp_path)[0].method.problem.complete for labels in ("full", "one", "random")}
-    told |= {p: begin(tiny_spec(labels=f"fraction:{p}"), tmp_path)[0].method.problem.complete for p in (0.5, 1.0)}
+    told = {
+        labels: begin(tiny_spec(labels=labels), tmp_path)[0].method.problem.complete
+        for labels in ("full", "one", "random")
+    }
+    told |= {
+        p: begin(tiny_spec(labels=f"fraction:{p}"), tmp_path)[0].method.problem.complete for p in (0.5, 1.0)
+    }
     assert told == {"full": True, "one": False, "random": False, 0.5: False, 1.0: True}
     assert begin(tiny_spec("single_task", only=("depth",)), tmp_path)[0].method.problem.complete
 
@@ -81,12 +91,18 @@ def test_what_a_record_counts(tmp_path: Path) -> None:
     tables = np.load(place.file("per_image.npz"))
     assert tables["labelled"].sum(1).tolist() == [1] * 12 and tables["depth"].shape[0] == 4
     assert json.loads(place.file("record.json").read_text()) == record
-    assert [json.loads(line)["step"] for line in place.file("curve.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert [json.loads(line)["step"] for line in place.file("curve.jsonl").read_text().splitlines()] == [
+        1,
+        2,
+        3,
+    ]
     assert not place.file("checkpoint.pt").exists() and place.file("weights.pt").exists()
 
 
 def test_a_record_of_six_tasks_can_be_published(tmp_path: Path) -> None:
-    """16 KiB hold it: 13 classes, six tasks, all terms of the richest method, a full curve with evaluations."""
+    """16 KiB hold it: 13 classes, six tasks, all terms of the richest method, a full curve with
+    evaluations.
+    """
     classes = tuple(f"some class {i}" for i in range(13))
     tasks = TASKS | {"semseg": t.semseg(classes)}
     spec = tiny_spec("prototype", tasks=SIX, evaluations=5, epochs=20.0)
@@ -101,9 +117,11 @@ def test_a_record_of_six_tasks_can_be_published(tmp_path: Path) -> None:
     assert place.file("panel.webp").stat().st_size < 60 * 1024
 
 
-def test_a_process_that_lost_its_run_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_lost_its_run_writes_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, place, claim = begin(tiny_spec(), tmp_path, checkpoint_every=2)
-    monkeypatch.setattr(store, "_alive", lambda claim: False)  # as if this host had been cut off
+    monkeypatch.setattr(rundir, "alive", lambda claim: False)  # as if this host had been cut off
     new = place.claim(run.spec)
     assert new is not None
     with pytest.raises(Lost):
@@ -130,7 +148,9 @@ def test_a_resumed_run_counts_the_time_before(tmp_path: Path) -> None:
 
 
 def test_weights_that_blow_up_in_the_last_update_fail_the_run(tmp_path: Path) -> None:
-    run, place, claim = begin(tiny_spec(lr=1e38, clip=0.0, epochs=1 / 3, optimiser="sgd", loss_weights={"depth": 1e6}), tmp_path)
+    run, place, claim = begin(
+        tiny_spec(lr=1e38, clip=0.0, epochs=1 / 3, optimiser="sgd", loss_weights={"depth": 1e6}), tmp_path
+    )
     assert run.feed.steps == 1
     with pytest.raises(Diverged, match=r"after the update is not finite at step 0 .* learning rate 1e\+38"):
         run.train(place, claim)
@@ -162,6 +182,10 @@ def test_a_network_of_one_task_sees_labelled_images_alone_whatever_the_other_tas
     for tasks in (THREE, ("depth",)):
         seen = {}
         for method in ("single_task", "multi_task"):
-            spec = tiny_spec(method, labels="given", only=("depth",) if method == "single_task" else (), tasks=tasks)
-            seen[method] = Run(spec, train, tiny_split(4, 9), {n: TASKS[n] for n in tasks}, Options()).feed.images
+            spec = tiny_spec(
+                method, labels="given", only=("depth",) if method == "single_task" else (), tasks=tasks
+            )
+            seen[method] = Run(
+                spec, train, tiny_split(4, 9), {n: TASKS[n] for n in tasks}, Options()
+            ).feed.images
         assert seen == {"single_task": int(half.sum()), "multi_task": len(train)}

@@ -1,4 +1,6 @@
-"""Tuning: as many different settings for every method, on held-out train images alone, said in records and on boards."""
+"""Tuning: as many different settings for every method, on held-out train images alone, said in records and on
+boards.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,17 @@ def test_every_method_can_be_built_in_each_of_its_first_trials(method: str, tmp_
     own = base.cells[0].hyperparameters
     if method in NOTHING:
         with pytest.raises(
-            UserError, match=f"^{method} has nothing to search: no keyword of it is a number with a fraction; name"
+            UserError,
+            match=f"^{method} has nothing to search: no keyword of it is a number with a fraction; name",
         ):
             tune.space(method, own, [])
         return
     space = tune.space(method, own, [])
     assert all(own[name] in values and len(values) == 5 for name, values in space.items())
     chosen = tune.trials(method, space, own, 20)
-    assert len(chosen) == min(20, 5 ** len(space)) and len({repr(sorted(c.items())) for c in chosen}) == len(chosen)
+    assert len(chosen) == min(20, 5 ** len(space)) and len({repr(sorted(c.items())) for c in chosen}) == len(
+        chosen
+    )
     data = execute.Data(tmp_path)
     for keywords in chosen:
         for cell in tuned.cells(base.cells, keywords, "holdout"):
@@ -74,10 +79,18 @@ def test_no_setting_is_tried_twice_and_a_small_space_is_tried_whole() -> None:
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [
-        ("mtpsl", ["regularizer=[1, 2]"], r"unknown keyword of mtpsl in --space 'regularizer'; did you mean 'regulariser'\?"),
+        (
+            "mtpsl",
+            ["regularizer=[1, 2]"],
+            r"unknown keyword of mtpsl in --space 'regularizer'; did you mean 'regulariser'\?",
+        ),
         ("mtpsl", ["regulariser=1"], "is not a keyword with two or more values"),
         ("mtpsl", ["regulariser=[1, 1.0]"], "is not a keyword with two or more values"),
-        ("mtpsl", ["regulariser=[1, 'a']"], r"regulariser = 'a' \(hyper-parameter of mtpsl\) is not a number; change its value"),
+        (
+            "mtpsl",
+            ["regulariser=[1, 'a']"],
+            r"regulariser = 'a' \(hyper-parameter of mtpsl\) is not a number; change its value",
+        ),
         ("mtpsl", ["regulariser"], "is not a keyword with two or more values"),
     ],
 )
@@ -88,13 +101,18 @@ def test_a_space_that_cannot_be_is_one_sentence(method: str, given: list[str], m
 
 def test_a_search_of_a_keyword_that_a_class_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry.method("mtpsl"), "search", {"regularizer": (0.1, 0.5)}, raising=False)
-    with pytest.raises(UserError, match=r"unknown keyword in search of the class of mtpsl 'regularizer'; did you mean"):
+    with pytest.raises(
+        UserError, match=r"unknown keyword in search of the class of mtpsl 'regularizer'; did you mean"
+    ):
         tune.space("mtpsl", MTPSL, [])
 
 
 def test_the_score_is_the_mean_change_over_tasks() -> None:
     def record(iou: float, error: float) -> dict[str, object]:
-        tasks = {"a": {"metric": "mIoU", "higher_is_better": True}, "b": {"metric": "absErr", "higher_is_better": False}}
+        tasks = {
+            "a": {"metric": "mIoU", "higher_is_better": True},
+            "b": {"metric": "absErr", "higher_is_better": False},
+        }
         return {"tasks": tasks, "metrics": {"a": {"mIoU": iou}, "b": {"absErr": error}}}
 
     first, trial = [record(10.0, 1.0), record(20.0, 3.0)], [record(18.0, 1.0), record(18.0, 2.0)]
@@ -103,7 +121,17 @@ def test_the_score_is_the_mean_change_over_tasks() -> None:
 
 
 def test_from_trials_to_a_row_that_says_how_it_was_tuned(bench: Bench, tmp_path: Path) -> None:
-    command = ("tune", "mtpsl", "--trials", 3, *SMALL, "--space", "regulariser=[0.1, 0.5, 5.0]", "--results", tmp_path)
+    command = (
+        "tune",
+        "mtpsl",
+        "--trials",
+        3,
+        *SMALL,
+        "--space",
+        "regulariser=[0.1, 0.5, 5.0]",
+        "--results",
+        tmp_path,
+    )
     code, out, err = bench(*command)
     assert code == 0, out + err
     assert "best of 3 trials on the last 10% of train" in out
@@ -123,14 +151,29 @@ def test_from_trials_to_a_row_that_says_how_it_was_tuned(bench: Bench, tmp_path:
     code, out, err = bench("run", file, "mtpsl", "multi_task", "single_task", "--results", tmp_path)
     assert code == 0, out + err
     said = " ".join(out.split())
-    row = "mtpsl: 3 trials on the last 10% of train; multi_task: nothing to search; single_task: nothing to search."
-    assert "Search of keywords, the same for all:" in said and all(part in said for part in row[:-1].split("; "))
+    row = (
+        "mtpsl: 3 trials on the last 10% of train; multi_task: nothing to search; single_task: nothing to "
+        "search."
+    )
+    assert "Search of keywords, the same for all:" in said and all(
+        part in said for part in row[:-1].split("; ")
+    )
     scored = [p.read_text() for p in (tmp_path / "leaderboards").glob("*.csv")]
     assert any("3 trials on the last 10% of train" in text for text in scored)
 
 
 def test_another_search_keeps_the_plan_of_the_one_before(bench: Bench, tmp_path: Path) -> None:
-    small = ("tune", "mtpsl", *SMALL, "--set", "train_images=10", "--set", "epochs=0.1", "--results", tmp_path)
+    small = (
+        "tune",
+        "mtpsl",
+        *SMALL,
+        "--set",
+        "train_images=10",
+        "--set",
+        "epochs=0.1",
+        "--results",
+        tmp_path,
+    )
     searches = [
         ("--trials", 2),
         ("--trials", 2, "--set", "labels=random"),
@@ -147,7 +190,11 @@ def test_another_search_keeps_the_plan_of_the_one_before(bench: Bench, tmp_path:
 
 def test_a_space_smaller_than_the_trials_says_so(bench: Bench, tmp_path: Path) -> None:
     small = sets(
-        "train_images=10", "epochs=0.1", "seeds=1", "hparams.direct_map.mapper_width=4", "hparams.direct_map.mapper_stride=8"
+        "train_images=10",
+        "epochs=0.1",
+        "seeds=1",
+        "hparams.direct_map.mapper_width=4",
+        "hparams.direct_map.mapper_stride=8",
     )
     code, out, err = bench("tune", "direct_map", "--trials", 20, *small, "--results", tmp_path)
     assert code == 0, out + err
@@ -164,11 +211,14 @@ PLANS = {
     "seeds": (["thin"], ["seeds=3", "labels=random"]),
     "lists": (
         ["thin"],
-        ['labels=["one", "random"]', 'balance=["equal", "uncertainty"]', "label_seeds=[0, 2]", "train_seeds=[1, 2]", "lr=1e-3"],
+        ['labels=["one", "random"]', 'balance=["equal", "uncertainty"]', "label_seeds=[0, "
+                                                                         "2]", "train_seeds=[1, "
+                                                                               "2]", "lr=1e-3"],
     ),
     "protocol values": (
         ["thin"],
-        ["train_images=none", "size=[32, 64]", "scales=[1, 1.5]", 'tasks=["depth", "semseg"]', "loss_weights={ depth = 0.5 }",
+        ["train_images=none", "size=[32, 64]", "scales=[1, 1.5]", 'tasks=["depth", '
+                                                                  '"semseg"]', "loss_weights={ depth = 0.5 }",
          "flip=false", "optimiser=sgd", "clip=0", "holdout=0.2"],
     ),
     "every data set": (["field"], ["epochs=2"]),
@@ -200,12 +250,17 @@ hparams.mtpsl = { mapper_width = 2, regulariser = 0.25, film_lr_scale = 5.0 }
 
 def bare(cells: tuple[RunSpec, ...]) -> set[str]:
     """Runs without what tuning changes."""
-    plain = [replace(c, protocol=replace(c.protocol, judge="test"), hyperparameters={}, changed=(), tuning="") for c in cells]
+    plain = [
+        replace(c, protocol=replace(c.protocol, judge="test"), hyperparameters={}, changed=(), tuning="")
+        for c in cells
+    ]
     return {repr(cell) for cell in plain}
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_the_plan_scores_the_runs_that_were_tuned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_scores_the_runs_that_were_tuned(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.toml").write_text('base = "thin"\nversion = 7\nwidth = 8\nscales = [1.0]\n')
     Path('some "weights" ä.pt').write_bytes(b"weights")
@@ -222,14 +277,21 @@ def test_the_plan_scores_the_runs_that_were_tuned(name: str, tmp_path: Path, mon
     wanted = {repr(sorted((c.hyperparameters | {"consistency_weight": 0.5}).items())) for c in base.cells}
     assert {repr(sorted(c.hyperparameters.items())) for c in found} == wanted
     if name == "own files":
-        assert text.count("[[grid]]") == 9 and 'protocol = "own.toml"' in text  # 1 + 2 labels x 2 epochs x 2 label seeds
+        assert (
+            text.count("[[grid]]") == 9 and 'protocol = "own.toml"' in text
+        )  # 1 + 2 labels x 2 epochs x 2 label seeds
 
 
-def test_what_cannot_be_written_is_said_before_any_trial(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_is_said_before_any_trial(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tuned, "_seeds", lambda pairs, labels: [{"seeds": [9]}])
     code, out, err = bench("tune", "mtpsl", *SMALL, "--results", tmp_path / "runs")
     assert code == 2 and out == "" and not (tmp_path / "runs").exists()
-    assert err == "bench: the runs of plan thin cannot be written as a plan of their own; tune on another plan.\n"
+    assert (
+        err
+        == "bench: the runs of plan thin cannot be written as a plan of their own; tune on another plan.\n"
+    )
 
 
 BROKEN = """
@@ -257,33 +319,53 @@ def broken(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_without_the_first_trial_there_is_its_reason(bench: Bench, tmp_path: Path, broken: Path) -> None:
-    command = ("tune", "broken", "--plugin", broken, "--trials", 2, *sets("seeds=1"), "--results", tmp_path / "runs")
+    command = (
+        "tune",
+        "broken",
+        "--plugin",
+        broken,
+        "--trials",
+        2,
+        *sets("seeds=1"),
+        "--results",
+        tmp_path / "runs",
+    )
     for _ in range(2):  # as it fails, and as the failure is found
         code, out, err = bench(*command)
         assert code == 1 and err == "" and not (tmp_path / "runs" / "tuned").exists()
         said = " ".join(out.split())
-        assert "the first trial of broken, the plan's own keywords, is not done: AssertionError: too low (details in" in said
+        assert (
+            "the first trial of broken, the plan's own keywords, is not done: AssertionError: too low "
+            "(details in" in said
+        )
     (failed,) = (path.parent for path in (tmp_path / "runs").glob("*/*/error.txt"))
     assert f"to try again, remove {failed} and repeat the command)." in said
     code, out, _ = bench(*command, "--json")
-    trials = [{"keywords": {}, "failure": "AssertionError: too low"}, {"keywords": {"height": 2.0}, "score": None}]
+    trials = [
+        {"keywords": {}, "failure": "AssertionError: too low"},
+        {"keywords": {"height": 2.0}, "score": None},
+    ]
     assert code == 1 and json.loads(out) == {"method": "broken", "trials": trials, "best": None, "plan": None}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mtpsl", "--trials", "1"], "--trials 1 leaves nothing to compare; give 2 or more, and the same number to every "),
+        (["mtpsl", "--trials", "1"], "--trials 1 leaves nothing to compare; give 2 or more, and the same "
+                                     "number to every "),
         (["mtpsll"], "unknown method 'mtpsll'; did you mean 'mtpsl'?"),
         (["field"], "unknown method 'field'; known: "),
         (["mtpsl", "--plan", "multi_task"], "unknown plan 'multi_task'; known: "),
         (["mtpsl", "--plan", "quikstart"], "unknown plan 'quikstart'; did you mean 'quickstart'?"),
-        (["mtpsl", "--set", "judge=test"], "--set judge is not for tuning: trials are judged on held-out train images"),
+        (["mtpsl", "--set", "judge=test"], "--set judge is not for tuning: trials are judged on held-out "
+                                           "train images"),
         (["multi_task"], "multi_task has nothing to search: "),
         (["mtpsl", "--set", "hparams.regulariser=[0.1, 0.5, 1]"],
-         "plan thin gives regulariser of mtpsl several values (0.1, 0.5, 1.0), which are no one trial; give it one with "
+         "plan thin gives regulariser of mtpsl several values (0.1, 0.5, 1.0), which are no one trial; give "
+         "it one with "
          "--set hparams.mtpsl.regulariser=..., or tune on another plan."),
-        (["consistency", "--space", "confidence=[0.9, 1.9]"], "consistency: confidence must be at least 0 and below 1, not 1.9"),
+        (["consistency", "--space", "confidence=[0.9, 1.9]"], "consistency: confidence must be at least 0 "
+                                                              "and below 1, not 1.9"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(bench: Bench, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -293,11 +375,19 @@ def test_bad_input_is_one_sentence(bench: Bench, tmp_path: Path, arguments: list
 
 
 @pytest.mark.parametrize(
-    "table", ["trials = 3", 'trials = 3\nholdout = "a"', "trials = 3\nholdout = 0.1\nluck = 1", "trials = 3\ndistinct = 3"]
+    "table",
+    [
+        "trials = 3",
+        'trials = 3\nholdout = "a"',
+        "trials = 3\nholdout = 0.1\nluck = 1",
+        "trials = 3\ndistinct = 3",
+    ],
 )
 def test_a_plan_that_lies_about_tuning_is_refused(table: str, tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
-    file.write_text(f'[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "mtpsl"\n[grid.tuning.mtpsl]\n{table}\n')
+    file.write_text(
+        f'[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "mtpsl"\n[grid.tuning.mtpsl]\n{table}\n'
+    )
     with pytest.raises(UserError, match="must hold trials and holdout, as `bench tune` writes them"):
         plan.make([str(file)], [], tmp_path)
 
@@ -317,16 +407,19 @@ ROWS: dict[str, tuple[dict[str, str], str]] = {
     "none was searched": ({"mtpsl": "", "multi_task": ""}, ""),
     "alike": (
         {"mtpsl": TWENTY, "direct_map": FIVE, "multi_task": ""},
-        f"Search of keywords, the same for all: direct_map: {FIVE}; mtpsl: {TWENTY}; multi_task: nothing to search.",
+        f"Search of keywords, the same for all: direct_map: {FIVE}; mtpsl: {TWENTY}; multi_task: nothing to "
+        f"search.",
     ),
     "one was left out": (
         {"mtpsl": TWENTY, "prototype": "", "multi_task": ""},
-        f"Search of keywords, NOT the same for all, so differences may come from it: mtpsl: {TWENTY}; multi_task: nothing to "
+        f"Search of keywords, NOT the same for all, so differences may come from it: mtpsl: {TWENTY}; "
+        f"multi_task: nothing to "
         f"search; prototype: none.",
     ),
     "fewer": (
         {"mtpsl": TWENTY, "direct_map": "5 trials on the last 10% of train"},
-        f"Search of keywords, NOT the same for all, so differences may come from it: direct_map: 5 trials on the last 10% of "
+        f"Search of keywords, NOT the same for all, so differences may come from it: direct_map: 5 trials on "
+        f"the last 10% of "
         f"train; mtpsl: {TWENTY}.",
     ),
 }

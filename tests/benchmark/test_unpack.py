@@ -83,9 +83,13 @@ def test_an_archive_is_unpacked_beside_itself(tmp_path: Path, ending: str, top: 
     watch = Watch()
     unpack(archive, folder, watch)
     assert content(folder) == FILES
-    assert seen(tmp_path) == sorted(["a.thing", archive.name, *(f"a.thing/{name}" for name in ("deep", "deep/er", *FILES))])
+    assert seen(tmp_path) == sorted(
+        ["a.thing", archive.name, *(f"a.thing/{name}" for name in ("deep", "deep/er", *FILES))]
+    )
     whats, done, totals = zip(*watch.told, strict=True)
-    assert set(whats) == {f"unpacking {archive.name}"} and list(done) == sorted(done) and len(set(totals)) == 1
+    assert (
+        set(whats) == {f"unpacking {archive.name}"} and list(done) == sorted(done) and len(set(totals)) == 1
+    )
     assert 0 < done[-1] <= totals[0]
     (folder / "one.txt").write_text("mine")
     unpack(archive, folder, watch)  # what is there is whole, and stays
@@ -134,7 +138,12 @@ def bad_archives() -> Iterator[tuple[str, Callable[[Path], Path], str, str]]:
             yield f"{kind} {name}", make(name), name, out
     link = special("link", tarfile.SYMTYPE, "..")
     yield "tar symbolic link out", tar(more=(link,)), "link", "which is a symbolic link"
-    yield "tar symbolic link in", tar(more=(special("in", tarfile.SYMTYPE, "one.txt"),)), "in", "which is a symbolic link"
+    yield (
+        "tar symbolic link in",
+        tar(more=(special("in", tarfile.SYMTYPE, "one.txt"),)),
+        "in",
+        "which is a symbolic link",
+    )
     yield "tar hard link out", tar(more=(special("hard", tarfile.LNKTYPE, "../../secret"),)), "hard", odd
     yield "tar device", tar(more=(special("null", tarfile.CHRTYPE),)), "null", odd
     yield "tar pipe", tar(more=(special("pipe", tarfile.FIFOTYPE),)), "pipe", odd
@@ -145,7 +154,9 @@ BAD = list(bad_archives())
 
 
 @pytest.mark.parametrize(("make", "name", "why"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-def test_an_archive_that_leads_out_of_its_folder(tmp_path: Path, make: Callable[[Path], Path], name: str, why: str) -> None:
+def test_an_archive_that_leads_out_of_its_folder(
+    tmp_path: Path, make: Callable[[Path], Path], name: str, why: str
+) -> None:
     (tmp_path / "secret").write_text("secret")
     inner = tmp_path / "downloads"
     inner.mkdir()
@@ -178,8 +189,12 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
         "none.zip": b"no archive at all",
         "short.zip": packed[:-30],
         "turned.zip": packed[:45] + b"\xff\xff\xff" + packed[48:],
-        "secret.zip": packed[: directory + 8] + b"\x01" + packed[directory + 9 :],  # the first member marked as encrypted
-        "strange.zip": packed[: directory + 10] + b"\x63" + packed[directory + 11 :],  # packed in a way that does not exist
+        "secret.zip": packed[: directory + 8]
+        + b"\x01"
+        + packed[directory + 9 :],  # the first member marked as encrypted
+        "strange.zip": packed[: directory + 10]
+        + b"\x63"
+        + packed[directory + 11 :],  # packed in a way that does not exist
     }
     for name, bytes_ in cases.items():
         archive = tmp_path / name

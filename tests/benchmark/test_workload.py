@@ -23,7 +23,13 @@ def layers_operations(network: nn.Module, images: torch.Tensor) -> int:
     def count(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
         nonlocal total
         if isinstance(module, nn.Conv2d):
-            products = output.numel() * module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+            products = (
+                output.numel()
+                * module.in_channels
+                // module.groups
+                * module.kernel_size[0]
+                * module.kernel_size[1]
+            )
         else:
             assert isinstance(module, nn.Linear)
             products = output.numel() * module.in_features
@@ -53,7 +59,9 @@ def test_a_one_task_method_costs_the_sum_of_its_networks_and_training_parts_are_
     protocol, tasks = tiny_spec("multi_task").protocol, {name: TASKS[name] for name in THREE}
     parts = [workload("single_task", protocol, {name: task}, {}) for name, task in tasks.items()]
     whole = workload("single_task", protocol, tasks, {})
-    assert whole.train_flops == sum(p.train_flops for p in parts) and whole.params_infer == sum(p.params_infer for p in parts)
+    assert whole.train_flops == sum(p.train_flops for p in parts) and whole.params_infer == sum(
+        p.params_infer for p in parts
+    )
     mapped = workload("mtpsl", protocol, tasks, SMALL["mtpsl"])
     plain = workload("multi_task", protocol, tasks, {})
     assert mapped.params_infer == plain.params_infer < mapped.params_train
@@ -67,27 +75,41 @@ def test_year(paper: str, expected: int | None) -> None:
     assert year(paper) == expected
 
 
-def test_the_table_fits_a_terminal_and_crops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_table_fits_a_terminal_and_crops_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     found = methods.entries([], "field", tmp_path)
     monkeypatch.setattr(methods, "entries", lambda *arguments: found)
     for columns in (80, 100, 140):
         monkeypatch.setenv("COLUMNS", str(columns))
         code, out, _ = bench("list", "methods")
         rows = [line for line in out.splitlines() if line[:1] and line[0] in "┏┃┡│├└"]
-        assert code == 0 and len({len(row) for row in rows}) == 1 and len(rows[0]) <= columns and "…" not in out
+        assert (
+            code == 0 and len({len(row) for row in rows}) == 1 and len(rows[0]) <= columns and "…" not in out
+        )
         cells = [[cell.strip() for cell in row.strip("│").split("│")] for row in rows if row.startswith("│")]
         assert {row[0] for row in cells} == {*registry.method_names(), ""}
         texts = "".join(row[1] for row in cells).replace(" ", "")
         for entry in found:
             assert (entry["summary"] + entry["paper"]).replace(" ", "") in texts
         costs = {row[4].partition(" x")[0] for row in cells}
-        assert costs - {""} == {"training", "prediction", "parameters", "in use", "1 further view", "2 further views"}
+        assert costs - {""} == {
+            "training",
+            "prediction",
+            "parameters",
+            "in use",
+            "1 further view",
+            "2 further views",
+        }
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
 def test_a_grouped_convolution_costs_twice_as_much_backward(kind: type[nn.Conv2d], groups: int) -> None:
-    layer, images = kind(8, 8, 3, stride=2, padding=1, groups=groups), torch.zeros(2, 8, 6, 10, requires_grad=True)
+    layer, images = (
+        kind(8, 8, 3, stride=2, padding=1, groups=groups),
+        torch.zeros(2, 8, 6, 10, requires_grad=True),
+    )
     with FlopCounterMode(display=False) as forward:
         layer(images)
     with FlopCounterMode(display=False, custom_mapping=FORMULAS) as both:
@@ -97,7 +119,13 @@ def test_a_grouped_convolution_costs_twice_as_much_backward(kind: type[nn.Conv2d
 
 def test_methods_by_name_show_their_keywords(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench("list", "methods", "mtpsl")
-    assert code == 0 and "mapper_stride" in out and "2022" in out and "parameters x" in out and "1 further view" in out
+    assert (
+        code == 0
+        and "mapper_stride" in out
+        and "2022" in out
+        and "parameters x" in out
+        and "1 further view" in out
+    )
     assert "direct_map" not in out
     code, _, err = bench("list", "methods", "mptsl")
     assert code == 2 and "did you mean 'mtpsl'" in err

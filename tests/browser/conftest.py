@@ -14,7 +14,8 @@ from benchmark.report import frame, leaderboard, page
 from tests.benchmark.report import make
 
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 Browse = Callable[..., webdriver.Chrome]
@@ -26,7 +27,10 @@ def browse() -> Iterator[Browse]:
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
         if os.environ.get("BENCH_REQUIRE_BROWSER"):
-            pytest.fail("BENCH_REQUIRE_BROWSER is set, but there is no chromium or chromedriver; run tests/browser/install.sh")
+            pytest.fail(
+                "BENCH_REQUIRE_BROWSER is set, but there is no chromium or chromedriver; run "
+                "tests/browser/install.sh"
+            )
         pytest.skip("needs chromium and chromedriver: tests/browser/install.sh installs them")
     started: list[webdriver.Chrome] = []
 
@@ -37,7 +41,9 @@ def browse() -> Iterator[Browse]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         if not scripting:
-            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+            options.add_experimental_option(
+                "prefs", {"profile.managed_default_content_settings.javascript": 2}
+            )
         started.append(webdriver.Chrome(options=options, service=Service(driver)))
         return started[-1]
 
@@ -48,7 +54,9 @@ def browse() -> Iterator[Browse]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page of two boards: five methods over seven seeds under one label setting, the same over three under another."""
+    """A page of two boards: five methods over seven seeds under one label setting, the same over three under
+    another.
+    """
     folder: Path = tmp_path_factory.mktemp("page")
     make.write_board(folder, seeds=7, published=True)
     make.write_board(folder, seeds=3, published=True, labels="random")

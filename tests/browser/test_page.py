@@ -1,4 +1,6 @@
-"""The page in a real browser: choosing, sorting, filtering, drill-down, keyboard, colours, small screens, and no network."""
+"""The page in a real browser: choosing, sorting, filtering, drill-down, keyboard, colours, small screens, and
+no network.
+"""
 
 import json
 from typing import Any
@@ -50,11 +52,17 @@ def board(browser: webdriver.Chrome) -> Any:
 def column(browser: webdriver.Chrome, number: int) -> list[str]:
     """The texts of one column of the shown board's rows, first lines alone."""
     rows = board(browser).find_elements(CSS, ".board-rows tbody tr")
-    return [row.find_elements(CSS, "th, td")[number].text.split("\n")[0] for row in rows if row.is_displayed()]
+    return [
+        row.find_elements(CSS, "th, td")[number].text.split("\n")[0] for row in rows if row.is_displayed()
+    ]
 
 
 def header(browser: webdriver.Chrome, text: str) -> Any:
-    return next(cell for cell in board(browser).find_elements(CSS, ".board-rows thead th") if cell.text.startswith(text))
+    return next(
+        cell
+        for cell in board(browser).find_elements(CSS, ".board-rows thead th")
+        if cell.text.startswith(text)
+    )
 
 
 def quiet(browser: webdriver.Chrome) -> None:
@@ -81,7 +89,9 @@ def test_rows_are_sorted_by_number(opened: webdriver.Chrome) -> None:
     sort.click()
     assert header(opened, "Δm (%)").get_attribute("aria-sort") == "descending"
     sort.click()
-    assert [float(text) for text in column(opened, 1)] == sorted(deltas) and column(opened, 0) == methods[::-1]
+    assert [float(text) for text in column(opened, 1)] == sorted(deltas) and column(opened, 0) == methods[
+        ::-1
+    ]
     # Seconds as numbers: "9.5 s" is less than "11 s".
     header(opened, "time a seed").click()
     titles = [cell.text for cell in board(opened).find_elements(CSS, ".board-rows thead th")]
@@ -98,7 +108,9 @@ def test_cells_without_a_number_come_last_whichever_way(opened: webdriver.Chrome
         assert header(opened, titles[where]).get_attribute("aria-sort") == way
         cells = column(opened, where)
         known = [float(text.split()[0]) for text in cells if text]
-        assert cells[-2:] == ["", ""] and len(known) == 3 and known == sorted(known, reverse=way == "descending")
+        assert (
+            cells[-2:] == ["", ""] and len(known) == 3 and known == sorted(known, reverse=way == "descending")
+        )
     quiet(opened)
 
 
@@ -106,7 +118,9 @@ def test_sorting_by_keyboard(opened: webdriver.Chrome) -> None:
     opened.execute_script("document.querySelector('.board:not([hidden]) input[type=search]').focus()")
     for _ in range(12):
         opened.switch_to.active_element.send_keys(Keys.TAB)
-        if opened.execute_script("return document.activeElement.closest('th')?.textContent.startsWith('Δm (%)') ?? false"):
+        if opened.execute_script(
+            "return document.activeElement.closest('th')?.textContent.startsWith('Δm (%)') ?? false"
+        ):
             break
     else:
         pytest.fail("the heading of Δm cannot be reached by the tab key")
@@ -148,7 +162,9 @@ def test_the_address_of_a_board_shows_its_beginning(opened: webdriver.Chrome, ad
         opened.get("about:blank")
         opened.get(f"{address}#{name}")
         assert board(opened).get_attribute("id") == name
-        top = opened.execute_script("return document.querySelector('.board:not([hidden]) h2').getBoundingClientRect().top")
+        top = opened.execute_script(
+            "return document.querySelector('.board:not([hidden]) h2').getBoundingClientRect().top"
+        )
         assert 0 <= top < 200
 
 
@@ -225,7 +241,8 @@ def test_it_fits_the_screen(opened: webdriver.Chrome, width: int) -> None:
     assert opened.execute_script("return document.documentElement.scrollWidth") <= width
     # What is wider than the screen is inside something that scrolls.
     wide = opened.execute_script(
-        "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
+        "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > "
+        "innerWidth + 1"
         " && e.checkVisibility() && !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 80))"
     )
     assert wide == []
@@ -233,7 +250,8 @@ def test_it_fits_the_screen(opened: webdriver.Chrome, width: int) -> None:
     cells = board(opened).find_elements(CSS, ".board-rows tbody tr:first-child > *")[:2]
     assert all(cell.rect["x"] + cell.rect["width"] <= width for cell in cells)
     sizes = opened.execute_script(
-        "return [...document.querySelectorAll('main p, main td, main th, main li, main dd')].filter(e => e.checkVisibility())"
+        "return [...document.querySelectorAll('main p, main td, main th, main li, main dd')].filter(e => "
+        "e.checkVisibility())"
         ".map(e => parseFloat(getComputedStyle(e).fontSize))"
     )
     assert min(sizes) >= 12
@@ -246,5 +264,8 @@ def test_without_scripting(browse: Browse, address: str) -> None:
     assert len(boards) == 2 and all(b.is_displayed() for b in boards)
     rows = boards[0].find_elements(CSS, ".board-rows tbody tr")
     assert len(rows) == 5 and all(row.is_displayed() for row in rows)
-    assert not browser.find_element(CSS, ".facets").is_displayed() and not browser.find_element(CSS, "dialog#run").is_displayed()
+    assert (
+        not browser.find_element(CSS, ".facets").is_displayed()
+        and not browser.find_element(CSS, "dialog#run").is_displayed()
+    )
     assert not any(button.is_displayed() for button in browser.find_elements(CSS, "button"))

@@ -1,4 +1,6 @@
-"""NYUv2 written as people have it: MTAN's folder, both packs of NYUD_MT and the official .mat, from made-up samples."""
+"""NYUv2 written as people have it: MTAN's folder, both packs of NYUD_MT and the official .mat, from made-up
+samples.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Arrays = dict[str, np.ndarray]
 
 
 def arrays(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Arrays:
-    """One sample: image 0..255, label 0..40 (0 void), metres (0 unknown), unit normals (0 unknown), edge 0 and 1."""
+    """One sample: image 0..255, label 0..40 (0 void), metres (0 unknown), unit normals (0 unknown), edge 0
+    and 1.
+    """
     random = np.random.default_rng(seed)
     unknown = random.random((height, width)) < 0.1
     vectors = random.normal(size=(height, width, 3))
@@ -55,7 +59,9 @@ def write_mtan(folder: Path, train: int = 3, val: int = 2) -> Path:
 
 
 def write_nyud_mt(folder: Path, pack: str) -> Path:
-    """pack: "npy" (normals and edges as floats, images .jpg) or "png". Images differ in size, as nothing forbids it."""
+    """pack: "npy" (normals and edges as floats, images .jpg) or "png". Images differ in size, as nothing
+    forbids it.
+    """
     lists = {"train": ("7", "3", "12"), "val": ("1", "2")}
     for split, ids in lists.items():
         (folder / "gt_sets").mkdir(parents=True, exist_ok=True)

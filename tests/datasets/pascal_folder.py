@@ -72,17 +72,23 @@ def struct(rows: list[dict[str, object]]) -> np.ndarray:
 
 
 def anno(name: str, things: list[Thing]) -> np.ndarray:
-    """The struct of VOC's part annotations: imname, objects(class, class_ind, mask, parts(part_name, mask))."""
+    """The struct of VOC's part annotations: imname, objects(class, class_ind, mask, parts(part_name,
+    mask)).
+    """
     objects = []
     for thing in things:
         rows = [{"part_name": part, "mask": mask.astype(np.uint8)} for part, mask in thing.parts]
         parts = struct(rows) if rows else np.zeros((0, 0))
-        objects.append({"class": thing.name, "class_ind": float(thing.index), "mask": thing.mask, "parts": parts})
+        objects.append(
+            {"class": thing.name, "class_ind": float(thing.index), "mask": thing.mask, "parts": parts}
+        )
     return struct([{"imname": name, "objects": struct(objects) if objects else np.zeros((0, 0))}])
 
 
 def write_one(root: Path, name: str, content: Content, voc: bool = True) -> None:
-    """The files of an image; its classes in the folder of VOC 2012, or in the one for images that are not there."""
+    """The files of an image; its classes in the folder of VOC 2012, or in the one for images that are not
+    there.
+    """
 
     def path(*parts: str) -> Path:
         file = root.joinpath(*parts)
@@ -90,7 +96,9 @@ def write_one(root: Path, name: str, content: Content, voc: bool = True) -> None
         return file
 
     Image.fromarray(content.image).save(path("JPEGImages", f"{name}.jpg"), quality=95)
-    savemat(path("pascal-context", "trainval", f"{name}.mat"), {"LabelMap": content.context}, do_compression=True)
+    savemat(
+        path("pascal-context", "trainval", f"{name}.mat"), {"LabelMap": content.context}, do_compression=True
+    )
     palette = Image.fromarray(content.semseg).convert("P")  # VOC's own files have a palette
     palette.putdata(content.semseg.ravel().tolist())
     palette.putpalette([(37 * i) % 256 for i in range(768)])

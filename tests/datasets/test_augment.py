@@ -1,4 +1,6 @@
-"""Augmentation against a slow reference, pixel by pixel in float64, and the properties that training relies on."""
+"""Augmentation against a slow reference, pixel by pixel in float64, and the properties that training relies
+on.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ MEAN, STD = (0.48, 0.45, 0.4), (0.23, 0.22, 0.21)
 NEUTRAL = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
 
 
-def batch(number: int = 3, height: int = 12, width: int = 16, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+def batch(
+    number: int = 3, height: int = 12, width: int = 16, seed: int = 0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Images and compact targets with a tenth of the pixels unknown."""
     random = np.random.default_rng(seed)
     known = random.random((number, 1, height, width)) > 0.1
@@ -62,7 +66,12 @@ def tables(number: int, views: int = 1, config: Augmentation | None = None, seed
 
 
 def source(
-    i: int, j: int, size: tuple[int, int], first: list[float], own: list[float] | None, extent: tuple[int, int]
+    i: int,
+    j: int,
+    size: tuple[int, int],
+    first: list[float],
+    own: list[float] | None,
+    extent: tuple[int, int],
 ) -> tuple[float, float]:
     """Where the centre of pixel (i, j) of a view lies in the original, in pixels."""
     y, x = i + 0.5, j + 0.5
@@ -85,8 +94,8 @@ def slow_view(
     own: list[float] | None,
     extent: tuple[int, int] | None = None,
 ) -> dict[str, np.ndarray]:
-    """One sample's view with loops: its image, widened targets and what is erased. extent: of the content; outside of it there is
-    nothing."""
+    """One sample's view with loops: its image, widened targets and what is erased. extent: of the content;
+    outside of it there is nothing."""
     size = (image.shape[1], image.shape[2])
     height, width = extent or size
     outside = np.zeros(size, dtype=bool)
@@ -104,7 +113,11 @@ def slow_view(
                 value = 0.0
                 for row in {math.floor(cy), min(math.floor(cy) + 1, height - 1)}:
                     for column in {math.floor(cx), min(math.floor(cx) + 1, width - 1)}:
-                        value += max(0.0, 1 - abs(cy - row)) * max(0.0, 1 - abs(cx - column)) * float(image[c, row, column])
+                        value += (
+                            max(0.0, 1 - abs(cy - row))
+                            * max(0.0, 1 - abs(cx - column))
+                            * float(image[c, row, column])
+                        )
                 out["image"][c, i, j] = value / 255
             row, column = min(max(math.floor(y), 0), height - 1), min(max(math.floor(x), 0), width - 1)
             for name, target in targets.items():
@@ -149,10 +162,14 @@ def test_views_equal_the_slow_reference(seed):
     for view, crop in enumerate(apply(images, targets, TASKS, draws, MEAN, STD)):
         for b in range(3):
             sample = {name: target[b] for name, target in targets.items()}
-            expected = slow_view(images[b], sample, draws[0][b].tolist(), draws[view][b].tolist() if view else None)
+            expected = slow_view(
+                images[b], sample, draws[0][b].tolist(), draws[view][b].tolist() if view else None
+            )
             np.testing.assert_allclose(crop.images[b], expected["image"], atol=2e-5)
             for name in TASKS:
-                np.testing.assert_allclose(crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6)
+                np.testing.assert_allclose(
+                    crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6
+                )
 
 
 KINDS = {
@@ -240,27 +257,47 @@ def test_squares_lie_anywhere():
 
 
 def test_a_number_of_views_asks_for_crops_as_ever():
-    assert view_kinds(0) == () and view_kinds(2) == (ViewKind(), ViewKind()) and view_kinds((ViewKind(cutout=0.5),))[0].cutout
+    assert (
+        view_kinds(0) == ()
+        and view_kinds(2) == (ViewKind(), ViewKind())
+        and view_kinds((ViewKind(cutout=0.5),))[0].cutout
+    )
     for config in (Augmentation(), Augmentation(scales=(0.5, 2.0), uniform=True, colour=0.0, flip=False)):
         assert ViewKind().augmentation(config) == config
-    # Of the code before there were kinds of views: equal seeds mean the same crops as in the records published then.
-    found = [draw(Augmentation(), 3, torch.arange(2)[:, None], torch.arange(20), view).numpy().tobytes() for view in range(3)]
-    assert [hashlib.sha256(text).hexdigest()[:12] for text in found] == ["7ad7c74ee56c", "f346502c67bd", "5fd3d97d9293"]
+    # Of the code before there were kinds of views: equal seeds mean the same crops as in the records
+    # published then.
+    found = [
+        draw(Augmentation(), 3, torch.arange(2)[:, None], torch.arange(20), view).numpy().tobytes()
+        for view in range(3)
+    ]
+    assert [hashlib.sha256(text).hexdigest()[:12] for text in found] == [
+        "7ad7c74ee56c",
+        "f346502c67bd",
+        "5fd3d97d9293",
+    ]
 
 
 def test_a_kind_changes_only_what_it_names():
-    """Colours differ in strength alone, and a square adds columns: views that share a place among the views share their draws."""
+    """Colours differ in strength alone, and a square adds columns: views that share a place among the views
+    share their draws.
+    """
     config, ids = Augmentation(), torch.arange(50)
     plain, strong, cut, still = (
         draw(kind.augmentation(config), 3, torch.tensor(1), ids, 1)
         for kind in (ViewKind(), ViewKind(colour=0.4), ViewKind(cutout=0.2), ViewKind(crop=False))
     )
-    assert torch.equal(cut[:, :7], plain) and torch.equal(still[:, 1:], plain[:, 1:]) and (still[:, 0] == 1).all()
+    assert (
+        torch.equal(cut[:, :7], plain)
+        and torch.equal(still[:, 1:], plain[:, 1:])
+        and (still[:, 0] == 1).all()
+    )
     assert torch.equal(strong[:, :4], plain[:, :4])
     torch.testing.assert_close((strong[:, 4:] - 1) / 2, plain[:, 4:] - 1)
 
 
-@pytest.mark.parametrize("values", [{"colour": 1.0}, {"colour": -0.1}, {"cutout": 1.0}, {"cutout": -0.5}, {"cutout": math.nan}])
+@pytest.mark.parametrize(
+    "values", [{"colour": 1.0}, {"colour": -0.1}, {"cutout": 1.0}, {"cutout": -0.5}, {"cutout": math.nan}]
+)
 def test_a_kind_out_of_range_is_refused(values):
     with pytest.raises(UserError, match=f"augmentation {next(iter(values))} must be at least 0 and below 1"):
         ViewKind(**values)
@@ -280,16 +317,23 @@ def test_padded_views_equal_the_slow_reference(seed):
             expected = slow_view(images[b], sample, draws[0][b].tolist(), own, tuple(extents[b].tolist()))
             np.testing.assert_allclose(crop.images[b], expected["image"], atol=2e-5)
             for name in TASKS:
-                np.testing.assert_allclose(crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6)
+                np.testing.assert_allclose(
+                    crop.targets[name][b].double(), expected[name], atol=1e-6, rtol=1e-6
+                )
 
 
 def test_what_lies_in_the_padding_moves_nothing():
     images, targets = batch(3, 10, 14)
     extents = torch.tensor([[10, 14], [7, 11], [10, 9]])
-    outside = (torch.arange(10)[:, None] >= extents[:, 0, None, None]) | (torch.arange(14) >= extents[:, 1, None, None])
+    outside = (torch.arange(10)[:, None] >= extents[:, 0, None, None]) | (
+        torch.arange(14) >= extents[:, 1, None, None]
+    )
     garbage = torch.where(outside[:, None], 77, images)
     draws = tables(3, 2, Augmentation(scales=(0.5, 2.0), uniform=True))
-    for a, b in zip(*(apply(i, targets, TASKS, draws, MEAN, STD, extents, padded=True) for i in (images, garbage)), strict=True):
+    for a, b in zip(
+        *(apply(i, targets, TASKS, draws, MEAN, STD, extents, padded=True) for i in (images, garbage)),
+        strict=True,
+    ):
         assert torch.equal(a.images, b.images)
     plain, same = (identity(i, targets, TASKS, MEAN, STD, extents)[0] for i in (images, garbage))
     assert torch.equal(plain, same) and not plain.permute(0, 2, 3, 1)[outside].any()
@@ -305,9 +349,13 @@ def test_full_extents_are_no_extents():
 
 
 def test_uniform_scales_fill_their_range():
-    scale = draw(Augmentation(scales=(0.5, 2.0), uniform=True), 3, torch.tensor(1), torch.arange(12000), 0)[:, 0].double()
+    scale = draw(Augmentation(scales=(0.5, 2.0), uniform=True), 3, torch.tensor(1), torch.arange(12000), 0)[
+        :, 0
+    ].double()
     assert 0.5 <= scale.min() < 0.501 and 1.999 < scale.max() <= 2 and abs(float(scale.mean()) - 1.25) < 0.01
-    further = draw(Augmentation(scales=(0.5, 2.0), uniform=True), 3, torch.tensor(1), torch.arange(12000), 1)[:, 0]
+    further = draw(Augmentation(scales=(0.5, 2.0), uniform=True), 3, torch.tensor(1), torch.arange(12000), 1)[
+        :, 0
+    ]
     assert 1 <= further.min() < 1.001
 
 
@@ -315,7 +363,9 @@ def test_neutral_draws_change_nothing():
     images, targets = batch()
     crops = apply(images, targets, TASKS, [table(3), table(3, top=0.4, left=0.9)], MEAN, STD)
     plain_images, plain_targets = identity(images, targets, TASKS, MEAN, STD)
-    expected = (images.double() / 255 - torch.tensor(MEAN).view(3, 1, 1).double()) / torch.tensor(STD).view(3, 1, 1).double()
+    expected = (images.double() / 255 - torch.tensor(MEAN).view(3, 1, 1).double()) / torch.tensor(STD).view(
+        3, 1, 1
+    ).double()
     assert (plain_images - expected).abs().max() < 1e-6
     for crop in crops:
         assert (crop.images - plain_images).abs().max() < 1e-6
@@ -331,7 +381,9 @@ def test_widened_targets_give_what_compact_ones_give():
     images, targets = batch()
     wide = {name: widen(task, targets[name]) for name, task in TASKS.items()}
     draws = tables(3, 2)
-    for compact, widened in zip(*(apply(images, t, TASKS, draws, MEAN, STD) for t in (targets, wide)), strict=True):
+    for compact, widened in zip(
+        *(apply(images, t, TASKS, draws, MEAN, STD) for t in (targets, wide)), strict=True
+    ):
         for name in TASKS:
             assert torch.equal(compact.targets[name], widened.targets[name])
 
@@ -340,11 +392,15 @@ def test_a_flip_mirrors_everything_and_turns_normals():
     images, targets = batch()
     scale, place = [1.0, 1.5, 1.2], [0.3, 0.9, 0.1]
     changes = {"scale": scale, "top": place, "left": place}
-    plain, mirrored = (apply(images, targets, TASKS, [table(3, flip=f, **changes)], MEAN, STD)[0] for f in (0, 1))
+    plain, mirrored = (
+        apply(images, targets, TASKS, [table(3, flip=f, **changes)], MEAN, STD)[0] for f in (0, 1)
+    )
     assert torch.equal(mirrored.images, plain.images.flip(3))
     for name in ("semseg", "depth", "edge"):
         assert torch.equal(mirrored.targets[name], plain.targets[name].flip(3))
-    assert torch.equal(mirrored.targets["normals"], plain.targets["normals"].flip(3) * torch.tensor([-1, 1, 1]).view(3, 1, 1))
+    assert torch.equal(
+        mirrored.targets["normals"], plain.targets["normals"].flip(3) * torch.tensor([-1, 1, 1]).view(3, 1, 1)
+    )
 
 
 def test_unknown_stays_exactly_unknown():
@@ -370,7 +426,9 @@ def test_unknown_stays_exactly_unknown():
 def test_depth_is_divided_by_the_total_zoom():
     images, targets = batch(2)
     targets["depth"].fill_(6.0)
-    first, second = apply(images, targets, TASKS, [table(2, scale=[1.0, 1.5]), table(2, scale=[1.2, 2.0])], MEAN, STD)
+    first, second = apply(
+        images, targets, TASKS, [table(2, scale=[1.0, 1.5]), table(2, scale=[1.2, 2.0])], MEAN, STD
+    )
     assert torch.allclose(first.targets["depth"].amax((1, 2, 3)), torch.tensor([6.0, 4.0]))
     assert torch.allclose(second.targets["depth"].amax((1, 2, 3)), torch.tensor([5.0, 2.0]))
 
@@ -378,10 +436,14 @@ def test_depth_is_divided_by_the_total_zoom():
 @settings(max_examples=40, deadline=None)
 @given(
     outer=st.tuples(st.sampled_from([1, 2, 4]), st.integers(0, 16), st.integers(0, 16), st.booleans()),
-    inner=st.tuples(st.sampled_from([1.0, 1.2, 1.5, 2.0]), st.floats(0, 1, width=32), st.floats(0, 1, width=32)),
+    inner=st.tuples(
+        st.sampled_from([1.0, 1.2, 1.5, 2.0]), st.floats(0, 1, width=32), st.floats(0, 1, width=32)
+    ),
 )
 def test_a_crop_of_a_crop_equals_two_steps(outer, inner):
-    """At a whole zoom and a place on whole pixels of the crop, two nearest-neighbour steps equal the one that is done."""
+    """At a whole zoom and a place on whole pixels of the crop, two nearest-neighbour steps equal the one that
+    is done.
+    """
     images, targets = batch(1, 16, 32)
     scale, top, left, flip = outer
     first = table(1, scale=scale, top=top / 16, left=left / 16, flip=float(flip))
@@ -389,7 +451,9 @@ def test_a_crop_of_a_crop_equals_two_steps(outer, inner):
     for place, size in ((1, 16), (2, 32)):
         zoom, share = float(second[0, 0]), float(second[0, place])
         centres = (np.arange(size) + 0.5) / zoom + share * (size - size / zoom)
-        assume((np.abs(centres - np.rint(centres)) > 1e-9).all())  # on the border of two pixels both are nearest
+        assume(
+            (np.abs(centres - np.rint(centres)) > 1e-9).all()
+        )  # on the border of two pixels both are nearest
     once = apply(images, targets, TASKS, [first, second], MEAN, STD)
     again = apply(images, once[0].targets, TASKS, [second], MEAN, STD)[0]
     for name in TASKS:
@@ -397,17 +461,30 @@ def test_a_crop_of_a_crop_equals_two_steps(outer, inner):
 
 
 def test_geometry_maps_a_view_into_view_0():
-    """A smooth image sampled with the geometry from view 0 is the further view (two interpolations: close, not equal)."""
+    """A smooth image sampled with the geometry from view 0 is the further view (two interpolations: close,
+    not equal).
+    """
     y, x = torch.meshgrid(torch.linspace(0, 3, 48), torch.linspace(0, 4, 64), indexing="ij")
-    smooth = (127 + 60 * torch.sin(x + 0.3) + 60 * torch.cos(y + x / 2)).round().to(torch.uint8).expand(4, 3, 48, 64)
+    smooth = (
+        (127 + 60 * torch.sin(x + 0.3) + 60 * torch.cos(y + x / 2))
+        .round()
+        .to(torch.uint8)
+        .expand(4, 3, 48, 64)
+    )
     draws = [table(4, scale=[1, 1.2, 1.5, 1.5], top=0.2, left=[0.9, 0, 0.4, 1], flip=[0, 1, 0, 1])]
-    draws += [table(4, scale=[1.5, 1.2, 1, 2], top=[0, 0.5, 1, 0.8], left=[1, 0.3, 0.2, 0.6]) for _ in range(2)]
+    draws += [
+        table(4, scale=[1.5, 1.2, 1, 2], top=[0, 0.5, 1, 0.8], left=[1, 0.3, 0.2, 0.6]) for _ in range(2)
+    ]
     crops = apply(smooth, {}, {}, draws, (0, 0, 0), (1, 1, 1))
     for crop in crops[1:]:
         grid = F.affine_grid(crop.geometry, [4, 3, 48, 64], align_corners=False)
-        again = F.grid_sample(crops[0].images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        again = F.grid_sample(
+            crops[0].images, grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
         assert (again - crop.images).abs().max() < 0.02
-        assert (crop.geometry[:, :, :2].diagonal(dim1=1, dim2=2) > 0).all()  # a flip is inherited, not repeated
+        assert (
+            crop.geometry[:, :, :2].diagonal(dim1=1, dim2=2) > 0
+        ).all()  # a flip is inherited, not repeated
 
 
 def test_hidden_labels_move_nothing():
@@ -416,7 +493,9 @@ def test_hidden_labels_move_nothing():
     draws = tables(3, 3) + described(3, KINDS["strong"], Augmentation())[1:]
     crops = apply(images, targets, TASKS, draws, MEAN, STD)
     for name, task in TASKS.items():
-        garbage = targets | {name: torch.full_like(targets[name], task.ignore if task.is_map_of_integers else 93)}
+        garbage = targets | {
+            name: torch.full_like(targets[name], task.ignore if task.is_map_of_integers else 93)
+        }
         fewer = {other: target for other, target in targets.items() if other != name}
         for changed in (garbage, fewer):
             for crop, again in zip(crops, apply(images, changed, TASKS, draws, MEAN, STD), strict=True):
@@ -435,14 +514,18 @@ def test_a_view_does_not_depend_on_further_views_nor_a_sample_on_its_batch():
             assert torch.equal(crop.images, again.images)
     some = [2, 0]
     parts = {name: target[some] for name, target in targets.items()}
-    for crop, again in zip(crops, apply(images[some], parts, TASKS, [d[some] for d in draws], MEAN, STD), strict=True):
+    for crop, again in zip(
+        crops, apply(images[some], parts, TASKS, [d[some] for d in draws], MEAN, STD), strict=True
+    ):
         torch.testing.assert_close(crop.images[some], again.images, rtol=0, atol=1e-6)
         assert torch.equal(crop.geometry[some], again.geometry)
         assert all(torch.equal(crop.targets[name][some], again.targets[name]) for name in TASKS)
 
 
 def test_no_value_reaches_the_host():
-    """Tensors of the meta device have shapes and no values, so that a read of a value, or a tensor elsewhere, would raise."""
+    """Tensors of the meta device have shapes and no values, so that a read of a value, or a tensor elsewhere,
+    would raise.
+    """
     images, targets = batch()
     draws = tables(3, 2) + described(3, KINDS["strong"], Augmentation())[1:]
     real = apply(images, targets, TASKS, draws, MEAN, STD)
@@ -463,17 +546,28 @@ def test_inputs_are_left_alone():
     apply(images, wide, TASKS, tables(3, 2), MEAN, STD)
     identity(images, wide, TASKS, MEAN, STD)
     assert torch.equal(images, before[0])
-    assert all(torch.equal(targets[name], before[1][name]) and torch.equal(wide[name], kept[name]) for name in TASKS)
+    assert all(
+        torch.equal(targets[name], before[1][name]) and torch.equal(wide[name], kept[name]) for name in TASKS
+    )
 
 
 @settings(max_examples=30, deadline=None)
-@given(ids=st.lists(st.integers(0, 2**40), min_size=1, max_size=20), epoch=st.integers(0, 1000), seed=st.integers(0, 2**40))
+@given(
+    ids=st.lists(st.integers(0, 2**40), min_size=1, max_size=20),
+    epoch=st.integers(0, 1000),
+    seed=st.integers(0, 2**40),
+)
 def test_draws_depend_on_seed_epoch_and_id_alone(ids, epoch, seed):
     config = Augmentation(cutout=0.3)
     whole = draw(config, seed, torch.tensor(epoch), torch.tensor(ids), 1)
-    assert whole.dtype == torch.float32 and whole.shape == (len(ids), len(augment.PARAMETERS + augment.CUTOUT))
+    assert whole.dtype == torch.float32 and whole.shape == (
+        len(ids),
+        len(augment.PARAMETERS + augment.CUTOUT),
+    )
     for position, number in enumerate(ids):
-        assert torch.equal(draw(config, seed, torch.tensor([epoch]), torch.tensor([number]), 1)[0], whole[position])
+        assert torch.equal(
+            draw(config, seed, torch.tensor([epoch]), torch.tensor([number]), 1)[0], whole[position]
+        )
     run = draw(config, seed, torch.arange(epoch, epoch + 3)[:, None], torch.tensor(ids), 1)
     assert torch.equal(run[0], whole)
     for other in (
@@ -486,14 +580,22 @@ def test_draws_depend_on_seed_epoch_and_id_alone(ids, epoch, seed):
 
 def test_draws_have_the_configured_distribution():
     number = 12000
-    scale, top, left, flip, *colours = draw(Augmentation(), 3, torch.tensor(1), torch.arange(number), 0).double().unbind(1)
+    scale, top, left, flip, *colours = (
+        draw(Augmentation(), 3, torch.tensor(1), torch.arange(number), 0).double().unbind(1)
+    )
     for value in (1.0, 1.2, 1.5):
-        assert abs(int(torch.isclose(scale, torch.tensor(value, dtype=torch.float64)).sum()) - number / 3) < 220
+        assert (
+            abs(int(torch.isclose(scale, torch.tensor(value, dtype=torch.float64)).sum()) - number / 3) < 220
+        )
     assert set(flip.tolist()) == {0.0, 1.0} and abs(float(flip.mean()) - 0.5) < 0.02
     for place in (top, left):
         assert place.min() >= 0 and place.max() <= 1 and abs(float(place.mean()) - 0.5) < 0.01
     for colour in colours:
-        assert 0.8 <= colour.min() < 0.81 and 1.19 < colour.max() <= 1.2 and abs(float(colour.mean()) - 1) < 0.005
+        assert (
+            0.8 <= colour.min() < 0.81
+            and 1.19 < colour.max() <= 1.2
+            and abs(float(colour.mean()) - 1) < 0.005
+        )
     numbers = torch.stack([scale, top, left, flip, *colours])
     assert (torch.corrcoef(numbers) - torch.eye(7)).abs().max() < 0.04
     later = draw(Augmentation(), 3, torch.tensor(1), torch.arange(number), 1)
@@ -505,7 +607,14 @@ def test_draws_have_the_configured_distribution():
 
 @pytest.mark.parametrize(
     "values",
-    [{"scales": ()}, {"scales": (0.0, 1.0)}, {"scales": (math.nan,)}, {"colour": 1.0}, {"colour": -0.1}, {"cutout": 1.0}],
+    [
+        {"scales": ()},
+        {"scales": (0.0, 1.0)},
+        {"scales": (math.nan,)},
+        {"colour": 1.0},
+        {"colour": -0.1},
+        {"cutout": 1.0},
+    ],
 )
 def test_values_out_of_range_are_refused(values):
     with pytest.raises(UserError, match=f"augmentation {next(iter(values))} must be"):

@@ -1,4 +1,6 @@
-"""The reader of MTAN's Cityscapes folder: what it makes of good ones, pixel by pixel, and what it says of bad ones."""
+"""The reader of MTAN's Cityscapes folder: what it makes of good ones, pixel by pixel, and what it says of bad
+ones.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def write(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("classes", [7, 19])
-@pytest.mark.parametrize(("split", "folder", "count", "first"), [("train", "train", 3, 0), ("test", "val", 2, 100)])
+@pytest.mark.parametrize(
+    ("split", "folder", "count", "first"), [("train", "train", 3, 0), ("test", "val", 2, 100)]
+)
 def test_a_sample_holds_what_the_files_hold(tmp_path, classes, split, folder, count, first):
     source = MtanCityscapes(write(tmp_path), classes)
     assert source.names(split) == tuple(f"{folder}/{i}" for i in range(count))
@@ -70,7 +74,11 @@ def test_depth_may_lack_its_channel(tmp_path):
 
 def test_tasks_and_classes_are_cityscapes(tmp_path):
     tasks = MtanCityscapes(tmp_path, 19).tasks
-    assert tasks["semseg"].channels == 19 and tasks["semseg"].classes[0] == "road" and tasks["semseg"].classes[18] == "bicycle"
+    assert (
+        tasks["semseg"].channels == 19
+        and tasks["semseg"].classes[0] == "road"
+        and tasks["semseg"].classes[18] == "bicycle"
+    )
     assert tasks["depth"].inverse and tasks["depth"].unit == ""
     assert MtanCityscapes(tmp_path, 7).tasks["semseg"].classes == CLASSES[7]
     assert {number: len(set(names)) for number, names in CLASSES.items()} == {7: 7, 19: 19}
@@ -85,7 +93,8 @@ def test_labels_that_are_not_asked_for_may_be_absent(tmp_path, kept, other):
     assert MtanCityscapes.detect(tmp_path)
     assert len(MtanCityscapes(tmp_path, kept).names("train")) == 3
     with pytest.raises(
-        UserError, match=rf"the folder .*train/label_{other} is missing; MTAN's layout is \{{train,val\}}/\{{image,"
+        UserError,
+        match=rf"the folder .*train/label_{other} is missing; MTAN's layout is \{{train,val\}}/\{{image,",
     ):
         MtanCityscapes(tmp_path, other).names("train")
     shutil.rmtree(tmp_path / "train" / f"label_{kept}")
@@ -101,7 +110,9 @@ def test_files_that_a_desktop_leaves_are_not_samples(tmp_path):
 
 def test_variants_come_from_the_folder(tmp_path):
     source = MtanCityscapes(write(tmp_path), 7)
-    assert source.variant is None and source.notes == () and source.layout == "mtan" and source.path == tmp_path
+    assert (
+        source.variant is None and source.notes == () and source.layout == "mtan" and source.path == tmp_path
+    )
     (tmp_path / "SOURCE.json").write_text(json.dumps({"dataset": "cityscapes", "variant": "coarse-depth"}))
     assert source.variant == "coarse-depth"
 
@@ -118,7 +129,9 @@ def test_variants_come_from_the_folder(tmp_path):
 )
 def test_a_damaged_source_file_is_refused(tmp_path, text):
     (tmp_path / "SOURCE.json").write_text(text)
-    with pytest.raises(UserError, match=r'SOURCE\.json .*expected JSON such as \{"dataset": "cityscapes"') as caught:
+    with pytest.raises(
+        UserError, match=r'SOURCE\.json .*expected JSON such as \{"dataset": "cityscapes"'
+    ) as caught:
         _ = MtanCityscapes(tmp_path, 7).variant
     assert "\n" not in str(caught.value)
 
@@ -159,15 +172,27 @@ BAD: dict[str, tuple[Spoil, str]] = {
         move("depth", "disparity"),
         r"the folder .*train/depth is missing; MTAN's layout is .*label_7,depth\}/\{i\}\.npy",
     ),
-    "one label less": (lambda f: (f / "train/label_7/2.npy").unlink(), r"must hold equally .*: image 3, label_7 2, depth 3"),
+    "one label less": (
+        lambda f: (f / "train/label_7/2.npy").unlink(),
+        r"must hold equally .*: image 3, label_7 2, depth 3",
+    ),
     "nothing": (
         lambda f: [p.unlink() for p in (f / "train").glob("*/*.npy")] and None,
         r"at least one, but holds: image 0, label",
     ),
-    "a gap": (move("image/1.npy", "image/7.npy"), r"train/image holds 3 \.npy files but no 1\.npy; expected 0\.npy, 1\.npy"),
+    "a gap": (
+        move("image/1.npy", "image/7.npy"),
+        r"train/image holds 3 \.npy files but no 1\.npy; expected 0\.npy, 1\.npy",
+    ),
     "padded numbers": (move("depth/0.npy", "depth/00.npy"), r"train/depth holds 3 \.npy files but no 0\.npy"),
-    "text": (content("image", b"hello"), r"image/1\.npy is damaged or not a plain \.npy file .*expected RGB in \[0, 1\]"),
-    "pickle": (change("label_7", lambda a: a.astype(object)), r"label_7/1\.npy is damaged or not a plain \.npy file"),
+    "text": (
+        content("image", b"hello"),
+        r"image/1\.npy is damaged or not a plain \.npy file .*expected RGB in \[0, 1\]",
+    ),
+    "pickle": (
+        change("label_7", lambda a: a.astype(object)),
+        r"label_7/1\.npy is damaged or not a plain \.npy file",
+    ),
     "grey": (
         change("image", lambda a: a[..., 0]),
         r"image/1\.npy has shape \(8, 16\); expected RGB in \[0, 1\] of shape \(8, 16, 3\)",
@@ -176,15 +201,27 @@ BAD: dict[str, tuple[Spoil, str]] = {
         change("image", lambda a: a * 255),
         r"image/1\.npy must hold values in \[0, 1\], but those found range over .*\.\.25",
     ),
-    "centred": (change("image", lambda a: 2 * a - 1), r"image/1\.npy must hold values in \[0, 1\], .*range over -"),
+    "centred": (
+        change("image", lambda a: 2 * a - 1),
+        r"image/1\.npy must hold values in \[0, 1\], .*range over -",
+    ),
     "label of another size": (
         change("label_7", lambda a: a.T),
         r"label_7/1\.npy has shape \(16, 8\); expected classes of shape \(8, 16\)",
     ),
-    "class 7": (change("label_7", at(7)), r"label_7/1\.npy must hold whole numbers -1\.\.6, but those found range over -1\.\.7"),
-    "class -2": (change("label_7", at(-2)), r"label_7/1\.npy must hold whole numbers -1\.\.6, .*range over -2\.\."),
+    "class 7": (
+        change("label_7", at(7)),
+        r"label_7/1\.npy must hold whole numbers -1\.\.6, but those found range over -1\.\.7",
+    ),
+    "class -2": (
+        change("label_7", at(-2)),
+        r"label_7/1\.npy must hold whole numbers -1\.\.6, .*range over -2\.\.",
+    ),
     "half a class": (change("label_7", at(0.5)), r"label_7/1\.npy must hold whole numbers -1\.\.6"),
-    "class NaN": (change("label_7", at(np.nan)), r"label_7/1\.npy holds NaN or infinite values; expected classes"),
+    "class NaN": (
+        change("label_7", at(np.nan)),
+        r"label_7/1\.npy holds NaN or infinite values; expected classes",
+    ),
     "depth of another size": (
         change("depth", lambda a: a[:-1]),
         r"depth/1\.npy has shape \(7, 16, 1\); expected .*shape \(8, 16, 1\)",
@@ -194,8 +231,14 @@ BAD: dict[str, tuple[Spoil, str]] = {
         r"depth/1\.npy has shape \(7, 16\); .*shape \(8, 16\)",
     ),
     "turned depth": (change("depth", lambda a: a[..., 0][None]), r"depth/1\.npy has shape \(1, 8, 16\)"),
-    "negative depth": (change("depth", at(-0.1)), r"depth/1\.npy must hold inverse depths in 0\.\.1000 .*range over -0\.1\.\."),
-    "depth NaN": (change("depth", at(np.nan)), r"depth/1\.npy holds NaN or infinite values; expected inverse depth"),
+    "negative depth": (
+        change("depth", at(-0.1)),
+        r"depth/1\.npy must hold inverse depths in 0\.\.1000 .*range over -0\.1\.\.",
+    ),
+    "depth NaN": (
+        change("depth", at(np.nan)),
+        r"depth/1\.npy holds NaN or infinite values; expected inverse depth",
+    ),
     "infinite depth": (change("depth", at(np.inf)), r"depth/1\.npy holds NaN or infinite values"),
 }
 
@@ -208,13 +251,20 @@ def test_bad_folders_are_named_in_one_sentence(tmp_path, case):
     with pytest.raises(UserError, match=message) as caught:
         for i in range(len(source.names("train"))):
             source.read("train", i)
-    assert "\n" not in str(caught.value) and str(caught.value).endswith(".") and str(tmp_path) in str(caught.value)
+    assert (
+        "\n" not in str(caught.value)
+        and str(caught.value).endswith(".")
+        and str(tmp_path) in str(caught.value)
+    )
 
 
 def test_class_19_is_one_too_many(tmp_path):
     write(tmp_path)
     change("label_19", at(19))(tmp_path)
-    with pytest.raises(UserError, match=r"label_19/1\.npy must hold whole numbers -1\.\.18, but those found range over -1\.\.19"):
+    with pytest.raises(
+        UserError,
+        match=r"label_19/1\.npy must hold whole numbers -1\.\.18, but those found range over -1\.\.19",
+    ):
         MtanCityscapes(tmp_path, 19).read("train", 1)
 
 

@@ -1,4 +1,6 @@
-"""Normals fitted to depth: against a plane solved pixel by pixel, exact planes, and the exact normals of rendered rooms."""
+"""Normals fitted to depth: against a plane solved pixel by pixel, exact planes, and the exact normals of
+rendered rooms.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def degrees(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def bumpy(seed: int, shape: tuple[int, int] = (24, 30)) -> np.ndarray:
-    """Two surfaces with a jump between them that grows from nothing, sensor noise, and holes small and large."""
+    """Two surfaces with a jump between them that grows from nothing, sensor noise, and holes small and
+    large.
+    """
     random = np.random.default_rng(seed)
     rows, columns = np.indices(shape)
     depth = 2 + 0.03 * columns + 0.02 * rows + 0.1 * np.sin(rows / 5)
@@ -64,7 +68,9 @@ def test_it_is_the_least_squares_plane_of_each_window(seed):
     depth = bumpy(seed)
     found, wanted = fit_normals(depth, CAMERA), one_by_one(depth, CAMERA)
     known = wanted.any(-1)
-    assert 0.2 < known.mean() < 0.9 and (~known & (depth > 0)).sum() > 20  # both kinds of reasons to know nothing
+    assert (
+        0.2 < known.mean() < 0.9 and (~known & (depth > 0)).sum() > 20
+    )  # both kinds of reasons to know nothing
     assert np.array_equal(found.any(-1), known)
     assert degrees(found[known], wanted[known]).max() < 1e-3
     assert found.dtype == np.float32 and not found[~known].any()
@@ -85,11 +91,15 @@ def test_no_depth_no_normals():
     line = np.zeros((12, 16), np.float32)
     line[5] = 2
     assert not fit_normals(line, CAMERA).any()
-    assert not fit_normals(np.full((1, 16), 2, np.float32), CAMERA).any()  # more than half of each window, but on a line
+    assert not fit_normals(
+        np.full((1, 16), 2, np.float32), CAMERA
+    ).any()  # more than half of each window, but on a line
 
 
 def test_rooms_have_the_normals_that_they_were_rendered_with(data_folder):
-    """Half of all pixels within half a degree of the exact normal; the rest are near creases, which a window rounds off."""
+    """Half of all pixels within half a degree of the exact normal; the rest are near creases, which a window
+    rounds off.
+    """
     data, size = Scenes(data_folder), (96, 128)
     split = data.split("test", size, 4)
     focal = FOCAL * max(size)

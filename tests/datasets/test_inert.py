@@ -35,7 +35,9 @@ def test_plain_data_come_back(protocol: int) -> None:
     assert inert.load(pickle.dumps(PLAIN, protocol)) == PLAIN
     many = {str(i): [str(i)] * 3 for i in range(3000)}  # memo entries above 255, several batches of items
     assert inert.load(pickle.dumps(many, protocol)) == many
-    assert inert.load(npy({"a": [np.str_("2008_000002"), np.str_("ä\U0001f600")]})) == {"a": ["2008_000002", "ä\U0001f600"]}
+    assert inert.load(npy({"a": [np.str_("2008_000002"), np.str_("ä\U0001f600")]})) == {
+        "a": ["2008_000002", "ä\U0001f600"]
+    }
     for module in (b"numpy._core.multiarray", b"numpy.core.multiarray"):  # as NumPy 2 and 1 name it
         old = pickle.dumps({"a": [np.str_("b")]}, 3).replace(b"numpy._core.multiarray", module)
         assert module in old and inert.load(old) == {"a": ["b"]}
@@ -91,13 +93,18 @@ def attacks(trace: Path) -> dict[str, tuple[bytes, str]]:
     """{what: (pickle, how it is refused)}; those that `pickle` would run leave the file `trace` behind."""
     touch = f"open({str(trace)!r}, 'w').close()"
     return {
-        "os.system": (pickle.dumps(Reduced(os.system, (f"touch {trace}",)), 4), r"'posix\.system', which is code"),
+        "os.system": (pickle.dumps(Reduced(os.system, (f"touch {trace}",)), 4), r"'posix\.system', which is "
+                                                                                r"code"),
         "eval": (pickle.dumps(Reduced(eval, (touch,)), 3), r"'builtins\.eval', which is code"),
-        "exec, protocol 0": (f"c__builtin__\nexec\n(V{touch}\ntR.".encode(), r"'__builtin__\.exec', which is code"),
-        "a list item": (pickle.dumps({"a": [np.str_("b"), Reduced(exec, (touch,))]}, 4), r"'builtins\.exec', which is code"),
-        "unknown global": (pickle.dumps(Reduced(collections.OrderedDict, ()), 3), r"'collections\.OrderedDict', which is code"),
+        "exec, protocol 0": (f"c__builtin__\nexec\n(V{touch}\ntR.".encode(), r"'__builtin__\.exec', which is "
+                                                                             r"code"),
+        "a list item": (pickle.dumps({"a": [np.str_("b"), Reduced(exec, (touch,))]}, 4), r"'builtins\.exec', "
+                                                                                         r"which is code"),
+        "unknown global": (pickle.dumps(Reduced(collections.OrderedDict, ()), 3),
+        r"'collections\.OrderedDict', which is code"),
         "setstate": (pickle.dumps(WithState(), 2), "which is code"),
-        "getattr": (pickle.dumps(Reduced(getattr, (np.str_("a"), "upper")), 4), r"'builtins\.getattr', which is code"),
+        "getattr": (pickle.dumps(Reduced(getattr, (np.str_("a"), "upper")), 4), r"'builtins\.getattr', which "
+                                                                                r"is code"),
         "INST": (f"(S{touch!r}\ni__builtin__\neval\n.".encode(), "holds STRING, which no plain data need"),
         "OBJ": (b"(c__builtin__\neval\nVx\no.", r"'__builtin__\.eval', which is code"),
         "NEWOBJ of a known name": (b"\x80\x02cnumpy\nndarray\n)\x81.", "holds NEWOBJ, which"),

@@ -42,7 +42,9 @@ def sample(ids: Tensor, available: Tensor, setting: str, seed: int) -> Tensor | 
     try:
         return labels.sample(ids, available, setting, seed)
     except UserError:
-        assert setting.startswith("fraction") and any(round(0.6 * n) == 0 for n in available.sum(0).tolist() if n)
+        assert setting.startswith("fraction") and any(
+            round(0.6 * n) == 0 for n in available.sum(0).tolist() if n
+        )
         return None
 
 
@@ -89,7 +91,12 @@ def every_load(available: Tensor) -> set[tuple[int, ...]]:
     loads = {(0,) * available.shape[1]}
     for row in available.tolist():
         if any(row):
-            loads = {(*load[:task], load[task] + 1, *load[task + 1 :]) for load in loads for task, has in enumerate(row) if has}
+            loads = {
+                (*load[:task], load[task] + 1, *load[task + 1 :])
+                for load in loads
+                for task, has in enumerate(row)
+                if has
+            }
     return loads
 
 
@@ -171,7 +178,9 @@ def test_random_draws_number_and_subset_uniformly():
 
 def test_random_has_the_statistics_of_the_published_split():
     """MTPSL's NYUv2 random-label split: 405 images with one label, 390 with two, none with none or three."""
-    per_task, per_image = labels.counts(labels.sample(torch.arange(795), torch.ones(795, 3, dtype=torch.bool), "random", 0))
+    per_task, per_image = labels.counts(
+        labels.sample(torch.arange(795), torch.ones(795, 3, dtype=torch.bool), "random", 0)
+    )
     assert per_image[0] == per_image[3] == 0 and abs(per_image[1] - 397) < 60
     assert all(abs(count - 397) < 60 for count in per_task)
 
@@ -207,15 +216,21 @@ def test_seeds_and_ids_matter(setting):
 
 
 def test_masks_of_seed_0_stay_what_they_are():
-    """Recorded masks must be drawn again in years to come: these hashes may change with a new version of records alone."""
+    """Recorded masks must be drawn again in years to come: these hashes may change with a new version of
+    records alone.
+    """
     ids, available = torch.arange(100), nested(100)
     names = ["semseg", "parts", "depth", "normals", "edge"]
-    hashes = {setting: labels.mask_hash(ids, labels.sample(ids, available, setting, 0), names) for setting in SETTINGS}
+    hashes = {
+        setting: labels.mask_hash(ids, labels.sample(ids, available, setting, 0), names)
+        for setting in SETTINGS
+    }
     assert hashes == EXPECTED
 
 
 @pytest.mark.parametrize(
-    "setting", ["full", "given", "one", "random", "fraction:0.25", "fraction:1.0", "published:one", "published:random"]
+    "setting",
+    ["full", "given", "one", "random", "fraction:0.25", "fraction:1.0", "published:one", "published:random"],
 )
 def test_settings_survive_a_round_trip(setting):
     assert str(labels.parse(setting)) == setting
@@ -223,7 +238,9 @@ def test_settings_survive_a_round_trip(setting):
 
 
 def test_one_share_has_one_name():
-    assert {str(labels.parse(text)) for text in ("fraction:0.50", "fraction:.5", "fraction:5e-1")} == {"fraction:0.5"}
+    assert {str(labels.parse(text)) for text in ("fraction:0.50", "fraction:.5", "fraction:5e-1")} == {
+        "fraction:0.5"
+    }
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "-0.1", "abc", "nan", "inf", "", "0.5:0.5"])
@@ -241,7 +258,10 @@ def test_bad_shares_are_refused(value):
         ("fractoin:0.5", "did you mean 'fraction:p'"),
         ("published", "unknown label setting 'published'; did you mean 'published:one'"),
         ("published:on", "did you mean 'published:one'"),
-        ("published:one", "label setting 'published:one' is for data with a split that papers publish, and these have none"),
+        (
+            "published:one",
+            "label setting 'published:one' is for data with a split that papers publish, and these have none",
+        ),
         ("", "known: fraction:p, full, given, one, published:one, published:random, random"),
     ],
 )
@@ -257,7 +277,9 @@ def test_a_published_split_is_used_as_it_is_where_labels_exist(which):
     available = torch.ones(3, 3, dtype=torch.bool)
     available[1] = torch.tensor([False, False, True])
     for seed in (0, 1):
-        mask = labels.sample(torch.tensor([4, 5, 9]), available, f"published:{which}", seed, splits.__getitem__)
+        mask = labels.sample(
+            torch.tensor([4, 5, 9]), available, f"published:{which}", seed, splits.__getitem__
+        )
         expected = splits[which].clone()
         expected[1, :2] = False
         assert torch.equal(mask, expected)
@@ -290,7 +312,12 @@ def test_summaries():
     mask = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]], dtype=torch.bool)
     assert labels.shares(mask).tolist() == [0.75, 0.5, 0.25]
     assert labels.counts(mask) == ((3, 2, 1), (1, 1, 1, 1))
-    assert labels.restrict(mask, [2, 0]).tolist() == [[False, True], [False, True], [False, False], [True, True]]
+    assert labels.restrict(mask, [2, 0]).tolist() == [
+        [False, True],
+        [False, True],
+        [False, False],
+        [True, True],
+    ]
 
 
 def test_picture_shows_labels_hidden_labels_and_missing_ones():
@@ -300,7 +327,9 @@ def test_picture_shows_labels_hidden_labels_and_missing_ones():
     (axes,) = figure.axes
     (image,) = axes.get_images()
     pixels = [[to_hex(cell) for cell in row] for row in image.get_array()]
-    blue, orange, hidden, missing = (colour.lower() for colour in (*labels.COLOURS[:2], labels.HIDDEN, labels.MISSING))
+    blue, orange, hidden, missing = (
+        colour.lower() for colour in (*labels.COLOURS[:2], labels.HIDDEN, labels.MISSING)
+    )
     assert pixels[:2] == [[blue, missing, hidden], [hidden, orange, missing]]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["depth: 1 (33 %)", "parts: 1 (33 %)", "hidden", "does not exist"]
@@ -316,7 +345,8 @@ def test_picture_shows_every_image_once(number):
 @pytest.mark.parametrize(
     ("setting", "every", "expected"),
     [
-        ("full", False, True), ("fraction:1", False, True), ("fraction:0.5", False, False), ("given", False, False),
+        ("full", False, True), ("fraction:1", False, True), ("fraction:0.5", False, False), ("given", False,
+        False),
         ("random", False, False), ("given", True, True), ("fraction:0.999", True, True),
     ],
 )  # fmt: skip

@@ -1,4 +1,6 @@
-"""The same real images in all three layouts of NYUv2 give the same classes, depth and normals, within what each can hold."""
+"""The same real images in all three layouts of NYUv2 give the same classes, depth and normals, within what
+each can hold.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ INT8 = math.degrees(math.asin(math.sqrt(3) * 0.5 / 127))  # 0.39 degrees, what p
 
 pytestmark = pytest.mark.skipif(
     not (SHARED / "expand.py").is_file(),
-    reason="no real images: put the NYUv2 development data at ../shared/data or name its folder in BENCH_SHARED_DATA",
+    reason="no real images: put the NYUv2 development data at ../shared/data or name its folder in "
+    "BENCH_SHARED_DATA",
 )
 
 
@@ -42,7 +45,9 @@ def resampled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def framed(values: np.ndarray, border: int) -> np.ndarray:
-    """A map of 288x384 as large as what lies inside the official file's white border, with such a border around."""
+    """A map of 288x384 as large as what lies inside the official file's white border, with such a border
+    around.
+    """
     whole = np.full((480, 640, *values.shape[2:]), border, values.dtype)
     whole[45:471, 41:601] = resampled(values, INSIDE)
     return whole
@@ -89,11 +94,15 @@ def read(source: Source, split: str, i: int) -> Sample:
     """A sample at 288x384."""
     sample = source.read(split, i)
     assert sample.image.shape[:2] == (INSIDE if source.layout == "mat" else SIZE)
-    return Sample(resampled(sample.image, SIZE), {name: resampled(label, SIZE) for name, label in sample.labels.items()})
+    return Sample(
+        resampled(sample.image, SIZE), {name: resampled(label, SIZE) for name, label in sample.labels.items()}
+    )
 
 
 def degrees(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(a.astype(float) - b.astype(float), axis=-1) / 2, 0, 1)))
+    return np.degrees(
+        2 * np.arcsin(np.clip(np.linalg.norm(a.astype(float) - b.astype(float), axis=-1) / 2, 0, 1))
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -132,7 +141,9 @@ def test_packed_arrays_agree(sources, split):
         for name in ("semseg", "depth", "extent"):
             assert mtan[name].dtype == other[name].dtype and np.array_equal(mtan[name], other[name]), name
     assert np.array_equal(mtan["image"], packed["nyud_mt"].values["image"])
-    n, m = (packed[layout].values["normals"].transpose(0, 2, 3, 1).astype(float) for layout in ("mtan", "nyud_mt"))
+    n, m = (
+        packed[layout].values["normals"].transpose(0, 2, 3, 1).astype(float) for layout in ("mtan", "nyud_mt")
+    )
     known = n.any(-1)
     assert np.array_equal(known, m.any(-1))
     n, m = (values[known] / np.linalg.norm(values[known], axis=-1, keepdims=True) for values in (n, m))

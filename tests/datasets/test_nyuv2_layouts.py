@@ -1,4 +1,6 @@
-"""The readers of NYUv2's three layouts: what they make of good folders and files, and what they say of bad ones."""
+"""The readers of NYUv2's three layouts: what they make of good folders and files, and what they say of bad
+ones.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,17 @@ from datasets.layouts.mtan_nyuv2 import MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
 from tests.datasets import nyuv2_folders as folders
-from tests.datasets.nyuv2_folders import FACTS, FILE, HEIGHT, WIDTH, Arrays, arrays, write_mat, write_mtan, write_nyud_mt
+from tests.datasets.nyuv2_folders import (
+    FACTS,
+    FILE,
+    HEIGHT,
+    WIDTH,
+    Arrays,
+    arrays,
+    write_mat,
+    write_mtan,
+    write_nyud_mt,
+)
 
 COLOUR = 1 / 255  # rounding of each component of an 8-bit normal
 
@@ -39,7 +51,9 @@ def assert_is(sample: Sample, wanted: Arrays, classes: int, normals: float = 1e-
     for row in range(height):
         for column in range(width):
             assert sample.image[row, column].tolist() == wanted["image"][row, column].tolist()
-            assert sample.labels["semseg"][row, column] == expected_class(int(wanted["label"][row, column]), classes)
+            assert sample.labels["semseg"][row, column] == expected_class(
+                int(wanted["label"][row, column]), classes
+            )
             assert sample.labels["depth"][row, column] == wanted["depth"][row, column]
             if "normals" in sample.labels:
                 n, stored = sample.labels["normals"][row, column], wanted["normal"][row, column]
@@ -67,19 +81,27 @@ def test_classes_and_split_are_the_official_ones():
         assert nyuv2_facts.names(13)[nyuv2_facts.from_894(13)[number]] == name
     for classes in (13, 40):
         table = nyuv2_facts.from_894(classes)
-        assert table.shape == (895,) and table[0] == 255 and sorted(set(table[1:].tolist())) == list(range(classes))
+        assert (
+            table.shape == (895,)
+            and table[0] == 255
+            and sorted(set(table[1:].tolist())) == list(range(classes))
+        )
 
 
 # MTAN's folder.
 
 
-@pytest.mark.parametrize(("split", "number", "first", "folder"), [("train", 3, 0, "train"), ("test", 2, 100, "val")])
+@pytest.mark.parametrize(
+    ("split", "number", "first", "folder"), [("train", 3, 0, "train"), ("test", 2, 100, "val")]
+)
 def test_mtan(tmp_path, split, number, first, folder):
     source = MtanNYUv2(write_mtan(tmp_path))
     assert MtanNYUv2.detect(tmp_path) and not NyudMt.detect(tmp_path) and not NyuMat.detect(tmp_path)
     assert (source.layout, source.variant, source.notes) == ("mtan", None, ())
     assert list(source.tasks) == ["semseg", "depth", "normals"]
-    assert source.tasks["semseg"].classes == ("bed", *FACTS["names13"][1:]) and source.tasks["depth"].unit == "m"
+    assert (
+        source.tasks["semseg"].classes == ("bed", *FACTS["names13"][1:]) and source.tasks["depth"].unit == "m"
+    )
     assert source.names(split) == tuple(f"{folder}/{i}" for i in range(number))
     for i in range(number):
         sample = source.read(split, i)
@@ -123,7 +145,9 @@ def cut(path: str, keep: int) -> Callable[[Path], object]:
 
 
 def drop(path: str) -> Callable[[Path], object]:
-    return lambda folder: shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
+    return lambda folder: (
+        shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
+    )
 
 
 def put(path: str, array: np.ndarray) -> Callable[[Path], object]:
@@ -152,10 +176,22 @@ def zipped(folder: Path) -> None:
 Bad = dict[str, tuple[Callable[[Path], object], str]]
 BAD_MTAN: Bad = {
     "no kind": (drop("train/depth"), r"the folder .*train/depth is missing; MTAN's layout is"),
-    "unequal": (drop("train/depth/2.npy"), r"train must hold equally many .*image 3, label 3, depth 2, normal 3"),
-    "empty": (lambda f: [path.unlink() for path in f.glob("train/*/*.npy")], r"and at least one, but holds: image 0"),
-    "gap": (lambda f: (f / "train/label/1.npy").rename(f / "train/label/7.npy"), r"train/label holds 3 .npy files but no 1\.npy"),
-    "truncated": (cut("train/normal/1.npy", 300), r"normal/1\.npy is damaged .*expected unit vectors of shape \(12, 16, 3\)"),
+    "unequal": (
+        drop("train/depth/2.npy"),
+        r"train must hold equally many .*image 3, label 3, depth 2, normal 3",
+    ),
+    "empty": (
+        lambda f: [path.unlink() for path in f.glob("train/*/*.npy")],
+        r"and at least one, but holds: image 0",
+    ),
+    "gap": (
+        lambda f: (f / "train/label/1.npy").rename(f / "train/label/7.npy"),
+        r"train/label holds 3 .npy files but no 1\.npy",
+    ),
+    "truncated": (
+        cut("train/normal/1.npy", 300),
+        r"normal/1\.npy is damaged .*expected unit vectors of shape \(12, 16, 3\)",
+    ),
     "no header": (cut("train/image/1.npy", 30), r"image/1\.npy is damaged or not a plain \.npy file"),
     "no bytes": (cut("train/image/1.npy", 0), r"image/1\.npy is damaged or not a plain \.npy file"),
     "broken header": (open_bracket, r"label/1\.npy is damaged or not a plain \.npy file"),
@@ -185,14 +221,35 @@ BAD_MTAN: Bad = {
         change("image", lambda a: np.rint(a * 255).astype(np.uint8)),
         r"image/1\.npy must hold values in \[0, 1\], .*\.\.255",
     ),
-    "centred image": (change("image", lambda a: 2 * a - 1), r"image/1\.npy must hold values in \[0, 1\], .*range over -"),
-    "class 13": (change("label", at(13)), r"label/1\.npy must hold whole numbers -1\.\.12, but those found range over -1\.\.13"),
-    "class -2": (change("label", at(-2)), r"label/1\.npy must hold whole numbers -1\.\.12, .*range over -2\.\.12"),
+    "centred image": (
+        change("image", lambda a: 2 * a - 1),
+        r"image/1\.npy must hold values in \[0, 1\], .*range over -",
+    ),
+    "class 13": (
+        change("label", at(13)),
+        r"label/1\.npy must hold whole numbers -1\.\.12, but those found range over -1\.\.13",
+    ),
+    "class -2": (
+        change("label", at(-2)),
+        r"label/1\.npy must hold whole numbers -1\.\.12, .*range over -2\.\.12",
+    ),
     "half a class": (change("label", at(1.5)), r"label/1\.npy must hold whole numbers -1\.\.12"),
-    "negative depth": (change("depth", at(-1)), r"depth/1\.npy must hold metres in 0\.\.100 .*range over -1\.\."),
-    "millimetres": (change("depth", lambda a: a * 1000), r"depth/1\.npy must hold metres in 0\.\.100 \(millimetres\?\)"),
-    "long normals": (change("normal", at(1)), r"normal/1\.npy must hold vectors of length 1 \(0 where unknown\), .*0\.\.1\.732"),
-    "short normals": (change("normal", lambda a: a / 2), r"normal/1\.npy must hold vectors of length 1 .*0\.\.0\.5"),
+    "negative depth": (
+        change("depth", at(-1)),
+        r"depth/1\.npy must hold metres in 0\.\.100 .*range over -1\.\.",
+    ),
+    "millimetres": (
+        change("depth", lambda a: a * 1000),
+        r"depth/1\.npy must hold metres in 0\.\.100 \(millimetres\?\)",
+    ),
+    "long normals": (
+        change("normal", at(1)),
+        r"normal/1\.npy must hold vectors of length 1 \(0 where unknown\), .*0\.\.1\.732",
+    ),
+    "short normals": (
+        change("normal", lambda a: a / 2),
+        r"normal/1\.npy must hold vectors of length 1 .*0\.\.0\.5",
+    ),
 }
 
 
@@ -217,13 +274,19 @@ def test_nyud_mt_of_pictures(tmp_path, classes):
     assert (source.layout, source.variant, source.notes) == ("nyud_mt", None, ())
     assert list(source.tasks) == ["semseg", "depth", "normals", "edge"]
     assert source.tasks["semseg"].classes == tuple(FACTS[f"names{classes}"])
-    assert source.names("train") == ("7", "3", "12") and source.names("test") == ("1", "2")  # in the lists' order
+    assert source.names("train") == ("7", "3", "12") and source.names("test") == (
+        "1",
+        "2",
+    )  # in the lists' order
     for split in ("train", "test"):
         for i, name in enumerate(source.names(split)):
             sample = source.read(split, i)
             assert list(sample.labels) == list(source.tasks)
-            # 8 bits put a component off by 1/255 at most, thus the length by sqrt(3)/255, which making it 1 again spreads.
-            assert_is(sample, arrays(int(name), HEIGHT, WIDTH + (name == "2")), classes, (1 + 3**0.5) * COLOUR)
+            # 8 bits put a component off by 1/255 at most, thus the length by sqrt(3)/255, which making it 1
+            # again spreads.
+            assert_is(
+                sample, arrays(int(name), HEIGHT, WIDTH + (name == "2")), classes, (1 + 3**0.5) * COLOUR
+            )
 
 
 def test_nyud_mt_of_arrays(tmp_path):
@@ -262,19 +325,34 @@ def test_an_edge_is_more_than_half(tmp_path):
 
 LABEL = arrays(3)["label"]
 BAD_NYUD_MT: Bad = {
-    "no folder": (drop("depth"), r"the folder .*/depth is missing; the NYUD_MT layout is images/, seg.*perhaps edge/\."),
+    "no folder": (
+        drop("depth"),
+        r"the folder .*/depth is missing; the NYUD_MT layout is images/, seg.*perhaps edge/\.",
+    ),
     "no normals": (drop("normals"), r"the folder .*/normals is missing"),
-    "no list": (drop("gt_sets/train.txt"), r"gt_sets/train\.txt is missing; expected ids of images, one a line"),
+    "no list": (
+        drop("gt_sets/train.txt"),
+        r"gt_sets/train\.txt is missing; expected ids of images, one a line",
+    ),
     "empty list": (text("gt_sets/train.txt", "\n"), r"gt_sets/train\.txt is empty; expected ids"),
     "twice": (text("gt_sets/train.txt", "7\n3\n7\n"), r"gt_sets/train\.txt names '7' twice"),
-    "path": (text("gt_sets/train.txt", "../7\n"), r"gt_sets/train\.txt names '\.\./7', which is not a plain name"),
+    "path": (
+        text("gt_sets/train.txt", "../7\n"),
+        r"gt_sets/train\.txt names '\.\./7', which is not a plain name",
+    ),
     "binary list": (text("gt_sets/train.txt", b"\xff\xfe7"), r"gt_sets/train\.txt could not be read"),
-    "no image": (drop("images/3.png"), r"images/3\.jpg is missing; neither is there 3\.png; expected one of the two"),
+    "no image": (
+        drop("images/3.png"),
+        r"images/3\.jpg is missing; neither is there 3\.png; expected one of the two",
+    ),
     "no classes": (drop("segmentation/3.png"), r"segmentation/3\.png is missing; expected classes"),
     "no depth": (drop("depth/3.npy"), r"depth/3\.npy is missing; expected metres of shape \(12, 16\)"),
     "no normal": (drop("normals/3.png"), r"normals/3\.npy is missing; neither is there 3\.png"),
     "no edge": (drop("edge/3.png"), r"edge/3\.npy is missing; neither is there 3\.png"),
-    "damaged image": (cut("images/3.png", 100), r"images/3\.png is damaged or not a picture .*expected an RGB picture"),
+    "damaged image": (
+        cut("images/3.png", 100),
+        r"images/3\.png is damaged or not a picture .*expected an RGB picture",
+    ),
     "damaged classes": (cut("segmentation/3.png", 60), r"segmentation/3\.png is damaged or not a picture"),
     "not a picture": (text("normals/3.png", "normals"), r"normals/3\.png is damaged or not a picture"),
     "damaged depth": (cut("depth/3.npy", 200), r"depth/3\.npy is damaged or not a plain \.npy file"),
@@ -286,18 +364,39 @@ BAD_NYUD_MT: Bad = {
         put("segmentation/3.png", arrays(3)["image"]),
         r"segmentation/3\.png has colour mode RGB, not one 8-bit",
     ),
-    "class 41": (put("segmentation/3.png", LABEL + np.uint8(1)), r"segmentation/3\.png must hold classes 0\.\.40 .*over 1\.\.41"),
-    "classes' size": (put("segmentation/3.png", LABEL[:5]), r"segmentation/3\.png has shape \(5, 16\); expected .*\(12, 16\)"),
+    "class 41": (
+        put("segmentation/3.png", LABEL + np.uint8(1)),
+        r"segmentation/3\.png must hold classes 0\.\.40 .*over 1\.\.41",
+    ),
+    "classes' size": (
+        put("segmentation/3.png", LABEL[:5]),
+        r"segmentation/3\.png has shape \(5, 16\); expected .*\(12, 16\)",
+    ),
     "depth's size": (
         put("depth/3.npy", np.ones((5, 5))),
         r"depth/3\.npy has shape \(5, 5\); expected metres of shape \(12, 16\)",
     ),
-    "normals' size": (put("normals/3.png", arrays(3)["image"][1:]), r"normals/3\.png has shape \(11, 16, 3\); expected normals"),
+    "normals' size": (
+        put("normals/3.png", arrays(3)["image"][1:]),
+        r"normals/3\.png has shape \(11, 16, 3\); expected normals",
+    ),
     "edge's size": (put("edge/3.png", LABEL[1:]), r"edge/3\.png has shape \(11, 16\)"),
-    "millimetres": (put("depth/3.npy", np.full((HEIGHT, WIDTH), 1500)), r"depth/3\.npy must hold metres in 0\.\.100"),
-    "a photo as normals": (put("normals/3.png", arrays(3)["image"]), r"normals/3\.png must hold vectors of length 1"),
-    "short vectors": (put("normals/3.npy", np.full((HEIGHT, WIDTH, 3), 0.1)), r"normals/3\.npy must hold vectors of length 1"),
-    "soft edges": (put("edge/3.npy", np.full((HEIGHT, WIDTH), 255)), r"edge/3\.npy must hold edges of 0 and 1, .*255\.\.255"),
+    "millimetres": (
+        put("depth/3.npy", np.full((HEIGHT, WIDTH), 1500)),
+        r"depth/3\.npy must hold metres in 0\.\.100",
+    ),
+    "a photo as normals": (
+        put("normals/3.png", arrays(3)["image"]),
+        r"normals/3\.png must hold vectors of length 1",
+    ),
+    "short vectors": (
+        put("normals/3.npy", np.full((HEIGHT, WIDTH, 3), 0.1)),
+        r"normals/3\.npy must hold vectors of length 1",
+    ),
+    "soft edges": (
+        put("edge/3.npy", np.full((HEIGHT, WIDTH), 255)),
+        r"edge/3\.npy must hold edges of 0 and 1, .*255\.\.255",
+    ),
 }
 
 
@@ -336,8 +435,12 @@ def test_the_official_file(mat, classes):
     for path in (mat, mat.parent):
         assert NyuMat.detect(path) and not NyudMt.detect(path) and not MtanNYUv2.detect(path)
     source = NyuMat(mat, classes, derive_normals=False)
-    assert (source.layout, source.variant) == ("mat", None) and "--derive-normals fits them" in source.notes[1]
-    assert list(source.tasks) == ["semseg", "depth"] and source.tasks["semseg"].classes == tuple(FACTS[f"names{classes}"])
+    assert (source.layout, source.variant) == ("mat", None) and "--derive-normals fits them" in source.notes[
+        1
+    ]
+    assert list(source.tasks) == ["semseg", "depth"] and source.tasks["semseg"].classes == tuple(
+        FACTS[f"names{classes}"]
+    )
     assert NyuMat(mat.parent, classes, derive_normals=False).names("test") == source.names("test")
     samples = mat_samples((24, 32))
     for split in ("train", "test"):
@@ -404,29 +507,60 @@ def fewer(file: Path) -> None:
 
 BAD_MAT: Bad = {
     "missing": (Path.unlink, r"labeled\.mat is missing; expected NYUv2's nyu_depth_v2_labeled\.mat"),
-    "empty": (lambda f: f.write_bytes(b""), r"labeled\.mat is damaged or not a MATLAB 7\.3 file \(.*\); expected NYUv2's"),
-    "another format": (lambda f: f.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(500)), r"is damaged or not a MATLAB 7\.3 file"),
-    "truncated": (lambda f: f.write_bytes(f.read_bytes()[:-5000]), r"is damaged or not a MATLAB 7\.3 file \(.*truncated"),
+    "empty": (
+        lambda f: f.write_bytes(b""),
+        r"labeled\.mat is damaged or not a MATLAB 7\.3 file \(.*\); expected NYUv2's",
+    ),
+    "another format": (
+        lambda f: f.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(500)),
+        r"is damaged or not a MATLAB 7\.3 file",
+    ),
+    "truncated": (
+        lambda f: f.write_bytes(f.read_bytes()[:-5000]),
+        r"is damaged or not a MATLAB 7\.3 file \(.*truncated",
+    ),
     "no depths": (spoilt("depths", None), r"labeled\.mat has no dataset 'depths'; expected NYUv2's"),
     "another type": (
         spoilt("images", np.zeros((1449, 3, 32, 24), np.uint16)),
-        r"holds images of type uint16 and shape \(1449, 3, 32, 24\); expected uint8 of shape \(1449, 3, W, H\), as HDF5 shows",
+        r"holds images of type uint16 and shape \(1449, 3, 32, 24\); expected uint8 of shape \(1449, 3, W, "
+        r"H\), as HDF5 shows",
     ),
     "axes not reversed": (
         spoilt("images", np.zeros((24, 32, 3, 1449), np.uint8)),
         r"holds images of type uint8 and shape \(24, 32",
     ),
-    "one map": (spoilt("labels", np.zeros((32, 24), np.uint16)), r"holds labels of type uint16 and shape \(32, 24\)"),
-    "another size": (spoilt("labels", np.zeros((1449, 32, 25), np.uint16)), r"holds images, depths and labels of different"),
+    "one map": (
+        spoilt("labels", np.zeros((32, 24), np.uint16)),
+        r"holds labels of type uint16 and shape \(32, 24\)",
+    ),
+    "another size": (
+        spoilt("labels", np.zeros((1449, 32, 25), np.uint16)),
+        r"holds images, depths and labels of different",
+    ),
     "no images": (
         lambda f: [folders.rewrite(f, kind, array) for kind, array in NONE.items()],
         r"or none;",
     ),
-    "fewer images": (fewer, r"holds 24 images, but the official split is of 1449; expected NYUv2's .*, whole\."),
-    "class 895": (spoilt("labels", np.full((1449, 32, 24), 895, np.uint16)), r"labels/3 must hold classes 0\.\.894 .*895\.\.895"),
-    "millimetres": (spoilt("depths", np.full((1449, 32, 24), 1500, np.float32)), r"depths/3 must hold metres in 0\.\.100"),
-    "NaN": (spoilt("depths", np.full((1449, 32, 24), np.nan, np.float32)), r"depths/3 must hold metres in 0\.\.100"),
-    "broken chunk": (broken_chunk, r"depths/3 could not be read \(.*\); .*labeled\.mat is damaged, get it anew\."),
+    "fewer images": (
+        fewer,
+        r"holds 24 images, but the official split is of 1449; expected NYUv2's .*, whole\.",
+    ),
+    "class 895": (
+        spoilt("labels", np.full((1449, 32, 24), 895, np.uint16)),
+        r"labels/3 must hold classes 0\.\.894 .*895\.\.895",
+    ),
+    "millimetres": (
+        spoilt("depths", np.full((1449, 32, 24), 1500, np.float32)),
+        r"depths/3 must hold metres in 0\.\.100",
+    ),
+    "NaN": (
+        spoilt("depths", np.full((1449, 32, 24), np.nan, np.float32)),
+        r"depths/3 must hold metres in 0\.\.100",
+    ),
+    "broken chunk": (
+        broken_chunk,
+        r"depths/3 could not be read \(.*\); .*labeled\.mat is damaged, get it anew\.",
+    ),
 }
 NONE = {
     "images": np.zeros((1449, 3, 0, 0), np.uint8),
@@ -451,7 +585,9 @@ def test_bad_official_files_are_named_in_one_sentence(mat, tmp_path, case):
 def test_without_h5py_the_way_to_get_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / FILE).touch()
-    with pytest.raises(UserError, match=r"labeled\.mat is read with h5py; install it with `pip install -e '\.\[data\]'`\."):
+    with pytest.raises(
+        UserError, match=r"labeled\.mat is read with h5py; install it with `pip install -e '\.\[data\]'`\."
+    ):
         NyuMat(tmp_path, 40, derive_normals=True).names("test")
 
 
@@ -470,13 +606,21 @@ def test_nothing_is_read_before_it_is_asked_for_and_splits_are_checked(tmp_path)
 
 
 def test_variants_come_from_the_folder(tmp_path):
-    (tmp_path / "SOURCE.json").write_text(json.dumps({"dataset": "nyuv2", "variant": "derived-normals", "size": [288, 384]}))
+    (tmp_path / "SOURCE.json").write_text(
+        json.dumps({"dataset": "nyuv2", "variant": "derived-normals", "size": [288, 384]})
+    )
     assert [source.variant for source in readers(tmp_path)] == ["derived-normals", "derived-normals", None]
 
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"dataset": "cityscapes", "variant": "x"}', '{"dataset": "nyuv2"}', '{"dataset": "nyuv2", "variant": "../x"}'],
+    [
+        "{",
+        "[]",
+        '{"dataset": "cityscapes", "variant": "x"}',
+        '{"dataset": "nyuv2"}',
+        '{"dataset": "nyuv2", "variant": "../x"}',
+    ],
 )
 def test_a_damaged_source_file_is_refused(tmp_path, content):
     (tmp_path / "SOURCE.json").write_text(content)

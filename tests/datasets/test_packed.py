@@ -1,4 +1,6 @@
-"""The packed store: what it holds, that it is whole or absent, and what it says of what is not as it was packed."""
+"""The packed store: what it holds, that it is whole or absent, and what it says of what is not as it was
+packed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from datasets.tasks import Task
 from tests.conftest import ROOT
 
 TASKS: dict[str, Task] = {
-    "semseg": tasks.semseg(("a", "b", "c")), "depth": tasks.depth(), "normals": tasks.normals(), "edge": tasks.edge(),
+    "semseg": tasks.semseg(("a", "b", "c")), "depth": tasks.depth(), "normals": tasks.normals(),
+    "edge": tasks.edge(),
 }  # fmt: skip
 SIZE = (32, 40)
 
@@ -60,7 +63,9 @@ class Memory:
         labels: dict[str, Any] = {
             "semseg": np.where(known, random.integers(0, 3, (height, width)), 255).astype(np.uint8),
             "depth": np.where(known, random.uniform(0.3, 9.9, (height, width)), 0).astype(np.float32),
-            "normals": np.where(known[..., None], vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), 0),
+            "normals": np.where(
+                known[..., None], vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), 0
+            ),
             "edge": random.integers(0, 2, (height, width)).astype(np.uint8),
         }
         if i % 3 == 2:
@@ -69,7 +74,9 @@ class Memory:
 
 
 def made(tmp_path: Path, source: Memory | None = None, **options: Any) -> packed.Store:
-    store, fresh = packed.prepare(source or Memory(), tmp_path, "made-up", "made-up-1", SIZE, "pad", **options)
+    store, fresh = packed.prepare(
+        source or Memory(), tmp_path, "made-up", "made-up-1", SIZE, "pad", **options
+    )
     assert fresh
     return store
 
@@ -98,7 +105,9 @@ def test_a_store_holds_what_the_source_gave(tmp_path: Path) -> None:
                             assert (pixel == kind.ignore).all()
                             continue
                         # The nearest source pixel: the one that the centre of this one lies in.
-                        v = np.atleast_1d(sample.labels[task][int((y + 0.5) * h / inner[0]), int((x + 0.5) * w / inner[1])])
+                        v = np.atleast_1d(
+                            sample.labels[task][int((y + 0.5) * h / inner[0]), int((x + 0.5) * w / inner[1])]
+                        )
                         tolerance = {"depth": 9.9 * 2**-11, "normals": 0.5 / 127 + 1e-6}.get(kind.kind, 0)
                         assert np.abs(pixel / (127 if kind.kind == "normals" else 1) - v).max() <= tolerance
                         assert (pixel != 0).any() == (np.asarray(v) != 0).any()  # known stays known
@@ -126,7 +135,9 @@ def test_memory_and_disk_give_the_same_split(tmp_path: Path) -> None:
     stored = made(tmp_path, source).arrays("train").split(TASKS, 3)
     read = pack(source, "train", TASKS, SIZE, "pad", limit=3).split(TASKS, 3)
     assert stored.fingerprint == read.fingerprint
-    assert stored.fingerprint != made(tmp_path / "other", Memory(4)).arrays("train").split(TASKS, 4).fingerprint
+    assert (
+        stored.fingerprint != made(tmp_path / "other", Memory(4)).arrays("train").split(TASKS, 4).fingerprint
+    )
     assert torch.equal(stored.images, read.images) and torch.equal(stored.available, read.available)
     for name, task in TASKS.items():
         assert torch.equal(widen(task, stored.targets[name]), widen(task, read.targets[name]))
@@ -136,10 +147,18 @@ def test_memory_and_disk_give_the_same_split(tmp_path: Path) -> None:
 def test_a_part_of_a_split_is_a_view(tmp_path: Path) -> None:
     split = made(tmp_path).arrays("train").split(TASKS, None)
     part = narrowed(split, 3, 5)
-    assert part.ids.tolist() == [3, 4] and part.names == split.names[3:] and part.fingerprint != split.fingerprint
+    assert (
+        part.ids.tolist() == [3, 4]
+        and part.names == split.names[3:]
+        and part.fingerprint != split.fingerprint
+    )
     assert part.images.data_ptr() == split.images[3:].data_ptr()
     assert torch.equal(part.targets["depth"], split.targets["depth"][3:])
-    assert part.extents is not None and split.extents is not None and torch.equal(part.extents, split.extents[3:])
+    assert (
+        part.extents is not None
+        and split.extents is not None
+        and torch.equal(part.extents, split.extents[3:])
+    )
 
 
 def test_preparing_twice_does_nothing(tmp_path: Path) -> None:
@@ -152,7 +171,9 @@ def test_preparing_twice_does_nothing(tmp_path: Path) -> None:
 
 def test_other_samples_need_a_word(tmp_path: Path) -> None:
     store = made(tmp_path)
-    with pytest.raises(UserError, match=r"is prepared already, from memory with 5 \+ 2 images .*4 \+ 2.*--force"):
+    with pytest.raises(
+        UserError, match=r"is prepared already, from memory with 5 \+ 2 images .*4 \+ 2.*--force"
+    ):
         packed.prepare(Memory(4), tmp_path, "made-up", "made-up-1", SIZE, "pad")
     assert len(store.arrays("train").names) == 5
     replaced, fresh = packed.prepare(Memory(4), tmp_path, "made-up", "made-up-1", SIZE, "pad", replace=True)
@@ -174,11 +195,23 @@ def damage(path: Path, how: Callable[[bytes], bytes]) -> None:
     ("name", "how", "message"),
     [
         ("train-depth.npy", lambda b: b[:-1], r"train-depth.npy has \d+ bytes, not the \d+ that were packed"),
-        ("test-edge.npy", lambda b: b[:-1] + bytes([b[-1] ^ 1]), "test-edge.npy was changed since it was packed"),
+        (
+            "test-edge.npy",
+            lambda b: b[:-1] + bytes([b[-1] ^ 1]),
+            "test-edge.npy was changed since it was packed",
+        ),
         ("manifest.json", lambda b: b[:100], "manifest.json is damaged"),
         ("manifest.json", lambda b: b"[]", "manifest.json is damaged"),
-        ("manifest.json", lambda b: b.replace(b'"size"', b'"site"'), "manifest.json is damaged .size is missing"),
-        ("manifest.json", lambda b: b.replace(b'"format": 1', b'"format": 9'), "in format 9, and this version .* format 1"),
+        (
+            "manifest.json",
+            lambda b: b.replace(b'"size"', b'"site"'),
+            "manifest.json is damaged .size is missing",
+        ),
+        (
+            "manifest.json",
+            lambda b: b.replace(b'"format": 1', b'"format": 9'),
+            "in format 9, and this version .* format 1",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path: Path, name: str, how: Callable[[bytes], bytes], message: str) -> None:
@@ -230,7 +263,9 @@ packed.prepare(Slow(20), Path(sys.argv[1]), "made-up", "made-up-1", SIZE, "pad")
 
 
 def test_killed_in_the_middle_it_starts_clean_and_two_do_not_meet(tmp_path: Path) -> None:
-    work = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    work = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert work.stdout is not None
     for line in work.stdout:
         if line.startswith("train 5"):

@@ -1,4 +1,6 @@
-"""The reader of PASCAL_MT folders: what it makes of good ones, pixel by pixel, and what it says of bad ones."""
+"""The reader of PASCAL_MT folders: what it makes of good ones, pixel by pixel, and what it says of bad
+ones.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def slow_edges(context: np.ndarray) -> np.ndarray:
     height, width = context.shape
 
     def at(row: int, column: int) -> int:
-        mirrored = [-i if i < 0 else 2 * (n - 1) - i if i >= n else i for i, n in ((row, height), (column, width))]
+        mirrored = [
+            -i if i < 0 else 2 * (n - 1) - i if i >= n else i for i, n in ((row, height), (column, width))
+        ]
         return int(context[mirrored[0], mirrored[1]])
 
     found = np.zeros(context.shape, bool)
@@ -71,7 +75,9 @@ def slow_edges(context: np.ndarray) -> np.ndarray:
 
 
 def slow_thin(lines: np.ndarray) -> np.ndarray:
-    """Guo and Hall's parallel thinning with two sub-iterations (CACM 1989), neighbours counted from the east anticlockwise."""
+    """Guo and Hall's parallel thinning with two sub-iterations (CACM 1989), neighbours counted from the east
+    anticlockwise.
+    """
     lines = lines.copy()
     steps = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
     while True:
@@ -87,7 +93,11 @@ def slow_thin(lines: np.ndarray) -> np.ndarray:
                 first = sum(x[2 * i] or x[2 * i + 1] for i in range(4))
                 second = sum(x[2 * i + 1] or x[(2 * i + 2) % 8] for i in range(4))
                 y = x[half:] + x[:half]
-                if crossings == 1 and 2 <= min(first, second) <= 3 and not ((y[1] or y[2] or not y[7]) and y[0]):
+                if (
+                    crossings == 1
+                    and 2 <= min(first, second) <= 3
+                    and not ((y[1] or y[2] or not y[7]) and y[0])
+                ):
                     drop.append((row, column))
             for place in drop:
                 lines[place] = False
@@ -125,7 +135,9 @@ def test_a_sample_holds_what_the_files_hold(tmp_path, split, ids):
         assert np.abs(sample.labels["normals"] - normals).max() < 1e-6
         assert ((sample.labels["normals"] != 0).any(2) == known).all()
         assert np.abs(np.linalg.norm(sample.labels["normals"][known], axis=-1) - 1).max() < 1e-6
-        assert (sample.labels["edge"] == slow_edges(content.context)).all() and 0 < sample.labels["edge"].mean() < 1
+        assert (sample.labels["edge"] == slow_edges(content.context)).all() and 0 < sample.labels[
+            "edge"
+        ].mean() < 1
 
 
 def test_a_sample_fits_a_frame(tmp_path):
@@ -133,7 +145,9 @@ def test_a_sample_fits_a_frame(tmp_path):
     source = PascalMt(tmp_path)
     for i, name in enumerate(source.names("train")):
         sample = source.read("train", i)
-        assert all(array.flags.writeable for array in (sample.image, *sample.labels.values()))  # torch warns of others
+        assert all(
+            array.flags.writeable for array in (sample.image, *sample.labels.values())
+        )  # torch warns of others
         row = fit.fit(sample, source.tasks, (32, 32), "pad")
         assert row.extent == folder.SIZES[name] and row.image.shape == (3, 32, 32)
         assert (row.targets["parts"] == 255).all() == (name == "2008_000003")
@@ -141,12 +155,16 @@ def test_a_sample_fits_a_frame(tmp_path):
 
 def test_classes_of_voc_go_before_those_of_pascal_context(tmp_path):
     made = folder.write(tmp_path)
-    Image.fromarray(np.zeros_like(made[FIRST].semseg)).save(tmp_path / "semseg" / "pascal-context" / f"{FIRST}.png")
+    Image.fromarray(np.zeros_like(made[FIRST].semseg)).save(
+        tmp_path / "semseg" / "pascal-context" / f"{FIRST}.png"
+    )
     assert (PascalMt(tmp_path).read("train", 0).labels["semseg"] == made[FIRST].semseg).all()
 
 
 def test_boundaries_of_noise_lines_and_cancelling_classes():
-    """Also where the Laplacian cancels: a class with as far a class above it as below has no boundary in the published maps."""
+    """Also where the Laplacian cancels: a class with as far a class above it as below has no boundary in the
+    published maps.
+    """
     random = np.random.default_rng(0)
     for _ in range(10):
         context = random.integers(1, 4, (13, 17)).astype(np.int32)
@@ -167,7 +185,15 @@ def test_tasks_are_the_papers(tmp_path):
     tasks = PascalMt(tmp_path).tasks
     assert list(tasks) == ["semseg", "parts", "saliency", "normals", "edge"]
     assert tasks["semseg"].channels == 21 and tasks["semseg"].classes == CLASSES and CLASSES[15] == "person"
-    assert tasks["parts"].classes == ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
+    assert tasks["parts"].classes == (
+        "background",
+        "head",
+        "torso",
+        "upper arm",
+        "lower arm",
+        "upper leg",
+        "lower leg",
+    )
     assert voc_parts.CLASS_OF == GROUPS and len(GROUPS) == 24
 
 
@@ -197,7 +223,10 @@ def test_the_test_writer_nests_as_the_real_files_do(tmp_path):
 @pytest.mark.parametrize("form", ["bare struct", "cells", "column", "no objects"])
 def test_other_nestings_of_the_part_struct_are_read_alike(tmp_path, form):
     mask = np.eye(4, dtype=np.uint8)
-    things = [folder.Thing("person", 15, mask, [("head", mask), ("lfoot", mask[::-1])]), folder.Thing("dog", 12, mask)]
+    things = [
+        folder.Thing("person", 15, mask, [("head", mask), ("lfoot", mask[::-1])]),
+        folder.Thing("dog", 12, mask),
+    ]
     anno = folder.anno("x", [] if form == "no objects" else things)
     if form == "bare struct":  # one object and one part, not in arrays of them
         anno = {"imname": "x", "objects": {"class_ind": 15, "parts": {"part_name": "head", "mask": mask}}}
@@ -228,7 +257,9 @@ def labels_text(changes: dict[int, str] = KNOWN) -> str:
 def test_labels_txt_says_which_normals_are_kept(tmp_path, place):
     made = folder.write(tmp_path)
     (note,) = PascalMt(tmp_path).notes
-    assert "has no labels.txt" in note and str(tmp_path) in note and "prepare again" in note and "\n" not in note
+    assert (
+        "has no labels.txt" in note and str(tmp_path) in note and "prepare again" in note and "\n" not in note
+    )
     assert all(name in note for name in SURFACES)
     (tmp_path / place).write_text(labels_text())
     source = PascalMt(tmp_path)
@@ -267,7 +298,9 @@ def remove(*names: str) -> Spoil:
 
 def damage(name: str) -> Spoil:
     """Cut a file in half."""
-    return lambda root: (root / name).write_bytes((root / name).read_bytes()[: (root / name).stat().st_size // 2]) and None
+    return lambda root: (
+        (root / name).write_bytes((root / name).read_bytes()[: (root / name).stat().st_size // 2]) and None
+    )
 
 
 def flip(name: str, place: int) -> Spoil:
@@ -293,7 +326,9 @@ def mat(name: str, **content: object) -> Spoil:
     return lambda root: savemat(root / name, content)
 
 
-def part(name: str = "head", size: tuple[int, int] = (21, 28), mask: object = None, key: str = "part_name") -> Spoil:
+def part(
+    name: str = "head", size: tuple[int, int] = (21, 28), mask: object = None, key: str = "part_name"
+) -> Spoil:
     parts = folder.struct([{key: name, "mask": np.ones(size) if mask is None else mask}])
     person = folder.struct([{"class": "person", "class_ind": 15.0, "mask": np.ones(size), "parts": parts}])
     return mat(PARTS, anno=folder.struct([{"imname": "x", "objects": person}]))
@@ -309,29 +344,62 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "no list": (remove(LIST), r"train\.txt is missing; expected ids of images, one a line"),
     "an empty list": (text(LIST, "\n\n"), r"train\.txt is empty; expected ids of images"),
     "an id twice": (text(LIST, f"{FIRST}\n{FIRST}\n"), rf"train\.txt names '{FIRST}' twice"),
-    "a path as an id": (text(LIST, "../../secret\n"), r"train\.txt names '\.\./\.\./secret', which is not a plain name"),
+    "a path as an id": (
+        text(LIST, "../../secret\n"),
+        r"train\.txt names '\.\./\.\./secret', which is not a plain name",
+    ),
     "a path of Windows": (text(LIST, "a\\b\n"), r"names 'a\\\\b', which is not a plain name"),
-    "an id without files": (text(LIST, "2011_1\n"), r"JPEGImages/2011_1\.jpg is missing; expected an RGB picture"),
+    "an id without files": (
+        text(LIST, "2011_1\n"),
+        r"JPEGImages/2011_1\.jpg is missing; expected an RGB picture",
+    ),
     "no image": (remove(JPG), rf"{JPG} is missing"),
     "half an image": (damage(JPG), rf"{JPG} is damaged or not a picture"),
     "no image but text": (text(JPG, "hello"), rf"{JPG} is damaged or not a picture"),
-    "image of another size": (picture(JPG, 22, 28, 3), r"LabelMap|" + CONTEXT + r" has shape \(21, 28\).*\(22, 28\)"),
+    "image of another size": (
+        picture(JPG, 22, 28, 3),
+        r"LabelMap|" + CONTEXT + r" has shape \(21, 28\).*\(22, 28\)",
+    ),
     "no LabelMap file": (remove(CONTEXT), rf"{CONTEXT} is missing; expected a map of classes"),
     "half a LabelMap": (damage(CONTEXT), rf"{CONTEXT} is damaged"),
     "a bit of LabelMap": (flip(CONTEXT, -1), rf"{CONTEXT} is damaged"),
-    "text for LabelMap": (text(CONTEXT, "hello, this is not MATLAB" * 20), rf"{CONTEXT} is damaged or not a MATLAB 5 file"),
+    "text for LabelMap": (
+        text(CONTEXT, "hello, this is not MATLAB" * 20),
+        rf"{CONTEXT} is damaged or not a MATLAB 5 file",
+    ),
     "no LabelMap": (mat(CONTEXT, other=np.ones((21, 28))), rf"{CONTEXT} has no variable 'LabelMap'"),
-    "LabelMap of text": (mat(CONTEXT, LabelMap="floor"), rf"{CONTEXT} does not hold one array of numbers; .*{SIZE}"),
-    "LabelMap of another size": (mat(CONTEXT, LabelMap=np.ones((28, 21))), rf"{CONTEXT} has shape \(28, 21\); .*{SIZE}"),
-    "class 460": (mat(CONTEXT, LabelMap=np.full((21, 28), 460)), rf"{CONTEXT} must hold whole numbers 0\.\.459, .*460\.\.460"),
-    "class -1": (mat(CONTEXT, LabelMap=np.full((21, 28), -1)), rf"{CONTEXT} must hold whole numbers 0\.\.459"),
-    "class 1.5": (mat(CONTEXT, LabelMap=np.full((21, 28), 1.5)), rf"{CONTEXT} must hold whole numbers 0\.\.459"),
-    "class NaN": (mat(CONTEXT, LabelMap=np.full((21, 28), np.nan)), rf"{CONTEXT} must hold whole numbers 0\.\.459"),
+    "LabelMap of text": (
+        mat(CONTEXT, LabelMap="floor"),
+        rf"{CONTEXT} does not hold one array of numbers; .*{SIZE}",
+    ),
+    "LabelMap of another size": (
+        mat(CONTEXT, LabelMap=np.ones((28, 21))),
+        rf"{CONTEXT} has shape \(28, 21\); .*{SIZE}",
+    ),
+    "class 460": (
+        mat(CONTEXT, LabelMap=np.full((21, 28), 460)),
+        rf"{CONTEXT} must hold whole numbers 0\.\.459, .*460\.\.460",
+    ),
+    "class -1": (
+        mat(CONTEXT, LabelMap=np.full((21, 28), -1)),
+        rf"{CONTEXT} must hold whole numbers 0\.\.459",
+    ),
+    "class 1.5": (
+        mat(CONTEXT, LabelMap=np.full((21, 28), 1.5)),
+        rf"{CONTEXT} must hold whole numbers 0\.\.459",
+    ),
+    "class NaN": (
+        mat(CONTEXT, LabelMap=np.full((21, 28), np.nan)),
+        rf"{CONTEXT} must hold whole numbers 0\.\.459",
+    ),
     "no semseg": (remove(VOC), rf"semseg/pascal-context/{FIRST}\.png is missing; neither is there .*{VOC}"),
     "half a semseg": (damage(VOC), rf"{VOC} is damaged or not a picture"),
     "semseg of another size": (picture(VOC, 28, 21), rf"{VOC} has shape \(28, 21\); .*{SIZE}"),
     "semseg in colour": (picture(VOC, 21, 28, 3), rf"{VOC} has colour mode RGB, not one 8-bit channel"),
-    "semseg class 21": (picture(VOC, 21, 28, value=21), rf"{VOC} must hold classes 0\.\.20, or 255 where void, .*21\.\.21"),
+    "semseg class 21": (
+        picture(VOC, 21, 28, value=21),
+        rf"{VOC} must hold classes 0\.\.20, or 255 where void, .*21\.\.21",
+    ),
     "no saliency": (remove(SALIENCY), rf"{SALIENCY} is missing; expected a grey map of saliency"),
     "half a saliency": (damage(SALIENCY), rf"{SALIENCY} is damaged"),
     "saliency of another size": (picture(SALIENCY, 21, 27), rf"{SALIENCY} has shape \(21, 27\); .*{SIZE}"),
@@ -342,24 +410,45 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "half of the parts": (damage(PARTS), rf"{PARTS} is damaged"),
     "a bit of the parts": (flip(PARTS, 400), rf"{PARTS} is damaged"),
     "no anno": (mat(PARTS, other=1), rf"{PARTS} has no variable 'anno'"),
-    "anno of numbers": (mat(PARTS, anno=np.ones((2, 2))), rf"{PARTS} holds float64 values where a struct belongs"),
-    "anno without objects": (mat(PARTS, anno={"imname": "x"}), rf"{PARTS} has a struct without the field objects"),
+    "anno of numbers": (
+        mat(PARTS, anno=np.ones((2, 2))),
+        rf"{PARTS} holds float64 values where a struct belongs",
+    ),
+    "anno without objects": (
+        mat(PARTS, anno={"imname": "x"}),
+        rf"{PARTS} has a struct without the field objects",
+    ),
     "part without a name": (part(key="name"), rf"{PARTS} has a struct without the field part_name"),
-    "unknown part": (part("tail"), rf"{PARTS} has a person's part named 'tail'; expected one of hair, head, lear"),
+    "unknown part": (
+        part("tail"),
+        rf"{PARTS} has a person's part named 'tail'; expected one of hair, head, lear",
+    ),
     "numbered part": (part(7), rf"{PARTS} has a person's part named '7'; expected one of"),
-    "part of another size": (part(size=(28, 21)), rf"{PARTS} has shape \(28, 21\); expected a mask of head of {SIZE}"),
+    "part of another size": (
+        part(size=(28, 21)),
+        rf"{PARTS} has shape \(28, 21\); expected a mask of head of {SIZE}",
+    ),
     "part of text": (part(mask="x"), rf"{PARTS} does not hold one array of numbers; expected a mask of head"),
     "labels.txt of 59": (
         text("labels.txt", "1: aeroplane\n20: tvmonitor\n"),
         r"labels\.txt names class 427 None; expected PASCAL-Con",
     ),
-    "another labels.txt": (text("labels.txt", labels_text({})), r"labels\.txt names class 427 'class427'; expected"),
+    "another labels.txt": (
+        text("labels.txt", labels_text({})),
+        r"labels\.txt names class 427 'class427'; expected",
+    ),
     "labels.txt of lines": (
         text("labels.txt", "floor\n"),
         r"labels\.txt has the line 'floor'; expected .* such as '427: tvmonitor'",
     ),
-    "labels.txt too long": (text("labels.txt", "460: x\n"), r"labels\.txt has the line '460: x'; .*each id 0\.\.459 once"),
-    "an id again": (text("labels.txt", "1: x\n1: y\n"), r"labels\.txt has the line '1: y'; .*each id 0\.\.459 once"),
+    "labels.txt too long": (
+        text("labels.txt", "460: x\n"),
+        r"labels\.txt has the line '460: x'; .*each id 0\.\.459 once",
+    ),
+    "an id again": (
+        text("labels.txt", "1: x\n1: y\n"),
+        r"labels\.txt has the line '1: y'; .*each id 0\.\.459 once",
+    ),
 }
 
 
@@ -370,11 +459,17 @@ def test_bad_folders_are_named_in_one_sentence(tmp_path, case):
     spoil(tmp_path)
     with pytest.raises(UserError, match=message) as caught:
         PascalMt(tmp_path).read("train", 0)
-    assert "\n" not in str(caught.value) and str(caught.value).endswith(".") and str(tmp_path) in str(caught.value)
+    assert (
+        "\n" not in str(caught.value)
+        and str(caught.value).endswith(".")
+        and str(tmp_path) in str(caught.value)
+    )
 
 
 def test_damage_is_noticed_before_it_is_parsed(tmp_path):
-    """A damaged class of array in a long stream: scipy would look it up in a table of its own, beyond the end."""
+    """A damaged class of array in a long stream: scipy would look it up in a table of its own, beyond the
+    end.
+    """
     path = tmp_path / "x.mat"
     savemat(path, {"LabelMap": np.zeros((400, 500), np.uint16)})
     stored = path.read_bytes()
@@ -386,7 +481,9 @@ def test_damage_is_noticed_before_it_is_parsed(tmp_path):
         path.write_bytes(stored[:128] + struct.pack("<II", 15, len(content)) + content)
         if content is whole:
             assert not load_mat(path, "LabelMap", "a map").any()
-    with pytest.raises(UserError, match=r"x\.mat is damaged \(error: .*incorrect data check\); expected a map\."):
+    with pytest.raises(
+        UserError, match=r"x\.mat is damaged \(error: .*incorrect data check\); expected a map\."
+    ):
         load_mat(path, "LabelMap", "a map")
 
 

@@ -1,4 +1,6 @@
-"""Data sets of files: what a data folder holds, which of it a name means, and what is said where it does not fit."""
+"""Data sets of files: what a data folder holds, which of it a name means, and what is said where it does not
+fit.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,33 @@ def prepare(folder: Path, data: Path, variant: str = "nyuv2-13", size: tuple[int
     packed.prepare(MtanNYUv2(folder), data, "nyuv2", variant, size, "scale")
 
 
-@pytest.mark.parametrize(("split", "number", "first", "folder"), [("train", 3, 0, "train"), ("test", 2, 100, "val")])
+@pytest.mark.parametrize(
+    ("split", "number", "first", "folder"), [("train", 3, 0, "train"), ("test", 2, 100, "val")]
+)
 def test_a_folder_is_read_where_nothing_is_prepared(tmp_path, split, number, first, folder):
     read = NYUv2(write(tmp_path)).split(split, SIZE)
-    assert len(read) == read.total == number and read.ids.tolist() == list(range(number)) and read.ids.dtype == torch.int64
+    assert (
+        len(read) == read.total == number
+        and read.ids.tolist() == list(range(number))
+        and read.ids.dtype == torch.int64
+    )
     assert read.names == tuple(f"{folder}/{i}" for i in range(number)) and read.extents is None
     assert list(read.targets) == ["semseg", "depth", "normals"]
     assert read.targets["depth"].dtype == torch.float16 and read.targets["normals"].dtype == torch.int8
     for i in range(number):
         stored = arrays(first + i)
-        assert np.abs(read.images[i].permute(1, 2, 0).numpy() / 255 - stored["image"]).max() <= 0.5 / 255 + 1e-6
-        assert np.array_equal(read.targets["semseg"][i, 0].float(), np.where(stored["label"] < 0, 255, stored["label"]))
+        assert (
+            np.abs(read.images[i].permute(1, 2, 0).numpy() / 255 - stored["image"]).max() <= 0.5 / 255 + 1e-6
+        )
+        assert np.array_equal(
+            read.targets["semseg"][i, 0].float(), np.where(stored["label"] < 0, 255, stored["label"])
+        )
         depth = read.targets["depth"][i, 0].numpy().astype(np.float32)
         assert (np.abs(depth - stored["depth"][..., 0]) <= 2**-11 * stored["depth"][..., 0]).all()
-        assert np.abs(read.targets["normals"][i].permute(1, 2, 0).numpy() / 127 - stored["normal"]).max() <= 0.5 / 127 + 1e-6
+        assert (
+            np.abs(read.targets["normals"][i].permute(1, 2, 0).numpy() / 127 - stored["normal"]).max()
+            <= 0.5 / 127 + 1e-6
+        )
 
 
 def test_a_store_and_the_folder_it_was_made_from_are_the_same_data(tmp_path):
@@ -60,7 +75,9 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path):
         path = folder / "train" / kind / "2.npy"
         before = np.load(path)
         after = before.copy()
-        after[5, 5] = {"image": 0.123, "label": (before[5, 5] + 2) % 13, "depth": 1.25, "normal": (0, 0, 1)}[kind]
+        after[5, 5] = {"image": 0.123, "label": (before[5, 5] + 2) % 13, "depth": 1.25, "normal": (0, 0, 1)}[
+            kind
+        ]
         np.save(path, after)
         assert NYUv2(folder).split("train", SIZE).fingerprint != first, kind
         np.save(path, before)
@@ -98,11 +115,21 @@ def test_images_are_resized_without_aliasing(tmp_path):
 
 
 def test_without_data_a_name_means_the_papers(tmp_path):
-    for name, variant in {"nyuv2": "nyuv2-13", "nyuv2-40": "nyuv2-40", "nyuv2-13-mine": "nyuv2-13-mine"}.items():
+    for name, variant in {
+        "nyuv2": "nyuv2-13",
+        "nyuv2-40": "nyuv2-40",
+        "nyuv2-13-mine": "nyuv2-13-mine",
+    }.items():
         dataset = registry.open_dataset(name, tmp_path)
         assert dataset.variant == variant and not dataset.present() and dataset.here() == ()
     assert len(registry.open_dataset("nyuv2-40", tmp_path).tasks["semseg"].classes) == 40
-    assert list(registry.open_dataset("pascal_context", tmp_path).tasks) == ["semseg", "parts", "saliency", "normals", "edge"]
+    assert list(registry.open_dataset("pascal_context", tmp_path).tasks) == [
+        "semseg",
+        "parts",
+        "saliency",
+        "normals",
+        "edge",
+    ]
     assert registry.open_dataset("cityscapes", tmp_path).tasks["depth"].inverse
     for kind in (NYUv2, Cityscapes, PascalContext):
         for form, made in kind.forms.items():
@@ -112,12 +139,20 @@ def test_without_data_a_name_means_the_papers(tmp_path):
 def test_a_variant_is_part_of_the_name(tmp_path):
     folder = write(tmp_path / "folder")
     (folder / "SOURCE.json").write_text(json.dumps({"dataset": "nyuv2", "variant": "derived-normals"}))
-    assert NYUv2(folder).variant == registry.open_dataset("nyuv2-13", folder).variant == "nyuv2-13-derived-normals"
+    assert (
+        NYUv2(folder).variant
+        == registry.open_dataset("nyuv2-13", folder).variant
+        == "nyuv2-13-derived-normals"
+    )
     data = tmp_path / "data"
     prepare(folder, data, "nyuv2-13-derived-normals")
-    assert NYUv2(data).variant == registry.open_dataset("nyuv2-13", data).variant == "nyuv2-13-derived-normals"
+    assert (
+        NYUv2(data).variant == registry.open_dataset("nyuv2-13", data).variant == "nyuv2-13-derived-normals"
+    )
     prepare(folder, data, "nyuv2-13-mine")
-    with pytest.raises(UserError, match="holds nyuv2-13-derived-normals, nyuv2-13-mine; name one of them as dataset"):
+    with pytest.raises(
+        UserError, match="holds nyuv2-13-derived-normals, nyuv2-13-mine; name one of them as dataset"
+    ):
         _ = registry.open_dataset("nyuv2-13", data).variant
     assert registry.open_dataset("nyuv2-13-mine", data).variant == "nyuv2-13-mine"
     prepare(folder, data, "nyuv2-13")
@@ -128,7 +163,9 @@ def test_a_variant_is_part_of_the_name(tmp_path):
 def test_a_size_that_is_not_prepared_is_said_with_its_cure(tmp_path):
     folder, data = write(tmp_path / "folder"), tmp_path / "data"
     prepare(folder, data)
-    with pytest.raises(UserError, match=r"prepared at 32x40 .*not at 64x80; `bench data prepare nyuv2-13 PATH --size 64x80`"):
+    with pytest.raises(
+        UserError, match=r"prepared at 32x40 .*not at 64x80; `bench data prepare nyuv2-13 PATH --size 64x80`"
+    ):
         NYUv2(data).split("train", (64, 80))
     prepare(folder, data, size=(64, 80))
     assert NYUv2(data).split("train", (64, 80)).images.shape[2:] == (64, 80)
@@ -171,5 +208,7 @@ def test_a_published_split_must_be_of_these_images(tmp_path):
     assert frozen("one").tolist() == [[False, True], [True, False], [False, False]]
     torch.save({"labels_weights": torch.eye(3)[[0, 1, 2, 0]]}, tmp_path / "four.pth")
     import_file(tmp_path / "four.pth", data, replace=True)
-    with pytest.raises(UserError, match="split for other images: it has 4 rows and the train split of nyuv2 3 images"):
+    with pytest.raises(
+        UserError, match="split for other images: it has 4 rows and the train split of nyuv2 3 images"
+    ):
         frozen("one")

@@ -1,4 +1,6 @@
-"""The ray caster against slow references: hits by marching, normals by definition, depth in closed form, one cast shadow."""
+"""The ray caster against slow references: hits by marching, normals by definition, depth in closed form, one
+cast shadow.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def _march(solids: Solids, direction: np.ndarray) -> tuple[float, int]:
             low, high = ts[hits[0]] - 1e-3, ts[hits[0]]
             for _ in range(40):
                 middle = (low + high) / 2
-                low, high = (low, middle) if _inside(solids, p, middle * direction[None])[0] else (middle, high)
+                low, high = (
+                    (low, middle) if _inside(solids, p, middle * direction[None])[0] else (middle, high)
+                )
             if high < best:
                 best, which = high, p
     return best, which
@@ -88,7 +92,8 @@ def test_normals_are_the_gradients_of_the_surfaces() -> None:
         p, point, normal = int(hit.solid[pixel]), hit.point[:, pixel].numpy(), hit.normal[:, pixel].numpy()
         assert np.linalg.norm(normal) == pytest.approx(1)
         assert normal @ rays[:, pixel].numpy() < 0
-        # A little outwards is outside, a little inwards inside, and the tangent plane touches to second order.
+        # A little outwards is outside, a little inwards inside, and the tangent plane touches to second
+        # order.
         assert not _inside(solids, p, (point + 1e-6 * normal)[None])[0]
         assert _inside(solids, p, (point - 1e-6 * normal)[None])[0]
         tangent = np.cross(normal, rays[:, pixel].numpy())
@@ -101,14 +106,20 @@ def test_depth_of_a_sphere_is_along_the_optical_axis() -> None:
     one = torch.ones(1, dtype=torch.float64)
     centre, radius = np.array([0.3, -0.2, 4.0]), 1.1
     solids = Solids(
-        torch.tensor([ELLIPSOID]), torch.tensor(centre)[None], torch.eye(3).double()[None], 1.1 * one.expand(1, 3), one
+        torch.tensor([ELLIPSOID]),
+        torch.tensor(centre)[None],
+        torch.eye(3).double()[None],
+        1.1 * one.expand(1, 3),
+        one,
     )
     height, width = 12, 16
     t = cast(solids, torch.zeros(3, dtype=torch.float64), camera_rays((height, width)))[0].view(height, width)
     hits = 0
     for i in range(height):
         for j in range(width):
-            d = np.array([(j + 0.5 - width / 2) / (FOCAL * width), (i + 0.5 - height / 2) / (FOCAL * width), 1.0])
+            d = np.array(
+                [(j + 0.5 - width / 2) / (FOCAL * width), (i + 0.5 - height / 2) / (FOCAL * width), 1.0]
+            )
             b, c = d @ centre, centre @ centre - radius**2
             disc = b * b - d @ d * c
             if disc < 0:
@@ -136,9 +147,12 @@ def test_a_solid_shades_the_floor_below_it_and_nothing_else() -> None:
     hits = [surface(s.solids, eye, rays, *cast(s.solids, eye, rays)) for s in scenes]
     bare, shaded = (radiance(s, h, rays, size)[0] for s, h in zip(scenes, hits, strict=True))
     floor = (hits[1].solid == 0) & (hits[1].face == 2)
-    # The lamp hangs 1.9 m above a plate 1 m over the floor: the shadow is 2.9 / 1.9 times as wide as the plate.
+    # The lamp hangs 1.9 m above a plate 1 m over the floor: the shadow is 2.9 / 1.9 times as wide as the
+    # plate.
     away = hits[1].point[[0, 2]].abs().amax(0)
     edge = 0.5 * 2.9 / 1.89
     assert (floor & (away < edge - 0.02)).sum() > 50
     assert (shaded < 0.75 * bare)[floor & (away < edge - 0.02)].all()
-    torch.testing.assert_close(shaded[floor & (away > edge + 0.02)], bare[floor & (away > edge + 0.02)], rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        shaded[floor & (away > edge + 0.02)], bare[floor & (away > edge + 0.02)], rtol=1e-12, atol=0
+    )

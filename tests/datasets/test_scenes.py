@@ -43,14 +43,22 @@ def test_split_keeps_the_contract(small: Split) -> None:
     tasks = Scenes(Path()).tasks
     assert list(tasks) == list(small.targets) == ["semseg", "depth", "normals", "edge", "saliency", "parts"]
     assert small.images.shape == (150, 3, 24, 32) and small.images.dtype == torch.uint8
-    assert small.ids.tolist() == list(range(150)) and len(set(small.names)) == 150 and small.names[12] == "train-00012"
+    assert (
+        small.ids.tolist() == list(range(150))
+        and len(set(small.names)) == 150
+        and small.names[12] == "train-00012"
+    )
     assert small.available.shape == (150, 6) and small.available.dtype == torch.bool
     dtypes = {"depth": torch.float16, "normals": torch.int8}
     for column, (name, task) in enumerate(tasks.items()):
         target = small.targets[name]
-        assert target.shape == (150, task.target_channels, 24, 32) and target.dtype == dtypes.get(name, torch.uint8)
+        assert target.shape == (150, task.target_channels, 24, 32) and target.dtype == dtypes.get(
+            name, torch.uint8
+        )
         valid = task.valid(widen(task, target)).flatten(1)
-        assert torch.equal(valid.all(1), small.available[:, column]) and torch.equal(valid.any(1), small.available[:, column])
+        assert torch.equal(valid.all(1), small.available[:, column]) and torch.equal(
+            valid.any(1), small.available[:, column]
+        )
         if task.is_map_of_integers:
             assert int(target[target != IGNORE].max()) < max(task.channels, 2)
     assert small.available[:, :5].all()
@@ -80,7 +88,8 @@ def test_pictures_are_well_exposed_and_varied(small: Split) -> None:
     brightness = small.images.double().flatten(1).mean(1)
     assert brightness.min() > 50 and brightness.max() < 215
     assert (small.images.double().flatten(1).std(1) > 15).all()
-    # No class has a colour of its own: every class's mean colour lies within the spread of the walls' colours.
+    # No class has a colour of its own: every class's mean colour lies within the spread of the walls'
+    # colours.
     colours = small.images.permute(0, 2, 3, 1).reshape(-1, 3).double()
     label = small.targets["semseg"].flatten()
     wall = colours[label == WALL]
@@ -122,7 +131,9 @@ def test_edges_are_thin_and_lie_where_something_changes(large: Split) -> None:
     for axis in (1, 2):
         length = edge.shape[axis] - 1
 
-        def pair(x: torch.Tensor, axis: int = axis, length: int = length) -> tuple[torch.Tensor, torch.Tensor]:
+        def pair(
+            x: torch.Tensor, axis: int = axis, length: int = length
+        ) -> tuple[torch.Tensor, torch.Tensor]:
             at = axis + x.dim() - 3
             return x.narrow(at, 0, length), x.narrow(at, 1, length)
 
@@ -157,7 +168,9 @@ def test_samples_depend_on_nothing_but_their_number(tmp_path: Path) -> None:
     for name in few.targets:
         assert torch.equal(few.targets[name], many.targets[name][:2])
     alone = render(datasets.scenes._seed("train", 4), SIZE)
-    assert torch.equal(alone["image"], many.images[4]) and torch.equal(alone["normals"], many.targets["normals"][4])
+    assert torch.equal(alone["image"], many.images[4]) and torch.equal(
+        alone["normals"], many.targets["normals"][4]
+    )
     assert few.fingerprint != many.fingerprint
     assert few.fingerprint == Scenes(tmp_path / "c").split("train", SIZE, 2).fingerprint
 
@@ -202,11 +215,16 @@ def test_the_cache_renders_only_what_is_missing(tmp_path: Path, monkeypatch: pyt
     assert len(calls) == 40 and len(set(calls)) == 40
     assert torch.equal(more.images[:5], first.images)
     assert scenes.split("train", size, 5).fingerprint == first.fingerprint and len(calls) == 40
-    assert sorted(p.name for p in (tmp_path / "scenes/v1/train-16x16").iterdir()) == ["00000.npz", "00001.npz"]
+    assert sorted(p.name for p in (tmp_path / "scenes/v1/train-16x16").iterdir()) == [
+        "00000.npz",
+        "00001.npz",
+    ]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "altered"])
-def test_a_damaged_file_is_rendered_anew(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_rendered_anew(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     size = (16, 16)
     whole = Scenes(tmp_path).split("test", size, 3)
     path = tmp_path / "scenes/v1/test-16x16/00000.npz"
@@ -225,7 +243,9 @@ def test_a_damaged_file_is_rendered_anew(damage: str, tmp_path: Path, monkeypatc
     calls = _counted(monkeypatch)
     again = Scenes(tmp_path).split("test", size, 3)
     assert len(calls) == 3
-    assert again.fingerprint == whole.fingerprint and torch.equal(again.targets["depth"], whole.targets["depth"])
+    assert again.fingerprint == whole.fingerprint and torch.equal(
+        again.targets["depth"], whole.targets["depth"]
+    )
     Scenes(tmp_path).split("test", size, 3)
     assert len(calls) == 3
 
@@ -239,7 +259,9 @@ def test_writers_at_the_same_time_do_no_harm(tmp_path: Path) -> None:
     assert not [p for p in (tmp_path / "scenes/v1/train-8x8").iterdir() if p.name.startswith(".new")]
 
 
-def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_the_users_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write rendered scenes"):
         Scenes(tmp_path / "file").split("test", (8, 8), 1)
@@ -255,9 +277,15 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("val", (8, 8), 1), "unknown split"), (("train", (8, 8), 0), "limit is 0"), (("train", (4, 64), 1), "size is 4x64")],
+    [
+        (("val", (8, 8), 1), "unknown split"),
+        (("train", (8, 8), 0), "limit is 0"),
+        (("train", (4, 64), 1), "size is 4x64"),
+    ],
 )
-def test_bad_requests_are_explained(arguments: tuple[str, tuple[int, int], int], message: str, tmp_path: Path) -> None:
+def test_bad_requests_are_explained(
+    arguments: tuple[str, tuple[int, int], int], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=message):
         Scenes(tmp_path).split(*arguments)
 
@@ -268,7 +296,9 @@ def test_rendering_takes_one_thread_and_gives_the_others_back(tmp_path, monkeypa
 
     seen = []
     original = scenes.render
-    monkeypatch.setattr(scenes, "render", lambda seed, size: (seen.append(torch.get_num_threads()), original(seed, size))[1])
+    monkeypatch.setattr(
+        scenes, "render", lambda seed, size: (seen.append(torch.get_num_threads()), original(seed, size))[1]
+    )
     torch.set_num_threads(2)
     scenes.Scenes(tmp_path).split("train", (32, 32), 1)
     assert seen == [1] and torch.get_num_threads() == 2

@@ -1,4 +1,6 @@
-"""What changed since it was packed is not called prepared; a full disk is a sentence; published rows follow official numbers."""
+"""What changed since it was packed is not called prepared; a full disk is a sentence; published rows follow
+official numbers.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_a_file_that_changed_is_not_prepared_already(tmp_path: Path) -> None:
     folder, data = write(tmp_path / "mtan"), tmp_path / "data"
     prepare(folder, data)
     np.save(folder / "train/depth/1.npy", np.ones((32, 40, 1)))
-    with pytest.raises(UserError, match=r"from files that held something else than .*mtan does now; --force replaces it"):
+    with pytest.raises(
+        UserError, match=r"from files that held something else than .*mtan does now; --force replaces it"
+    ):
         prepare(folder, data)
     assert prepare(folder, data, replace=True)[1] and not prepare(folder, data)[1]
 
@@ -67,7 +71,9 @@ def test_a_sample_in_both_splits_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "mtan")
     for kind in ("image", "label", "depth", "normal"):
         shutil.copy(folder / "train" / kind / "2.npy", folder / "val" / kind / "1.npy")
-    with pytest.raises(UserError, match="has 1 of its test samples among its train samples, such as val/1, which is train/2"):
+    with pytest.raises(
+        UserError, match="has 1 of its test samples among its train samples, such as val/1, which is train/2"
+    ):
         prepare(folder, tmp_path / "data")
     assert packed.find(tmp_path / "data", "nyuv2") == []
 
@@ -124,12 +130,18 @@ main()
 def test_a_full_disk_is_one_sentence_and_no_signal(tmp_path: Path) -> None:
     folder, disk = write(tmp_path / "mtan", 20, 2), tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
         pytest.skip("this machine does not let tests mount a file system")
     try:
-        done = subprocess.run([sys.executable, "-c", FULL, str(folder), str(disk)], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", FULL, str(folder), str(disk)], cwd=ROOT, capture_output=True, text=True
+        )
         assert done.returncode == 2, done
-        assert "cannot write" in done.stderr and "No space left" in done.stderr and done.stderr.count("\n") == 1
+        assert (
+            "cannot write" in done.stderr and "No space left" in done.stderr and done.stderr.count("\n") == 1
+        )
         assert not [p for p in disk.rglob("*") if p.is_file() and not p.name.endswith(".lock")]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
@@ -154,10 +166,17 @@ def test_a_published_split_holds_for_a_part_of_the_images(tmp_path: Path) -> Non
     import_file(tmp_path / "one.pth", data)
     whole = NYUv2(data).split("train", (32, 40))
     few = NYUv2(data).split("train", (32, 40), 4)
-    for split, wanted in ((whole, rows), (few, rows[:4]), (narrowed(whole, 4, 6), rows[4:]), (narrowed(few, 1, 3), rows[1:3])):
+    for split, wanted in (
+        (whole, rows),
+        (few, rows[:4]),
+        (narrowed(whole, 4, 6), rows[4:]),
+        (narrowed(few, 1, 3), rows[1:3]),
+    ):
         frozen = split.frozen(THREE)
         assert frozen is not None
-        assert torch.equal(labels.sample(split.ids, split.available, "published:one", 0, frozen), wanted.bool())
+        assert torch.equal(
+            labels.sample(split.ids, split.available, "published:one", 0, frozen), wanted.bool()
+        )
 
 
 def test_nothing_that_a_run_does_changes_a_store(tmp_path: Path) -> None:
@@ -176,7 +195,9 @@ def test_padding_never_reaches_batches_or_evaluation() -> None:
     split = replace(split, targets=garbage)
     protocol, tasks = tiny_protocol(scales=(1.0,), flip=False, colour=0.0), {n: TASKS[n] for n in THREE}
     normal = ((0.5,) * 3, (0.2,) * 3)
-    feed = Feed(split, split.available[:, :3], tasks, protocol, seed=0, views=0, normalisation=normal, device="cpu")
+    feed = Feed(
+        split, split.available[:, :3], tasks, protocol, seed=0, views=0, normalisation=normal, device="cpu"
+    )
     for step in range(3):
         batch = feed.batch(step)
         empty = (batch.images == 0).all(1)  # content is 40 of 64 columns wide, wherever the crop puts it
@@ -187,7 +208,9 @@ def test_padding_never_reaches_batches_or_evaluation() -> None:
     assert not images[..., 40:].any() and images[..., :40].any()
 
 
-def test_a_protocol_chooses_the_metric_of_edges_and_the_data_set_its_tolerance(tmp_path: Path, data_folder: Path) -> None:
+def test_a_protocol_chooses_the_metric_of_edges_and_the_data_set_its_tolerance(
+    tmp_path: Path, data_folder: Path
+) -> None:
     from benchmark.metrics.maps import meter
     from benchmark.metrics.ods import OdsMeter
 

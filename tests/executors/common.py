@@ -37,7 +37,9 @@ class Log:
         return sum((i, s) == (spec.id, state) for i, s, _ in self.states)
 
 
-def cells(data: Path, fault: str = "none", seeds: int = 1, place: Path | None = None, **more: Any) -> tuple[RunSpec, ...]:
+def cells(
+    data: Path, fault: str = "none", seeds: int = 1, place: Path | None = None, **more: Any
+) -> tuple[RunSpec, ...]:
     """Runs of the method with this fault, of 12 steps each."""
     plugins.use(PLUGIN)
     own = {"fault": fault} | ({"place": str(place)} if place else {}) | more
@@ -46,12 +48,21 @@ def cells(data: Path, fault: str = "none", seeds: int = 1, place: Path | None = 
 
 
 def run(
-    chosen: tuple[RunSpec, ...], results: Path, data: Path, *, workers: int = 2, every: int = 4, hang: float = 60, **more: bool
+    chosen: tuple[RunSpec, ...],
+    results: Path,
+    data: Path,
+    *,
+    workers: int = 2,
+    every: int = 4,
+    hang: float = 60,
+    **more: bool,
 ) -> tuple[dict[str, list[RunSpec]], Log]:
     """Through a pool on the CPU."""
     log = Log()
     job = Job(results, data, checkpoint_every=every, plugins=(PLUGIN,))
-    return Pool(job, execute.Data(data, log.note), [None] * workers, log, hang_after=hang, **more).run(chosen), log
+    return Pool(job, execute.Data(data, log.note), [None] * workers, log, hang_after=hang, **more).run(
+        chosen
+    ), log
 
 
 def record(results: Path, spec: RunSpec) -> dict[str, Any]:

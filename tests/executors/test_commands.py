@@ -1,4 +1,6 @@
-"""`bench run`, `worker` and `status` as commands: places, numbers, JSON, and what is remembered of a finished plan."""
+"""`bench run`, `worker` and `status` as commands: places, numbers, JSON, and what is remembered of a finished
+plan.
+"""
 
 import json
 import os
@@ -38,7 +40,10 @@ def test_slots_pin_workers_to_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> N
     assert slots("cuda:1", 2, 2) == ["1", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa, 5")
     assert slots("cuda", 2, 1) == ["GPU-aa", "5"] and slots("cuda:1", 1, 1) == ["5"]
-    with pytest.raises(UserError, match=r"--workers 3 is more than 2 GPUs times --per-gpu 1; give fewer, or a higher --per-gpu"):
+    with pytest.raises(
+        UserError,
+        match=r"--workers 3 is more than 2 GPUs times --per-gpu 1; give fewer, or a higher --per-gpu",
+    ):
         slots("cuda", 3, 1)
     with pytest.raises(UserError, match=r"--device cuda:2 is not there: torch sees 2 GPUs, counted from 0"):
         slots("cuda:2", 1, 1)
@@ -54,17 +59,41 @@ def test_a_child_sees_its_gpu_alone(data_folder: Path, tmp_path: Path) -> None:
 
 
 BAD = {
-    "no workers": (["run", "--workers", "-1"], "--workers -1 is not a number of processes of 1 or more, nor 0 for this process"),
-    "a worker without workers": (["worker", "--workers", "0"], "--workers 0 is not a number of processes of 1 or more."),
-    "no runs a GPU": (["run", "--workers", "1", "--per-gpu", "0"], "--per-gpu 0 is not a number of runs of 1 or more"),
-    "per GPU on the CPU": (["worker", "--device", "cpu", "--per-gpu", "2"], "--per-gpu 2 is of CUDA GPUs; on the CPU"),
-    "a limit without a pool": (["run", "--hang-after", "3"], "--hang-after 3 is of a pool; give --workers too"),
+    "no workers": (
+        ["run", "--workers", "-1"],
+        "--workers -1 is not a number of processes of 1 or more, nor 0 for this process",
+    ),
+    "a worker without workers": (
+        ["worker", "--workers", "0"],
+        "--workers 0 is not a number of processes of 1 or more.",
+    ),
+    "no runs a GPU": (
+        ["run", "--workers", "1", "--per-gpu", "0"],
+        "--per-gpu 0 is not a number of runs of 1 or more",
+    ),
+    "per GPU on the CPU": (
+        ["worker", "--device", "cpu", "--per-gpu", "2"],
+        "--per-gpu 2 is of CUDA GPUs; on the CPU",
+    ),
+    "a limit without a pool": (
+        ["run", "--hang-after", "3"],
+        "--hang-after 3 is of a pool; give --workers too",
+    ),
     "per GPU without a pool": (["run", "--per-gpu", "2"], "--per-gpu 2 is of a pool; give --workers too"),
-    "no patience": (["run", "--workers", "1", "--hang-after", "0"], "--hang-after 0 is not a number of seconds above 0"),
-    "two places": (["run", "--workers", "1", "--slurm", "time=1"], "--workers runs on this machine and --slurm on a cluster"),
+    "no patience": (
+        ["run", "--workers", "1", "--hang-after", "0"],
+        "--hang-after 0 is not a number of seconds above 0",
+    ),
+    "two places": (
+        ["run", "--workers", "1", "--slurm", "time=1"],
+        "--workers runs on this machine and --slurm on a cluster",
+    ),
     "keep": (["worker", "--keep", "some"], "--keep 'some' is not one of all, weights, none"),
     "plan": (["worker", "quickstat", "--json"], "unknown plan or method 'quickstat'"),
-    "labels": (["run", *sets('tasks=["parts"]', "test_images=2"), "--workers", "1"], "none of the 2 test images has a label"),
+    "labels": (
+        ["run", *sets('tasks=["parts"]', "test_images=2"), "--workers", "1"],
+        "none of the 2 test images has a label",
+    ),
 }
 
 
@@ -72,16 +101,28 @@ BAD = {
 def test_bad_input_is_one_sentence_and_exit_code_2(case: str, bench: Bench, tmp_path: Path) -> None:
     arguments, message = BAD[case]
     code, out, err = bench(*arguments, "--results", tmp_path / "r")
-    assert code == 2 and message in err.splitlines()[-1] and err.splitlines()[-1].startswith("bench: "), out + err
+    assert code == 2 and message in err.splitlines()[-1] and err.splitlines()[-1].startswith("bench: "), (
+        out + err
+    )
     assert not out if "--json" in arguments else err.count("\n") == 1
     assert not (tmp_path / "r").exists()
 
 
 def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Path) -> None:
-    command = ["run", "trouble", "--plugin", PLUGIN, *sets("seeds=2", "hparams.trouble.fault=raise"), "--results", tmp_path]
+    command = [
+        "run",
+        "trouble",
+        "--plugin",
+        PLUGIN,
+        *sets("seeds=2", "hparams.trouble.fault=raise"),
+        "--results",
+        tmp_path,
+    ]
     code, out, err = bench(*command, "--workers", 2, "--json")
     shown = json.loads(out)
-    assert code == 1 == shown["exit"] and set(shown["states"].values()) == {"failed"} and shown["boards"] == []
+    assert (
+        code == 1 == shown["exit"] and set(shown["states"].values()) == {"failed"} and shown["boards"] == []
+    )
     assert (
         set(shown["failures"].values()) == {"ValueError: broken on purpose"}
         and shown["failures"].keys() == shown["states"].keys()
@@ -93,7 +134,9 @@ def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Pat
     assert {row["id"] for row in rows} == shown["states"].keys()
     assert {row["reason"] for row in rows} == {"ValueError: broken on purpose"}
     code, out, _ = bench("status", "--results", tmp_path)
-    assert re.search(r"failed +thin/trouble\S+ \(ValueError: broken on purpose\)\n", out) and out.endswith("2 failed\n")
+    assert re.search(r"failed +thin/trouble\S+ \(ValueError: broken on purpose\)\n", out) and out.endswith(
+        "2 failed\n"
+    )
     plugins.forget()
     code, out, _ = bench(*command, "--dry-run", "--json")
     assert code == 0 and {cell["state"] for cell in json.loads(out)["cells"]} == {"failed"}
@@ -104,19 +147,41 @@ def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Pat
 
 def test_a_finished_plan_is_known_without_torch(bench: Bench, tmp_path: Path) -> None:
     data = ["--data", str(tmp_path / "data")]  # which no other test renders into meanwhile
-    command = ["run", "thin", "multi_task", *sets("seeds=2"), "--results", str(tmp_path / "runs"), *data, "--workers", "2"]
+    command = [
+        "run",
+        "thin",
+        "multi_task",
+        *sets("seeds=2"),
+        "--results",
+        str(tmp_path / "runs"),
+        *data,
+        "--workers",
+        "2",
+    ]
     code, out, _ = bench(*command, "--json")
     first = json.loads(out)
     assert code == 0 and set(first["states"].values()) == {"done"}
-    script = "import sys; from benchmark.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+    script = (
+        "import sys; from benchmark.cli.app import main\ntry: main()\nfinally: print('torch' in "
+        "sys.modules, file=sys.stderr)"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", script, *command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, *command, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert json.loads(done.stdout) == first and done.returncode == 0
-    assert done.stderr.splitlines()[-1] == "False" and "nothing to do: all 2 runs of this plan are done" in done.stderr
+    assert (
+        done.stderr.splitlines()[-1] == "False"
+        and "nothing to do: all 2 runs of this plan are done" in done.stderr
+    )
 
 
-def test_what_is_remembered_ends_with_any_change(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_ends_with_any_change(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, results = tmp_path / "mine.toml", tmp_path / "runs"
     plan.write_text('[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n')
     command = ["run", plan, *sets(), "--results", results, "--data", tmp_path / "data"]
@@ -131,7 +196,9 @@ def test_what_is_remembered_ends_with_any_change(bench: Bench, tmp_path: Path, m
     record.write_text(good)
     assert not known() and known()  # the file is another: planned once more
     protocol, other = tmp_path / "protocol.toml", tmp_path / "other.toml"
-    other.write_text('[[grid]]\nprotocol = "protocol.toml"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n')
+    other.write_text(
+        '[[grid]]\nprotocol = "protocol.toml"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n'
+    )
     monkeypatch.chdir(tmp_path)
     base = (ROOT / "benchmark" / "protocols" / "thin.toml").read_text()
     protocol.write_text(base)
@@ -163,11 +230,19 @@ def test_status_looks_at_many_runs_without_torch(tmp_path: Path) -> None:
         folder = tmp_path / f"protocol{i % 4}" / f"method-one-s{i}-{i:012x}"
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text("{}")
-        (folder / ("record.json", "error.txt", "checkpoint.pt", "claim-000000.json")[i % 4]).write_text("{}\n")
-    script = "import sys; from benchmark.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+        (folder / ("record.json", "error.txt", "checkpoint.pt", "claim-000000.json")[i % 4]).write_text(
+            "{}\n"
+        )
+    script = (
+        "import sys; from benchmark.cli.app import main\ntry: main()\nfinally: print('torch' in "
+        "sys.modules, file=sys.stderr)"
+    )
     command = [sys.executable, "-c", script, "status", "--results", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "250 done, 250 failed, 250 stale, 250 missing" and done.stderr == "False\n"
+    assert (
+        done.stdout.splitlines()[-1] == "250 done, 250 failed, 250 stale, 250 missing"
+        and done.stderr == "False\n"
+    )
 
 
 def test_the_kernels_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

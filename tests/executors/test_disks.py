@@ -34,7 +34,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip("this system does not let the tests mount a small file system (they need root for that)")
     try:
@@ -43,12 +45,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_at_a_checkpoint_is_reported_and_loses_nothing(data_folder: Path, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_at_a_checkpoint_is_reported_and_loses_nothing(
+    data_folder: Path, small_disk: Path, tmp_path: Path
+) -> None:
     chosen = cells(data_folder, seeds=2)
     found, log = run(chosen, small_disk, data_folder)
     assert {s.id for s in found["failed"]} == {s.id for s in chosen}
     said = [message for _, state, message in log.states if state == "failed"]
-    assert len(said) == 2 and all(os.strerror(errno.ENOSPC) in m and "the same command goes on" in m for m in said)
+    assert len(said) == 2 and all(
+        os.strerror(errno.ENOSPC) in m and "the same command goes on" in m for m in said
+    )
     assert not [p for p in small_disk.rglob("*.pt")] and not list(small_disk.rglob("record.json"))
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     found, _ = run(chosen, small_disk, data_folder)
@@ -81,7 +87,11 @@ def test_a_full_disk_at_the_record_leaves_none(
     found, log = run((spec,), tmp_path / "full", data_folder)
     assert found["failed"] == [spec] and os.strerror(errno.ENOSPC) in log.states[-1][2]
     folder = RunDir(tmp_path / "full", spec.folder)
-    assert folder.state() == "stale" and not folder.file("record.json").exists() and not list(folder.path.glob(".*"))
+    assert (
+        folder.state() == "stale"
+        and not folder.file("record.json").exists()
+        and not list(folder.path.glob(".*"))
+    )
     monkeypatch.undo()
     found, log = run((spec,), tmp_path / "full", data_folder)
     assert found["done"] == [spec]
@@ -108,26 +118,48 @@ def interrupted(spec: RunSpec, results: Path, data: Path) -> Path:
                 stop.set()
 
     with pytest.raises((Interrupted, KeyboardInterrupt)):
-        execute.run_cells((spec,), results, execute.Data(data), Options(stop=stop), Stopping(), force=False, retry_failed=False)
+        execute.run_cells(
+            (spec,),
+            results,
+            execute.Data(data),
+            Options(stop=stop),
+            Stopping(),
+            force=False,
+            retry_failed=False,
+        )
     return RunDir(results, spec.folder).file("checkpoint.pt")
 
 
-def test_a_checkpoint_with_one_wrong_byte_is_noticed_and_named(bench: Bench, data_folder: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_one_wrong_byte_is_noticed_and_named(
+    bench: Bench, data_folder: Path, tmp_path: Path
+) -> None:
     chosen = cells(data_folder, seeds=2)
     checkpoint = interrupted(chosen[0], tmp_path / "runs", data_folder)
     good = checkpoint.read_bytes()
     with zipfile.ZipFile(checkpoint) as content:
         largest = max(content.infolist(), key=lambda info: info.file_size)
     damaged = bytearray(good)
-    damaged[good.index(b"FB", largest.header_offset) + largest.file_size // 2] ^= 1  # torch pads with this before the data
+    damaged[good.index(b"FB", largest.header_offset) + largest.file_size // 2] ^= (
+        1  # torch pads with this before the data
+    )
     checkpoint.write_bytes(damaged)
     found, log = run(chosen, tmp_path / "runs", data_folder)
     assert found["failed"] == [chosen[0]] and found["done"] == [chosen[1]]
     (said,) = (message for _, state, message in log.states if state == "failed")
-    assert said.startswith(f"the checkpoint {checkpoint} is damaged (the checksum of {largest.filename} is wrong); remove it")
+    assert said.startswith(
+        f"the checkpoint {checkpoint} is damaged (the checksum of {largest.filename} is wrong); remove it"
+    )
     assert checkpoint.read_bytes() == damaged
     with pytest.raises(UserError, match="is damaged"):
-        execute.run_cells(chosen, tmp_path / "runs", execute.Data(data_folder), Options(), Log(), force=False, retry_failed=False)
+        execute.run_cells(
+            chosen,
+            tmp_path / "runs",
+            execute.Data(data_folder),
+            Options(),
+            Log(),
+            force=False,
+            retry_failed=False,
+        )
     checkpoint.write_bytes(good)
     found, _ = run(chosen, tmp_path / "runs", data_folder)
     assert len(found["done"]) == 2

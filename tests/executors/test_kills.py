@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.execute import attempt as execute
-from benchmark.runs import rundir as store
+from benchmark.runs import rundir
 from benchmark.spec import plan
 from benchmark.training.loop import Options
 from tests.executors.common import Log, children, holder
@@ -25,12 +25,25 @@ def computed(results: Path) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("cells", "kills"), [(20, 5), pytest.param(200, 50, marks=pytest.mark.slow)], ids=["20 cells", "200 cells"]
+    ("cells", "kills"),
+    [(20, 5), pytest.param(200, 50, marks=pytest.mark.slow)],
+    ids=["20 cells", "200 cells"],
 )
-def test_every_cell_is_computed_whoever_is_killed(cells: int, kills: int, data_folder: Path, tmp_path: Path) -> None:
+def test_every_cell_is_computed_whoever_is_killed(
+    cells: int, kills: int, data_folder: Path, tmp_path: Path
+) -> None:
     chaos = random.Random(kills)
 
-    command = ["run", "thin", "multi_task", *sets(f"seeds={cells}"), "--results", tmp_path / "killed", "--checkpoint-every", 3]
+    command = [
+        "run",
+        "thin",
+        "multi_task",
+        *sets(f"seeds={cells}"),
+        "--results",
+        tmp_path / "killed",
+        "--checkpoint-every",
+        3,
+    ]
     process = start(*command, "--workers", 2, data=data_folder)
     done, hit = 0, set()
     while done < kills and process.poll() is None:
@@ -52,9 +65,13 @@ def test_every_cell_is_computed_whoever_is_killed(cells: int, kills: int, data_f
     assert out.count(": done in") == cells and ": failed" not in out
     found = computed(tmp_path / "killed")
     assert len(found) == cells
-    assert {run.state() for run in store.every_run(tmp_path / "killed")} == {"done"}
-    assert not list((tmp_path / "killed").glob("*/*/.*")) and not list((tmp_path / "killed").glob("*/*/checkpoint.pt"))
+    assert {run.state() for run in rundir.every_run(tmp_path / "killed")} == {"done"}
+    assert not list((tmp_path / "killed").glob("*/*/.*")) and not list(
+        (tmp_path / "killed").glob("*/*/checkpoint.pt")
+    )
     chosen = plan.make(["multi_task"], [*TINY, f"seeds={cells}"], data_folder).cells
     calm = tmp_path / "calm"
-    execute.run_cells(chosen, calm, execute.Data(data_folder), Options(), Log(), force=False, retry_failed=False)
+    execute.run_cells(
+        chosen, calm, execute.Data(data_folder), Options(), Log(), force=False, retry_failed=False
+    )
     assert computed(calm) == found

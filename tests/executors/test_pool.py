@@ -39,14 +39,20 @@ def calm(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def test_records_are_those_of_one_process_and_nothing_is_done_twice(calm: Path, data_folder: Path, tmp_path: Path) -> None:
+def test_records_are_those_of_one_process_and_nothing_is_done_twice(
+    calm: Path, data_folder: Path, tmp_path: Path
+) -> None:
     chosen = cells(data_folder, seeds=4)
     found, log = run(chosen, tmp_path, data_folder)
-    assert {s.id for s in found["done"]} == {s.id for s in chosen} and not found["failed"] + found["elsewhere"]
+    assert {s.id for s in found["done"]} == {s.id for s in chosen} and not found["failed"] + found[
+        "elsewhere"
+    ]
     for spec in chosen:
         assert record(tmp_path, spec) == record(calm, spec)
         assert log.count(spec, "running") == log.count(spec, "done") == 1
-    assert log.steps >= 4 and not list(tmp_path.rglob("claim-*")) and not list(tmp_path.rglob("checkpoint.pt"))
+    assert (
+        log.steps >= 4 and not list(tmp_path.rglob("claim-*")) and not list(tmp_path.rglob("checkpoint.pt"))
+    )
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     found, log = run(chosen, tmp_path, data_folder)
     assert len(found["done"]) == 4 and not log.steps
@@ -62,12 +68,16 @@ def test_records_are_those_of_one_process_and_nothing_is_done_twice(calm: Path, 
         ("nan", "is not finite at step 5"),
     ],
 )
-def test_a_run_that_fails_fails_alone(fault: str, reason: str, calm: Path, data_folder: Path, tmp_path: Path) -> None:
+def test_a_run_that_fails_fails_alone(
+    fault: str, reason: str, calm: Path, data_folder: Path, tmp_path: Path
+) -> None:
     (bad,), good = cells(data_folder, fault), cells(data_folder, seeds=2)
     found, log = run((bad, *good), tmp_path, data_folder)
     assert found["failed"] == [bad] and {s.id for s in found["done"]} == {s.id for s in good}
     assert reason in error(tmp_path, bad).splitlines()[0]
-    assert [reason in message for i, state, message in log.states if (i, state) == (bad.id, "failed")] == [True]
+    assert [reason in message for i, state, message in log.states if (i, state) == (bad.id, "failed")] == [
+        True
+    ]
     assert log.count(bad, "running") == 1
     assert all(record(tmp_path, spec) == record(calm, spec) for spec in good)
     found, log = run((bad,), tmp_path, data_folder)  # a failure is final until it is asked for again
@@ -77,8 +87,12 @@ def test_a_run_that_fails_fails_alone(fault: str, reason: str, calm: Path, data_
 
 
 @pytest.mark.parametrize(("fault", "how"), [("segfault", "signal SIGSEGV"), ("exit", "exit code 3")])
-def test_a_crash_is_taken_up_from_its_checkpoint(fault: str, how: str, calm: Path, data_folder: Path, tmp_path: Path) -> None:
-    """Four processes come one step further each: as long as there are new checkpoints, it does not count as failed."""
+def test_a_crash_is_taken_up_from_its_checkpoint(
+    fault: str, how: str, calm: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    """Four processes come one step further each: as long as there are new checkpoints, it does not count as
+    failed.
+    """
     place = tmp_path / "place"
     (bad,), (good, _) = cells(data_folder, fault, place=place, times=4, at=2), cells(data_folder, seeds=2)
     found, log = run((bad, good), tmp_path, data_folder, every=1)
@@ -91,12 +105,17 @@ def test_a_crash_is_taken_up_from_its_checkpoint(fault: str, how: str, calm: Pat
     assert one["metrics"] == two["metrics"] and one["curve"] == two["curve"]
 
 
-def test_a_run_that_crashes_again_and_again_fails_with_the_signals_name(data_folder: Path, tmp_path: Path) -> None:
+def test_a_run_that_crashes_again_and_again_fails_with_the_signals_name(
+    data_folder: Path, tmp_path: Path
+) -> None:
     place = tmp_path / "place"
     (bad,), good = cells(data_folder, "segfault", place=place), cells(data_folder, seeds=2)
     found, _ = run((bad, *good), tmp_path, data_folder, every=100)
     assert found["failed"] == [bad] and len(found["done"]) == 2
-    assert error(tmp_path, bad) == "its process ended by signal SIGSEGV, 3 times in a row without a new checkpoint\n"
+    assert (
+        error(tmp_path, bad)
+        == "its process ended by signal SIGSEGV, 3 times in a row without a new checkpoint\n"
+    )
     assert len(place.read_text().splitlines()) == 3 and RunDir(tmp_path, bad.folder).state() == "failed"
 
 
@@ -106,7 +125,9 @@ def test_a_disk_that_takes_no_reason_leaves_the_other_runs_going(
     def full(*_: object) -> None:
         raise UserError("no space left")
 
-    monkeypatch.setattr(execute, "note_failure", full)  # in this process; the children that fork have it as well
+    monkeypatch.setattr(
+        execute, "note_failure", full
+    )  # in this process; the children that fork have it as well
     (bad,), good = cells(data_folder, "segfault", place=tmp_path / "place"), cells(data_folder, seeds=2)
     found, log = run((bad, *good), tmp_path / "runs", data_folder, every=100)
     assert found["failed"] == [bad] and {s.id for s in found["done"]} == {s.id for s in good}
@@ -129,7 +150,9 @@ def test_a_run_out_of_memory_is_tried_again_alone_once(
     found, log = run((good[0], bad, *good[1:]), tmp_path, data_folder)
     assert found["failed"] == [bad] and len(found["done"]) == 3
     assert beside == [1, 0] and log.count(bad, "running") == 2
-    assert error(tmp_path, bad).startswith("out of memory: RuntimeError: ") and "can't allocate memory" in error(tmp_path, bad)
+    assert error(tmp_path, bad).startswith(
+        "out of memory: RuntimeError: "
+    ) and "can't allocate memory" in error(tmp_path, bad)
     assert any("it is tried once more at the end, with no other run beside it" in n for n in log.notes)
     place = tmp_path / "place"
     (once,) = cells(data_folder, "memory", place=place, times=1)
@@ -159,14 +182,18 @@ def test_a_process_killed_for_want_of_memory_is_told_from_others(
     chosen = pool.Pool(job, execute.Data(data_folder), [None], log, hang_after=60)
     found = chosen.run((slow,))
     assert len(killed) == 2 and found["failed"] == [slow]
-    reason = "out of memory: its process ended by signal SIGKILL, and the system counted an out-of-memory kill"
+    reason = (
+        "out of memory: its process ended by signal SIGKILL, and the system counted an out-of-memory kill"
+    )
     assert sum(s[1:] == ("failed", reason) for s in log.states) == 2
     assert error(tmp_path, slow) == reason + "\n"
 
 
 def test_a_long_evaluation_is_no_hang(data_folder: Path, tmp_path: Path) -> None:
     (slow,) = cells(data_folder, "judging")
-    assert slow.protocol.test_images is not None and slow.protocol.test_images >= 2 * slow.protocol.batch  # 5 s in all
+    assert (
+        slow.protocol.test_images is not None and slow.protocol.test_images >= 2 * slow.protocol.batch
+    )  # 5 s in all
     found, _ = run((slow,), tmp_path, data_folder, hang=4)
     assert found["done"] == [slow]
 
@@ -191,13 +218,18 @@ def test_a_run_that_hangs_is_killed_and_named(data_folder: Path, tmp_path: Path)
     found, _ = run((bad, *good), tmp_path, data_folder, hang=4)
     assert time.monotonic() - began < 40
     assert found["failed"] == [bad] and len(found["done"]) == 2
-    assert error(tmp_path, bad) == "hung: no step, evaluation or note for 4 s (--hang-after), so it was killed\n"
+    assert (
+        error(tmp_path, bad) == "hung: no step, evaluation or note for 4 s (--hang-after), so it was killed\n"
+    )
 
 
 def test_a_leak_ends_with_its_run(data_folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
     before = resident()
-    leaking, after = cells(data_folder, "leak", place=place, seeds=2), cells(data_folder, place=place, seeds=1)
+    leaking, after = (
+        cells(data_folder, "leak", place=place, seeds=2),
+        cells(data_folder, place=place, seeds=1),
+    )
     found, _ = run((*leaking, *after), tmp_path, data_folder, workers=1)
     assert len(found["done"]) == 3
     sizes = [int(line.split()[1]) for line in place.read_text().splitlines()]
@@ -220,7 +252,9 @@ def test_threads_are_the_protocols(threads: int, data_folder: Path, tmp_path: Pa
 def test_a_cell_costs_less_than_50_ms_beside_its_process(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cells that end as soon as they are claimed, against processes that do nothing; where nothing else runs."""
+    """Cells that end as soon as they are claimed, against processes that do nothing; where nothing else
+    runs.
+    """
 
     def nothing(claim: object, spec: object, folder: RunDir, *rest: object, **more: object) -> str:
         folder.file("error.txt").write_text("nothing\n")

@@ -1,4 +1,6 @@
-"""Several hosts on one folder: dead holders, revived holders, clocks that differ, and workers that share a plan."""
+"""Several hosts on one folder: dead holders, revived holders, clocks that differ, and workers that share a
+plan.
+"""
 
 import json
 import os
@@ -15,9 +17,10 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.execute import attempt as execute
 from benchmark.execute import pool
-from benchmark.runs import liveness
-from benchmark.runs import rundir as store
-from benchmark.runs.rundir import Claim, Lost, RunDir
+from benchmark.runs import claim as claims
+from benchmark.runs import liveness, rundir
+from benchmark.runs.claim import Claim, Lost
+from benchmark.runs.rundir import RunDir
 from benchmark.spec.plugins import forget
 from benchmark.spec.run import RunSpec
 from benchmark.training.loop import Options, Run
@@ -52,7 +55,7 @@ def test_staleness_goes_by_the_folders_clock(
     monkeypatch.setattr(liveness.time, "time", lambda: now() + skew)
     fresh, old = cells(data_folder, seeds=2)
     held_elsewhere(tmp_path, fresh, age=5)
-    held_elsewhere(tmp_path, old, age=store.STALE_SECONDS + 5)
+    held_elsewhere(tmp_path, old, age=claims.STALE_SECONDS + 5)
     assert RunDir(tmp_path, fresh.folder).state() == "running"
     assert RunDir(tmp_path, old.folder).state() == "stale"
     assert RunDir(tmp_path, fresh.folder).claim(fresh) is None
@@ -79,7 +82,9 @@ def test_what_another_host_holds_is_waited_for_and_taken_up_when_it_dies(
     RunDir(tmp_path, second.folder).file("record.json").unlink()
     log = Dying()
     job = pool.Job(tmp_path, data_folder, plugins=(PLUGIN,))
-    found = pool.Pool(job, execute.Data(data_folder), [None], log, hang_after=60, to_the_end=True).run((first, second))
+    found = pool.Pool(job, execute.Data(data_folder), [None], log, hang_after=60, to_the_end=True).run(
+        (first, second)
+    )
     assert found["done"] == [second, first] and log.count(first, "elsewhere") == 1
 
 
@@ -100,7 +105,9 @@ def test_how_another_host_ends_a_run_is_how_it_ends(
                 RunDir(tmp_path, spec.folder).file(file).write_text("{}")
 
     job, log = pool.Job(tmp_path, data_folder), Ending()
-    workers = pool.Pool(job, execute.Data(data_folder), [None], log, hang_after=60, retry_failed=True, to_the_end=True)
+    workers = pool.Pool(
+        job, execute.Data(data_folder), [None], log, hang_after=60, retry_failed=True, to_the_end=True
+    )
     assert workers.run((spec,))[{"record": "done", "error": "failed"}[ending]] == [spec]
     assert not log.count(spec, "running")
 
@@ -129,11 +136,21 @@ def test_two_pools_that_start_the_same_plan_compute_each_cell_once(data_folder: 
     assert all("4/4" in out for out in outs)  # both waited for all of it
 
 
-def test_a_worker_that_does_not_wait_says_who_has_the_rest(bench: Bench, data_folder: Path, tmp_path: Path) -> None:
+def test_a_worker_that_does_not_wait_says_who_has_the_rest(
+    bench: Bench, data_folder: Path, tmp_path: Path
+) -> None:
     (spec,) = cells(data_folder)
     forget()
     held_elsewhere(tmp_path, spec)
-    command = ["worker", "trouble", "--plugin", PLUGIN, *sets("seeds=1", "hparams.trouble.fault=none"), "--results", tmp_path]
+    command = [
+        "worker",
+        "trouble",
+        "--plugin",
+        PLUGIN,
+        *sets("seeds=1", "hparams.trouble.fault=none"),
+        "--results",
+        tmp_path,
+    ]
     code, out, _ = bench(*command, "--no-wait")
     assert code == 0 and f"{spec.folder} is being run by another process" in out
     code, out, err = bench(*command, "--no-wait", "--json")
@@ -144,8 +161,9 @@ SLEEPER = """
 import socket, sys, time
 from pathlib import Path
 socket.gethostname = lambda: "another"
-from benchmark import execute, store
-store.HEARTBEAT_SECONDS = 0.2
+from benchmark.execute import attempt as execute
+from benchmark.runs import claim
+claim.HEARTBEAT_SECONDS = 0.2
 from benchmark.training.loop import Options, Run
 from tests.executors.common import Log, cells
 
@@ -156,7 +174,8 @@ class Slow(Log):
 data = Path(sys.argv[2])
 log = Slow()
 found = execute.run_cells(
-    cells(data), Path(sys.argv[1]), execute.Data(data), Options(checkpoint_every=2), log, force=False, retry_failed=False
+    cells(data), Path(sys.argv[1]), execute.Data(data), Options(checkpoint_every=2), log,
+    force=False, retry_failed=False,
 )
 print([name for name, runs in found.items() if runs], log.states[-1][1:])
 """
@@ -165,11 +184,14 @@ print([name for name, runs in found.items() if runs], log.states[-1][1:])
 def test_a_stopped_process_whose_run_was_taken_over_writes_nothing(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(claims, "STALE_SECONDS", 1.0)
     (spec,) = cells(data_folder)
     folder = RunDir(tmp_path / "shared", spec.folder)
     process = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER, str(tmp_path / "shared"), str(data_folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLEEPER, str(tmp_path / "shared"), str(data_folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     while not folder.file("checkpoint.pt").exists():
         assert process.poll() is None
@@ -207,7 +229,7 @@ def test_no_moment_is_late_enough_to_lose_a_run_unnoticed(
 
     def take_over() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_alive", lambda claim: False)
+            patch.setattr(rundir, "alive", lambda claim: False)
             new.append(folder.claim(spec))
 
     check, checks = Claim.check, []
@@ -241,28 +263,34 @@ def test_no_moment_is_late_enough_to_lose_a_run_unnoticed(
 
 def test_what_a_killed_process_was_writing_goes_with_its_claim(data_folder: Path, tmp_path: Path) -> None:
     (spec,) = cells(data_folder)
-    claim = held_elsewhere(tmp_path, spec, age=store.STALE_SECONDS + 5)
+    claim = held_elsewhere(tmp_path, spec, age=claims.STALE_SECONDS + 5)
     (claim.parent / ".theirs.checkpoint.pt").write_text("half")
     (claim.parent / ".other.checkpoint.pt").write_text("half")
-    found = execute.run_cells((spec,), tmp_path, execute.Data(data_folder), Options(), Log(), force=False, retry_failed=False)
+    found = execute.run_cells(
+        (spec,), tmp_path, execute.Data(data_folder), Options(), Log(), force=False, retry_failed=False
+    )
     assert found["done"] == [spec]
     assert [p.name for p in claim.parent.glob(".*")] == [".other.checkpoint.pt"]
 
 
-def test_who_lost_a_run_has_nothing_to_complain_about(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_lost_a_run_has_nothing_to_complain_about(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not even of a full disk."""
     (spec,) = cells(data_folder)
     new: list[Claim | None] = []
 
     def full(self: Run, folder: RunDir) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_alive", lambda claim: False)
+            patch.setattr(rundir, "alive", lambda claim: False)
             new.append(folder.claim(spec))
         raise UserError("no space left")
 
     monkeypatch.setattr(Run, "start", full)
     log = Log()
-    found = execute.run_cells((spec,), tmp_path, execute.Data(data_folder), Options(), log, force=False, retry_failed=False)
+    found = execute.run_cells(
+        (spec,), tmp_path, execute.Data(data_folder), Options(), log, force=False, retry_failed=False
+    )
     assert found["elsewhere"] == [spec] and "was taken over by another process" in log.states[-1][2]
     (claim,) = new
     assert claim is not None
@@ -278,7 +306,7 @@ def test_force_takes_nothing_from_who_took_the_run_while_data_were_read(
     def slow(self: execute.Data, *arguments: str) -> object:
         if folder.claims() and not folder.file("record.json").exists():
             with monkeypatch.context() as patch:
-                patch.setattr(store, "_alive", lambda claim: False)
+                patch.setattr(rundir, "alive", lambda claim: False)
                 claim = folder.claim(spec, again=True)
             assert claim is not None
             claim.publish_record({"by": "another"})
@@ -287,5 +315,7 @@ def test_force_takes_nothing_from_who_took_the_run_while_data_were_read(
 
     monkeypatch.setattr(execute.Data, "split", slow)
     log = Log()
-    found = execute.run_cells((spec,), tmp_path, execute.Data(data_folder), Options(), log, force=True, retry_failed=False)
+    found = execute.run_cells(
+        (spec,), tmp_path, execute.Data(data_folder), Options(), log, force=True, retry_failed=False
+    )
     assert folder.record == {"by": "another"} and found["elsewhere"] == [spec], log.states

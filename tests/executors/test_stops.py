@@ -1,4 +1,6 @@
-"""Ctrl-C, SIGTERM and kill -9 of a pool: what was under way is checkpointed, nothing runs on, the same command goes on."""
+"""Ctrl-C, SIGTERM and kill -9 of a pool: what was under way is checkpointed, nothing runs on, the same
+command goes on.
+"""
 
 import json
 import os
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.runs import rundir as store
+from benchmark.runs import rundir
 from tests.executors.common import PLUGIN, alive, children
 from tests.test_cli import records, sets, start, without_cost
 
@@ -19,7 +21,18 @@ from tests.test_cli import records, sets, start, without_cost
 def arguments(results: Path, fault: str = "none") -> list[object]:
     """Two runs of 60 steps."""
     settings = sets("seeds=2", "epochs=15", f"hparams.trouble.fault={fault}")
-    return ["run", "thin", "trouble", "--plugin", PLUGIN, *settings, "--results", results, "--checkpoint-every", 2]
+    return [
+        "run",
+        "thin",
+        "trouble",
+        "--plugin",
+        PLUGIN,
+        *settings,
+        "--results",
+        results,
+        "--checkpoint-every",
+        2,
+    ]
 
 
 def wait_until(true: Callable[[], object], process: "subprocess.Popen[str]", seconds: float = 60) -> None:
@@ -40,7 +53,9 @@ def calm(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "kill -9"])
-def test_a_stopped_pool_leaves_checkpoints_and_no_process(how: str, calm: Path, data_folder: Path, tmp_path: Path) -> None:
+def test_a_stopped_pool_leaves_checkpoints_and_no_process(
+    how: str, calm: Path, data_folder: Path, tmp_path: Path
+) -> None:
     process = start(*arguments(tmp_path), "--workers", 2, "--json", data=data_folder, start_new_session=True)
     wait_until(lambda: len(list(tmp_path.glob("*/*/checkpoint.pt"))) == 2, process)
     offspring = children(process.pid)
@@ -55,9 +70,11 @@ def test_a_stopped_pool_leaves_checkpoints_and_no_process(how: str, calm: Path, 
     while any(map(alive, offspring)) and time.monotonic() - began < 20:
         time.sleep(0.05)
     assert not any(map(alive, offspring))
-    runs = store.every_run(tmp_path)
+    runs = rundir.every_run(tmp_path)
     assert [run.state() for run in runs] == ["stale", "stale"] and not list(tmp_path.rglob(".*.pt"))
-    assert all(run.file("checkpoint.pt").stat().st_mtime > signalled - 0.01 for run in runs)  # made for the stop
+    assert all(
+        run.file("checkpoint.pt").stat().st_mtime > signalled - 0.01 for run in runs
+    )  # made for the stop
     assert all(0 < torch.load(run.file("checkpoint.pt"), weights_only=True)["step"] < 60 for run in runs)
     if how == "kill -9":
         assert process.returncode == -9 and not out
@@ -88,4 +105,4 @@ def test_a_second_interrupt_kills(data_folder: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130 and not any(map(alive, offspring))
-    assert [run.state() for run in store.every_run(tmp_path)] == ["stale", "stale"]
+    assert [run.state() for run in rundir.every_run(tmp_path)] == ["stale", "stale"]

@@ -65,7 +65,9 @@ def test_the_command_line_is_asked_before_the_environment(monkeypatch: pytest.Mo
     assert asked(None, 1, 60) is None
     for wrong in ("many", "-1", "1.5"):
         monkeypatch.setenv(slots.VARIABLE, wrong)
-        with pytest.raises(UserError, match=f"BENCH_WORKERS={wrong} is not a number of processes of 1 or more, nor 0"):
+        with pytest.raises(
+            UserError, match=f"BENCH_WORKERS={wrong} is not a number of processes of 1 or more, nor 0"
+        ):
             asked(None, 1, HANG_SECONDS)
     monkeypatch.setenv(slots.VARIABLE, "0")
     for options, name in (((2, HANG_SECONDS), "--per-gpu 2"), ((1, 60), "--hang-after 60")):
@@ -73,7 +75,9 @@ def test_the_command_line_is_asked_before_the_environment(monkeypatch: pytest.Mo
             asked(None, *options)
 
 
-def test_who_decides(bench: Bench, started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_who_decides(
+    bench: Bench, started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     command = ["run", "multi_task", *sets("seeds=5"), "--results", tmp_path]
     assert bench(*command)[0] == 0 and started.pop() == CORES
     assert bench("run", "multi_task", *sets("seeds=2"), "--results", tmp_path)[0] == 0 and started.pop() == 2
@@ -82,7 +86,10 @@ def test_who_decides(bench: Bench, started: list[int], monkeypatch: pytest.Monke
     assert bench(*command, "--workers", 0)[0] == 0 and started.pop() == 0
     assert bench(*command, "--workers", 7)[0] == 0 and started.pop() == 7
     assert bench("worker", *command[1:])[0] == 0 and started.pop() == 1
-    assert bench("tune", "--rate", "multi_task", *sets("seeds=1"), "--results", tmp_path)[0] == 1 and started.pop() == CORES
+    assert (
+        bench("tune", "--rate", "multi_task", *sets("seeds=1"), "--results", tmp_path)[0] == 1
+        and started.pop() == CORES
+    )
     monkeypatch.setenv(slots.VARIABLE, "0")
     assert bench(*command)[0] == 0 and started.pop() == 0
     monkeypatch.setenv(slots.VARIABLE, "9")
@@ -136,7 +143,15 @@ def test_by_default_runs_share_the_cores_and_are_known_when_done(
         return start(options, results, data, workers, *more)
 
     monkeypatch.setattr(runs, "starter", watched)
-    command = ["run", "multi_task", *sets("seeds=3"), "--results", tmp_path / "runs", "--data", tmp_path / "data"]
+    command = [
+        "run",
+        "multi_task",
+        *sets("seeds=3"),
+        "--results",
+        tmp_path / "runs",
+        "--data",
+        tmp_path / "data",
+    ]
     code, out, err = bench(*command)
     assert code == 0 and len(records(tmp_path / "runs")) == 3 and used == [2], out + err
     code, out, _ = bench(*command)

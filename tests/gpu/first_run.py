@@ -1,6 +1,8 @@
-"""A first run on a machine with a GPU, with nothing to decide: `tests/gpu/run.sh [SECONDS]`; README.md beside this says more.
+"""A first run on a machine with a GPU, with nothing to decide: `tests/gpu/run.sh [SECONDS]`; README.md beside
+this says more.
 
-Exit codes: 0 every stage ended well, 1 some did not, 2 bad input, 3 there is no CUDA GPU, 130 stopped from outside.
+Exit codes: 0 every stage ended well, 1 some did not, 2 bad input, 3 there is no CUDA GPU, 130 stopped from
+outside.
 """
 
 from __future__ import annotations
@@ -28,8 +30,12 @@ BAD_INPUT, NO_CUDA = 2, 3
 def main(arguments: Sequence[str], stages: Sequence[Stage] = STAGES) -> int:
     began = time.monotonic()
     parser = argparse.ArgumentParser(prog="tests/gpu/run.sh", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("seconds", nargs="?", type=float, default=480.0, help="how long it may take in all (default 480)")
-    parser.add_argument("--cpu", action="store_true", help="take the CPU for the card, at tiny sizes: to try the way through")
+    parser.add_argument(
+        "seconds", nargs="?", type=float, default=480.0, help="how long it may take in all (default 480)"
+    )
+    parser.add_argument(
+        "--cpu", action="store_true", help="take the CPU for the card, at tiny sizes: to try the way through"
+    )
     given = parser.parse_args(arguments)
     device = "cpu" if given.cpu else "cuda"
     with TemporaryDirectory(prefix="bench-gpu-") as place:
@@ -42,13 +48,18 @@ def main(arguments: Sequence[str], stages: Sequence[Stage] = STAGES) -> int:
             return BAD_INPUT
         if device == "cuda" and not machine["cuda"]:
             why = f"torch {machine['torch']} sees none"
-            print(f"a first run needs a CUDA GPU, and there is none here ({why}); --cpu tries the way through.", file=sys.stderr)
+            print(
+                f"a first run needs a CUDA GPU, and there is none here ({why}); --cpu tries the way through.",
+                file=sys.stderr,
+            )
             return NO_CUDA
         out = ROOT / os.environ.get("BENCH_GPU_OUT", "runs/gpu")
         report = Report(out, work, machine | ({"wheels": said} if said else {}))
         data = os.environ.get("BENCH_DATA")
         plan = os.environ.get("BENCH_GPU_PLAN") or "nyuv2-small"
-        context = Context(device, work, (ROOT / data).resolve() if data else None, plan, machine, shell, report.write)
+        context = Context(
+            device, work, (ROOT / data).resolve() if data else None, plan, machine, shell, report.write
+        )
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             fine = carry_out(stages, context, report, began, given.seconds)
@@ -61,13 +72,20 @@ def main(arguments: Sequence[str], stages: Sequence[Stage] = STAGES) -> int:
         return 0 if fine else 1
 
 
-def carry_out(stages: Sequence[Stage], context: Context, report: Report, began: float, seconds: float) -> bool:
+def carry_out(
+    stages: Sequence[Stage], context: Context, report: Report, began: float, seconds: float
+) -> bool:
     """Each stage within its share of the seconds, or within what is left; whether all ended well."""
     end, fine = began + seconds - RESERVE_SECONDS, True
     for stage in stages:
         start = time.monotonic()
         until = end if stage.share is None else min(end, start + stage.share * seconds)
-        entry: dict[str, Any] = {"name": stage.name, "title": stage.title, "outcome": "began", "seconds": None}
+        entry: dict[str, Any] = {
+            "name": stage.name,
+            "title": stage.title,
+            "outcome": "began",
+            "seconds": None,
+        }
         report.stages.append(entry)
         print(f"{stage.name}: {stage.title} (at most {max(0.0, until - start):.0f} s)", flush=True)
         try:
@@ -79,7 +97,11 @@ def carry_out(stages: Sequence[Stage], context: Context, report: Report, began: 
             entry["outcome"] = f"left out: {reason}"
         except Overrun:
             # Runs go on until the time is over.
-            entry["outcome"] = "until the time was over" if stage.share is None else f"killed after its {until - start:.0f} s"
+            entry["outcome"] = (
+                "until the time was over"
+                if stage.share is None
+                else f"killed after its {until - start:.0f} s"
+            )
             fine = fine and stage.share is None
         except Failed as reason:
             entry["outcome"], fine = f"failed: {reason}", False
@@ -96,7 +118,11 @@ def carry_out(stages: Sequence[Stage], context: Context, report: Report, began: 
 
 def _environment(work: Path) -> dict[str, str]:
     """That of the commands: they are told by arguments where things lie."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("BENCH_DATA", "BENCH_RESULTS", "BENCH_PLUGINS")}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("BENCH_DATA", "BENCH_RESULTS", "BENCH_PLUGINS")
+    }
     paths = [str(work / "site"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
@@ -106,7 +132,14 @@ def _wheels(shell: Shell, work: Path) -> str:
     wheels = sorted((ROOT / ".whl").glob("*.whl"))
     if not wheels:
         return ""
-    options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
+    options = [
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-compile",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+    ]
     command = [PYTHON, "-m", "pip", "install", *options, "--target", work / "site", *wheels]
     code = shell(command, time.monotonic() + START_SECONDS)
     return f"the wheels in .whl could not be installed: {shell.last_words()}" if code else ""
@@ -119,7 +152,9 @@ def _machine(shell: Shell, work: Path, device: str) -> dict[str, Any]:
         code = shell([PYTHON, "-m", "tests.gpu.machine", device], time.monotonic() + START_SECONDS, out=out)
     except Overrun:
         return {"refused": f"a look at the machine took more than {START_SECONDS:.0f} s"}
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if not code else {"refused": shell.last_words()}
+    found: dict[str, Any] = (
+        json.loads(out.read_text(encoding="utf-8")) if not code else {"refused": shell.last_words()}
+    )
     return found
 
 

@@ -1,4 +1,6 @@
-"""Print what the machine and the code are, as JSON. In a process of its own: a look at the card takes some of its memory."""
+"""Print what the machine and the code are, as JSON. In a process of its own: a look at the card takes some of
+its memory.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ from benchmark.runs import provenance
 
 def main(device: str) -> None:
     cuda = torch.cuda.is_available()
-    found = {"cuda": cuda, "torch": torch.__version__, "python": platform.python_version(), "cores": os.cpu_count() or 1}
+    found = {
+        "cuda": cuda,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count() or 1,
+    }
     if cuda or device == "cpu":
         said = provenance.environment(device, threads=1)
         found |= {key: said[key] for key in ("commit", "dirty", "code", "device")}

@@ -2,8 +2,8 @@
 
     python -m tests.gpu.measure ITEMS.json FOLDER
 
-ITEMS.json: [[name, arguments], ...]; FOLDER/NAME is there once an item was begun, and NAME/perf.json once it was measured. The
-first that fails ends the process, since a card may give nothing but errors after one.
+ITEMS.json: [[name, arguments], ...]; FOLDER/NAME is there once an item was begun, and NAME/perf.json once it
+was measured. The first that fails ends the process, since a card may give nothing but errors after one.
 """
 
 from __future__ import annotations

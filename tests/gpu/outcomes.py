@@ -1,4 +1,6 @@
-"""A pytest plugin: one line of JSON for each test as it ends, so that a run that is killed leaves what it found."""
+"""A pytest plugin: one line of JSON for each test as it ends, so that a run that is killed leaves what it
+found.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ or (report.when != "call" and report.outcome == "passed"):
         return
     why = "" if report.outcome == "passed" else (report.longreprtext.strip().splitlines() or [""])[-1]
-    line = {"test": report.nodeid, "outcome": report.outcome, "seconds": round(report.duration, 3), "why": why}
+    line = {
+        "test": report.nodeid,
+        "outcome": report.outcome,
+        "seconds": round(report.duration, 3),
+        "why": why,
+    }
     with open(os.environ[FILE], "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -1,4 +1,6 @@
-"""The files that a first run leaves, made anew after every stage and every run from what lies in its work folder."""
+"""The files that a first run leaves, made anew after every stage and every run from what lies in its work
+folder.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,18 @@ Columns = dict[str, tuple[str, str]]  # {header: (key, pattern)}
 STUDIES: dict[str, Columns] = {
     "methods": {
         "method": ("name", "{}"), "ms": ("ms", "{:.1f}"), "images/s": ("images_per_second", "{:.1f}"),
-        "x baseline": ("relative", "{:.2f}"), "GFLOP/s": ("gflops", "{:.0f}"), "of ceiling": ("of_ceiling", "{:.0%}"),
-        "overhead": ("overhead", "{:.1%}"), "feed": ("feed_share", "{:.1%}"), "peak GiB": ("peak_gib", "{:.2f}"),
+        "x baseline": ("relative", "{:.2f}"), "GFLOP/s": ("gflops", "{:.0f}"), "of ceiling": ("of_ceiling",
+        "{:.0%}"),
+        "overhead": ("overhead", "{:.1%}"), "feed": ("feed_share", "{:.1%}"), "peak GiB": ("peak_gib",
+        "{:.2f}"),
         "captured": ("captured_gain", "{:.2f}x faster"), "why not": ("reason", "{}"),
     },
     "peers": {
         "peer": ("peer", "{}"), "ours": ("precision", "{}"), "images/s": ("images_per_second", "{:.1f}"),
-        "fp32 images/s": ("peer_fp32", "{:.1f}"), "x fp32": ("times_fp32", "{:.1f}"), "TF32 images/s": ("peer_tf32", "{:.1f}"),
-        "x TF32": ("times_tf32", "{:.1f}"), "peak GiB": ("peak_gib", "{:.1f}"), "theirs GiB": ("peer_gib", "{:.1f}"),
+        "fp32 images/s": ("peer_fp32", "{:.1f}"), "x fp32": ("times_fp32", "{:.1f}"),
+        "TF32 images/s": ("peer_tf32", "{:.1f}"),
+        "x TF32": ("times_tf32", "{:.1f}"), "peak GiB": ("peak_gib", "{:.1f}"), "theirs GiB": ("peer_gib",
+        "{:.1f}"),
     },
     "evaluation": {
         "method": ("name", "{}"), "images": ("images", "{}"), "s": ("seconds", "{:.2f}"),
@@ -35,13 +41,17 @@ STUDIES: dict[str, Columns] = {
     },
 }  # fmt: skip
 RUNS: Columns = {
-    "run": ("run", "{}"), "metrics": ("metrics", "{}"), "s": ("seconds", "{:.0f}"), "s at last": ("evaluation", "{:.1f}"),
-    "images/s": ("images_per_second", "{:.0f}"), "peak GiB": ("peak_gib", "{:.2f}"), "captured": ("captured", "{}"),
+    "run": ("run", "{}"), "metrics": ("metrics", "{}"), "s": ("seconds", "{:.0f}"),
+    "s at last": ("evaluation", "{:.1f}"),
+    "images/s": ("images_per_second", "{:.0f}"), "peak GiB": ("peak_gib", "{:.2f}"), "captured": ("captured",
+    "{}"),
 }  # fmt: skip
 
 
 class Report:
-    """out: the folder of the files. machine: what it is. stages: {name, title, outcome, seconds} of those that began or ended."""
+    """out: the folder of the files. machine: what it is. stages: {name, title, outcome, seconds} of those
+    that began or ended.
+    """
 
     def __init__(self, out: Path, work: Path, machine: dict[str, Any]) -> None:
         self.out, self.work, self.machine = out, work, machine
@@ -62,18 +72,30 @@ class Report:
     def _values(self) -> dict[str, Any]:
         measured = {name: read_perf(self.work / name) for name in ("perf", "peers", "evaluation")}
         tests = read_lines(self.work / "tests.jsonl")
-        return {"machine": self.machine, "stages": self.stages, "tests": tests, **measured, "runs": self._runs()}
+        return {
+            "machine": self.machine,
+            "stages": self.stages,
+            "tests": tests,
+            **measured,
+            "runs": self._runs(),
+        }
 
     def _runs(self) -> list[dict[str, Any]]:
         found = []
         for path in self._finished():
             record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-            metrics = {task: record["metrics"][task][about["metric"]] for task, about in record["tasks"].items()}
+            metrics = {
+                task: record["metrics"][task][about["metric"]] for task, about in record["tasks"].items()
+            }
             cost = record["cost"]
-            shown = ", ".join(f"{task} {'-' if value is None else format(value, '.4g')}" for task, value in metrics.items())
+            shown = ", ".join(
+                f"{task} {'-' if value is None else format(value, '.4g')}" for task, value in metrics.items()
+            )
             found.append({
-                "run": path.name, "metrics": shown, "seconds": cost["seconds"], "evaluation": cost["evaluation_seconds"],
-                "images_per_second": cost["images_per_second"], "peak_gib": cost["peak_gib"], "captured": cost["captured"],
+                "run": path.name, "metrics": shown, "seconds": cost["seconds"],
+                "evaluation": cost["evaluation_seconds"],
+                "images_per_second": cost["images_per_second"], "peak_gib": cost["peak_gib"],
+                "captured": cost["captured"],
             })  # fmt: skip
         return found
 
@@ -83,7 +105,9 @@ class Report:
         return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)]
 
     def _archive(self) -> dict[str, int]:
-        """Write the records, and pictures where there is room; how many are in it, and how many found no room."""
+        """Write the records, and pictures where there is room; how many are in it, and how many found no
+        room.
+        """
         runs, room = self._finished(), ARCHIVE_BYTES
         chosen: list[Path] = []
         inside = 0
@@ -109,20 +133,34 @@ class Report:
 
     def _text(self, values: dict[str, Any]) -> str:
         m = values["machine"]
-        state = {True: ", with changes", False: "", None: ", which its code is checked against when runs are published"}
+        state = {
+            True: ", with changes",
+            False: "",
+            None: ", which its code is checked against when runs are published",
+        }
         parts = [
             f"{m.get('device')}, torch {m['torch']}, Python {m['python']}, {m['cores']} cores"
             + (f", {m['free_gib']:.0f} of {m['total_gib']:.0f} GiB free" if "free_gib" in m else ""),
-            f"commit {m['commit']}{state[m['dirty']]}" if m["commit"] else "no commit is known: BENCH_COMMIT names none",
+            f"commit {m['commit']}{state[m['dirty']]}" if m["commit"] else "no commit is known: BENCH_COMMIT "
+                                                                           "names none",
             f"code {m['code']}" + (f"; {m['wheels']}" if "wheels" in m else ""),
-            table({"stage": ("name", "{}"), "s": ("seconds", "{:.0f}"), "outcome": ("outcome", "{}"), "what": ("title", "{}")},
+            table({"stage": ("name", "{}"), "s": ("seconds", "{:.0f}"), "outcome": ("outcome", "{}"),
+            "what": ("title", "{}")},
                   values["stages"]),
         ]  # fmt: skip
         if tests := values["tests"]:
-            counts = {outcome: sum(t["outcome"] == outcome for t in tests) for outcome in ("passed", "failed", "skipped")}
+            counts = {
+                outcome: sum(t["outcome"] == outcome for t in tests)
+                for outcome in ("passed", "failed", "skipped")
+            }
             parts.append("tests: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
             parts += [f"  failed: {t['test']}: {t['why']}" for t in tests if t["outcome"] == "failed"]
-        for stage, study in (("perf", "methods"), ("peers", "methods"), ("peers", "peers"), ("evaluation", "evaluation")):
+        for stage, study in (
+            ("perf", "methods"),
+            ("peers", "methods"),
+            ("peers", "peers"),
+            ("evaluation", "evaluation"),
+        ):
             found = [(item, studies[study]) for item, studies in values[stage].items() if study in studies]
             if rows := [{"item": item} | row for item, one in found for row in one["rows"]]:
                 own = {"item": ("item", "{}")} if stage == "peers" else {}
@@ -130,18 +168,28 @@ class Report:
         if values["runs"]:
             parts.append(f"runs that finished, in their order\n{table(RUNS, values['runs'])}")
             left = values["records"]["left_out"]
-            parts.append(f"{RECORDS} holds {values['records']['runs']} of them" + (f"; {left} found no room" if left else ""))
+            parts.append(
+                f"{RECORDS} holds {values['records']['runs']} of them"
+                + (f"; {left} found no room" if left else "")
+            )
         return "\n\n".join(parts) + "\n"
 
 
 def table(columns: Columns, rows: Sequence[dict[str, Any]]) -> str:
     """Columns of plain text; those that no row has a value for are left out."""
-    shown = {header: how for header, how in columns.items() if any(row.get(how[0]) is not None for row in rows)}
+    shown = {
+        header: how for header, how in columns.items() if any(row.get(how[0]) is not None for row in rows)
+    }
     lines = [list(shown)]
     for row in rows:
-        lines.append(["-" if row.get(key) is None else pattern.format(row[key]) for key, pattern in shown.values()])
+        lines.append(
+            ["-" if row.get(key) is None else pattern.format(row[key]) for key, pattern in shown.values()]
+        )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -27,15 +27,23 @@ class Shell:
         self, command: Sequence[object], until: float, *, out: Path | None = None, grace: float = 0.0,
         look: Callable[[], None] = lambda: None,
     ) -> int:  # fmt: skip
-        """The exit code of a command. until: of `time.monotonic`. out: a file for its standard output. grace: seconds that it may
-        take to stop by itself then. look: called now and then while it runs. Raises `Overrun`."""
+        """The exit code of a command. until: of `time.monotonic`. out: a file for its standard output. grace:
+        seconds that it may take to stop by itself then. look: called now and then while it runs. Raises
+        `Overrun`."""
         words = [str(word) for word in command]
         with self.log.open("ab") as log, out.open("wb") if out else contextlib.nullcontext(log) as told:
             log.write(f"\n$ {' '.join(words)}\n".encode())
             log.flush()
-            # A group of its own, for a signal to all; not a session, which could outlive whoever started this.
+            # A group of its own, for a signal to all; not a session, which could outlive whoever started
+            # this.
             process = subprocess.Popen(
-                words, stdout=told, stderr=log, cwd=self.folder, env=self.environment, process_group=0, stdin=subprocess.DEVNULL
+                words,
+                stdout=told,
+                stderr=log,
+                cwd=self.folder,
+                env=self.environment,
+                process_group=0,
+                stdin=subprocess.DEVNULL,
             )
             try:
                 while process.poll() is None:

@@ -1,4 +1,6 @@
-"""What a first run does, by order of worth. Every stage is called with the moment at which it must have ended."""
+"""What a first run does, by order of worth. Every stage is called with the moment at which it must have
+ended.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,9 @@ class LeftOut(Exception):
 
 @dataclass
 class Context:
-    """work: a folder for whatever is made on the way. data: what BENCH_DATA names. plan: what BENCH_GPU_PLAN names. write: makes
-    the files of the report anew. prepared: the data folder that the runs use, once it is known; cells: those of the plan."""
+    """work: a folder for whatever is made on the way. data: what BENCH_DATA names. plan: what BENCH_GPU_PLAN
+    names. write: makes the files of the report anew. prepared: the data folder that the runs use, once it is
+    known; cells: those of the plan."""
 
     device: str
     work: Path
@@ -69,13 +72,28 @@ class Stage:
 
 
 def tests(context: Context, until: float) -> None:
-    """All tests that need a card: every method's captured step against its eager step, and that no step waits for the device."""
+    """All tests that need a card: every method's captured step against its eager step, and that no step waits
+    for the device.
+    """
     # The versions here may warn of what others do not, and plug-ins that happen to be here are none of ours.
-    options = ["-m", "cuda", "-p", "tests.gpu.outcomes", "-p", "no:cacheprovider", "-o", "filterwarnings=", "--tb=short"]
+    options = [
+        "-m",
+        "cuda",
+        "-p",
+        "tests.gpu.outcomes",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "filterwarnings=",
+        "--tb=short",
+    ]
     if importlib.util.find_spec("xdist") or list((context.work / "site").glob("xdist")):
         count = max(1, min(6, context.machine["cores"] // 2))
         options += ["-p", "xdist.plugin", "-n", str(count), "--dist", "worksteal"]
-    context.shell.environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", outcomes.FILE: str(context.work / "tests.jsonl")}
+    context.shell.environment |= {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        outcomes.FILE: str(context.work / "tests.jsonl"),
+    }
     code = context.shell([PYTHON, "-m", "pytest", *options, *TESTS], until)
     if code:
         found = [line for line in read_lines(context.work / "tests.jsonl") if line["outcome"] == "failed"]
@@ -85,11 +103,18 @@ def tests(context: Context, until: float) -> None:
 def perf(context: Context, until: float) -> None:
     """Every method's step, one item each, so that those measured stay when the time is over."""
     named = methods()[:2] if context.tiny else methods()
-    _measure(context, "perf", {name: _under(context, name, "nyuv2", [f"protocol={LIGHT}", "batch=8"]) for name in named}, until)
+    _measure(
+        context,
+        "perf",
+        {name: _under(context, name, "nyuv2", [f"protocol={LIGHT}", "batch=8"]) for name in named},
+        until,
+    )
 
 
 def peers(context: Context, until: float) -> None:
-    """At what the figures of published codes were measured with: first in float32, then in TF32 where they have it."""
+    """At what the figures of published codes were measured with: first in float32, then in TF32 where they
+    have it.
+    """
     with (ROOT / "benchmark" / "performance" / "peers.toml").open("rb") as file:
         known = tomllib.load(file)["peer"]
     items: Items = {}
@@ -97,7 +122,11 @@ def peers(context: Context, until: float) -> None:
         for peer in known:
             values = dict(peer["protocol"])
             protocol, size = values.pop("name"), values["size"]
-            settings = [f"protocol={protocol}", f"precision={precision}", *(f"{key}={value}" for key, value in values.items())]
+            settings = [
+                f"protocol={protocol}",
+                f"precision={precision}",
+                *(f"{key}={value}" for key, value in values.items()),
+            ]
             source = protocol if (ROOT / "benchmark" / "plans" / f"{protocol}.toml").exists() else "nyuv2"
             if precision in peer:
                 name = f"{peer['method']}-b{values['batch']}-{size[0]}x{size[1]}-{precision}"
@@ -114,7 +143,9 @@ def evaluation(context: Context, until: float) -> None:
 
 
 def prepare(context: Context, until: float) -> None:
-    """The data of the plan, from the compact source where that is what there is; and what the plan's runs are."""
+    """The data of the plan, from the compact source where that is what there is; and what the plan's runs
+    are.
+    """
     if context.data is None:
         raise LeftOut("BENCH_DATA names no data")
     if not context.data.is_dir():
@@ -122,7 +153,9 @@ def prepare(context: Context, until: float) -> None:
     if not is_compact(context.data):
         context.cells, context.prepared = _cells(context, context.data, until), context.data
         return
-    tool = next((p for p in (context.data / "expand.py", context.data.parent / "expand.py") if p.is_file()), None)
+    tool = next(
+        (p for p in (context.data / "expand.py", context.data.parent / "expand.py") if p.is_file()), None
+    )
     if tool is None:
         raise Failed(f"{context.data} is a compact source, and no expand.py lies in it or beside it")
     store, folder = context.work / "data", context.work / "mtan"
@@ -142,7 +175,17 @@ def runs(context: Context, until: float) -> None:
     peaks = [row for study in read_perf(context.work / "perf").values() for row in study["methods"]["rows"]]
     count = workers(context.cells, context.machine, peaks)
     places = [] if context.tiny else ["--per-gpu", count]
-    command = [*BENCH, "run", context.plan, "--results", context.work / "runs", "--data", context.prepared, "--keep", "none"]
+    command = [
+        *BENCH,
+        "run",
+        context.plan,
+        "--results",
+        context.work / "runs",
+        "--data",
+        context.prepared,
+        "--keep",
+        "none",
+    ]
     command += ["--device", context.device, "--workers", count, *places]
     seen = 0
 
@@ -159,7 +202,9 @@ def runs(context: Context, until: float) -> None:
 
 
 STAGES = (
-    Stage("tests", "every method's captured step against its eager step, and that it never waits", 0.18, tests),
+    Stage(
+        "tests", "every method's captured step against its eager step, and that it never waits", 0.18, tests
+    ),
     Stage("perf", f"a step of every method at batch 8 under {LIGHT}", 0.20, perf),
     Stage("peers", "steps at what published codes were measured with", 0.12, peers),
     Stage("evaluation", f"predictions and metrics of {IMAGES} images", 0.06, evaluation),
@@ -180,9 +225,11 @@ def is_compact(folder: Path) -> bool:
     return all((folder / name).is_dir() for name in ("images", "segmentation", "depth", "normals", "gt_sets"))
 
 
-def workers(cells: Sequence[dict[str, Any]], machine: dict[str, Any], measured: Sequence[dict[str, Any]]) -> int:
-    """How many runs share the card: by the memory that is free and the largest peak that a method was measured with, by the
-    pixels of a batch; at most half as many as there are cores.
+def workers(
+    cells: Sequence[dict[str, Any]], machine: dict[str, Any], measured: Sequence[dict[str, Any]]
+) -> int:
+    """How many runs share the card: by the memory that is free and the largest peak that a method was
+    measured with, by the pixels of a batch; at most half as many as there are cores.
 
     Conservative: those networks are at least as wide as any that such a machine is first tried with.
     """
@@ -220,7 +267,14 @@ def read_perf(folder: Path) -> dict[str, dict[str, Any]]:
 def _under(context: Context, method: str, source: str, settings: list[str]) -> list[str]:
     """Arguments of `bench perf` for one method under settings of a plan."""
     every = ["labels=one", "seeds=1", *settings, *(TINY if context.tiny else [])]
-    fast = ["--steps", "2" if context.tiny else "20", "--device", context.device, "--data", str(context.work / "none")]
+    fast = [
+        "--steps",
+        "2" if context.tiny else "20",
+        "--device",
+        context.device,
+        "--data",
+        str(context.work / "none"),
+    ]
     return [method, "--plan", source, *fast, *(word for value in every for word in ("--set", value))]
 
 
@@ -249,6 +303,11 @@ def _must(context: Context, command: Sequence[object], until: float, out: Path |
 
 def _cells(context: Context, data: Path, until: float) -> list[dict[str, Any]]:
     out = context.work / "plan.json"
-    _must(context, [*BENCH, "plan", context.plan, "--json", "--data", data, "--results", context.work / "runs"], until, out)
+    _must(
+        context,
+        [*BENCH, "plan", context.plan, "--json", "--data", data, "--results", context.work / "runs"],
+        until,
+        out,
+    )
     found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))["cells"]
     return found

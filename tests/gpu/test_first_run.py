@@ -28,7 +28,8 @@ from tests.gpu.shell import Overrun, Shell
 from tests.gpu.stages import Context, Failed, LeftOut, Stage
 
 MACHINE: dict[str, Any] = {
-    "cuda": False, "torch": "2", "python": "3", "cores": 4, "device": "CPU x", "commit": None, "dirty": None, "code": "c0de",
+    "cuda": False, "torch": "2", "python": "3", "cores": 4, "device": "CPU x", "commit": None, "dirty": None,
+    "code": "c0de",
 }  # fmt: skip
 PLAN = """
 [[grid]]
@@ -61,7 +62,9 @@ def context(work: Path, shell: Any = None, **values: Any) -> Context:
     return Context("cpu", work, shell=shell, **given | values)
 
 
-def through(work: Path, own: Sequence[Stage], seconds: float = 60.0) -> tuple[bool, list[dict[str, Any]], Path]:
+def through(
+    work: Path, own: Sequence[Stage], seconds: float = 60.0
+) -> tuple[bool, list[dict[str, Any]], Path]:
     """(whether all was fine, what became of the stages, the folder of the files)"""
     out = work.parent / "out"
     made = Report(out, work, MACHINE)
@@ -95,14 +98,23 @@ def raising(error: BaseException) -> Callable[[Context, float], None]:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_card_it_says_so_and_ends_with_3(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHON": sys.executable, "BENCH_GPU_OUT": str(tmp_path / "out")}
-    done = subprocess.run([ROOT / "tests/gpu/run.sh", "60"], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [ROOT / "tests/gpu/run.sh", "60"], env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 3 and not done.stdout and not (tmp_path / "out").exists()
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("a first run needs a CUDA GPU, and there is none here")
 
 
 def test_stages_come_by_worth_and_runs_take_what_is_left() -> None:
-    assert [stage.name for stage in stages.STAGES] == ["tests", "perf", "peers", "evaluation", "prepare", "runs"]
+    assert [stage.name for stage in stages.STAGES] == [
+        "tests",
+        "perf",
+        "peers",
+        "evaluation",
+        "prepare",
+        "runs",
+    ]
     shares = [stage.share for stage in stages.STAGES]
     assert shares[-1] is None and 0.5 < sum(s for s in shares if s) < 0.8
 
@@ -110,7 +122,10 @@ def test_stages_come_by_worth_and_runs_take_what_is_left() -> None:
 def test_a_stage_that_hangs_or_fails_costs_no_other(work: Path) -> None:
     """A command that hangs is killed with all that it started."""
     went: list[str] = []
-    child = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); time.sleep(300)"
+    child = (
+        "import subprocess, sys, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); "
+        "time.sleep(300)"
+    )
 
     def hangs(context: Context, until: float) -> None:
         context.shell([sys.executable, "-c", child], until, out=work / "pid")
@@ -120,12 +135,14 @@ def test_a_stage_that_hangs_or_fails_costs_no_other(work: Path) -> None:
 
     own = [
         said("hangs", hangs, 0.05), said("one", notes("one")), said("fails", raising(Failed("it broke"))),
-        said("faulty", raising(KeyError("x"))), said("nothing", raising(LeftOut("no data"))), said("two", notes("two")),
+        said("faulty", raising(KeyError("x"))), said("nothing", raising(LeftOut("no data"))), said("two",
+        notes("two")),
     ]  # fmt: skip
     fine, found, out = through(work, own)
     assert not fine and went == ["one", "two"]
     assert [entry["outcome"] for entry in found] == [
-        "killed after its 3 s", "done", "failed: it broke", "failed: KeyError: 'x'", "left out: no data", "done",
+        "killed after its 3 s", "done", "failed: it broke", "failed: KeyError: "
+                                                            "'x'", "left out: no data", "done",
     ]  # fmt: skip
     assert dies(int((work / "pid").read_text()))
     text = (out / report.TEXT).read_text()
@@ -145,7 +162,12 @@ def test_what_a_command_leaves_behind_is_killed_and_it_may_stop_by_itself(work: 
     shell = Shell(work / "log.txt", os.environ, ROOT)
     looks: list[int] = []
     began = time.monotonic()
-    code = shell(["sh", "-c", "sleep 300 & echo $!; exit 7"], began + 60, out=work / "pid", look=lambda: looks.append(1))
+    code = shell(
+        ["sh", "-c", "sleep 300 & echo $!; exit 7"],
+        began + 60,
+        out=work / "pid",
+        look=lambda: looks.append(1),
+    )
     assert code == 7 and dies(int((work / "pid").read_text()))
     stops = "trap 'echo stopped >&2; exit' TERM; echo started >&2; while true; do sleep 0.1; done"
     with pytest.raises(Overrun):
@@ -165,7 +187,9 @@ class Commands:
         self.said: list[list[str]] = []
         self.act, self.environment = act, dict[str, str]()
 
-    def __call__(self, command: Sequence[object], until: float, *, out: Path | None = None, **how: Any) -> int:
+    def __call__(
+        self, command: Sequence[object], until: float, *, out: Path | None = None, **how: Any
+    ) -> int:
         self.said.append([str(word) for word in command])
         return self.act(self.said[-1], out)
 
@@ -177,7 +201,9 @@ def test_the_stage_of_tests_counts_those_that_failed(work: Path) -> None:
     line = {"outcome": "failed", "test": "t", "seconds": 1, "why": "x"}
 
     def act(command: list[str], out: Path | None) -> int:
-        (work / "tests.jsonl").write_text(json.dumps(line) + "\n" + json.dumps(line | {"outcome": "passed"}) + '\n{"cut')
+        (work / "tests.jsonl").write_text(
+            json.dumps(line) + "\n" + json.dumps(line | {"outcome": "passed"}) + '\n{"cut'
+        )
         return 1
 
     shell = Commands(act)
@@ -189,13 +215,24 @@ def test_the_stage_of_tests_counts_those_that_failed(work: Path) -> None:
 def test_every_test_that_ends_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(outcomes.FILE, str(tmp_path / "tests.jsonl"))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    phases = [("setup", "passed"), ("call", "passed"), ("teardown", "passed"), ("setup", "skipped"), ("call", "failed")]
+    phases = [
+        ("setup", "passed"),
+        ("call", "passed"),
+        ("teardown", "passed"),
+        ("setup", "skipped"),
+        ("call", "failed"),
+    ]
     for when, outcome in phases:
         outcomes.pytest_runtest_logreport(
-            SimpleNamespace(when=when, outcome=outcome, nodeid="t", duration=0.5, longreprtext="a\nE  why\n")  # type: ignore[arg-type]
+            # type: ignore[arg-type]
+            SimpleNamespace(when=when, outcome=outcome, nodeid="t", duration=0.5, longreprtext="a\nE  why\n")
         )
     found = stages.read_lines(tmp_path / "tests.jsonl")
-    assert [(f["outcome"], f["why"]) for f in found] == [("passed", ""), ("skipped", "E  why"), ("failed", "E  why")]
+    assert [(f["outcome"], f["why"]) for f in found] == [
+        ("passed", ""),
+        ("skipped", "E  why"),
+        ("failed", "E  why"),
+    ]
 
 
 def test_measuring_goes_on_in_another_process_after_an_item_that_fails(work: Path) -> None:
@@ -216,7 +253,9 @@ def test_measuring_goes_on_in_another_process_after_an_item_that_fails(work: Pat
         stages._measure(context(work, Commands(lambda command, out: 1)), "peers", {"a": []}, 0)
 
 
-def test_items_are_measured_in_one_process_up_to_the_first_that_fails(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_are_measured_in_one_process_up_to_the_first_that_fails(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(figure, "draw", figure.draw)
     monkeypatch.setitem(ceiling.SIZES, "cpu", (16,))
@@ -228,14 +267,22 @@ def test_items_are_measured_in_one_process_up_to_the_first_that_fails(work: Path
     (work / "perf").mkdir()
     assert measure.main(str(work / "items.json"), str(work / "perf")) == 1
     found = stages.read_perf(work / "perf")
-    assert list(found) == ["a", "b"] and sorted(p.name for p in (work / "perf").iterdir()) == ["a", "b", "bad"]
+    assert list(found) == ["a", "b"] and sorted(p.name for p in (work / "perf").iterdir()) == [
+        "a",
+        "b",
+        "bad",
+    ]
     shown = report.table(report.STUDIES["methods"], found["a"]["methods"]["rows"])
-    assert shown.startswith("method") and "there are no CUDA graphs on cpu" in shown and "peak GiB" not in shown
+    assert (
+        shown.startswith("method") and "there are no CUDA graphs on cpu" in shown and "peak GiB" not in shown
+    )
     assert found["b"]["evaluation"]["rows"][0]["images"] == 4
 
 
 def test_what_is_measured_on_a_card(work: Path) -> None:
-    """Every method, every figure of the published codes under what they were measured with, and 654 images."""
+    """Every method, every figure of the published codes under what they were measured with, and 654
+    images.
+    """
     asked: dict[str, dict[str, list[str]]] = {}
 
     def act(command: list[str], out: Path | None) -> int:
@@ -252,10 +299,15 @@ def test_what_is_measured_on_a_card(work: Path) -> None:
         stage(own, 0)
     assert sorted(asked["perf"]) == registry.method_names()
     assert all({"protocol=nyuv2-13-light", "batch=8"} <= set(words) for words in asked["perf"].values())
-    names = [f"mtpsl-b{n}-288x384-fp32" for n in (2, 4, 8)] + ["jtr-b4-288x384-fp32", "diffusion-b6-512x512-fp32"]
+    names = [f"mtpsl-b{n}-288x384-fp32" for n in (2, 4, 8)] + [
+        "jtr-b4-288x384-fp32",
+        "diffusion-b6-512x512-fp32",
+    ]
     assert list(asked["peers"])[:5] == names
     wide = asked["peers"]["diffusion-b6-512x512-fp32"]
-    assert {"protocol=pascal-context", "width=512", "size=[512, 512]", "batch=6", "--against-peers"} <= set(wide)
+    assert {"protocol=pascal-context", "width=512", "size=[512, 512]", "batch=6", "--against-peers"} <= set(
+        wide
+    )
     assert all({"test_images=654", "evaluation"} <= set(words) for words in asked["evaluation"].values())
 
 
@@ -282,7 +334,15 @@ def test_a_compact_source_is_written_and_packed_at_the_sizes_of_the_plan(work: P
     store = work / "data"
     assert own.prepared == store and len(own.cells) == 3
     assert shell.said[1][1:] == [
-        *(str(tmp_path / "expand.py"), "--layout", "mtan", "--out", str(work / "mtan"), "--source", str(source))
+        *(
+            str(tmp_path / "expand.py"),
+            "--layout",
+            "mtan",
+            "--out",
+            str(work / "mtan"),
+            "--source",
+            str(source),
+        )
     ]
     options = ["--size", "96x128", "--size", "144x192", "--data", str(store)]
     assert shell.said[2][3:] == ["data", "prepare", "nyuv2-13-x", str(work / "mtan"), *options]
@@ -303,7 +363,9 @@ def test_workers_by_free_memory() -> None:
     cells, machine = [cell()] * 20, {"cores": 16, "free_gib": 100.0}
     row = {"peak_gib": 9.0, "protocol": {"size": [192, 256], "batch": 8}}  # four times the pixels of a cell
     assert stages.workers(cells, machine, [row]) == 8
-    assert stages.workers(cells, machine | {"free_gib": 10.0}, [row, row | {"peak_gib": 4.0}]) == 2  # of 2.25 + 1 GiB each
+    assert (
+        stages.workers(cells, machine | {"free_gib": 10.0}, [row, row | {"peak_gib": 4.0}]) == 2
+    )  # of 2.25 + 1 GiB each
     assert stages.workers(cells, machine | {"free_gib": 2.0}, [row]) == 1
     assert stages.workers(cells, machine | {"free_gib": 40.0}, [row | {"peak_gib": None}]) == 4
     assert stages.workers(cells[:3], machine, []) == 3 and stages.workers(cells, {"cores": 2}, []) == 1
@@ -322,16 +384,25 @@ def test_the_files_are_few_and_small_and_hold_no_weights(work: Path, monkeypatch
         path.with_name("panel.webp").write_bytes(os.urandom(8000))
     made.write()
     names = archived(made.out)
-    assert {name.rpartition("/")[2] for name in names} == {"spec.json", "record.json", "per_image.npz", "panel.webp"}
+    assert {name.rpartition("/")[2] for name in names} == {
+        "spec.json",
+        "record.json",
+        "per_image.npz",
+        "panel.webp",
+    }
     assert len(names) == 24 and "records.tar.gz holds 6 of them" in (made.out / report.TEXT).read_text()
     kept = [path for name in report.KEPT for path in work.glob(f"runs/*/*/{name}")]
     room = sum(path.stat().st_size + report.OVERHEAD for path in kept) + 2 * (8000 + report.OVERHEAD)
     monkeypatch.setattr(report, "ARCHIVE_BYTES", room)
     made.write()
     assert len(list(made.out.iterdir())) == 4
-    assert (made.out / report.RECORDS).stat().st_size <= room and (made.out / report.LOG).stat().st_size == report.LOG_BYTES
+    assert (made.out / report.RECORDS).stat().st_size <= room and (
+        made.out / report.LOG
+    ).stat().st_size == report.LOG_BYTES
     names = archived(made.out)
-    records, panels = (sum(name.endswith(suffix) for name in names) for suffix in ("record.json", "panel.webp"))
+    records, panels = (
+        sum(name.endswith(suffix) for name in names) for suffix in ("record.json", "panel.webp")
+    )
     assert (records, panels) == (6, 2)  # pictures only where there is room beside all records
     monkeypatch.setattr(report, "ARCHIVE_BYTES", room // 2)
     made.write()
@@ -346,7 +417,9 @@ def archived(out: Path) -> list[str]:
 
 def test_whole_seeds_come_first(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`bench run` takes all rows of a seed before the next, however a plan orders them."""
-    (tmp_path / "plan.toml").write_text(PLAN + PLAN.replace("multi_task", "pad_net").replace("seeds = 2", "seeds = [2, 1]"))
+    (tmp_path / "plan.toml").write_text(
+        PLAN + PLAN.replace("multi_task", "pad_net").replace("seeds = 2", "seeds = [2, 1]")
+    )
     taken: list[Any] = []
 
     def none(cells: Sequence[Any], *arguments: Any, **how: Any) -> dict[str, list[Any]]:
@@ -366,7 +439,11 @@ def test_whole_seeds_come_first(bench: Bench, tmp_path: Path, monkeypatch: pytes
 
 
 def test_on_the_cpu_from_a_plan_to_published_runs(
-    tmp_path: Path, data_folder: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    data_folder: Path,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "plan.toml").write_text(PLAN.replace(', "consistency"', ""))
     values = {"DATA": data_folder, "GPU_PLAN": tmp_path / "plan.toml", "GPU_OUT": tmp_path / "out"}
@@ -378,8 +455,13 @@ def test_on_the_cpu_from_a_plan_to_published_runs(
     assert code == 0, capsys.readouterr().out + (out / report.LOG).read_text()
     assert {p.name for p in out.iterdir()} == {report.TEXT, report.VALUES, report.LOG, report.RECORDS}
     found = json.loads((out / report.VALUES).read_text())
-    assert [entry["outcome"] for entry in found["stages"]] == ["done"] * 2 and found["records"] == {"runs": 2, "left_out": 0}
-    assert len(found["runs"]) == 2 and all(run["run"] in (out / report.TEXT).read_text() for run in found["runs"])
+    assert [entry["outcome"] for entry in found["stages"]] == ["done"] * 2 and found["records"] == {
+        "runs": 2,
+        "left_out": 0,
+    }
+    assert len(found["runs"]) == 2 and all(
+        run["run"] in (out / report.TEXT).read_text() for run in found["runs"]
+    )
     code, _, err = bench("publish", "--all", "--results", out / report.RECORDS, "--published-in", public)
     assert code == 0, err
     records = [json.loads(path.read_text()) for path in (public / "records").glob("*.json")]

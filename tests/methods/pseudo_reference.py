@@ -36,7 +36,13 @@ def length(vector: list[float]) -> float:
 
 
 def slow_target(
-    task: Task, source: Tensor, online: Tensor, image: Tensor, geometry: Tensor, confidence: float, agreement: float
+    task: Task,
+    source: Tensor,
+    online: Tensor,
+    image: Tensor,
+    geometry: Tensor,
+    confidence: float,
+    agreement: float,
 ) -> Tensor:
     """(C', H, W) target of one sample's further view, from predictions (C, H, W)."""
     (a, b, c), (d, e, f) = geometry.tolist()
@@ -84,7 +90,15 @@ def slow_pseudo_loss(
         for t, (name, task) in enumerate(problem.tasks.items()):
             if labelled[b, t]:
                 continue
-            target = slow_target(task, source[name][b], online[name][b], view.images[b], view.geometry[b], confidence, agreement)
+            target = slow_target(
+                task,
+                source[name][b],
+                online[name][b],
+                view.images[b],
+                view.geometry[b],
+                confidence,
+                agreement,
+            )
             total = total + problem.loss_weights.get(name, 1.0) * sample_loss(task, online[name][b], target)
     return total / len(labelled)
 
@@ -109,7 +123,12 @@ def cropped(problem: Problem, labelled: list[list[int]], seed: int = 0) -> Batch
     return replace(plain, views=(replace(plain.views[0], geometry=crops(len(labelled))),))
 
 
-KEYWORDS = {"confidence": 0.6, "agreement": 0.2, "weight": 1.7, "ramp_up": 0.5}  # an untrained network is sure of little
+KEYWORDS = {
+    "confidence": 0.6,
+    "agreement": 0.2,
+    "weight": 1.7,
+    "ramp_up": 0.5,
+}  # an untrained network is sure of little
 
 
 def check_losses(
@@ -121,8 +140,8 @@ def check_losses(
     second: dict[str, Tensor],
     source: dict[str, Tensor],
 ) -> None:
-    """Losses of a method with `KEYWORDS` and their gradient against loops. first, second: predictions for the views; source:
-    what labels."""
+    """Losses of a method with `KEYWORDS` and their gradient against loops. first, second: predictions for the
+    views; source: what labels."""
     problem = made.problem
     pseudo = slow_pseudo_loss(problem, source, second, given.views[0], given.labelled, 0.6, 0.2)
     assert (pseudo > 0) != bool(given.labelled.all())

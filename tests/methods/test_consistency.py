@@ -38,7 +38,9 @@ def check(made: Consistency, given: Batch, progress: float) -> None:
     b = len(given.images)
     shared = made.encoder(torch.cat([given.images, given.views[0].images]))
     predictions = {name: made.heads[name](made.decoders[name](shared)) for name in made.problem.tasks}
-    first, second = ({name: p[part] for name, p in predictions.items()} for part in (slice(b), slice(b, None)))
+    first, second = (
+        {name: p[part] for name, p in predictions.items()} for part in (slice(b), slice(b, None))
+    )
     found = made.losses(given, torch.tensor(progress, dtype=torch.float64))
     check_losses(found, made, given, progress, first, second, source=first)
 
@@ -81,7 +83,9 @@ def test_gradients_reach_what_they_should() -> None:
 
 
 def test_the_first_views_prediction_is_a_constant() -> None:
-    """The gradient is that of the second view's prediction alone: in evaluation mode the views do not meet in BatchNorm."""
+    """The gradient is that of the second view's prediction alone: in evaluation mode the views do not meet in
+    BatchNorm.
+    """
     made = method().eval()
     given = data(made, NOTHING)
     images = given.images.clone().requires_grad_()
@@ -98,7 +102,9 @@ def test_one_task_without_labels_learns_from_itself_alone() -> None:
 
 
 def test_bad_values_name_the_method() -> None:
-    with pytest.raises(UserError, match=r"^consistency: confidence must be at least 0 and below 1, not 1\.0; change"):
+    with pytest.raises(
+        UserError, match=r"^consistency: confidence must be at least 0 and below 1, not 1\.0; change"
+    ):
         Consistency(problem(), confidence=1.0)
 
 

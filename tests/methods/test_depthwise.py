@@ -1,4 +1,6 @@
-"""The faster weight gradient of depthwise convolutions: torch's own numbers, and only where it is meant to be."""
+"""The faster weight gradient of depthwise convolutions: torch's own numbers, and only where it is meant to
+be.
+"""
 
 import copy
 
@@ -17,7 +19,9 @@ def test_outputs_and_gradients_are_torchs(kernel: int, padding: int, size: tuple
     assert type(quick[0]) is Depthwise and list(quick.state_dict()) == list(plain.state_dict())
     found = []
     for network in (plain, quick):
-        x = torch.randn(3, 6, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        x = torch.randn(
+            3, 6, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+        ).requires_grad_()
         y = network(x)
         weights = torch.randn(y.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
         found.append((y, *torch.autograd.grad((y * weights).sum(), (x, network[0].weight))))
@@ -31,7 +35,9 @@ def test_several_gradients_at_once_are_those_one_by_one() -> None:
     quicken(network)
     y = network(torch.randn(2, 4, 6, 5, dtype=torch.float64)).flatten()
     weight = network[0].weight
-    (batched,) = torch.autograd.grad(y, weight, torch.eye(len(y), dtype=y.dtype)[:4], is_grads_batched=True, retain_graph=True)
+    (batched,) = torch.autograd.grad(
+        y, weight, torch.eye(len(y), dtype=y.dtype)[:4], is_grads_batched=True, retain_graph=True
+    )
     for i in range(4):
         torch.testing.assert_close(batched[i], torch.autograd.grad(y[i], weight, retain_graph=True)[0])
 

@@ -1,4 +1,6 @@
-"""DiffusionMTL against a loop over samples and tasks with batches of one, and its noise against closed forms."""
+"""DiffusionMTL against a loop over samples and tasks with batches of one, and its noise against closed
+forms.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ def slow_attention(attention: Any, x: Tensor, y: Tensor) -> Tensor:
 def slow_pool(x: Tensor) -> Tensor:
     """(e, h, w) to means over windows of 4 x 4, cut off at the border, row by row: (n, e)."""
     e, h, w = x.shape
-    return torch.stack([x[:, i : i + 4, j : j + 4].reshape(e, -1).mean(1) for i in range(0, h, 4) for j in range(0, w, 4)])
+    return torch.stack(
+        [x[:, i : i + 4, j : j + 4].reshape(e, -1).mean(1) for i in range(0, h, 4) for j in range(0, w, 4)]
+    )
 
 
 def slow_denoise(network: Denoiser, task: int, state: Tensor, predictions: Tensor, t: int) -> Tensor:
@@ -93,7 +97,9 @@ def slow_denoise(network: Denoiser, task: int, state: Tensor, predictions: Tenso
     noisy, known = slow_pool(entered), slow_pool(network.condition(predictions[None])[0])
     for block in network.blocks:
         noisy = noisy + slow_network(block.feed_noisy, slow_norm(block.norm_noisy, noisy))
-        known = known + slow_attention(block.attend, slow_norm(block.norm_query, known), slow_norm(block.norm_key, noisy))
+        known = known + slow_attention(
+            block.attend, slow_norm(block.norm_query, known), slow_norm(block.norm_key, noisy)
+        )
         known = known + slow_network(block.feed_known, slow_norm(block.norm_known, known))
     h, w = state.shape[1:]
     small = known.t().reshape(1, -1, math.ceil(h / 4), math.ceil(w / 4))
@@ -117,8 +123,8 @@ def slow_state(task: Task, x: Tensor) -> Tensor:
 def slow_result(
     made: DiffusionMTL, clean: list[Tensor], maps: list[Tensor], sample: int, task: int, noise: list[Tensor]
 ) -> Tensor:
-    """The prediction (C, H, W) of one task of one sample. clean, maps: of each task (B, c, h, w). noise: of t = T-1, ..., 0, of
-    this task and sample."""
+    """The prediction (C, H, W) of one task of one sample. clean, maps: of each task (B, c, h, w). noise: of t
+    = T-1, ..., 0, of this task and sample."""
     betas = [float(b) for b in torch.linspace(1e-3, 1e-2, made.steps, dtype=torch.float64)]
     kept = [math.prod(1 - b for b in betas[: t + 1]) for t in range(made.steps)]
     name = list(made.problem.tasks)[task]
@@ -165,13 +171,17 @@ def check(made: DiffusionMTL, data: Batch) -> None:
             weight = made.problem.loss_weights.get(name, 1.0) * len(names) / float(data.labelled[b].sum())
             result = slow_result(made, features, maps, b, t, [draw[t][b] for draw in noise])
             value = value + weight * sample_loss(task, result, data.targets[name][b])
-            full = F.interpolate(maps[t][b : b + 1], made.problem.size, mode="bilinear", align_corners=False)[0]
+            full = F.interpolate(maps[t][b : b + 1], made.problem.size, mode="bilinear", align_corners=False)[
+                0
+            ]
             preliminary = preliminary + weight * sample_loss(task, full, data.targets[name][b])
         tasks[name] = value / len(data.images)
     check_losses(made, found, {"preliminary": made.aux_weight * preliminary / len(data.images)}, tasks)
 
 
-@pytest.mark.parametrize("labelled", [ONE, MIXED, FULL, [[0, 0, 0]] * 2], ids=["one", "mixed", "full", "none"])
+@pytest.mark.parametrize(
+    "labelled", [ONE, MIXED, FULL, [[0, 0, 0]] * 2], ids=["one", "mixed", "full", "none"]
+)
 @pytest.mark.parametrize("space", SPACES)
 def test_losses_equal_the_loop(space: str, labelled: list[list[int]]) -> None:
     made = method(space=space)
@@ -237,7 +247,9 @@ def test_the_posterior_is_bayes_rule(steps: int, beta_end: float) -> None:
             density = logs.softmax(0)
             mean = float((density * grid).sum())
             deviation = math.sqrt(float((density * (grid - mean) ** 2).sum()))
-            found, shifted = (float(schedule.reverse(number(clean), number(state), t, number(n))) for n in (0.0, 1.0))
+            found, shifted = (
+                float(schedule.reverse(number(clean), number(state), t, number(n))) for n in (0.0, 1.0)
+            )
             assert found == pytest.approx(mean, abs=1e-9)
             assert shifted - found == pytest.approx(deviation, rel=1e-7)
 
@@ -266,7 +278,9 @@ def test_evaluation_noise_is_normal_and_differs_by_step_channel_and_position_alo
     assert abs(float(sample.mean())) < 0.01 and abs(float(sample.std()) - 1) < 0.01
     assert float((sample.abs() < 1).double().mean()) == pytest.approx(0.6827, abs=0.005)
     assert float((sample.abs() < 2).double().mean()) == pytest.approx(0.9545, abs=0.005)
-    rows = torch.stack([noise[0, 0], noise[0, 1], evaluation_noise(like, 0, [20, 20])[0, 0], noise[0, 0].roll(1, 0)])
+    rows = torch.stack(
+        [noise[0, 0], noise[0, 1], evaluation_noise(like, 0, [20, 20])[0, 0], noise[0, 0].roll(1, 0)]
+    )
     rows = torch.cat([rows, noise[0, :1].roll(1, 2)]).flatten(1)
     assert float((torch.corrcoef(rows) - torch.eye(5)).abs().max()) < 0.05
     assert torch.equal(evaluation_noise(like[:1, :, :30, :40], 1, [20, 20]), noise[..., :30, :40])
@@ -325,13 +339,21 @@ def test_the_results_loss_reaches_its_own_task_through_all_steps_and_no_other(sp
     losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
     torch.stack(list(losses.tasks.values())).sum().backward()
     for name in ("depth", "normals"):
-        assert zero([*made.decoders[name].parameters(), *made.heads[name].parameters()]), "the conditioning is detached"
+        assert zero([*made.decoders[name].parameters(), *made.heads[name].parameters()]), (
+            "the conditioning is detached"
+        )
     assert all(map(moved, made.decoders["semseg"].parameters())), "the state is not"
     assert zero(made.heads["semseg"].parameters()) == (space == "feature")
     assert any(map(moved, made.encoder.parameters()))
     for other in (1, 2):
         assert zero([*made.denoiser.enter[other].parameters(), *made.denoiser.leave[other].parameters()])
-    shared = [made.denoiser.condition, made.denoiser.time, made.denoiser.blocks, made.denoiser.enter[0], made.denoiser.leave[0]]
+    shared = [
+        made.denoiser.condition,
+        made.denoiser.time,
+        made.denoiser.blocks,
+        made.denoiser.enter[0],
+        made.denoiser.leave[0],
+    ]
     assert not [name for module in shared for name, p in module.named_parameters() if not moved(p)]
 
 
@@ -387,10 +409,16 @@ def test_nothing_labelled_means_no_gradient(space: str) -> None:
 
 def test_predictions_are_diffused_on_a_scale_of_about_one() -> None:
     x = torch.randn(2, 3, 4, 5, dtype=torch.float64) * 9
-    torch.testing.assert_close(as_state(tasks.parts(tuple("abc")), x).sum(1), torch.ones(2, 4, 5, dtype=torch.float64))
-    torch.testing.assert_close(as_state(tasks.normals(), x).norm(dim=1), torch.ones(2, 4, 5, dtype=torch.float64))
+    torch.testing.assert_close(
+        as_state(tasks.parts(tuple("abc")), x).sum(1), torch.ones(2, 4, 5, dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        as_state(tasks.normals(), x).norm(dim=1), torch.ones(2, 4, 5, dtype=torch.float64)
+    )
     torch.testing.assert_close(as_state(tasks.depth(), torch.full((1, 1, 2, 2), 8.0)), torch.ones(1, 1, 2, 2))
-    torch.testing.assert_close(as_state(tasks.inverse_depth(), torch.full((1, 1, 2, 2), 0.3)), torch.ones(1, 1, 2, 2))
+    torch.testing.assert_close(
+        as_state(tasks.inverse_depth(), torch.full((1, 1, 2, 2), 0.3)), torch.ones(1, 1, 2, 2)
+    )
     for task in (tasks.edge(), tasks.saliency()):
         assert torch.equal(as_state(task, torch.zeros(1, 1, 2, 2)), torch.full((1, 1, 2, 2), 0.5))
     nothing = torch.zeros(1, 3, 2, 2, requires_grad=True)
@@ -415,7 +443,10 @@ def test_reduced_precision_stays_finite_and_losses_are_float32(space: str) -> No
     with torch.autocast("cpu", torch.bfloat16):
         losses = made.losses(data, torch.tensor(0.0))
     losses.total().backward()
-    assert all(value.dtype == torch.float32 and value.isfinite() for value in [*losses.tasks.values(), *losses.extra.values()])
+    assert all(
+        value.dtype == torch.float32 and value.isfinite()
+        for value in [*losses.tasks.values(), *losses.extra.values()]
+    )
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
 
 

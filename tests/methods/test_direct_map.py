@@ -1,4 +1,6 @@
-"""Cross-task maps of predictions against a loop over samples and pairs, with BatchNorm over batches of one."""
+"""Cross-task maps of predictions against a loop over samples and pairs, with BatchNorm over batches of
+one.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def slow_maps(network: CrossTask, tasks: list[str], s: str, x: Tensor) -> dict[str, Tensor]:
-    """{t: (C_t, h, w)} of one input (C_s, h, w): five levels less one for each halving of the input, then the last layers."""
+    """{t: (C_t, h, w)} of one input (C_s, h, w): five levels less one for each halving of the input, then the
+    last layers.
+    """
     number = tasks.index(s)
 
     def level(module: nn.Module, x: Tensor) -> Tensor:
@@ -72,11 +76,17 @@ def slow_maps(network: CrossTask, tasks: list[str], s: str, x: Tensor) -> dict[s
     return found
 
 
-def slow_direct(made: DirectMap, network: CrossTask, predictions: dict[str, Tensor], data: Batch, of_labels: bool) -> Tensor:
+def slow_direct(
+    made: DirectMap, network: CrossTask, predictions: dict[str, Tensor], data: Batch, of_labels: bool
+) -> Tensor:
     """Unlabelled s predicted to labelled t; of_labels: labelled s to labelled t."""
     names, total, stride = list(made.problem.tasks), torch.zeros((), dtype=torch.float64), made.stride
     for b, s, t in itertools.product(range(len(data.labelled)), names, names):
-        if s == t or bool(data.labelled[b, names.index(s)]) != of_labels or not data.labelled[b, names.index(t)]:
+        if (
+            s == t
+            or bool(data.labelled[b, names.index(s)]) != of_labels
+            or not data.labelled[b, names.index(t)]
+        ):
             continue
         source = (data.targets if of_labels else predictions)[s][b][:, ::stride, ::stride]
         map_ = slow_maps(network, names, s, slow_input(ALL[s], source, of_labels))[t]
@@ -122,7 +132,9 @@ def test_losses_equal_the_loop_for_every_kind_of_task(learns_from: str) -> None:
 
 
 @pytest.mark.usefixtures("no_noise")
-@pytest.mark.parametrize("labelled", [ONE, MIXED], ids=["one", "mixed"])  # ONE: unlabelled depth is a source, too
+@pytest.mark.parametrize(
+    "labelled", [ONE, MIXED], ids=["one", "mixed"]
+)  # ONE: unlabelled depth is a source, too
 @pytest.mark.parametrize("stride", [2, 4, 8])
 def test_losses_equal_the_loop_with_a_stride(stride: int, labelled: list[list[int]]) -> None:
     made = method(mapper_stride=stride)
@@ -175,7 +187,8 @@ def test_maps_that_learn_from_labels_are_constants_of_the_predictions_loss() -> 
 def test_frozen_is_the_module_without_gradients_of_its_own() -> None:
     made = method()
     inputs = {
-        n: torch.rand(2, t.channels, 32, 64, dtype=torch.float64, requires_grad=True) for n, t in made.problem.tasks.items()
+        n: torch.rand(2, t.channels, 32, 64, dtype=torch.float64, requires_grad=True)
+        for n, t in made.problem.tasks.items()
     }
     live, constant = made.mapper(inputs), frozen(made.mapper, inputs)
     assert live.keys() == constant.keys() and all(torch.equal(live[pair], constant[pair]) for pair in live)
@@ -186,9 +199,13 @@ def test_frozen_is_the_module_without_gradients_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("size", "stride"), [((32, 64), 1), ((50, 70), 2), ((97, 33), 8)])
-def test_maps_have_the_channels_and_the_grid_of_what_they_are_compared_with(size: tuple[int, int], stride: int) -> None:
+def test_maps_have_the_channels_and_the_grid_of_what_they_are_compared_with(
+    size: tuple[int, int], stride: int
+) -> None:
     made = DirectMap(problem(size=size), mapper_width=1, mapper_stride=stride)
-    inputs = {n: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride] for n, t in made.problem.tasks.items()}
+    inputs = {
+        n: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride] for n, t in made.problem.tasks.items()
+    }
     maps = made.mapper(inputs)
     assert set(maps) == set(itertools.permutations(made.problem.tasks, 2))
     for (s, t), found in maps.items():

@@ -1,4 +1,6 @@
-"""Encoders: shapes, torchvision's own weights under our names, and one sentence for weights that do not fit."""
+"""Encoders: shapes, torchvision's own weights under our names, and one sentence for weights that do not
+fit.
+"""
 
 from pathlib import Path
 
@@ -37,7 +39,9 @@ def test_a_classifiers_weights_load_from_a_file(suffix: str, tmp_path: Path) -> 
     trunk = make_encoder("resnet18", 8, "sha256:0", file).eval().trunk
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        expected = net.layer4(net.layer3(net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x))))))))
+        expected = net.layer4(
+            net.layer3(net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x)))))))
+        )
         assert torch.equal(trunk(x)[3], expected)
 
 
@@ -87,7 +91,9 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_imagenet_weights_are_those_that_torchvision_itself_loads(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """From torchvision's cache, so that no network is needed where it has been filled; torchvision's own model reads the same."""
+    """From torchvision's cache, so that no network is needed where it has been filled; torchvision's own
+    model reads the same.
+    """
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     weights = torchvision.models.get_model_weights(name)["DEFAULT"]
     cached = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
@@ -102,13 +108,17 @@ def test_imagenet_weights_are_those_that_torchvision_itself_loads(
         assert torch.allclose(net.fc(pooled), net(x), atol=1e-5)
 
 
-def test_without_a_network_the_sentence_says_how_to_get_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_network_the_sentence_says_how_to_get_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(*arguments: object, **keywords: object) -> None:
         raise OSError("no network")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
-    with pytest.raises(UserError, match=r"resnet18 could not be downloaded \(OSError\); fetch https.*set weights = 'PATH'"):
+    with pytest.raises(
+        UserError, match=r"resnet18 could not be downloaded \(OSError\); fetch https.*set weights = 'PATH'"
+    ):
         make_encoder("resnet18", 8, "imagenet")
 
 

@@ -20,14 +20,17 @@ SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
 @pytest.fixture
 def made(fixmatch: str) -> Method:
     torch.manual_seed(3)
-    method = registry.method(fixmatch)(problem(tuple(ALL)), weight=1.7, confidence=0.6, ramp_up=0.5).double()  # type: ignore[call-arg]
+    # type: ignore[call-arg]
+    method = registry.method(fixmatch)(problem(tuple(ALL)), weight=1.7, confidence=0.6, ramp_up=0.5).double()
     for name, head in method.heads.items():  # type: ignore[union-attr,operator]
         head.conv.weight.data *= 20 if ALL[name].is_map_of_integers else 1  # untrained, it is sure of little
     return method
 
 
 def data(made: Method, labelled: list[list[int]]) -> Batch:
-    """Of the strong view a square is erased, and it holds no label that could serve in place of a prediction."""
+    """Of the strong view a square is erased, and it holds no label that could serve in place of a
+    prediction.
+    """
     plain = batch(made.problem, labelled, views=1)
     erased = torch.zeros(len(labelled), 1, 32, 64, dtype=torch.bool)
     erased[:, :, 4:20, 30:46] = True
@@ -56,7 +59,9 @@ def test_losses_equal_the_loop(made: Method, progress: float) -> None:
     check_gradients(made, found.total(), expected + torch.stack(list(supervised.values())).sum())
 
 
-def test_pseudo_labels_are_made_where_the_network_is_sure_and_for_regressions_everywhere(made: Method) -> None:
+def test_pseudo_labels_are_made_where_the_network_is_sure_and_for_regressions_everywhere(
+    made: Method,
+) -> None:
     weak, _ = both(made, data(made, SIX))
     shares = {
         name: float(task.valid(made.pseudo_label(task, weak[name])).double().mean())  # type: ignore[operator]

@@ -30,8 +30,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in reg
 def trajectory(
     case: str, dtype: torch.dtype = torch.float64, form: torch.memory_format = torch.contiguous_format
 ) -> dict[str, Any]:
-    """Loss terms of each step, and the sum and the sum of squares of the final parameters. form: how weights and images lie in
-    memory."""
+    """Loss terms of each step, and the sum and the sum of squares of the final parameters. form: how weights
+    and images lie in memory."""
     name, keywords = CASES[case]
     kind = registry.method(name)
     tasks = ("depth",) if kind.one_task else THREE
@@ -40,7 +40,9 @@ def trajectory(
     initialise(method, 0)
     method.to(dtype).to(memory_format=form)
     labelled = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 1]], dtype=torch.bool)[:, -len(tasks) :]
-    batches = [tiny_batch(tasks, labelled.roll(i, 0), seed=i, views=kind.views, dtype=dtype) for i in range(STEPS)]
+    batches = [
+        tiny_batch(tasks, labelled.roll(i, 0), seed=i, views=kind.views, dtype=dtype) for i in range(STEPS)
+    ]
     batches = [replace(b, images=b.images.contiguous(memory_format=form)) for b in batches]
     with streams.seeded(0, "init", 1), torch.no_grad():
         method.prepare(iter(batches))
@@ -51,14 +53,21 @@ def trajectory(
         step(batch, i)
         losses.append(step.read(1))
     final = torch.cat([p.detach().flatten() for p in method.parameters()])
-    return {"version": kind.version, "losses": losses, "sum": float(final.sum()), "squares": float(final.square().sum())}
+    return {
+        "version": kind.version,
+        "losses": losses,
+        "sum": float(final.sum()),
+        "squares": float(final.square().sum()),
+    }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_numbers_have_not_changed(name: str) -> None:
     pinned, now = json.loads(FILE.read_text())[name], trajectory(name)
     if now["version"] != pinned["version"]:
-        pytest.fail(f"{name} is version {now['version']}, pinned is {pinned['version']}: write {FILE.name} anew")
+        pytest.fail(
+            f"{name} is version {now['version']}, pinned is {pinned['version']}: write {FILE.name} anew"
+        )
     message = f"the numbers of {name} changed: bump its version, then write {FILE.name} anew"
     for a, b in zip(now["losses"], pinned["losses"], strict=True):
         assert a.keys() == b.keys(), message

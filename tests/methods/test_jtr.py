@@ -1,4 +1,6 @@
-"""Joint-task regularisation against a loop over samples and tasks, with BatchNorm over batches of one as published."""
+"""Joint-task regularisation against a loop over samples and tasks, with BatchNorm over batches of one as
+published.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +54,19 @@ def entry(task: Task, map_: Tensor, kind: str) -> Tensor:
 
 
 def slow_stacks(
-    case: dict[str, Task], predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: dict[str, bool], soft: bool
+    case: dict[str, Task],
+    predictions: dict[str, Tensor],
+    targets: dict[str, Tensor],
+    labelled: dict[str, bool],
+    soft: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Y, Y^ (C, h, w) and where they count (h, w), of one sample."""
     mask = torch.ones(next(iter(targets.values())).shape[1:], dtype=torch.bool)
     for name, task in case.items():
         if labelled[name]:
-            mask = mask & (targets[name][0] != 255 if task.is_map_of_integers else (targets[name] != 0).any(0))
+            mask = mask & (
+                targets[name][0] != 255 if task.is_map_of_integers else (targets[name] != 0).any(0)
+            )
     known, predicted = [], []
     for name, task in case.items():
         guess, blank = predictions[name], 0.5 if task.kind == "normals" else 0.0
@@ -138,8 +146,14 @@ def check(made: JTR, data: Batch) -> None:
         far = made.predict(data.views[1].images)
     terms = slow_terms(made, {name: p[b:] for name, p in predictions.items()}, far, data)
     found = made.losses(data, torch.tensor(0.5))
-    weights = {"distance": made.dist_weight, "latent": made.dist_weight * made.recon_weight, "reconstruction": made.recon_weight}
-    supervised = made.problem.task_losses({name: p[:b] for name, p in predictions.items()}, data, data.labelled)
+    weights = {
+        "distance": made.dist_weight,
+        "latent": made.dist_weight * made.recon_weight,
+        "reconstruction": made.recon_weight,
+    }
+    supervised = made.problem.task_losses(
+        {name: p[:b] for name, p in predictions.items()}, data, data.labelled
+    )
     check_losses(made, found, {name: weights[name] * value for name, value in terms.items()}, supervised)
 
 
@@ -195,7 +209,9 @@ def test_the_third_view_trains_the_auto_encoder_alone() -> None:
     made.zero_grad()
     extra["reconstruction"].backward()
     assert reached(made.stack_encoder) and reached(made.stack_decoder)
-    assert all(p.grad is None for part in (made.encoder, made.decoders, made.heads) for p in part.parameters())
+    assert all(
+        p.grad is None for part in (made.encoder, made.decoders, made.heads) for p in part.parameters()
+    )
 
 
 def test_no_parameter_is_copied_for_the_constant_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +233,9 @@ def joint_case(labelled: list[list[int]]) -> tuple[Joint, dict[str, Tensor], Vie
     case = problem(tuple(ALL))
     data = batch(case, labelled, views=2)
     torch.manual_seed(1)
-    predictions = {n: torch.randn(len(labelled), t.channels, *case.size, dtype=torch.float64) for n, t in ALL.items()}
+    predictions = {
+        n: torch.randn(len(labelled), t.channels, *case.size, dtype=torch.float64) for n, t in ALL.items()
+    }
     return Joint(ALL, MEAN, STD).double(), predictions, data.views[0], data.labelled
 
 
@@ -232,7 +250,9 @@ def test_both_stacks_hold_one_sample_of_an_unlabelled_task() -> None:
 
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_perfect_rebuilding_leaves_nothing_but_the_entropy(soft: bool) -> None:
-    """Depth goes through its scale once and normals are compared with unit vectors, so both can be met exactly."""
+    """Depth goes through its scale once and normals are compared with unit vectors, so both can be met
+    exactly.
+    """
     joint, predictions, view, labelled = joint_case([[1] * 6, [0] * 6])
     known, predicted, mask = joint.stack(predictions, view.targets, labelled, soft)
     stack = predicted if soft else known
@@ -254,7 +274,9 @@ def test_depth_is_scaled_by_the_labels_that_are_visible() -> None:
     mean = sum(values) / len(values)
     std = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
     scale = made.joint.scales["depth"]
-    assert float(scale.mean) == pytest.approx(mean, rel=1e-9) and float(scale.std) == pytest.approx(std, rel=1e-9)
+    assert float(scale.mean) == pytest.approx(mean, rel=1e-9) and float(scale.std) == pytest.approx(
+        std, rel=1e-9
+    )
     assert float(scale(torch.tensor(mean, dtype=torch.float64))) == pytest.approx(0.5)
     again = JTR(problem(), ae_width=1).double()
     again.load_state_dict(made.state_dict())
@@ -300,7 +322,11 @@ def test_a_stack_is_rebuilt_on_its_own_grid(size: tuple[int, int], stride: int) 
 
 def test_the_auto_encoder_is_not_shipped_and_one_task_is_skipped() -> None:
     made = JTR(problem(), ae_width=1)
-    assert not {id(m) for m in made.inference_modules()} & {id(made.stack_encoder), id(made.stack_decoder), id(made.joint)}
+    assert not {id(m) for m in made.inference_modules()} & {
+        id(made.stack_encoder),
+        id(made.stack_decoder),
+        id(made.joint),
+    }
     assert "at least two" in (JTR.skip({"depth": ALL["depth"]}) or "")
     assert JTR.skip(made.problem.tasks) is None
 
@@ -311,7 +337,9 @@ def test_values_out_of_range(bad: dict[str, float]) -> None:
         JTR(problem(), **bad)
 
 
-@pytest.mark.parametrize("bad", [{"depth_mean": 1.0}, {"depth_std": 1.0}, {"depth_mean": 1.0, "depth_std": 0.0}])
+@pytest.mark.parametrize(
+    "bad", [{"depth_mean": 1.0}, {"depth_std": 1.0}, {"depth_mean": 1.0, "depth_std": 0.0}]
+)
 def test_depth_statistics_that_are_none(bad: dict[str, float]) -> None:
     with pytest.raises(UserError, match="depth_mean and depth_std go together"):
         JTR(problem(), **bad)

@@ -14,7 +14,9 @@ from methods.losses import per_sample_loss, sample_weights
 from tests.methods.cases import ALL, batch, problem
 
 
-def pixel_loss(task: Task, prediction: list[float], target: list[float], positive_share: float) -> float | None:
+def pixel_loss(
+    task: Task, prediction: list[float], target: list[float], positive_share: float
+) -> float | None:
     """Loss of one pixel, or None where it carries no label."""
     if task.kind == "classes":
         if target[0] == 255:
@@ -26,7 +28,9 @@ def pixel_loss(task: Task, prediction: list[float], target: list[float], positiv
             return None
         weight = 0.95 if task.kind == "edge" else 1 - positive_share
         probability = 1 / (1 + math.exp(-prediction[0]))
-        return -weight * math.log(probability) if target[0] == 1 else -(1 - weight) * math.log(1 - probability)
+        return (
+            -weight * math.log(probability) if target[0] == 1 else -(1 - weight) * math.log(1 - probability)
+        )
     if not any(target):
         return None
     if task.kind == "depth":
@@ -67,7 +71,9 @@ def test_each_loss_equals_a_loop_over_pixels(name: str) -> None:
     prediction = torch.randn(3, task.channels, 8, 12, dtype=torch.float64, requires_grad=True)
     found = per_sample_loss(task, prediction, target)
     expected = [slow_loss(task, p, t) for p, t in zip(prediction.detach(), target, strict=True)]
-    torch.testing.assert_close(found.detach(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        found.detach(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=0
+    )
     assert found[1] == 0 and found[0] > 0
     again = torch.stack([sample_loss(task, p, t) for p, t in zip(prediction, target, strict=True)])
     torch.testing.assert_close(again, found, rtol=1e-10, atol=0)
@@ -103,12 +109,15 @@ def test_sample_weights() -> None:
     torch.testing.assert_close(by_share, labelled * torch.tensor([2.0, 4.0, 1.0]))
 
 
-@pytest.mark.parametrize("labelled", [[[1, 0, 0]] * 2, [[1, 1, 0], [0, 0, 1]], [[0, 0, 0], [1, 1, 1]], [[0, 0, 0]] * 2])
+@pytest.mark.parametrize(
+    "labelled", [[[1, 0, 0]] * 2, [[1, 1, 0], [0, 0, 1]], [[0, 0, 0], [1, 1, 1]], [[0, 0, 0]] * 2]
+)
 def test_reduction_over_the_batch(labelled: list[list[int]]) -> None:
     case = problem(size=(8, 12))
     data = batch(case, labelled, empty=((1, "semseg"),))
     predictions = {
-        name: torch.randn(2, task.channels, 8, 12, dtype=torch.float64, requires_grad=True) for name, task in case.tasks.items()
+        name: torch.randn(2, task.channels, 8, 12, dtype=torch.float64, requires_grad=True)
+        for name, task in case.tasks.items()
     }
     found = case.task_losses(predictions, data, data.labelled)
     for t, (name, task) in enumerate(case.tasks.items()):

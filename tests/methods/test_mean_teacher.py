@@ -1,4 +1,6 @@
-"""The mean teacher: its average and its statistics against loops, its loss against a loop, and what it may touch."""
+"""The mean teacher: its average and its statistics against loops, its loss against a loop, and what it may
+touch.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def check(made: MeanTeacher, given: Batch, progress: float) -> None:
     predictions = run(made, torch.cat([given.images, given.views[0].images]))
     with torch.no_grad():
         taught = run(twin.teacher, given.images)
-    first, second = ({name: p[part] for name, p in predictions.items()} for part in (slice(b), slice(b, None)))
+    first, second = (
+        {name: p[part] for name, p in predictions.items()} for part in (slice(b), slice(b, None))
+    )
     found = made.losses(given, torch.tensor(progress, dtype=torch.float64))
     check_losses(found, made, given, progress, first, second, source=taught)
 
@@ -102,7 +106,9 @@ def test_the_teacher_starts_as_the_student_and_is_another_network() -> None:
 
 @pytest.mark.parametrize("decay", [0.999, 0.3])
 def test_the_average_and_the_statistics_equal_a_loop(decay: float) -> None:
-    """Six steps of the harness; the teacher's BatchNorm saw the first views, with the teacher's own weights."""
+    """Six steps of the harness; the teacher's BatchNorm saw the first views, with the teacher's own
+    weights.
+    """
     made = method(decay=decay)
     shadow = copy.deepcopy(made.teacher)
     step, decays = Step(made, tiny_protocol(lr=1e-2), 6), []
@@ -119,7 +125,11 @@ def test_the_average_and_the_statistics_equal_a_loop(decay: float) -> None:
     assert int(made.updates) == 6 and decays[0] == 0.1 and (decays[-1] == decay) == (decay == 0.3)
     for name, value in state(shadow).items():
         torch.testing.assert_close(made.teacher.state_dict()[name], value, rtol=1e-12, atol=1e-14)
-    moved = [name for name, value in student_state(made).items() if not torch.equal(value, made.teacher.state_dict()[name])]
+    moved = [
+        name
+        for name, value in student_state(made).items()
+        if not torch.equal(value, made.teacher.state_dict()[name])
+    ]
     assert any("running_mean" in name for name in moved) and any("weight" in name for name in moved)
 
 
@@ -153,7 +163,9 @@ def test_the_teachers_parameters_are_nobodys_to_optimise() -> None:
     listed = [id(p) for group in made.param_groups() for p in group["params"]]
     assert sorted(listed) == sorted(id(p) for part in PARTS for p in made.get_submodule(part).parameters())
     made.after_step()
-    assert not any(p.requires_grad for p in made.teacher.parameters()), "an average is no function of the student"
+    assert not any(p.requires_grad for p in made.teacher.parameters()), (
+        "an average is no function of the student"
+    )
 
 
 @pytest.mark.parametrize("evaluate", ["teacher", "student"])
@@ -168,7 +180,10 @@ def test_predictions_come_from_the_modules_that_are_shipped(evaluate: str) -> No
             if id(p) not in shipped:
                 p.fill_(torch.nan)
         found = made.predict(images)
-    assert all(torch.equal(found[name], expected[name]) and not torch.equal(found[name], other[name]) for name in THREE)
+    assert all(
+        torch.equal(found[name], expected[name]) and not torch.equal(found[name], other[name])
+        for name in THREE
+    )
     assert 2 * sum(1 for _ in made.parameters()) == 4 * len(shipped)
 
 

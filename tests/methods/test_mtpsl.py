@@ -1,4 +1,6 @@
-"""Cross-task consistency against a loop over samples and pairs, with BatchNorm over batches of one as published."""
+"""Cross-task consistency against a loop over samples and pairs, with BatchNorm over batches of one as
+published.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,13 @@ FULL = [[1, 1, 1]] * 3
 SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
 
 
-def method(names: tuple[str, ...] = THREE, stride: int = 1, size: tuple[int, int] = (32, 64), complete: bool = False) -> MTPSL:
+def method(
+    names: tuple[str, ...] = THREE, stride: int = 1, size: tuple[int, int] = (32, 64), complete: bool = False
+) -> MTPSL:
     torch.manual_seed(3)
-    made = MTPSL(replace(problem(names, size), complete=complete), mapper_width=2, mapper_stride=stride).double()
+    made = MTPSL(
+        replace(problem(names, size), complete=complete), mapper_width=2, mapper_stride=stride
+    ).double()
     for norm in made.mapper.norms:  # gamma = 1 and beta = 0 would hide a wrong pair
         nn.init.normal_(norm.gamma, 1.0, 0.3)
         nn.init.normal_(norm.beta, 0.0, 0.3)
@@ -49,7 +55,9 @@ def largest(logits: Tensor) -> Tensor:
 
 
 def mostly(hard: Tensor, soft: Tensor) -> Tensor:
-    """`hard` with the gradient of `soft`, and a tenth of its values: of equal ones poolings would take any, by rounding."""
+    """`hard` with the gradient of `soft`, and a tenth of its values: of equal ones poolings would take any,
+    by rounding.
+    """
     return 0.9 * (hard - soft.detach()) + soft
 
 
@@ -69,7 +77,11 @@ def slow_input(task: Task, map_: Tensor, is_label: bool) -> Tensor:
         values = range(task.channels) if task.kind == "classes" else [1]
         return torch.stack([map_[0] == value for value in values]).double()
     chances = map_.softmax(0) if task.kind == "classes" else map_.sigmoid()
-    hard = [map_.argmax(0) == value for value in range(task.channels)] if task.kind == "classes" else [map_[0] > 0]
+    hard = (
+        [map_.argmax(0) == value for value in range(task.channels)]
+        if task.kind == "classes"
+        else [map_[0] > 0]
+    )
     return mostly(torch.stack(hard).double(), chances)
 
 
@@ -80,7 +92,9 @@ def batch_norm(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
 
 
 def slow_map(network: Mapper, task: str, pair: int, x: Tensor, stride: int) -> Tensor:
-    """m_st of one input (C, H, W): the task's layer, then 13 of the trunk, with poolings after 2, 4, 7, 10, 13."""
+    """m_st of one input (C, H, W): the task's layer, then 13 of the trunk, with poolings after 2, 4, 7, 10,
+    13.
+    """
     conv, norm = network.first[task][:2]
     x = batch_norm(norm.weight, norm.bias, conv(x[None])).clamp_min(0)
     poolings = [2, 4, 7, 10, 13][{1: 0, 2: 1, 4: 2}[stride] :]
@@ -102,7 +116,9 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack(found).mean()
 
 
-def slow_consistency(made: MTPSL, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor) -> Tensor:
+def slow_consistency(
+    made: MTPSL, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor
+) -> Tensor:
     names, total = list(made.problem.tasks), torch.zeros((), dtype=torch.float64)
     order = [(s, t) for s in range(len(names)) for t in range(len(names)) if s != t]
     stride = made.stride
@@ -118,7 +134,9 @@ def slow_consistency(made: MTPSL, predictions: dict[str, Tensor], view: View, la
             of_prediction = slow_map(made.mapper, names[s], number, predicted, stride)
             of_label = slow_map(made.mapper, names[t], number, slow_input(task_t, known, True), stride)
             f = deepest[b]
-            total += distance(of_prediction, of_label) + 0.5 * (distance(of_prediction, f) + distance(of_label, f))
+            total += distance(of_prediction, of_label) + 0.5 * (
+                distance(of_prediction, f) + distance(of_label, f)
+            )
     return total / len(labelled)
 
 
@@ -223,11 +241,15 @@ def test_gradients_reach_what_they_should() -> None:
     torch.stack(list(losses.tasks.values())).sum().backward(retain_graph=True)
     for name in ("depth", "normals"):
         hidden = [*made.heads[name].parameters(), *made.decoders[name].parameters()]
-        assert all(p.grad is None or (p.grad == 0).all() for p in hidden), "no supervised loss for a hidden label"
+        assert all(p.grad is None or (p.grad == 0).all() for p in hidden), (
+            "no supervised loss for a hidden label"
+        )
     assert all(p.grad is None or (p.grad == 0).all() for p in made.mapper.parameters())
     losses.extra["consistency"].backward()
     for name in ("depth", "normals"):
-        assert any((p.grad != 0).any() for p in made.heads[name].parameters()), "consistency trains the unlabelled task"
+        assert any((p.grad != 0).any() for p in made.heads[name].parameters()), (
+            "consistency trains the unlabelled task"
+        )
     active = {number for number, (s, t) in enumerate(pairs(3)) if t == 0 and s != 0}
     for norm in made.mapper.norms:
         moved = {int(i) for i in (norm.gamma.grad != 0).any(1).nonzero()}
@@ -240,7 +262,9 @@ def test_the_encoders_feature_is_a_constant_of_the_loss() -> None:
     made = method()
     data = batch(made.problem, ONE, views=1)
     deepest = torch.randn(3, made.encoder.channels[-1], 1, 2, dtype=torch.float64)
-    predictions = {n: torch.randn(3, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()}
+    predictions = {
+        n: torch.randn(3, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()
+    }
     scaled = made.consistency(predictions, data.views[0], data.labelled, 7 * deepest)
     torch.testing.assert_close(scaled, made.consistency(predictions, data.views[0], data.labelled, deepest))
     seen: list[Tensor] = []
@@ -253,9 +277,14 @@ def test_negative_depth_predictions_stay_finite() -> None:
     made = method()
     data = batch(made.problem, [[1, 0, 0]] * 2, views=1)
     for value in (-1.0, 0.0):
-        maps = {n: torch.full((2, t.channels, 32, 64), value, dtype=torch.float64) for n, t in made.problem.tasks.items()}
+        maps = {
+            n: torch.full((2, t.channels, 32, 64), value, dtype=torch.float64)
+            for n, t in made.problem.tasks.items()
+        }
         maps = {name: x.requires_grad_() for name, x in maps.items()}
-        made.consistency(maps, data.views[0], data.labelled, torch.rand(2, 64, 1, 2, dtype=torch.float64)).backward()
+        made.consistency(
+            maps, data.views[0], data.labelled, torch.rand(2, 64, 1, 2, dtype=torch.float64)
+        ).backward()
         assert all(x.grad is None or x.grad.isfinite().all() for x in maps.values())
 
 
@@ -306,7 +335,9 @@ def test_active_pairs_hold_every_pair_for_every_mask(tasks: int, complete: bool)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_pair_norm_is_batch_norm_of_one_sample_the_film_of_its_pair_and_relu(layout: torch.memory_format) -> None:
+def test_pair_norm_is_batch_norm_of_one_sample_the_film_of_its_pair_and_relu(
+    layout: torch.memory_format,
+) -> None:
     norm = PairNorm(3, 4).double()
     for p in norm.parameters():
         nn.init.normal_(p)
@@ -325,18 +356,24 @@ def test_pair_norm_is_batch_norm_of_one_sample_the_film_of_its_pair_and_relu(lay
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-10)
 
 
-def test_what_does_not_depend_on_the_pair_is_computed_once_a_task_and_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_depend_on_the_pair_is_computed_once_a_task_and_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made, data = method(), batch(problem(), [[1, 0, 0], [0, 1, 1]], views=1)
     seen: list[dict[str, Tensor]] = []
     enter = made.mapper.enter
     monkeypatch.setattr(made.mapper, "enter", lambda inputs: seen.append(inputs) or enter(inputs))
-    predictions = {n: torch.randn(2, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()}
+    predictions = {
+        n: torch.randn(2, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()
+    }
     made.consistency(predictions, data.views[0], data.labelled, torch.randn(2, 64, 1, 2, dtype=torch.float64))
     for t, (name, task) in enumerate(made.problem.tasks.items()):
         known = mapper.label_input(task, data.views[0].targets[name], torch.float64)
         assert seen[0][name].shape == known.shape
         for b in range(2):
-            assert torch.equal(seen[0][name][b], known[b]) == bool(data.labelled[b, t]), "a label where there is one"
+            assert torch.equal(seen[0][name][b], known[b]) == bool(data.labelled[b, t]), (
+                "a label where there is one"
+            )
 
 
 def test_the_published_mapper_has_as_many_parameters() -> None:
@@ -351,7 +388,10 @@ def test_the_published_mapper_has_as_many_parameters() -> None:
 def test_maps_lie_on_the_grid_of_the_encoders_deepest_stage(size: tuple[int, int], stride: int) -> None:
     made = MTPSL(problem(size=size), mapper_width=1, mapper_stride=stride)
     deepest = made.encoder.stages(torch.zeros(2, 3, *size))[-1]
-    inputs = {name: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride] for name, t in made.problem.tasks.items()}
+    inputs = {
+        name: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride]
+        for name, t in made.problem.tasks.items()
+    }
     maps = made.mapper(made.mapper.enter(inputs), torch.tensor([0, 3]), torch.zeros(2, dtype=torch.int64))
     assert maps.shape == deepest.shape
 

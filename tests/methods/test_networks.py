@@ -18,7 +18,9 @@ from methods.networks.retrieval import Attention, Retrieval
 
 @pytest.mark.parametrize("trunk", [Small, lambda: ResNet("resnet18")], ids=["small", "resnet18"])
 @pytest.mark.parametrize("size", [(64, 96), (45, 70)])
-def test_encoders_give_four_strides_and_fuse_them_at_stride_8(trunk: type[Trunk], size: tuple[int, int]) -> None:
+def test_encoders_give_four_strides_and_fuse_them_at_stride_8(
+    trunk: type[Trunk], size: tuple[int, int]
+) -> None:
     encoder = Encoder(trunk(), 24).eval()
     images = torch.randn(2, 3, *size)
     stages = encoder.stages(images)
@@ -52,7 +54,9 @@ def test_image_decoder_reaches_the_images_size_with_halved_widths(size: tuple[in
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_nearest_equals_the_loop_whatever_the_chunks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_equals_the_loop_whatever_the_chunks(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features, codes = torch.randn(50, 5, dtype=dtype), torch.randn(9, 5, dtype=dtype)
     expected = [min(range(9), key=lambda k: float((x - codes[k]).norm())) for x in features]
     assert nearest(features, codes).tolist() == expected
@@ -76,7 +80,9 @@ def test_lookup_leaves_the_feature_out_of_the_gradient_and_vqvae_passes_it_on() 
         book = Codebook(6, 4, mode)
         x = torch.randn(2, 4, 3, 3, requires_grad=True)
         found = book(x)
-        torch.testing.assert_close(found.features.detach().permute(0, 2, 3, 1), book.codes.detach()[found.indices])
+        torch.testing.assert_close(
+            found.features.detach().permute(0, 2, 3, 1), book.codes.detach()[found.indices]
+        )
         (found.features * weights).sum().backward()
         if mode == "lookup":
             assert found.loss is None and x.grad is None and book.codes.grad is not None
@@ -185,5 +191,8 @@ def test_rows_of_a_retrieval_do_not_mix() -> None:
 def test_maps_that_have_their_size_are_what_resizing_would_give() -> None:
     maps = torch.randn(2, 3, 6, 10).contiguous(memory_format=torch.channels_last)
     found = upsampled(maps, (6, 10))
-    assert torch.equal(found, F.interpolate(maps, (6, 10), mode="bilinear", align_corners=False)) and found.is_contiguous()
+    assert (
+        torch.equal(found, F.interpolate(maps, (6, 10), mode="bilinear", align_corners=False))
+        and found.is_contiguous()
+    )
     assert upsampled(maps, (12, 20)).shape == (2, 3, 12, 20)

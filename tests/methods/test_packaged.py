@@ -1,4 +1,6 @@
-"""Weights from an installed package: those of ImageNet, in the right places, and one sentence for everything else."""
+"""Weights from an installed package: those of ImageNet, in the right places, and one sentence for everything
+else.
+"""
 
 import dataclasses
 import re
@@ -39,7 +41,9 @@ def classifier(state: dict[str, Tensor] | None = None) -> Any:
 
 
 def probabilities(trunk: Any, head: Any) -> Tensor:
-    """(1000,) of the photograph, by a trunk's last stage under a classifier's own head, normalised as the trunk says."""
+    """(1000,) of the photograph, by a trunk's last stage under a classifier's own head, normalised as the
+    trunk says.
+    """
     shown, _ = augment.identity(photograph(), {}, {}, trunk.mean, trunk.std)
     with torch.no_grad():
         features = head.bn2(head.conv_head(trunk(shown)[3]))
@@ -47,8 +51,9 @@ def probabilities(trunk: Any, head: Any) -> Tensor:
 
 
 def test_the_packaged_weights_are_the_pretrained_ones() -> None:
-    """The whole classifier, and this project's trunk under the classifier's head, both see a military uniform; a random trunk
-    does not. Seen: probability 0.47 (the next class 0.07), and at most 0.0013 for eight random trunks."""
+    """The whole classifier, and this project's trunk under the classifier's head, both see a military
+    uniform; a random trunk does not. Seen: probability 0.47 (the next class 0.07), and at most 0.0013 for
+    eight random trunks."""
     net = classifier(packaged.read(LITE0, classifier().state_dict()))
     trunk = make_encoder(LITE0, 8, "package").eval().trunk
     assert trunk.mean == trunk.std == (0.5, 0.5, 0.5)
@@ -85,17 +90,22 @@ def test_package_stays_package_in_a_spec(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_weights_that_no_package_carries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"no package carries weights of encoder 'resnet18' .but of {LITE0}.; set weights ="):
+    with pytest.raises(
+        UserError, match=f"no package carries weights of encoder 'resnet18' .but of {LITE0}.; set weights ="
+    ):
         check_encoder("resnet18", "package")
     with pytest.raises(UserError, match="neither one of 'none', 'imagenet', 'package' nor a file"):
         expand(read("thin"), {"weights": "packaged"}, ["multi_task"], tmp_path)
     ours = packaged.PACKAGES[LITE0]
     monkeypatch.setitem(packaged.PACKAGES, LITE0, dataclasses.replace(ours, name="a-package-that-nobody-has"))
     with pytest.raises(
-        UserError, match=r"package a-package-that-nobody-has, which is not installed; install .* `pip install -e \.`\."
+        UserError,
+        match=r"package a-package-that-nobody-has, which is not installed; install .* `pip install -e \.`\.",
     ):
         check_encoder(LITE0, "package")
-    monkeypatch.setitem(packaged.PACKAGES, LITE0, dataclasses.replace(ours, name="timm", file="no-such-file.pth"))
+    monkeypatch.setitem(
+        packaged.PACKAGES, LITE0, dataclasses.replace(ours, name="timm", file="no-such-file.pth")
+    )
     with pytest.raises(UserError, match="package timm, which is not installed"):
         make_encoder(LITE0, 8, "package")
 
@@ -110,7 +120,9 @@ def test_a_file_that_is_not_the_known_one_is_refused(monkeypatch: pytest.MonkeyP
     state = {"_a.weight": torch.zeros(3, 2), "_b.bias": torch.zeros(3)}
     torch.save(state, file)
     digest = packaged.hashlib.sha256(file.read_bytes()).hexdigest()
-    monkeypatch.setitem(packaged.PACKAGES, LITE0, dataclasses.replace(packaged.PACKAGES[LITE0], sha256=digest))
+    monkeypatch.setitem(
+        packaged.PACKAGES, LITE0, dataclasses.replace(packaged.PACKAGES[LITE0], sha256=digest)
+    )
     right = {"a.weight": torch.ones(3, 2), "b.bias": torch.ones(3)}
     assert list(packaged.read(LITE0, right)) == list(right)
     others: dict[str, dict[str, Tensor]] = {
@@ -121,5 +133,7 @@ def test_a_file_that_is_not_the_known_one_is_refused(monkeypatch: pytest.MonkeyP
     }
     del others["_b.bias is not b.weight"]["b.bias"]
     for message, model in others.items():
-        with pytest.raises(UserError, match=re.escape(f"as the installed timm builds it: {message}; install")):
+        with pytest.raises(
+            UserError, match=re.escape(f"as the installed timm builds it: {message}; install")
+        ):
             packaged.read(LITE0, model)

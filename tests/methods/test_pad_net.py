@@ -36,7 +36,9 @@ def slow_conv(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     """A 3x3 convolution (O, C, 3, 3) of x (C, h, w), 0 beyond the border: the sum over its nine places."""
     height, width = x.shape[1:]
     around = F.pad(x, (1, 1, 1, 1))
-    out = torch.zeros(len(weight), height, width, dtype=torch.float64) if bias is None else bias[:, None, None]
+    out = (
+        torch.zeros(len(weight), height, width, dtype=torch.float64) if bias is None else bias[:, None, None]
+    )
     for i, j in itertools.product(range(3), range(3)):
         shifted = around[:, i : i + height, j : j + width]
         out = out + (weight[:, :, i, j] @ shifted.flatten(1)).view(-1, height, width)
@@ -75,7 +77,9 @@ def supervised(made: PADNet, predictions: dict[str, Tensor], data: Batch) -> dic
 
 def check(made: PADNet, data: Batch) -> None:
     features = made.features(data.images)
-    samples = [slow_distillation(made.distillation, [f[b] for f in features]) for b in range(len(data.images))]
+    samples = [
+        slow_distillation(made.distillation, [f[b] for f in features]) for b in range(len(data.images))
+    ]
     refined = [torch.stack([sample[k] for sample in samples]) for k in range(len(features))]
     names = list(made.problem.tasks)
     final = {name: made.heads[name](f) for name, f in zip(names, refined, strict=True)}
@@ -110,13 +114,19 @@ def test_labels_of_one_task_reach_the_senders_and_no_other_head() -> None:
     made = method()
     losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
     torch.stack(list(losses.tasks.values())).sum().backward(retain_graph=True)
-    assert all((p.grad != 0).any() for name in THREE for p in made.decoders[name].parameters()), "all tasks send to semseg"
+    assert all((p.grad != 0).any() for name in THREE for p in made.decoders[name].parameters()), (
+        "all tasks send to semseg"
+    )
     assert all(p.grad is None for p in made.preliminary_heads.parameters())
     for name in ("depth", "normals"):
         assert all(p.grad is None or (p.grad == 0).all() for p in made.heads[name].parameters())
     c = made.problem.width
-    assert (made.distillation.send[0].weight.grad == 0).all(), "what semseg sends goes to tasks without a label"
-    assert (made.distillation.send[1].weight.grad[:c] != 0).any() and (made.distillation.send[1].weight.grad[c:] == 0).all()
+    assert (made.distillation.send[0].weight.grad == 0).all(), (
+        "what semseg sends goes to tasks without a label"
+    )
+    assert (made.distillation.send[1].weight.grad[:c] != 0).any() and (
+        made.distillation.send[1].weight.grad[c:] == 0
+    ).all()
     made.zero_grad()
     losses.extra["preliminary"].backward()
     assert all(p.grad is None for p in made.distillation.parameters())
@@ -145,7 +155,9 @@ def test_a_step_never_looks_at_the_data() -> None:
 def test_predictions_need_no_preliminary_head() -> None:
     made = method().eval()
     shipped = {id(p) for module in made.inference_modules() for p in module.parameters()}
-    assert shipped == {id(p) for name, p in made.named_parameters() if not name.startswith("preliminary_heads.")}
+    assert shipped == {
+        id(p) for name, p in made.named_parameters() if not name.startswith("preliminary_heads.")
+    }
     images = torch.randn(2, 3, 32, 64, dtype=torch.float64)
     with torch.no_grad():
         before = made.predict(images)

@@ -47,7 +47,9 @@ def values(task: Task, map_: Tensor) -> Tensor:
 
 
 def predicted_input(task: Task, prediction: Tensor, target: Tensor | None) -> Tensor:
-    """The network's input for a prediction; where its label is unknown, what the label's input holds there."""
+    """The network's input for a prediction; where its label is unknown, what the label's input holds
+    there.
+    """
     if target is None:
         return slow_input(task, prediction, False)
     pixels = known(task, target)
@@ -78,7 +80,10 @@ def slow_terms(made: PerceptualMap, predictions: dict[str, Tensor], data: Batch)
             if has_label and (pixels := known(ALL[s], target)).any():
                 apart = (values(ALL[t], mapped[t]) - values(ALL[t], reference[t].detach())).abs().sum(0)
                 perceptual = perceptual + weight * apart[pixels].mean()
-    return {"perceptual": made.map_weight * perceptual / len(data.labelled), "mapping": mapping / len(data.labelled)}
+    return {
+        "perceptual": made.map_weight * perceptual / len(data.labelled),
+        "mapping": mapping / len(data.labelled),
+    }
 
 
 def check(made: PerceptualMap, data: Batch) -> None:
@@ -112,7 +117,9 @@ def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
 def test_labels_without_a_valid_pixel_give_exactly_nothing() -> None:
     made = method(mapper_stride=2)
     check(made, batch(made.problem, ONE, empty=((0, "semseg"), (1, "depth"))))
-    extra = made.losses(batch(made.problem, ONE, empty=((0, "semseg"), (1, "depth"), (2, "normals"))), torch.tensor(0.0)).extra
+    extra = made.losses(
+        batch(made.problem, ONE, empty=((0, "semseg"), (1, "depth"), (2, "normals"))), torch.tensor(0.0)
+    ).extra
     sum(extra.values()).backward()
     assert extra["perceptual"] == 0 and extra["mapping"] == 0
     assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
@@ -128,7 +135,9 @@ def test_a_prediction_that_is_its_label_is_at_no_distance() -> None:
         if task.kind == "classes":
             perfect[name] = 90.0 * (target == torch.arange(task.channels).view(1, -1, 1, 1))
         else:
-            perfect[name] = 90.0 * ((target == 1) * 2.0 - 1) if task.is_map_of_integers else target + 5.0 * (target == 0)
+            perfect[name] = (
+                90.0 * ((target == 1) * 2.0 - 1) if task.is_map_of_integers else target + 5.0 * (target == 0)
+            )
         perfect[name] = perfect[name].double()
     extra = made.mapped(perfect, data.targets, data.labelled)
     assert float(extra["perceptual"].detach()) == pytest.approx(0, abs=1e-9)
@@ -139,7 +148,11 @@ def test_each_loss_trains_its_own_side() -> None:
     made = method()
     extra = made.losses(batch(made.problem, ONE), torch.tensor(0.0)).extra
     extra["perceptual"].backward(retain_graph=True)
-    assert not reached(made.mapper) and reached(made.encoder) and all(reached(head) for head in made.heads.values())
+    assert (
+        not reached(made.mapper)
+        and reached(made.encoder)
+        and all(reached(head) for head in made.heads.values())
+    )
     made.zero_grad()
     extra["mapping"].backward()
     assert not reached(made.encoder) and not reached(made.heads) and not reached(made.decoders)

@@ -83,7 +83,9 @@ def slow_retrieval(made: Prototype, features: Tensor, affinity: Tensor | None) -
         if affinity is not None:
             a, values, level = affinity[i, k], made.prototypes.values, made.prototypes.level
             if level == "pixel":
-                full = torch.stack([sum(a[s, n] * values[s] for s in range(len(values))) for n in range(a.shape[1])], 1)
+                full = torch.stack(
+                    [sum(a[s, n] * values[s] for s in range(len(values))) for n in range(a.shape[1])], 1
+                )
                 known = F.avg_pool2d(full.view(1, -1, *f.shape[1:]), 4, ceil_mode=True)[0].flatten(1).t()
             elif level == "pooled":
                 known = sum(a[s] * values[s] for s in range(len(values)))[None]
@@ -130,7 +132,9 @@ def check(made: Prototype, data: Batch, scale: dict[str, float]) -> None:
             distances = [float((shared[i, :, y, x] - code).norm()) for code in twin.codebook.codes]
             quantised[i, :, y, x] = twin.codebook.codes[distances.index(min(distances))]
         error = float(((shared - quantised) ** 2).mean())
-        expected |= {"lookup": {}, "vqvae": {"vq": 1.25 * error}, "ema": {"vq": 0.25 * error}}[twin.codebook.mode]
+        expected |= {"lookup": {}, "vqvae": {"vq": 1.25 * error}, "ema": {"vq": 0.25 * error}}[
+            twin.codebook.mode
+        ]
         shared = shared + quantised
     if twin.image_decoder is not None:
         image, total = twin.image_decoder(shared), 0.0
@@ -141,13 +145,20 @@ def check(made: Prototype, data: Batch, scale: dict[str, float]) -> None:
     features = torch.stack([twin.decoders[name](shared) for name in names], 1)
     mask = data.labelled if twin.akg_tasks == "labelled" else torch.ones_like(data.labelled)
     chosen = [(int(b), int(t)) for b, t in mask.nonzero()]
-    affinity = slow_affinity(twin, features) if twin.prototypes is not None and twin.prototypes.slots is not None else None
+    affinity = (
+        slow_affinity(twin, features)
+        if twin.prototypes is not None and twin.prototypes.slots is not None
+        else None
+    )
     if twin.tke and affinity is not None:
         logs = [-math.log(float(a)) for b, t in chosen for a in affinity[b, t, t]]
         expected["tke"] = sum(logs) / len(logs)
     if twin.tc:
         projections = twin.prototypes.projections
-        rows = [[projections[t if len(projections) > 1 else 0](f.mean((1, 2))) for t, f in enumerate(s)] for s in features]
+        rows = [
+            [projections[t if len(projections) > 1 else 0](f.mean((1, 2))) for t, f in enumerate(s)]
+            for s in features
+        ]
         vectors = torch.stack([torch.stack(row) for row in rows])
         expected["tc"] = slow_consistency(vectors, mask, twin.tc_margin)[0]
     refined = features
@@ -167,7 +178,9 @@ def supervised(made: Prototype, heads: Any, features: Tensor, data: Batch) -> di
     for t, (name, task) in enumerate(tasks.items()):
         predictions = heads[name](features[:, t])
         values = [
-            len(tasks) / float(data.labelled[b].sum()) * slow_loss(task, predictions[b], data.targets[name][b])
+            len(tasks)
+            / float(data.labelled[b].sum())
+            * slow_loss(task, predictions[b], data.targets[name][b])
             for b in range(len(predictions))
             if data.labelled[b, t]
         ]
@@ -202,7 +215,11 @@ def test_losses_equal_the_loops(given: dict[str, Any], labelled: list[list[int]]
 
 def test_losses_equal_the_loops_for_five_tasks_and_an_odd_size() -> None:
     made = method(("semseg", "depth", "edge", "saliency", "parts"), size=(44, 72))
-    check(made, batch(made.problem, [[1, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 1, 1, 0, 0]], empty=((0, "semseg"),)), {})
+    check(
+        made,
+        batch(made.problem, [[1, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 1, 1, 0, 0]], empty=((0, "semseg"),)),
+        {},
+    )
 
 
 @pytest.mark.parametrize("labelled", [[[0, 0, 0]] * 2, [[1, 1, 1]] * 2, [[1, 0, 0], [0, 0, 0]]])
@@ -252,7 +269,9 @@ def test_detach_affinity_keeps_the_values_and_stops_the_gradient() -> None:
     assert grads[0] is not None and (grads[0] != 0).any()
     assert grads[1] is None or (grads[1] == 0).all()
     for name in THREE:
-        assert torch.equal(plain.eval().predict(data.images)[name], detached.eval().predict(data.images)[name])
+        assert torch.equal(
+            plain.eval().predict(data.images)[name], detached.eval().predict(data.images)[name]
+        )
 
 
 # Anchors.
@@ -304,9 +323,15 @@ def test_consistency_of_one_sample_or_one_task_is_zero() -> None:
 def test_consistency_equals_the_loop_over_triplets(margin: float) -> None:
     torch.manual_seed(1)
     vectors = torch.randn(4, 3, 5, dtype=torch.float64)
-    for mask in (torch.ones(4, 3), torch.tensor(MIXED).double(), torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])):
+    for mask in (
+        torch.ones(4, 3),
+        torch.tensor(MIXED).double(),
+        torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]]),
+    ):
         loss, active = task_consistency(vectors, mask.double(), margin)
-        assert (float(loss), float(active)) == pytest.approx(slow_consistency(vectors, mask, margin), rel=1e-10)
+        assert (float(loss), float(active)) == pytest.approx(
+            slow_consistency(vectors, mask, margin), rel=1e-10
+        )
 
 
 # Rows and controls.
@@ -316,7 +341,9 @@ def test_the_empty_row_is_multi_task() -> None:
     made = method(**OFF)
     torch.manual_seed(3)
     plain = MultiTask(problem()).double()
-    assert {k: v.shape for k, v in made.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+    assert {k: v.shape for k, v in made.state_dict().items()} == {
+        k: v.shape for k, v in plain.state_dict().items()
+    }
     plain.load_state_dict(made.state_dict())
     data = batch(made.problem, MIXED)
     mine, theirs = made.losses(data, torch.tensor(0.0)), plain.losses(data, torch.tensor(0.0))
@@ -362,11 +389,17 @@ def test_controls_change_the_predictions() -> None:
     images = batch(problem(), ONE).images
     shared = method().state_dict()
     found = {}
-    for name, given in {"pixel": {}, "slots": {"affinity_level": "slots"}, "pooled": {"affinity_level": "pooled"}}.items():
+    for name, given in {
+        "pixel": {},
+        "slots": {"affinity_level": "slots"},
+        "pooled": {"affinity_level": "pooled"},
+    }.items():
         made = method(**given)
         made.load_state_dict(shared)
         found[name] = made.eval().predict(images)["depth"]
-    assert not torch.allclose(found["pixel"], found["slots"]) and not torch.allclose(found["slots"], found["pooled"])
+    assert not torch.allclose(found["pixel"], found["slots"]) and not torch.allclose(
+        found["slots"], found["pooled"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -431,7 +464,9 @@ def test_parameter_groups_hold_each_parameter_once(given: dict[str, Any]) -> Non
     ids = [id(p) for group in groups for p in group["params"]]
     assert sorted(ids) == sorted(id(p) for p in made.parameters())
     free = {id(p) for group in groups if group.get("weight_decay") == 0.0 for p in group["params"]}
-    named = {id(p) for name, p in made.named_parameters() if name.endswith(("codebook.codes", "slots.values"))}
+    named = {
+        id(p) for name, p in made.named_parameters() if name.endswith(("codebook.codes", "slots.values"))
+    }
     assert free == named and all(group["params"] for group in groups)
 
 
@@ -466,11 +501,15 @@ def test_diagnostics() -> None:
     assert found["affinity"].labels == (THREE, THREE)
     assert found["affinity"].array == pytest.approx(affinity.mean((0, 3)).numpy(), rel=1e-9)
     assert found["affinity"].array.sum(1) == pytest.approx(1.0)
-    assert float(found["affinity spatial sd"].array) == pytest.approx(float(affinity.std(3, correction=0).mean()))
+    assert float(found["affinity spatial sd"].array) == pytest.approx(
+        float(affinity.std(3, correction=0).mean())
+    )
     counts = torch.bincount(state.quantised.indices.flatten(), minlength=12).tolist()
     shares = [c / sum(counts) for c in counts if c]
     assert float(found["codes used"].array) == pytest.approx(len(shares) / 12)
-    assert float(found["code perplexity"].array) == pytest.approx(math.exp(-sum(s * math.log(s) for s in shares)))
+    assert float(found["code perplexity"].array) == pytest.approx(
+        math.exp(-sum(s * math.log(s) for s in shares))
+    )
     encoded = state.shared - state.quantised.features
     ratio = (state.quantised.features.norm(dim=1) / encoded.norm(dim=1)).mean()
     assert float(found["quantised to encoded norm"].array) == pytest.approx(ratio.item())
@@ -479,12 +518,16 @@ def test_diagnostics() -> None:
     assert 0 <= float(found["active triplets"].array) <= 1
     losses = made.losses(data, torch.tensor(0.0)).extra
     assert {name for name in found if name.endswith(" loss")} == {f"{name} loss" for name in losses}
-    assert all(float(found[f"{name} loss"].array) == pytest.approx(float(x.detach())) for name, x in losses.items())
+    assert all(
+        float(found[f"{name} loss"].array) == pytest.approx(float(x.detach())) for name, x in losses.items()
+    )
     assert set(method(**OFF).diagnostics(data)) == set()
     assert not made.retrieval.blocks[0].retrieve._forward_hooks
 
 
-@pytest.mark.parametrize("given", [{}, {"vq_mode": "ema"}, {"affinity_level": "slots"}, {"projection": "per_task"}])
+@pytest.mark.parametrize(
+    "given", [{}, {"vq_mode": "ema"}, {"affinity_level": "slots"}, {"projection": "per_task"}]
+)
 def test_a_step_never_looks_at_the_data(given: dict[str, Any]) -> None:
     made, progress = Prototype(problem(), **(SMALL | given)), torch.tensor(0.0)
     data = single(batch(made.problem, MIXED))

@@ -1,4 +1,6 @@
-"""Retrieval from task tokens against a loop over samples, tasks, heads and queries; and how it lies to the prototype model."""
+"""Retrieval from task tokens against a loop over samples, tasks, heads and queries; and how it lies to the
+prototype model.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def check(made: Retrieval, data: Batch) -> None:
         features = made.decoders[name](shared)
         predictions = made.heads[name](torch.stack([slow_refined(made, f, t) for f in features]))
         losses = [
-            len(tasks) / int(data.labelled[i].sum()) * sample_loss(task, predictions[i], data.targets[name][i])
+            len(tasks)
+            / int(data.labelled[i].sum())
+            * sample_loss(task, predictions[i], data.targets[name][i])
             for i in range(b)
             if data.labelled[i, t]
         ]
@@ -117,7 +121,9 @@ def test_tokens_are_without_weight_decay_and_every_parameter_is_listed_once() ->
     made = method()
     rest, tokens = made.param_groups()
     assert tokens["weight_decay"] == 0.0 and [id(p) for p in tokens["params"]] == [id(made.tokens.values)]
-    assert sorted(id(p) for p in [*rest["params"], *tokens["params"]]) == sorted(id(p) for p in made.parameters())
+    assert sorted(id(p) for p in [*rest["params"], *tokens["params"]]) == sorted(
+        id(p) for p in made.parameters()
+    )
 
 
 def test_diagnostics_are_the_entropies_of_the_attention() -> None:
@@ -128,7 +134,9 @@ def test_diagnostics_are_the_entropies_of_the_attention() -> None:
         equal = made.diagnostics(batch(made.problem, PATTERNS["one"]))
     assert list(found) == ["cross-attention entropy, block 1", "cross-attention entropy, block 2"]
     assert all(0 < float(d.array) < 1 for d in found.values())
-    assert all(float(d.array) == pytest.approx(1.0) for d in equal.values()), "equal tokens cannot be told apart"
+    assert all(float(d.array) == pytest.approx(1.0) for d in equal.values()), (
+        "equal tokens cannot be told apart"
+    )
 
 
 def test_a_step_never_looks_at_the_data() -> None:

@@ -1,4 +1,6 @@
-"""SegNet: the published size and cost, unpooling against a loop, methods on it, and the protocols that name it."""
+"""SegNet: the published size and cost, unpooling against a loop, methods on it, and the protocols that name
+it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ from methods.networks.segnet import Conv, SegNet, unpool
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 from tests.methods import cases, test_mtpsl
 
-PUBLISHED = {"semseg": tasks.semseg(tuple(f"class {i}" for i in range(13))), "depth": tasks.depth(), "normals": tasks.normals()}
+PUBLISHED = {
+    "semseg": tasks.semseg(tuple(f"class {i}" for i in range(13))),
+    "depth": tasks.depth(),
+    "normals": tasks.normals(),
+}
 
 
 def published() -> MultiTask:
@@ -38,7 +44,9 @@ def published() -> MultiTask:
         assert isinstance(found, SegNet)
         return found
 
-    return MultiTask(Problem(PUBLISHED, made.size, made.width, made.decoder_blocks, encoder, made.loss_weights))
+    return MultiTask(
+        Problem(PUBLISHED, made.size, made.width, made.decoder_blocks, encoder, made.loss_weights)
+    )
 
 
 def test_the_published_network_has_as_many_parameters_and_operations() -> None:
@@ -59,7 +67,12 @@ def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
     before = before.detach()
     out = torch.zeros_like(before)
     for b, c, y, z in itertools.product(*map(range, x.shape)):
-        window = [(i, j) for i in (2 * y, 2 * y + 1) for j in (2 * z, 2 * z + 1) if i < before.shape[2] and j < before.shape[3]]
+        window = [
+            (i, j)
+            for i in (2 * y, 2 * y + 1)
+            for j in (2 * z, 2 * z + 1)
+            if i < before.shape[2] and j < before.shape[3]
+        ]
         place = max(window, key=lambda ij: float(before[b, c, ij[0], ij[1]]))
         out[b, c, place[0], place[1]] = x[b, c, y, z]
     return out
@@ -67,16 +80,24 @@ def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (1, 3)])
-def test_unpooling_equals_the_loop_and_sends_gradients_back(size: tuple[int, int], layout: torch.memory_format) -> None:
-    before = torch.randn(2, 3, *size, dtype=torch.float64).relu().contiguous(memory_format=layout)  # zeros tie
-    x = torch.randn(2, 3, math.ceil(size[0] / 2), math.ceil(size[1] / 2), dtype=torch.float64, requires_grad=True)
+def test_unpooling_equals_the_loop_and_sends_gradients_back(
+    size: tuple[int, int], layout: torch.memory_format
+) -> None:
+    before = (
+        torch.randn(2, 3, *size, dtype=torch.float64).relu().contiguous(memory_format=layout)
+    )  # zeros tie
+    x = torch.randn(
+        2, 3, math.ceil(size[0] / 2), math.ceil(size[1] / 2), dtype=torch.float64, requires_grad=True
+    )
     found = unpool(x, before)
     assert torch.equal(found.detach(), slow_unpool(x.detach(), before))
     assert found.is_contiguous(memory_format=layout)
     weights = torch.randn_like(before)
     (found * weights).sum().backward()
     of_each = slow_unpool(torch.ones_like(x), before) * weights
-    assert torch.equal(x.grad, F.pad(of_each, (0, size[1] % 2, 0, size[0] % 2)).unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5)))
+    assert torch.equal(
+        x.grad, F.pad(of_each, (0, size[1] % 2, 0, size[0] % 2)).unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5))
+    )
 
 
 def theirs(x: Tensor, indices: Tensor) -> Tensor:
@@ -98,7 +119,19 @@ def test_it_is_mtans_network_with_torchs_own_unpooling() -> None:
         nn.init.uniform_(norm.running_var, 0.5, 2.0)
     convs = [m for m in made.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in made.modules() if isinstance(m, nn.BatchNorm2d)]
-    ends = [(3, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 8), (8, 16), (16, 16), (16, 16), *[(16, 16)] * 3]
+    ends = [
+        (3, 2),
+        (2, 2),
+        (2, 4),
+        (4, 4),
+        (4, 8),
+        (8, 8),
+        (8, 8),
+        (8, 16),
+        (16, 16),
+        (16, 16),
+        *[(16, 16)] * 3,
+    ]
     ends += [(16, 16)] * 3 + [(16, 8), (8, 8), (8, 8), (8, 4), (4, 4), (4, 4), (4, 2), (2, 2), (2, 2), (2, 2)]
     assert [(c.in_channels, c.out_channels) for c in convs] == ends
     x, indices = torch.rand(2, 3, 64, 96, dtype=torch.float64), []
@@ -178,7 +211,11 @@ def test_runs_repeat_to_the_bit_on_images_without_normalisation(method: str, tmp
         run.train(place, claim)
         claim.release()
         found.append(run.method.state_dict())
-        assert all(not torch.equal(before[k], v) for k, v in found[-1].items() if "weight" in k and k.startswith("encoder"))
+        assert all(
+            not torch.equal(before[k], v)
+            for k, v in found[-1].items()
+            if "weight" in k and k.startswith("encoder")
+        )
     assert all(torch.equal(found[0][k], found[1][k]) for k in found[0])
 
 
@@ -189,14 +226,28 @@ def test_a_step_in_bfloat16_is_finite() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         loss = made.losses(data, torch.tensor(0.0)).total()
     loss.backward()
-    assert loss.isfinite() and all(p.grad is not None and p.grad.isfinite().all() for p in made.encoder.parameters())
+    assert loss.isfinite() and all(
+        p.grad is not None and p.grad.isfinite().all() for p in made.encoder.parameters()
+    )
 
 
 def test_the_protocols_name_the_published_recipe() -> None:
     short, long = protocol.load("nyuv2-13-segnet"), protocol.load("nyuv2-13-segnet-long")
     assert (short.encoder, short.weights, short.width, short.decoder_blocks) == ("segnet", "none", 64, 0)
-    assert (short.batch, short.epochs, short.lr, short.schedule, short.step_every) == (2, 200.0, 1e-4, "step", 100.0)
-    assert (long.encoder, long.batch, long.epochs, long.lr, long.step_every) == ("segnet", 4, 400.0, 1e-4, 200.0)
+    assert (short.batch, short.epochs, short.lr, short.schedule, short.step_every) == (
+        2,
+        200.0,
+        1e-4,
+        "step",
+        100.0,
+    )
+    assert (long.encoder, long.batch, long.epochs, long.lr, long.step_every) == (
+        "segnet",
+        4,
+        400.0,
+        1e-4,
+        200.0,
+    )
     with pytest.raises(UserError, match=r"decoder_blocks = -1 in protocol .* 0 or more"):
         protocol.load("nyuv2-13-segnet", {"decoder_blocks": -1})
 

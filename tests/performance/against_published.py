@@ -1,6 +1,8 @@
-"""Steps of MTPSL and JTR as published, and ours, in turn on one thread: `python -m tests.performance.against_published`.
+"""Steps of MTPSL and JTR as published, and ours, in turn on one thread: `python -m
+tests.performance.against_published`.
 
-The same weights and batch, one label a sample, nyuv2-13-segnet's network at sizes that a CPU affords. Ours is the step of a run.
+The same weights and batch, one label a sample, nyuv2-13-segnet's network at sizes that a CPU affords. Ours is
+the step of a run.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def pair(
 
 def made_up(problem: Problem, samples: int, views: int) -> Batch:
     """One label a sample, of each task in turn; float64."""
-    return batch(problem, [[int(t == i % len(TASKS)) for t in range(len(TASKS))] for i in range(samples)], views)
+    return batch(
+        problem, [[int(t == i % len(TASKS)) for t in range(len(TASKS))] for i in range(samples)], views
+    )
 
 
 def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: int) -> str:
@@ -83,14 +87,21 @@ def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: i
     turns = {"theirs": their_step, "ours": our_step}
     for call in (*turns.values(), *turns.values()):
         call()
-    found = {clock: {name: Timing(ms) for name, ms in of.items()} for clock, of in taking_turns(turns, pairs).items()}
+    found = {
+        clock: {name: Timing(ms) for name, ms in of.items()}
+        for clock, of in taking_turns(turns, pairs).items()
+    }
     case = f"{name:5s} {size[0]}x{size[1]} width {width} batch {samples}"
     load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg()[:2])
     return f"{case}: " + "; ".join(said(clock, of) for clock, of in found.items()) + f"; load {load_average}"
 
 
-def taking_turns(turns: dict[str, Callable[[], None]], repeats: int) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Milliseconds by the clock on the wall, and of a processor, which other work on the machine disturbs less."""
+def taking_turns(
+    turns: dict[str, Callable[[], None]], repeats: int
+) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Milliseconds by the clock on the wall, and of a processor, which other work on the machine disturbs
+    less.
+    """
     clocks = {"wall": time.perf_counter, "processor": time.process_time}
     found: dict[str, dict[str, tuple[float, ...]]] = {clock: dict.fromkeys(turns, ()) for clock in clocks}
     for _ in range(repeats):
@@ -103,9 +114,14 @@ def taking_turns(turns: dict[str, Callable[[], None]], repeats: int) -> dict[str
 
 
 def said(clock: str, found: dict[str, Timing]) -> str:
-    low, high = Timing(tuple(a / b for a, b in zip(found["theirs"].ms, found["ours"].ms, strict=True))).quartiles
+    low, high = Timing(
+        tuple(a / b for a, b in zip(found["theirs"].ms, found["ours"].ms, strict=True))
+    ).quartiles
     times = ", ".join(f"{name} {timing.median:.0f} ms" for name, timing in found.items())
-    return f"{clock} {times}, theirs / ours {ratio(found['theirs'], found['ours']):.3f} ({low:.3f} to {high:.3f})"
+    return (
+        f"{clock} {times}, theirs / ours {ratio(found['theirs'], found['ours']):.3f} ({low:.3f} to "
+        f"{high:.3f})"
+    )
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""The steps of MTPSL (CVPR 2022) and JTR (CVPR 2024) as their authors take them, for comparison of speed: one sample, one task
-and one pair of tasks after the other, BatchNorm over batches of one, an unfused Adam.
+"""The steps of MTPSL (CVPR 2022) and JTR (CVPR 2024) as their authors take them, for comparison of speed: one
+sample, one task and one pair of tasks after the other, BatchNorm over batches of one, an unfused Adam.
 
-Written from descriptions of those steps, not from their code. Where a number of ours is defined otherwise (the protocol's weights
-of samples and L1 of normals; what `methods.jtr` says of its terms), ours is taken, at the same cost, so that both have the same
-loss. Left out is what they do for their log alone. The sizes of images must be multiples of 32.
+Written from descriptions of those steps, not from their code. Where a number of ours is defined otherwise
+(the protocol's weights of samples and L1 of normals; what `methods.jtr` says of its terms), ours is taken, at
+the same cost, so that both have the same loss. Left out is what they do for their log alone. The sizes of
+images must be multiples of 32.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ FACTORS, CONVOLUTIONS = (1, 2, 4, 8, 8), (2, 2, 3, 3, 3)
 
 
 def hard_sample(chances: Tensor) -> Tensor:
-    """One-hot over the channels of logits or log-probabilities (1, C, h, w), drawn anew while it is not a number."""
+    """One-hot over the channels of logits or log-probabilities (1, C, h, w), drawn anew while it is not a
+    number.
+    """
     drawn = F.gumbel_softmax(chances, tau=1, hard=True, dim=1)
     while bool(drawn.isnan().any()):
         drawn = F.gumbel_softmax(chances, tau=1, hard=True, dim=1)
@@ -46,7 +49,9 @@ def apart(a: Tensor, b: Tensor) -> Tensor:
     return 1 - (F.normalize(a, eps=1e-12) * F.normalize(b, eps=1e-12)).sum(1).mean()
 
 
-def of_labels(tasks: dict[str, Task], predictions: dict[str, Tensor], batch: Batch, i: int, labelled: list[str]) -> Tensor:
+def of_labels(
+    tasks: dict[str, Task], predictions: dict[str, Tensor], batch: Batch, i: int, labelled: list[str]
+) -> Tensor:
     """The supervised loss of sample i, task after task, over the labels that it has."""
     total = torch.zeros(())
     for name in labelled:
@@ -92,13 +97,18 @@ class SegNet(nn.Module):
 
 
 class Network(nn.Module):
-    """SegNet and two convolutions a task: log-probabilities, depth, normals of unit length; and the bottleneck."""
+    """SegNet and two convolutions a task: log-probabilities, depth, normals of unit length; and the
+    bottleneck.
+    """
 
     def __init__(self, tasks: dict[str, Task], width: int) -> None:
         super().__init__()
         self.tasks, self.segnet = tasks, SegNet(3, width)
         self.heads = nn.ModuleDict(
-            {n: nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, t.channels, 1)) for n, t in tasks.items()}
+            {
+                n: nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, t.channels, 1))
+                for n, t in tasks.items()
+            }
         )
 
     def forward(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -148,7 +158,9 @@ class PairMapper(nn.Module):
 
 
 class PublishedMTPSL:
-    """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, mapper without a stride."""
+    """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, mapper without a
+    stride.
+    """
 
     def __init__(self, ours: MTPSL, lr: float = 1e-4) -> None:
         tasks, width = ours.problem.tasks, ours.problem.width
@@ -171,7 +183,10 @@ class PublishedMTPSL:
         film_parameters = [p for film in films for p in (film.gamma, film.beta)]
         theirs = {id(p) for p in film_parameters}
         rest = [p for p in (*self.network.parameters(), *self.mapper.parameters()) if id(p) not in theirs]
-        self.optimisers = [torch.optim.Adam(rest, lr=lr), torch.optim.Adam(film_parameters, lr=lr * ours.film_lr_scale)]
+        self.optimisers = [
+            torch.optim.Adam(rest, lr=lr),
+            torch.optim.Adam(film_parameters, lr=lr * ours.film_lr_scale),
+        ]
 
     def loss(self, batch: Batch) -> Tensor:
         view, b = batch.views[0], len(batch.images)
@@ -229,9 +244,11 @@ class AutoEncoder(nn.Module):
 
 
 class PublishedJTR:
-    """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, auto-encoder without a stride.
+    """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, auto-encoder without a
+    stride.
 
-    All three views are one batch of the network, and every sample has its own copy of the auto-encoder for its second view.
+    All three views are one batch of the network, and every sample has its own copy of the auto-encoder for
+    its second view.
     """
 
     def __init__(self, ours: JTR, lr: float = 1e-4) -> None:
@@ -242,7 +259,10 @@ class PublishedJTR:
         self.mean, self.std = float(scale.mean), float(scale.std)
         dtype = next(ours.parameters()).dtype
         self.channels = [task.channels for task in tasks.values()]
-        self.network, self.joint = Network(tasks, width).to(dtype), AutoEncoder(sum(self.channels), width).to(dtype)
+        self.network, self.joint = (
+            Network(tasks, width).to(dtype),
+            AutoEncoder(sum(self.channels), width).to(dtype),
+        )
         take_network(self.network, ours)
         take_weights(self.joint, [ours.stack_encoder, ours.stack_decoder])
         self.optimisers = [torch.optim.Adam([*self.network.parameters(), *self.joint.parameters()], lr=lr)]
@@ -254,11 +274,18 @@ class PublishedJTR:
         for i in range(b):
             labelled = labelled_tasks(batch, i, self.names)
             total = total + of_labels(self.tasks, predictions, batch, i, labelled) / b
-            of_views = [{name: p[v * b + i : v * b + i + 1] for name, p in predictions.items()} for v in (1, 2)]
-            total = total + self.joint_loss(of_views, [self._of_sample(view, i) for view in batch.views], labelled) / b
+            of_views = [
+                {name: p[v * b + i : v * b + i + 1] for name, p in predictions.items()} for v in (1, 2)
+            ]
+            total = (
+                total
+                + self.joint_loss(of_views, [self._of_sample(view, i) for view in batch.views], labelled) / b
+            )
         return total
 
-    def joint_loss(self, predictions: list[dict[str, Tensor]], targets: list[dict[str, Tensor]], labelled: list[str]) -> Tensor:
+    def joint_loss(
+        self, predictions: list[dict[str, Tensor]], targets: list[dict[str, Tensor]], labelled: list[str]
+    ) -> Tensor:
         known, predicted, _ = self.stacks(predictions[0], targets[0], labelled, soft=False)
         constant = copy.deepcopy(self.joint).segnet
         distance = apart(constant.encode(known)[0], constant.encode(predicted)[0])
@@ -267,7 +294,9 @@ class PublishedJTR:
         of_known, known_again = self.joint(known)
         of_predicted, predicted_again = self.joint(predicted)
         distance = distance + self.recon_weight * apart(of_known, of_predicted)
-        rebuilt = self.rebuilding(known_again, known, mask) + self.rebuilding(predicted_again, predicted, mask)
+        rebuilt = self.rebuilding(known_again, known, mask) + self.rebuilding(
+            predicted_again, predicted, mask
+        )
         return self.dist_weight * distance + self.recon_weight * rebuilt
 
     def stacks(
@@ -276,7 +305,11 @@ class PublishedJTR:
         mask = torch.ones_like(predictions[self.names[0]][:, :1])
         for name in labelled:
             target = targets[name]
-            mask = mask * (target != IGNORE if self.tasks[name].kind == "classes" else target.abs().sum(1, keepdim=True) != 0)
+            mask = mask * (
+                target != IGNORE
+                if self.tasks[name].kind == "classes"
+                else target.abs().sum(1, keepdim=True) != 0
+            )
         known, predicted = [], []
         for name, task in self.tasks.items():
             guess = predictions[name].detach() if name in labelled else predictions[name]

@@ -51,7 +51,10 @@ def test_a_bare_step_leaves_nothing_of_the_work_out(method: str) -> None:
 
 def test_variants_on_a_cpu_and_why_there_is_no_graph() -> None:
     case = make("single_task")
-    assert list(case.variants()) == ["feed", "bare", "eager"] and case.reason == "there are no CUDA graphs on cpu"
+    assert (
+        list(case.variants()) == ["feed", "bare", "eager"]
+        and case.reason == "there are no CUDA graphs on cpu"
+    )
     assert case.peak_gib is None and len(case.runs) == 3
     for call in case.variants().values():
         call()
@@ -95,7 +98,13 @@ def test_with_a_graph_a_step_is_the_captured_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Loop, "__init__", allowed)
     monkeypatch.setattr(capture, "record", tape.record)
     case = make("mtpsl")
-    assert case.reason is None and list(case.variants()) == ["feed", "bare", "eager", "captured", "bare captured"]
+    assert case.reason is None and list(case.variants()) == [
+        "feed",
+        "bare",
+        "eager",
+        "captured",
+        "bare captured",
+    ]
     run = case.runs[0]
     assert run.loop.captured
     case.variants()["bare captured"]()
@@ -109,11 +118,15 @@ def test_a_subject_under_other_tasks() -> None:
     several, single = subject().under(tasks=four), subject("single_task").under(tasks=four)
     assert several.specs[0].tasks == four and [s.tasks for s in single.specs] == [(t,) for t in four]
     balanced = Subject("x", (replace(tiny_spec(), balance="famo"),))
-    assert balanced.under(tasks=four).specs[0].balance == "famo" and balanced.under(tasks=("depth",)).specs[0].balance == "equal"
+    assert (
+        balanced.under(tasks=four).specs[0].balance == "famo"
+        and balanced.under(tasks=("depth",)).specs[0].balance == "equal"
+    )
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(ValueError("no\nmore"), "no"), (MemoryError(), "out of memory"), (KeyError(), "KeyError")]
+    ("error", "said"),
+    [(ValueError("no\nmore"), "no"), (MemoryError(), "out of memory"), (KeyError(), "KeyError")],
 )
 def test_what_cannot_be_built_is_a_note(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:

@@ -56,13 +56,19 @@ def test_the_ceiling_is_the_best_of_a_few_products(precision: str, monkeypatch: 
     monkeypatch.setitem(ceiling.SIZES, "cpu", (8, 16))
     times = {8: Timing((1.0,)), 16: Timing((2.0,))}  # ms
     sizes = iter((8, 16))
-    monkeypatch.setattr(ceiling, "interleaved", lambda calls, repeats, device: {"": (calls[""](), times[next(sizes)])[1]})
+    monkeypatch.setattr(
+        ceiling, "interleaved", lambda calls, repeats, device: {"": (calls[""](), times[next(sizes)])[1]}
+    )
     assert ceiling.ceiling("cpu", precision, 1) == {"gflops": 2 * 16**3 / 2e6, "n": 16}
 
 
 def test_made_up_samples_are_as_data_sets_store_them() -> None:
     split, like = synthetic.split(TASKS, (32, 64), 3), tiny_split(3)
-    assert split.images.shape == (3, 3, 32, 64) and split.images.dtype == torch.uint8 and bool(split.available.all())
+    assert (
+        split.images.shape == (3, 3, 32, 64)
+        and split.images.dtype == torch.uint8
+        and bool(split.available.all())
+    )
     for name, task in TASKS.items():
         target = split.targets[name]
         assert target.shape == like.targets[name].shape and target.dtype == like.targets[name].dtype, name
@@ -70,7 +76,9 @@ def test_made_up_samples_are_as_data_sets_store_them() -> None:
         if task.is_map_of_integers:
             assert int(target.min()) >= 0 and int(target.max()) < max(2, task.channels), name
     again = synthetic.split(TASKS, (32, 64), 3)
-    assert torch.equal(split.images, again.images) and torch.equal(split.targets["depth"], again.targets["depth"])
+    assert torch.equal(split.images, again.images) and torch.equal(
+        split.targets["depth"], again.targets["depth"]
+    )
 
 
 def test_a_table_shows_a_dash_for_what_is_not_there_and_no_empty_column() -> None:

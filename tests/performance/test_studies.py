@@ -19,7 +19,11 @@ from benchmark.spec.protocol import load, read_toml
 from benchmark.training.flops import workload
 from tests.conftest import ROOT, Bench
 
-TINY = [part for s in ("size=[32, 64]", "width=8", "batch=4", "decoder_blocks=1", "test_images=6") for part in ("--set", s)]
+TINY = [
+    part
+    for s in ("size=[32, 64]", "width=8", "batch=4", "decoder_blocks=1", "test_images=6")
+    for part in ("--set", s)
+]
 RECORDS = ROOT / "results"
 
 
@@ -42,13 +46,17 @@ def made(name: str, tmp_path: Path, *methods: str) -> Found:
 
 
 def test_methods(tmp_path: Path) -> None:
-    """Rates, ratios and shares follow from the times beside them; the baseline is measured though it was not named."""
+    """Rates, ratios and shares follow from the times beside them; the baseline is measured though it was not
+    named.
+    """
     found = made("methods", tmp_path, "single_task", "mtpsl")
     assert [row["name"] for row in found.rows] == ["single_task", "mtpsl"]
     tasks = ground(tmp_path, "mtpsl").tasks
     for row in found.rows:
         spec = next(s for s in ground(tmp_path, row["method"]).subjects).specs[0]
-        counted = workload(row["method"], spec.protocol, {n: tasks[n] for n in spec.protocol.tasks}, spec.hyperparameters)
+        counted = workload(
+            row["method"], spec.protocol, {n: tasks[n] for n in spec.protocol.tasks}, spec.hyperparameters
+        )
         assert row["ms"] == row["eager_ms"] and row["eager_q1"] <= row["ms"] <= row["eager_q3"]
         assert row["images_per_second"] == pytest.approx(4 / row["ms"] * 1e3)
         assert row["gflop"] == pytest.approx(counted.train_flops * 4 / 1e9)
@@ -75,7 +83,9 @@ def test_tasks(tmp_path: Path) -> None:
     assert [row["x"] for row in own] == [2, 3, 4, 5, 6]
     assert own[-1]["exponent"] == pytest.approx(exponent([r["x"] for r in own], [r["step_ms"] for r in own]))
     assert all("exponent" not in row for row in own[:-1])
-    assert any("tasks in the order semseg, depth, normals, edge, saliency, parts" in note for note in found.notes)
+    assert any(
+        "tasks in the order semseg, depth, normals, edge, saliency, parts" in note for note in found.notes
+    )
 
 
 def test_tasks_that_a_method_cannot_take_are_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +100,9 @@ def test_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sweeps.BATCHES, "cpu", (2, 4))
     found = made("batch", tmp_path, "multi_task")
     assert [row["value"] for row in found.rows] == ["2", "4"]
-    assert all(row["images_per_second"] == pytest.approx(row["x"] / row["step_ms"] * 1e3) for row in found.rows)
+    assert all(
+        row["images_per_second"] == pytest.approx(row["x"] / row["step_ms"] * 1e3) for row in found.rows
+    )
 
 
 def test_size(tmp_path: Path) -> None:
@@ -100,7 +112,9 @@ def test_size(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "first", "last"), [("threads", "1", ""), ("layout", "contiguous", "channels last")])
+@pytest.mark.parametrize(
+    ("name", "first", "last"), [("threads", "1", ""), ("layout", "contiguous", "channels last")]
+)
 def test_comparisons_are_with_the_first(name: str, first: str, last: str, tmp_path: Path) -> None:
     found = made(name, tmp_path, "multi_task")
     assert found.rows[0]["value"] == first and found.rows[0]["gain"] == 1.0
@@ -114,7 +128,11 @@ def test_where(tmp_path: Path) -> None:
     found = made("where", tmp_path, "mtpsl", "prototype")
     for name in ("mtpsl", "prototype"):
         shares = {row["kind"]: row["share"] for row in found.rows if row["name"] == name}
-        assert sum(shares.values()) == pytest.approx(1) and {"convolution", "normalisation", "optimiser"} <= set(shares)
+        assert sum(shares.values()) == pytest.approx(1) and {
+            "convolution",
+            "normalisation",
+            "optimiser",
+        } <= set(shares)
         assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
@@ -145,7 +163,9 @@ def test_evaluation(tmp_path: Path) -> None:
     assert row["prediction_share"] == pytest.approx(row["predictions_ms"] / row["scores_ms"])
 
 
-def test_start_takes_the_median_after_a_first_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_takes_the_median_after_a_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seconds = iter((9.0, 3.0, 1.0, 2.0))
     commands: list[Any] = []
     monkeypatch.setattr(start, "first_step", lambda command: commands.append(command) or next(seconds))
@@ -183,7 +203,9 @@ def test_records_are_multiplied_into_others_that_boards_take(tmp_path: Path) -> 
     assert len(found.records) == count == len({r.id for r in found.records})
     assert board.build(found)  # scores follow from the arrays beside them
     assert all(record.arrays for record in found.records)
-    with pytest.raises(UserError, match="holds no record to multiply; name another checkout's results with --published-in"):
+    with pytest.raises(
+        UserError, match="holds no record to multiply; name another checkout's results with --published-in"
+    ):
         boards.multiply(tmp_path, tmp_path / "more", 2)
 
 
@@ -191,20 +213,30 @@ def test_a_process_is_measured_or_says_why_not() -> None:
     seconds, gib = boards.measured([sys.executable, "-c", "x = bytearray(300 * 2**20)"])
     assert seconds > 0 and 0.29 < gib < 0.4  # not what this process holds
     with pytest.raises(UserError, match=r"^-c .* ended with exit code 3 and said: sorry$"):
-        boards.measured([sys.executable, "-c", "import sys; sys.stderr.write('a\\nsorry\\n'); sys.exit(3)", "more"])
+        boards.measured(
+            [sys.executable, "-c", "import sys; sys.stderr.write('a\\nsorry\\n'); sys.exit(3)", "more"]
+        )
 
 
 @pytest.mark.slow
 def test_leaderboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boards, "RECORDS", 60)
     rows = made("leaderboard", tmp_path).rows
-    assert [row["records"] >= 60 for row in rows] == [True, True] and rows[0]["peak_gib"] > rows[1]["peak_gib"] > 0
+    assert [row["records"] >= 60 for row in rows] == [True, True] and rows[0]["peak_gib"] > rows[1][
+        "peak_gib"
+    ] > 0
 
 
 def measured(**protocol: Any) -> Found:
     """The study of methods as it would be of the peers' first entry on a GPU, at 100 images/s."""
     base = {"name": "nyuv2-13-segnet", "batch": 2, "size": [288, 384], "width": 64, "precision": "bf16"}
-    row = {"method": "mtpsl", "protocol": base | protocol, "images_per_second": 100.0, "gflops": 5e3, "peak_gib": 3.0}
+    row = {
+        "method": "mtpsl",
+        "protocol": base | protocol,
+        "images_per_second": 100.0,
+        "gflops": 5e3,
+        "peak_gib": 3.0,
+    }
     return Found("methods", "", (), [row | {"captured": True}])
 
 
@@ -212,7 +244,11 @@ def test_peers_are_set_beside_what_was_measured_on_a_gpu() -> None:
     found = peers.against(measured(), "cuda", "NVIDIA H100")
     (row,) = found.rows
     assert row["peer_fp32"] == 10.2 and row["times_fp32"] == pytest.approx(100 / 10.2)
-    assert row["times_tf32"] == pytest.approx(100 / 12.3) and row["tflops"] == 5.0 and row["precision"] == "bf16, captured"
+    assert (
+        row["times_tf32"] == pytest.approx(100 / 12.3)
+        and row["tflops"] == 5.0
+        and row["precision"] == "bf16, captured"
+    )
     assert found.title == "against peers.md, not measured here" and "NVIDIA H100" in found.notes[0]
     (four,) = peers.against(measured(batch=4), "cuda", "x").rows
     assert four["times_fp32"] == pytest.approx(100 / 10.4) and four["times_tf32"] is None
@@ -221,7 +257,10 @@ def test_peers_are_set_beside_what_was_measured_on_a_gpu() -> None:
 @pytest.mark.parametrize("changed", [{"name": "thin"}, {"size": [144, 192]}, {"batch": 3}])
 def test_peers_of_other_protocols_are_not(changed: dict[str, Any]) -> None:
     found = peers.against(measured(**changed), "cuda", "x")
-    assert not found.rows and "no method was measured under a peer's protocol, which are: mtpsl with" in found.notes[1]
+    assert (
+        not found.rows
+        and "no method was measured under a peer's protocol, which are: mtpsl with" in found.notes[1]
+    )
 
 
 def test_peers_are_not_held_against_a_cpu() -> None:
@@ -232,7 +271,9 @@ def test_peers_are_not_held_against_a_cpu() -> None:
 
 
 def test_peers_can_be_measured() -> None:
-    """Their methods and protocols are ours, and no protocol says otherwise than its entry but for what --set changes."""
+    """Their methods and protocols are ours, and no protocol says otherwise than its entry but for what --set
+    changes.
+    """
     for peer in read_toml(peers.FILE)["peer"]:
         assert peer["method"] in registry.method_names()
         assert list(load(peer["protocol"]["name"]).size) == peer["protocol"]["size"]
@@ -245,31 +286,46 @@ def test_the_command_writes_what_it_prints(bench: Bench, tmp_path: Path) -> None
     content = json.loads(printed)
     assert code == 0 and content == json.loads((out / "perf.json").read_text())
     machine = content["machine"]
-    assert machine["precision"] == "fp32" and machine["steps"] == 2 and machine["size"] == [32, 64] and machine["date"]
+    assert (
+        machine["precision"] == "fp32"
+        and machine["steps"] == 2
+        and machine["size"] == [32, 64]
+        and machine["date"]
+    )
     assert list(content["studies"]) == ["methods", "peers"] and content["studies"]["peers"]["rows"] == []
     assert "not held against those of a CPU" in told.replace("\n", " ")
     assert (out / "perf.svg").is_file() and (out / "perf.png").is_file()
 
 
-def test_the_command_prints_tables_and_draws_every_study(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_tables_and_draws_every_study(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(start, "first_step", lambda command: 1.0)
     monkeypatch.setattr(start, "_ended", lambda command: 0.5)
     monkeypatch.setattr(boards, "measured", lambda command: (1.0, 0.5))
     monkeypatch.setattr(boards, "RECORDS", 2)
     monkeypatch.setitem(sweeps.BATCHES, "cpu", (2, 4))
     chosen = [part for name in study.STUDIES for part in ("--study", name)]
-    code, printed, _ = bench("perf", "multi_task", *chosen, *TINY, "--steps", 2, "--results", tmp_path, "--device", "cpu")
+    code, printed, _ = bench(
+        "perf", "multi_task", *chosen, *TINY, "--steps", 2, "--results", tmp_path, "--device", "cpu"
+    )
     assert code == 0 and all(f"{name}: " in printed for name in study.STUDIES)
     assert sorted(p.name for p in (tmp_path / "perf").iterdir()) == ["perf.json", "perf.png", "perf.svg"]
 
 
-def test_where_nothing_can_be_measured_the_code_says_so(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_measured_the_code_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(registry.method("multi_task"), "losses", fail)
     code, printed, _ = bench("perf", "multi_task", *TINY, "--out", tmp_path, "--device", "cpu")
-    assert code == 1 and "multi_task could not be measured: broken." in printed and not (tmp_path / "perf.svg").exists()
+    assert (
+        code == 1
+        and "multi_task could not be measured: broken." in printed
+        and not (tmp_path / "perf.svg").exists()
+    )
 
 
 @pytest.mark.parametrize(
@@ -278,12 +334,15 @@ def test_where_nothing_can_be_measured_the_code_says_so(bench: Bench, tmp_path: 
         (("--study", "metods"), "unknown study 'metods'; did you mean 'methods'?"),
         (("--steps", "1"), "--steps 1 gives no median with quartiles; time 2 or more."),
         (("mutli_task",), "unknown method 'mutli_task'; did you mean 'multi_task'?"),
-        (("--set", "batch=[2, 4]"), "plan thin has several protocols or data sets here, and speeds differ among them"),
+        (("--set", "batch=[2, 4]"), "plan thin has several protocols or data sets here, and speeds differ "
+                                    "among them"),
         (("--plan", "quickstrat"), "did you mean 'quickstart'?"),
         (("--device", "tpu"), "--device 'tpu' is not one of auto, cpu, cuda, cuda:N."),
     ],
 )  # fmt: skip
-def test_wrong_input_is_said_and_nothing_is_written(arguments: tuple[str, ...], said: str, bench: Bench, tmp_path: Path) -> None:
+def test_wrong_input_is_said_and_nothing_is_written(
+    arguments: tuple[str, ...], said: str, bench: Bench, tmp_path: Path
+) -> None:
     code, _, err = bench("perf", *arguments, "--results", tmp_path)
     assert code == 2 and said in err and not list(tmp_path.iterdir())
 
@@ -292,7 +351,12 @@ def test_several_rows_of_a_method_are_told_apart_and_frozen_labels_are_not_neede
     found = ground(
         tmp_path,
         "mtpsl",
-        settings=("hparams.mapper_width=[8, 16]", "labels=published:one", "weights=imagenet", "encoder=resnet18"),
+        settings=(
+            "hparams.mapper_width=[8, 16]",
+            "labels=published:one",
+            "weights=imagenet",
+            "encoder=resnet18",
+        ),
     )
     assert [s.name for s in found.subjects] == [
         "mtpsl(mapper_stride=8, mapper_width=8)",

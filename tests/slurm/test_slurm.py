@@ -1,4 +1,6 @@
-"""A plan on a real Slurm: killed, cancelled, requeued, warned and preempted, and in the end what a calm run computes."""
+"""A plan on a real Slurm: killed, cancelled, requeued, warned and preempted, and in the end what a calm run
+computes.
+"""
 
 import json
 import os
@@ -12,7 +14,8 @@ from tests.slurm.conftest import call, until
 STEPS = 60
 PLAN = [
     "run", "thin", "multi_task", *(part for setting in (
-        "seeds=6", "size=[32, 64]", "train_images=16", "test_images=8", "batch=4", f"epochs={STEPS // 4}", "width=8",
+        "seeds=6", "size=[32, 64]", "train_images=16", "test_images=8", "batch=4", f"epochs={STEPS // 4}",
+        "width=8",
         "decoder_blocks=1",
     ) for part in ("--set", setting)), "--device", "cpu",
 ]  # fmt: skip
@@ -21,7 +24,9 @@ PLAN = [
 def compared(results: Path) -> dict[str, dict[str, Any]]:
     """Every record, but for what two hosts or two moments may differ in."""
     records = (json.loads(path.read_text()) for path in results.glob("*/*/record.json"))
-    return {r["id"]: {k: v for k, v in r.items() if k not in ("cost", "environment", "digest")} for r in records}
+    return {
+        r["id"]: {k: v for k, v in r.items() if k not in ("cost", "environment", "digest")} for r in records
+    }
 
 
 def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tmp_path: Path) -> None:
@@ -39,7 +44,11 @@ def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tm
     def rows() -> dict[str, dict[str, Any]]:
         return {row["run"]: row for row in json.loads(bench("status", "--results", results, "--json")[1])}
 
-    assert list(rows()) == sorted(folders) and rows()[folders[5]]["state"] == "queued" and rows()[folders[5]]["reason"]
+    assert (
+        list(rows()) == sorted(folders)
+        and rows()[folders[5]]["state"] == "queued"
+        and rows()[folders[5]]["reason"]
+    )
 
     def training() -> list[int]:
         """The cells under way that have taken steps and were not disturbed yet."""
@@ -61,22 +70,28 @@ def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tm
             assert code == 0 and out == f"cancelled {folders[index]} (Slurm task {task}, running)\n"
         elif fault == "requeued":
             call("scontrol", "requeue", task)
-        else:  # Slurm warns of the time limit by USR2, as the job asked for, and of preemption with grace by TERM
-            os.kill(pid, {"killed": signal.SIGKILL, "warned": signal.SIGUSR2, "preempted": signal.SIGTERM}[fault])
+        # Slurm warns of the time limit by USR2, as the job asked for, and of preemption with grace by TERM
+        else:
+            os.kill(
+                pid, {"killed": signal.SIGKILL, "warned": signal.SIGUSR2, "preempted": signal.SIGTERM}[fault]
+            )
         if fault == "killed":
             continue
         until((run / "checkpoint.pt").exists, f"a checkpoint of the {fault} cell")
     until(lambda: not call("squeue", "--noheader"), "the end of the job", 120)
     states = {folder: row["state"] for folder, row in rows().items()}
     assert states == {
-        folder: "stale" if i in (faults["killed"], faults["cancelled"]) else "done" for i, folder in enumerate(folders)
+        folder: "stale" if i in (faults["killed"], faults["cancelled"]) else "done"
+        for i, folder in enumerate(folders)
     }
     for index in (faults["requeued"], faults["warned"], faults["preempted"]):
         log = (file.with_suffix("") / f"{job}_{index}_0_log.out").read_text()
         assert log.count("Starting with") == 2 and log.count("bench: done") == 1, log
     # The same command submits what is left, and no more.
     code, out, err = bench(*submit, "--wait")
-    assert code == 0 and "submitted 2 runs as Slurm job" in out and "(4 done)" in out and "6 done" in out, out + err
+    assert code == 0 and "submitted 2 runs as Slurm job" in out and "(4 done)" in out and "6 done" in out, (
+        out + err
+    )
     calm = tmp_path / "calm"
     assert bench(*PLAN, "--results", calm)[0] == 0
     assert compared(results) == compared(calm) and len(compared(calm)) == 6
@@ -93,7 +108,9 @@ def test_a_single_run_and_what_sbatch_refuses(cluster: None, bench: Bench, tmp_p
     one = [*PLAN, "--set", "seeds=1", "--set", "epochs=1", "--results", results, "--slurm", "time=10"]
     for refused in ("partition=gpu", "no-such-option=3"):
         code, out, err = bench(*one, "--slurm", refused)
-        assert code == 2 and err.startswith("bench: sbatch refused (sbatch: ") and err.count("\n") == 1, out + err
+        assert code == 2 and err.startswith("bench: sbatch refused (sbatch: ") and err.count("\n") == 1, (
+            out + err
+        )
         assert refused.partition("=")[2 if "gpu" in refused else 0] in err and not results.parent.exists()
     code, out, err = bench(*one, "--slurm", "hold=true", "--json")
     assert code == 0 and "submitted 1 run as Slurm job" in err, out + err

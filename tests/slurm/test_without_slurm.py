@@ -1,4 +1,6 @@
-"""What the commands say on a host without Slurm, or with one that does not answer; and a task, in this process."""
+"""What the commands say on a host without Slurm, or with one that does not answer; and a task, in this
+process.
+"""
 
 import json
 import re
@@ -13,7 +15,8 @@ import pytest
 from benchmark.cli import cluster
 from benchmark.errors import UserError
 from benchmark.execute import slurm, slurm_options, slurm_task
-from benchmark.runs.rundir import RunDir, write_json
+from benchmark.files import write_json
+from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
 from tests.conftest import Bench
 from tests.helpers import tiny_spec
@@ -55,23 +58,33 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no time": (["--slurm", "partition=gpu"], r"--slurm time=\.\.\. is missing"),
     "time": (["--slurm", "time=soon"], "--slurm time=soon is not a time limit"),
     "no time at all": (["--slurm", "time=0"], "--slurm time=0 is not a time limit"),
-    "parallel": (["--slurm", "time=5", "--slurm", "max_parallel=0"], "max_parallel=0 is not a number of tasks of 1 or more"),
+    "parallel": (
+        ["--slurm", "time=5", "--slurm", "max_parallel=0"],
+        "max_parallel=0 is not a number of tasks of 1 or more",
+    ),
     "force": (["--slurm", "time=5", "--force"], "--force does not go with --slurm"),
     "device": (["--slurm", "time=5", "--device", "gpu"], "--device 'gpu' is not one of auto, cpu, cuda"),
     "waiting for nothing": (["--wait"], "--wait waits for a Slurm cluster; give --slurm too"),
-    "no sbatch": (["--slurm", "time=5"], "sbatch is not on this host; run this on a host of the Slurm cluster"),
+    "no sbatch": (
+        ["--slurm", "time=5"],
+        "sbatch is not on this host; run this on a host of the Slurm cluster",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence_and_nothing_is_written(case: str, bench: Bench, host: Host, tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence_and_nothing_is_written(
+    case: str, bench: Bench, host: Host, tmp_path: Path
+) -> None:
     arguments, message = BAD[case]
     code, out, err = bench(*PLAN, *arguments, "--results", tmp_path / "r")
     assert code == 2 and re.search(message, err) and err.count("\n") == 1, out + err
     assert not (tmp_path / "r").exists()
 
 
-def test_a_missing_package_is_named(bench: Bench, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_package_is_named(
+    bench: Bench, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(slurm_options, "find_spec", lambda name: None)
     code, _, err = bench(*PLAN, "--slurm", "time=5", "--results", tmp_path / "r")
     assert code == 2 and r"pip install -e '.[slurm]'" in err and not (tmp_path / "r").exists()
@@ -83,7 +96,10 @@ def test_the_queue_must_be_seen_before_submitting(bench: Bench, host: Host, tmp_
     host("squeue", err="slurm_load_jobs error: Unable to contact slurm controller", code=1)
     submission(tmp_path, tiny_spec())
     code, _, err = bench(*PLAN, "--slurm", "time=5", "--results", tmp_path)
-    assert code == 2 and "squeue failed (slurm_load_jobs error: Unable to contact slurm controller); try again" in err
+    assert (
+        code == 2
+        and "squeue failed (slurm_load_jobs error: Unable to contact slurm controller); try again" in err
+    )
     assert len(slurm.submitted(tmp_path)) == 1
 
 
@@ -137,8 +153,16 @@ def test_states_come_from_the_queue_and_the_run_directories(bench: Bench, host: 
     lines = ["7_0|RUNNING|None", "7_1|PENDING|Priority", "7_2|RUNNING|None", "7_3|COMPLETING|None"]
     host("squeue", out="".join(f"bench-0123abcd|{line}\n" for line in lines))
     rows = {row["run"]: row for row in json.loads(bench("status", "--results", tmp_path, "--json")[1])}
-    found = [(rows.get(spec.folder, {}).get("state"), rows.get(spec.folder, {}).get("reason")) for spec in specs]
-    assert found == [("running", None), ("queued", "Priority"), ("queued", "starting"), (None, None), ("running", None)]
+    found = [
+        (rows.get(spec.folder, {}).get("state"), rows.get(spec.folder, {}).get("reason")) for spec in specs
+    ]
+    assert found == [
+        ("running", None),
+        ("queued", "Priority"),
+        ("queued", "starting"),
+        (None, None),
+        ("running", None),
+    ]
     host("scancel", err="scancel: error: Invalid job id", code=1)
     code, _, err = bench("cancel", specs[1].id, "--results", tmp_path)
     assert code == 2 and "scancel failed (scancel: error: Invalid job id)" in err
@@ -160,25 +184,39 @@ def test_states_come_from_the_queue_and_the_run_directories(bench: Bench, host: 
 
 def test_parameters_are_slurms_own() -> None:
     cells = [tiny_spec(threads=3), tiny_spec(threads=2)]
-    found = slurm_options.parameters(["time=2:30:01", "gres=gpu:1", "gpus-per-task=1", "exclusive=true", "max_parallel=7"], cells)
+    found = slurm_options.parameters(
+        ["time=2:30:01", "gres=gpu:1", "gpus-per-task=1", "exclusive=true", "max_parallel=7"], cells
+    )
     assert found == {
-        "time": 151, "gres": "gpu:1", "gpus_per_task": "1", "exclusive": True, "array_parallelism": 7, "cpus_per_task": 3,
+        "time": 151, "gres": "gpu:1", "gpus_per_task": "1", "exclusive": True, "array_parallelism": 7,
+        "cpus_per_task": 3,
         "srun_args": ["--cpus-per-task=3"], "signal_delay_s": 90, "additional_parameters": {"requeue": True},
     }  # fmt: skip
     assert slurm_options.parameters(["time=1", "licenses=a", "cpus-per-gpu=4"], cells) == {
-        "time": 1, "cpus_per_gpu": "4", "signal_delay_s": 15, "additional_parameters": {"licenses": "a", "requeue": True},
+        "time": 1, "cpus_per_gpu": "4", "signal_delay_s": 15, "additional_parameters": {"licenses": "a",
+        "requeue": True},
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("text", "minutes"),
-    [("240", 240), ("90:00", 90), ("0:01", 1), ("4:00:00", 240), ("1-12", 2160), ("1-12:30", 2190), ("2-0:0:1", 2881)],
+    [
+        ("240", 240),
+        ("90:00", 90),
+        ("0:01", 1),
+        ("4:00:00", 240),
+        ("1-12", 2160),
+        ("1-12:30", 2190),
+        ("2-0:0:1", 2881),
+    ],
 )
 def test_time_limits_as_slurm_writes_them(text: str, minutes: int) -> None:
     assert slurm_options.parameters([f"time={text}"], [tiny_spec()])["time"] == minutes
 
 
-def test_a_task_leaves_wrong_input_as_a_failed_run(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_leaves_wrong_input_as_a_failed_run(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = tiny_spec()  # of a data set that there is none of
     task = slurm_task.Task(str(submission(tmp_path, spec)), 0)
     assert task._outcome(threading.Event()) == "failed"
@@ -218,14 +256,18 @@ def test_waiting_ends_with_the_queue_or_by_ctrl_c(
     assert code == 1 and "submitted 6 runs as Slurm job 5; logs: " in out and "\n6 missing\n" in out
     (file,) = slurm.submitted(tmp_path)
     script = (file.with_suffix("") / "5_submission.sh").read_text()
-    assert f"--job-name=bench-{file.stem}\n" in script and "--array=0-5%6\n" in script and "--time=5\n" in script
+    assert (
+        f"--job-name=bench-{file.stem}\n" in script and "--array=0-5%6\n" in script and "--time=5\n" in script
+    )
     assert "--requeue\n" in script and "--signal=USR2@75\n" in script
     host("squeue", out="".join(f"bench-{file.stem}|5_{index}|PENDING|Priority\n" for index in range(6)))
 
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cluster, "time", SimpleNamespace(sleep=interrupt))  # not the `time` that subprocess sleeps by
+    monkeypatch.setattr(
+        cluster, "time", SimpleNamespace(sleep=interrupt)
+    )  # not the `time` that subprocess sleeps by
     code, out, _ = bench(*waiting)
     assert code == 130 and "nothing to submit (6 queued)." in out and "the runs stay in Slurm's queue" in out
     first = tmp_path / json.loads(file.read_text())["folders"][0]
@@ -233,6 +275,10 @@ def test_waiting_ends_with_the_queue_or_by_ctrl_c(
     (first / "error.txt").write_text("it broke\n")
     host("squeue")
     code, out, _ = bench(*[part for part in waiting if part != "--wait"])
-    assert code == 1 and "submitted 5 runs as Slurm job 5 (1 failed)" in out and "--retry-failed submits what failed." in out
+    assert (
+        code == 1
+        and "submitted 5 runs as Slurm job 5 (1 failed)" in out
+        and "--retry-failed submits what failed." in out
+    )
     code, out, _ = bench(*waiting, "--json")
     assert code == 1 and list(json.loads(out)["failures"].values()) == ["it broke"]

@@ -11,12 +11,13 @@ from tempfile import TemporaryDirectory
 from benchmark import ROOT
 from benchmark.cli.performance.found import Column, Found
 from benchmark.errors import UserError
+from benchmark.files import read_json
 from benchmark.runs.digest import sealed
-from benchmark.runs.rundir import read_json
 from benchmark.spec.run import run_id
 
 RECORDS = 10_000
-# A small process starts the command: the peak that the system notes of a process is at least what its parent held.
+# A small process starts the command: the peak that the system notes of a process is at least what its parent
+# held.
 LAUNCHER = """
 import resource, subprocess, sys, time
 began = time.perf_counter()
@@ -28,19 +29,24 @@ KIB_PER_MAXRSS = 1 if sys.platform != "darwin" else 1 / 1024  # Linux counts in 
 
 
 def multiply(source: Path, folder: Path, wanted: int) -> int:
-    """Write `wanted` records or somewhat more to `folder`: those in `source`, again and again under other seeds. Returns their
-    number. Scores stay: they must follow from the arrays beside them, which are links to the source's, as pictures are.
-    Raises `UserError` where there is no record."""
+    """Write `wanted` records or somewhat more to `folder`: those in `source`, again and again under other
+    seeds. Returns their number. Scores stay: they must follow from the arrays beside them, which are links to
+    the source's, as pictures are. Raises `UserError` where there is no record."""
     known = [(path, read_json(path)) for path in sorted(source.glob("*.json"))]
     if not known:
-        raise UserError(f"{source} holds no record to multiply; name another checkout's results with --published-in.")
+        raise UserError(
+            f"{source} holds no record to multiply; name another checkout's results with --published-in."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     seeds = 1 + max(record["spec"]["label_seed"] for _, record in known)
     rounds = -(-wanted // len(known))
     for repetition in range(rounds):
         for path, record in known:
             seed = record["spec"]["label_seed"] + repetition * seeds
-            spec = record["spec"] | {"label_seed": seed, "train_seed": record["spec"]["train_seed"] + repetition * seeds}
+            spec = record["spec"] | {
+                "label_seed": seed,
+                "train_seed": record["spec"]["train_seed"] + repetition * seeds,
+            }
             hashes = record["hashes"] | {"labels": f"{record['hashes']['labels']}-{repetition}"}
             changed = sealed(record | {"id": run_id(spec), "spec": spec, "hashes": hashes})
             (folder / f"{changed['id']}.json").write_text(json.dumps(changed), encoding="utf-8")
@@ -51,8 +57,12 @@ def multiply(source: Path, folder: Path, wanted: int) -> int:
 
 
 def measured(command: list[str]) -> tuple[float, float]:
-    """(seconds, peak of its memory in GiB) of a command that ends well. Raises `UserError` with its last line if it does not."""
-    done = subprocess.run([sys.executable, "-c", LAUNCHER, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    """(seconds, peak of its memory in GiB) of a command that ends well. Raises `UserError` with its last line
+    if it does not.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         raise UserError(f"{' '.join(command[1:4])} ended with exit code {done.returncode} and said: {last}")

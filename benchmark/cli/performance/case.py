@@ -1,4 +1,6 @@
-"""A subject built and warm: a step of it with the harness around, the same without, and what it holds in memory."""
+"""A subject built and warm: a step of it with the harness around, the same without, and what it holds in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,15 @@ class Splits:
         key = (protocol.tasks, protocol.size, samples(protocol))
         if self._split is None or self._key != key:
             self._key = key
-            self._split = synthetic.split({name: tasks[name] for name in protocol.tasks}, protocol.size, samples(protocol))
+            self._split = synthetic.split(
+                {name: tasks[name] for name in protocol.tasks}, protocol.size, samples(protocol)
+            )
         return self._split
 
 
 class Case:
-    """reason: why no CUDA graph is used, or None. peak_gib: what a step and the network took of a GPU's memory, of a one-task
-    method the largest of its networks; None on a CPU."""
+    """reason: why no CUDA graph is used, or None. peak_gib: what a step and the network took of a GPU's
+    memory, of a one-task method the largest of its networks; None on a CPU."""
 
     def __init__(self, subject: Subject, tasks: dict[str, Task], device: str, split: Split) -> None:
         """Builds the networks and takes the steps that make them warm: libraries, optimiser, graph."""
@@ -69,8 +73,8 @@ class Case:
         return [part.run for part in self._parts]
 
     def variants(self) -> dict[str, Call]:
-        """What can be timed: "feed" a batch, a "bare" step, an "eager" step of a run, and where there is a CUDA graph
-        "captured" and "bare captured". Each takes a step of every network of the subject."""
+        """What can be timed: "feed" a batch, a "bare" step, an "eager" step of a run, and where there is a
+        CUDA graph "captured" and "bare captured". Each takes a step of every network of the subject."""
         names = ["feed", "bare", "eager"] + ([] if self.reason else ["captured", "bare captured"])
         return {name: self._every(name) for name in names}
 
@@ -91,7 +95,9 @@ class Case:
 
 
 class _Part:
-    """One network. It holds nothing that holds it, so that a GPU's memory is free again as soon as it is dropped."""
+    """One network. It holds nothing that holds it, so that a GPU's memory is free again as soon as it is
+    dropped.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -111,7 +117,12 @@ class _Part:
         bare(run, self._batch)
         if run.loop.captured:
             self._replay = capture.record(lambda: bare(run, self._batch))
-            for name in ("eager", "bare", "captured", "bare captured"):  # a capture gives back what was kept for the others
+            for name in (
+                "eager",
+                "bare",
+                "captured",
+                "bare captured",
+            ):  # a capture gives back what was kept for the others
                 self.call(name)(0)
 
     def call(self, name: str) -> Callable[[int], None]:
@@ -138,8 +149,8 @@ class _Part:
 
 
 def bare(run: Run, batch: Batch) -> None:
-    """A step of a run's network with nothing of the harness: losses, backward, the protocol's clip, optimiser, and what the
-    method does after a step."""
+    """A step of a run's network with nothing of the harness: losses, backward, the protocol's clip,
+    optimiser, and what the method does after a step."""
     stepper, protocol = run.stepper, run.spec.protocol
     progress = torch.zeros((), device=stepper.device)
     with autocast(run.options.device, protocol.precision):
@@ -153,12 +164,18 @@ def bare(run: Run, batch: Batch) -> None:
     run.method.after_step()
 
 
-def build(subject: Subject, tasks: dict[str, Task], device: str, splits: Splits, notes: list[str], what: str = "") -> Case | None:
+def build(
+    subject: Subject, tasks: dict[str, Task], device: str, splits: Splits, notes: list[str], what: str = ""
+) -> Case | None:
     """A case, or None with a note that says why there is none. what: what the study varies, for the note."""
     protocol = subject.protocol
     try:
         return Case(subject, tasks, device, splits.of(protocol, tasks))
     except Exception as error:  # a method's own failure must not take the others with it
-        reason = "out of memory" if execute.out_of_memory(error) else (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (
+            "out of memory"
+            if execute.out_of_memory(error)
+            else (str(error).splitlines() or [type(error).__name__])[0]
+        )
         notes.append(f"{subject.name}{' at ' * bool(what)}{what} could not be measured: {reason}")
         return None

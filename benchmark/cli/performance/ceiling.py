@@ -11,9 +11,11 @@ SIZES = {"cpu": (256, 512, 1024), "cuda": (2048, 4096, 8192)}
 
 
 def ceiling(device: str, precision: str, threads: int, repeats: int = 10) -> dict[str, float]:
-    """{"gflops": GFLOP/s of the fastest of a few square products of matrices, "n": its side}, in a run's arithmetic.
+    """{"gflops": GFLOP/s of the fastest of a few square products of matrices, "n": its side}, in a run's
+    arithmetic.
 
-    gflops is the median over `repeats` products, of 2 n^3 operations each. A convolution may be somewhat faster on a CPU.
+    gflops is the median over `repeats` products, of 2 n^3 operations each. A convolution may be somewhat
+    faster on a CPU.
     """
     torch.set_num_threads(threads)
     arithmetic(device, precision)

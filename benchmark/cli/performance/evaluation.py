@@ -1,4 +1,6 @@
-"""Evaluation with all metrics of the protocol: on how many images, in how many seconds, and what of it is prediction."""
+"""Evaluation with all metrics of the protocol: on how many images, in how many seconds, and what of it is
+prediction.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,17 @@ def evaluation(ground: Ground) -> Found:
         Column("images/s", "images_per_second", "{:.1f}"),
         Column("of that prediction", "prediction_share", "{:.0%}"),
     )
-    return Found("evaluation", "predictions and all metrics of every task", columns, rows, tuple(dict.fromkeys(notes)))
+    return Found(
+        "evaluation", "predictions and all metrics of every task", columns, rows, tuple(dict.fromkeys(notes))
+    )
 
 
 def _row(case: Case, ground: Ground, count: int) -> dict[str, Any]:
     protocol = case.subject.protocol
     whole = synthetic.split({name: ground.tasks[name] for name in protocol.tasks}, protocol.size, count)
     sets = [
-        (run, TestSet(whole, run.tasks, normalisation(run.method), protocol.batch, ground.device)) for run in case.runs
+        (run, TestSet(whole, run.tasks, normalisation(run.method), protocol.batch,
+        ground.device)) for run in case.runs
     ]  # fmt: skip
 
     def scores() -> None:

@@ -19,7 +19,9 @@ LINES = ("-", "--", "-.", ":")
 
 
 def draw(found: list[Found], machine: str, stem: Path) -> list[Path]:
-    """Write the figure as SVG and PNG; [] where no study makes a plot. machine: what the figures hold for, in words."""
+    """Write the figure as SVG and PNG; [] where no study makes a plot. machine: what the figures hold for, in
+    words.
+    """
     drawn = [f for f in found if f.rows and f.name in MAKERS]
     if not drawn:
         return []
@@ -43,7 +45,9 @@ def _names(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _bars(ax: Axes, found: Found) -> None:
-    """Milliseconds a step, of that the bare step, with quartiles, and beside them how near the device's best it comes."""
+    """Milliseconds a step, of that the bare step, with quartiles, and beside them how near the device's best
+    it comes.
+    """
     ordered = sorted(found.rows, key=lambda row: -row["ms"])
     colours = sns.color_palette("colorblind", 2)
     for y, row in enumerate(ordered):
@@ -54,7 +58,9 @@ def _bars(ax: Axes, found: Found) -> None:
         ax.barh(y, without, 0.7, color=colours[0], label=None if y else "losses, backward,\noptimiser")
         ax.errorbar(row["ms"], y, xerr=spread, color="black", linewidth=0.8, capsize=2)
         text = f" {row['gflops']:.3g} GFLOP/s, {row['of_ceiling']:.0%} of the ceiling"
-        ax.annotate(text, (row[f"{step}_q3"], y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+        ax.annotate(
+            text, (row[f"{step}_q3"], y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7
+        )
     ax.set_yticks(range(len(ordered)), [style.wrapped(row["name"], 40) for row in ordered])
     ax.grid(visible=False, axis="y")
     ax.set_xlim(0, 1.9 * ordered[0]["ms"])
@@ -65,13 +71,17 @@ def _bars(ax: Axes, found: Found) -> None:
 def _growth(ax: Axes, found: Found) -> None:
     """Milliseconds a step against what is varied, both logarithmic, with the exponent that fits."""
     rows = found.rows
-    for colour, name, dashes in zip(sns.color_palette("colorblind", 9) * 4, _names(rows), LINES * 9, strict=False):
+    for colour, name, dashes in zip(
+        sns.color_palette("colorblind", 9) * 4, _names(rows), LINES * 9, strict=False
+    ):
         own = [row for row in rows if row["name"] == name]
         fitted = own[-1].get("exponent")
         label = name + (f" (exponent {fitted:.2f})" if fitted is not None else "")
         x, y = [row["x"] for row in own], [row["step_ms"] for row in own]
         ax.plot(x, y, dashes, color=colour, marker="o", markersize=2.5, label=label)
-        ax.fill_between(x, [r["step_q1"] for r in own], [r["step_q3"] for r in own], color=colour, alpha=0.15, linewidth=0)
+        ax.fill_between(
+            x, [r["step_q1"] for r in own], [r["step_q3"] for r in own], color=colour, alpha=0.15, linewidth=0
+        )
     ticks = {row["x"]: row["value"] for row in rows}
     ax.set_xscale("log")
     ax.set_yscale("log")

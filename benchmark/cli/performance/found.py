@@ -10,7 +10,9 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Column:
-    """header: with the unit. key: of a row's value. pattern: how the value is written; None and absent are a dash."""
+    """header: with the unit. key: of a row's value. pattern: how the value is written; None and absent are a
+    dash.
+    """
 
     header: str
     key: str
@@ -23,8 +25,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Found:
-    """rows: {key: value} that JSON can hold, more than the table shows; empty columns are left out. notes: sentences to be read
-    below the table."""
+    """rows: {key: value} that JSON can hold, more than the table shows; empty columns are left out. notes:
+    sentences to be read below the table."""
 
     name: str
     title: str

@@ -1,4 +1,6 @@
-"""The study of methods: what a step of each costs, of that the harness, and how near it comes to what the device can do."""
+"""The study of methods: what a step of each costs, of that the harness, and how near it comes to what the
+device can do.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,12 @@ from benchmark.cli.performance.subject import Ground
 from benchmark.training.flops import workload
 
 NOTE = (
-    "ms: median and quartiles of steps as `bench run` takes them, a one-task method's over all its networks. GFLOP: counted in "
-    "convolutions, matrix products and attention. ceiling: the device's own matrix product, {gflops:.0f} GFLOP/s at n = {n}. "
-    "overhead: of feeding, augmentation and watching, over losses, backward, clip and optimiser on one batch that stands ready; "
+    "ms: median and quartiles of steps as `bench run` takes them, a one-task method's over all its networks. "
+    "GFLOP: counted in "
+    "convolutions, matrix products and attention. ceiling: the device's own matrix product, {gflops:.0f} "
+    "GFLOP/s at n = {n}. "
+    "overhead: of feeding, augmentation and watching, over losses, backward, clip and optimiser on one batch "
+    "that stands ready; "
     "feed: of that, gathering and augmentation"
 )
 COLUMNS = (
@@ -40,7 +45,11 @@ def methods(ground: Ground) -> Found:
     rows: list[dict[str, Any]] = []
     base = build(ground.baseline, ground.tasks, ground.device, splits, notes) if ground.baseline else None
     for subject in ground.subjects:
-        case = base if base and subject == base.subject else build(subject, ground.tasks, ground.device, splits, notes)
+        case = (
+            base
+            if base and subject == base.subject
+            else build(subject, ground.tasks, ground.device, splits, notes)
+        )
         if case:
             rows.append(_row(case, base, ground, best["gflops"]))
             if case.reason:
@@ -49,7 +58,9 @@ def methods(ground: Ground) -> Found:
     notes = [NOTE.format(**best), *dict.fromkeys(notes)]
     if not ground.device.startswith("cuda"):
         notes.append("peak GiB is counted on a GPU alone")
-    return Found("methods", f"a step of batch {protocol.batch} at {_size(protocol.size)}", COLUMNS, rows, tuple(notes))
+    return Found(
+        "methods", f"a step of batch {protocol.batch} at {_size(protocol.size)}", COLUMNS, rows, tuple(notes)
+    )
 
 
 def _size(size: tuple[int, ...]) -> str:
@@ -98,4 +109,10 @@ def _named(name: str, timing: Timing) -> dict[str, Any]:
 def _protocol(case: Case) -> dict[str, Any]:
     """What a comparison with other people's figures must agree in, and with which arithmetic."""
     p = case.subject.protocol
-    return {"name": p.name, "batch": p.batch, "size": list(p.size), "width": p.width, "precision": p.precision}
+    return {
+        "name": p.name,
+        "batch": p.batch,
+        "size": list(p.size),
+        "width": p.width,
+        "precision": p.precision,
+    }

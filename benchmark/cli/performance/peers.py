@@ -13,7 +13,9 @@ TITLE = "against peers.md, not measured here"
 
 
 def against(measured: Found | None, device: str, name: str) -> Found:
-    """measured: the study of methods, if it was made. name: of the device. Rows: whose protocol was measured on a GPU."""
+    """measured: the study of methods, if it was made. name: of the device. Rows: whose protocol was measured
+    on a GPU.
+    """
     values = read_toml(FILE)
     rows, notes = [], [f"peers: {values['source']}; ours: {name}"]
     if not device.startswith("cuda"):
@@ -40,7 +42,9 @@ def against(measured: Found | None, device: str, name: str) -> Found:
 
 
 def _same(peer: dict[str, Any], ours: dict[str, Any]) -> bool:
-    return ours["method"] == peer["method"] and all(ours["protocol"][key] == value for key, value in peer["protocol"].items())
+    return ours["method"] == peer["method"] and all(
+        ours["protocol"][key] == value for key, value in peer["protocol"].items()
+    )
 
 
 def _row(peer: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
@@ -60,4 +64,6 @@ def _row(peer: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(protocol: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {'x'.join(map(str, v)) if isinstance(v, list) else v}" for key, v in protocol.items())
+    return ", ".join(
+        f"{key} {'x'.join(map(str, v)) if isinstance(v, list) else v}" for key, v in protocol.items()
+    )

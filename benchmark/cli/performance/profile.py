@@ -23,9 +23,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "resampling": ("grid_sampler", "upsample", "interpolate", "affine_grid", "pool"),
     "matrix product": ("addmm", "bmm", "::mm", "matmul", "linear", "gemm", "einsum", "cutlass"),
     "gather and scatter": ("gather", "scatter", "index", "take", "embedding", "sort", "topk", "unique"),
-    "copy and fill": ("copy", "clone", "contiguous", "cat", "stack", "fill", "zero", "empty", "memcpy", "memset", "::to", "pad"),
+    "copy and fill": ("copy", "clone", "contiguous", "cat", "stack", "fill", "zero", "empty", "memcpy",
+    "memset", "::to", "pad"),
     "reduction and loss": (
-        "sum", "mean", "softmax", "loss", "norm", "reduce", "amax", "amin", "argm", "::max", "::min", "::any", "::all", "::std",
+        "sum", "mean", "softmax", "loss", "norm", "reduce", "amax", "amin", "argm", "::max", "::min", "::any",
+        "::all", "::std",
     ),
 }  # fmt: skip
 ELSE = "elementwise and other"
@@ -38,8 +40,8 @@ def kind(operator: str) -> str:
 
 
 def where(ground: Ground) -> Found:
-    """Shares of the time of steps, launched kernel by kernel, each operator's own without that of those that it calls: on a GPU
-    of its kernels' time, else of the CPU's."""
+    """Shares of the time of steps, launched kernel by kernel, each operator's own without that of those that
+    it calls: on a GPU of its kernels' time, else of the CPU's."""
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for subject in ground.subjects:
@@ -52,13 +54,17 @@ def where(ground: Ground) -> Found:
         Column("ms a step", "ms", "{:.2f}"),
         Column("of that the most", "operators"),
     )
-    return Found("where", f"time of {STEPS} steps by torch's profiler", columns, rows, tuple(dict.fromkeys(notes)))
+    return Found(
+        "where", f"time of {STEPS} steps by torch's profiler", columns, rows, tuple(dict.fromkeys(notes))
+    )
 
 
 def _rows(case: Case, device: str) -> list[dict[str, Any]]:
     cuda = device.startswith("cuda")
     step = case.variants()["eager"]
-    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU], acc_events=True) as found:
+    with profile(
+        activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU], acc_events=True
+    ) as found:
         for _ in range(STEPS):
             step()
         if cuda:

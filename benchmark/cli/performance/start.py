@@ -22,8 +22,19 @@ ONE_STEP = ("--set", "epochs=1e-9", "--set", "evaluations=0", "--set", "seeds=1"
 
 
 def start(ground: Ground) -> Found:
-    """A first process finds or makes the packed data and is listed apart. Raises `UserError` where a process ends without one."""
-    command = [sys.executable, "-m", "benchmark", "run", *ground.arguments, *ONE_STEP, "--device", ground.device]
+    """A first process finds or makes the packed data and is listed apart. Raises `UserError` where a process
+    ends without one.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "run",
+        *ground.arguments,
+        *ONE_STEP,
+        "--device",
+        ground.device,
+    ]
     command += [part for file in plugins.files() for part in ("--plugin", str(file))]
     command += ["--data", str(ground.data.resolve())]
     imports = Timing(tuple(1e3 * _ended([sys.executable, "-c", "import torch"]) for _ in range(REPEATS)))
@@ -31,7 +42,11 @@ def start(ground: Ground) -> Found:
     steps = Timing(tuple(1e3 * first_step(command) for _ in range(REPEATS)))
     rows = [
         {"what": "import torch, and nothing else", "seconds": imports.median / 1e3, **imports.row("start")},
-        {"what": f"first step of {ground.subjects[0].name}", "seconds": steps.median / 1e3, **steps.row("start")},
+        {
+            "what": f"first step of {ground.subjects[0].name}",
+            "seconds": steps.median / 1e3,
+            **steps.row("start"),
+        },
         {"what": "the same the very first time", "seconds": first},
     ]
     columns = (Column("from the start of the process", "what"), Column("s", "seconds", "{:.2f}"))
@@ -54,7 +69,9 @@ def first_step(command: Sequence[str]) -> float:
                 if process.poll() is not None or time.perf_counter() - began > WAIT_SECONDS:
                     said.seek(0)
                     last = (said.read().strip().splitlines() or ["nothing"])[-1]
-                    raise UserError(f"no step was taken by `bench {' '.join(command[3:])}`, which said: {last}")
+                    raise UserError(
+                        f"no step was taken by `bench {' '.join(command[3:])}`, which said: {last}"
+                    )
                 time.sleep(0.002)
             return time.perf_counter() - began
         finally:

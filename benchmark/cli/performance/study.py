@@ -29,11 +29,26 @@ STUDIES: dict[str, Callable[[Ground], Found]] = {
 
 
 def machine(ground: Ground) -> dict[str, Any]:
-    """What figures hold for: device, software, arithmetic, the load that the machine has besides, and the date."""
+    """What figures hold for: device, software, arithmetic, the load that the machine has besides, and the
+    date.
+    """
     p = ground.protocol
     found = provenance.environment(ground.device, p.threads)
     if ground.device.startswith("cuda"):
-        found |= {"cuda": torch.version.cuda, "memory_gib": torch.cuda.get_device_properties(ground.device).total_memory / 2**30}
+        found |= {
+            "cuda": torch.version.cuda,
+            "memory_gib": torch.cuda.get_device_properties(ground.device).total_memory / 2**30,
+        }
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    plan = {"protocol": p.name, "batch": p.batch, "size": list(p.size), "encoder": p.encoder, "precision": p.precision}
-    return found | plan | {"load": load, "steps": ground.steps, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    plan = {
+        "protocol": p.name,
+        "batch": p.batch,
+        "size": list(p.size),
+        "encoder": p.encoder,
+        "precision": p.precision,
+    }
+    return (
+        found
+        | plan
+        | {"load": load, "steps": ground.steps, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    )

@@ -21,7 +21,9 @@ SCALES = (0.5, 1.0, 1.5, 2.0)  # of the sides of the protocol's images
 LEAST_SIDE = 32  # pixels, as protocols allow
 
 
-def _table(name: str, title: str, header: str, rows: list[dict[str, Any]], notes: Sequence[str], *more: Column) -> Found:
+def _table(
+    name: str, title: str, header: str, rows: list[dict[str, Any]], notes: Sequence[str], *more: Column
+) -> Found:
     columns = (Column("method", "name"), Column(header, "value"), Column("ms", "step_ms", "{:.1f}"), *more)
     return Found(name, title, columns, rows, tuple(dict.fromkeys(notes)))
 
@@ -29,9 +31,9 @@ def _table(name: str, title: str, header: str, rows: list[dict[str, Any]], notes
 def _swept(
     ground: Ground, what: str, values: Sequence[tuple[str, float, dict[str, Any]]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row for every subject and value (its text, its number x, the protocol values that it changes), and notes. The values of
-    a subject take turns; on a GPU each is alone, so that it has all of the memory. x of a row is what growth is measured in;
-    each subject's last row says the exponent of its growth."""
+    """A row for every subject and value (its text, its number x, the protocol values that it changes), and
+    notes. The values of a subject take turns; on a GPU each is alone, so that it has all of the memory. x of
+    a row is what growth is measured in; each subject's last row says the exponent of its growth."""
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for subject in ground.subjects:
@@ -83,8 +85,12 @@ def tasks(ground: Ground) -> Found:
     names = [*ground.protocol.tasks, *(name for name in ground.tasks if name not in ground.protocol.tasks)]
     counts = range(2, len(names) + 1)
     rows, notes = _swept(ground, "T =", [(str(t), t, {"tasks": tuple(names[:t])}) for t in counts])
-    notes.append(f"exponent: p of ms = c T^p, 1 where cost grows in proportion; tasks in the order {', '.join(names)}")
-    return _table("tasks", "a step as tasks are added", "T", rows, notes, Column("exponent", "exponent", "{:.2f}"))
+    notes.append(
+        f"exponent: p of ms = c T^p, 1 where cost grows in proportion; tasks in the order {', '.join(names)}"
+    )
+    return _table(
+        "tasks", "a step as tasks are added", "T", rows, notes, Column("exponent", "exponent", "{:.2f}")
+    )
 
 
 def size(ground: Ground) -> Found:
@@ -117,7 +123,10 @@ def threads(ground: Ground) -> Found:
 
     found = _compared(ground, "threads", variants)
     torch.set_num_threads(ground.protocol.threads)
-    busy = "threads wait for one another, so where other processes keep a core busy, more of them are slower; see the load above"
+    busy = (
+        "threads wait for one another, so where other processes keep a core busy, more of them are "
+        "slower; see the load above"
+    )
     return replace(found, notes=(*found.notes, busy)) if found.rows else found
 
 
@@ -147,7 +156,10 @@ def _laid(batch: Batch, form: torch.memory_format) -> Batch:
 
 def _compared(ground: Ground, name: str, variants: Callable[[Case], dict[str, Call]]) -> Found:
     """Variants of one case beside its first; on a GPU nothing but a note."""
-    title = {"threads": "a step as threads are added", "layout": "a bare step by the layout of images and weights"}[name]
+    title = {
+        "threads": "a step as threads are added",
+        "layout": "a bare step by the layout of images and weights",
+    }[name]
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     if ground.device.startswith("cuda"):
@@ -160,5 +172,7 @@ def _compared(ground: Ground, name: str, variants: Callable[[Case], dict[str, Ca
             found = interleaved(calls, ground.steps, ground.device)
             first = next(iter(found.values()))
             for text, timing in found.items():
-                rows.append({"name": subject.name, "value": text, "gain": ratio(first, timing)} | timing.row("step"))
+                rows.append(
+                    {"name": subject.name, "value": text, "gain": ratio(first, timing)} | timing.row("step")
+                )
     return _table(name, title, name, rows, notes, Column("times as fast", "gain", "{:.2f}"))

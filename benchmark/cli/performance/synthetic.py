@@ -13,10 +13,14 @@ DIRECTIONS = ((0, 0, -127), (90, 0, -90), (-90, 0, -90), (0, 90, -90), (0, -90, 
 
 
 def split(tasks: dict[str, Task], size: tuple[int, int], count: int) -> Split:
-    """A split of `count` samples of size (H, W), with every label of every task; the same on every machine."""
+    """A split of `count` samples of size (H, W), with every label of every task; the same on every
+    machine.
+    """
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=draw)
-    coarse = torch.randint(0, 2**15, (count, 1, -(-size[0] // BLOCK), -(-size[1] // BLOCK)), dtype=torch.int16, generator=draw)
+    coarse = torch.randint(
+        0, 2**15, (count, 1, -(-size[0] // BLOCK), -(-size[1] // BLOCK)), dtype=torch.int16, generator=draw
+    )
     blocks = coarse.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)[..., : size[0], : size[1]]
     targets = {name: _target(task, blocks) for name, task in tasks.items()}
     available = torch.ones(count, len(tasks), dtype=torch.bool)

@@ -1,4 +1,6 @@
-"""The figures of a board: scores, per-task changes, cost and training curves. The others are in modules of their own."""
+"""The figures of a board: scores, per-task changes, cost and training curves. The others are in modules of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ MARKERS = "Dos^v<>hpd"
 
 @dataclass(frozen=True)
 class Drawn:
-    """files: what was written. notes: a sentence for each figure, or part of one, that was left out, with the reason."""
+    """files: what was written. notes: a sentence for each figure, or part of one, that was left out, with the
+    reason.
+    """
 
     files: list[Path]
     notes: list[str]
@@ -33,7 +37,9 @@ Figures = Callable[[Board, Path], tuple[list[Path], list[str]]]
 
 
 def draw(board: Board, folder: Path) -> Drawn:
-    """Draw every figure of a board into `folder` as SVG and PNG, and remove those of earlier boards that are not drawn now."""
+    """Draw every figure of a board into `folder` as SVG and PNG, and remove those of earlier boards that are
+    not drawn now.
+    """
     makers: tuple[Figures, ...] = (
         delta_m,
         changes,
@@ -70,7 +76,9 @@ def _without_scores(board: Board, name: str) -> list[str]:
 
 
 def _seed_values(entry: Entry) -> np.ndarray:
-    """Delta m plus each seed's influence on it: their mean is delta m, and their spread makes its interval."""
+    """Delta m plus each seed's influence on it: their mean is delta m, and their spread makes its
+    interval.
+    """
     assert entry.delta is not None
     return entry.delta.value + np.array([*(entry.psi or {}).values()])
 
@@ -78,11 +86,16 @@ def _seed_values(entry: Entry) -> np.ndarray:
 def _limits(entries: list[Entry]) -> tuple[float, float]:
     """Axis limits that show every seed, and intervals as far as they do not crush the seeds together."""
     seeds = np.concatenate([[0.0], *(_seed_values(e) for e in entries)])
-    return limits(map(float, seeds), (b for e in entries if e.delta for b in (e.delta.low, e.delta.high) if b is not None))
+    return limits(
+        map(float, seeds),
+        (b for e in entries if e.delta for b in (e.delta.low, e.delta.high) if b is not None),
+    )
 
 
 def delta_m(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """Delta m of every row: each seed a dot, the mean a diamond with its 95 % interval, the numbers at the right."""
+    """Delta m of every row: each seed a dot, the mean a diamond with its 95 % interval, the numbers at the
+    right.
+    """
     entries = comparable(board)
     if not entries:
         return [], _without_scores(board, "delta_m")
@@ -96,11 +109,37 @@ def delta_m(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             clipped |= _interval(ax, entry.delta.low, entry.delta.high, y, low, high, colour)
             if entry is not board.reference:
                 values = _seed_values(entry)
-                ax.scatter(values, np.full(len(values), y - 0.2), s=16, color=colour, alpha=0.7, linewidths=0, zorder=3)
-            ax.scatter(entry.delta.value, y, s=34, marker="D", color=colour, edgecolors="white", linewidths=0.7, zorder=4)
-            numbers = "0 (reference)" if entry is board.reference else f"{signed(entry.delta.value)}  {interval(entry.delta)}"
+                ax.scatter(
+                    values,
+                    np.full(len(values), y - 0.2),
+                    s=16,
+                    color=colour,
+                    alpha=0.7,
+                    linewidths=0,
+                    zorder=3,
+                )
+            ax.scatter(
+                entry.delta.value,
+                y,
+                s=34,
+                marker="D",
+                color=colour,
+                edgecolors="white",
+                linewidths=0.7,
+                zorder=4,
+            )
+            numbers = (
+                "0 (reference)"
+                if entry is board.reference
+                else f"{signed(entry.delta.value)}  {interval(entry.delta)}"
+            )
             ax.annotate(
-                minus(numbers), (1.03, y), xycoords=ax.get_yaxis_transform(), va="center", fontsize=7.5, annotation_clip=False
+                minus(numbers),
+                (1.03, y),
+                xycoords=ax.get_yaxis_transform(),
+                va="center",
+                fontsize=7.5,
+                annotation_clip=False,
             )
         ax.axvline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
         ax.set_xlim(low, high)
@@ -108,7 +147,10 @@ def delta_m(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         ax.set_yticks(range(len(entries)), [wrapped(e.label) + f"  n={len(e.paired)}" for e in entries])
         ax.grid(False, axis="y")
         arrows = "; an arrow: the interval goes on" if clipped else ""
-        ax.set_xlabel(f"Δm against {_reference(board)} (%), better to the right. Dots: seeds; bar: 95 % interval{arrows}")
+        ax.set_xlabel(
+            f"Δm against {_reference(board)} (%), better to the right. Dots: seeds; bar: 95 % "
+            f"interval{arrows}"
+        )
         style.add_title(fig, heading(board, "Δm of each method with its seeds"))
         return style.save(fig, folder / "delta_m"), []
 
@@ -117,14 +159,31 @@ def _reference(board: Board) -> str:
     return board.reference.label if board.reference else ""
 
 
-def _interval(ax: Axes, start: float | None, end: float | None, y: float, low: float, high: float, colour: object) -> bool:
+def _interval(
+    ax: Axes, start: float | None, end: float | None, y: float, low: float, high: float, colour: object
+) -> bool:
     """A horizontal interval, with an arrow where the axis cuts it; whether it was cut."""
     if start is None or end is None:
         return False
-    ax.plot([max(start, low), min(end, high)], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt", zorder=2)
+    ax.plot(
+        [max(start, low), min(end, high)],
+        [y, y],
+        color=colour,
+        linewidth=1.6,
+        solid_capstyle="butt",
+        zorder=2,
+    )
     for value, edge, marker in ((start, low, "<"), (end, high, ">")):
         cut = value < low or value > high
-        ax.scatter(edge if cut else value, y, s=22, marker=marker if cut else "|", color=colour, clip_on=False, zorder=2)
+        ax.scatter(
+            edge if cut else value,
+            y,
+            s=22,
+            marker=marker if cut else "|",
+            color=colour,
+            clip_on=False,
+            zorder=2,
+        )
     return start < low or end > high
 
 
@@ -136,14 +195,17 @@ def changes(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     tasks = board.group.tasks
     table = [[*((e.changes or {}).get(t.name) for t in tasks), e.delta] for e in entries]
     values = np.array([[cell.value if cell else np.nan for cell in line] for line in table])
-    texts = [[minus(f"{signed(c.value)}\n{interval(c)}".strip()) if c else "" for c in line] for line in table]
+    texts = [
+        [minus(f"{signed(c.value)}\n{interval(c)}".strip()) if c else "" for c in line] for line in table
+    ]
     width = max(3.5, min(style.WIDTH, 1.9 + 1.15 * (len(tasks) + 1)))
     with style.figure(width, 1.1 + 0.42 * len(entries)) as fig:
         ax = fig.add_subplot()
         span = float(np.nanmax(np.abs(values))) or 1.0
         # Half the colour range: dark cells would hide the numbers.
         sns.heatmap(
-            values, ax=ax, cmap="PuOr", vmin=-1.8 * span, vmax=1.8 * span, annot=np.array(texts), fmt="", cbar=False,
+            values, ax=ax, cmap="PuOr", vmin=-1.8 * span, vmax=1.8 * span, annot=np.array(texts), fmt="",
+            cbar=False,
             linewidths=1.2, annot_kws={"fontsize": 6.8, "color": "black"},
         )  # fmt: skip
         ax.axvline(len(tasks), color="black", linewidth=1.0)
@@ -177,16 +239,25 @@ def cost(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             if entry.delta.low is not None and entry.delta.high is not None:
                 ends = [max(entry.delta.low, low), min(entry.delta.high, high)]
                 ax.plot([at, at], ends, color=colour, linewidth=1.0, alpha=0.5)
-            look = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "edgecolors": "white", "linewidths": 0.7}
+            look = {
+                "marker": MARKERS[i % len(MARKERS)],
+                "color": colour,
+                "edgecolors": "white",
+                "linewidths": 0.7,
+            }
             ax.scatter(at, entry.delta.value, s=46, zorder=3, label=wrapped(entry.label, 30), **look)
         ax.axhline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
         ax.set_ylim(low, high)
         ax.set_xlim(0, max(x) * 1.08 or 1)
-        ax.set_xlabel(f"training time of one seed, all its runs ({'GPU-hours' if gpu else unit}; {_short(devices)})")
+        ax.set_xlabel(
+            f"training time of one seed, all its runs ({'GPU-hours' if gpu else unit}; {_short(devices)})"
+        )
         ax.set_ylabel(f"Δm against {_reference(board)} (%)")
         style.add_title(fig, heading(board, "What Δm costs. Bar: 95 % interval, cut at the frame"))
         fig.legend(loc="outside right center")
-        notes = ["cost: times come from different devices and cannot be compared."] if len(devices) > 1 else []
+        notes = (
+            ["cost: times come from different devices and cannot be compared."] if len(devices) > 1 else []
+        )
         return style.save(fig, folder / "cost"), notes
 
 

@@ -1,4 +1,6 @@
-"""Label-budget curves: boards that differ in their labels alone, over the share of labels that a method may see."""
+"""Label-budget curves: boards that differ in their labels alone, over the share of labels that a method may
+see.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ _DODGE = 0.05  # of the axis, from the interval of the first to that of the last
 
 @dataclass(frozen=True)
 class Family:
-    """Boards of one protocol and variant. curve: {share of labels: boards, the one to prefer first}, two shares or more. apart:
-    [(share, board)] of the settings that spread their labels another way over tasks and images."""
+    """Boards of one protocol and variant. curve: {share of labels: boards, the one to prefer first}, two
+    shares or more. apart: [(share, board)] of the settings that spread their labels another way over tasks
+    and images."""
 
     curve: dict[float, list[Board]]
     apart: list[tuple[float, Board]]
@@ -50,7 +53,9 @@ class Family:
         return [e.row.records[0].spec for b in boards for e in b.entries if shown(e)]
 
     def label(self, entry: Entry) -> str:
-        """What tells a row from the others of the family: a board's own labels say no more than that board needs."""
+        """What tells a row from the others of the family: a board's own labels say no more than that board
+        needs.
+        """
         spec = entry.row.records[0].spec
         return row_label(spec, [s for s in self._specs if s["method"] == spec["method"]])
 
@@ -75,7 +80,9 @@ def families(boards: Sequence[Board]) -> list[Family]:
         if len(curve) > 1:
             largest = max(curve)
             counts = {task: count / largest for task, count in _visible(curve[largest][0]).items()}
-            spread = [(board, _visible(board)) for board in members if board.group.labels in ("one", "random")]
+            spread = [
+                (board, _visible(board)) for board in members if board.group.labels in ("one", "random")
+            ]
             apart = [
                 (float(np.mean([seen[t] / n for t, n in counts.items() if n])), b)
                 for b, seen in spread
@@ -86,8 +93,16 @@ def families(boards: Sequence[Board]) -> list[Family]:
 
 
 def _share(labels: str) -> float | None:
-    """The share of each task's labels that a setting shows, None where it is not the same for all tasks and seeds."""
-    return 1.0 if labels == "full" else float(labels.partition(":")[2]) if labels.startswith("fraction:") else None
+    """The share of each task's labels that a setting shows, None where it is not the same for all tasks and
+    seeds.
+    """
+    return (
+        1.0
+        if labels == "full"
+        else float(labels.partition(":")[2])
+        if labels.startswith("fraction:")
+        else None
+    )
 
 
 def _visible(board: Board) -> dict[str, float]:
@@ -100,15 +115,22 @@ def _visible(board: Board) -> dict[str, float]:
 
 
 def draw(boards: Sequence[Board], figures: Path) -> tuple[list[Path], list[str]]:
-    """A figure a family below `figures`, in a folder of the family's name: each task's metric and delta m by share."""
+    """A figure a family below `figures`, in a folder of the family's name: each task's metric and delta m by
+    share.
+    """
     files: list[Path] = []
     notes: list[str] = []
     found = families(boards)
     if not found:
-        return [], [f"{FIGURE}: no two boards differ in the share of labels alone; runs under fraction:P make them."]
+        return [], [
+            f"{FIGURE}: no two boards differ in the share of labels alone; runs under fraction:P make them."
+        ]
     for family in found:
         labels, left_out = _rows(family)
-        notes += [f"{family.name}: {label} is left out, because only {MAX_ROWS} rows are drawn." for label in left_out]
+        notes += [
+            f"{family.name}: {label} is left out, because only {MAX_ROWS} rows are drawn."
+            for label in left_out
+        ]
         folder = figures / family.name
         folder.mkdir(parents=True, exist_ok=True)
         files += _figure(family, labels, folder / FIGURE)
@@ -116,7 +138,9 @@ def draw(boards: Sequence[Board], figures: Path) -> tuple[list[Path], list[str]]
 
 
 def _rows(family: Family) -> tuple[list[str], list[str]]:
-    """The labels of the rows that are drawn, best first on the boards with the most labels, and of those left out."""
+    """The labels of the rows that are drawn, best first on the boards with the most labels, and of those left
+    out.
+    """
     boards = [board for _, members in sorted(family.curve.items(), reverse=True) for board in members]
     found = [e for b in boards for e in b.entries if shown(e)]
     kept = list(dict.fromkeys(family.label(e) for e in sorted(found, key=lambda e: e.role == "")))[:MAX_ROWS]
@@ -139,14 +163,17 @@ def _points(family: Family, label: str, apart: bool = False) -> Iterator[tuple[f
 
 def _figure(family: Family, labels: list[str], stem: Path) -> list[Path]:
     g = family.group
-    reference = next((family.label(b.reference) for bs in family.curve.values() for b in bs if b.reference), "")
+    reference = next(
+        (family.label(b.reference) for bs in family.curve.values() for b in bs if b.reference), ""
+    )
     looks = style.looks(labels, reference)
     plots: list[TaskInfo | None] = [*g.tasks, None]
     across = 2 if len(plots) in (2, 4) else 3
     down = -(-len(plots) // across)
     against = any(e.beside.against.full_labels for label in labels for _, e in _points(family, label))
     what = (
-        f"Label budget: what each share of the labels gives. Bands: range over seeds. Δm: against {g.protocol['reference']} on "
+        f"Label budget: what each share of the labels gives. Bands: range over seeds. Δm: against "
+        f"{g.protocol['reference']} on "
         f"all labels, with 95 % intervals, cut at the frame"
     )
     apart = sorted({board.group.labels for _, board in family.apart})
@@ -173,14 +200,21 @@ def _figure(family: Family, labels: list[str], stem: Path) -> list[Path]:
             else:
                 style.hide(ax)
                 ax.text(0, 0.5, f"no Δm: {g.protocol['reference']}\non all labels is absent", fontsize=7.5)
-        handles = [Line2D([], [], color=looks[n].colour, linestyle=looks[n].dash, label=style.wrapped(n, 45)) for n in labels]
+        handles = [
+            Line2D([], [], color=looks[n].colour, linestyle=looks[n].dash, label=style.wrapped(n, 45))
+            for n in labels
+        ]
         fig.legend(handles=handles, loc="outside lower center", ncols=beside)
         style.add_title(fig, title)
         return style.save(fig, stem)
 
 
-def _line(ax: Axes, family: Family, label: str, task: TaskInfo | None, look: style.Look, shift: float) -> None:
-    """One row's metric of a task with the range over its seeds, or its delta m against all labels with its interval."""
+def _line(
+    ax: Axes, family: Family, label: str, task: TaskInfo | None, look: style.Look, shift: float
+) -> None:
+    """One row's metric of a task with the range over its seeds, or its delta m against all labels with its
+    interval.
+    """
     shares = [*family.curve, *(share for share, _ in family.apart)]
     dodge = (max(shares) / min(shares)) ** shift
     for apart in (False, True):
@@ -189,7 +223,12 @@ def _line(ax: Axes, family: Family, label: str, task: TaskInfo | None, look: sty
         if not found:
             continue
         x, value, low, high = (np.array(column, dtype=float) for column in zip(*found, strict=True))
-        marks = {"marker": "o", "markersize": 3.5, "color": look.colour, "markerfacecolor": "white" if apart else look.colour}
+        marks = {
+            "marker": "o",
+            "markersize": 3.5,
+            "color": look.colour,
+            "markerfacecolor": "white" if apart else look.colour,
+        }
         ax.plot(x if task else x * dodge, value, linestyle="" if apart else look.dash, zorder=3, **marks)
         if task is None:
             ax.vlines(x * dodge, low, high, color=look.colour, linewidth=0.9, alpha=0.6)
@@ -221,5 +260,10 @@ def _axis(ax: Axes, family: Family, cut: bool) -> None:
     ax.set_xlabel("labels of each task (%)")
     values = [y for line in ax.lines for y in np.asarray(line.get_ydata(), dtype=float)]
     if cut and values:
-        bounds = (float(y) for part in ax.collections for path in part.get_paths() for y in np.asarray(path.vertices)[:, 1])
+        bounds = (
+            float(y)
+            for part in ax.collections
+            for path in part.get_paths()
+            for y in np.asarray(path.vertices)[:, 1]
+        )
         ax.set_ylim(*limits([*values, 0.0], bounds, beyond=0.5))

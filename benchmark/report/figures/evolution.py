@@ -1,4 +1,6 @@
-"""What methods say of themselves over training: matrices from the first step to the last, and scalars as lines."""
+"""What methods say of themselves over training: matrices from the first step to the last, and scalars as
+lines.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _DIMENSIONS = {"scalar": 1, "matrix": 3}
 
 @dataclass(frozen=True)
 class _Course:
-    """A row's diagnostic over training: epochs (P,) and the values (n, P, *shape) of n runs. labels, axes: as in a record."""
+    """A row's diagnostic over training: epochs (P,) and the values (n, P, *shape) of n runs. labels, axes: as
+    in a record.
+    """
 
     entry: Entry
     epochs: np.ndarray
@@ -38,7 +42,9 @@ class _Course:
 
     @property
     def diagonal(self) -> np.ndarray | None:
-        """(n, P) share of the diagonal in all of a matrix between things and themselves; None where that means nothing."""
+        """(n, P) share of the diagonal in all of a matrix between things and themselves; None where that
+        means nothing.
+        """
         square = len(self.labels) == 2 and self.labels[0] == self.labels[1] and len(self.labels[0]) > 1
         if not square or not ((self.values >= 0).all() and self.values.any((2, 3)).all()):
             return None
@@ -47,7 +53,9 @@ class _Course:
 
 
 def evolution(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """Each diagnostic of kind matrix over training, a figure a name; those of kind scalar in one figure, a plot a name."""
+    """Each diagnostic of kind matrix over training, a figure a name; those of kind scalar in one figure, a
+    plot a name.
+    """
     found, notes = _courses([e for e in board.entries if not e.row.outdated])
     if not any(found.values()):
         return [], [*notes, "evolution: no record has snapshots of diagnostics beside it."]
@@ -65,22 +73,35 @@ def _courses(rows: Sequence[Entry]) -> tuple[dict[str, dict[str, list[_Course]]]
     found: dict[str, dict[str, list[_Course]]] = {kind: defaultdict(list) for kind in _DIMENSIONS}
     notes = []
     for entry in rows:
-        runs = [record for record in entry.row.records if record["diagnostics"]]  # others have no snapshots to be read
+        runs = [
+            record for record in entry.row.records if record["diagnostics"]
+        ]  # others have no snapshots to be read
         for name in sorted({name for record in runs for name in record["diagnostics"]}):
-            held = [record for record in runs if name in record["diagnostics"] and name in record.snapshots[1]]
+            held = [
+                record for record in runs if name in record["diagnostics"] and name in record.snapshots[1]
+            ]
             alike = {_shape(record, name) for record in held}
             if len(alike) > 1 or None in alike:
-                notes.append(f"evolution of {name}: {entry.label} is left out, because its runs' snapshots are not alike.")
+                notes.append(
+                    f"evolution of {name}: {entry.label} is left out, because its runs' snapshots are not "
+                    f"alike."
+                )
             elif held:
                 diagnostic = held[0]["diagnostics"][name]
-                epochs, values = _aligned([(record.snapshots[0], record.snapshots[1][name]) for record in held])
-                course = _Course(entry, epochs, values, diagnostic.get("labels") or [], diagnostic.get("axes") or [])
+                epochs, values = _aligned(
+                    [(record.snapshots[0], record.snapshots[1][name]) for record in held]
+                )
+                course = _Course(
+                    entry, epochs, values, diagnostic.get("labels") or [], diagnostic.get("axes") or []
+                )
                 found[diagnostic["kind"]][name].append(course)
     return found, notes
 
 
 def _shape(record: Record, name: str) -> tuple[Any, ...] | None:
-    """What the runs of a row must share for a mean over them; None where the snapshots are not of the record's kind."""
+    """What the runs of a row must share for a mean over them; None where the snapshots are not of the
+    record's kind.
+    """
     diagnostic, values = record["diagnostics"][name], record.snapshots[1][name]
     if values.ndim != _DIMENSIONS.get(diagnostic["kind"]):
         return None
@@ -88,7 +109,8 @@ def _shape(record: Record, name: str) -> tuple[Any, ...] | None:
 
 
 def _aligned(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs (P,) of the first run within those that all cover, and values (n, P, *shape) read off straight lines between
+    """Epochs (P,) of the first run within those that all cover, and values (n, P, *shape) read off straight
+    lines between
     points: runs of a row may differ in how many steps an epoch has."""
     start, end = max(epochs[0] for epochs, _ in runs), min(epochs[-1] for epochs, _ in runs)
     grid = np.unique(np.clip(runs[0][0], start, end))
@@ -188,12 +210,19 @@ def _scalars(board: Board, found: dict[str, list[_Course]], folder: Path) -> tup
     if not found:
         return [], ["evolution: no record has snapshots of a diagnostic of kind scalar beside it."]
     order = sorted(found, key=lambda name: (-len(found[name]), name))
-    notes = [f"evolution: {name} is left out, because only {MAX_PLOTS} diagnostics are drawn." for name in order[MAX_PLOTS:]]
+    notes = [
+        f"evolution: {name} is left out, because only {MAX_PLOTS} diagnostics are drawn."
+        for name in order[MAX_PLOTS:]
+    ]
     order = order[:MAX_PLOTS]
     held = {course.entry.label for name in order for course in found[name]}
     entries = [entry for entry in board.entries if entry.label in held]
     rows = chosen(entries, MAX_LINES)
-    notes += [f"evolution: {e.label} is left out, because only {MAX_LINES} rows are drawn." for e in entries if e not in rows]
+    notes += [
+        f"evolution: {e.label} is left out, because only {MAX_LINES} rows are drawn."
+        for e in entries
+        if e not in rows
+    ]
     across = min(3, len(order))
     down = -(-len(order) // across)
     width = style.WIDTH * max(2, across) / 3  # a title needs that much
@@ -209,5 +238,8 @@ def _scalars(board: Board, found: dict[str, list[_Course]], folder: Path) -> tup
             ax.set_title(wrapped(name, 33))
             ax.set_xlabel("epoch" if i + across >= len(order) else "")
         curves.legend(fig, board, rows)
-        style.add_title(fig, heading(board, "Diagnostics over training on a fixed batch: mean and range over seeds", width))
+        style.add_title(
+            fig,
+            heading(board, "Diagnostics over training on a fixed batch: mean and range over seeds", width),
+        )
         return style.save(fig, folder / "evolution"), notes

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def limits(values: Iterable[float], bounds: Iterable[float], *, beyond: float = 1.0, margin: float = 0.05) -> tuple[float, float]:
+def limits(
+    values: Iterable[float], bounds: Iterable[float], *, beyond: float = 1.0, margin: float = 0.05
+) -> tuple[float, float]:
     """Ends that show every value, and bounds of intervals as far as they do not crush the values together.
 
-    beyond: how far intervals may widen the axis on each side, margin: what is left free there, as shares of the values' span,
-    which counts as 1 at least.
+    beyond: how far intervals may widen the axis on each side, margin: what is left free there, as shares of
+    the values' span, which counts as 1 at least.
     """
     shown, ends = [*values], [*bounds]
     low, high = min(shown), max(shown)

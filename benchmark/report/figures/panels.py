@@ -22,14 +22,20 @@ ACROSS, LINES = 96, 8  # images in a line of the mask, and lines at most
 
 
 def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """Which label of which training image is visible under the lowest label seed: a column an image, a line a task."""
-    records = sorted((r for e in board.entries for r in e.row.records), key=lambda r: (r.spec["label_seed"], r.id))
+    """Which label of which training image is visible under the lowest label seed: a column an image, a line a
+    task.
+    """
+    records = sorted(
+        (r for e in board.entries for r in e.row.records), key=lambda r: (r.spec["label_seed"], r.id)
+    )
     record = next((r for r in records if r.labelled is not None), None)
     if record is None or record.labelled is None:
         return [], ["labels: no per-image arrays with the mask lie beside the records."]
     names, mask = list(board.group.protocol["tasks"]), record.labelled
     if mask.ndim != 2 or mask.shape[1] != len(names):
-        return [], [f"labels: the mask in {record.arrays} has shape {mask.shape}, not (images, {len(names)} tasks)."]
+        return [], [
+            f"labels: the mask in {record.arrays} has shape {mask.shape}, not (images, {len(names)} tasks)."
+        ]
     shown = min(len(mask), ACROSS * LINES)
     lines = -(-shown // ACROSS)
     across = min(ACROSS, shown)
@@ -44,9 +50,14 @@ def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
             ax.pcolormesh(colours, edgecolors="white", linewidth=0.4, rasterized=True, **look)
             ax.set_xlim(0, across)
             ax.set_ylim(len(names), 0)
-            counts = [f"{name} {int(mask[:, t].sum())}" if line == 0 else name for t, name in enumerate(names)]
+            counts = [
+                f"{name} {int(mask[:, t].sum())}" if line == 0 else name for t, name in enumerate(names)
+            ]
             ax.set_yticks(np.arange(len(names)) + 0.5, counts)
-            ax.set_xticks(np.arange(0, part.shape[1] + 1, 16), [str(line * across + i) for i in range(0, part.shape[1] + 1, 16)])
+            ax.set_xticks(
+                np.arange(0, part.shape[1] + 1, 16),
+                [str(line * across + i) for i in range(0, part.shape[1] + 1, 16)],
+            )
             ax.tick_params(length=0, labelsize=6.5)
             ax.grid(False)
             for spine in ax.spines.values():
@@ -60,7 +71,9 @@ def label_mask(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """A row's matrix (R, C), the mean over n seeds. labels: names along its two axes; axes: what the axes are, y first."""
+    """A row's matrix (R, C), the mean over n seeds. labels: names along its two axes; axes: what the axes
+    are, y first.
+    """
 
     entry: Entry
     values: np.ndarray
@@ -75,12 +88,15 @@ def matrices(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     notes = []
     for entry in (e for e in board.entries if not e.row.outdated):
         records = entry.row.records
-        for name in sorted({n for r in records for n, d in r["diagnostics"].items() if d.get("kind") == "matrix"}):
+        for name in sorted(
+            {n for r in records for n, d in r["diagnostics"].items() if d.get("kind") == "matrix"}
+        ):
             held = [r["diagnostics"][name] for r in records if name in r["diagnostics"]]
             arrays = [np.asarray(d["array"], dtype=float) for d in held]
             if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2:
                 notes.append(
-                    f"matrix_{name}: {entry.label} is left out, because its seeds' arrays are not matrices of one shape."
+                    f"matrix_{name}: {entry.label} is left out, because its seeds' arrays are not matrices "
+                    f"of one shape."
                 )
                 continue
             labels, axes = held[0].get("labels") or [], held[0].get("axes") or []
@@ -90,7 +106,9 @@ def matrices(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     files = []
     for name, parts in sorted(found.items()):
         for part in parts[MAX_MATRICES:]:
-            notes.append(f"matrix_{name}: {part.entry.label} is left out, because only {MAX_MATRICES} rows are drawn.")
+            notes.append(
+                f"matrix_{name}: {part.entry.label} is left out, because only {MAX_MATRICES} rows are drawn."
+            )
         files += _matrix_figure(board, name, parts[:MAX_MATRICES], folder)
     return files, notes
 
@@ -134,4 +152,12 @@ def _label_matrix(ax: Axes, matrix: np.ndarray, labels: list[list[str]]) -> None
         for (r, c), value in np.ndenumerate(matrix):
             rgb = ax.images[0].cmap(norm(value))
             dark = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] < 0.5
-            ax.text(c, r, minus(fixed(value, 2)), ha="center", va="center", fontsize=7, color="white" if dark else "black")
+            ax.text(
+                c,
+                r,
+                minus(fixed(value, 2)),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if dark else "black",
+            )

@@ -29,7 +29,9 @@ _LEFT, _RIGHT = 0.3, 0.06  # inches: for the names of tasks, and to the page's e
 
 
 class Cells(NamedTuple):
-    """The pictures of one task in a panel, each (N, h, w, 3); errors is None in a panel made before it held them."""
+    """The pictures of one task in a panel, each (N, h, w, 3); errors is None in a panel made before it held
+    them.
+    """
 
     images: np.ndarray
     truths: np.ndarray
@@ -41,16 +43,20 @@ Panel = dict[str, Cells]  # of every task of a run
 
 
 def read_panel(record: Record) -> Panel:
-    """Cut a panel file: a row a test image, of cells [image, then truth, prediction and error of each of the run's tasks].
+    """Cut a panel file: a row a test image, of cells [image, then truth, prediction and error of each of the
+    run's tasks].
 
-    Files of before have no errors. Raises `UserError` for a damaged file and for one whose size is that of neither grid.
+    Files of before have no errors. Raises `UserError` for a damaged file and for one whose size is that of
+    neither grid.
     """
     assert record.panel is not None
     try:
         with Image.open(record.panel) as file:
             pixels = np.asarray(file.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{record.panel} could not be read ({error}); restore it, or remove it to do without it.") from None
+        raise UserError(
+            f"{record.panel} could not be read ({error}); restore it, or remove it to do without it."
+        ) from None
     tasks = record.spec["tasks"]
     # Cells are 128 pixels wide or that halved some times, and 1 + 2 T is odd: no width fits both grids.
     fitting = [each for each in (2, 3) if _power_of_two(pixels.shape[1] / (1 + each * len(tasks)))]
@@ -60,7 +66,8 @@ def read_panel(record: Record) -> Panel:
     height = pixels.shape[0] // max(rows, 1)
     if not fitting or not 1 <= rows <= ROWS or height * rows != pixels.shape[0]:
         raise UserError(
-            f"{record.panel} has {pixels.shape[1]}x{pixels.shape[0]} pixels, not {columns} columns and up to {ROWS} rows of "
+            f"{record.panel} has {pixels.shape[1]}x{pixels.shape[0]} pixels, not {columns} columns and up to "
+            f"{ROWS} rows of "
             f"cells in 4:3; restore it, or remove it to do without it."
         )
     cells = pixels.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
@@ -80,7 +87,9 @@ def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Cells (N, h, w, 3) at another (height, width): large panels are stored at half the size."""
     if cells.shape[1:3] == size:
         return cells
-    return np.stack([np.asarray(Image.fromarray(cell).resize(size[::-1], Image.Resampling.NEAREST)) for cell in cells])
+    return np.stack(
+        [np.asarray(Image.fromarray(cell).resize(size[::-1], Image.Resampling.NEAREST)) for cell in cells]
+    )
 
 
 @dataclass(frozen=True)
@@ -93,28 +102,39 @@ class _Shown:
 
 
 def _shown(board: Board, figure: str) -> tuple[list[_Shown], list[str]]:
-    """The rows that have a panel for every task, from their first seed that does; those left out, with the reason."""
+    """The rows that have a panel for every task, from their first seed that does; those left out, with the
+    reason.
+    """
     found, notes = [], []
     for entry in (e for e in board.entries if e.units and not e.row.outdated):
         whole = next((s for _, s in sorted(entry.row.seeds.items()) if all(r.panel for r in s.records)), None)
         if whole is None:
-            notes.append(f"{figure}: {entry.label} is left out, because no panel of predictions lies beside its records.")
+            notes.append(
+                f"{figure}: {entry.label} is left out, because no panel of predictions lies beside its "
+                f"records."
+            )
             continue
         panel: Panel = {}
         for record in whole.records:
             panel |= read_panel(record)
         if figure == "errors" and any(cells.errors is None for cells in panel.values()):
-            notes.append(f"errors: {entry.label} is left out, because its panel was made before panels held errors.")
+            notes.append(
+                f"errors: {entry.label} is left out, because its panel was made before panels held errors."
+            )
             continue
         found.append(_Shown(entry, seed_name((whole.label_seed, whole.train_seed)), panel))
     kept = chosen([shown.entry for shown in found], MAX_METHODS)
     left_out = [shown.entry.label for shown in found if shown.entry not in kept]
-    notes += [f"{figure}: {label} is left out, because only {MAX_METHODS} rows are drawn." for label in left_out]
+    notes += [
+        f"{figure}: {label} is left out, because only {MAX_METHODS} rows are drawn." for label in left_out
+    ]
     return [shown for shown in found if shown.entry in kept], notes
 
 
 def predictions(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """A block a task; in it a line a test image: image, truth, and the prediction of each row. PNG alone: it is all pixels."""
+    """A block a task; in it a line a test image: image, truth, and the prediction of each row. PNG alone: it
+    is all pixels.
+    """
     shown, notes = _shown(board, "predictions")
     if not shown:
         return [], [*notes, "predictions: left out, because no row has panels."]
@@ -126,7 +146,9 @@ def errors(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     shown, notes = _shown(board, "errors")
     if not shown:
         return [], ["errors: left out, because no row has panels with errors."]
-    return _draw(board, shown, "truth and errors", _scale(board, shown[0].entry.row.records), folder / "errors"), notes
+    return _draw(
+        board, shown, "truth and errors", _scale(board, shown[0].entry.row.records), folder / "errors"
+    ), notes
 
 
 def _scale(board: Board, records: Sequence[Record]) -> str:
@@ -140,7 +162,9 @@ def _scale(board: Board, records: Sequence[Record]) -> str:
         elif kind == "normals":
             what = f"{pictures.worst(kind, (0, 0)):g}° off or more"
         elif kind == "depth":
-            far = f"{pictures.worst(kind, span):g} {task['unit']}".strip() if span else "an eighth of its range"
+            far = (
+                f"{pictures.worst(kind, span):g} {task['unit']}".strip() if span else "an eighth of its range"
+            )
             what = f"{far} off or more"
         else:
             what = "probability off by 1"
@@ -162,7 +186,9 @@ def _draw(board: Board, shown: list[_Shown], what: str, scale: str, stem: Path) 
     columns = ["image", "truth", *(wrapped(s.entry.label, letters) for s in shown)]
     names = 0.12 + 0.13 * max(name.count("\n") + 1 for name in columns)
     rows, columns_of_pixels = board.group.protocol["size"]
-    block = images * cell * rows / columns_of_pixels  # the shape of the images, whatever that of the stored cells
+    block = (
+        images * cell * rows / columns_of_pixels
+    )  # the shape of the images, whatever that of the stored cells
     seeds = ", ".join(sorted({s.seed for s in shown}))
     title = heading(board, f"Fixed test images: {what}, seed {seeds}")
     above = 0.16 + 0.14 * (title.count("\n") + 1)
@@ -178,9 +204,16 @@ def _draw(board: Board, shown: list[_Shown], what: str, scale: str, stem: Path) 
             first = shown[0].panel[task]
             bottom = top - block
             box = (_LEFT / style.WIDTH, bottom / total, 1 - (_LEFT + _RIGHT) / style.WIDTH, block / total)
-            _block(fig, box, task, [_resized(c[:images], size) for c in (first.images, first.truths, *strips)])
+            _block(
+                fig, box, task, [_resized(c[:images], size) for c in (first.images, first.truths, *strips)]
+            )
             if t == 0:
-                look: dict[str, Any] = {"transform": fig.axes[0].transAxes, "ha": "center", "va": "bottom", "fontsize": points}
+                look: dict[str, Any] = {
+                    "transform": fig.axes[0].transAxes,
+                    "ha": "center",
+                    "va": "bottom",
+                    "fontsize": points,
+                }
                 for c, name in enumerate(columns):
                     fig.axes[0].text((c + 0.5) / len(columns), 1.01, name, **look)
             top = bottom - 0.1
@@ -188,7 +221,14 @@ def _draw(board: Board, shown: list[_Shown], what: str, scale: str, stem: Path) 
             ramp = fig.add_axes((_LEFT / style.WIDTH, (below - 0.1) / total, 0.1, 0.09 / total))
             ramp.imshow(np.linspace(0, 1, 64)[None], aspect="auto", cmap=matplotlib.colormaps["Reds"])
             style.hide(ramp)
-            fig.text(_LEFT / style.WIDTH + 0.11, (below - 0.005) / total, "\n".join(lines), ha="left", va="top", fontsize=7)
+            fig.text(
+                _LEFT / style.WIDTH + 0.11,
+                (below - 0.005) / total,
+                "\n".join(lines),
+                ha="left",
+                va="top",
+                fontsize=7,
+            )
         # No more pixels than the pictures have: they are most of the file.
         return style.save(fig, stem, (".png",), dpi=max(100, min(150, round(size[1] / cell))))
 

@@ -52,7 +52,9 @@ _RC: dict[str, Any] = {
 
 @contextmanager
 def figure(width: float = WIDTH, height: float = 3.0) -> Iterator[Figure]:
-    """A figure of this size in inches, in the style; draw and `save` inside the block. It needs no display."""
+    """A figure of this size in inches, in the style; draw and `save` inside the block. It needs no
+    display.
+    """
     with matplotlib.rc_context(cast(Any, _RC)):
         yield Figure(figsize=(width, height), layout="constrained")
 
@@ -74,12 +76,15 @@ class Look(NamedTuple):
 
 
 def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
-    """The look of each row, distinguishable without colour vision up to eight rows, darker after them; the reference is grey.
+    """The look of each row, distinguishable without colour vision up to eight rows, darker after them; the
+    reference is grey.
 
-    What rows are called gives their looks, not their scores. A method that has one row looks the same on every board; rows that
-    share a method, and those of plug-ins, take the looks that are left.
+    What rows are called gives their looks, not their scores. A method that has one row looks the same on
+    every board; rows that share a method, and those of plug-ins, take the looks that are left.
     """
-    bright = [c for i, c in enumerate(sns.color_palette("colorblind", 10)) if i not in (6, 7)]  # a second pink, and its own grey
+    bright = [
+        c for i, c in enumerate(sns.color_palette("colorblind", 10)) if i not in (6, 7)
+    ]  # a second pink, and its own grey
     pale = [0.299 * r + 0.587 * g + 0.114 * b > 0.7 for r, g, b in bright]  # its yellow, on white
     bright = [tuple(0.8 * part for part in c) if light else c for c, light in zip(bright, pale, strict=True)]
     palette = [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
@@ -103,8 +108,8 @@ def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
 
 @cache
 def _methods() -> dict[str, int]:
-    """{method: its place among the looks}: those of the default plan have the first, which differ most, and what is grey there
-    the last."""
+    """{method: its place among the looks}: those of the default plan have the first, which differ most, and
+    what is grey there the last."""
     grids = plan.read(plan.DEFAULT)["grid"]
     grey = {(shipped_values(grid["protocol"]) or {}).get("reference") for grid in grids}
     named = dict.fromkeys([*(name for grid in grids for name in grid["method"]), *registry.method_names()])
@@ -126,8 +131,8 @@ def dashes(board: Board) -> dict[str, LineStyle]:
 
 
 def matrix_look(matrices: Sequence[np.ndarray]) -> dict[str, Any]:
-    """One scale of colours for matrices: to both sides of 0, or from 0 where nothing is negative, as a scale from the smallest
-    value would paint a near-uniform matrix as a pattern."""
+    """One scale of colours for matrices: to both sides of 0, or from 0 where nothing is negative, as a scale
+    from the smallest value would paint a near-uniform matrix as a pattern."""
     finite = np.concatenate([m[np.isfinite(m)] for m in matrices])
     low, top = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     limit = max(abs(low), abs(top)) or 1.0
@@ -143,7 +148,9 @@ def wrapped(label: str, width: int = 24) -> str:
     """A row's label on as many lines as it needs, broken before its bracket first."""
     head, bracket, rest = label.partition("(")
     if len(label) <= width or not bracket:
-        parts = textwrap.wrap(label.replace("_", "_ "), width, break_long_words=False)  # a name breaks after its underscores
+        parts = textwrap.wrap(
+            label.replace("_", "_ "), width, break_long_words=False
+        )  # a name breaks after its underscores
         return label if len(label) <= width else "\n".join(part.replace("_ ", "_") for part in parts)
     return "\n".join([head, *textwrap.wrap(bracket + rest, width)])
 
@@ -165,7 +172,9 @@ def chosen(entries: Sequence[Entry], limit: int) -> list[Entry]:
 
 
 def heading(board: Board, text: str, inches: float = WIDTH) -> str:
-    """A figure's title: what it shows, then the board on lines of their own, broken to fit a figure so wide."""
+    """A figure's title: what it shows, then the board on lines of their own, broken to fit a figure so
+    wide.
+    """
     characters = int(inches * 15)
     return "\n".join(line for part in (text, title(board.group)) for line in textwrap.wrap(part, characters))
 

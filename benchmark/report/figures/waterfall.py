@@ -1,4 +1,6 @@
-"""What each component of a method brings: steps from its plainest to its full row, or what is lost without each one."""
+"""What each component of a method brings: steps from its plainest to its full row, or what is lost without
+each one.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,23 @@ from benchmark.report.stats import Estimate
 
 FIGURE = "ablation"
 MAX_BARS = 12
-_WHAT = "Bars: what each step changes, in points of Δm; lines: its 95 % interval, paired by seed, cut at the frame"
-_UP, _DOWN, _WHOLE = "#7b6fb0", "#e08214", "#b8b8b8"  # the sides of the map of `changes`; grey for delta m itself
+_WHAT = (
+    "Bars: what each step changes, in points of Δm; lines: its 95 % interval, paired by seed, cut at "
+    "the "
+    "frame"
+)
+_UP, _DOWN, _WHOLE = (
+    "#7b6fb0",
+    "#e08214",
+    "#b8b8b8",
+)  # the sides of the map of `changes`; grey for delta m itself
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A row: its delta m, and the difference to the row before or, where nothing is cumulative, to the first."""
+    """A row: its delta m, and the difference to the row before or, where nothing is cumulative, to the
+    first.
+    """
 
     name: str
     delta: Estimate | None
@@ -40,7 +52,9 @@ class Bar:
 
 @dataclass(frozen=True)
 class Block:
-    """Bars in the order of their rows. cumulative: each builds on the one before; else each differs from the first."""
+    """Bars in the order of their rows. cumulative: each builds on the one before; else each differs from the
+    first.
+    """
 
     title: str
     bars: tuple[Bar, ...]
@@ -48,7 +62,9 @@ class Block:
 
 
 def of_tables(tables: Sequence[ablation.Table]) -> list[Block]:
-    """A block for each table of `bench ablate`, with the plan's names in its order, where rows have a difference."""
+    """A block for each table of `bench ablate`, with the plan's names in its order, where rows have a
+    difference.
+    """
     blocks = []
     for table in tables:
         bars = tuple(Bar(line.name, line.delta, line.difference) for line in table.lines)
@@ -59,11 +75,17 @@ def of_tables(tables: Sequence[ablation.Table]) -> list[Block]:
 
 
 def draw_tables(tables: Sequence[ablation.Table], plan: str, stem: Path) -> list[Path]:
-    """The figure of an ablation, SVG and PNG; none where no row can be compared, and an earlier one is removed."""
+    """The figure of an ablation, SVG and PNG; none where no row can be compared, and an earlier one is
+    removed.
+    """
     for suffix in (".svg", ".png"):
         stem.with_name(stem.name + suffix).unlink(missing_ok=True)
     blocks = of_tables(tables)
-    return _figure(blocks, textwrap.fill(f"Ablation: plan {plan}. {_WHAT}", int(15 * style.WIDTH)), stem) if blocks else []
+    return (
+        _figure(blocks, textwrap.fill(f"Ablation: plan {plan}. {_WHAT}", int(15 * style.WIDTH)), stem)
+        if blocks
+        else []
+    )
 
 
 def waterfall(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
@@ -84,25 +106,37 @@ def waterfall(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         single = [e for e in others if e not in steps]
         if single and steps:  # the last step is a change alone, too
             single = [e for e in others if e in single or e is steps[-1]]
-        notes += [f"{FIGURE}: {e.label} is left out, because only {MAX_BARS} rows are drawn." for e in single[MAX_BARS:]]
+        notes += [
+            f"{FIGURE}: {e.label} is left out, because only {MAX_BARS} rows are drawn."
+            for e in single[MAX_BARS:]
+        ]
         if single:
             blocks.append(_singles(board, method, full, single[:MAX_BARS]))
     blocks = [block for block in blocks if any(bar.difference for bar in block.bars)]
     if not blocks:
-        return [], [*notes, f"{FIGURE}: no method has rows here that differ in hyperparameters alone and share seeds."]
+        return [], [
+            *notes,
+            f"{FIGURE}: no method has rows here that differ in hyperparameters alone and share seeds.",
+        ]
     return _figure(blocks, heading(board, f"Ablation. {_WHAT}"), folder / FIGURE), notes
 
 
 def _apart(full: Entry, entry: Entry) -> dict[str, Any]:
     """{hyperparameter: value} of a row where it differs from the full one."""
     mine, other = _hyperparameters(entry), _hyperparameters(full)
-    return {name: mine.get(name) for name in sorted({*entry.row.changed, *full.row.changed}) if mine.get(name) != other.get(name)}
+    return {
+        name: mine.get(name)
+        for name in sorted({*entry.row.changed, *full.row.changed})
+        if mine.get(name) != other.get(name)
+    }
 
 
 def _alike(a: Entry, b: Entry) -> bool:
     """Whether nothing but hyperparameters tells two rows of a method apart."""
     specs = [e.row.records[0].spec for e in (a, b)]
-    return all(specs[0].get(key) == specs[1].get(key) for key in ("method_version", "balance", *MORE.values()))
+    return all(
+        specs[0].get(key) == specs[1].get(key) for key in ("method_version", "balance", *MORE.values())
+    )
 
 
 def _hyperparameters(entry: Entry) -> dict[str, Any]:
@@ -111,8 +145,8 @@ def _hyperparameters(entry: Entry) -> dict[str, Any]:
 
 
 def _chain(full: Entry, entries: Sequence[Entry]) -> list[Entry]:
-    """The longest chain of rows, from the plainest on, each of which differs from the full one in a part of what the one before
-    differs in."""
+    """The longest chain of rows, from the plainest on, each of which differs from the full one in a part of
+    what the one before differs in."""
     found: dict[int, list[Entry]] = {}
     ordered = sorted(entries, key=lambda e: (len(_apart(full, e)), e.label))
     for i, entry in enumerate(ordered):
@@ -134,7 +168,9 @@ def _steps(board: Board, method: str, rows: Sequence[Entry]) -> Block:
 
 def _singles(board: Board, method: str, full: Entry, rows: Sequence[Entry]) -> Block:
     bars = [Bar(full.label, full.delta, None)]
-    bars += [Bar(_words(_apart(full, entry), "without"), entry.delta, gap(board, entry, full)) for entry in rows]
+    bars += [
+        Bar(_words(_apart(full, entry), "without"), entry.delta, gap(board, entry, full)) for entry in rows
+    ]
     return Block(f"{method}, each change alone. Δm against {_reference(board)}", tuple(bars), False)
 
 
@@ -160,22 +196,50 @@ def _figure(blocks: Sequence[Block], title: str, stem: Path) -> list[Path]:
 
 
 def _draw(ax: Axes, block: Block) -> None:
-    """Cumulative: delta m of the first row from 0, then a bar from each row's level to the next. Else bars from 0."""
+    """Cumulative: delta m of the first row from 0, then a bar from each row's level to the next. Else bars
+    from 0.
+    """
     bars = [_placed(bar, block.cumulative, first=i == 0) for i, bar in enumerate(block.bars)]
     ends = [0.0, *(end for start, width in bars for end in (start, start + width))]
-    intervals = [(start, d.low, d.high) for (start, _), d in zip(bars, (b.difference for b in block.bars), strict=True) if d]
+    intervals = [
+        (start, d.low, d.high)
+        for (start, _), d in zip(bars, (b.difference for b in block.bars), strict=True)
+        if d
+    ]
     bounds = (start + bound for start, *both in intervals for bound in both if bound is not None)
     low, high = limits(ends, bounds, margin=0.04)
     for y, (bar, (start, width)) in enumerate(zip(block.bars, bars, strict=True)):
         found = bar.difference
-        ax.barh(y, width, left=start, height=0.62, color=_WHOLE if found is None else _UP if width >= 0 else _DOWN, zorder=2)
+        ax.barh(
+            y,
+            width,
+            left=start,
+            height=0.62,
+            color=_WHOLE if found is None else _UP if width >= 0 else _DOWN,
+            zorder=2,
+        )
         if found and found.low is not None and found.high is not None:
-            ax.plot([max(start + found.low, low), min(start + found.high, high)], [y, y], color="black", linewidth=1.0, zorder=3)
+            ax.plot(
+                [max(start + found.low, low), min(start + found.high, high)],
+                [y, y],
+                color="black",
+                linewidth=1.0,
+                zorder=3,
+            )
         if block.cumulative and y + 1 < len(block.bars):
             ax.plot([start + width] * 2, [y + 0.31, y + 0.69], color="#888888", linewidth=0.8, zorder=1)
         written = found or bar.delta
-        text = f"{'' if found else 'Δm '}{signed(written.value)}  {interval(written)}".rstrip() if written else "no seeds"
-        look: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "va": "center", "fontsize": 7.5, "annotation_clip": False}
+        text = (
+            f"{'' if found else 'Δm '}{signed(written.value)}  {interval(written)}".rstrip()
+            if written
+            else "no seeds"
+        )
+        look: dict[str, Any] = {
+            "xycoords": ax.get_yaxis_transform(),
+            "va": "center",
+            "fontsize": 7.5,
+            "annotation_clip": False,
+        }
         ax.annotate(minus(text), (1.02, y), **look)
     ax.axvline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
     ax.set_xlim(low, high)

@@ -1,4 +1,6 @@
-"""Which row is ahead of which: the paired differences of every two rows of a board, and whether they can be told apart."""
+"""Which row is ahead of which: the paired differences of every two rows of a board, and whether they can be
+told apart.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _COLOURS = {AHEAD: "#bcb7da", BEHIND: "#fdc57f", UNSURE: "#efefef"}
 
 
 def gap(board: Board, a: Entry, b: Entry) -> Estimate | None:
-    """Delta m of a minus that of b, in points, over the seeds that both and the board's reference share; None without any."""
+    """Delta m of a minus that of b, in points, over the seeds that both and the board's reference share; None
+    without any.
+    """
     reference, g = board.reference, board.group
     pairs = shared(a.row, b.row, reference.row) if reference else []
     if not pairs or reference is None:
@@ -48,12 +52,20 @@ def verdict(found: Estimate, planned: tuple[int, ...], *rows: Entry) -> str:
 
 
 def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """A cell for every two rows, in the order of the board: the difference of delta m, row minus column, and the verdict."""
+    """A cell for every two rows, in the order of the board: the difference of delta m, row minus column, and
+    the verdict.
+    """
     entries = chosen(comparable(board), MAX_ROWS)
     notes = [
-        f"wins: {e.label} is left out, because only {MAX_ROWS} rows are drawn." for e in comparable(board) if e not in entries
+        f"wins: {e.label} is left out, because only {MAX_ROWS} rows are drawn."
+        for e in comparable(board)
+        if e not in entries
     ]
-    cells = {(r, c): gap(board, entries[r], entries[c]) for r in range(len(entries)) for c in range(r + 1, len(entries))}
+    cells = {
+        (r, c): gap(board, entries[r], entries[c])
+        for r in range(len(entries))
+        for c in range(r + 1, len(entries))
+    }
     found = {at: estimate for at, estimate in cells.items() if estimate is not None}
     if not found:
         why = "no two rows share seeds" if entries else without_delta(board)
@@ -63,7 +75,8 @@ def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
     size = min(CELL, (style.WIDTH - left - 0.1) / (len(names) - 1))
     width, high, above = max(4.6, left + 0.1 + size * (len(names) - 1)), size * len(names), 0.2
     what = (
-        "Pairwise differences of Δm (row minus column, points), paired by seed. Descriptive and not corrected for their number; "
+        "Pairwise differences of Δm (row minus column, points), paired by seed. Descriptive and not "
+        "corrected for their number; "
         f"only the comparisons with {board.group.protocol['baseline'] or 'a baseline'} are confirmatory"
     )
     title = heading(board, what, width)
@@ -80,14 +93,22 @@ def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
         style.hide(ax)
         for (r, c), estimate in found.items():
             said = verdict(estimate, board.planned, entries[r], entries[c])
-            ax.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=_COLOURS[said], edgecolor="white", linewidth=1.2))
+            ax.add_patch(
+                Rectangle(
+                    (c - 0.5, r - 0.5), 1, 1, facecolor=_COLOURS[said], edgecolor="white", linewidth=1.2
+                )
+            )
             ax.text(c, r - 0.14, minus(signed(estimate.value)), ha="center", va="center", fontsize=7.5)
             ax.text(c, r + 0.25, MARKS[said], ha="center", va="center", fontsize=6)
-        for i, name in enumerate(names):  # a name ends below the cells of its column, left of those of its row
+        for i, name in enumerate(
+            names
+        ):  # a name ends below the cells of its column, left of those of its row
             ax.text(i + 0.4, i, name, ha="right", va="center", fontsize=7.5)
             if i:
                 ax.text(i, -0.6, str(i + 1), ha="center", va="bottom", fontsize=7.5)
-        fig.legend(handles=legend, loc="lower left", bbox_to_anchor=(0.01, 0.0), borderaxespad=0, handlelength=1.2)
+        fig.legend(
+            handles=legend, loc="lower left", bbox_to_anchor=(0.01, 0.0), borderaxespad=0, handlelength=1.2
+        )
         fig.text(0.01, 1 - 0.06 / total, title, ha="left", va="top", fontsize=8.5)
         return style.save(fig, folder / "wins"), notes
 
@@ -98,12 +119,20 @@ def _long(name: str) -> float:
 
 
 def _legend(lacking: bool, found: list[Estimate], width: float) -> list[Patch]:
-    """What the three verdicts mean, with why nothing can be told where that is so for all. lacking: no row has all its seeds."""
+    """What the three verdicts mean, with why nothing can be told where that is so for all. lacking: no row
+    has all its seeds.
+    """
     seeds = sorted({estimate.n for estimate in found})
     few = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    unsure = f"cannot tell: the interval includes 0, two rows share fewer than {RANKED_SEEDS} seeds, or a planned seed is missing"
+    unsure = (
+        f"cannot tell: the interval includes 0, two rows share fewer than {RANKED_SEEDS} seeds, or a "
+        f"planned seed is missing"
+    )
     if seeds[-1] < RANKED_SEEDS:
-        unsure = f"cannot tell: these rows share {few} seed{'s' * (few != '1')}, and fewer than {RANKED_SEEDS} tell nothing apart"
+        unsure = (
+            f"cannot tell: these rows share {few} seed{'s' * (few != '1')}, and fewer than "
+            f"{RANKED_SEEDS} tell nothing apart"
+        )
     elif lacking:
         unsure = "cannot tell: every row lacks a planned seed"
     texts = {

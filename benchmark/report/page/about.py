@@ -24,8 +24,8 @@ def _records(boards: Sequence[Board]) -> list[Record]:
 
 
 def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
-    """{name, summary, paper, version} of each method of the boards. A method that this installation does not have is known by its
-    records alone, which hold no paper."""
+    """{name, summary, paper, version} of each method of the boards. A method that this installation does not
+    have is known by its records alone, which hold no paper."""
     records = _records(boards)
     said = {record.spec["method"]: record["summary"] for record in records if record.content.get("summary")}
     single = {record.spec["method"] for record in records if record["one_task"]}
@@ -84,7 +84,12 @@ def provenance(boards: Sequence[Board]) -> dict[str, Any]:
         values = [str(record["environment"].get(key, "unknown"))[:length] for record in records]
         return sorted(Counter(values).items())
 
-    keys = {"commit": "commits", "device": "devices", "torch": "versions of torch", "python": "versions of Python"}
+    keys = {
+        "commit": "commits",
+        "device": "devices",
+        "torch": "versions of torch",
+        "python": "versions of Python",
+    }
     return {
         "runs": sum(len(board.run_ids) for board in boards),
         "boards": len(boards),
@@ -100,7 +105,8 @@ def citations(boards: Sequence[Board]) -> list[str]:
     lines = [
         "@misc{bench,",
         "  author = {{The developers of bench}},",
-        f"  title = {{bench {version('bench')}: partial-label multi-task learning methods for dense prediction, compared}},",
+        f"  title = {{bench {version('bench')}: "
+        "partial-label multi-task learning methods for dense prediction, compared},",
         f"  note = {{Boards {', '.join(board.name for board in boards)}; {note}}},",
         "}",
     ]

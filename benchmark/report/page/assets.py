@@ -17,16 +17,22 @@ def text(name: str) -> str:
 
 @cache
 def library() -> str:
-    """DataTables (MIT, with jQuery, MIT) as the package itables brings it, its licences inside, as the text of a module script
-    that leaves the class under `window.DataTable`. Raises `ValueError` where the bundle is not of the form that is known."""
+    """DataTables (MIT, with jQuery, MIT) as the package itables brings it, its licences inside, as the text
+    of a module script that leaves the class under `window.DataTable`. Raises `ValueError` where the bundle is
+    not of the form that is known."""
     bundle = (files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8").rstrip()
     # The licences are a comment at the end; the exports stand before it.
     code, opening, licences = bundle.partition("/*! Bundled license information")
     found = _EXPORT.search(code)
     if found is None:
         raise ValueError("the script in the package itables does not end in its exports")
-    inside = {outside.strip(): name.strip() for name, _, outside in (pair.partition(" as ") for pair in found[1].split(","))}
+    inside = {
+        outside.strip(): name.strip()
+        for name, _, outside in (pair.partition(" as ") for pair in found[1].split(","))
+    }
     if "jQuery" not in inside:
         raise ValueError("the script in the package itables does not export jQuery")
-    script = f"{code[: found.start()]}\nwindow.DataTable = {inside['jQuery']}.fn.dataTable;\n{opening}{licences}"
+    script = (
+        f"{code[: found.start()]}\nwindow.DataTable = {inside['jQuery']}.fn.dataTable;\n{opening}{licences}"
+    )
     return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)

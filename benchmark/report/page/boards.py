@@ -1,4 +1,6 @@
-"""A board as the page shows it: plain values for the template, every number with the text that people read."""
+"""A board as the page shows it: plain values for the template, every number with the text that people
+read.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
         "has_memory": any(e.cost and e.cost.peak_gib for e in board.entries),
         "baseline": board.baseline.label if board.baseline else "",
         "reference": board.reference.label if board.reference else "",
-        "tasks": [{"title": t.title, "arrow": t.arrow, "down": not t.higher_is_better} for t in board.group.tasks],
+        "tasks": [
+            {"title": t.title, "arrow": t.arrow, "down": not t.higher_is_better} for t in board.group.tasks
+        ],
         "commits": commits(record for entry in board.entries for record in entry.row.records),
         "rows": [_row(board, entry, places, bounds) for entry in board.entries],
         "constant": _constant(board, places),
@@ -110,7 +114,10 @@ def answers(board: Board) -> list[tuple[str, str]]:
         return found
     steps, budget = best.beside.against.equal_steps, board.group.protocol["budget"]
     if steps and board.reference and budget == "epochs":
-        text = f"Against {board.reference.label} trained for as many steps, Δm of {best.label} is {with_interval(steps)} %."
+        text = (
+            f"Against {board.reference.label} trained for as many steps, Δm of {best.label} is "
+            f"{with_interval(steps)} %."
+        )
         found.append(("And against a reference that takes as many steps?", text))
     if cost := _costs(board, best):
         found.append(("What does it cost?", cost))
@@ -125,7 +132,9 @@ def _costs(board: Board, entry: Entry) -> str:
     parts = [f"{training_time(cost)} of training a seed"] if cost.seconds is not None else []
     parts += [f"{gibibytes(cost.peak_gib)} of GPU memory"] if cost.peak_gib else []
     if cost.params_train and cost.params_infer:
-        parts.append(f"{millions(cost.params_train)} parameters in training, {millions(cost.params_infer)} in use")
+        parts.append(
+            f"{millions(cost.params_train)} parameters in training, {millions(cost.params_infer)} in use"
+        )
     text = f"{entry.label}: {'; '.join(parts)} ({cost.device})" if parts else ""
     if text and base and base is not entry and base.cost and base.cost.device == cost.device:
         pairs = {
@@ -148,7 +157,11 @@ def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float
         spread, change = entry.spreads[task.name].get(task.metric), (entry.changes or {}).get(task.name)
         text = "" if own or change is None else f"{with_interval(change)} %"
         tasks.append(
-            {"value": _order(spread.mean if spread else None), "text": with_sd(spread, places[task.name]), "change": text}
+            {
+                "value": _order(spread.mean if spread else None),
+                "text": with_sd(spread, places[task.name]),
+                "change": text,
+            }
         )
     delta, compared = entry.delta, entry.compared
     return {
@@ -199,5 +212,7 @@ def _constant(board: Board, places: dict[str, int]) -> dict[str, Any]:
     tasks = []
     for t in board.group.tasks:
         value, change = found.means[t.name].get(t.metric), found.changes.get(t.name)
-        tasks.append({"text": fixed(value, places[t.name]), "change": "" if change is None else f"{signed(change)} %"})
+        tasks.append(
+            {"text": fixed(value, places[t.name]), "change": "" if change is None else f"{signed(change)} %"}
+        )
     return {"delta": signed(found.delta), "tasks": tasks}

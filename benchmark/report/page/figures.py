@@ -1,4 +1,6 @@
-"""Figures of a results folder as parts of the page: their content inside it, with a title and words for who cannot see them."""
+"""Figures of a results folder as parts of the page: their content inside it, with a title and words for who
+cannot see them.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,14 @@ from PIL import Image, UnidentifiedImageError
 
 from benchmark.errors import UserError
 
-# {start of a figure's name: (title, what it shows)}; the longest that fits counts. The figure itself says the rest.
+# {start of a figure's name: (title, what it shows)}; the longest that fits counts. The figure itself says the
+# rest.
 TITLES = {
     "delta_m": ("Δm with every seed", "Each method's Δm with its 95 % interval, a dot a seed"),
-    "changes": ("Change by task", "Heat map of each task's relative change against the reference, with intervals"),
+    "changes": (
+        "Change by task",
+        "Heat map of each task's relative change against the reference, with intervals",
+    ),
     "wins": ("Every pair of methods", "Matrix of paired differences in Δm: ahead, behind, or cannot tell"),
     "cost": ("What Δm costs", "Training time of a seed against Δm"),
     "budget": ("Label budgets", "Scores and Δm against the share of labels, a line a method"),
@@ -26,7 +32,10 @@ TITLES = {
     "errors": ("Errors", "The same test images for all methods: where and by how much each is wrong"),
     "curves": ("Training curves", "Losses and test scores over training: mean and range over seeds"),
     "extra_losses": ("Further losses", "The losses beside the tasks' own over training"),
-    "matrix_": ("Matrix at the end of training", "A matrix that methods report of themselves, mean over seeds"),
+    "matrix_": (
+        "Matrix at the end of training",
+        "A matrix that methods report of themselves, mean over seeds",
+    ),
     "evolution": ("Over training", "What methods report of themselves over training"),
     "variance": ("Where the noise comes from", "Noise split into draw of labels, training, and the rest"),
 }
@@ -56,7 +65,11 @@ def of_board(folder: Path, board: str, pictures: bool = True) -> list[Figure]:
 def across(folder: Path, boards: Collection[str], pictures: bool = True) -> list[Figure]:
     """The figures of folders that are no board's: those that several boards share."""
     places = sorted(path for path in folder.glob("figures/*") if path.is_dir() and path.name not in boards)
-    return [_figure(place, path.stem, pictures, f"{place.name}: ") for place in places for path in sorted(place.glob("*.png"))]
+    return [
+        _figure(place, path.stem, pictures, f"{place.name}: ")
+        for place in places
+        for path in sorted(place.glob("*.png"))
+    ]
 
 
 def _kind(stem: str) -> str:
@@ -72,7 +85,9 @@ def _figure(place: Path, stem: str, pictures: bool, before: str = "") -> Figure:
 
 
 def _source(place: Path, stem: str) -> str:
-    """The drawing as it is where that is small, else its pixels: without loss unless there is no drawing of it at all."""
+    """The drawing as it is where that is small, else its pixels: without loss unless there is no drawing of
+    it at all.
+    """
     drawing, pixels = place / f"{stem}.svg", place / f"{stem}.png"
     try:
         if drawing.is_file() and drawing.stat().st_size <= MAX_SVG:
@@ -84,5 +99,7 @@ def _source(place: Path, stem: str) -> str:
             lossless = {"lossless": True} if drawing.is_file() else {"quality": _QUALITY}
             image.convert("RGB").save(out, "WEBP", method=6, **lossless)
     except (OSError, UnicodeDecodeError, UnidentifiedImageError) as error:
-        raise UserError(f"{pixels.with_suffix('.*')} could not be read ({error}); `bench report` draws it anew.") from None
+        raise UserError(
+            f"{pixels.with_suffix('.*')} could not be read ({error}); `bench report` draws it anew."
+        ) from None
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()

@@ -27,14 +27,21 @@ _PICTURE = re.compile(r'src="data:[^"]*"')
 def html(found: Sequence[Board], folder: Path, *, pictures: bool = True) -> str:
     """The page of all boards of a results folder, with the figures that lie below it.
 
-    pictures: False leaves the figures' content out, for a comparison: pixels may differ a little between machines. Raises
+    pictures: False leaves the figures' content out, for a comparison: pixels may differ a little between
+    machines. Raises
     `UserError` for a figure that cannot be read.
     """
     environment = Environment(
-        loader=PackageLoader("benchmark"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("benchmark"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # A visitor sees the first: that which can say most.
-    ordered = sorted(found, key=lambda board: (-max(len(e.units) for e in board.entries), -len(board.run_ids), board.name))
+    ordered = sorted(
+        found, key=lambda board: (-max(len(e.units) for e in board.entries), -len(board.run_ids), board.name)
+    )
     views = [view(board, of_board(folder, board.name, pictures)) for board in ordered]
     titles = Counter(view["title"] for view in views)
     for each, board in zip(views, ordered, strict=True):
@@ -63,7 +70,9 @@ def _script(value: Any) -> str:
 
 
 def differences(found: Sequence[Board], folder: Path) -> list[str]:
-    """What differs between the page below `folder` and that which the records give, pictures aside; [] if nothing."""
+    """What differs between the page below `folder` and that which the records give, pictures aside; [] if
+    nothing.
+    """
     path = folder / NAME
     if not path.is_file():
         return [f"{NAME} is missing."]
@@ -71,10 +80,18 @@ def differences(found: Sequence[Board], folder: Path) -> list[str]:
     expected = html(found, folder, pictures=False).split("\n")
     if disk == expected:
         return []
-    where = next((i for i, (a, b) in enumerate(zip(disk, expected, strict=False)) if a != b), min(len(disk), len(expected)))
+    where = next(
+        (i for i, (a, b) in enumerate(zip(disk, expected, strict=False)) if a != b),
+        min(len(disk), len(expected)),
+    )
     marks = (_PLACE.search(line) for line in reversed(expected[: where + 1]))
     place = next((f" in {mark[1]}" for mark in marks if mark), "")
-    here, there = (" ".join(lines[where].split()) if where < len(lines) else "nothing" for lines in (disk, expected))
+    here, there = (
+        " ".join(lines[where].split()) if where < len(lines) else "nothing" for lines in (disk, expected)
+    )
     start = next((i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), 0)
     start = max(0, start - 40)
-    return [f"{NAME} differs{place}: it has {here[start : start + 120]!r}, the records give {there[start : start + 120]!r}."]
+    return [
+        f"{NAME} differs{place}: it has {here[start : start + 120]!r}, the records give "
+        f"{there[start : start + 120]!r}."
+    ]

@@ -1,4 +1,6 @@
-"""The runs of a board as the page's drill-down shows them: what was run, what came out, where and at what cost."""
+"""The runs of a board as the page's drill-down shows them: what was run, what came out, where and at what
+cost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The picture in a cell of the table: delta m with its interval and seeds on one scale for the whole board."""
+"""The picture in a cell of the table: delta m with its interval and seeds on one scale for the whole
+board.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels
 
 
 def scale(board: Board) -> tuple[float, float]:
-    """The least and the largest delta m that a strip shows: every seed, and intervals as far as they do not crush the rest."""
+    """The least and the largest delta m that a strip shows: every seed, and intervals as far as they do not
+    crush the rest.
+    """
     rows = [e for e in board.entries if e.delta]
     seeds = [0.0] + [e.delta.value + psi for e in rows if e.delta for psi in (0.0, *(e.psi or {}).values())]
     bounds = (b for e in rows if e.delta for b in (e.delta.low, e.delta.high) if b is not None)
@@ -20,7 +24,9 @@ def scale(board: Board) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Strip:
-    """Positions in pixels from the left. low, high: the ends of the interval, cut at the frame where cut_low or cut_high."""
+    """Positions in pixels from the left. low, high: the ends of the interval, cut at the frame where cut_low
+    or cut_high.
+    """
 
     zero: float
     mean: float

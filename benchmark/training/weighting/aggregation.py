@@ -13,13 +13,16 @@ from methods.base import Batch, Losses, Method
 
 
 class Aggregation(Balancing):
-    """The aggregator's vector for `shared_parameters()`; for every other parameter the sum of the tasks' gradients.
+    """The aggregator's vector for `shared_parameters()`; for every other parameter the sum of the tasks'
+    gradients.
 
-    A backward pass for each task present, and one for the extras, whose gradients are added to both. With one task present,
-    or none, this is the plain backward pass, to the bit. It has no state; random aggregators draw from the global generator,
-    which is seeded before each step and from which the method has drawn first.
+    A backward pass for each task present, and one for the extras, whose gradients are added to both. With one
+    task present, or none, this is the plain backward pass, to the bit. It has no state; random aggregators
+    draw from the global generator, which is seeded before each step and from which the method has drawn
+    first.
 
-    Absence: a task without a visible label in the batch, as the host knows from the mask, has no gradient and takes no part.
+    Absence: a task without a visible label in the batch, as the host knows from the mask, has no gradient and
+    takes no part.
     """
 
     def __init__(self, name: str, method: Method) -> None:
@@ -38,8 +41,14 @@ class Aggregation(Balancing):
         shared, own = self._parameters_of
         rows: list[Tensor] = []
         for name in present:
-            found = torch.autograd.grad(losses.tasks[name], [*shared, *own], retain_graph=True, allow_unused=True)
-            rows.append(torch.cat([_or_zero(g, p).flatten() for g, p in zip(found[: len(shared)], shared, strict=True)]))
+            found = torch.autograd.grad(
+                losses.tasks[name], [*shared, *own], retain_graph=True, allow_unused=True
+            )
+            rows.append(
+                torch.cat(
+                    [_or_zero(g, p).flatten() for g, p in zip(found[: len(shared)], shared, strict=True)]
+                )
+            )
             for parameter, gradient in zip(own, found[len(shared) :], strict=True):
                 _add(parameter, gradient)
         vector = aggregate(self.name, torch.stack(rows))

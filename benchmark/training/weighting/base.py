@@ -15,7 +15,9 @@ from methods.losses import sample_weights
 
 
 class Balancing(nn.Module):
-    """Turns the losses of a batch into gradients. Its state is in its buffers and parameters, for exact resumption."""
+    """Turns the losses of a batch into gradients. Its state is in its buffers and parameters, for exact
+    resumption.
+    """
 
     def backward(self, losses: Losses, batch: Batch) -> None:
         """Add to the `grad` of every parameter what this step is to follow."""
@@ -33,15 +35,17 @@ class Balancing(nn.Module):
 class LossBalancing(Balancing):
     """Minimises sum_t weight_t L_t + regulariser + extras.
 
-    L_t is the loss of task t as the protocol reduces it: (1/B) sum_b w_bt l_t(b), with w_bt = 0 for a hidden label. How large
-    it is depends on how many labels the batch happens to carry, which says nothing about the task. So rules are written in
+    L_t is the loss of task t as the protocol reduces it: (1/B) sum_b w_bt l_t(b), with w_bt = 0 for a hidden
+    label. How large it is depends on how many labels the batch happens to carry, which says nothing about the
+    task. So rules are written in
 
         labels_t = (1/B) sum_b w_bt      1 where every label is there, 1 on average elsewhere
         l_t      = L_t / labels_t        the mean loss per label
 
-    A task is absent where no label of it is visible, or none has a valid pixel: then L_t is exactly 0 and labels_t is set to 0.
-    Its L_t carries no gradient whatever its weight is, so a rule has to care for two things: that l_t, which is not known,
-    enters no sum over tasks and no state, and that no division by zero comes out of it.
+    A task is absent where no label of it is visible, or none has a valid pixel: then L_t is exactly 0 and
+    labels_t is set to 0. Its L_t carries no gradient whatever its weight is, so a rule has to care for two
+    things: that l_t, which is not known, enters no sum over tasks and no state, and that no division by zero
+    comes out of it.
 
     Everything is arithmetic on (T,) tensors of the device: static shapes, no value is read on the host.
     """
@@ -49,15 +53,20 @@ class LossBalancing(Balancing):
     seen: Tensor
 
     def __init__(self, tasks: Mapping[str, Task], shares: Tensor | None) -> None:
-        """tasks: {name: Task} in the order of a batch's `labelled`. shares: (T,) of `Problem.label_shares`."""
+        """tasks: {name: Task} in the order of a batch's `labelled`. shares: (T,) of
+        `Problem.label_shares`.
+        """
         super().__init__()
         self.tasks = tuple(tasks)
         self.shares = shares
-        # For the record: sum of each task's weights over the steps in which it was present, and how many those are.
+        # For the record: sum of each task's weights over the steps in which it was present, and how many
+        # those are.
         self.register_buffer("seen", torch.zeros(2, len(self.tasks), dtype=torch.float64))
 
     def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """(T,) weights from detached L_t and labels_t (T,), float64. Called once a step: state may move here."""
+        """(T,) weights from detached L_t and labels_t (T,), float64. Called once a step: state may move
+        here.
+        """
         raise NotImplementedError
 
     def regulariser(self, labels: Tensor) -> Tensor | None:
@@ -66,7 +75,10 @@ class LossBalancing(Balancing):
 
     def backward(self, losses: Losses, batch: Batch) -> None:
         if set(losses.tasks) != set(self.tasks):
-            raise TypeError(f"losses are of {', '.join(losses.tasks)}, but the tasks to balance are {', '.join(self.tasks)}")
+            raise TypeError(
+                f"losses are of {', '.join(losses.tasks)}, but the tasks to balance are "
+                f"{', '.join(self.tasks)}"
+            )
         values = torch.stack([losses.tasks[name] for name in self.tasks])
         known = values.detach().double()
         labels = torch.where(known != 0, sample_weights(batch.labelled, self.shares).double().mean(0), 0)
@@ -83,7 +95,11 @@ class LossBalancing(Balancing):
         """Each task's weight, averaged over the steps in which it was present."""
         total, count = self.seen.cpu().numpy()
         means = (total / np.maximum(count, 1))[:, None]
-        return {"balance_weights": Diagnostic("matrix", means, (self.tasks, ("weight",)), ("task", "mean over steps"))}
+        return {
+            "balance_weights": Diagnostic(
+                "matrix", means, (self.tasks, ("weight",)), ("task", "mean over steps")
+            )
+        }
 
 
 def per_label(losses: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Fast adaptive multitask optimisation (Liu, Feng, Stone and Liu, NeurIPS 2023), without its second forward pass."""
+"""Fast adaptive multitask optimisation (Liu, Feng, Stone and Liu, NeurIPS 2023), without its second forward
+pass.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,19 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam, which the paper's code moves the
 
 
 class FAMO(LossBalancing):
-    """Weights proportional to softmax_t(xi) / l_t; the logits xi fall for tasks whose log-loss falls faster than others'.
+    """Weights proportional to softmax_t(xi) / l_t; the logits xi fall for tasks whose log-loss falls faster
+    than others'.
 
-    The paper computes the losses of a batch again after the update, d_t = log l_t(before) - log l_t(after), and moves xi by
-    Adam along -(d softmax / d xi)^T d - decay xi. That is a second forward pass, and one in which normalisation statistics or
-    codebooks would move again. Here `after` is the loss of the next batch, before its own update, and xi moves then. The
-    difference between the two batches is in d_t too; it cancels over the steps, because what one step adds the next subtracts.
+    The paper computes the losses of a batch again after the update, d_t = log l_t(before) - log l_t(after),
+    and moves xi by Adam along -(d softmax / d xi)^T d - decay xi. That is a second forward pass, and one in
+    which normalisation statistics or codebooks would move again. Here `after` is the loss of the next batch,
+    before its own update, and xi moves then. The difference between the two batches is in d_t too; it cancels
+    over the steps, because what one step adds the next subtracts.
 
-    Absence: `before` is the loss of the last batch that carried the task. xi, and Adam's moments and count of steps, move only
-    for tasks present now and before, with the softmax and its mean of d over those; a task alone tells nothing, so it moves
-    nothing. Weights are normalised over the tasks present, so that they average 1.
+    Absence: `before` is the loss of the last batch that carried the task. xi, and Adam's moments and count of
+    steps, move only for tasks present now and before, with the softmax and its mean of d over those; a task
+    alone tells nothing, so it moves nothing. Weights are normalised over the tasks present, so that they
+    average 1.
     """
 
     logits: Tensor
@@ -38,7 +43,9 @@ class FAMO(LossBalancing):
         self.register_buffer("logits", torch.zeros(count, dtype=torch.float64))
         self.register_buffer("moments", torch.zeros(2, count, dtype=torch.float64))
         self.register_buffer("updates", torch.zeros(count, dtype=torch.float64))
-        self.register_buffer("last", torch.full((count,), torch.inf, dtype=torch.float64))  # log l_t; infinite: none yet
+        self.register_buffer(
+            "last", torch.full((count,), torch.inf, dtype=torch.float64)
+        )  # log l_t; infinite: none yet
 
     def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         present, logs = labels > 0, torch.log(per_label(losses, labels))
@@ -54,7 +61,12 @@ class FAMO(LossBalancing):
         z = present_softmax(self.logits, moved)
         gradient = z * (fall - (z * fall).sum()) + DECAY * self.logits
         updates = self.updates + 1
-        moments = torch.stack([b * m + (1 - b) * g for b, m, g in zip(BETAS, self.moments, (gradient, gradient**2), strict=True)])
+        moments = torch.stack(
+            [
+                b * m + (1 - b) * g
+                for b, m, g in zip(BETAS, self.moments, (gradient, gradient**2), strict=True)
+            ]
+        )
         first, second = (m / (1 - b**updates) for b, m in zip(BETAS, moments, strict=True))
         logits = self.logits - RATE * first / (second.sqrt() + EPSILON)
         for state, new in ((self.logits, logits), (self.moments, moments), (self.updates, updates)):

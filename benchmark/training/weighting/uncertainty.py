@@ -13,17 +13,20 @@ from datasets.tasks import Task
 
 
 class Uncertainty(LossBalancing):
-    """The negative log-likelihood of all labels, with a learned log-variance s_t = log sigma_t^2 a task, from 0:
+    """The negative log-likelihood of all labels, with a learned log-variance s_t = log sigma_t^2 a task, from
+    0:
 
         regression (depth, normals)                     1/2 exp(-s_t) L_t + 1/2 s_t     (equation 7)
         classification (class maps, edge, saliency)         exp(-s_t) L_t + 1/2 s_t     (equation 10)
 
-    The s_t are a group of the run's optimiser at its learning rate, without weight decay; the gradient clip covers them.
+    The s_t are a group of the run's optimiser at its learning rate, without weight decay; the gradient clip
+    covers them.
 
-    Absence: every label contributes its own log-likelihood, 1/2 s_t included, and one that is not there contributes none. So
-    1/2 s_t is weighted as the loss is, by labels_t: the optimum is exp(s_t) = c l_t, c = 1 for regression and 2 for
-    classification, whatever share of the labels is visible. Were 1/2 s_t added in full to every batch, its constant pull would
-    raise a task's weight the more, the fewer batches know the task.
+    Absence: every label contributes its own log-likelihood, 1/2 s_t included, and one that is not there
+    contributes none. So 1/2 s_t is weighted as the loss is, by labels_t: the optimum is exp(s_t) = c l_t, c =
+    1 for regression and 2 for classification, whatever share of the labels is visible. Were 1/2 s_t added in
+    full to every batch, its constant pull would raise a task's weight the more, the fewer batches know the
+    task.
     """
 
     def __init__(self, tasks: Mapping[str, Task], shares: Tensor | None) -> None:

@@ -21,8 +21,12 @@ def only(folder: Path) -> Board:
     return board
 
 
-def twice(maker: Callable[[Board, Path], tuple[list[Path], list[str]]], folder: Path) -> list[dict[str, bytes]]:
-    """{file: content} of what a maker of figures draws of the one board in a folder, read and drawn anew each time."""
+def twice(
+    maker: Callable[[Board, Path], tuple[list[Path], list[str]]], folder: Path
+) -> list[dict[str, bytes]]:
+    """{file: content} of what a maker of figures draws of the one board in a folder, read and drawn anew each
+    time.
+    """
     made = []
     for name in ("a", "b"):
         (folder / name).mkdir()
@@ -51,7 +55,20 @@ def texts(ax: Axes) -> list[str]:
 
 def cut_off(fig: Figure) -> list[str]:
     """The texts that stand out of the figure."""
-    found = [text for ax in fig.axes if ax.get_visible() for text in (*ax.texts, *ax.get_yticklabels(), ax.title, ax._left_title)]
+    found = [
+        text
+        for ax in fig.axes
+        if ax.get_visible()
+        for text in (*ax.texts, *ax.get_yticklabels(), ax.title, ax._left_title)
+    ]
     found += fig.texts
-    boxes = [(text.get_text(), text.get_window_extent()) for text in found if text.get_text() and text.get_visible()]
-    return [text for text, box in boxes if box.x0 < -1 or box.x1 > fig.bbox.x1 + 1 or box.y0 < -1 or box.y1 > fig.bbox.y1 + 1]
+    boxes = [
+        (text.get_text(), text.get_window_extent())
+        for text in found
+        if text.get_text() and text.get_visible()
+    ]
+    return [
+        text
+        for text, box in boxes
+        if box.x0 < -1 or box.x1 > fig.bbox.x1 + 1 or box.y0 < -1 or box.y1 > fig.bbox.y1 + 1
+    ]

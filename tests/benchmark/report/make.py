@@ -19,8 +19,20 @@ TASKS = ("semseg", "depth", "normals")
 INFO: dict[str, dict[str, Any]] = {
     "semseg": {"metric": "mIoU", "higher_is_better": True, "unit": "%", "kind": "classes", "test_images": 64},
     "depth": {"metric": "absErr", "higher_is_better": False, "unit": "m", "kind": "depth", "test_images": 64},
-    "normals": {"metric": "mErr", "higher_is_better": False, "unit": "deg", "kind": "normals", "test_images": 64},
-    "saliency": {"metric": "maxF", "higher_is_better": True, "unit": "%", "kind": "saliency", "test_images": 64},
+    "normals": {
+        "metric": "mErr",
+        "higher_is_better": False,
+        "unit": "deg",
+        "kind": "normals",
+        "test_images": 64,
+    },
+    "saliency": {
+        "metric": "maxF",
+        "higher_is_better": True,
+        "unit": "%",
+        "kind": "saliency",
+        "test_images": 64,
+    },
     "edge": {"metric": "boundaryF", "higher_is_better": True, "unit": "%", "kind": "edge", "test_images": 64},
     "parts": {"metric": "mIoU", "higher_is_better": True, "unit": "%", "kind": "classes", "test_images": 21},
 }
@@ -55,9 +67,15 @@ def version(method: str) -> int:
 
 
 def spec(
-    method: str, seed: int = 0, tasks: tuple[str, ...] = TASKS, run_tasks: tuple[str, ...] | None = None, **values: Any
+    method: str,
+    seed: int = 0,
+    tasks: tuple[str, ...] = TASKS,
+    run_tasks: tuple[str, ...] | None = None,
+    **values: Any,
 ) -> Any:
-    """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `method_version`, `train_seed`, `protocol` values."""
+    """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `method_version`, `train_seed`,
+    `protocol` values.
+    """
     changed = values.get("changed", {})
     protocol = json.loads(json.dumps(asdict(load("thin")))) | {"tasks": list(tasks)}
     return {
@@ -78,7 +96,9 @@ def spec(
 
 
 def score(method: str, task: str, seed: int, gain: float, noise: float) -> float:
-    """A score `gain` percent better than the base of the task, with noise that the methods of a seed partly share."""
+    """A score `gain` percent better than the base of the task, with noise that the methods of a seed partly
+    share.
+    """
     shared = rng("shared", task, seed).normal()
     own = rng("own", method, task, seed, gain).normal()
     sign = 1 if INFO[task]["higher_is_better"] else -1
@@ -97,16 +117,25 @@ def record(
     points = []
     for step in range(0, 13) if curve else ():
         progress = step / 12
-        loss = {t: float(2.0 * np.exp(-2 * progress) + 0.2 * rng("loss", method, t, step).random()) for t in run}
-        loss |= {name: float(0.5 * np.exp(-progress) + 0.02 * i) for i, name in enumerate(EXTRA.get(method, ()))}
+        loss = {
+            t: float(2.0 * np.exp(-2 * progress) + 0.2 * rng("loss", method, t, step).random()) for t in run
+        }
+        loss |= {
+            name: float(0.5 * np.exp(-progress) + 0.02 * i) for i, name in enumerate(EXTRA.get(method, ()))
+        }
         test = {t: float(FLOOR[t] + (scores[t] - FLOOR[t]) * (1 - np.exp(-4 * progress))) for t in run}
         points.append(
-            {"step": step * 24, "epoch": float(step), "loss": loss} | ({"test": test} if step % 3 == 0 and step < 12 else {})
+            {"step": step * 24, "epoch": float(step), "loss": loss}
+            | ({"test": test} if step % 3 == 0 and step < 12 else {})
         )
     diagnostics = {}
     if method == "prototype":
         affinity = np.eye(len(whole)) + 0.2 * rng("affinity", seed).normal(size=(len(whole), len(whole)))
-        diagnostics["affinity"] = {"kind": "matrix", "array": affinity.round(4).tolist(), "labels": [list(whole), list(whole)]}
+        diagnostics["affinity"] = {
+            "kind": "matrix",
+            "array": affinity.round(4).tolist(),
+            "labels": [list(whole), list(whole)],
+        }
         diagnostics["perplexity"] = {"kind": "scalar", "array": 42.0, "labels": []}
     return {
         "schema": 1,
@@ -150,20 +179,36 @@ def panel(method: str, tasks: tuple[str, ...], errors: bool = True) -> Image.Ima
     rows = []
     for image in range(4):
         cells = []
-        for name in ("image", *(f"{what}{t}" for t in tasks for what in ("truth", method, "error" + method)[: 2 + errors])):
-            a, b, c = rng(name if name.startswith(("image", "truth")) else name + method, image).uniform(0.4, 1.6, 3)
+        for name in (
+            "image",
+            *(f"{what}{t}" for t in tasks for what in ("truth", method, "error" + method)[: 2 + errors]),
+        ):
+            a, b, c = rng(name if name.startswith(("image", "truth")) else name + method, image).uniform(
+                0.4, 1.6, 3
+            )
             cells.append(
-                np.stack([127 + 120 * np.sin(a * x + b), 127 + 120 * np.cos(b * y + c), 127 + 120 * np.sin(c * (x + y))], -1)
+                np.stack(
+                    [
+                        127 + 120 * np.sin(a * x + b),
+                        127 + 120 * np.cos(b * y + c),
+                        127 + 120 * np.sin(c * (x + y)),
+                    ],
+                    -1,
+                )
             )
         rows.append(np.concatenate(cells, 1))
     return Image.fromarray(np.concatenate(rows).astype(np.uint8))
 
 
-def write_run(folder: Path, r: dict[str, Any], published: bool = False, panels: bool = True, images: int = 192) -> Path:
+def write_run(
+    folder: Path, r: dict[str, Any], published: bool = False, panels: bool = True, images: int = 192
+) -> Path:
     """Write a record with its files in one of the two layouts; return the path of its JSON."""
     s = r["spec"]
     if published:
-        path, arrays, picture = (folder / "records" / f"{r['id']}{suffix}" for suffix in (".json", ".npz", ".webp"))
+        path, arrays, picture = (
+            folder / "records" / f"{r['id']}{suffix}" for suffix in (".json", ".npz", ".webp")
+        )
     else:
         run = run_folder(folder, s)
         path, arrays, picture = run / "record.json", run / "per_image.npz", run / "panel.webp"
@@ -181,8 +226,15 @@ def write_run(folder: Path, r: dict[str, Any], published: bool = False, panels: 
 def over_training(r: dict[str, Any]) -> Any:
     """Snapshots of a record's diagnostics: they grow evenly to the values of the record."""
     epochs = np.linspace(0.5, 12, 8, dtype=np.float32)
-    grown = {name: np.multiply.outer(epochs / 12, d["array"]).astype(np.float32) for name, d in r["diagnostics"].items()}
-    return {"snapshot_epochs": epochs} | {f"snapshots/{name}": values for name, values in grown.items()} if grown else {}
+    grown = {
+        name: np.multiply.outer(epochs / 12, d["array"]).astype(np.float32)
+        for name, d in r["diagnostics"].items()
+    }
+    return (
+        {"snapshot_epochs": epochs} | {f"snapshots/{name}": values for name, values in grown.items()}
+        if grown
+        else {}
+    )
 
 
 def run_folder(folder: Path, s: dict[str, Any]) -> Path:
@@ -190,7 +242,9 @@ def run_folder(folder: Path, s: dict[str, Any]) -> Path:
 
 
 def write_failure(
-    folder: Path, s: dict[str, Any], reason: str = "loss of xtc became infinite at step 12, learning rate 0.002"
+    folder: Path,
+    s: dict[str, Any],
+    reason: str = "loss of xtc became infinite at step 12, learning rate 0.002",
 ) -> Path:
     run = run_folder(folder, s)
     run.mkdir(parents=True)
@@ -206,7 +260,9 @@ def specs(method: str, seed: int, tasks: tuple[str, ...] = TASKS, **values: Any)
     return [spec(method, seed, tasks, **values)]
 
 
-def write_board(folder: Path, seeds: int = 3, tasks: tuple[str, ...] = TASKS, published: bool = False, **values: Any) -> None:
+def write_board(
+    folder: Path, seeds: int = 3, tasks: tuple[str, ...] = TASKS, published: bool = False, **values: Any
+) -> None:
     """Four methods and a variant over some seeds; panels of seed 0 only."""
     rows: list[tuple[str, dict[str, Any]]] = [(method, {}) for method in GAIN]
     rows.append(("prototype", {"changed": {"tke": False}}))

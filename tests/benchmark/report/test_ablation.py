@@ -1,4 +1,6 @@
-"""The table of an ablation: its numbers by an independent computation, what it is relative to, and what it says is missing."""
+"""The table of an ablation: its numbers by an independent computation, what it is relative to, and what it
+says is missing.
+"""
 
 import csv
 import io
@@ -16,7 +18,10 @@ from benchmark.spec import plan
 from benchmark.spec.run import RunSpec
 from tests.benchmark.report import make
 
-GRID = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["single_task", "multi_task"]\nseeds = 4\n'
+GRID = (
+    '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["single_task", '
+    '"multi_task"]\nseeds = 4\n'
+)
 ABLATE = (
     '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 4\n'
     "components = { tke = false, tc = false }\n"
@@ -32,18 +37,24 @@ def planned(folder: Path, text: str, settings: list[str] | None = None) -> plan.
 def write(folder: Path, specs: list[RunSpec]) -> dict[str, dict[str, Any]]:
     """Made-up records of these runs; {id: record}."""
     folder.mkdir(exist_ok=True)
-    made = {s.id: make.record(s.as_dict(), gain=7.0 - 2.0 * len(s.changed) if s.changed else None) for s in specs}
+    made = {
+        s.id: make.record(s.as_dict(), gain=7.0 - 2.0 * len(s.changed) if s.changed else None) for s in specs
+    }
     for record in made.values():
         make.write_run(folder, record)
     return made
 
 
 def scores(specs: list[RunSpec], records: dict[str, dict[str, Any]], task: str) -> dict[int, float]:
-    found = {s.label_seed: records[s.id]["metrics"][task] for s in specs if s.id in records and task in s.tasks}
+    found = {
+        s.label_seed: records[s.id]["metrics"][task] for s in specs if s.id in records and task in s.tasks
+    }
     return {seed: next(iter(values.values())) for seed, values in found.items()}
 
 
-def by_hand(a: dict[str, dict[int, float]], ref: dict[str, dict[int, float]], seeds: list[int]) -> tuple[float, list[float]]:
+def by_hand(
+    a: dict[str, dict[int, float]], ref: dict[str, dict[int, float]], seeds: list[int]
+) -> tuple[float, list[float]]:
     """Delta m and psi of every seed, in plain loops after the formula of the design."""
     value, psi, n = 0.0, [0.0] * len(seeds), len(seeds)
     for task, sign in SIGN.items():
@@ -79,13 +90,17 @@ def test_numbers_agree_with_an_independent_computation(form: str, referenced: bo
         for task in SIGN:
             found, column = line.scores[task], [values[task][seed] for seed in range(4)]
             assert found.value == pytest.approx(np.mean(column), rel=1e-9)
-            assert found.high is not None and found.high - found.value == pytest.approx(half(column), rel=1e-9)
+            assert found.high is not None and found.high - found.value == pytest.approx(
+                half(column), rel=1e-9
+            )
         value, psi = by_hand(values, reference, [0, 1, 2, 3])
         assert line.delta is not None and line.delta.value == pytest.approx(value, abs=1e-9)
         if values is reference:
             assert line.delta.high is None and line.delta.value == 0
         else:
-            assert line.delta.high is not None and line.delta.high - line.delta.value == pytest.approx(half(psi), rel=1e-9)
+            assert line.delta.high is not None and line.delta.high - line.delta.value == pytest.approx(
+                half(psi), rel=1e-9
+            )
         if before is None:
             assert line.difference is None
         else:
@@ -98,7 +113,9 @@ def test_numbers_agree_with_an_independent_computation(form: str, referenced: bo
 
 
 def test_seeds_that_are_missing_or_not_planned(tmp_path: Path) -> None:
-    """The plan's seeds count alone; a difference rests on the seeds that both rows and the reference share."""
+    """The plan's seeds count alone; a difference rests on the seeds that both rows and the reference
+    share.
+    """
     made = planned(tmp_path, GRID + ABLATE)
     more = planned(tmp_path, GRID + ABLATE, ["seeds=6"])
     assert made.ablation is not None
@@ -109,7 +126,9 @@ def test_seeds_that_are_missing_or_not_planned(tmp_path: Path) -> None:
     full, tke = ({t: scores(list(row.cells), records, t) for t in SIGN} for row in made.ablation.rows[:2])
     single = {t: scores([c for c in more.cells if c.method == "single_task"], records, t) for t in SIGN}
     expected = by_hand(tke, single, [1, 2, 3])[0] - by_hand(full, single, [1, 2, 3])[0]
-    assert table.lines[1].difference is not None and table.lines[1].difference.value == pytest.approx(expected)
+    assert table.lines[1].difference is not None and table.lines[1].difference.value == pytest.approx(
+        expected
+    )
     assert table.lines[1].difference.n == 3
     assert "without tke: 3 of 4 label seeds finished." in table.sentences
     assert ablation.cells(table)[1][1] == "3 of 4"
@@ -137,8 +156,13 @@ def test_without_a_reference_or_a_finished_first_row_there_is_no_delta(tmp_path:
     assert made.ablation is not None
     write(tmp_path / "runs", list(made.ablation.rows[1].cells))
     (table,) = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
-    assert table.reference == "" and all(line.delta is None and line.difference is None for line in table.lines)
-    assert "No Δm: neither a reference of this setting nor the first row shares finished seeds with every row." in table.sentences
+    assert table.reference == "" and all(
+        line.delta is None and line.difference is None for line in table.lines
+    )
+    assert (
+        "No Δm: neither a reference of this setting nor the first row shares finished seeds with every row."
+        in table.sentences
+    )
     assert ablation.cells(table)[0][2:] == [""] * 5 and ablation.cells(table)[1][2] != ""
 
 
@@ -149,7 +173,8 @@ def test_the_markdown_reads_as_a_table(tmp_path: Path) -> None:
     found = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
     text = ablation.markdown(found, "mine")
     assert text.startswith(
-        "# Ablation: plan mine\n\n## prototype, leave-one-out: thin v1: scenes-v1, labels 'one'\n\n| row | seeds |"
+        "# Ablation: plan mine\n\n## prototype, leave-one-out: thin v1: scenes-v1, labels 'one'\n\n| row | "
+        "seeds |"
     )
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1

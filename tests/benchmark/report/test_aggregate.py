@@ -13,7 +13,10 @@ def test_against_a_plain_loop() -> None:
     cells = [rng.normal(1, 1, 3), rng.normal(2, 1, 5)]
     source = np.random.PCG64(0)
     drawn = [source.random_raw(50 * len(d)).reshape(50, len(d)) % len(d) for d in cells]
-    plain = [sum(sum(d[int(i)] for i in picks[k]) / len(d) for d, picks in zip(cells, drawn, strict=True)) / 2 for k in range(50)]
+    plain = [
+        sum(sum(d[int(i)] for i in picks[k]) / len(d) for d, picks in zip(cells, drawn, strict=True)) / 2
+        for k in range(50)
+    ]
     np.testing.assert_allclose(aggregate.resampled_means(cells, 50), plain, rtol=1e-9)
     found = aggregate.over_boards(cells)
     assert found.value == pytest.approx((cells[0].mean() + cells[1].mean()) / 2) and found.n == 2

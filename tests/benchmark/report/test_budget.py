@@ -44,7 +44,9 @@ def curve(ax: Axes, row: int, hollow: int | None = None) -> np.ndarray:
     return np.stack([np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)], 1)
 
 
-def test_points_are_the_means_and_bands_the_range_of_the_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_are_the_means_and_bands_the_range_of_the_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, ("fraction:0.1", "fraction:0.5", "full", "one"))
     found, every = figures(monkeypatch), boards(tmp_path)
     files, notes = budget.draw(every, tmp_path / "figures")
@@ -57,8 +59,17 @@ def test_points_are_the_means_and_bands_the_range_of_the_seeds(tmp_path: Path, m
         metric = make.INFO[task]["metric"]
         for row, label in enumerate(labels):
             expected, ranges = [], []
-            for share, setting in ((0.1, "fraction:0.1"), (0.5, "fraction:0.5"), (1.0, "full"), (64 / 192, "one")):
-                runs = [r for r in collect(tmp_path).records if r.spec["method"] == label and r.spec["labels"] == setting]
+            for share, setting in (
+                (0.1, "fraction:0.1"),
+                (0.5, "fraction:0.5"),
+                (1.0, "full"),
+                (64 / 192, "one"),
+            ):
+                runs = [
+                    r
+                    for r in collect(tmp_path).records
+                    if r.spec["method"] == label and r.spec["labels"] == setting
+                ]
                 values = [r["metrics"][task][metric] for r in runs if task in r["metrics"]]
                 assert len(values) == 3
                 expected.append((share, np.mean(values)))
@@ -71,7 +82,9 @@ def test_points_are_the_means_and_bands_the_range_of_the_seeds(tmp_path: Path, m
                 assert {(round(share, 9), round(low, 9)), (round(share, 9), round(high, 9))} <= drawn
 
 
-def test_delta_m_is_against_the_reference_on_all_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delta_m_is_against_the_reference_on_all_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, ("fraction:0.1", "fraction:1.0"))
     found, every = figures(monkeypatch), boards(tmp_path)
     budget.draw(every, tmp_path / "figures")
@@ -80,21 +93,29 @@ def test_delta_m_is_against_the_reference_on_all_labels(tmp_path: Path, monkeypa
     ax = found["budget"].axes[len(make.TASKS)]
 
     def scores(method: str, labels: str) -> np.ndarray:
-        runs = [r for r in collect(tmp_path).records if (r.spec["method"], r.spec["labels"]) == (method, labels)]
+        runs = [
+            r for r in collect(tmp_path).records if (r.spec["method"], r.spec["labels"]) == (method, labels)
+        ]
         return np.array(
-            [[next(r["metrics"][t][make.INFO[t]["metric"]] for r in runs if r.spec["label_seed"] == u and t in r["metrics"])
+            [[next(r["metrics"][t][make.INFO[t]["metric"]]
+                   for r in runs if r.spec["label_seed"] == u and t in r["metrics"])
               for t in make.TASKS] for u in range(3)]
         )  # fmt: skip
 
     base = scores("single_task", "fraction:1.0").mean(0)
     sign = np.array([1 if make.INFO[t]["higher_is_better"] else -1 for t in make.TASKS])
     for row, label in enumerate(labels):
-        expected = [100 * (sign * (scores(label, s).mean(0) / base - 1)).mean() for s in ("fraction:0.1", "fraction:1.0")]
+        expected = [
+            100 * (sign * (scores(label, s).mean(0) / base - 1)).mean()
+            for s in ("fraction:0.1", "fraction:1.0")
+        ]
         np.testing.assert_allclose(curve(ax, row)[:, 1], expected, rtol=1e-9, atol=1e-9)
     assert expected[0] < -3
 
 
-def test_without_a_reference_on_all_labels_there_is_no_delta_m(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_reference_on_all_labels_there_is_no_delta_m(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, ("fraction:0.1", "fraction:0.5"))
     found = figures(monkeypatch)
     budget.draw(boards(tmp_path), tmp_path / "figures")
@@ -126,7 +147,10 @@ def test_boards_of_other_protocols_are_other_families(tmp_path: Path) -> None:
 
 def test_the_same_boards_give_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path, ("fraction:0.1", "full"), seeds=2)
-    kept = [[path.read_bytes() for path in budget.draw(boards(tmp_path), tmp_path / name)[0]] for name in ("a", "b")]
+    kept = [
+        [path.read_bytes() for path in budget.draw(boards(tmp_path), tmp_path / name)[0]]
+        for name in ("a", "b")
+    ]
     assert kept[0] == kept[1] and len(kept[0]) == 2
 
 
@@ -139,7 +163,9 @@ def test_leaderboards_write_it_and_remove_it_with_its_boards(tmp_path: Path) -> 
     every = boards(tmp_path)
     folder = tmp_path / "figures" / "thin-scenes-v1-budget"
     written = leaderboard.write(every, tmp_path, complete=True)
-    assert {folder / "budget.svg", folder / "budget.png"} <= {*written.paths} and (folder / "budget.svg").exists()
+    assert {folder / "budget.svg", folder / "budget.png"} <= {*written.paths} and (
+        folder / "budget.svg"
+    ).exists()
     leaderboard.write([board for board in every if board.group.labels == "full"], tmp_path, complete=True)
     assert not folder.exists()
 
@@ -152,13 +178,19 @@ def test_a_line_is_one_method_whatever_else_its_boards_hold(tmp_path: Path) -> N
             r["hashes"]["labels"] += labels
             make.write_run(tmp_path, r, panels=False)
     every = boards(tmp_path)
-    assert [e.label for board in every for e in board.entries if board.group.labels == "fraction:0.5"] == ["prototype"]
+    assert [e.label for board in every for e in board.entries if board.group.labels == "fraction:0.5"] == [
+        "prototype"
+    ]
     (family,) = budget.families(every)
-    shares = {label: [share for share, _ in budget._points(family, label)] for label in budget._rows(family)[0]}
+    shares = {
+        label: [share for share, _ in budget._points(family, label)] for label in budget._rows(family)[0]
+    }
     assert shares == {"prototype": [0.1], "prototype(tke=false)": [0.1, 0.5]}
 
 
-def test_boards_that_are_written_alone_keep_the_others_on_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boards_that_are_written_alone_keep_the_others_on_the_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, ("fraction:0.1", "fraction:0.5", "full"), seeds=1)
     found, every = figures(monkeypatch), boards(tmp_path)
     leaderboard.write(every[:1], tmp_path, every=every)

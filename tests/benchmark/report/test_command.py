@@ -21,7 +21,9 @@ def planned(text: str, data: Path) -> set[str]:
     found: set[str] = set()
     words = shlex.split(text)
     while words:
-        line, words = (words[: words.index("&&")], words[words.index("&&") + 1 :]) if "&&" in words else (words, [])
+        line, words = (
+            (words[: words.index("&&")], words[words.index("&&") + 1 :]) if "&&" in words else (words, [])
+        )
         assert line[:2] == ["bench", "run"]
         names = line[2 : line.index("--set")]
         settings = line[line.index("--set") :]
@@ -33,7 +35,11 @@ def planned(text: str, data: Path) -> set[str]:
 def reference_ids(g: Group, row: Row) -> set[str]:
     """The ids of the reference's runs over the seeds of a row."""
     reference = next(r for r in g.rows if r.method == g.protocol["reference"])
-    return {record.id for pair in row.seeds.keys() & reference.seeds.keys() for record in reference.seeds[pair].records}
+    return {
+        record.id
+        for pair in row.seeds.keys() & reference.seeds.keys()
+        for record in reference.seeds[pair].records
+    }
 
 
 def test_of_the_committed_records(tmp_path: Path) -> None:
@@ -51,7 +57,15 @@ def test_of_the_committed_records(tmp_path: Path) -> None:
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "keywords": {"changed": {"tke": False, "kappa": 0.5, "cross_attention": "constant"}},
-    "protocol": {"protocol": {"epochs": 2.5, "size": [64, 96], "scales": [1.0], "loss_weights": {"depth": 2.0}, "flip": False}},
+    "protocol": {
+        "protocol": {
+            "epochs": 2.5,
+            "size": [64, 96],
+            "scales": [1.0],
+            "loss_weights": {"depth": 2.0},
+            "flip": False,
+        }
+    },
     "balance": {"balance": "uncertainty"},
     "labels": {"labels": "fraction:0.25"},
     "encoder": {"protocol": {"encoder": "resnet18", "width": 64}},
@@ -65,9 +79,15 @@ CASES: dict[str, dict[str, Any]] = {
 def test_of_made_up_rows(tmp_path: Path, name: str, seeds: list[tuple[int, int]]) -> None:
     values = CASES[name]
     settings = [f"hparams.prototype.{key}={value}" for key, value in values.get("changed", {}).items()]
-    first = plan.make(["prototype"], [s.replace("False", "false") for s in settings], tmp_path).cells[0].as_dict()
+    first = (
+        plan.make(["prototype"], [s.replace("False", "false") for s in settings], tmp_path).cells[0].as_dict()
+    )
     for label, train in seeds:
-        s = first | {"label_seed": label, "train_seed": train} | {k: values[k] for k in ("balance", "labels") if k in values}
+        s = (
+            first
+            | {"label_seed": label, "train_seed": train}
+            | {k: values[k] for k in ("balance", "labels") if k in values}
+        )
         s["protocol"] = first["protocol"] | values.get("protocol", {})
         content = make.record(make.spec("prototype", label, train_seed=train)) | {"spec": s, "id": run_id(s)}
         make.write_run(tmp_path, content, published=True)

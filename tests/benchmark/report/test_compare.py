@@ -1,4 +1,6 @@
-"""'Is A better than B here?': each verdict, its numbers, what the command says, and the columns of the board beside it."""
+"""'Is A better than B here?': each verdict, its numbers, what the command says, and the columns of the board
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from tests.benchmark.report import make
 from tests.conftest import Bench
 
 
-def write(folder: Path, method: str, seeds: int, gain: float | None = None, noise: float = 1.5, **values: Any) -> None:
+def write(
+    folder: Path, method: str, seeds: int, gain: float | None = None, noise: float = 1.5, **values: Any
+) -> None:
     for seed in range(seeds):
         for s in make.specs(method, seed, **values):
             make.write_run(folder, make.record(s, gain, noise, curve=False), panels=False)
@@ -76,18 +80,24 @@ def test_yes_with_every_number(tmp_path: Path) -> None:
     }
     assert found.cost["seconds"] == pytest.approx(costs["prototype"] / costs["multi_task"])
     said = paragraph(found)
-    assert said.startswith("thin v1") and "'one': Yes: prototype is better than multi_task. Δm of prototype is " in said
+    assert (
+        said.startswith("thin v1")
+        and "'one': Yes: prototype is better than multi_task. Δm of prototype is " in said
+    )
     for part in (
         f"{value:.1f} points above that of multi_task (relative to single_task), 95 % interval [+",
         "over 8 label seeds; exact sign-flip test of this pair alone: p = 0.0078.",
         "prototype is ahead in 8 of 8 seeds (P(better) 1.00); correlation of the two over seeds 0.",
         "By task, in points: semseg +",
-        "Cost of prototype over multi_task: training time 1.6x, memory 1x, parameters in training 1.3x, parameters in inference",
+        "Cost of prototype over multi_task: training time 1.6x, memory 1x, parameters in training 1.3x, "
+        "parameters in inference",
     ):
         assert part in said, said
     back = asked(tmp_path, "multi_task", "prototype")
     assert back.verdict == "no" and back.difference.value == pytest.approx(-value) and back.p == found.p
-    assert "No: prototype is better than multi_task." in paragraph(back) and "points below that of prototype" in paragraph(back)
+    assert "No: prototype is better than multi_task." in paragraph(
+        back
+    ) and "points below that of prototype" in paragraph(back)
     json.dumps(as_object(found), allow_nan=False)
     assert as_object(found)["difference"]["n"] == 8 and as_object(found)["text"] == said
 
@@ -100,17 +110,26 @@ def test_cannot_tell_and_why(tmp_path: Path) -> None:
     write(tmp_path, "cross", 1)
     found = asked(tmp_path, "mtpsl", "multi_task")
     assert found.verdict == "cannot tell" and found.p is not None
-    assert "Cannot tell: over 8 seeds the interval includes 0, so chance can explain the difference." in paragraph(found)
+    assert (
+        "Cannot tell: over 8 seeds the interval includes 0, so chance can explain the difference."
+        in paragraph(found)
+    )
     few = asked(tmp_path, "prototype", "multi_task")
     assert few.verdict == "cannot tell" and few.p is None and few.difference.excludes_zero()
-    assert "Cannot tell: the interval excludes 0, but 5 seeds are too few for an exact test, which takes 6." in paragraph(few)
+    assert (
+        "Cannot tell: the interval excludes 0, but 5 seeds are too few for an exact test, which takes 6."
+        in paragraph(few)
+    )
     one = asked(tmp_path, "cross", "multi_task")
     assert "Cannot tell: 1 seed is too few for an exact test, which takes 6." in paragraph(one)
     assert "95 %" not in paragraph(one) and "correlation" not in paragraph(one)
     make.write_failure(tmp_path, make.spec("mtpsl", 9))
     failed = asked(tmp_path, "mtpsl", "multi_task")
     assert failed.verdict == "cannot tell" and failed.failed == ("mtpsl",)
-    assert "Cannot tell: mtpsl failed or is incomplete on some seeds, and what it would have scored there" in paragraph(failed)
+    assert (
+        "Cannot tell: mtpsl failed or is incomplete on some seeds, and what it would have scored there"
+        in paragraph(failed)
+    )
 
 
 def test_seeds_without_spread_and_a_test_that_does_not_agree(tmp_path: Path) -> None:
@@ -118,7 +137,10 @@ def test_seeds_without_spread_and_a_test_that_does_not_agree(tmp_path: Path) -> 
     write(tmp_path, "multi_task", 6, 2.0, 0.0)
     write(tmp_path, "mtpsl", 6, 3.0, 0.0)
     found = asked(tmp_path, "mtpsl", "multi_task")
-    assert found.verdict == "cannot tell" and "Cannot tell: 6 seeds without any spread give no interval." in paragraph(found)
+    assert (
+        found.verdict == "cannot tell"
+        and "Cannot tell: 6 seeds without any spread give no interval." in paragraph(found)
+    )
     for path in tmp_path.rglob("mtpsl*/record.json"):  # one seed of six against the others, by little
         r = json.loads(path.read_text())
         seed = r["spec"]["label_seed"]
@@ -126,7 +148,9 @@ def test_seeds_without_spread_and_a_test_that_does_not_agree(tmp_path: Path) -> 
         path.write_text(json.dumps(r))
     found = asked(tmp_path, "mtpsl", "multi_task")
     assert found.difference.excludes_zero() and found.p == 2 * 2**-5
-    assert "Cannot tell: the interval excludes 0, but the exact test does not (p = 0.062)." in paragraph(found)
+    assert "Cannot tell: the interval excludes 0, but the exact test does not (p = 0.062)." in paragraph(
+        found
+    )
 
 
 def test_without_a_reference_b_is_what_delta_m_is_relative_to(tmp_path: Path) -> None:
@@ -136,7 +160,9 @@ def test_without_a_reference_b_is_what_delta_m_is_relative_to(tmp_path: Path) ->
     a, b = (scores(tmp_path, m) for m in ("prototype", "multi_task"))
     plain = stats.delta_m(a, b, np.array([1.0, -1.0, -1.0]))
     assert found.reference == "multi_task" and found.verdict == "yes"
-    assert found.difference.value == pytest.approx(plain.value) and found.difference.low == pytest.approx(plain.low)
+    assert found.difference.value == pytest.approx(plain.value) and found.difference.low == pytest.approx(
+        plain.low
+    )
 
 
 def test_under_one_mask_and_on_a_holdout_it_says_so(tmp_path: Path) -> None:
@@ -177,8 +203,9 @@ def test_the_re_run_floor(tmp_path: Path) -> None:
     points = [100 * 0.3 * k / base / 3 for k in (1, 2)]
     sd = (sum(p * p for p in points) / 2 / 2) ** 0.5
     assert found and found.rerun and found.rerun.n == 2 and found.rerun.sd == pytest.approx(sd, abs=1e-9)
-    assert f"Run again, one run scatters with a standard deviation of {sd:.2f} points of Δm (2 seeds run twice)." in paragraph(
-        found
+    assert (
+        f"Run again, one run scatters with a standard deviation of {sd:.2f} points of Δm (2 seeds run twice)."
+        in paragraph(found)
     )
     unrelated = answer(plain, b, a)
     assert unrelated and unrelated.rerun is None and "Run again" not in paragraph(unrelated)
@@ -202,15 +229,28 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
         r = make.record(s)
         r["cost"]["seconds"] += 1
         make.write_run(tmp_path / "again", r, panels=False)
-    code, out, _ = bench("compare", "mtpsl", "multi_task", *at, "--board", one, "--rerun", tmp_path / "again", "--json")
+    code, out, _ = bench(
+        "compare", "mtpsl", "multi_task", *at, "--board", one, "--rerun", tmp_path / "again", "--json"
+    )
     (found,) = json.loads(out)["answers"]
-    assert code == 0 and found["board"] == one and found["rerun"] == {"sd": 0.0, "n": 4} and json.loads(out)["overall"] is None
+    assert (
+        code == 0
+        and found["board"] == one
+        and found["rerun"] == {"sd": 0.0, "n": 4}
+        and json.loads(out)["overall"] is None
+    )
     (tmp_path / "empty").mkdir()
     for arguments, sentence in (
         (("jtr", "mtpsl", *at), "unknown row 'jtr'; known: elsewhere, "),
-        (("mtpsl", "mtpsl", *at), f"mtpsl and mtpsl are the same row of board {one}; name two different ones."),
+        (
+            ("mtpsl", "mtpsl", *at),
+            f"mtpsl and mtpsl are the same row of board {one}; name two different ones.",
+        ),
         (("mtpsl", "multi_task", *at, "--board", "ones"), "unknown board in "),
-        (("mtpsl", "elsewhere", *at), "no board holds both mtpsl and elsewhere; run them under one protocol, data set"),
+        (
+            ("mtpsl", "elsewhere", *at),
+            "no board holds both mtpsl and elsewhere; run them under one protocol, data set",
+        ),
         (
             ("mtpsl", "multi_task", *at, "--rerun", tmp_path / "empty"),
             "; --rerun names a folder in which the same runs were made",
@@ -229,7 +269,10 @@ def test_no_seed_in_common(bench: Bench, tmp_path: Path) -> None:
     make.write_run(tmp_path, make.record(make.spec("multi_task", 0)), panels=False)
     make.write_run(tmp_path, make.record(make.spec("mtpsl", 1)), panels=False)
     code, _, err = bench("compare", "mtpsl", "multi_task", "--results", tmp_path)
-    assert code == 2 and "mtpsl and multi_task have no finished seed in common; run both with the same seeds." in err
+    assert (
+        code == 2
+        and "mtpsl and multi_task have no finished seed in common; run both with the same seeds." in err
+    )
 
 
 def test_published_records_are_asked(bench: Bench, tmp_path: Path) -> None:
@@ -264,8 +307,14 @@ def test_the_family_against_the_baseline(tmp_path: Path) -> None:
         found = of[name].compared
         assert found and found.p_holm == pytest.approx(plain[name], abs=1e-9) and found.p_holm >= raw[name]
         assert found.p == paired.sign_flip(np.array([*found.differences.values()]))
-        assert lines[name]["vs_baseline_p_holm"] == f"{found.p_holm:.6g}" and lines[name]["decidable"] == "yes"
-        assert lines[name]["p_better"] == f"{found.p_better:.6g}" and found.rho and lines[name]["rho"] == f"{found.rho:.6g}"
+        assert (
+            lines[name]["vs_baseline_p_holm"] == f"{found.p_holm:.6g}" and lines[name]["decidable"] == "yes"
+        )
+        assert (
+            lines[name]["p_better"] == f"{found.p_better:.6g}"
+            and found.rho
+            and lines[name]["rho"] == f"{found.rho:.6g}"
+        )
     late = of["late"].compared
     assert late and late.p == 0.25 and late.p_holm is None and lines["late"]["vs_baseline_p_holm"] == ""
     assert lines["late"]["decidable"] == "too few seeds to decide" and of["multi_task"].compared is None

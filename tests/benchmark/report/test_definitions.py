@@ -38,14 +38,20 @@ def test_directions_are_those_of_the_metrics(kind: str) -> None:
     primary = next(iter(about))
     task = TaskInfo("task", primary, "", "higher is better" in about[primary], None, kind)
     for metric, sign in counted(task).items():
-        assert ("higher is better" in about[metric], "lower is better" in about[metric]) == (sign == 1, sign == -1), metric
+        assert ("higher is better" in about[metric], "lower is better" in about[metric]) == (
+            sign == 1,
+            sign == -1,
+        ), metric
     assert next(iter(counted(task))) == primary
 
 
 def test_every_meter_is_of_a_known_kind() -> None:
     known = {*METERS.values(), odsf.OdsMeter}
     found = {
-        c for m in (metrics, boundary, odsf) for _, c in inspect.getmembers(m, inspect.isclass) if c.__name__.endswith("Meter")
+        c
+        for m in (metrics, boundary, odsf)
+        for _, c in inspect.getmembers(m, inspect.isclass)
+        if c.__name__.endswith("Meter")
     }
     assert found - {metrics.Meter} == known
 
@@ -73,14 +79,19 @@ def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
     changes: dict[str, list[float]] = {}
     for task, names in NAMES.items():
         for name in names:
-            mine, base = (sum(values(m, seed)[task][name] for seed in range(2)) / 2 for m in ("multi_task", "single_task"))
+            mine, base = (
+                sum(values(m, seed)[task][name] for seed in range(2)) / 2
+                for m in ("multi_task", "single_task")
+            )
             changes.setdefault(task, []).append(100 * (mine - base) / base * (-1 if name in LOWER else 1))
     found = next(e for e in made.entries if e.label == "multi_task")
     flat = [change for each in changes.values() for change in each]
     assert len(flat) == 9 and found.beside.definitions.all_metrics == pytest.approx(sum(flat) / 9, abs=1e-9)
     by_task = sum(sum(each) / len(each) for each in changes.values()) / 3
     assert found.beside.definitions.task_mean == pytest.approx(by_task, abs=1e-9)
-    assert found.delta is not None and found.delta.value == pytest.approx(sum(each[0] for each in changes.values()) / 3, abs=1e-9)
+    assert found.delta is not None and found.delta.value == pytest.approx(
+        sum(each[0] for each in changes.values()) / 3, abs=1e-9
+    )
     reference = next(e for e in made.entries if e.label == "single_task")
     assert reference.beside.definitions == Definitions(0.0, 0.0)
 

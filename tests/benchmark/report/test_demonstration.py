@@ -1,4 +1,6 @@
-"""A protocol that shows the tool: its boards say so wherever they are read, and rank nothing, however many seeds they hold."""
+"""A protocol that shows the tool: its boards say so wherever they are read, and rank nothing, however many
+seeds they hold.
+"""
 
 import io
 import json
@@ -42,9 +44,12 @@ def test_a_demonstration_says_so_and_ranks_nothing(seeds: int, tmp_path: Path) -
     console = Console(file=io.StringIO(), width=250)
     console.print(leaderboard.text(found))
     shown = view(found, [])
-    for text in (console.file.getvalue(), markdown(found), table(found), "\n".join(shown["captions"])):  # type: ignore[attr-defined]
+    # type: ignore[attr-defined]
+    for text in (console.file.getvalue(), markdown(found), table(found), "\n".join(shown["captions"])):
         assert text.count(DEMONSTRATION) == 1
-    assert {row["tier"] for row in shown["rows"]} == {"demonstration"} and not any(row["sure"] for row in shown["rows"])
+    assert {row["tier"] for row in shown["rows"]} == {"demonstration"} and not any(
+        row["sure"] for row in shown["rows"]
+    )
     assert csv_text(found).count("demonstration,") == 3 and "Nothing is bold" in table(found)
 
 
@@ -52,7 +57,11 @@ def test_a_comparison_on_it_says_so(tmp_path: Path) -> None:
     shown = board(tmp_path, 8)
     first, second = entry(shown, "prototype"), entry(shown, "multi_task")
     found = answer(shown, first, second) if first and second else None
-    assert found and f"Yes: prototype is better than multi_task in a demonstration. {DEMONSTRATION} " in paragraph(found)
+    assert (
+        found
+        and f"Yes: prototype is better than multi_task in a demonstration. {DEMONSTRATION} "
+        in paragraph(found)
+    )
 
 
 def test_the_same_runs_under_another_protocol_are_ranked(tmp_path: Path) -> None:

@@ -59,23 +59,37 @@ def test_nothing_is_found_where_nothing_is(bench: Bench, public: Path) -> None:
 
 def test_a_cell_of_the_csv(bench: Bench, public: Path) -> None:
     path = public / "leaderboards" / f"{NAME}.csv"
-    value = next(line["depth_absErr_sd"] for line in csv.DictReader(path.read_text().splitlines()) if line["method"] == "mtpsl")
+    value = next(
+        line["depth_absErr_sd"]
+        for line in csv.DictReader(path.read_text().splitlines())
+        if line["method"] == "mtpsl"
+    )
     path.write_text(path.read_text().replace(value, "0.5"))
     code, said = check(bench, public)
-    wanted = f"leaderboards/{NAME}.csv differs: depth_absErr_sd of mtpsl is '0.5' on disk, {value!r} from the records.\n"
-    assert code == 1 and said.startswith(wanted) and "1 difference; regenerate with `bench leaderboard --published`" in said
+    wanted = (
+        f"leaderboards/{NAME}.csv differs: depth_absErr_sd of mtpsl is '0.5' on disk, {value!r} from "
+        f"the records.\n"
+    )
+    assert (
+        code == 1
+        and said.startswith(wanted)
+        and "1 difference; regenerate with `bench leaderboard --published`" in said
+    )
 
 
 def test_a_cell_of_the_long_form(bench: Bench, public: Path) -> None:
     path = public / "leaderboards" / "long" / f"{NAME}.csv"
     lines = path.read_text().splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith("mtpsl,") and ",1,1,1,done,normals,mErr," in line)
+    at = next(
+        i for i, line in enumerate(lines) if line.startswith("mtpsl,") and ",1,1,1,done,normals,mErr," in line
+    )
     cells = lines[at].split(",")
     value, cells[11] = cells[11], "7"
     path.write_text("\n".join([*lines[:at], ",".join(cells), *lines[at + 1 :], ""]))
     code, said = check(bench, public)
     wanted = (
-        f"leaderboards/long/{NAME}.csv differs: value of mtpsl 1 1 1 normals mErr is '7' on disk, {value!r} from the records.\n"
+        f"leaderboards/long/{NAME}.csv differs: value of mtpsl 1 1 1 normals mErr is '7' on disk, "
+        f"{value!r} from the records.\n"
     )
     assert code == 1 and said.startswith(wanted)
 
@@ -91,18 +105,30 @@ def test_a_cell_of_a_text_table(suffix: str, column: str, bench: Bench, public: 
     at = next(i for i, line in enumerate(lines) if line.removeprefix("| ").startswith(f"mtpsl{between}"))
     header = next(line for line in lines if line.removeprefix("| ").startswith(f"method{between}"))
     names = header.split(between)
-    i = next(i for i, name in enumerate(names) if column.split()[0].replace("Δm", "Δm" if suffix == "md" else "Delta") in name)
+    i = next(
+        i
+        for i, name in enumerate(names)
+        if column.split()[0].replace("Δm", "Δm" if suffix == "md" else "Delta") in name
+    )
     cells = lines[at].split(between)
     value, cells[i] = cells[i], "99.9"
     path.write_text("\n".join([*lines[:at], between.join(cells), *lines[at + 1 :], ""]))
     code, said = check(bench, public)
-    assert code == 1 and f"tables/{NAME}.{suffix} differs: {column} of mtpsl is '99.9' on disk, {value!r} from the" in said, said
+    assert (
+        code == 1
+        and f"tables/{NAME}.{suffix} differs: {column} of mtpsl is '99.9' on disk, {value!r} from the" in said
+    ), said
     assert f"(line {at + 1})" in said
 
 
 def test_lines_and_columns(bench: Bench, public: Path) -> None:
-    """Rows taken out, put in, renamed; a column taken out; a sentence changed; the order and the line ends."""
-    path, text = public / "leaderboards" / f"{NAME}.csv", (public / "leaderboards" / f"{NAME}.csv").read_text()
+    """Rows taken out, put in, renamed; a column taken out; a sentence changed; the order and the line
+    ends.
+    """
+    path, text = (
+        public / "leaderboards" / f"{NAME}.csv",
+        (public / "leaderboards" / f"{NAME}.csv").read_text(),
+    )
     lines = text.splitlines(keepends=True)
     mine = next(line for line in lines if ",mtpsl," in line)
     document = public / "tables" / f"{NAME}.md"
@@ -110,12 +136,28 @@ def test_lines_and_columns(bench: Bench, public: Path) -> None:
     for file, content, sentence in (
         (path, text.replace(mine, ""), "differs: the row mtpsl is missing."),
         (path, text + mine.replace(",mtpsl,", ",best,"), "differs: the row best is not from the records."),
-        (path, text.replace(",mtpsl,", ",best,"), "differs: method of mtpsl is 'best' on disk, 'mtpsl' from the records."),
+        (
+            path,
+            text.replace(",mtpsl,", ",best,"),
+            "differs: method of mtpsl is 'best' on disk, 'mtpsl' from the records.",
+        ),
         (path, text.replace(",rho,", ",r,"), "differs: the column rho is missing."),
-        (path, text.replace("\n", "\r\n"), "differs: the lines are the same, but not their order, number, ends or quotes."),
-        (path, "".join([lines[0], *reversed(lines[1:])]), "differs: the lines are the same, but not their order"),
+        (
+            path,
+            text.replace("\n", "\r\n"),
+            "differs: the lines are the same, but not their order, number, ends or quotes.",
+        ),
+        (
+            path,
+            "".join([lines[0], *reversed(lines[1:])]),
+            "differs: the lines are the same, but not their order",
+        ),
         (path, "", "differs: the column tier is missing."),
-        (document, prose.replace("nothing is ranked", "all is ranked"), "is '- 2 seeds: development, all is ranked (5 seeds"),
+        (
+            document,
+            prose.replace("nothing is ranked", "all is ranked"),
+            "is '- 2 seeds: development, all is ranked (5 seeds",
+        ),
         (document, prose + "- I am the best.\n", "is not from the records: '- I am the best.'."),
         (document, prose[: prose.index("\n## ")], "differs in "),
     ):
@@ -134,7 +176,10 @@ def test_a_missing_record_is_named_by_its_id(bench: Bench, public: Path) -> None
     (public / "records" / f"{gone}.json").unlink()
     code, said = check(bench, public)
     first = said.splitlines()[0]
-    assert code == 1 and first == f"leaderboards/{NAME}.csv names the run {gone} of mtpsl, which has no record any more."
+    assert (
+        code == 1
+        and first == f"leaderboards/{NAME}.csv names the run {gone} of mtpsl, which has no record any more."
+    )
     assert "n_seeds of mtpsl is '2' on disk, '1' from the records" in said
     # A part of a seed is enough, and so is a whole board.
     part = make.record(make.specs("single_task", 0)[1])["id"]
@@ -158,7 +203,11 @@ def test_a_record_without_a_row_is_named(bench: Bench, public: Path) -> None:
     record = make.record(make.spec("jtr", 0))
     make.write_run(public, record, published=True, panels=False)
     code, said = check(bench, public)
-    assert code == 1 and f"leaderboards/{NAME}.csv does not name the run {record['id']} of jtr, which has a record.\n" in said
+    assert (
+        code == 1
+        and f"leaderboards/{NAME}.csv does not name the run {record['id']} of jtr, which has a record.\n"
+        in said
+    )
 
 
 def test_missing_statistics_of_images_are_named(bench: Bench, tmp_path: Path) -> None:
@@ -173,8 +222,14 @@ def test_missing_statistics_of_images_are_named(bench: Bench, tmp_path: Path) ->
     gone = make.record(make.spec("mtpsl", 1))["id"]
     (tmp_path / "records" / f"{gone}.npz").unlink()
     code, said = check(bench, tmp_path)
-    assert code == 1 and "differs: delta_m_images_low of mtpsl is '" in said and "on disk, '' from the records" in said
-    sentence = f"Without statistics of single images, so without intervals over test images: mtpsl (run {gone})."
+    assert (
+        code == 1
+        and "differs: delta_m_images_low of mtpsl is '" in said
+        and "on disk, '' from the records" in said
+    )
+    sentence = (
+        f"Without statistics of single images, so without intervals over test images: mtpsl (run {gone})."
+    )
     assert f"warning: {NAME}: {sentence}" in said
     tables(tmp_path)
     assert f"- {sentence}" in (tmp_path / "tables" / f"{NAME}.md").read_text()
@@ -193,7 +248,9 @@ def test_missing_statistics_of_images_are_named(bench: Bench, tmp_path: Path) ->
         lambda r: r.update(summary="better"),
     ],
 )
-def test_an_edited_record_is_refused(edit: Callable[[dict[str, Any]], None], bench: Bench, public: Path) -> None:
+def test_an_edited_record_is_refused(
+    edit: Callable[[dict[str, Any]], None], bench: Bench, public: Path
+) -> None:
     path = public / "records" / f"{make.record(make.spec('mtpsl', 1))['id']}.json"
     content = json.loads(path.read_text())
     edit(content)
@@ -218,17 +275,26 @@ def test_an_edited_run_is_not_published(bench: Bench, tmp_path: Path) -> None:
     record = digest.sealed(make.record(make.spec("mtpsl", 0)))
     record["metrics"]["semseg"]["pixAcc"] = 99.0
     path = make.write_run(tmp_path / "runs", record)
-    code, _, err = bench("publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "public")
-    assert code == 2 and f"{path} was edited: its digest is not that of its content; run it again with --force." in err
+    code, _, err = bench(
+        "publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "public"
+    )
+    assert (
+        code == 2
+        and f"{path} was edited: its digest is not that of its content; run it again with --force." in err
+    )
     assert not (tmp_path / "public").exists()
 
 
 def test_a_run_without_its_arrays_is_not_published(bench: Bench, tmp_path: Path) -> None:
     path = make.write_run(tmp_path / "runs", digest.sealed(make.record(make.spec("mtpsl", 0))))
     path.with_name("per_image.npz").unlink()
-    code, out, err = bench("publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "public")
+    code, out, err = bench(
+        "publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "public"
+    )
     assert (
-        code == 2 and f"{path.with_name('per_image.npz')} is missing; make the run again" in err and "Traceback" not in out + err
+        code == 2
+        and f"{path.with_name('per_image.npz')} is missing; make the run again" in err
+        and "Traceback" not in out + err
     )
     assert not (tmp_path / "public").exists()
 
@@ -251,7 +317,10 @@ def test_mixed_protocols_are_apart_and_named(values: dict[str, int], bench: Benc
     both = sorted([f"{title} in {other}", f"thin v1 in {NAME}"], key=lambda t: t.split(" in ")[1])
     assert code == 0 and f"warning: Not compared with each other: {'; '.join(both)}." in said
     text = (public / "tables" / f"{other}.md").read_text()
-    sentence = "Other version of the protocol: these are runs of thin v0, which is at v1 now; runs of that have a board"
+    sentence = (
+        "Other version of the protocol: these are runs of thin v0, which is at v1 now; runs of that "
+        "have a board"
+    )
     assert (sentence in text and f"warning: {other}: {sentence}" in said) == ("version" in values)
     assert sentence not in (public / "tables" / f"{NAME}.md").read_text()
     code, out, _ = bench("leaderboard", "--published", "--published-in", public)
@@ -260,12 +329,16 @@ def test_mixed_protocols_are_apart_and_named(values: dict[str, int], bench: Benc
 
 def test_uncommitted_changes_are_named(bench: Bench, tmp_path: Path) -> None:
     def edit(record: dict[str, Any]) -> None:
-        record["environment"]["dirty"] = record["spec"]["method"] == "mtpsl" and record["spec"]["label_seed"] == 1
+        record["environment"]["dirty"] = (
+            record["spec"]["method"] == "mtpsl" and record["spec"]["label_seed"] == 1
+        )
 
     publish(tmp_path, edit)
     sentence = "Computed with uncommitted changes: mtpsl."
     code, out, _ = bench("leaderboard", "--published", "--published-in", tmp_path)
-    assert code == 0 and sentence in out and f"- {sentence}" in (tmp_path / "tables" / f"{NAME}.md").read_text()
+    assert (
+        code == 0 and sentence in out and f"- {sentence}" in (tmp_path / "tables" / f"{NAME}.md").read_text()
+    )
     assert sentence in (tmp_path / "tables" / f"{NAME}.tex").read_text()
     lines = csv.DictReader((tmp_path / "leaderboards" / f"{NAME}.csv").read_text().splitlines())
     assert {line["method"]: line["dirty"] for line in lines} == {
@@ -299,7 +372,9 @@ def test_an_older_version_is_not_told_twice(tmp_path: Path) -> None:
         record = make.record(make.spec("multi_task", 0, method_version=version))
         make.write_run(tmp_path, record | {"source": f"of v{version}"}, panels=False)
     (board,) = build(collect(tmp_path))
-    assert origins.other_code(board, {"multi_task": "of v2"}) == "" and "v2" not in origins.other_code(board, {})
+    assert origins.other_code(board, {"multi_task": "of v2"}) == "" and "v2" not in origins.other_code(
+        board, {}
+    )
     assert "other code: multi_task. The" in origins.other_code(board, {"multi_task": "of v3"})
 
 
@@ -310,4 +385,6 @@ def test_many_ids_are_counted(tmp_path: Path) -> None:
     (board,) = build(collect(tmp_path))
     (sentence,) = origins.sentences(board)
     assert "single_task (runs " in sentence and " and 3 more)" in sentence and sentence.count("mtpsl") == 1
-    assert np.all([e.beside.images is None or not any(e.beside.images.scores.values()) for e in board.entries])
+    assert np.all(
+        [e.beside.images is None or not any(e.beside.images.scores.values()) for e in board.entries]
+    )

@@ -1,4 +1,6 @@
-"""Diagnostics over training: which are drawn, from which runs, and that a figure shows what the files hold."""
+"""Diagnostics over training: which are drawn, from which runs, and that a figure shows what the files
+hold.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,13 @@ NAMES = list(make.TASKS)
 
 
 def write(
-    folder: Path, method: str, seed: int, epochs: list[float], held: dict[str, Any], kinds: dict[str, Any] | None = None,
+    folder: Path, method: str, seed: int, epochs: list[float], held: dict[str, Any], kinds: dict[str,
+    Any] | None = None,
     **values: Any,
 ) -> Path:  # fmt: skip
-    """A run with these snapshots; kinds: more of {diagnostic: labels}, of a matrix without them, of a scalar None."""
+    """A run with these snapshots; kinds: more of {diagnostic: labels}, of a matrix without them, of a scalar
+    None.
+    """
     r = make.record(make.spec(method, seed, **values))
     r["diagnostics"] = {}
     for name, points in held.items():
@@ -39,7 +44,9 @@ def write(
             r["diagnostics"][name]["axes"] = ["target task", "source task"]
     path = make.write_run(folder, r, panels=False)
     stored = {f"snapshots/{name}": np.array(points, np.float32) for name, points in held.items()}
-    np.savez_compressed(path.with_name("per_image.npz"), snapshot_epochs=np.array(epochs, np.float32), **stored)  # type: ignore[arg-type]
+    np.savez_compressed(
+        path.with_name("per_image.npz"), snapshot_epochs=np.array(epochs, np.float32), **stored
+    )  # type: ignore[arg-type]
     return path
 
 
@@ -48,7 +55,9 @@ def affinity(*shares: float) -> list[list[list[float]]]:
     return [[[s if r == c else (1 - s) / 2 for c in range(3)] for r in range(3)] for s in shares]
 
 
-def test_figures_show_the_means_and_ranges_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_show_the_means_and_ranges_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shares, used = [(0.3, 0.4, 0.5), (0.4, 0.6, 0.8)], [(0.1, 0.2, 0.3), (0.3, 0.2, 0.5)]
     for seed in range(2):
         held = {"affinity": affinity(*shares[seed]), "codes used": list(used[seed])}
@@ -63,10 +72,16 @@ def test_figures_show_the_means_and_ranges_of_the_files(tmp_path: Path, monkeypa
         np.testing.assert_allclose(image.get_array(), expected, atol=1e-7)
         assert image.get_clim() == pytest.approx((0.0, 0.65))
     assert [t.get_text() for t in strip.texts] == ["epoch 0.5", "1", "2"]
-    assert [t.get_text() for t in strip.get_yticklabels()] == NAMES == [t.get_text() for t in strip.get_xticklabels()]
+    assert (
+        [t.get_text() for t in strip.get_yticklabels()]
+        == NAMES
+        == [t.get_text() for t in strip.get_xticklabels()]
+    )
     assert strip._left_title.get_text() == "prototype, n=2"  # type: ignore[attr-defined]
     heading = figures["evolution_affinity"].get_suptitle()
-    assert heading.startswith("affinity over training, mean over seeds; lines: target task, columns: source task")
+    assert heading.startswith(
+        "affinity over training, mean over seeds; lines: target task, columns: source task"
+    )
     np.testing.assert_allclose(line.lines[0].get_xydata(), np.stack([[0.5, 1, 2], mean], 1), atol=1e-7)
     assert line.lines[1].get_ydata()[0] == pytest.approx(1 / 3)
     band = line.collections[0].get_paths()[0].vertices
@@ -104,7 +119,9 @@ def test_without_snapshots_a_note_says_so(tmp_path: Path) -> None:
     assert evolution.evolution(only(tmp_path), tmp_path) == (files, notes)
 
 
-def test_records_of_earlier_code_are_left_out_of_a_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_of_earlier_code_are_left_out_of_a_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for seed in range(3):
         path = write(tmp_path, "prototype", seed, [1, 2], {"affinity": affinity(0.4, 0.1 * seed + 0.4)})
     np.savez_compressed(path.with_name("per_image.npz"), labelled=np.ones((4, 3), np.uint8))
@@ -124,7 +141,9 @@ def test_records_of_earlier_code_are_left_out_of_a_mean(tmp_path: Path, monkeypa
         ({"a": affinity(0.4, 0.5)}, {"a": [["p", "q", "r"]] * 2}),
     ],
 )
-def test_runs_that_differ_in_shape_kind_or_names_are_not_averaged(held: Any, labels: Any, tmp_path: Path) -> None:
+def test_runs_that_differ_in_shape_kind_or_names_are_not_averaged(
+    held: Any, labels: Any, tmp_path: Path
+) -> None:
     write(tmp_path, "prototype", 0, [1, 2], {"a": affinity(0.4, 0.5), "b": [1.0, 2.0]})
     write(tmp_path, "prototype", 1, [1, 2], held | {"b": [1.0, 2.0]}, labels)
     files, notes = evolution.evolution(only(tmp_path), tmp_path)
@@ -132,7 +151,9 @@ def test_runs_that_differ_in_shape_kind_or_names_are_not_averaged(held: Any, lab
     assert [path.name for path in files] == ["evolution.svg", "evolution.png"]
 
 
-def test_the_diagonal_is_drawn_only_between_things_and_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_diagonal_is_drawn_only_between_things_and_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights, signed = [[[0.9], [1.0], [1.1]]] * 2, [(-np.eye(3)).tolist()] * 2
     write(tmp_path, "prototype", 0, [1, 2], {"w/e": weights, "signed": signed}, {"w/e": [NAMES, ["weight"]]})
     figures = saved(monkeypatch)
@@ -146,8 +167,12 @@ def test_the_diagonal_is_drawn_only_between_things_and_themselves(tmp_path: Path
 def test_damaged_snapshots_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, "prototype", 0, [1, 2], {"b": [1.0, 2.0]})
     arrays = path.with_name("per_image.npz")
-    np.savez_compressed(arrays, snapshot_epochs=np.ones(3), **{"snapshots/b": np.ones(2)})  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"per_image.npz could not be read \(its snapshots of b do not fit its snapshot_epochs\)"):
+    # type: ignore[arg-type]
+    np.savez_compressed(arrays, snapshot_epochs=np.ones(3), **{"snapshots/b": np.ones(2)})
+    with pytest.raises(
+        UserError,
+        match=r"per_image.npz could not be read \(its snapshots of b do not fit its snapshot_epochs\)",
+    ):
         evolution.evolution(only(tmp_path), tmp_path)
     arrays.write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(UserError, match=r"per_image\.npz could not be read"):
@@ -181,7 +206,8 @@ def test_a_crowded_board_is_cut_and_fits(tmp_path: Path, monkeypatch: pytest.Mon
         for text in (t for t in texts if t.get_text()):
             box = text.get_window_extent()
             assert box.x0 >= -1 and box.x1 <= fig.bbox.x1 + 1 and box.y1 <= fig.bbox.y1 + 1, text.get_text()
-    spans = {ax._left_title.get_text(): np.ptp(ax.get_ylim()) for ax in figures["evolution"].axes}  # type: ignore[attr-defined]
+    # type: ignore[attr-defined]
+    spans = {ax._left_title.get_text(): np.ptp(ax.get_ylim()) for ax in figures["evolution"].axes}
     assert len(spans) == 15 and spans["a calm one"] == pytest.approx(0.05, rel=0.01)
 
 

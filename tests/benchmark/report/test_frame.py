@@ -33,7 +33,9 @@ def test_both_layouts_give_the_same_records(tmp_path: Path) -> None:
 
 def test_states(tmp_path: Path) -> None:
     make.write_failure(tmp_path, make.spec("mtpsl", 1))
-    make.write_failure(tmp_path, make.spec("mtpsl", 2), "Traceback (most recent call last):\n  File ...\nValueError: no")
+    make.write_failure(
+        tmp_path, make.spec("mtpsl", 2), "Traceback (most recent call last):\n  File ...\nValueError: no"
+    )
     running = make.run_folder(tmp_path, make.spec("mtpsl", 3))
     running.mkdir(parents=True)
     (running / "spec.json").write_text(json.dumps(make.spec("mtpsl", 3)))
@@ -59,7 +61,12 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
 
 def test_records_are_read_as_the_standard_library_reads_them(tmp_path: Path) -> None:
     texts = [path.read_text() for path in sorted((ROOT / "results" / "records").glob("*.json"))]
-    odd = {"a": [1e-5, 1e16, -0.0, 5e-324, 2**63, 0.1 + 0.2], "é": "ü\u2028", "inf": float("inf"), "nan": float("nan")}
+    odd = {
+        "a": [1e-5, 1e16, -0.0, 5e-324, 2**63, 0.1 + 0.2],
+        "é": "ü\u2028",
+        "inf": float("inf"),
+        "nan": float("nan"),
+    }
     assert texts
     for i, text in enumerate([*texts, json.dumps(odd)]):
         (path := tmp_path / f"{i}.json").write_text(text)
@@ -73,16 +80,34 @@ DAMAGED: dict[str, tuple[str, str]] = {
     "schema": (broken(lambda r: r.update(schema=2)), "record schema 2, not 1"),
     "no spec": (broken(lambda r: r.pop("spec")), "spec is missing, not an object"),
     "spec key": (broken(lambda r: r["spec"].pop("labels")), "spec.labels is missing, not a text"),
-    "kind": (broken(lambda r: r["spec"].update(label_seed="0")), "spec.label_seed is '0', not a whole number"),
-    "metric": (broken(lambda r: r["metrics"]["depth"].update(absErr="x")), "metrics.depth.absErr is 'x', not a number"),
+    "kind": (
+        broken(lambda r: r["spec"].update(label_seed="0")),
+        "spec.label_seed is '0', not a whole number",
+    ),
+    "metric": (
+        broken(lambda r: r["metrics"]["depth"].update(absErr="x")),
+        "metrics.depth.absErr is 'x', not a number",
+    ),
     "metrics": (broken(lambda r: r["metrics"].pop("depth")), "metrics.depth is missing, not an object"),
-    "axes": (broken(lambda r: r["diagnostics"].update(a={"kind": "matrix", "axes": ["x"]})), "axes is ['x'], not two texts"),
-    "secondary": (broken(lambda r: r["metrics"]["depth"].update(relErr="x")), "metrics.depth.relErr is 'x', not a number"),
+    "axes": (
+        broken(lambda r: r["diagnostics"].update(a={"kind": "matrix", "axes": ["x"]})),
+        "axes is ['x'], not two texts",
+    ),
+    "secondary": (
+        broken(lambda r: r["metrics"]["depth"].update(relErr="x")),
+        "metrics.depth.relErr is 'x', not a number",
+    ),
     "task": (broken(lambda r: r["tasks"].pop("depth")), "tasks.depth.metric is missing"),
     "cost": (broken(lambda r: r["cost"].update(seconds="long")), "cost.seconds is 'long', not a number"),
     "curve": (broken(lambda r: r["curve"].append(3)), "a point of its curve is 3"),
-    "diagnostics": (broken(lambda r: r["diagnostics"].update(affinity=[1])), "diagnostics.affinity.kind is missing"),
-    "changed": (broken(lambda r: r["spec"].update(changed=["depht"])), "names 'depht', which is no hyperparameter"),
+    "diagnostics": (
+        broken(lambda r: r["diagnostics"].update(affinity=[1])),
+        "diagnostics.affinity.kind is missing",
+    ),
+    "changed": (
+        broken(lambda r: r["spec"].update(changed=["depht"])),
+        "names 'depht', which is no hyperparameter",
+    ),
     "id": (broken(lambda r: r["spec"].update(labels="random")), "but its content has id"),
 }
 
@@ -110,7 +135,9 @@ def test_a_run_without_a_score_is_a_failure(value: object, published: bool, tmp_
     make.write_run(tmp_path, make.record(make.spec("mtpsl", 0)), published)
     found = collect(tmp_path)
     assert [r.spec["label_seed"] for r in found.records] == [0]
-    assert [(f.path, f.spec, f.reason) for f in found.failures] == [(path, record["spec"], "its absErr of depth is undefined")]
+    assert [(f.path, f.spec, f.reason) for f in found.failures] == [
+        (path, record["spec"], "its absErr of depth is undefined")
+    ]
     (row,) = group(found)[0].rows
     assert list(row.seeds) == [(0, 0)] and list(row.failed) == [(1, 1)]
 
@@ -136,7 +163,11 @@ def test_the_id_check_can_be_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("hash_", "message"),
-    [("data", "different data"), ("test_data", "different data"), ("labels", "label seed 0 but different labels")],
+    [
+        ("data", "different data"),
+        ("test_data", "different data"),
+        ("labels", "label seed 0 but different labels"),
+    ],
 )
 def test_rows_on_other_data_or_labels_are_refused(hash_: str, message: str, tmp_path: Path) -> None:
     record = make.record(make.spec("mtpsl"))

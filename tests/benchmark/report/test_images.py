@@ -1,4 +1,6 @@
-"""Intervals over test images: the pooled metrics against the meters, the bootstrap against a plain loop, its coverage."""
+"""Intervals over test images: the pooled metrics against the meters, the bootstrap against a plain loop, its
+coverage.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ def test_draws_are_the_same_everywhere() -> None:
     assert found[1:].mean(0) == pytest.approx(1, abs=0.2) and found[1:].var() == pytest.approx(1, abs=0.02)
 
 
-def write(folder: Path, methods: tuple[str, ...] = ("single_task", "multi_task", "mtpsl"), seeds: int = 2) -> None:
+def write(
+    folder: Path, methods: tuple[str, ...] = ("single_task", "multi_task", "mtpsl"), seeds: int = 2
+) -> None:
     """Runs whose scores are those of the statistics beside them."""
     for i, method in enumerate(methods):
         for seed in range(seeds):
@@ -105,7 +109,9 @@ def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
         kept = {t: [statistics(t, 10 * i + seed) for seed in range(2)] for t in signs}
         for draw in draws:
             picked = np.repeat(np.arange(COUNT), draw)
-            values = {t: [judge.values(k[picked].sum(0))[TASKS[t].metric] for k, judge in kept[t]] for t in signs}
+            values = {
+                t: [judge.values(k[picked].sum(0))[TASKS[t].metric] for k, judge in kept[t]] for t in signs
+            }
             scores.setdefault(method, []).append({t: sum(v) / 2 for t, v in values.items()})
     deltas = {
         method: [sum(100 * s * (x[t] / base[t] - 1) for t, s in signs.items()) / 3 for x, base in pairs]
@@ -118,16 +124,27 @@ def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
             estimate = mine.scores[task]
             plain = np.percentile([x[task] for x in scores[method][1:]], [2.5, 97.5])
             assert estimate is not None and estimate.n == COUNT
-            assert (estimate.low, estimate.high) == (pytest.approx(plain[0], rel=1e-6), pytest.approx(plain[1], rel=1e-6))
-        assert (mine.delta is None) == (method == "single_task") and (mine.versus is None) == (method != "mtpsl")
+            assert (estimate.low, estimate.high) == (
+                pytest.approx(plain[0], rel=1e-6),
+                pytest.approx(plain[1], rel=1e-6),
+            )
+        assert (mine.delta is None) == (method == "single_task") and (mine.versus is None) == (
+            method != "mtpsl"
+        )
         if mine.delta:
             plain = np.percentile(deltas[method][1:], [2.5, 97.5])
-            assert (mine.delta.low, mine.delta.high) == (pytest.approx(plain[0], abs=1e-4), pytest.approx(plain[1], abs=1e-4))
+            assert (mine.delta.low, mine.delta.high) == (
+                pytest.approx(plain[0], abs=1e-4),
+                pytest.approx(plain[1], abs=1e-4),
+            )
     apart = np.subtract(deltas["mtpsl"], deltas["multi_task"])[1:]
     mtpsl = found["mtpsl"]
     assert mtpsl and mtpsl.versus and mtpsl.versus.low == pytest.approx(np.percentile(apart, 2.5), abs=1e-4)
     titles = [s.title for s in sections(board, decimals(board))]
-    assert "Two uncertainties of each score" in titles and "semseg_mIoU_images_low" in csv_text(board).splitlines()[0]
+    assert (
+        "Two uncertainties of each score" in titles
+        and "semseg_mIoU_images_low" in csv_text(board).splitlines()[0]
+    )
 
 
 def plain(path: Path, name: str) -> np.ndarray:
@@ -143,7 +160,9 @@ def plain(path: Path, name: str) -> np.ndarray:
 
 
 def test_draws_of_every_run_are_those_of_whole_arrays(tmp_path: Path) -> None:
-    """However many runs share a thread, whatever their order, and after a row was let go of and read again."""
+    """However many runs share a thread, whatever their order, and after a row was let go of and read
+    again.
+    """
     labels = [f"m{i}" for i in range(images._KEPT_ROWS + 2)]
     write(tmp_path, ("single_task", "multi_task"), images._BATCH + 3)
     (board,) = build(collect(tmp_path))
@@ -156,7 +175,9 @@ def test_draws_of_every_run_are_those_of_whole_arrays(tmp_path: Path) -> None:
             for record in seed.records:
                 for i, task in enumerate(g.tasks):
                     if record.arrays and task.name in record.spec["tasks"]:
-                        np.testing.assert_allclose(values[pair][i], plain(record.arrays, task.name), rtol=1e-12)
+                        np.testing.assert_allclose(
+                            values[pair][i], plain(record.arrays, task.name), rtol=1e-12
+                        )
     once = resampled._row(rows[0])
     again = images.Resampled(g)._row(rows[0])
     assert all((once[pair] == again[pair]).all() for pair in once)
@@ -198,7 +219,10 @@ def test_a_draw_without_a_label_is_left_out(labelled: int, there: bool, tmp_path
 def test_without_statistics_there_is_no_interval(tmp_path: Path) -> None:
     write(tmp_path)
     next(tmp_path.rglob("mtpsl*s1*/per_image.npz")).unlink()
-    np.savez(next(tmp_path.rglob("multi_task*s1*/per_image.npz")), semseg=statistics("semseg", 11)[0].astype(np.float32))
+    np.savez(
+        next(tmp_path.rglob("multi_task*s1*/per_image.npz")),
+        semseg=statistics("semseg", 11)[0].astype(np.float32),
+    )
     found = {e.label: e.beside.images for e in only(tmp_path).entries}
     mtpsl, multi = found["mtpsl"], found["multi_task"]
     assert mtpsl and not any(mtpsl.scores.values()) and mtpsl.delta is None and mtpsl.versus is None
@@ -216,7 +240,9 @@ def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:
     r = json.loads(text)
     r["metrics"]["depth"]["absErr"] *= 1.001
     path.write_text(json.dumps(r))
-    with pytest.raises(UserError, match=r"record.json says absErr .* of depth, but the test images in .*per_image.npz give"):
+    with pytest.raises(
+        UserError, match=r"record.json says absErr .* of depth, but the test images in .*per_image.npz give"
+    ):
         only(tmp_path)
     path.write_text(text)
     only(tmp_path)
@@ -227,7 +253,9 @@ def test_damaged_statistics_are_named(tmp_path: Path) -> None:
     path = next(tmp_path.rglob("mtpsl*s1*/per_image.npz"))
     for values in (np.zeros(3), np.zeros((0, 9)), np.array([["a"]])):
         np.savez(path, semseg=values)
-        with pytest.raises(UserError, match=r"per_image.npz has no table of semseg, a line an image; restore it"):
+        with pytest.raises(
+            UserError, match=r"per_image.npz has no table of semseg, a line an image; restore it"
+        ):
             only(tmp_path)
     np.savez(path, semseg=np.array([[None]]))
     with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*OBJECT.*\); restore it"):

@@ -1,4 +1,6 @@
-"""Boards from records: numbers against plain arithmetic on the same records, tiers, captions, tables and their check."""
+"""Boards from records: numbers against plain arithmetic on the same records, tiers, captions, tables and
+their check.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def lines(board: Board) -> dict[str, dict[str, str]]:
     return {line["method"]: line for line in csv.DictReader(io.StringIO(csv_text(board)))}
 
 
-def write(folder: Path, method: str, seeds: range | list[int], gain: float | None = None, **values: Any) -> None:
+def write(
+    folder: Path, method: str, seeds: range | list[int], gain: float | None = None, **values: Any
+) -> None:
     for seed in seeds:
         for s in make.specs(method, seed, **values):
             make.write_run(folder, make.record(s, gain))
@@ -54,7 +58,11 @@ def test_numbers_against_plain_arithmetic(tmp_path: Path) -> None:
                 continue
             means = []
             for method, names in ((label.split("(")[0], changed), ("single_task", [])):
-                rows = [r for r in records if r.spec["method"] == method and r.spec["changed"] == names and task in r["metrics"]]
+                rows = [
+                    r
+                    for r in records
+                    if r.spec["method"] == method and r.spec["changed"] == names and task in r["metrics"]
+                ]
                 values = [r["metrics"][task][info["metric"]] for r in rows]
                 assert len(values) == 3
                 means.append(sum(values) / 3)
@@ -70,7 +78,12 @@ def test_numbers_against_plain_arithmetic(tmp_path: Path) -> None:
     values = [e.delta.value for e in board.entries if e.delta]
     assert values == sorted(values, reverse=True) and len(values) == 5
     reference = board.reference
-    assert reference is not None and reference.delta is not None and reference.delta.value == 0 and reference.delta.low is None
+    assert (
+        reference is not None
+        and reference.delta is not None
+        and reference.delta.value == 0
+        and reference.delta.low is None
+    )
 
 
 def test_difference_to_the_baseline(tmp_path: Path) -> None:
@@ -126,7 +139,11 @@ def test_tiers(seeds: int, tiers: set[str], tmp_path: Path) -> None:
     found = {e.label: e.tier for e in board.entries}
     assert set(found.values()) <= tiers
     if seeds == 5:
-        assert found["prototype"] == "1" and found["mtpsl"] == found["multi_task"] == "2" and found["single_task"] == "3"
+        assert (
+            found["prototype"] == "1"
+            and found["mtpsl"] == found["multi_task"] == "2"
+            and found["single_task"] == "3"
+        )
         assert "Likely, not sure: the interval excludes 0, but 5 seeds are too few" in verdict(board)
         make.write_failure(tmp_path, make.spec("mtpsl", 5))
         found = {e.label: e.tier for e in only(tmp_path).entries}
@@ -165,7 +182,10 @@ def test_failures_and_weak_rows_are_told(tmp_path: Path) -> None:
     assert "uncommitted changes: prototype(codes=2)" in caption
     assert "semseg 64, depth 64, normals 64 (of 192 images)" in caption
     assert lines(board)["mtpsl"]["n_failed"] == "1" and lines(board)["mtpsl"]["n_planned"] == "3"
-    assert lines(board)["constant"]["tier"] == "not a method" and float(lines(board)["constant"]["delta_m"]) < -50
+    assert (
+        lines(board)["constant"]["tier"] == "not a method"
+        and float(lines(board)["constant"]["delta_m"]) < -50
+    )
 
 
 def test_a_row_that_only_failed_is_shown(tmp_path: Path) -> None:
@@ -187,19 +207,27 @@ def test_an_older_version_is_shown_but_not_ranked(tmp_path: Path) -> None:
     assert board.lead is not None and board.lead.best.label == "mtpsl"
 
 
-@pytest.mark.parametrize("current", [{"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}])
+@pytest.mark.parametrize(
+    "current", [{"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}]
+)
 def test_the_current_versions_make_rows_outdated(current: dict[str, int], tmp_path: Path) -> None:
     for method in ("single_task", "multi_task", "mtpsl"):
         write(tmp_path, method, range(5), method_version=1)
     (board,) = build(collect(tmp_path), current)
     assert entry(board, "mtpsl v1").tier == lines(board)["mtpsl v1"]["tier"] == "version 1 (current 2)"
     assert "| mtpsl v1 | version 1 (current 2) |" in markdown(board)
-    assert entry(board, "multi_task").tier in ("1", "2") and board.lead is not None and board.lead.best.label == "multi_task"
+    assert (
+        entry(board, "multi_task").tier in ("1", "2")
+        and board.lead is not None
+        and board.lead.best.label == "multi_task"
+    )
     (board,) = build(collect(tmp_path), {"mtpsl": 1})
     assert entry(board, "mtpsl").tier in ("1", "2")
     (board,) = build(collect(tmp_path), {"single_task": 2})
     assert {e.tier for e in board.entries} == {"", "version 1 (current 2)"}
-    assert any("single_task v1 was computed by version 1" in s and "nothing is ranked" in s for s in sentences(board))
+    assert any(
+        "single_task v1 was computed by version 1" in s and "nothing is ranked" in s for s in sentences(board)
+    )
 
 
 def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:
@@ -220,7 +248,11 @@ def test_changed_protocols_say_so(tmp_path: Path) -> None:
         return only(tmp_path / name)
 
     def told(found: Board) -> tuple[str, str, str]:
-        return (title(found.group), markdown(found).splitlines()[0][2:], lines(found)["multi_task"]["protocol_changes"])
+        return (
+            title(found.group),
+            markdown(found).splitlines()[0][2:],
+            lines(found)["multi_task"]["protocol_changes"],
+        )
 
     end = ": scenes-v1, labels 'one'"
     assert told(board("shipped")) == (f"thin v1{end}", f"thin v1{end}", "")
@@ -240,9 +272,21 @@ def test_changed_protocols_say_so(tmp_path: Path) -> None:
 def test_a_complete_write_removes_other_boards(tmp_path: Path) -> None:
     make.write_run(tmp_path / "runs", make.record(make.spec("multi_task")))
     boards, out = build(collect(tmp_path / "runs")), tmp_path / "out"
-    kept = ["leaderboards/notes.txt", "tables/old.csv", "figures/mine/a.svg", "figures/mine/draft.ai", "figures/loose.png"]
+    kept = [
+        "leaderboards/notes.txt",
+        "tables/old.csv",
+        "figures/mine/a.svg",
+        "figures/mine/draft.ai",
+        "figures/loose.png",
+    ]
     kept += ["figures/deep/inside/a.png"]
-    gone = ["leaderboards/old.csv", "tables/old.md", "figures/old/a.svg", "figures/old/a.png", "figures/old/left-out.txt"]
+    gone = [
+        "leaderboards/old.csv",
+        "tables/old.md",
+        "figures/old/a.svg",
+        "figures/old/a.png",
+        "figures/old/left-out.txt",
+    ]
     for name in (*kept, *gone):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("of an earlier write")
@@ -277,7 +321,9 @@ def test_rows_no_better_than_the_constant(tmp_path: Path) -> None:
             for s in make.specs(method, 0):
                 r = make.record(s)
                 for task in r["metrics"]:
-                    r["metrics"][task][make.INFO[task]["metric"]] = value.get(task, make.score(method, task, 0, 1.0, 1.0))
+                    r["metrics"][task][make.INFO[task]["metric"]] = value.get(
+                        task, make.score(method, task, 0, 1.0, 1.0)
+                    )
                 make.write_run(tmp_path, r)
         board = only(tmp_path)
         return verdict(board), next(s for s in sentences(board) if s.startswith("constant:"))
@@ -289,7 +335,9 @@ def test_rows_no_better_than_the_constant(tmp_path: Path) -> None:
     assert "No method has learnt" not in headline
     assert "NOT above it: " in floor and "multi_task on semseg" in floor and "single_task on semseg" in floor
     headline, floor = change({"semseg": 4.0, "depth": 0.9, "normals": 60.0})
-    nothing = "No method has learnt more than the best constant prediction on any task; Δm compares noise here. "
+    nothing = (
+        "No method has learnt more than the best constant prediction on any task; Δm compares noise here. "
+    )
     assert headline.startswith(nothing) and sentences(only(tmp_path))[0] == headline
     assert floor.endswith("; no method is above it on any task.")
 
@@ -367,7 +415,11 @@ def test_check_finds_every_difference(tmp_path: Path) -> None:
     value = lines(boards[0])["mtpsl"]["delta_m"]
     path.write_text(path.read_text().replace(value, "99.9", 1))
     (message,) = leaderboard.check(boards, tmp_path)
-    assert message == f"leaderboards/{path.name} differs: delta_m of mtpsl is '99.9' on disk, {value!r} from the records."
+    assert (
+        message
+        == f"leaderboards/{path.name} differs: delta_m of mtpsl is '99.9' on disk, {value!r} from the "
+        f"records."
+    )
     path.write_bytes(before[path].replace(b"\n", b"\r\n"))
     assert "differs" in leaderboard.check(boards, tmp_path)[0]
     path.write_bytes(before[path])
@@ -376,7 +428,8 @@ def test_check_finds_every_difference(tmp_path: Path) -> None:
     table.write_text(table.read_text().replace("mtpsl", "mtpls", 1))
     messages = leaderboard.check(boards, tmp_path)
     assert messages == [
-        f"tables/{table.name} differs: method of mtpsl is 'mtpls' on disk, 'mtpsl' from the records (line 5).",
+        f"tables/{table.name} differs: method of mtpsl is 'mtpls' on disk, 'mtpsl' from the records (line "
+        f"5).",
         "tables/old.md belongs to no board of these records.",
     ]
 

@@ -28,18 +28,31 @@ def test_every_value_of_every_record_once(tmp_path: Path) -> None:
     found = {(x["run_id"], x["task"], x["metric"]): x for x in lines(only(tmp_path)) if x["run_id"]}
     wanted = {}
     for r in collect(tmp_path).records:
-        wanted |= {(r.id, task, metric): (r, value) for task, m in r["metrics"].items() for metric, value in m.items()}
+        wanted |= {
+            (r.id, task, metric): (r, value)
+            for task, m in r["metrics"].items()
+            for metric, value in m.items()
+        }
     assert found.keys() == wanted.keys() and len(wanted) > 40
     for key, (record, value) in wanted.items():
         line, s = found[key], record.spec
         assert float(line["value"]) == pytest.approx(value, rel=1e-8)
         assert (line["label_seed"], line["train_seed"], line["unit"]) == (str(s["label_seed"]),) * 3
-        assert line["method"].startswith(s["method"]) and (line["state"], line["device"]) == ("done", record["cost"]["device"])
-        assert (line["dataset"], line["labels"], line["version"]) == (s["variant"], s["labels"], str(s["method_version"]))
+        assert line["method"].startswith(s["method"]) and (line["state"], line["device"]) == (
+            "done",
+            record["cost"]["device"],
+        )
+        assert (line["dataset"], line["labels"], line["version"]) == (
+            s["variant"],
+            s["labels"],
+            str(s["method_version"]),
+        )
 
 
 def test_delta_m_can_be_made_again(tmp_path: Path) -> None:
-    """From the long form alone, by plain arithmetic: means of scores, the change of each task, the t-interval of its lines."""
+    """From the long form alone, by plain arithmetic: means of scores, the change of each task, the t-interval
+    of its lines.
+    """
     make.write_board(tmp_path, seeds=4)
     board = only(tmp_path)
     table = lines(board)
@@ -66,7 +79,9 @@ def test_delta_m_can_be_made_again(tmp_path: Path) -> None:
         influence = [float(x["value"]) for x in mine if x["metric"] == "influence"]
         assert sum(influence) == pytest.approx(0, abs=1e-7)
         versus = [float(x["value"]) for x in mine if x["metric"] == "vs_baseline"]
-        assert bool(versus) == (e.role == "") and (not versus or np.mean(versus) == pytest.approx(e.versus.value, abs=1e-6))  # type: ignore[union-attr]
+        assert bool(versus) == (e.role == "") and (
+            not versus or np.mean(versus) == pytest.approx(e.versus.value, abs=1e-6)
+        )  # type: ignore[union-attr]
 
 
 def test_train_seeds_and_failures(tmp_path: Path) -> None:
@@ -79,9 +94,20 @@ def test_train_seeds_and_failures(tmp_path: Path) -> None:
                     elif (method, label, train, s["tasks"]) != ("single_task", 1, 0, ["depth"]):
                         make.write_run(tmp_path, make.record(s), panels=False)
     table = lines(only(tmp_path))
-    without = [(x["method"], x["label_seed"], x["train_seed"], x["state"], x["value"]) for x in table if x["state"] != "done"]
-    assert sorted(without) == [("multi_task", "1", "1", "failed", ""), ("single_task", "1", "0", "incomplete", "")]
-    units = {(x["label_seed"], x["train_seed"], x["unit"]) for x in table if x["method"] == "multi_task" and x["task"]}
+    without = [
+        (x["method"], x["label_seed"], x["train_seed"], x["state"], x["value"])
+        for x in table
+        if x["state"] != "done"
+    ]
+    assert sorted(without) == [
+        ("multi_task", "1", "1", "failed", ""),
+        ("single_task", "1", "0", "incomplete", ""),
+    ]
+    units = {
+        (x["label_seed"], x["train_seed"], x["unit"])
+        for x in table
+        if x["method"] == "multi_task" and x["task"]
+    }
     assert units == {("0", "0", "0"), ("0", "1", "0"), ("1", "0", "1")}
 
 

@@ -1,4 +1,6 @@
-"""The page as text: whole, closed, self-contained, safe against what records say, the same bytes twice, and checked."""
+"""The page as text: whole, closed, self-contained, safe against what records say, the same bytes twice, and
+checked.
+"""
 
 import csv
 import io
@@ -70,7 +72,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_whole_and_self_contained(folder: Path) -> None:
     reader = read((folder / page.NAME).read_text(encoding="utf-8"))
-    sources = [value for _, a in reader.elements for key, value in a.items() if key in ("src", "srcset", "action", "poster")]
+    sources = [
+        value
+        for _, a in reader.elements
+        for key, value in a.items()
+        if key in ("src", "srcset", "action", "poster")
+    ]
     assert sources and all(str(value).startswith("data:") for value in sources)
     links = [a["href"] for tag, a in reader.elements if tag == "a"]
     names = {a["id"] for _, a in reader.elements if "id" in a}
@@ -80,7 +87,9 @@ def test_whole_and_self_contained(folder: Path) -> None:
     runs = {path.stem for path in (folder / "records").glob("*.json")}
     assert {name.removeprefix("run-") for name in inside if name.startswith("run-")} == runs
     assert all(a.get("alt") for tag, a in reader.elements if tag == "img")
-    assert [tag for tag, a in reader.elements if tag in ("link", "iframe", "object") and a.get("href") != "data:,"] == []
+    assert [
+        tag for tag, a in reader.elements if tag in ("link", "iframe", "object") and a.get("href") != "data:,"
+    ] == []
 
 
 def test_its_numbers_are_those_of_the_table(folder: Path) -> None:
@@ -89,8 +98,18 @@ def test_its_numbers_are_those_of_the_table(folder: Path) -> None:
     cells = [a["data-order"] for tag, a in reader.elements if tag == "td" and "data-order" in a]
     for row in csv.DictReader(io.StringIO(csv_text(board))):
         if row["method"] != "constant":
-            for name in ("delta_m", "semseg_mIoU_mean", "depth_absErr_mean", "normals_mErr_mean", "seconds", "params_infer"):
-                assert any(float(c) == pytest.approx(float(row[name]), rel=1e-5) for c in cells if c), (row["method"], name)
+            for name in (
+                "delta_m",
+                "semseg_mIoU_mean",
+                "depth_absErr_mean",
+                "normals_mErr_mean",
+                "seconds",
+                "params_infer",
+            ):
+                assert any(float(c) == pytest.approx(float(row[name]), rel=1e-5) for c in cells if c), (
+                    row["method"],
+                    name,
+                )
 
 
 def test_the_board_of_most_seeds_comes_first(tmp_path: Path) -> None:
@@ -110,7 +129,9 @@ def test_the_drill_down_holds_what_the_records_hold(folder: Path) -> None:
         run = runs[record["id"]]
         assert {name: task["metrics"] for name, task in run["tasks"].items()} == record["metrics"]
         assert run["curve"] == record["curve"] and run["environment"] == record["environment"]
-        assert run["hyperparameters"] == record["spec"]["hyperparameters"] and run["hashes"] == record["hashes"]
+        assert (
+            run["hyperparameters"] == record["spec"]["hyperparameters"] and run["hashes"] == record["hashes"]
+        )
 
 
 def test_texts_of_records_stay_texts(tmp_path: Path) -> None:
@@ -148,16 +169,22 @@ def test_a_difference_is_named(folder: Path, tmp_path: Path) -> None:
     assert len(page.differences(boards, tmp_path)) == 1
 
 
-def test_figures_in_their_order_and_large_ones_as_pixels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_in_their_order_and_large_ones_as_pixels(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (board,) = boards_in(folder)
     drawn = figures.of_board(folder, board.name)
     names = [figure.name for figure in drawn]
     assert names[:2] == ["delta_m", "changes"] and len(set(names)) == len(names)
     assert {p.stem for p in (folder / "figures" / board.name).glob("*.png")} == set(names)
     (first,) = [figure.source for figure in drawn if figure.name == "delta_m"]
-    assert first.startswith("data:image/svg+xml,") and '"' not in first and "<" not in first and "#" not in first
+    assert (
+        first.startswith("data:image/svg+xml,") and '"' not in first and "<" not in first and "#" not in first
+    )
     monkeypatch.setattr(figures, "MAX_SVG", 0)
-    assert all(figure.source.startswith("data:image/webp;base64,") for figure in figures.of_board(folder, board.name))
+    assert all(
+        figure.source.startswith("data:image/webp;base64,") for figure in figures.of_board(folder, board.name)
+    )
 
 
 def test_the_library_is_whole_and_cannot_end_its_element() -> None:
@@ -192,6 +219,8 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     (drawings / "changes.png").unlink()
     code, out, err = bench("report", *place, "--check", "--figures", "--json")
     said = "\n".join(json.loads(out)["differences"])
-    assert code == 1 and all(words in said for words in ("changes.png is missing", "delta_m.png has ", "cost.svg is not what"))
+    assert code == 1 and all(
+        words in said for words in ("changes.png is missing", "delta_m.png has ", "cost.svg is not what")
+    )
     assert "index.html does not hold the pictures" in said
     assert (tmp_path / page.NAME).read_text(encoding="utf-8") != text

@@ -16,7 +16,10 @@ def test_sign_flip_by_enumeration_and_scipy(n: int) -> None:
     rng = np.random.default_rng(n)
     for shift in (0.0, 0.7):
         d = rng.normal(shift, 1, n)
-        sums = [abs(sum(s * x for s, x in zip(signs, d, strict=True))) for signs in itertools.product((1, -1), repeat=n)]
+        sums = [
+            abs(sum(s * x for s, x in zip(signs, d, strict=True)))
+            for signs in itertools.product((1, -1), repeat=n)
+        ]
         plain = sum(s >= abs(d.sum()) - 1e-12 for s in sums) / 2**n
         assert paired.sign_flip(d) == pytest.approx(plain, abs=1e-9)
         if n > 1:
@@ -39,7 +42,11 @@ def test_sign_flip_of_many_pairs_is_drawn_and_always_the_same() -> None:
     for x in d:
         sums = np.concatenate([sums + x, sums - x])
     exact = float((np.abs(sums) >= abs(d.sum()) - 1e-12).mean())
-    assert paired.sign_flip(d) == paired.sign_flip(d) == pytest.approx(exact, abs=4 * (exact / paired.DRAWN) ** 0.5)
+    assert (
+        paired.sign_flip(d)
+        == paired.sign_flip(d)
+        == pytest.approx(exact, abs=4 * (exact / paired.DRAWN) ** 0.5)
+    )
     assert paired.sign_flip(np.full(n, 1.0)) == 1 / (1 + paired.DRAWN)
 
 
@@ -47,7 +54,9 @@ def test_sign_flip_of_many_pairs_is_drawn_and_always_the_same() -> None:
 def test_drawn_signs_are_the_bits_of_a_fixed_stream(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "DRAWN", 64)
     d = np.random.default_rng(n).normal(0.3, 1, n)
-    words = [int(word) for word in np.random.PCG64(0).random_raw(8 * -(-n // 8))]  # eight draws a word, a byte each
+    words = [
+        int(word) for word in np.random.PCG64(0).random_raw(8 * -(-n // 8))
+    ]  # eight draws a word, a byte each
     for draw, found in enumerate(paired._drawn(d)):
         plain = 0.0
         for i, x in enumerate(d):
@@ -65,7 +74,8 @@ def test_drawn_signs_are_fair() -> None:
 
 
 def test_holm_by_closed_testing() -> None:
-    # The closure of Bonferroni tests: p of i is the largest, over the subsets with i, of the subset's size times its least p.
+    # The closure of Bonferroni tests: p of i is the largest, over the subsets with i, of the subset's size
+    # times its least p.
     rng = np.random.default_rng(0)
     for m in (1, 2, 5):
         p = rng.uniform(0, 0.4, m)

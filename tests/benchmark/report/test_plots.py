@@ -79,8 +79,15 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
 
 
 @pytest.mark.parametrize("tasks", [make.TASKS, tuple(make.INFO)])
-def test_titles_name_the_board_and_fit(tasks: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make.write_board(tmp_path, seeds=2, tasks=tasks, protocol={"epochs": 1.0, "encoder": "resnet18", "width": 16, "batch": 4})
+def test_titles_name_the_board_and_fit(
+    tasks: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.write_board(
+        tmp_path,
+        seeds=2,
+        tasks=tasks,
+        protocol={"epochs": 1.0, "encoder": "resnet18", "width": 16, "batch": 4},
+    )
     figures = saved(monkeypatch)
     board = only(tmp_path)
     plots.draw(board, tmp_path / "figures")
@@ -93,14 +100,21 @@ def test_titles_name_the_board_and_fit(tasks: tuple[str, ...], tmp_path: Path, m
         for text in (t for t in texts if t.get_text()):
             box = text.get_window_extent()
             assert box.x0 >= -1 and box.x1 <= fig.bbox.x1 + 1 and box.y1 <= fig.bbox.y1 + 1, text.get_text()
-    assert "as minimised (scaled by the number of labels in the batch)" in figures["curves"].get_suptitle().replace("\n", " ")
+    assert "as minimised (scaled by the number of labels in the batch)" in figures[
+        "curves"
+    ].get_suptitle().replace("\n", " ")
 
 
-def test_matrices_are_coloured_from_zero_and_name_their_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matrices_are_coloured_from_zero_and_name_their_axes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make.write_board(tmp_path, seeds=1)
     figures = saved(monkeypatch)
     panels.matrices(only(tmp_path), tmp_path)
-    assert [figures["matrix_affinity"].axes[0].get_xlabel(), figures["matrix_affinity"].axes[0].get_ylabel()] == ["", ""]
+    assert [
+        figures["matrix_affinity"].axes[0].get_xlabel(),
+        figures["matrix_affinity"].axes[0].get_ylabel(),
+    ] == ["", ""]
     for path in tmp_path.rglob("record.json"):
         record = json.loads(path.read_text())
         if "affinity" in record["diagnostics"]:
@@ -155,11 +169,15 @@ def test_matrices_of_different_shapes_are_not_averaged(tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     files, notes = panels.matrices(only(tmp_path), tmp_path)
     assert {p.name for p in files} == {"matrix_affinity.svg", "matrix_affinity.png"}
-    assert notes == ["matrix_affinity: prototype is left out, because its seeds' arrays are not matrices of one shape."]
+    assert notes == [
+        "matrix_affinity: prototype is left out, because its seeds' arrays are not matrices of one shape."
+    ]
 
 
 def test_curves_are_averaged_where_epochs_differ() -> None:
-    x, mean, span = curves._mean_curve([([0.0, 1.0, 2.0], [4.0, 2.0, 0.0]), ([0.5, 1.5], [5.0, 3.0]), ([], [])])
+    x, mean, span = curves._mean_curve(
+        [([0.0, 1.0, 2.0], [4.0, 2.0, 0.0]), ([0.5, 1.5], [5.0, 3.0]), ([], [])]
+    )
     np.testing.assert_allclose(x, [0.5, 1.0, 1.5])
     np.testing.assert_allclose(mean, [4.0, 3.0, 2.0])
     np.testing.assert_allclose(span, [[3.0, 2.0, 1.0], [5.0, 4.0, 3.0]])

@@ -1,4 +1,6 @@
-"""Numbers of papers: the file against itself, its errors, and that they stand apart from a board's own rows."""
+"""Numbers of papers: the file against itself, its errors, and that they stand apart from a board's own
+rows.
+"""
 
 import io
 import re
@@ -17,8 +19,8 @@ from benchmark.report.tables import csv_text, markdown
 from tests.benchmark.report import make
 
 SIGNS = {"semseg": 1, "parts": 1, "saliency": 1, "edge": 1, "depth": -1, "normals": -1}
-# By how much a printed Δm may differ from that of the printed metrics, which are rounded: absErr of Cityscapes has 4 digits of
-# which two are zeros.
+# By how much a printed Δm may differ from that of the printed metrics, which are rounded: absErr of
+# Cityscapes has 4 digits of which two are zeros.
 ROUNDING = {"nyuv2-13": 0.015, "pascal-context": 0.015, "cityscapes-7": 0.22}
 # One ablation of DiffusionMTL prints a Δm that its metrics do not give, as its note says.
 WRONG_IN_PRINT = {("pascal-context", "published:one", "resnet18", "diffusionmtl-no-diffusion"): (0.11, -0.03)}
@@ -48,7 +50,9 @@ def test_the_printed_delta_m_follow_from_the_printed_metrics() -> None:
         delta = sum(changes) / len(changes)
         assert papers.delta_m(row, row.delta_m_reference) == pytest.approx(delta)
         if key in WRONG_IN_PRINT:
-            assert (float(row.delta_m), round(delta, 2)) == WRONG_IN_PRINT[key] and "does not follow" in row.note
+            assert (float(row.delta_m), round(delta, 2)) == WRONG_IN_PRINT[
+                key
+            ] and "does not follow" in row.note
         else:
             assert abs(delta - float(row.delta_m)) <= ROUNDING[row.dataset], (key, delta)
         checked += 1
@@ -60,14 +64,22 @@ def test_rows_known_by_heart() -> None:
     papers = published.read()
     found = {(r.dataset, r.labels, r.encoder, r.key): r for r in papers.rows}
     row = found["pascal-context", "published:one", "resnet18", "tkpr"]
-    assert list(map(str, row.metrics.values())) == ["59.78", "59.08", "78.62", "15.63", "65.10"]  # the digits as printed
+    assert list(map(str, row.metrics.values())) == [
+        "59.78",
+        "59.08",
+        "78.62",
+        "15.63",
+        "65.10",
+    ]  # the digits as printed
     assert papers.delta_m(row, "stl") == pytest.approx(5.44, abs=0.005)
     row = found["nyuv2-13", "published:one", "resnet18", "tkpr"]
     assert papers.delta_m(row, "stl") == pytest.approx(0.43, abs=0.005)
     row = found["nyuv2-13", "published:one", "segnet", "xtc"]
     assert papers.delta_m(row, "stl") == pytest.approx(10.23, abs=0.005)
     assert papers.delta_m(row, "sl") == pytest.approx(9.76, abs=0.005)  # the reference makes the number
-    assert papers.delta_m(found["nyuv2-13", "published:one", "Stable Diffusion 2", "stablemtl"], "stl") is None
+    assert (
+        papers.delta_m(found["nyuv2-13", "published:one", "Stable Diffusion 2", "stablemtl"], "stl") is None
+    )
     assert all(r.metrics["semseg_mIoU"] < 100 for r in papers.rows) and len(papers.rows) == 70
 
 
@@ -80,13 +92,26 @@ def test_they_stand_below_the_board_and_nowhere_else(tmp_path: Path) -> None:
     own, apart = text.split(f"\n## {published.TITLE}\n")
     assert own == markdown(shown) and "DiffusionMTL" not in own and "mtpsl" not in apart
     assert files[f"leaderboards/{shown.name}.csv"] == csv_text(shown) and "TKPR" not in csv_text(shown)
-    table = [[c.strip() for c in line.strip("|").split("|")] for line in apart.splitlines() if line.startswith("|")]
+    table = [
+        [c.strip() for c in line.strip("|").split("|")] for line in apart.splitlines() if line.startswith("|")
+    ]
     assert table[0] == [
-        "method", "encoder", "semseg mIoU ↑", "depth absErr ↓", "normals mErr ↓", "Δm (%)", "Δm as printed", "source", "note",
+        "method", "encoder", "semseg mIoU ↑", "depth absErr ↓", "normals mErr ↓", "Δm (%)", "Δm as printed",
+        "source", "note",
     ]  # fmt: skip
     assert {len(line) for line in table} == {9}
     assert ["Single-task", "resnet18", "45.28", "0.4802", "25.93", "0", "", "DiffusionMTL", ""] in table
-    assert ["MTL baseline", "resnet18", "43.92", "0.5138", "26.44", "-3.99", "-3.99", "DiffusionMTL", ""] in table
+    assert [
+        "MTL baseline",
+        "resnet18",
+        "43.92",
+        "0.5138",
+        "26.44",
+        "-3.99",
+        "-3.99",
+        "DiffusionMTL",
+        "",
+    ] in table
     assert table[-1][:7] == ["StableMTL", "Stable Diffusion 2", "47.81", "", "22.45", "", ""]
     assert "Other labels" not in apart and "Other masks" not in apart
     assert "- JTR README: " in apart and "- JTR: " not in apart  # only the sources of these rows
@@ -97,9 +122,19 @@ def test_they_stand_below_the_board_and_nowhere_else(tmp_path: Path) -> None:
     ("variant", "labels", "methods", "sentences"),
     [
         ("nyuv2-13", "published:random", {"JTR", "TKPR"}, set()),
-        ("nyuv2-13", "random", {"JTR", "TKPR"}, {"Other masks: the papers use the one frozen split 'published:random'"}),
+        (
+            "nyuv2-13",
+            "random",
+            {"JTR", "TKPR"},
+            {"Other masks: the papers use the one frozen split 'published:random'"},
+        ),
         ("nyuv2-13", "full", {"Single-task"}, set()),
-        ("nyuv2-13-derived-normals", "published:one", {"TKPR"}, {"Other labels: the papers use nyuv2-13, this board nyuv2-13-d"}),
+        (
+            "nyuv2-13-derived-normals",
+            "published:one",
+            {"TKPR"},
+            {"Other labels: the papers use nyuv2-13, this board nyuv2-13-d"},
+        ),
         ("nyuv2-13-derived-normals", "one", {"TKPR"}, {"Other labels: ", "this board draws its own ('one')"}),
         ("pascal-context", "one", {"TKPR with TAE only"}, {"Other masks"}),
         ("cityscapes-7", "published:one", {"JTR"}, set()),
@@ -109,7 +144,9 @@ def test_they_stand_below_the_board_and_nowhere_else(tmp_path: Path) -> None:
         ("nyuv2-13", "given", None, set()),
     ],
 )
-def test_which_boards_have_them(variant: str, labels: str, methods: set[str] | None, sentences: set[str], tmp_path: Path) -> None:
+def test_which_boards_have_them(
+    variant: str, labels: str, methods: set[str] | None, sentences: set[str], tmp_path: Path
+) -> None:
     section = published.section(board(tmp_path, variant, labels))
     if methods is None:
         assert section is None
@@ -148,7 +185,11 @@ def test_the_terminal_cuts_nothing(variant: str, width: int, tmp_path: Path) -> 
     below = text[text.index("Published numbers") :]
     assert "…" not in below and max(map(len, below.splitlines())) <= width
     flat = " ".join(below.split())
-    for sentence in (published.TITLE, *section.sentences, "Sources, notes and the Δm that the papers print are in the Markdown"):
+    for sentence in (
+        published.TITLE,
+        *section.sentences,
+        "Sources, notes and the Δm that the papers print are in the Markdown",
+    ):
         assert sentence in flat
     for line in section.lines:
         for cell in line[2 : -section.extra]:
@@ -181,7 +222,9 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_small_file(tmp_path: Path) -> None:
     papers = published.read(written(tmp_path, HEAD + ROW))
-    assert papers.rows == (published.Paper("stl", "Single", "d", "full", "e", {"a_b": Decimal("10.50")}, "S"),)
+    assert papers.rows == (
+        published.Paper("stl", "Single", "d", "full", "e", {"a_b": Decimal("10.50")}, "S"),
+    )
     assert str(papers.rows[0].metrics["a_b"]) == "10.50" and papers.signs == {"a_b": 1}
 
 
@@ -206,8 +249,16 @@ def test_a_small_file(tmp_path: Path) -> None:
         ("10.50", "nan", "row 1 (Single): a_b is NaN; expected a number above 0"),
         ("10.50", "'x'", "row 1 (Single): a_b is x; expected a number above 0"),
         ("10.50", "10", "row 1 (Single): a_b is 10; expected a number above 0"),
-        ('source = "S"', 'source = "S"\ndelta_m = 1', "delta_m is 1; expected a number as printed, such as 45.0."),
-        ('source = "S"', 'source = "S"\ndelta_m = 1.0', "row 1 (Single) has one of delta_m and delta_m_reference; a printed"),
+        (
+            'source = "S"',
+            'source = "S"\ndelta_m = 1',
+            "delta_m is 1; expected a number as printed, such as 45.0.",
+        ),
+        (
+            'source = "S"',
+            'source = "S"\ndelta_m = 1.0',
+            "row 1 (Single) has one of delta_m and delta_m_reference; a printed",
+        ),
         (ROW, ROW + ROW, "row 2 (Single) has the key 'stl' of a row before; give it its own."),
         ("[[row]]", "[[row]", "cannot be read (Expected"),
     ],

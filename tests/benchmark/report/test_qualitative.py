@@ -1,4 +1,6 @@
-"""Pictures of fixed test images: panels are cut into the right cells, and the errors that figures show are those recorded."""
+"""Pictures of fixed test images: panels are cut into the right cells, and the errors that figures show are
+those recorded.
+"""
 
 from __future__ import annotations
 
@@ -93,10 +95,14 @@ def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
     missing.panel.unlink()
     files, notes = qualitative.predictions(only(tmp_path), tmp_path)
     assert [path.name for path in files] == ["predictions.png"]
-    assert notes == ["predictions: mtpsl is left out, because no panel of predictions lies beside its records."]
+    assert notes == [
+        "predictions: mtpsl is left out, because no panel of predictions lies beside its records."
+    ]
 
 
-def test_rows_whose_panels_hold_no_errors_are_left_out_of_errors_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_whose_panels_hold_no_errors_are_left_out_of_errors_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make.write_board(tmp_path, seeds=1)
     (old,) = (r for e in only(tmp_path).entries if e.label == "mtpsl" for r in e.row.records)
     assert old.panel is not None
@@ -107,10 +113,14 @@ def test_rows_whose_panels_hold_no_errors_are_left_out_of_errors_alone(tmp_path:
         "errors: mtpsl is left out, because its panel was made before panels held errors."
     ]
     shown = {name: [text.get_text() for text in fig.axes[0].texts] for name, fig in found.items()}
-    assert "mtpsl" in shown["predictions"] and "mtpsl" not in shown["errors"] and "multi_task" in shown["errors"]
+    assert (
+        "mtpsl" in shown["predictions"] and "mtpsl" not in shown["errors"] and "multi_task" in shown["errors"]
+    )
 
 
-def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make.write_board(tmp_path, seeds=1)
     for path in tmp_path.rglob("record.json"):
         record = json.loads(path.read_text())
@@ -129,7 +139,9 @@ def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path
                 panel |= qualitative.read_panel(r)
             expected = panel[task].errors
             assert expected is not None
-            assert (mosaic[:, (2 + c) * width : (3 + c) * width] == expected.reshape(4 * height, width, 3)).all()
+            assert (
+                mosaic[:, (2 + c) * width : (3 + c) * width] == expected.reshape(4 * height, width, 3)
+            ).all()
     names = [text.get_text() for text in fig.axes[0].texts][1:]
     assert names == [
         "image",
@@ -137,7 +149,10 @@ def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path
         *(style.wrapped(e.label, 12) for e in board.entries),
     ]
     said = " ".join(text.get_text().replace("\n", " ") for text in fig.texts)
-    scale = "Darkest: wrong class (semseg), 0.5 m off or more (depth), 60° off or more (normals). Hatched: no label."
+    scale = (
+        "Darkest: wrong class (semseg), 0.5 m off or more (depth), 60° off or more (normals). Hatched: "
+        "no label."
+    )
     assert "Palest: right. " + scale in said
     # That scale is the one with which panels are made.
     task = replace(depth(), span=(0.0, 4.0))

@@ -29,7 +29,9 @@ def write(folder: Path, method: str, seeds: range, gain: float, oracle: float = 
 
 
 def board(folder: Path, budget: str = "epochs") -> Board:
-    return next(b for b in build(collect(folder)) if b.group.labels == "one" and b.group.protocol["budget"] == budget)
+    return next(
+        b for b in build(collect(folder)) if b.group.labels == "one" and b.group.protocol["budget"] == budget
+    )
 
 
 def row(made: Board, label: str = "multi_task") -> Entry:
@@ -61,7 +63,11 @@ def test_references_of_other_boards(tmp_path: Path) -> None:
         base = scores(tmp_path, "single_task", budget, labels)
         plain = sum(100 * SIGNS[t] * (sum(mine[t]) - sum(base[t])) / sum(base[t]) for t in SIGNS) / 3
         estimate = getattr(found, name)
-        assert estimate.value == pytest.approx(plain, abs=1e-9) and estimate.n == 3 and estimate.low < plain < estimate.high, name
+        assert (
+            estimate.value == pytest.approx(plain, abs=1e-9)
+            and estimate.n == 3
+            and estimate.low < plain < estimate.high
+        ), name
     assert row(board(tmp_path)).delta == found.equal_epochs
     assert found.equal_epochs and found.equal_steps and found.full_labels
     assert found.equal_epochs.value > found.equal_steps.value > found.full_labels.value
@@ -79,16 +85,27 @@ def test_absent_references_are_named(tmp_path: Path) -> None:
     found = row(made).beside.against
     assert found == Against(row(made).delta, None, None)
     steps, full = absent_references(made)
-    assert steps.startswith("These results hold no single_task at equal optimiser steps over seeds of these rows;")
-    assert "with --set budget=steps" in steps and "trained on every label" in full and "--set labels=full" in full
+    assert steps.startswith(
+        "These results hold no single_task at equal optimiser steps over seeds of these rows;"
+    )
+    assert (
+        "with --set budget=steps" in steps
+        and "trained on every label" in full
+        and "--set labels=full" in full
+    )
 
 
 def test_references_that_are_not_comparable_do_not_count(tmp_path: Path) -> None:
     write(tmp_path, "multi_task", range(2), 4.0)
     write(tmp_path, "single_task", range(2), 0.0)
     write(tmp_path, "single_task", range(2), 0.0, protocol={"budget": "steps"})
-    write(tmp_path, "single_task", range(2), 0.0, labels="full", protocol={"epochs": 99.0})  # another protocol
-    assert row(board(tmp_path)).beside.against.equal_steps and not row(board(tmp_path)).beside.against.full_labels
+    write(
+        tmp_path, "single_task", range(2), 0.0, labels="full", protocol={"epochs": 99.0}
+    )  # another protocol
+    assert (
+        row(board(tmp_path)).beside.against.equal_steps
+        and not row(board(tmp_path)).beside.against.full_labels
+    )
     for key, value in (("data", "data9"), ("test_data", "data9"), ("labels", "mask9")):
         changed = []
         for path in tmp_path.rglob("record.json"):
@@ -115,7 +132,10 @@ def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
     write(tmp_path, "single_task", range(2), 0.0, oracle=1.0)
     made = board(tmp_path)
     mine, base = (scores(tmp_path, m, "epochs", "one") for m in ("multi_task", "single_task"))
-    best = [100 * s * (sum(mine[t]) * (1 + s * 0.03) / (sum(base[t]) * (1 + s * 0.01)) - 1) for t, s in SIGNS.items()]
+    best = [
+        100 * s * (sum(mine[t]) * (1 + s * 0.03) / (sum(base[t]) * (1 + s * 0.01)) - 1)
+        for t, s in SIGNS.items()
+    ]
     assert row(made).beside.oracle == pytest.approx(sum(best) / 3, abs=1e-9)
     assert row(made).delta and row(made).beside.oracle != row(made).delta.value  # type: ignore[union-attr]
     write(tmp_path, "multi_task", range(2, 3), 4.0)

@@ -1,4 +1,6 @@
-"""The re-run floor: its value against plain arithmetic, where it is shown, and what counts as a second run."""
+"""The re-run floor: its value against plain arithmetic, where it is shown, and what counts as a second
+run.
+"""
 
 import csv
 import io
@@ -17,7 +19,11 @@ from benchmark.report.tables import csv_text, decimals
 from tests.benchmark.report import make
 from tests.conftest import Bench
 
-SHIFT = {"semseg": 0.3, "depth": -0.004, "normals": 0.2}  # what the second run of seed 0 has more; seed 1 twice that
+SHIFT = {
+    "semseg": 0.3,
+    "depth": -0.004,
+    "normals": 0.2,
+}  # what the second run of seed 0 has more; seed 1 twice that
 
 
 def second(r: dict[str, Any], shift: dict[str, float] = SHIFT) -> dict[str, Any]:
@@ -29,7 +35,9 @@ def second(r: dict[str, Any], shift: dict[str, float] = SHIFT) -> dict[str, Any]
 
 
 def write(folder: Path, again: Path) -> None:
-    """Three seeds; two of one method, and of the reference, a second time, and one of another that came out the same."""
+    """Three seeds; two of one method, and of the reference, a second time, and one of another that came out
+    the same.
+    """
     make.write_board(folder, seeds=3)
     for seed in range(2):
         for s in (make.spec("mtpsl", seed), *make.specs("single_task", seed)):
@@ -51,7 +59,14 @@ def test_the_floor_by_plain_arithmetic(tmp_path: Path) -> None:
         total = 0.0
         for task, shift in SHIFT.items():
             scores = [r["metrics"][task][make.INFO[task]["metric"]] for r in records if task in r["metrics"]]
-            total += (1 if make.INFO[task]["higher_is_better"] else -1) * shift * k / (sum(scores) / len(scores)) * 100 / 3
+            total += (
+                (1 if make.INFO[task]["higher_is_better"] else -1)
+                * shift
+                * k
+                / (sum(scores) / len(scores))
+                * 100
+                / 3
+            )
         d.append(total)
     floor = board.reruns["mtpsl"]
     assert floor.n == 2 and floor.sd == pytest.approx(math.sqrt((d[0] ** 2 + d[1] ** 2) / 2 / 2), abs=1e-9)
@@ -63,7 +78,9 @@ def test_the_floor_by_plain_arithmetic(tmp_path: Path) -> None:
     assert table["mtpsl"]["rerun_floor"] == f"{floor.sd:.6g}" and table["mtpsl"]["rerun_n"] == "2"
     assert (table["multi_task"]["rerun_floor"], table["multi_task"]["rerun_n"]) == ("0", "1")
     assert table["prototype"]["rerun_floor"] == table["prototype"]["rerun_n"] == ""
-    (section,) = [s for s in details.sections(board, decimals(board)) if s.title == "The same seeds run again"]
+    (section,) = [
+        s for s in details.sections(board, decimals(board)) if s.title == "The same seeds run again"
+    ]
     shown = {line[0]: line for line in section.lines}
     assert shown["mtpsl"][1:3] == ["2", f"{floor.sd:.2f}"] and shown["multi_task"][2] == "0 (equal)"
     assert "run again" not in details.markdown(plain, decimals(plain))
@@ -72,11 +89,22 @@ def test_the_floor_by_plain_arithmetic(tmp_path: Path) -> None:
 def test_opposite_changes_cancel(tmp_path: Path) -> None:
     make.write_board(tmp_path / "runs", seeds=1)
     (plain,) = build(collect(tmp_path / "runs"))
-    reference = {t: next(iter(v.spreads[t].values())).mean for v in plain.entries if v.role == "reference" for t in v.spreads}
-    shift = {"semseg": 0.01 * reference["semseg"], "depth": 0.01 * reference["depth"]}  # a percent better, a percent worse
+    reference = {
+        t: next(iter(v.spreads[t].values())).mean
+        for v in plain.entries
+        if v.role == "reference"
+        for t in v.spreads
+    }
+    shift = {
+        "semseg": 0.01 * reference["semseg"],
+        "depth": 0.01 * reference["depth"],
+    }  # a percent better, a percent worse
     make.write_run(tmp_path / "again", second(make.record(make.spec("mtpsl", 0)), shift), panels=False)
     (board,) = reruns.attached([plain], collect(tmp_path / "again"))
-    assert board.reruns["mtpsl"].sd == pytest.approx(0, abs=1e-9) and board.reruns["mtpsl"].tasks["depth"] > 0.001
+    assert (
+        board.reruns["mtpsl"].sd == pytest.approx(0, abs=1e-9)
+        and board.reruns["mtpsl"].tasks["depth"] > 0.001
+    )
 
 
 def test_rows_together() -> None:
@@ -99,7 +127,10 @@ def test_runs_again_by_the_command(bench: Bench, tmp_path: Path) -> None:
         (("--results", runs, "--rerun", runs), "is no second run of "),
         (("--results", runs, "--rerun", tmp_path), "holds no whole seed of a row in "),
         (("--results", runs, "--rerun", tmp_path / "none"), "there is no results folder "),
-        (("--published", "--published-in", runs, "--rerun", again), "--rerun is for runs; those of published records are in "),
+        (
+            ("--published", "--published-in", runs, "--rerun", again),
+            "--rerun is for runs; those of published records are in ",
+        ),
     ):
         (tmp_path / "records").mkdir(exist_ok=True)
         code, out, err = bench("leaderboard", *arguments)
@@ -124,10 +155,17 @@ def test_published_second_runs(bench: Bench, tmp_path: Path) -> None:
     code, _, err = bench("publish", stranger, "--rerun", "--results", again, *at)
     assert code == 2 and "is no second run: " in err and "publish the first run without --rerun" in err
     code, _, err = bench("publish", "--all", "--rerun", "--results", runs, *at)
-    assert code == 2 and "it is the very same run, its time included" in err and not (public / "reruns").exists()
+    assert (
+        code == 2 and "it is the very same run, its time included" in err and not (public / "reruns").exists()
+    )
     code, out, _ = bench("publish", "--all", "--rerun", "--results", again, *at, "--json")
     made = sorted(path.name for path in (public / "reruns").iterdir())
-    assert code == 0 and len(json.loads(out)["published"]) == 9 and len(made) == 18 and not any("webp" in name for name in made)
+    assert (
+        code == 0
+        and len(json.loads(out)["published"]) == 9
+        and len(made) == 18
+        and not any("webp" in name for name in made)
+    )
     assert bench("leaderboard", "--published", *at)[0] == 0
     assert bench("leaderboard", "--published", *at, "--check")[0] == 0
     (table,) = (public / "leaderboards").glob("*.csv")

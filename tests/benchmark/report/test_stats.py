@@ -16,7 +16,9 @@ def test_delta_m_by_hand() -> None:
     found = stats.delta_m(scores, reference, signs)
     assert found.value == pytest.approx(-5.0, abs=1e-12)
     # psi_1 = 50 [(-1/20 + 22/400) - (0 + 0.6/0.25 * 0.1)] = 50 [0.005 - 0.24] = -11.75, psi_2 = +11.75.
-    np.testing.assert_allclose(stats.influence(scores, reference, signs).mean(-1), [-11.75, 11.75], rtol=1e-12)
+    np.testing.assert_allclose(
+        stats.influence(scores, reference, signs).mean(-1), [-11.75, 11.75], rtol=1e-12
+    )
     # sd = 11.75 sqrt 2, so the half width is t_{1, .975} * 11.75 = 12.7062 * 11.75.
     half = 12.706204736432095 * 11.75
     assert found.low == pytest.approx(-5 - half) and found.high == pytest.approx(-5 + half)
@@ -25,7 +27,9 @@ def test_delta_m_by_hand() -> None:
 
 
 def slow(a: np.ndarray, s: np.ndarray, signs: np.ndarray) -> tuple[float, float]:
-    """Delta m and its half width from the gradient and the covariance of all 2 T means: g' C g / n, in plain loops."""
+    """Delta m and its half width from the gradient and the covariance of all 2 T means: g' C g / n, in plain
+    loops.
+    """
     n, tasks = a.shape
     value, gradient = 0.0, []
     for t in range(tasks):
@@ -56,7 +60,9 @@ def test_agrees_with_an_independent_computation(n: int) -> None:
     assert gap.value == pytest.approx(value - slow(b, s, signs)[0], rel=1e-9)
     for t, each in enumerate(stats.task_changes(a, s, signs)):
         value, half = slow(a[:, [t]], s[:, [t]], signs[[t]])
-        assert each.value == pytest.approx(value, rel=1e-9) and each.high == pytest.approx(value + half, rel=1e-9)
+        assert each.value == pytest.approx(value, rel=1e-9) and each.high == pytest.approx(
+            value + half, rel=1e-9
+        )
 
 
 def test_properties() -> None:
@@ -72,14 +78,20 @@ def test_properties() -> None:
     # Noise that a and b share with the reference cancels in their difference.
     shared = 1 + 0.2 * rng.normal(size=(4, 1))
     own = 1 + 1e-6 * rng.normal(size=(4, 1))
-    gap = stats.difference(own * shared * [[33.0, 0.4]], shared * [[30.0, 0.4]], shared * [[30.0, 0.4]], signs)
+    gap = stats.difference(
+        own * shared * [[33.0, 0.4]], shared * [[30.0, 0.4]], shared * [[30.0, 0.4]], signs
+    )
     assert gap.low == pytest.approx(5.0, abs=1e-3) and gap.high == pytest.approx(5.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_identical_seeds_have_no_interval(n: int) -> None:
     a, s, signs = np.full((n, 2), [0.1, 31.7]), np.full((n, 2), [0.3, 29.1]), np.array([1.0, -1.0])
-    estimates = [stats.delta_m(a, s, signs), *stats.task_changes(a, s, signs), stats.difference(a, s, s, signs)]
+    estimates = [
+        stats.delta_m(a, s, signs),
+        *stats.task_changes(a, s, signs),
+        stats.difference(a, s, s, signs),
+    ]
     rng = np.random.default_rng(0)
     estimates.append(stats.difference(a * (noise := rng.uniform(1, 2, (n, 1))), a * noise, s * noise, signs))
     for found in estimates:
@@ -103,7 +115,11 @@ def test_excludes_zero() -> None:
 def test_interval_covers_95_percent(n: int) -> None:
     rng, repetitions = np.random.default_rng(n), 20_000
     signs = np.array([1.0, -1.0, -1.0])
-    truth_a, truth_s, truth_b = np.array([31.5, 0.39, 24.0]), np.array([30.0, 0.42, 23.5]), np.array([33.0, 0.4, 22.0])
+    truth_a, truth_s, truth_b = (
+        np.array([31.5, 0.39, 24.0]),
+        np.array([30.0, 0.42, 23.5]),
+        np.array([33.0, 0.4, 22.0]),
+    )
     shared = rng.normal(size=(repetitions, n, 3))
     noise = (0.04 * (0.6 * shared + 0.8 * rng.normal(size=shared.shape)) for _ in range(3))
     a, s, b = (truth * (1 + next(noise)) for truth in (truth_a, truth_s, truth_b))

@@ -1,4 +1,6 @@
-"""What a board may say of its leader, of its baseline and of times; and that what lies beside a record is what was published."""
+"""What a board may say of its leader, of its baseline and of times; and that what lies beside a record is
+what was published.
+"""
 
 import json
 from pathlib import Path
@@ -34,7 +36,11 @@ GAINS = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 4.0, "prototype": 8.0}
     ("seeds", "words"),
     [
         (3, "3 seeds are development"),
-        (5, "Likely, not sure: the interval excludes 0, but 5 seeds are too few for an exact test, which takes 6"),
+        (
+            5,
+            "Likely, not sure: the interval excludes 0, but 5 seeds are too few for an exact test, which "
+            "takes 6",
+        ),
         (
             7,
             "and so does the exact test (p = 0.016): the order of prototype and mtpsl is more than noise",
@@ -54,7 +60,9 @@ def test_the_exact_test_of_the_lead_is_that_of_the_two_rows(tmp_path: Path) -> N
     base, signs = scores["single_task"].mean(0), np.array([t.sign for t in found.group.tasks])
     best, second = (scores[e.label] for e in (found.lead.best, found.lead.second))
     d = (signs * (best - second) / base).mean(1)
-    expected = scipy_stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    expected = scipy_stats.permutation_test(
+        (d,), np.mean, permutation_type="samples", n_resamples=np.inf
+    ).pvalue
     assert found.lead.p == pytest.approx(expected, abs=1e-9)
 
 
@@ -79,7 +87,9 @@ def test_a_row_that_lacks_a_seed_does_not_lead(tmp_path: Path) -> None:
 def test_better_and_worse_than_the_baseline_are_told_apart(tmp_path: Path) -> None:
     made(tmp_path, {"single_task": 0.0, "multi_task": 4.0, "mtpsl": 1.0, "prototype": 8.0}, 8)
     text = captions.baseline(board(tmp_path))
-    better, worse = text.split("better than it, after correction: ")[1].split("; worse than it, after correction: ")
+    better, worse = text.split("better than it, after correction: ")[1].split(
+        "; worse than it, after correction: "
+    )
     assert better.startswith("prototype (p = ") and worse.startswith("mtpsl (p = ")
 
 
@@ -97,7 +107,9 @@ def test_uneven_times_are_named(tmp_path: Path) -> None:
 def published(bench: Bench, folder: Path) -> Path:
     """Published records of two methods, made by the command; the folder of their results."""
     made(folder / "runs", {"single_task": 0.0, "multi_task": 2.0}, 2)
-    code, out, err = bench("publish", "--all", "--results", folder / "runs", "--published-in", folder / "results")
+    code, out, err = bench(
+        "publish", "--all", "--results", folder / "runs", "--published-in", folder / "results"
+    )
     assert code == 0, out + err
     return folder / "results"
 
@@ -135,7 +147,9 @@ def test_pictures_are_published_where_they_are_wanted(bench: Bench, tmp_path: Pa
 
     def pictures() -> list[Path]:
         records = sorted((tmp_path / "results" / "records").glob("*.json"))
-        named = [path.with_suffix(".webp") for path in records if ".webp" in json.loads(path.read_text())["files"]]
+        named = [
+            path.with_suffix(".webp") for path in records if ".webp" in json.loads(path.read_text())["files"]
+        ]
         assert named == sorted((tmp_path / "results" / "records").glob("*.webp")) and len(records) == 2
         return named
 
@@ -149,12 +163,19 @@ def test_pictures_are_published_where_they_are_wanted(bench: Bench, tmp_path: Pa
 def test_a_record_without_a_digest_is_named(bench: Bench, tmp_path: Path) -> None:
     place = published(bench, tmp_path)
     assert bench("report", "--published", "--published-in", place)[0] == 0
-    path = next(p for p in (place / "records").glob("*.json") if json.loads(p.read_text())["spec"]["method"] == "multi_task")
+    path = next(
+        p
+        for p in (place / "records").glob("*.json")
+        if json.loads(p.read_text())["spec"]["method"] == "multi_task"
+    )
     record = json.loads(path.read_text())
     del record["digest"]
     path.write_text(json.dumps(record))
     code, out, err = bench("report", "--published", "--published-in", place, "--check")
-    assert code == 1 and "Records without a digest, so that edits of them cannot be told: multi_task" in out + err
+    assert (
+        code == 1
+        and "Records without a digest, so that edits of them cannot be told: multi_task" in out + err
+    )
 
 
 def test_numbers_that_json_does_not_know_stand_on_the_page_as_words(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The split of the noise into label seed and train seed: plain mean squares, a simulation, and when it is refused."""
+"""The split of the noise into label seed and train seed: plain mean squares, a simulation, and when it is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ def slow(y: np.ndarray) -> tuple[float, float, float]:
     rows = [sum(y[i]) / b for i in range(a)]
     columns = [sum(y[:, j]) / a for j in range(b)]
     total = sum((y[i, j] - mean) ** 2 for i in range(a) for j in range(b))
-    between_rows, between_columns = b * sum((r - mean) ** 2 for r in rows), a * sum((c - mean) ** 2 for c in columns)
+    between_rows, between_columns = (
+        b * sum((r - mean) ** 2 for r in rows),
+        a * sum((c - mean) ** 2 for c in columns),
+    )
     rest = (total - between_rows - between_columns) / ((a - 1) * (b - 1))
     return (between_rows / (a - 1) - rest) / b, (between_columns / (b - 1) - rest) / a, rest
 
@@ -35,14 +40,21 @@ def test_components_against_plain_mean_squares(shape: tuple[int, int]) -> None:
     found = variance.components(y)
     assert found.label_sd == pytest.approx(max(label, 0) ** 0.5, abs=1e-9)
     assert found.train_sd == pytest.approx(max(train, 0) ** 0.5, abs=1e-9)
-    assert found.rest_sd == pytest.approx(rest**0.5, abs=1e-9) and (found.label_seeds, found.train_seeds) == shape
+    assert (
+        found.rest_sd == pytest.approx(rest**0.5, abs=1e-9)
+        and (found.label_seeds, found.train_seeds) == shape
+    )
 
 
 def test_components_in_a_simulation() -> None:
     rng, truth = np.random.default_rng(0), (1.5, 0.8, 0.5)
     squares = []
     for _ in range(2000):
-        y = truth[0] * rng.normal(size=(8, 1)) + truth[1] * rng.normal(size=(1, 6)) + truth[2] * rng.normal(size=(8, 6))
+        y = (
+            truth[0] * rng.normal(size=(8, 1))
+            + truth[1] * rng.normal(size=(1, 6))
+            + truth[2] * rng.normal(size=(8, 6))
+        )
         found = variance.components(y)
         squares.append([found.label_sd**2, found.train_sd**2, found.rest_sd**2])
     np.testing.assert_allclose(np.mean(squares, 0), np.square(truth), rtol=0.06)
@@ -77,22 +89,37 @@ def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:
     found = {e.label: e.beside.variance for e in board.entries}
     assert found["mtpsl"] == {} and found["multi_task"].keys() == {"delta_m", *make.TASKS}
     records = {
-        (r.spec["label_seed"], r.spec["train_seed"]): r for r in collect(tmp_path).records if r.spec["method"] == "multi_task"
+        (r.spec["label_seed"], r.spec["train_seed"]): r
+        for r in collect(tmp_path).records
+        if r.spec["method"] == "multi_task"
     }
     y = np.array([[records[i, j]["metrics"]["depth"]["absErr"] for j in range(3)] for i in range(4)])
     assert found["multi_task"]["depth"].rest_sd == pytest.approx(slow(y)[2] ** 0.5, abs=1e-9)
-    assert "delta_m_sd_label_seed" in columns(board) and ",4 x 3," in csv_text(board) and ",not separable," in csv_text(board)
+    assert (
+        "delta_m_sd_label_seed" in columns(board)
+        and ",4 x 3," in csv_text(board)
+        and ",not separable," in csv_text(board)
+    )
     section = next(s for s in sections(board, decimals(board)) if s.title == "Where the noise comes from")
-    assert [line[1] for line in section.lines].count("4 x 3") == 2 and len(section.header) == len(section.lines[0]) == 14
+    assert [line[1] for line in section.lines].count("4 x 3") == 2 and len(section.header) == len(
+        section.lines[0]
+    ) == 14
 
 
 def test_under_a_fixed_mask_nothing_is_split(tmp_path: Path) -> None:
     for label in range(4):
         for train in range(3):
-            make.write_run(tmp_path, make.record(make.spec("multi_task", label, train_seed=train, labels="full")), panels=False)
+            make.write_run(
+                tmp_path,
+                make.record(make.spec("multi_task", label, train_seed=train, labels="full")),
+                panels=False,
+            )
     for record in tmp_path.rglob("record.json"):  # one mask for all
         record.write_text(
-            record.read_text().replace('"mask1"', '"mask0"').replace('"mask2"', '"mask0"').replace('"mask3"', '"mask0"')
+            record.read_text()
+            .replace('"mask1"', '"mask0"')
+            .replace('"mask2"', '"mask0"')
+            .replace('"mask3"', '"mask0"')
         )
     (board,) = build(collect(tmp_path))
     assert board.entries[0].beside.variance == {} and "delta_m_sd_label_seed" not in columns(board)

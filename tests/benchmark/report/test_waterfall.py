@@ -18,7 +18,12 @@ from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, only, texts, twice
 from tests.benchmark.report.test_ablation import ABLATE, GRID, planned, write
 
-OFF: list[dict[str, Any]] = [{}, {"tc": False}, {"tc": False, "tke": False}, {"tc": False, "tke": False, "tae": False}]
+OFF: list[dict[str, Any]] = [
+    {},
+    {"tc": False},
+    {"tc": False, "tke": False},
+    {"tc": False, "tke": False, "tae": False},
+]
 DEFAULTS = {"tc": True, "tke": True, "tae": True, "codes": 128}
 
 
@@ -36,10 +41,15 @@ def board_of(folder: Path, rows: list[dict[str, Any]], seeds: int = 3, **values:
 def scores(folder: Path, method: str, changed: dict[str, Any]) -> np.ndarray:
     """(seeds, tasks) from the records alone."""
     runs = [r for e in only(folder).entries for r in e.row.records if r.spec["method"] == method]
-    runs = [r for r in runs if r.spec["changed"] == sorted(changed) and changed.items() <= r.spec["hyperparameters"].items()]
+    runs = [
+        r
+        for r in runs
+        if r.spec["changed"] == sorted(changed) and changed.items() <= r.spec["hyperparameters"].items()
+    ]
     seeds = sorted({r.spec["label_seed"] for r in runs})
     return np.array(
-        [[next(r["metrics"][t][make.INFO[t]["metric"]] for r in runs if r.spec["label_seed"] == u and t in r["metrics"])
+        [[next(r["metrics"][t][make.INFO[t]["metric"]]
+               for r in runs if r.spec["label_seed"] == u and t in r["metrics"])
           for t in make.TASKS] for u in seeds]
     )  # fmt: skip
 
@@ -62,7 +72,9 @@ def names(ax: Axes) -> list[str]:
     return [label.get_text() for label in ax.get_yticklabels()]
 
 
-def test_nested_rows_become_steps_from_the_plainest_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nested_rows_become_steps_from_the_plainest_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     board_of(tmp_path, OFF)
     found, board = figures(monkeypatch), only(tmp_path)
     assert waterfall.waterfall(board, tmp_path)[1] == []
@@ -83,7 +95,9 @@ def test_nested_rows_become_steps_from_the_plainest_on(tmp_path: Path, monkeypat
     assert cut_off(found["ablation"]) == []
 
 
-def test_rows_that_change_one_thing_each_are_compared_with_the_full_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_change_one_thing_each_are_compared_with_the_full_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone: list[dict[str, Any]] = [{"tc": False}, {"tke": False}, {"codes": 64}]
     board_of(tmp_path, [{}, *alone])
     found, board = figures(monkeypatch), only(tmp_path)
@@ -109,7 +123,9 @@ def test_steps_and_single_changes_stand_side_by_side(tmp_path: Path, monkeypatch
 def test_other_balances_are_no_ablation(tmp_path: Path) -> None:
     board_of(tmp_path, [{}])
     for seed in range(3):
-        make.write_run(tmp_path, make.record(make.spec("prototype", seed, balance="uncertainty")), panels=False)
+        make.write_run(
+            tmp_path, make.record(make.spec("prototype", seed, balance="uncertainty")), panels=False
+        )
         make.write_run(tmp_path, make.record(make.spec("mtpsl", seed)), panels=False)
     assert waterfall.waterfall(only(tmp_path), tmp_path) == (
         [],
@@ -124,7 +140,9 @@ def test_the_same_board_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["leave-one-out", "cumulative"])
-def test_a_plan_is_drawn_with_its_own_names_and_order(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_drawn_with_its_own_names_and_order(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = GRID + ABLATE + f'form = "{form}"\n[ablate.names]\ntke = "task keys"\n'
     made: plan.Plan = planned(tmp_path, text)
     write(tmp_path / "runs", list(made.cells))
@@ -137,7 +155,11 @@ def test_a_plan_is_drawn_with_its_own_names_and_order(form: str, tmp_path: Path,
     assert names(ax) == [line.name for line in table.lines]
     assert names(ax)[1] == ("+ task keys" if form == "cumulative" else "without task keys")
     for line, (start, width) in list(zip(table.lines, bars(ax), strict=True))[1:]:
-        assert line.delta is not None and line.difference is not None and abs(width - line.difference.value) < 1e-9
+        assert (
+            line.delta is not None
+            and line.difference is not None
+            and abs(width - line.difference.value) < 1e-9
+        )
         assert abs(start - (line.delta.value - width if form == "cumulative" else 0.0)) < 1e-9
     assert "plan mine" in fig.get_suptitle() and cut_off(fig) == []
 

@@ -31,8 +31,9 @@ def by_hand(board: Board, a: Entry, b: Entry) -> tuple[float, float, float]:
     units = sorted(r["spec"]["label_seed"] for r in a.row.records if r["spec"]["tasks"][0] == "semseg")
 
     def scores(e: Entry) -> np.ndarray:
-        return np.array([[next(r["metrics"][t][make.INFO[t]["metric"]] for r in e.row.records if r["spec"]["label_seed"] == u
-                               and t in r["metrics"]) for t in make.TASKS] for u in units])  # fmt: skip
+        return np.array([[next(r["metrics"][t][make.INFO[t]["metric"]] for r in e.row.records
+                               if r["spec"]["label_seed"] == u and t in r["metrics"])
+                          for t in make.TASKS] for u in units])  # fmt: skip
 
     assert board.reference is not None
     base = scores(board.reference)
@@ -45,7 +46,9 @@ def by_hand(board: Board, a: Entry, b: Entry) -> tuple[float, float, float]:
     return value, value - half, value + half
 
 
-def test_each_cell_holds_the_difference_and_what_its_interval_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_cell_holds_the_difference_and_what_its_interval_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, seeds=6)
     found, board = figures(monkeypatch), only(tmp_path)
     assert wins.wins(board, tmp_path)[1] == []
@@ -59,7 +62,9 @@ def test_each_cell_holds_the_difference_and_what_its_interval_says(tmp_path: Pat
     for (a, b), number, mark, colour in zip(pairs, numbers, marks, colours, strict=True):
         estimate, (value, low, high) = wins.gap(board, a, b), by_hand(board, a, b)
         assert estimate is not None
-        np.testing.assert_allclose([estimate.value, estimate.low, estimate.high], [value, low, high], rtol=1e-9)
+        np.testing.assert_allclose(
+            [estimate.value, estimate.low, estimate.high], [value, low, high], rtol=1e-9
+        )
         verdict = wins.AHEAD if low > 0 else wins.BEHIND if high < 0 else wins.UNSURE
         assert (number, mark, colour) == (f"{value:+.1f}", wins.MARKS[verdict], wins._COLOURS[verdict])
         said.add(verdict)
@@ -74,7 +79,10 @@ def test_the_title_says_that_nothing_is_tested(tmp_path: Path, monkeypatch: pyte
     found = figures(monkeypatch)
     wins.wins(only(tmp_path), tmp_path)
     over = " ".join(text.get_text().replace("\n", " ") for text in found["wins"].texts)
-    assert "Descriptive and not corrected for their number; only the comparisons with multi_task are confirmatory" in over
+    assert (
+        "Descriptive and not corrected for their number; only the comparisons with multi_task are "
+        "confirmatory" in over
+    )
 
 
 def test_few_seeds_tell_nothing_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +104,9 @@ def test_a_row_that_lacks_a_planned_seed_is_ahead_of_none(tmp_path: Path) -> Non
     first, last = whole.entries[0], whole.entries[-1]
     estimate = wins.gap(whole, first, last)
     assert (
-        first.label == "prototype" and estimate is not None and wins.verdict(estimate, whole.planned, first, last) == wins.AHEAD
+        first.label == "prototype"
+        and estimate is not None
+        and wins.verdict(estimate, whole.planned, first, last) == wins.AHEAD
     )
     back = wins.gap(whole, last, first)
     assert back is not None and wins.verdict(back, whole.planned, last, first) == wins.BEHIND
@@ -115,7 +125,10 @@ def test_a_board_without_a_pair_says_so(tmp_path: Path) -> None:
 def test_many_rows_with_long_names_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = [{"tke": bool(i % 2), "codes": 2**i, "lr_scale": 1 + i / 4} for i in range(13)]
     for seed in range(2):
-        for s in (*make.specs("single_task", seed), *(make.spec("prototype", seed, changed=c) for c in changes)):
+        for s in (
+            *make.specs("single_task", seed),
+            *(make.spec("prototype", seed, changed=c) for c in changes),
+        ):
             make.write_run(tmp_path, make.record(s, gain=len(s["changed"])), panels=False)
     found = figures(monkeypatch)
     _, notes = wins.wins(only(tmp_path), tmp_path)
