@@ -18,14 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import ROOT
-from benchmark.spec import plan
-from benchmark.spec import plugins
-from benchmark.spec import protocol
-from benchmark.spec import registry
 from benchmark.errors import UserError
-from benchmark.spec.plan import Plan
-from benchmark.runs.rundir import RunDir
 from benchmark.files import write_json
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import plan, plugins, protocol, registry
+from benchmark.spec.plan import Plan
 
 FOLDER = ".finished"
 CODE = ("benchmark", "methods", "datasets")
@@ -40,8 +37,15 @@ def key(arguments: Sequence[str], settings: Sequence[str]) -> str | None:
         plans = [plan.read(name) for name in arguments if name not in methods] or [plan.read(plan.DEFAULT)]
     except UserError:
         return None
-    code = [path for folder in CODE for path in sorted((ROOT / folder).rglob("*.*")) if path.suffix in (".py", ".toml")]
-    packages = sorted((p.name, p.value) for group in plugins.GROUPS.values() for p in metadata.entry_points(group=group))
+    code = [
+        path
+        for folder in CODE
+        for path in sorted((ROOT / folder).rglob("*.*"))
+        if path.suffix in (".py", ".toml")
+    ]
+    packages = sorted(
+        (p.name, p.value) for group in plugins.GROUPS.values() for p in metadata.entry_points(group=group)
+    )
     own = [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in plugins.files()]
     content = [list(arguments), list(settings), plans, _stamps(code), packages, own]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
@@ -54,7 +58,11 @@ def recall(name: str, results: Path, data: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((results / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
         folders, paths, boards = found["folders"], found["paths"], found["boards"]
-        now = _seen(results, data, folders.values(), paths) | {"folders": folders, "paths": paths, "boards": boards}
+        now = _seen(results, data, folders.values(), paths) | {
+            "folders": folders,
+            "paths": paths,
+            "boards": boards,
+        }
         if json.loads(json.dumps(now)) != found or not all((results / board).is_file() for board in boards):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not one of this program's
@@ -70,14 +78,21 @@ def remember(name: str, results: Path, data: Path, made: Plan, boards: Sequence[
     seen = _seen(results, data, folders.values(), paths)
     with suppress(OSError):  # on a full or read-only disk, the next command plans again
         (results / FOLDER).mkdir(exist_ok=True)
-        write_json(results / FOLDER / f"{name}.json", seen | {"folders": folders, "paths": paths, "boards": list(boards)})
+        write_json(
+            results / FOLDER / f"{name}.json",
+            seen | {"folders": folders, "paths": paths, "boards": list(boards)},
+        )
 
 
 def _seen(results: Path, data: Path, folders: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
     """What must not change. The data folder's files below its second level are its data sets' own affair."""
     records = _stamps(RunDir(results, folder).file("record.json") for folder in sorted(folders))
     here = sorted(data.glob("*")) + sorted(data.glob("*/*"))
-    return {"records": records, "data": [str(data.resolve()), _stamps(here)], "files": _stamps(map(Path, paths))}
+    return {
+        "records": records,
+        "data": [str(data.resolve()), _stamps(here)],
+        "files": _stamps(map(Path, paths)),
+    }
 
 
 def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:

@@ -100,7 +100,9 @@ def errors(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray
     Normals: the angle between the directions in degrees, 90 where the prediction has none.
     """
     true, predicted = target.astype(np.float64), prediction.astype(np.float64)
-    known = target[0] != task.ignore if task.is_map_of_integers else (true != 0).any(0) & np.isfinite(true).all(0)
+    known = (
+        target[0] != task.ignore if task.is_map_of_integers else (true != 0).any(0) & np.isfinite(true).all(0)
+    )
     if task.kind == "classes":
         found = (prediction.argmax(0) != target[0]).astype(np.float64)
     elif task.kind in ("edge", "saliency"):
@@ -122,7 +124,9 @@ def colour_error(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.n
     found = errors(task, target, prediction)
     known = ~np.isnan(found)
     picture: np.ndarray = np.where(
-        known[..., None], _mapped("Reds", np.where(known, found, 0) / worst(task.kind, task.span)), _unknown(known.shape)
+        known[..., None],
+        _mapped("Reds", np.where(known, found, 0) / worst(task.kind, task.span)),
+        _unknown(known.shape),
     )
     return picture
 
@@ -198,7 +202,11 @@ def panel(
         row = [images[i].transpose(1, 2, 0)]
         for name, task in tasks.items():
             true, predicted = targets[name][i], predictions[name][i]
-            row += [colour(task, true), colour_prediction(task, predicted), colour_error(task, true, predicted)]
+            row += [
+                colour(task, true),
+                colour_prediction(task, predicted),
+                colour_error(task, true, predicted),
+            ]
         rows.append([_resize(picture, cell, smooth=k == 0) for k, picture in enumerate(row)])
     return grid(rows, gap=0)
 

@@ -24,7 +24,9 @@ PACKAGES = ("torch", "torchvision", "numpy", "timm")
 
 def _git(*arguments: str) -> bytes | None:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
@@ -41,8 +43,9 @@ def _commit() -> tuple[str | None, bool | None]:
     if not (ROOT / ".git").exists():  # not that of a folder around it
         named = os.environ.get(COMMIT)
         if named and not FULL.fullmatch(named):
-            raise UserError(f"{COMMIT} is {named!r}; give a commit in full, as `git rev-parse HEAD` prints "
-                            f"it.")
+            raise UserError(
+                f"{COMMIT} is {named!r}; give a commit in full, as `git rev-parse HEAD` prints it."
+            )
         return named or None, None
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", *CODE)
@@ -57,7 +60,11 @@ def code_here() -> str:
         for path in [ROOT / top, *(ROOT / top).rglob("*")]:
             parts = path.relative_to(ROOT).parts
             # What Python and editors leave there is no code.
-            if path.is_file() and "__pycache__" not in parts and not any(part.startswith(".") for part in parts):
+            if (
+                path.is_file()
+                and "__pycache__" not in parts
+                and not any(part.startswith(".") for part in parts)
+            ):
                 files["/".join(parts)] = path.read_bytes()
     return _hash(files)
 

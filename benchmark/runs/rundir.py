@@ -115,7 +115,9 @@ def every_run(results: Path) -> list[RunDir]:
     found = []
     for protocol in _folders(results):
         for name in _folders(os.path.join(results, protocol)):
-            if not name.startswith(".") and os.path.exists(os.path.join(results, protocol, name, "spec.json")):
+            if not name.startswith(".") and os.path.exists(
+                os.path.join(results, protocol, name, "spec.json")
+            ):
                 found.append(RunDir(results, os.path.join(protocol, name)))
     return found
 
