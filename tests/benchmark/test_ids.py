@@ -1,0 +1,126 @@
+"""Ids are for ever: literals of every part that enters them, of all shipped plans and of all committed records."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.spec import plan, rates
+from benchmark.spec.protocol import Protocol
+from benchmark.spec.run import RunSpec, run_id
+from tests.conftest import ROOT
+
+NOWHERE = Path("no-such-data")
+PROTOCOL = Protocol("p", tasks=("semseg", "depth"))
+PLAIN = RunSpec(
+    protocol=PROTOCOL,
+    dataset="rooms",
+    variant="rooms-v1",
+    labels="one",
+    method="some_method",
+    method_version=1,
+    hyperparameters={"alpha": 1.0, "beta": True},
+    changed=(),
+    tasks=("semseg", "depth"),
+    label_seed=0,
+    train_seed=0,
+)
+RATES = "learning rates 0.3, 1, 3 (of the protocol's) on 2 seeds, judged on the last 10% of train"
+VALUES = {
+    "lr": 1e-7,
+    "loss_weights": {"depth": 2.0},
+    "train_images": 20,
+    "size": (64, 64),
+    "scales": (1.0,),
+}
+LITERALS: dict[str, tuple[dict[str, Any], str]] = {
+    "plain": ({}, "0145807fcebd"),
+    "infinity": (
+        {"hyperparameters": {"alpha": math.inf, "beta": True}, "changed": ("alpha",)},
+        "2c9b3e501e1a",
+    ),
+    "none": ({"hyperparameters": {"alpha": None, "beta": True}, "changed": ("alpha",)}, "ef50e0c94ca4"),
+    "one task": ({"tasks": ("depth",)}, "b118a9a7c0d4"),
+    "weighting": ({"balance": "dwa"}, "5f870d262875"),
+    "plug-in": ({"plugin": "0123456789ab"}, "0c1aa6995c5d"),
+    "tuning": ({"tuning": "20 trials on the last 10% of train"}, "c1f12598ac82"),
+    "rate": ({"tuning": RATES, "lr_scale": 0.3}, "acf7d4715fbd"),
+    "lr_scale": ({"lr_scale": 3.0}, "2957f258cdda"),
+    "holdout": ({"protocol": replace(PROTOCOL, judge="holdout", holdout=0.2)}, "f3fc7f4c5d2d"),
+    "protocol values": ({"protocol": replace(PROTOCOL, **VALUES)}, "05387db79316"),
+    "unicode": (
+        {"dataset": "zimmer-ä", "variant": "zimmer-ä-v1", "protocol": replace(PROTOCOL, name="prüfung")},
+        "bdb37e08dc03",
+    ),
+}
+# {plan: (runs, digest of their ids in order)}, without data; judged on the test set and as it is tuned.
+PLANS = {
+    "ablation-scenes": (16, "edc3d2c0af1d"),
+    "balancing": (155, "586634475620"),
+    "balancing-scenes": (30, "a50ce067fc61"),
+    "cityscapes": (25, "fbaa7d4656e1"),
+    "encoder-swap": (90, "7a3808ce87d7"),
+    "field": (28, "d2e19429e960"),
+    "label-budget": (150, "2229223fe42b"),
+    "label-budget-scenes": (60, "99ffb79df88d"),
+    "nyuv2": (60, "944ebe4c4d35"),
+    "nyuv2-40": (70, "6fc592daa063"),
+    "nyuv2-small": (88, "dbe28f6de2b2"),
+    "nyuv2-smoke": (6, "393277b3ef4c"),
+    "pascal-context": (80, "3322e6f1068f"),
+    "prototype-ablation": (50, "bbfc8ff5c768"),
+    "prototype-controls": (70, "9e8a93c47d1a"),
+    "prototype-dimension": (45, "ec4a6d4398b4"),
+    "quickstart": (12, "613476fc234e"),
+    "seed-variance": (125, "b0073bcf4373"),
+    "seed-variance-scenes": (36, "64720eed8ef7"),
+    "thin": (12, "cd428ac2791f"),
+}
+
+
+def listed(cells: Iterable[RunSpec]) -> tuple[int, str]:
+    ids = [cell.id for cell in cells]
+    return len(ids), hashlib.sha256(" ".join(ids).encode()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize("case", LITERALS)
+def test_literal_ids_never_change(case: str) -> None:
+    changes, literal = LITERALS[case]
+    one = replace(PLAIN, **changes)
+    assert one.id == literal
+    shuffled = json.loads(json.dumps(dict(reversed(one.as_dict().items()))))
+    assert run_id(shuffled) == literal
+
+
+def test_a_folder_names_the_run() -> None:
+    one = replace(PLAIN, tasks=("depth",), balance="dwa", labels="published:one", label_seed=3)
+    assert one.folder == f"p/some_method-depth-dwa-publishedone-s3.0-{one.id}"
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_runs_of_a_shipped_plan_keep_their_ids(name: str) -> None:
+    assert listed(plan.make([name], [], NOWHERE).cells) == PLANS[name]
+    assert PLANS.keys() == set(plan.names()) - {"own-data"}
+
+
+def test_trials_of_rates_keep_their_ids() -> None:
+    """Records of such trials are kept for months and taken up by a later search."""
+    searches = rates.searches(plan.make(["nyuv2-small"], [], NOWHERE).cells, [0.3, 1.0, 3.0], [100, 101])
+    trials = [spec for search in searches for spec in search.runs]
+    assert listed(trials) == (60, "b3be90b425fb")
+    assert {"4fe1c42b69cf", "a01c5f714e33"} <= {spec.id for spec in trials}
+
+
+def test_every_committed_record_decodes_to_its_id() -> None:
+    paths = [*(ROOT / "results").glob("records/*.json"), *(ROOT / "results").glob("trials/*.json")]
+    assert paths
+    for path in paths:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert record["id"] == run_id(record["spec"]) == path.stem
+        spec = RunSpec.from_dict(record["spec"] | {"id": record["id"]}, str(path))
+        assert spec.id == record["id"] and spec.as_dict() == {"contrasts": []} | record["spec"]
