@@ -5,94 +5,38 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from benchmark.cli.app_data import data_app, labels_app
 from benchmark.cli.app_perf import perf
 from benchmark.cli.app_plans import SUMMARY, ablating
 from benchmark.cli.app_report import compare, report
 from benchmark.cli.app_tune import tune
-from benchmark.cli.app_worker import worker
 from benchmark.cli.options import (
     DATA,
-    HANG_SECONDS,
     RESULTS,
     RUNS,
-    SLURM_HELP,
     Data,
-    HangAfter,
     Json,
-    PerGpu,
     Plugin,
     Published,
     Rerun,
     Results,
     Set,
     What,
-    Workers,
 )
+from benchmark.cli.run import cancel, run, status, worker
 from benchmark.errors import UserError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    help="Compare methods that learn several dense prediction tasks from partially labelled images.",
-    epilog="Exit codes: 0 all done, 1 some runs failed or a check found differences, 2 bad input, 130 "
-    "interrupted.",
-)
-app.add_typer(data_app, name="data")
-app.add_typer(labels_app, name="labels")
-app.command()(worker)
-app.command()(perf)
-app.command()(compare)
-app.command()(report)
-app.command()(tune)
+
+def _leave(code: int | None, **_: object) -> None:
+    """Exit with the code that a command returned."""
+    raise typer.Exit(code or 0)
 
 
-@app.command()
-def run(
-    what: What = None,
-    settings: Set = [],  # noqa: B006
-    plugin: Plugin = [],  # noqa: B006
-    results: Results = RUNS,
-    data: Data = DATA,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
-    keep: Annotated[
-        str, typer.Option(help="What to keep of a finished run's network: all, weights or none.")
-    ] = "weights",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
-    slurm: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help=SLURM_HELP)] = [],  # noqa: B006
-    wait: Annotated[
-        bool, typer.Option("--wait", help="With --slurm, return when the runs have ended.")
-    ] = False,
-    workers: Workers = None,
-    per_gpu: PerGpu = 1,
-    hang_after: HangAfter = HANG_SECONDS,
-    as_json: Json = False,
-) -> None:
-    """Run what is missing of a plan (without arguments: quickstart) and print its leaderboard."""
-    from benchmark.cli import runs
-
-    code = runs.run(
-        what or [], settings, results, data, device=device, dry_run=dry_run, force=force,
-        retry_failed=retry_failed, keep=keep,
-        checkpoint_every=checkpoint_every, slurm=slurm, wait=wait, workers=workers, per_gpu=per_gpu,
-        hang_after=hang_after,
-        as_json=as_json,
-    )  # fmt: skip
-    raise typer.Exit(code)
-
-
-app.command("ablate", help=SUMMARY)(ablating(run))
-
-
-@app.command()
 def plan(
     what: What = None,
     settings: Set = [],  # noqa: B006
@@ -110,31 +54,6 @@ def plan(
     raise typer.Exit(plans.show_plan(what or [], settings, results, data, as_json, published_in))
 
 
-@app.command()
-def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:
-    """Show the state of every run in the results folder."""
-    from benchmark.cli import runs
-
-    raise typer.Exit(runs.status(results, as_json))
-
-
-@app.command()
-def cancel(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of runs.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Cancel every run that Slurm holds.")] = False,
-    results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> None:
-    """Cancel runs of the results folder that wait or run on a Slurm cluster; checkpoints stay."""
-    from benchmark.cli import cluster
-
-    raise typer.Exit(cluster.cancel(names or [], everything, results, as_json))
-
-
-@app.command()
 def leaderboard(
     results: Results = RUNS,
     published: Annotated[
@@ -154,7 +73,6 @@ def leaderboard(
     raise typer.Exit(boards.show(results, published_in, published, check, rerun, as_json))
 
 
-@app.command()
 def publish(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of finished runs.")
@@ -181,7 +99,6 @@ def publish(
     )
 
 
-@app.command()
 def clean(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to delete altogether.")
@@ -197,7 +114,6 @@ def clean(
     raise typer.Exit(command.clean(names or [], results, yes, as_json))
 
 
-@app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="RUN")],
     results: Results = RUNS,
@@ -210,7 +126,6 @@ def show(
     raise typer.Exit(listing.show_run(name, results, as_json))
 
 
-@app.command()
 def predict(
     name: Annotated[str, typer.Argument(metavar="RUN")],
     images: Annotated[
@@ -231,7 +146,6 @@ def predict(
     raise typer.Exit(command.predict(name, images, out, results, device, force, as_json))
 
 
-@app.command()
 def check(
     what: Annotated[str, typer.Argument(metavar="METHOD | DATASET | FILE.py")],
     settings: Set = [],  # noqa: B006
@@ -246,7 +160,6 @@ def check(
     raise typer.Exit(command.check(what, settings, data, as_json))
 
 
-@app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
@@ -264,7 +177,6 @@ def new(
     raise typer.Exit(command.new(name, out, dataset, example, as_json))
 
 
-@app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|datasets|protocols|plans|balances|metrics")],
     names: Annotated[
@@ -290,12 +202,55 @@ def list_(
     raise typer.Exit(listing.show_list(what, data, as_json))
 
 
-@app.command()
 def doctor(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:
     """Say what a run on this machine would use."""
     from benchmark.cli import listing
 
     raise typer.Exit(listing.doctor(results, data, as_json))
+
+
+PANELS = RUN, LOOK, DATA_SETS, METHODS, PUBLISH = "Run", "Look", "Data", "Methods", "Publish"
+
+
+class _Panels(TyperGroup):
+    """Commands in the order of their panels; typer itself puts groups such as `data` last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(self.commands, key=lambda name: PANELS.index(str(self.commands[name].rich_help_panel)))
+
+
+app = typer.Typer(
+    cls=_Panels,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    result_callback=_leave,
+    help="Compare methods that learn several dense prediction tasks from partially labelled images.",
+    epilog="Exit codes: 0 all done, 1 some failed or a check found differences, 2 bad input, 130 stopped.",
+)
+# One line a command; a command function returns its exit code.
+app.command(rich_help_panel=RUN)(run)
+app.command("ablate", rich_help_panel=RUN, help=SUMMARY)(ablating(run))
+app.command(rich_help_panel=RUN)(tune)
+app.command(rich_help_panel=RUN)(plan)
+app.command(rich_help_panel=RUN)(perf)
+app.command(rich_help_panel=RUN)(worker)
+app.command(rich_help_panel=RUN)(status)
+app.command(rich_help_panel=RUN)(cancel)
+app.command(rich_help_panel=RUN)(clean)
+app.command(rich_help_panel=LOOK)(leaderboard)
+app.command(rich_help_panel=LOOK)(report)
+app.command(rich_help_panel=LOOK)(compare)
+app.command(rich_help_panel=LOOK)(show)
+app.command(rich_help_panel=LOOK)(predict)
+app.command(rich_help_panel=LOOK)(doctor)
+app.add_typer(data_app, name="data", rich_help_panel=DATA_SETS)
+app.add_typer(labels_app, name="labels", rich_help_panel=DATA_SETS)
+app.command("list", rich_help_panel=METHODS)(list_)
+app.command(rich_help_panel=METHODS)(check)
+app.command(rich_help_panel=METHODS)(new)
+app.command(rich_help_panel=PUBLISH)(publish)
 
 
 def main() -> None:
