@@ -217,7 +217,9 @@ class _Panels(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
-        return sorted(self.commands, key=lambda name: PANELS.index(str(self.commands[name].rich_help_panel)))
+        return sorted(
+            self.commands, key=lambda name: PANELS.index(getattr(self.commands[name], "rich_help_panel", RUN))
+        )
 
 
 app = typer.Typer(
@@ -227,7 +229,7 @@ app = typer.Typer(
     add_completion=False,
     result_callback=_leave,
     help="Compare methods that learn several dense prediction tasks from partially labelled images.",
-    epilog="Exit codes: 0 all done, 1 some failed or a check found differences, 2 bad input, 130 stopped.",
+    epilog="Exit codes: 0 done, 1 some failed or a check found differences, 2 bad input, 130 interrupted.",
 )
 # One line a command; a command function returns its exit code.
 app.command(rich_help_panel=RUN)(run)
