@@ -24,21 +24,18 @@ def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
     again: results in which some of the same runs were made a second time; published ones are found beside
     their records. Raises `UserError` where there are none of the runs in `again`.
     """
-    from benchmark.report import frame, leaderboard, reruns
-    from benchmark.report.collector import collector_off
+    from benchmark.report import leaderboard, records, reruns
 
     if not folder.is_dir():
         return []
-    with collector_off():
-        collection = frame.collect(folder, run_id)
-        used = {r.spec["method"] for r in collection.records} | {
-            f.spec["method"] for f in collection.failures
-        }
-        current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
-        boards = leaderboard.build(collection, current)
+    collection = records.collect(folder, run_id)
+    specs = [r.spec for r in collection.records] + [f.spec for f in collection.failures]
+    used = {spec["method"] for spec in specs}
+    current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
+    boards = leaderboard.build(collection, current)
     place = again or reruns.published(folder)
     if place and boards:
-        boards = reruns.attached(boards, frame.collect(place, run_id))
+        boards = reruns.attached(boards, records.collect(place, run_id))
     if again and not any(board.reruns for board in boards):
         raise UserError(
             f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same "

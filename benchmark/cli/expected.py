@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.report.grouping import canonical, protocol_values
+from benchmark.report.rows import canonical, protocol_values
 from benchmark.spec.run import RunSpec
 
 Seconds = dict[str, list[float]]  # {device: seconds of each finished run on it}

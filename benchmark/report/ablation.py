@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from benchmark.report import stats
+from benchmark.report import statistics
 from benchmark.report.board import Board
 from benchmark.report.columns import number
 from benchmark.report.formats import counted, digits, fixed, signed
-from benchmark.report.grouping import canonical
 from benchmark.report.naming import title
-from benchmark.report.rows import Group, Pair, Row, TaskInfo
-from benchmark.report.stats import Array, Estimate
+from benchmark.report.rows import Group, Pair, Row, TaskInfo, canonical
+from benchmark.report.statistics import Array, Estimate
 from benchmark.spec.ablation import Ablation
 from benchmark.spec.run import RunSpec
 from benchmark.spec.weighting import EQUAL
@@ -134,10 +133,10 @@ def _table(
         other = 0 if ablation.form == "leave-one-out" else i - 1
         delta = difference = None
         if row and reference and pairs:
-            delta = _finite(stats.delta_m(g.scores(row, pairs), g.scores(reference, pairs), signs))
+            delta = _finite(statistics.delta_m(g.scores(row, pairs), g.scores(reference, pairs), signs))
             base, both = held[max(other, 0)], pairs & done[max(other, 0)]
             if i and base and both and delta:
-                difference = stats.difference(
+                difference = statistics.difference(
                     g.scores(row, both), g.scores(base, both), g.scores(reference, both), signs
                 )
         scores = _scores(g, row, done[i]) if row and done[i] else {}
@@ -167,7 +166,9 @@ def _reference(
 
 def _scores(g: Group, row: Row, pairs: set[Pair]) -> dict[str, Estimate]:
     scores: Array = g.scores(row, pairs)
-    return {t.name: stats.estimate(float(scores[:, i].mean()), scores[:, i]) for i, t in enumerate(g.tasks)}
+    return {
+        t.name: statistics.estimate(float(scores[:, i].mean()), scores[:, i]) for i, t in enumerate(g.tasks)
+    }
 
 
 def _finite(estimate: Estimate) -> Estimate | None:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.report.aggregate import over_boards
 from benchmark.report.captions import demonstration
 from benchmark.report.compare import Answer
 from benchmark.report.formats import counted, fixed, interval, signed, with_interval
 from benchmark.report.naming import title
-from benchmark.report.stats import ALPHA, Estimate
+from benchmark.report.statistics import ALPHA, Estimate, over_boards
 
 _COSTS = {
     "seconds": "training time",

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from benchmark.report import stats
-from benchmark.report.beside import Beside, Comparison, beside, compare, holm, shared
-from benchmark.report.frame import Collection
-from benchmark.report.grouping import group
+from benchmark.report import statistics
 from benchmark.report.images import Resampled
 from benchmark.report.naming import file_name
-from benchmark.report.references import named, references
+from benchmark.report.records import Collection
+from benchmark.report.references import Beside, beside, named, references
 from benchmark.report.reruns import Rerun
-from benchmark.report.rows import Cost, Group, Pair, Row
-from benchmark.report.stats import Array, Estimate, Spread
+from benchmark.report.rows import Cost, Group, Pair, Row, group
+from benchmark.report.statistics import Array, Estimate, Spread
+from benchmark.report.verdict import Comparison, compare, holm, shared
 
 RANKED_SEEDS = 5  # fewer is development: shown, not ranked
 
@@ -142,7 +141,7 @@ def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
             entry = _scored(g, entry, reference, signs)
             if baseline and row in family:
                 versus = _difference(g, row, baseline, reference, signs)
-                decided = stats.decidable(versus.n if versus else 0, len(family))
+                decided = statistics.decidable(versus.n if versus else 0, len(family))
                 entry = replace(
                     entry, versus=versus, decidable=decided, compared=compare(g, row, baseline, reference)
                 )
@@ -186,7 +185,7 @@ def _entry(g: Group, row: Row, role: str) -> Entry:
             m: values for m in ordered if (values := g.by_unit(row, task.name, m, row.seeds))
         }
     spreads = {
-        task: {m: stats.spread(np.array([*v.values()])) for m, v in found.items()}
+        task: {m: statistics.spread(np.array([*v.values()])) for m, v in found.items()}
         for task, found in by_unit.items()
     }
     return Entry(row, role, "", g.units(row.seeds), len(row.failed), by_unit, spreads, _cost(row))
@@ -226,9 +225,9 @@ def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
             changes={t.name: zero for t in g.tasks},
             psi=dict.fromkeys(units, 0.0),
         )
-    delta = stats.delta_m(scores, base, signs)
-    psi = stats.influence(scores, base, signs).mean(-1)
-    changes = dict(zip((t.name for t in g.tasks), stats.task_changes(scores, base, signs), strict=True))
+    delta = statistics.delta_m(scores, base, signs)
+    psi = statistics.influence(scores, base, signs).mean(-1)
+    changes = dict(zip((t.name for t in g.tasks), statistics.task_changes(scores, base, signs), strict=True))
     by_unit = {unit: float(value) for unit, value in zip(units, psi, strict=True)}
     return replace(entry, paired=units, delta=delta, changes={**changes}, psi=by_unit)
 
@@ -237,7 +236,7 @@ def _difference(g: Group, a: Row, b: Row, reference: Row, signs: Array) -> Estim
     pairs = shared(a, b, reference)
     if not pairs:
         return None
-    found = stats.difference(g.scores(a, pairs), g.scores(b, pairs), g.scores(reference, pairs), signs)
+    found = statistics.difference(g.scores(a, pairs), g.scores(b, pairs), g.scores(reference, pairs), signs)
     return found if math.isfinite(found.value) else None
 
 
@@ -286,7 +285,7 @@ def _lead(
     rival = second.row if second and best.delta.value > 0 else reference
     found = compare(g, best.row, rival, reference)
     return Lead(
-        best, second, margin, found.p if found and stats.decidable(len(found.differences), 1) else None
+        best, second, margin, found.p if found and statistics.decidable(len(found.differences), 1) else None
     )
 
 
@@ -307,7 +306,7 @@ def _constant(g: Group, reference: Row | None) -> Constant:
     if not (g.tasks and complete and reference and reference.seeds):
         return Constant(means, {}, None)
     scores = np.array([[means[t.name][t.metric] for t in g.tasks]])
-    changes = stats.changes(
+    changes = statistics.changes(
         scores, g.scores(reference, reference.seeds), np.array([t.sign for t in g.tasks], dtype=float)
     )
     if not np.isfinite(changes).all():

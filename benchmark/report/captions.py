@@ -9,7 +9,7 @@ from benchmark.report import origins
 from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.formats import counted, interval, signed, with_interval
 from benchmark.report.naming import value_text
-from benchmark.report.stats import ALPHA, seeds_to_decide
+from benchmark.report.statistics import ALPHA, seeds_to_decide
 from benchmark.spec.tuning import alike, of_rates
 
 DEMONSTRATION = "This board shows the tool: too few images, steps and seeds to rank methods."

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmark.report.board import Board, Entry
-from benchmark.report.stats import Estimate
-from benchmark.report.variance import DELTA_M, Split
+from benchmark.report.references import DELTA_M
+from benchmark.report.statistics import Estimate, Split
 
 Cells = dict[str, str]
 NOT_SEPARABLE = "not separable"

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.report import paired, stats
-from benchmark.report.beside import Comparison, compare, shared
+from benchmark.report import statistics
 from benchmark.report.board import Board, Entry
 from benchmark.report.images import Resampled
 from benchmark.report.references import named
 from benchmark.report.reruns import Rerun, pooled
-from benchmark.report.stats import Estimate
+from benchmark.report.statistics import Estimate
+from benchmark.report.verdict import Comparison, compare, shared
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
         return None
     pairs = shared(a.row, b.row, reference)
     of_a, of_b, base = (g.scores(row, pairs) for row in (a.row, b.row, reference))
-    influence = stats.influence(of_a, base, signs) - stats.influence(of_b, base, signs)
-    changes = stats.changes(of_a, base, signs) - stats.changes(of_b, base, signs)
-    tasks = {t.name: stats.estimate(float(changes[i]), influence[:, i]) for i, t in enumerate(g.tasks)}
-    difference = stats.difference(of_a, of_b, base, signs)
+    influence = statistics.influence(of_a, base, signs) - statistics.influence(of_b, base, signs)
+    changes = statistics.changes(of_a, base, signs) - statistics.changes(of_b, base, signs)
+    tasks = {t.name: statistics.estimate(float(changes[i]), influence[:, i]) for i, t in enumerate(g.tasks)}
+    difference = statistics.difference(of_a, of_b, base, signs)
     d = np.array([*found.differences.values()])
-    p = paired.sign_flip(d) if stats.decidable(len(d), 1) else None
+    p = statistics.sign_flip(d) if statistics.decidable(len(d), 1) else None
     failed = tuple(e.label for e in (a, b) if e.failed or e.row.partial)
     images = Resampled(g).difference(a.row, b.row, reference, pairs)
     floor = pooled(board.reruns.get(e.label) for e in (a, b))
@@ -81,14 +81,14 @@ def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
     verdict = _verdict(difference, p, failed)
     return Answer(
         board, a, b, reference.label, verdict, g.units(pairs), difference, tasks, images, found, p,
-        stats.seeds_to_decide(1),
+        statistics.seeds_to_decide(1),
         failed, cost, same, floor,
     )  # fmt: skip
 
 
 def _verdict(difference: Estimate, p: float | None, failed: tuple[str, ...]) -> str:
     """Yes or no where interval and exact test agree and no seed is missing by failure."""
-    if failed or p is None or p > stats.ALPHA or not difference.excludes_zero():
+    if failed or p is None or p > statistics.ALPHA or not difference.excludes_zero():
         return "cannot tell"
     return "yes" if difference.value > 0 else "no"
 

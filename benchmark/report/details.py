@@ -13,8 +13,8 @@ from benchmark.report.board import Board
 from benchmark.report.captions import absent_references
 from benchmark.report.columns import PARTS, REFERENCES, grid, split_columns
 from benchmark.report.formats import counted, fixed, interval, signed, with_interval
-from benchmark.report.stats import Estimate, estimate
-from benchmark.report.variance import DELTA_M
+from benchmark.report.references import DELTA_M
+from benchmark.report.statistics import Estimate, estimate
 
 SUMMED_ONLY = "odsF"  # the metric of which records hold no statistics of single images
 

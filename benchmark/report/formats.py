@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from benchmark.report.rows import Cost
-from benchmark.report.stats import Estimate, Spread
+from benchmark.report.statistics import Estimate, Spread
 
 
 def digits(values: Iterable[float | None]) -> int:

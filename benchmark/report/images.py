@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from benchmark.errors import UserError
-from benchmark.report import stats
-from benchmark.report.frame import Record
+from benchmark.report import statistics
+from benchmark.report.records import Record
 from benchmark.report.rows import Group, Pair, Row, TaskInfo
-from benchmark.report.stats import Array, Estimate
+from benchmark.report.statistics import Array, Estimate
 
 DRAWS = 1000
 _BETA_SQUARED = 0.3  # of maxF, as where it is measured
@@ -124,7 +124,9 @@ class Resampled:
 
     def _changes(self, scores: Array, reference: Array) -> Array:
         with np.errstate(invalid="ignore"):
-            return np.asarray(stats.changes(scores.T[:, None], reference.T[:, None], self._signs).mean(-1))
+            return np.asarray(
+                statistics.changes(scores.T[:, None], reference.T[:, None], self._signs).mean(-1)
+            )
 
     def _mean(self, row: Row, pairs: list[Pair]) -> Array:
         """(T, DRAWS + 1) means over units of means over the seeds of a unit; NaN where a run has no

@@ -10,7 +10,7 @@ from benchmark.report.captions import seeds_cell, sentences
 from benchmark.report.formats import fixed, signed
 from benchmark.report.naming import title
 from benchmark.report.rows import TaskInfo
-from benchmark.report.stats import Estimate, Spread
+from benchmark.report.statistics import Estimate, Spread
 from benchmark.report.tables import decimals
 
 BEST = "1"  # the tier whose rows are bold

@@ -11,8 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.report.grouping import canonical, protocol_values
-from benchmark.report.rows import Group
+from benchmark.report.rows import Group, canonical, protocol_values
 from benchmark.spec import protocol as protocols
 
 TITLE_CHANGES = 4  # in a title that must stay short

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from benchmark.report.board import Board
-from benchmark.report.frame import Record
 from benchmark.report.naming import protocol_title, shipped_values
+from benchmark.report.records import Record
 from benchmark.runs import digest
 
 NAMED = 3  # ids in a sentence

@@ -1,18 +1,23 @@
-"""What delta m is relative to: the reference of a board, and references of other boards that stand beside
-it.
+"""What delta m is relative to, and what stands beside it: other references and definitions, the oracle, test
+images, where the noise comes from.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from benchmark.report import stats
-from benchmark.report.rows import Group, Pair, Row, average
-from benchmark.report.stats import Estimate
+from benchmark.report import statistics
+from benchmark.report.images import Images, Resampled
+from benchmark.report.rows import Group, Pair, Row, TaskInfo, average
+from benchmark.report.statistics import Estimate, Split
+from benchmark.report.verdict import shared
+
+DELTA_M = "delta_m"
 
 
 def named(rows: Sequence[Row], method: str) -> Row | None:
@@ -156,7 +161,7 @@ def _delta(g: Group, row: Row, other: Other | None) -> Estimate | None:
     base = np.array([[_mean(column, by_unit[unit]) for column in known] for unit in g.units(partner)])
     if (base.mean(0) == 0).any():
         return None
-    found = stats.delta_m(scores, base, signs)
+    found = statistics.delta_m(scores, base, signs)
     distinct = {pair[1] for pair in partner}
     if other.by_train and len(distinct) < len(partner):
         # The same runs of the reference stand against several units, so that pairs no longer carry its noise.
@@ -176,3 +181,119 @@ def _partners(row: Row, other: Other) -> dict[Pair, list[Pair]]:
 def _mean(column: dict[Pair, float], partners: list[list[Pair]]) -> float:
     """The mean of one metric of a reference over seeds, for one unit."""
     return average([average([column[q] for q in qs]) for qs in partners])
+
+
+# The metrics that those definitions count, and whether higher is better (1) or lower (-1), by the kind of
+# task. For segmentation, depth and normals these are the nine of NYUv2 that papers report; other metrics of
+# ours are left out (RMSE of depth, IoU of a class, the precision and recall behind an F, a metric in a second
+# form). The primary one is always counted.
+_COUNTED: dict[str, dict[str, int]] = {
+    "classes": {"mIoU": 1, "pixAcc": 1},
+    "depth": {"absErr": -1, "relErr": -1},
+    "normals": {"mErr": -1, "medErr": -1, "within11.25": 1, "within22.5": 1, "within30": 1},
+}
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Delta m by two other definitions, in percent, higher is better; None where a metric is missing or the
+    reference's is 0.
+
+    all_metrics: the flat mean over all metrics of all tasks (Navon et al., "Multi-Task Learning as a
+    Bargaining Game", ICML 2022, and its code, which prints it with the opposite sign). task_mean: the mean
+    over tasks of the mean over a task's metrics (LibMTL, which prints a share, not percent).
+    """
+
+    all_metrics: float | None = None
+    task_mean: float | None = None
+
+
+def counted(task: TaskInfo) -> dict[str, int]:
+    """{metric: 1 where higher is better, else -1} of the metrics that count, the primary one first."""
+    return {task.metric: task.sign} | _COUNTED.get(task.kind, {})
+
+
+def definitions(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> Definitions:
+    """Both definitions of a row over pairs of seeds that it shares with the reference, means over units
+    divided.
+    """
+    kept = list(pairs)
+    by_task = [
+        [_change(g, row, reference, kept, task, m, sign) for m, sign in counted(task).items()]
+        for task in g.tasks
+    ]
+    flat = [change for changes in by_task for change in changes]
+    if not flat or not all(map(math.isfinite, flat)):
+        return Definitions()
+    return Definitions(float(np.mean(flat)), float(np.mean([np.mean(changes) for changes in by_task])))
+
+
+def _change(
+    g: Group, row: Row, reference: Row, pairs: list[Pair], task: TaskInfo, metric: str, sign: int
+) -> float:
+    means = [g.by_unit(r, task.name, metric, pairs) for r in (row, reference)]
+    score, base = (float(np.mean([*found.values()])) if found else math.nan for found in means)
+    return 100 * sign * (score / base - 1) if base else math.nan
+
+
+def splits(g: Group, row: Row, reference: Row | None) -> dict[str, Split]:
+    """{task: the split of its primary metric} of a row, and under `DELTA_M` that of delta m, in points, with
+    the reference held
+    at its mean: the row's own noise. Empty where the two seeds cannot be told apart.
+
+    They cannot under a fixed mask, where the label seed changes nothing.
+    """
+    if g.fixed_mask:
+        return {}
+    values = {
+        t.name: {pair: seed.value(t.name, t.metric) for pair, seed in row.seeds.items()} for t in g.tasks
+    }
+    scores = {task: {pair: v for pair, v in found.items() if v is not None} for task, found in values.items()}
+    if reference and reference.seeds:
+        base = dict(zip(scores, g.scores(reference, reference.seeds).mean(0), strict=True))
+        if all(base.values()):
+            weight = {t.name: 100 * t.sign / base[t.name] / len(g.tasks) for t in g.tasks}
+            scores[DELTA_M] = {
+                pair: sum(weight[t.name] * scores[t.name][pair] for t in g.tasks) for pair in row.seeds
+            }
+    found = {name: statistics.split(by_pair) for name, by_pair in scores.items()}
+    return {name: result for name, result in found.items() if result}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """See the types of its fields. oracle: delta m of best evaluations on the test set, a diagnostic.
+    variance: {task, or "delta_m": split into label seed and train seed}, empty where they cannot be told
+    apart."""
+
+    definitions: Definitions = field(default_factory=Definitions)
+    against: Against = field(default_factory=Against)
+    oracle: float | None = None
+    images: Images | None = None
+    variance: dict[str, Split] = field(default_factory=dict)
+
+
+def beside(
+    g: Group, row: Row, reference: Row | None, baseline: Row | None, others: References, resampled: Resampled
+) -> Beside:
+    """All of it for a row. baseline: None for rows that are not compared with one."""
+    split = splits(g, row, reference)
+    if not row.seeds:
+        return Beside()
+    scores = resampled.scores(row)
+    pairs = shared(row, reference) if reference else []
+    if not pairs or reference is None or (g.scores(reference, pairs).mean(0) == 0).any():
+        return Beside(against=against(g, row, others), images=Images(scores), variance=split)
+    if row is reference:
+        return Beside(definitions(g, row, row, pairs), against(g, row, others), None, Images(scores), split)
+    three = shared(row, baseline, reference) if baseline else []
+    delta = resampled.delta(row, reference, pairs)
+    versus = resampled.difference(row, baseline, reference, three) if baseline and three else None
+    oracle = oracle_delta_m(g, row, reference, pairs)
+    return Beside(
+        definitions(g, row, reference, pairs),
+        against(g, row, others),
+        oracle,
+        Images(scores, delta, versus),
+        split,
+    )

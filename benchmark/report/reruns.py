@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.report.frame import Collection, Record
+from benchmark.report.records import Collection, Record
 from benchmark.report.rows import Group, Row, Seed
 from benchmark.runs import digest
 

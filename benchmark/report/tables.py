@@ -23,9 +23,8 @@ from benchmark.report.formats import (
     with_interval,
     with_sd,
 )
-from benchmark.report.grouping import canonical
 from benchmark.report.naming import protocol_changes, title
-from benchmark.report.rows import Cost
+from benchmark.report.rows import Cost, canonical
 
 _LEADING = ("tier", "method", "hyperparameters", "version", "balance", "role", "dataset", "labels")
 _SEEDS = ("n_seeds", "n_paired", "n_planned", "n_failed")

@@ -17,7 +17,7 @@ from torch._subclasses import FakeTensorMode
 
 from benchmark.cli.listing import entries
 from benchmark.errors import UserError
-from benchmark.report import frame, leaderboard
+from benchmark.report import leaderboard, records
 from benchmark.spec import plan
 from benchmark.spec import weighting as balance
 from benchmark.spec.run import run_id
@@ -530,7 +530,7 @@ def test_rows_of_another_balance_are_scored_against_the_equal_reference(tmp_path
             *(make.spec("multi_task", seed, balance=b) for b in ("equal", "dwa")),
         ]:
             make.write_run(tmp_path, make.record(s))
-    (board,) = leaderboard.build(frame.collect(tmp_path, run_id))
+    (board,) = leaderboard.build(records.collect(tmp_path, run_id))
     found = {entry.label: entry for entry in board.entries}
     assert set(found) == {"single_task", "multi_task", "multi_task(balance=dwa)"}
     assert found["single_task"].role == "reference" and found["multi_task"].role == "baseline"

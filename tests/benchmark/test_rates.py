@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.report.grouping import row_label
+from benchmark.report.rows import row_label
 from benchmark.spec import contrasts, plan, rates, tuned
 from benchmark.spec.grid import Expansion
 from benchmark.spec.run import RunSpec, run_id

@@ -13,7 +13,7 @@ from benchmark.cli.performance import boards, ceiling, peers, profile, start, st
 from benchmark.cli.performance.found import Found
 from benchmark.cli.performance.measure import exponent
 from benchmark.errors import UserError
-from benchmark.report import board, frame
+from benchmark.report import board, records
 from benchmark.spec import registry
 from benchmark.spec.protocol import load, read_toml
 from benchmark.training.flops import workload
@@ -199,7 +199,7 @@ def test_records_are_multiplied_into_others_that_boards_take(tmp_path: Path) -> 
     known = len(list((RECORDS / "records").glob("*.json")))
     count = boards.multiply(RECORDS / "records", tmp_path / "records", known + 1)
     assert count == 2 * known == len(list((tmp_path / "records").glob("*.json")))
-    found = frame.collect(tmp_path)  # checks every id
+    found = records.collect(tmp_path)  # checks every id
     assert len(found.records) == count == len({r.id for r in found.records})
     assert board.build(found)  # scores follow from the arrays beside them
     assert all(record.arrays for record in found.records)

@@ -20,9 +20,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
 from benchmark.report.figures.limits import limits
-from benchmark.report.grouping import canonical, row_label
 from benchmark.report.naming import file_name, protocol_title
-from benchmark.report.rows import Group, TaskInfo
+from benchmark.report.rows import Group, TaskInfo, canonical, row_label
 
 FIGURE = "budget"
 MAX_ROWS = 12  # lines that can be told apart

@@ -16,7 +16,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullL
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
 from benchmark.report.figures.style import chosen, heading, wrapped
-from benchmark.report.frame import Record
+from benchmark.report.records import Record
 from benchmark.report.rows import TaskInfo
 
 MAX_ROWS = 12  # lines that can be told apart

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import curves, style
 from benchmark.report.figures.style import chosen, heading, wrapped
-from benchmark.report.frame import Record
+from benchmark.report.records import Record
 
 MAX_MATRICES = 6  # rows of a board
 MAX_LINES, MAX_PLOTS = 12, 15

@@ -19,7 +19,7 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.captions import seed_name
 from benchmark.report.figures import style
 from benchmark.report.figures.style import chosen, heading, wrapped
-from benchmark.report.frame import Record
+from benchmark.report.records import Record
 from benchmark.runs import pictures
 
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller

@@ -15,7 +15,8 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
 from benchmark.report.figures.style import chosen, heading, wrapped
 from benchmark.report.formats import fixed
-from benchmark.report.variance import DELTA_M, LABEL_SEEDS, TRAIN_SEEDS
+from benchmark.report.references import DELTA_M
+from benchmark.report.statistics import LABEL_SEEDS, TRAIN_SEEDS
 
 FIGURE = "variance"
 MAX_ROWS = 12

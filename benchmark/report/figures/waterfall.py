@@ -21,9 +21,9 @@ from benchmark.report.figures.limits import limits
 from benchmark.report.figures.style import comparable, heading, minus, wrapped
 from benchmark.report.figures.wins import gap
 from benchmark.report.formats import interval, signed
-from benchmark.report.grouping import MORE
 from benchmark.report.naming import value_text
-from benchmark.report.stats import Estimate
+from benchmark.report.rows import MORE
+from benchmark.report.statistics import Estimate
 
 FIGURE = "ablation"
 MAX_BARS = 12

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.patches import Patch, Rectangle
 
-from benchmark.report import stats
-from benchmark.report.beside import shared
+from benchmark.report import statistics
 from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.captions import without_delta
 from benchmark.report.figures import style
 from benchmark.report.figures.style import chosen, comparable, heading, minus, wrapped
 from benchmark.report.formats import signed
-from benchmark.report.stats import Estimate
+from benchmark.report.statistics import Estimate
+from benchmark.report.verdict import shared
 
 MAX_ROWS = 12  # whose numbers can still be read at a page's width
 CELL = 0.46  # inches
@@ -38,7 +38,7 @@ def gap(board: Board, a: Entry, b: Entry) -> Estimate | None:
     base = g.scores(reference.row, pairs)
     if (base.mean(0) == 0).any():
         return None
-    return stats.difference(
+    return statistics.difference(
         g.scores(a.row, pairs), g.scores(b.row, pairs), base, np.array([t.sign for t in g.tasks], dtype=float)
     )
 

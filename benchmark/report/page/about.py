@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.errors import UserError
 from benchmark.metrics import glossary
 from benchmark.report.board import Board
-from benchmark.report.frame import Record
+from benchmark.report.records import Record
 from benchmark.spec import registry
 
 

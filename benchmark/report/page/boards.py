@@ -21,11 +21,11 @@ from benchmark.report.formats import (
     with_interval,
     with_sd,
 )
-from benchmark.report.frame import Record
 from benchmark.report.naming import protocol_summary, protocol_title
 from benchmark.report.page.about import commits, dataset
 from benchmark.report.page.figures import Figure
 from benchmark.report.page.strip import Strip, scale
+from benchmark.report.records import Record
 from benchmark.report.tables import decimals
 
 FACETS = {"dataset": "data set", "labels": "label setting", "encoder": "encoder", "protocol": "protocol"}

@@ -11,10 +11,10 @@ from benchmark.report.board import Board
 from benchmark.report.captions import seed_name
 from benchmark.report.command import run_command
 from benchmark.report.formats import duration, gibibytes, millions
-from benchmark.report.frame import Record
-from benchmark.report.grouping import protocol_values
 from benchmark.report.naming import protocol_title
 from benchmark.report.page.boards import slug
+from benchmark.report.records import Record
+from benchmark.report.rows import protocol_values
 
 
 def objects(board: Board) -> list[dict[str, Any]]:

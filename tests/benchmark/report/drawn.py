@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmark.report.board import Board, build
 from benchmark.report.figures import style
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 
 
 def only(folder: Path) -> Board:

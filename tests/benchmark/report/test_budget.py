@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from benchmark.report import leaderboard
 from benchmark.report.board import Board, build
 from benchmark.report.figures import budget
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.report import paired, reruns, stats
+from benchmark.report import reruns, statistics
 from benchmark.report.answers import as_object, overall, paragraph, summary
 from benchmark.report.board import Board, build
 from benchmark.report.captions import sentences
 from benchmark.report.compare import Answer, answer, entry
 from benchmark.report.details import sections
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from benchmark.report.tables import csv_text, decimals, markdown
 from tests.benchmark.report import make
 from tests.conftest import Bench
@@ -158,7 +158,7 @@ def test_without_a_reference_b_is_what_delta_m_is_relative_to(tmp_path: Path) ->
     write(tmp_path, "prototype", 6)
     found = asked(tmp_path, "prototype", "multi_task")
     a, b = (scores(tmp_path, m) for m in ("prototype", "multi_task"))
-    plain = stats.delta_m(a, b, np.array([1.0, -1.0, -1.0]))
+    plain = statistics.delta_m(a, b, np.array([1.0, -1.0, -1.0]))
     assert found.reference == "multi_task" and found.verdict == "yes"
     assert found.difference.value == pytest.approx(plain.value) and found.difference.low == pytest.approx(
         plain.low
@@ -306,7 +306,7 @@ def test_the_family_against_the_baseline(tmp_path: Path) -> None:
     for name in ("mtpsl", "prototype"):
         found = of[name].compared
         assert found and found.p_holm == pytest.approx(plain[name], abs=1e-9) and found.p_holm >= raw[name]
-        assert found.p == paired.sign_flip(np.array([*found.differences.values()]))
+        assert found.p == statistics.sign_flip(np.array([*found.differences.values()]))
         assert (
             lines[name]["vs_baseline_p_holm"] == f"{found.p_holm:.6g}" and lines[name]["decidable"] == "yes"
         )

@@ -12,8 +12,8 @@ from benchmark.metrics import boundary
 from benchmark.metrics import maps as metrics
 from benchmark.metrics import ods as odsf
 from benchmark.report.board import Board, build
-from benchmark.report.definitions import Definitions, counted
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
+from benchmark.report.references import Definitions, counted
 from benchmark.report.rows import TaskInfo
 from tests.benchmark.report import make
 

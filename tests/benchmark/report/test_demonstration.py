@@ -15,9 +15,9 @@ from benchmark.report.answers import paragraph
 from benchmark.report.board import Board, build
 from benchmark.report.captions import DEMONSTRATION, sentences, verdict
 from benchmark.report.compare import answer, entry
-from benchmark.report.frame import collect
 from benchmark.report.latex import table
 from benchmark.report.page.boards import view
+from benchmark.report.records import collect
 from benchmark.report.tables import csv_text, markdown
 from benchmark.spec.protocol import load
 from tests.benchmark.report import make

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.report import leaderboard, origins
 from benchmark.report.board import Board, build
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from benchmark.runs import digest
 from benchmark.spec import registry
 from tests.benchmark.report import make, test_images

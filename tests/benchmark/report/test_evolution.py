@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from benchmark.errors import UserError
 from benchmark.report.figures import evolution, style
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import twice
 from tests.benchmark.report.test_plots import only, saved

@@ -11,9 +11,9 @@ import pytest
 
 from benchmark import ROOT
 from benchmark.errors import UserError
-from benchmark.report import frame
-from benchmark.report.frame import collect
-from benchmark.report.grouping import group, row_label
+from benchmark.report import records
+from benchmark.report.records import collect
+from benchmark.report.rows import group, row_label
 from tests.benchmark.report import make
 
 
@@ -70,7 +70,7 @@ def test_records_are_read_as_the_standard_library_reads_them(tmp_path: Path) -> 
     assert texts
     for i, text in enumerate([*texts, json.dumps(odd)]):
         (path := tmp_path / f"{i}.json").write_text(text)
-        assert json.dumps(frame._read(path, "")) == json.dumps(json.loads(text))
+        assert json.dumps(records._read(path, "")) == json.dumps(json.loads(text))
 
 
 DAMAGED: dict[str, tuple[str, str]] = {

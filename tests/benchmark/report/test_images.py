@@ -20,7 +20,7 @@ from benchmark.metrics.maps import meter
 from benchmark.report import images
 from benchmark.report.board import Board, build
 from benchmark.report.details import sections
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from benchmark.report.tables import csv_text, decimals
 from datasets.tasks import Task
 from tests.benchmark.report import make

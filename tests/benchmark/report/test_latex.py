@@ -14,8 +14,8 @@ from benchmark.report import published
 from benchmark.report.board import Board, build
 from benchmark.report.captions import verdict
 from benchmark.report.formats import fixed, signed
-from benchmark.report.frame import collect
 from benchmark.report.latex import escape, table
+from benchmark.report.records import collect
 from benchmark.report.tables import decimals
 from tests.benchmark.report import make
 

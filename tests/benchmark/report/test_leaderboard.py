@@ -20,8 +20,8 @@ from benchmark.report.board import Board, Entry, build
 from benchmark.report.captions import sentences, verdict
 from benchmark.report.figures import board as plots
 from benchmark.report.formats import digits, duration, fixed, interval, signed
-from benchmark.report.frame import collect
 from benchmark.report.naming import title
+from benchmark.report.records import collect
 from benchmark.report.tables import columns, csv_text, decimals, markdown
 from tests.benchmark.report import make
 

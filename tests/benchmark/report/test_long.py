@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from benchmark.report import long
 from benchmark.report.board import Board, build
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from tests.benchmark.report import make
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.report import frame, leaderboard, page
+from benchmark.report import leaderboard, page, records
 from benchmark.report.board import Board
 from benchmark.report.page import assets, figures
 from benchmark.report.tables import csv_text
@@ -56,7 +56,7 @@ def read(text: str) -> Reader:
 
 
 def boards_in(folder: Path) -> list[Board]:
-    return leaderboard.build(frame.collect(folder))
+    return leaderboard.build(records.collect(folder))
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from benchmark.errors import UserError
 from benchmark.report.board import Board, build
 from benchmark.report.figures import board as plots
 from benchmark.report.figures import curves, panels, style
-from benchmark.report.frame import collect
 from benchmark.report.naming import title
+from benchmark.report.records import collect
 from benchmark.spec import registry
 from tests.benchmark.report import make
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmark.errors import UserError
 from benchmark.report import leaderboard, published
 from benchmark.report.board import Board, build
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from benchmark.report.tables import csv_text, markdown
 from tests.benchmark.report import make
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.report.figures import qualitative, style
-from benchmark.report.frame import Record, collect
+from benchmark.report.records import Record, collect
 from benchmark.runs.pictures import colour_error
 from datasets.tasks import depth
 from tests.benchmark.report import make

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.report import stats
+from benchmark.report import statistics
 from benchmark.report.board import Board, Entry, build
 from benchmark.report.captions import absent_references
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from benchmark.report.references import Against
 from tests.benchmark.report import make
 
@@ -73,7 +73,7 @@ def test_references_of_other_boards(tmp_path: Path) -> None:
     assert found.equal_epochs.value > found.equal_steps.value > found.full_labels.value
     # The board of the other budget holds the reference alone: 0 against itself, and each other's.
     steps = row(board(tmp_path, "steps"), "single_task").beside.against
-    assert steps.equal_steps == stats.Estimate(0.0, None, None, 3)
+    assert steps.equal_steps == statistics.Estimate(0.0, None, None, 3)
     assert steps.equal_epochs and steps.equal_epochs.value > 0 and steps.full_labels is None
     assert absent_references(board(tmp_path)) == []
 

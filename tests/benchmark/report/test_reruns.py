@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.report import details, reruns
 from benchmark.report.board import Board, build
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from benchmark.report.reruns import Rerun, pooled
 from benchmark.report.tables import csv_text, decimals
 from tests.benchmark.report import make

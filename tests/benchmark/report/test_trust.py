@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.report import captions, frame, leaderboard, page
+from benchmark.report import captions, leaderboard, page, records
 from benchmark.report.board import Board
 from benchmark.runs import digest
 from tests.benchmark.report import make
@@ -25,7 +25,7 @@ def made(folder: Path, gains: dict[str, float], seeds: int, noise: float = 0.3, 
 
 
 def board(folder: Path) -> Board:
-    (found,) = leaderboard.build(frame.collect(folder))
+    (found,) = leaderboard.build(records.collect(folder))
     return found
 
 
@@ -181,4 +181,4 @@ def test_a_record_without_a_digest_is_named(bench: Bench, tmp_path: Path) -> Non
 def test_numbers_that_json_does_not_know_stand_on_the_page_as_words(tmp_path: Path) -> None:
     s = make.spec("prototype", changed={"kappa": float("inf")})
     make.write_run(tmp_path, make.record(s), published=True, panels=False)
-    assert '"kappa":"inf"' in page.html(leaderboard.build(frame.collect(tmp_path)), tmp_path)
+    assert '"kappa":"inf"' in page.html(leaderboard.build(records.collect(tmp_path)), tmp_path)

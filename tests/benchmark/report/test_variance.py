@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.report import variance
+from benchmark.report import statistics
 from benchmark.report.board import build
 from benchmark.report.details import sections
-from benchmark.report.frame import collect
+from benchmark.report.records import collect
 from benchmark.report.tables import columns, csv_text, decimals
 from tests.benchmark.report import make
 
@@ -37,7 +37,7 @@ def test_components_against_plain_mean_squares(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(shape[0])
     y = 30 + 2 * rng.normal(size=(shape[0], 1)) + 3 * rng.normal(size=(1, shape[1])) + rng.normal(size=shape)
     label, train, rest = slow(y)
-    found = variance.components(y)
+    found = statistics.components(y)
     assert found.label_sd == pytest.approx(max(label, 0) ** 0.5, abs=1e-9)
     assert found.train_sd == pytest.approx(max(train, 0) ** 0.5, abs=1e-9)
     assert (
@@ -55,26 +55,26 @@ def test_components_in_a_simulation() -> None:
             + truth[1] * rng.normal(size=(1, 6))
             + truth[2] * rng.normal(size=(8, 6))
         )
-        found = variance.components(y)
+        found = statistics.components(y)
         squares.append([found.label_sd**2, found.train_sd**2, found.rest_sd**2])
     np.testing.assert_allclose(np.mean(squares, 0), np.square(truth), rtol=0.06)
 
 
 def test_an_estimate_below_zero_is_zero() -> None:
     y = np.array([[1.0, -1, 0], [-1, 1, 0], [1, -1, 0], [-1, 1, 0]])
-    found = variance.components(y)
+    found = statistics.components(y)
     assert found.label_sd == 0 and found.rest_sd > 0
 
 
 def test_the_grid_that_is_split() -> None:
     value = {(label, train): float(label + train) for label in range(4) for train in range(3)}
-    assert variance.split(value) == variance.components(np.add.outer(np.arange(4.0), np.arange(3.0)))
+    assert statistics.split(value) == statistics.components(np.add.outer(np.arange(4.0), np.arange(3.0)))
     more = value | {(9, 9): 5.0, (8, 0): 1.0, (0, 7): 2.0}  # seeds outside the grid are left out
-    assert variance.split(more) == variance.split(value)
+    assert statistics.split(more) == statistics.split(value)
     for missing in ((0, 0), (3, 2)):
-        assert variance.split({pair: v for pair, v in value.items() if pair != missing}) is None
-    assert variance.split({(label, train): v for (label, train), v in value.items() if label < 3}) is None
-    assert variance.split({(i, i): 1.0 for i in range(10)}) is None and variance.split({}) is None
+        assert statistics.split({pair: v for pair, v in value.items() if pair != missing}) is None
+    assert statistics.split({(label, train): v for (label, train), v in value.items() if label < 3}) is None
+    assert statistics.split({(i, i): 1.0 for i in range(10)}) is None and statistics.split({}) is None
 
 
 def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import orjson
 
 from benchmark.errors import UserError
-from benchmark.report.collector import collector_off
 from benchmark.runs import digest, rundir
 from benchmark.spec.run import SCHEMA, run_id
 from benchmark.training import snapshots
@@ -151,11 +150,6 @@ def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
     missing folder, an unreadable, truncated or mis-shaped record, and a record whose id differs from its
     content or its name.
     """
-    with collector_off():
-        return _collect(folder, check_id)
-
-
-def _collect(folder: Path, check_id: CheckId | None) -> Collection:
     if not folder.is_dir():
         raise UserError(
             f"there is no results folder {folder}; name another with --results, or make it with `bench run`."
