@@ -21,7 +21,7 @@ import typer
 from PIL import Image
 
 from benchmark.cli.app import app
-from benchmark.cli.boards import boards_of
+from benchmark.cli.results import boards_of
 from benchmark.execute import attempt as execute
 from benchmark.report.objects import objects
 from benchmark.spec import plugins

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchmark.cli.boards import boards_of
+from benchmark.cli.results import boards_of
 from benchmark.cli.runs import INTERRUPTED
 from benchmark.cli.scripts import aside
 from benchmark.errors import UserError

@@ -13,7 +13,6 @@ from typer.core import TyperGroup
 from benchmark.cli.app_data import data_app, labels_app
 from benchmark.cli.app_perf import perf
 from benchmark.cli.app_plans import SUMMARY, ablating
-from benchmark.cli.app_report import compare, report
 from benchmark.cli.app_tune import tune
 from benchmark.cli.options import (
     DATA,
@@ -23,11 +22,11 @@ from benchmark.cli.options import (
     Json,
     Plugin,
     Published,
-    Rerun,
     Results,
     Set,
     What,
 )
+from benchmark.cli.results import compare, leaderboard, report
 from benchmark.cli.run import cancel, run, status, worker
 from benchmark.errors import UserError
 
@@ -52,25 +51,6 @@ def plan(
     from benchmark.cli import plans
 
     raise typer.Exit(plans.show_plan(what or [], settings, results, data, as_json, published_in))
-
-
-def leaderboard(
-    results: Results = RUNS,
-    published: Annotated[
-        bool, typer.Option("--published", help="Use the published records instead of the runs.")
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")
-    ] = False,
-    rerun: Rerun = None,
-    published_in: Published = RESULTS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> None:
-    """Make tables and figures of all finished runs, or of the published records."""
-    from benchmark.cli import boards
-
-    raise typer.Exit(boards.show(results, published_in, published, check, rerun, as_json))
 
 
 def publish(

@@ -269,7 +269,7 @@ def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Boa
     """Print the boards that the plan's runs are on, and write all files of the results folder's boards if
     runs were added.
     """
-    from benchmark.cli.boards import boards_of, write_boards
+    from benchmark.cli.results import boards_of, write_boards
     from benchmark.report import leaderboard
 
     ids = {spec.id for spec in plan.cells}

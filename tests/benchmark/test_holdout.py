@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.cli.boards import boards_of
+from benchmark.cli.results import boards_of
 from benchmark.errors import UserError
 from benchmark.execute import attempt as execute
 from benchmark.report.captions import sentences

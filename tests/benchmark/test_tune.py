@@ -427,7 +427,7 @@ ROWS: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_board_says_how_each_row_was_searched(name: str, tmp_path: Path) -> None:
-    from benchmark.cli.boards import boards_of
+    from benchmark.cli.results import boards_of
     from benchmark.report.captions import sentences
 
     tunings, wanted = ROWS[name]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.cli.boards import boards_of
+from benchmark.cli.results import boards_of
 from benchmark.report import ablation
 from benchmark.spec import plan
 from benchmark.spec.run import RunSpec

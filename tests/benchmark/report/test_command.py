@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmark import ROOT
-from benchmark.cli.boards import boards_of
+from benchmark.cli.results import boards_of
 from benchmark.report import leaderboard, records
 from benchmark.report.command import command, run_command
 from benchmark.report.rows import Group, Row

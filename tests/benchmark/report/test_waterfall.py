@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from scipy import stats as scipy_stats
 
-from benchmark.cli.boards import boards_of
+from benchmark.cli.results import boards_of
 from benchmark.report import ablation
 from benchmark.report.figures import waterfall
 from benchmark.spec import plan

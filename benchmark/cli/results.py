@@ -1,0 +1,267 @@
+"""`bench leaderboard`, `report` and `compare`: what finished runs, or published records, say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmark import files
+from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Published, Rerun, Results
+from benchmark.cli.scripts import for_scripts, say
+from benchmark.errors import UserError, unknown
+from benchmark.execute.progress import make_console
+from benchmark.spec import registry
+from benchmark.spec.run import run_id
+
+if TYPE_CHECKING:
+    from benchmark.report.compare import Answer
+    from benchmark.report.leaderboard import Board, Written
+
+UsePublished = Annotated[bool, typer.Option("--published", help="Use the published records, not the runs.")]
+
+
+def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
+    """Return the boards of all records in a results folder, or in a folder of published records.
+
+    again: results in which some of the same runs were made a second time; published ones are found beside
+    their records. Raises `UserError` where there are none of the runs in `again`.
+    """
+    from benchmark.report import leaderboard, records, reruns
+
+    if not folder.is_dir():
+        return []
+    collection = records.collect(folder, run_id)
+    specs = [r.spec for r in collection.records] + [f.spec for f in collection.failures]
+    used = {spec["method"] for spec in specs}
+    current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
+    boards = leaderboard.build(collection, current)
+    place = again or reruns.published(folder)
+    if place and boards:
+        boards = reruns.attached(boards, records.collect(place, run_id))
+    if again and not any(board.reruns for board in boards):
+        raise UserError(
+            f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same "
+            f"runs were made again."
+        )
+    return boards
+
+
+def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list[Board]:
+    """Return the boards of a folder of runs, or of published results; see `boards_of`.
+
+    Raises `UserError` where there is none.
+    """
+    boards = boards_of(folder / "records" if use_published else folder, again)
+    if boards:
+        return boards
+    if use_published:
+        raise UserError(
+            f"no run is published in {folder}; `bench publish` publishes finished ones, --published-in names "
+            f"another folder."
+        )
+    raise UserError(
+        f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder."
+    )
+
+
+def sources(boards: list[Board]) -> dict[str, str]:
+    """Return {method: hash of its source today} of the methods on boards that are here."""
+    used = {e.row.method for board in boards for e in board.entries}
+    return {name: registry.source_hash(name) for name in used.intersection(registry.method_names())}
+
+
+def write_boards(
+    boards: list[Board], folder: Path, console: Console, complete: bool = False, every: Sequence[Board] = ()
+) -> Written:
+    """Write tables and figures and say where they are.
+
+    complete: these are all boards; files of others are removed. every: all, where these are not.
+    """
+    from benchmark.report import leaderboard
+
+    written = leaderboard.write(boards, folder, complete=complete, every=every)
+    for path in written.paths:
+        if path.suffix in (".csv", ".md", ".tex"):
+            say(f"wrote {path}")
+    for place in sorted({p.parent for p in written.paths if p.suffix == ".png"}):
+        count = sum(p.parent == place and p.suffix == ".png" for p in written.paths)
+        say(f"wrote {count} figures, as SVG and PNG, in {place}")
+    for note in written.notes:
+        say(f"note: {note}")
+    return written
+
+
+def leaderboard(
+    results: Results = RUNS,
+    published: UsePublished = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")
+    ] = False,
+    rerun: Rerun = None,
+    published_in: Published = RESULTS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Make tables and figures of all finished runs, or of the published records."""
+    from benchmark.report import leaderboard, origins
+    from benchmark.report.objects import objects
+
+    folder = published_in if published else results
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        if published and rerun:
+            raise UserError(
+                f"--rerun is for runs; those of published records are in {folder}/reruns, by `bench publish "
+                f"--rerun`."
+            )
+        boards = chosen(folder, published, rerun)
+        today = sources(boards)
+        shown["warnings"] = origins.warnings(boards, today)
+        if check:
+            shown["differences"] = leaderboard.check(boards, folder)
+            command = f"bench leaderboard{' --published' * published}{f' --rerun {rerun}' if rerun else ''}"
+            return _compared(shown, f"tables in {folder}", command)
+        for board in boards:
+            make_console().print(leaderboard.text(board))
+            if found := origins.other_code(board, today):
+                say(found)
+        written = write_boards(boards, folder, make_console(), complete=True)
+        shown["boards"] = [
+            {
+                "name": board.name,
+                "files": [str(p) for p in written.paths if board.name in (p.stem, p.parent.name)],
+                "rows": objects(board),
+            }
+            for board in boards
+        ]
+        shown["notes"] = written.notes
+        for sentence in origins.apart(boards):
+            say(f"note: {sentence}")
+    return 0
+
+
+def report(
+    published: UsePublished = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare tables and page with the records; write nothing.")
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="With --check, draw every figure again and compare it too.")
+    ] = False,
+    results: Results = RUNS,
+    published_in: Published = RESULTS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Make every table, figure and the page index.html from the records."""
+    from benchmark.report import leaderboard, origins, page
+
+    folder = published_in if published else results
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        if figures and not check:
+            raise UserError("--figures requires --check; without both, `bench report` draws every figure.")
+        boards = chosen(folder, published)
+        shown["warnings"] = origins.warnings(boards, sources(boards))
+        if check:
+            found = [*leaderboard.check(boards, folder), *page.differences(boards, folder)]
+            if figures:
+                from benchmark.report.figures import redrawn
+
+                found += redrawn.differences(boards, folder)
+            shown["differences"] = found
+            what = "tables, figures and page" if figures else "tables and, pictures aside, the page"
+            return _compared(shown, f"{what} in {folder}", f"bench report{' --published' * published}")
+        written = write_boards(boards, folder, make_console(), complete=True)
+        path, text = folder / page.NAME, page.html(boards, folder)
+        with files.writing(folder), files.replacing(path, "report") as draft:
+            draft.write_text(text, encoding="utf-8", newline="\n")
+        say(f"wrote {path} ({len(text.encode()) / 2**20:.1f} MiB): open it in a browser")
+        shown |= {"page": str(path), "files": [str(p) for p in written.paths], "notes": written.notes}
+        _warn(shown["warnings"])
+    return 0
+
+
+def _warn(warnings: list[str]) -> None:
+    """Print what a reader must know of where the records come from."""
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def _compared(shown: dict[str, Any], what: str, command: str) -> int:
+    """Print what `--check` found; `command` makes `what` anew. Return the exit code."""
+    from benchmark.report.formats import counted
+
+    _warn(shown["warnings"])
+    for difference in shown["differences"]:
+        say(difference)
+    if not shown["differences"]:
+        say(f"the {what} are what the records give.")
+        return 0
+    say(f"{counted(len(shown['differences']), 'difference')}; regenerate with `{command}`.")
+    return 1
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A method, or a row as the board prints it.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    board: Annotated[
+        str, typer.Option("--board", help="One board by its name; all that hold both, if not given.")
+    ] = "",
+    published: UsePublished = False,
+    rerun: Rerun = None,
+    results: Results = RUNS,
+    published_in: Published = RESULTS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Say whether A is better than B: the difference, its intervals, the exact test, tasks and cost."""
+    from benchmark.report import answers
+
+    folder = published_in if published else results
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        boards = chosen(folder, published, rerun)
+        if board and board not in {each.name for each in boards}:
+            raise unknown(f"board in {folder}", board, [each.name for each in boards])
+        wanted = [each for each in boards if board in ("", each.name)]
+        found = [answer for each in wanted if (answer := _answer(each, a, b))]
+        if not found:
+            raise _no_answer(wanted, a, b)
+        console = make_console()
+        for answer in found:
+            console.print(answers.paragraph(answer), markup=False, highlight=False)
+        if len(found) > 1:
+            console.print(answers.summary(found), markup=False, highlight=False)
+        shown["answers"] = [answers.as_object(answer) for answer in found]
+        shown["overall"] = answers.estimate_object(answers.overall(found))
+    return 0
+
+
+def _answer(board: Board, a: str, b: str) -> Answer | None:
+    from benchmark.report.compare import answer, entry
+
+    mine, other = entry(board, a), entry(board, b)
+    if mine is None or other is None:
+        return None
+    if mine is other:
+        raise UserError(f"{a} and {b} are the same row of board {board.name}; name two different ones.")
+    return answer(board, mine, other)
+
+
+def _no_answer(boards: list[Board], a: str, b: str) -> UserError:
+    """Return the error that says why no board answers."""
+    from benchmark.report.compare import entry
+
+    for name in (a, b):
+        if not any(entry(board, name) for board in boards):
+            return unknown("row", name, {e.label for board in boards for e in board.entries})
+    if not any(entry(board, a) and entry(board, b) for board in boards):
+        return UserError(
+            f"no board holds both {a} and {b}; run them under one protocol, data set and label setting."
+        )
+    return UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
