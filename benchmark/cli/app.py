@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.cli.app_data import data_app, labels_app
-from benchmark.cli.app_perf import perf
 from benchmark.cli.app_plans import SUMMARY, ablating
 from benchmark.cli.app_tune import tune
 from benchmark.cli.options import (
@@ -26,6 +25,7 @@ from benchmark.cli.options import (
     Set,
     What,
 )
+from benchmark.cli.perf import perf
 from benchmark.cli.results import compare, leaderboard, report
 from benchmark.cli.run import cancel, run, status, worker
 from benchmark.errors import UserError

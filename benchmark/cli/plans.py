@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from benchmark import ROOT
@@ -38,17 +37,13 @@ def show_plan(
         execute.check_keywords(plan.cells, execute.Data(data))
     states = {spec.id: RunDir(results, spec.folder).state() for spec in plan.cells}
     missing = [spec for spec in plan.cells if states[spec.id] != "done"]
-    costs = expected.expect(missing, results, published / "records")
+    hours, unknown = expected.expect(missing, results, published / "records")
     others = expected.unnamed(plan.cells, results)
     if as_json:
         cells = [{"state": states[s.id], "folder": s.folder} | s.as_dict() | {"id": s.id} for s in plan.cells]
-        hours = [asdict(found) | {"unit": found.unit} for found in costs.hours]
-        shown = {"plan": plan.name, "notes": plan.notes, "cells": cells}
-        print(
-            json.dumps(
-                shown | {"expected": {"hours": hours, "unknown": costs.unknown}, "others": others}, indent=1
-            )
-        )
+        costs = {"hours": [asdict(found) | {"unit": found.unit} for found in hours], "unknown": unknown}
+        shown = {"plan": plan.name, "notes": plan.notes, "cells": cells, "expected": costs, "others": others}
+        print(json.dumps(shown, indent=1))
         return 0
     console = make_console()
     table = Table(title=f"plan {plan.name}: {len(plan.cells)} runs", title_justify="left")
@@ -70,8 +65,14 @@ def show_plan(
     console.print(table)
     for note in plan.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    if missing:
-        _print_expected(costs, len(missing), console)
+    for found in hours:
+        rests = f"{found.cells} of {len(missing)} unfinished runs, by {found.records} finished like them"
+        text = f"expected: {found.hours:.2g} {found.unit} on {found.device} for {rests}"
+        console.print(text, markup=False, soft_wrap=True)
+    if unknown:
+        asked = " ".join(["bench perf", *arguments, *(f"--set {setting}" for setting in settings)])
+        text = f"expected: unknown for {unknown} of {len(missing)} unfinished runs; `{asked}` measures them"
+        console.print(text, markup=False, soft_wrap=True)
     if others:
         listed = ", ".join(others[:SHOWN]) + (
             f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
@@ -83,19 +84,3 @@ def show_plan(
         )
     console.print(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
     return 0
-
-
-def _print_expected(costs: expected.Expected, missing: int, console: Console) -> None:
-    """One line a device, or that nothing is known."""
-    for found in costs.hours:
-        rests = f"{found.cells} of {missing} unfinished runs, by {found.records} finished like them"
-        console.print(
-            f"expected: {found.hours:.2g} {found.unit} on {found.device} for {rests}",
-            markup=False,
-            soft_wrap=True,
-        )
-    if costs.unknown:
-        console.print(
-            f"expected: unknown for {costs.unknown} of {missing} unfinished runs, as none like them has "
-            f"finished"
-        )

@@ -47,8 +47,7 @@ class Feed:
         labelled = labels.restrict(mask, columns)
         usable = labelled.any(1) if labelled_only else torch.ones(len(split), dtype=torch.bool)
         self.images = int(usable.sum())
-        epoch_images = len(split) if protocol.budget == "steps" else self.images
-        self.steps = max(1, round(protocol.epochs * epoch_images / protocol.batch)) if self.images else 0
+        self.steps = total_steps(protocol, len(split), self.images)
         self.batch_size, self.tasks, self.normalisation = protocol.batch, tasks, normalisation
         count = self.steps * self.batch_size
         epochs = -(-count // max(1, self.images))
@@ -112,6 +111,12 @@ class Feed:
             index=self._ids.index_select(0, rows),
             views=tuple(View(laid_out(view[0], self._encoder), *view[1:]) for view in more),
         )
+
+
+def total_steps(protocol: Protocol, images: int, usable: int) -> int:
+    """Return the steps of a run that may use so many of the train images."""
+    epoch_images = images if protocol.budget == "steps" else usable
+    return max(1, round(protocol.epochs * epoch_images / protocol.batch)) if usable else 0
 
 
 def _hash(tensor: Tensor) -> str:

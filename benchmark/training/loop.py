@@ -150,11 +150,19 @@ class Run:
             # What a killed process logged after its last checkpoint will be logged again.
             lines = (json.dumps(point) + "\n" for point in self.curve)
             run.file("curve.jsonl").write_text("".join(lines), encoding="utf-8")
-        if self.step:
-            return
+        if not self.step:
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Let the method look at the first batches."""
         steps = range(min(8, self.feed.steps))
         with streams.seeded(self.spec.train_seed, "init", streams.name_hash("prepare")), torch.no_grad():
             self.method.prepare(self.feed.batch(step) for step in steps)
+
+    def take(self, step: int, loop: Loop) -> None:
+        """Take the step of this number, seeded by it: what a method draws itself needs no saved state."""
+        torch.manual_seed(streams.seed_of(self.spec.train_seed, "method", step))  # of the CPU and of CUDA
+        loop(step)
 
     def train(self, run: RunDir, claim: Claim) -> None:
         """All steps that are left. Raises `Diverged`, `Interrupted`, or `Lost` when another process
@@ -167,9 +175,7 @@ class Run:
         began, processor = time.perf_counter(), time.process_time()
         self.method.train()
         while self.step < steps:
-            seed = streams.seed_of(self.spec.train_seed, "method", self.step)
-            torch.manual_seed(seed)  # CPU and CUDA: what a method draws itself needs no saved state
-            self.loop(self.step)
+            self.take(self.step, self.loop)
             self.step += 1
             options.beat()
             last = self.step == steps

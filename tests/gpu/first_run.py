@@ -96,13 +96,11 @@ def carry_out(
         except LeftOut as reason:
             entry["outcome"] = f"left out: {reason}"
         except Overrun:
-            # Runs go on until the time is over.
+            rest = stage.share is None  # runs go on until the time is over
             entry["outcome"] = (
-                "until the time was over"
-                if stage.share is None
-                else f"killed after its {until - start:.0f} s"
+                "until the time was over" if rest else f"killed after its {until - start:.0f} s"
             )
-            fine = fine and stage.share is None
+            fine = fine and rest
         except Failed as reason:
             entry["outcome"], fine = f"failed: {reason}", False
         except Exception as error:  # a fault of this script in one stage must not cost the others
@@ -118,11 +116,8 @@ def carry_out(
 
 def _environment(work: Path) -> dict[str, str]:
     """That of the commands: they are told by arguments where things lie."""
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("BENCH_DATA", "BENCH_RESULTS", "BENCH_PLUGINS")
-    }
+    ours = ("BENCH_DATA", "BENCH_RESULTS", "BENCH_PLUGINS")
+    kept = {key: value for key, value in os.environ.items() if key not in ours}
     paths = [str(work / "site"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
@@ -132,15 +127,18 @@ def _wheels(shell: Shell, work: Path) -> str:
     wheels = sorted((ROOT / ".whl").glob("*.whl"))
     if not wheels:
         return ""
-    options = [
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--no-compile",
-        "--no-cache-dir",
+    options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir"]
+    command = [
+        PYTHON,
+        "-m",
+        "pip",
         "--disable-pip-version-check",
+        "install",
+        *options,
+        "--target",
+        work / "site",
+        *wheels,
     ]
-    command = [PYTHON, "-m", "pip", "install", *options, "--target", work / "site", *wheels]
     code = shell(command, time.monotonic() + START_SECONDS)
     return f"the wheels in .whl could not be installed: {shell.last_words()}" if code else ""
 

@@ -11,40 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.cli import perf
 from tests.gpu.stages import read_lines, read_perf
 
 TEXT, VALUES, LOG, RECORDS = "first-run.txt", "first-run.json", "log.txt", "records.tar.gz"
+MEASURED = ("perf", "peers", "evaluation")  # stages of `bench perf`
 LOG_BYTES = 2**20  # of the end of what all commands said
 ARCHIVE_BYTES = 15 * 2**20
 OVERHEAD = 2048  # of a file in an archive, at most: its header and what fills its last block
 KEPT = ("spec.json", "per_image.npz", "record.json")  # of a run, beside its pictures; never weights
 Columns = dict[str, tuple[str, str]]  # {header: (key, pattern)}
-STUDIES: dict[str, Columns] = {
-    "methods": {
-        "method": ("name", "{}"), "ms": ("ms", "{:.1f}"), "images/s": ("images_per_second", "{:.1f}"),
-        "x baseline": ("relative", "{:.2f}"), "GFLOP/s": ("gflops", "{:.0f}"), "of ceiling": ("of_ceiling",
-        "{:.0%}"),
-        "overhead": ("overhead", "{:.1%}"), "feed": ("feed_share", "{:.1%}"), "peak GiB": ("peak_gib",
-        "{:.2f}"),
-        "captured": ("captured_gain", "{:.2f}x faster"), "why not": ("reason", "{}"),
-    },
-    "peers": {
-        "peer": ("peer", "{}"), "ours": ("precision", "{}"), "images/s": ("images_per_second", "{:.1f}"),
-        "fp32 images/s": ("peer_fp32", "{:.1f}"), "x fp32": ("times_fp32", "{:.1f}"),
-        "TF32 images/s": ("peer_tf32", "{:.1f}"),
-        "x TF32": ("times_tf32", "{:.1f}"), "peak GiB": ("peak_gib", "{:.1f}"), "theirs GiB": ("peer_gib",
-        "{:.1f}"),
-    },
-    "evaluation": {
-        "method": ("name", "{}"), "images": ("images", "{}"), "s": ("seconds", "{:.2f}"),
-        "images/s": ("images_per_second", "{:.0f}"), "of that prediction": ("prediction_share", "{:.0%}"),
-    },
-}  # fmt: skip
 RUNS: Columns = {
     "run": ("run", "{}"), "metrics": ("metrics", "{}"), "s": ("seconds", "{:.0f}"),
-    "s at last": ("evaluation", "{:.1f}"),
-    "images/s": ("images_per_second", "{:.0f}"), "peak GiB": ("peak_gib", "{:.2f}"), "captured": ("captured",
-    "{}"),
+    "evaluation s": ("evaluation_seconds", "{:.1f}"), "images/s": ("images_per_second", "{:.0f}"),
+    "peak GiB": ("peak_gib", "{:.2f}"), "captured": ("captured", "{}"),
 }  # fmt: skip
 
 
@@ -70,7 +50,7 @@ class Report:
             _replace(self.out / name, content)
 
     def _values(self) -> dict[str, Any]:
-        measured = {name: read_perf(self.work / name) for name in ("perf", "peers", "evaluation")}
+        measured = {name: read_perf(self.work / name) for name in MEASURED}
         tests = read_lines(self.work / "tests.jsonl")
         return {
             "machine": self.machine,
@@ -84,19 +64,13 @@ class Report:
         found = []
         for path in self._finished():
             record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-            metrics = {
-                task: record["metrics"][task][about["metric"]] for task, about in record["tasks"].items()
+            primary = {
+                task: record["metrics"][task][kind["metric"]] for task, kind in record["tasks"].items()
             }
-            cost = record["cost"]
-            shown = ", ".join(
-                f"{task} {'-' if value is None else format(value, '.4g')}" for task, value in metrics.items()
-            )
-            found.append({
-                "run": path.name, "metrics": shown, "seconds": cost["seconds"],
-                "evaluation": cost["evaluation_seconds"],
-                "images_per_second": cost["images_per_second"], "peak_gib": cost["peak_gib"],
-                "captured": cost["captured"],
-            })  # fmt: skip
+            texts = (f"{task} {'-' if v is None else format(v, '.4g')}" for task, v in primary.items())
+            keys = ("seconds", "evaluation_seconds", "images_per_second", "peak_gib", "captured")
+            cost = {key: record["cost"][key] for key in keys}
+            found.append({"run": path.name, "metrics": ", ".join(texts)} | cost)
         return found
 
     def _finished(self) -> list[Path]:
@@ -155,16 +129,9 @@ class Report:
             }
             parts.append("tests: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
             parts += [f"  failed: {t['test']}: {t['why']}" for t in tests if t["outcome"] == "failed"]
-        for stage, study in (
-            ("perf", "methods"),
-            ("peers", "methods"),
-            ("peers", "peers"),
-            ("evaluation", "evaluation"),
-        ):
-            found = [(item, studies[study]) for item, studies in values[stage].items() if study in studies]
-            if rows := [{"item": item} | row for item, one in found for row in one["rows"]]:
-                own = {"item": ("item", "{}")} if stage == "peers" else {}
-                parts.append(f"{stage}: {found[0][1]['title']}\n{table(own | STUDIES[study], rows)}")
+        for stage in MEASURED:
+            if rows := values[stage]:
+                parts.append(f"{stage}\n{aligned(perf.lines(rows))}")
         if values["runs"]:
             parts.append(f"runs that finished, in their order\n{table(RUNS, values['runs'])}")
             left = values["records"]["left_out"]
@@ -176,20 +143,16 @@ class Report:
 
 
 def table(columns: Columns, rows: Sequence[dict[str, Any]]) -> str:
-    """Columns of plain text; those that no row has a value for are left out."""
-    shown = {
-        header: how for header, how in columns.items() if any(row.get(how[0]) is not None for row in rows)
-    }
-    lines = [list(shown)]
-    for row in rows:
-        lines.append(
-            ["-" if row.get(key) is None else pattern.format(row[key]) for key, pattern in shown.values()]
-        )
+    """Columns of plain text."""
+    lines = [[pattern.format(row[key]) if row[key] is not None else "-" for key, pattern in columns.values()]
+             for row in rows]  # fmt: skip
+    return aligned([list(columns), *lines])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of plain text whose columns have one width each."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -36,14 +36,9 @@ class Shell:
             log.flush()
             # A group of its own, for a signal to all; not a session, which could outlive whoever started
             # this.
+            streams = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": log}
             process = subprocess.Popen(
-                words,
-                stdout=told,
-                stderr=log,
-                cwd=self.folder,
-                env=self.environment,
-                process_group=0,
-                stdin=subprocess.DEVNULL,
+                words, **streams, cwd=self.folder, env=self.environment, process_group=0
             )
             try:
                 while process.poll() is None:

@@ -76,61 +76,41 @@ def tests(context: Context, until: float) -> None:
     for the device.
     """
     # The versions here may warn of what others do not, and plug-ins that happen to be here are none of ours.
-    options = [
-        "-m",
-        "cuda",
-        "-p",
-        "tests.gpu.outcomes",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "filterwarnings=",
-        "--tb=short",
-    ]
+    options = ["-m", "cuda", "-p", "tests.gpu.outcomes", "-p", "no:cacheprovider"]
+    options += ["-o", "filterwarnings=", "--tb=short"]
     if importlib.util.find_spec("xdist") or list((context.work / "site").glob("xdist")):
         count = max(1, min(6, context.machine["cores"] // 2))
         options += ["-p", "xdist.plugin", "-n", str(count), "--dist", "worksteal"]
-    context.shell.environment |= {
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        outcomes.FILE: str(context.work / "tests.jsonl"),
-    }
-    code = context.shell([PYTHON, "-m", "pytest", *options, *TESTS], until)
-    if code:
-        found = [line for line in read_lines(context.work / "tests.jsonl") if line["outcome"] == "failed"]
-        raise Failed(f"{len(found)} tests failed" if found else f"pytest ended with exit code {code}")
+    lines = context.work / "tests.jsonl"
+    context.shell.environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", outcomes.FILE: str(lines)}
+    if code := context.shell([PYTHON, "-m", "pytest", *options, *TESTS], until):
+        failed = sum(line["outcome"] == "failed" for line in read_lines(lines))
+        raise Failed(f"{failed} tests failed" if failed else f"pytest ended with exit code {code}")
 
 
 def perf(context: Context, until: float) -> None:
     """Every method's step, one item each, so that those measured stay when the time is over."""
     named = methods()[:2] if context.tiny else methods()
-    _measure(
-        context,
-        "perf",
-        {name: _under(context, name, "nyuv2", [f"protocol={LIGHT}", "batch=8"]) for name in named},
-        until,
-    )
+    settings = [f"protocol={LIGHT}", "batch=8"]
+    _measure(context, "perf", {name: _under(context, name, "nyuv2", settings) for name in named}, until)
 
 
 def peers(context: Context, until: float) -> None:
     """At what the figures of published codes were measured with: first in float32, then in TF32 where they
     have it.
     """
-    with (ROOT / "benchmark" / "performance" / "peers.toml").open("rb") as file:
-        known = tomllib.load(file)["peer"]
+    known = tomllib.loads((ROOT / "benchmark" / "cli" / "peers.toml").read_text(encoding="utf-8"))["peer"]
     items: Items = {}
     for precision in ("fp32", "tf32"):
         for peer in known:
             values = dict(peer["protocol"])
-            protocol, size = values.pop("name"), values["size"]
-            settings = [
-                f"protocol={protocol}",
-                f"precision={precision}",
-                *(f"{key}={value}" for key, value in values.items()),
-            ]
+            method, protocol, (height, width) = values.pop("method"), values.pop("name"), values["size"]
+            changes = [f"precision={precision}", *(f"{key}={value}" for key, value in values.items())]
             source = protocol if (ROOT / "benchmark" / "plans" / f"{protocol}.toml").exists() else "nyuv2"
-            if precision in peer:
-                name = f"{peer['method']}-b{values['batch']}-{size[0]}x{size[1]}-{precision}"
-                items[name] = [*_under(context, peer["method"], source, settings), "--against-peers"]
+            if precision in peer["speeds"]:
+                name = f"{method}-b{values['batch']}-{height}x{width}-{precision}"
+                arguments = _under(context, method, source, [f"protocol={protocol}", *changes])
+                items[name] = [*arguments, "--against-peers"]
     _measure(context, "peers", dict(list(items.items())[:1]) if context.tiny else items, until)
 
 
@@ -138,7 +118,7 @@ def evaluation(context: Context, until: float) -> None:
     count = 4 if context.tiny else IMAGES
     settings = [f"protocol={LIGHT}", f"test_images={count}"]
     named = methods()[: 1 if context.tiny else 4]
-    items = {name: [*_under(context, name, "nyuv2", settings), "--study", "evaluation"] for name in named}
+    items = {name: _under(context, name, "nyuv2", settings) for name in named}
     _measure(context, "evaluation", items, until)
 
 
@@ -172,21 +152,11 @@ def runs(context: Context, until: float) -> None:
     """The plan's runs; `bench run` takes whole seeds first."""
     if context.prepared is None:
         raise LeftOut("there are no data for runs")
-    peaks = [row for study in read_perf(context.work / "perf").values() for row in study["methods"]["rows"]]
-    count = workers(context.cells, context.machine, peaks)
+    count = workers(context.cells, context.machine, read_perf(context.work / "perf"))
     places = [] if context.tiny else ["--per-gpu", count]
-    command = [
-        *BENCH,
-        "run",
-        context.plan,
-        "--results",
-        context.work / "runs",
-        "--data",
-        context.prepared,
-        "--keep",
-        "none",
-    ]
-    command += ["--device", context.device, "--workers", count, *places]
+    folders = ["--results", context.work / "runs", "--data", context.prepared]
+    command = [*BENCH, "run", context.plan, *folders, "--keep", "none", "--device", context.device]
+    command += ["--workers", count, *places]
     seen = 0
 
     def look() -> None:
@@ -258,24 +228,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def read_perf(folder: Path) -> dict[str, dict[str, Any]]:
-    """{item: its studies} of what a stage has measured, in the order of measuring."""
+def read_perf(folder: Path) -> list[dict[str, Any]]:
+    """The rows that a stage has measured, in the order of measuring."""
     files = sorted(folder.glob("*/perf.json"), key=lambda path: path.stat().st_mtime_ns)
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["studies"] for path in files}
+    return [row for path in files for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
 
 
 def _under(context: Context, method: str, source: str, settings: list[str]) -> list[str]:
     """Arguments of `bench perf` for one method under settings of a plan."""
-    every = ["labels=one", "seeds=1", *settings, *(TINY if context.tiny else [])]
-    fast = [
-        "--steps",
-        "2" if context.tiny else "20",
-        "--device",
-        context.device,
-        "--data",
-        str(context.work / "none"),
-    ]
-    return [method, "--plan", source, *fast, *(word for value in every for word in ("--set", value))]
+    every = ["labels=one", "seeds=1", "test_images=16", *settings, *(TINY if context.tiny else [])]
+    fast = ["--steps", "2" if context.tiny else "20", "--device", context.device]
+    nowhere = ["--data", str(context.work / "none")]
+    return [source, method, *fast, *nowhere, *(word for value in every for word in ("--set", value))]
 
 
 def _measure(context: Context, stage: str, items: Items, until: float) -> None:
@@ -303,11 +267,7 @@ def _must(context: Context, command: Sequence[object], until: float, out: Path |
 
 def _cells(context: Context, data: Path, until: float) -> list[dict[str, Any]]:
     out = context.work / "plan.json"
-    _must(
-        context,
-        [*BENCH, "plan", context.plan, "--json", "--data", data, "--results", context.work / "runs"],
-        until,
-        out,
-    )
+    folders = ["--data", data, "--results", context.work / "runs"]
+    _must(context, [*BENCH, "plan", context.plan, "--json", *folders], until, out)
     found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))["cells"]
     return found

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.cli.performance import ceiling, figure
+from benchmark.cli import perf
 from benchmark.execute import attempt as execute
 from benchmark.runs import digest
 from benchmark.spec import registry
@@ -107,14 +108,8 @@ def test_without_a_card_it_says_so_and_ends_with_3(tmp_path: Path) -> None:
 
 
 def test_stages_come_by_worth_and_runs_take_what_is_left() -> None:
-    assert [stage.name for stage in stages.STAGES] == [
-        "tests",
-        "perf",
-        "peers",
-        "evaluation",
-        "prepare",
-        "runs",
-    ]
+    names = ["tests", "perf", "peers", "evaluation", "prepare", "runs"]
+    assert [stage.name for stage in stages.STAGES] == names
     shares = [stage.share for stage in stages.STAGES]
     assert shares[-1] is None and 0.5 < sum(s for s in shares if s) < 0.8
 
@@ -122,27 +117,26 @@ def test_stages_come_by_worth_and_runs_take_what_is_left() -> None:
 def test_a_stage_that_hangs_or_fails_costs_no_other(work: Path) -> None:
     """A command that hangs is killed with all that it started."""
     went: list[str] = []
-    child = (
-        "import subprocess, sys, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); "
-        "time.sleep(300)"
-    )
 
     def hangs(context: Context, until: float) -> None:
-        context.shell([sys.executable, "-c", child], until, out=work / "pid")
+        context.shell(["sh", "-c", "sleep 300 & echo $!; wait"], until, out=work / "pid")
 
     def notes(name: str) -> Callable[[Context, float], None]:
         return lambda context, until: went.append(name)
 
     own = [
-        said("hangs", hangs, 0.05), said("one", notes("one")), said("fails", raising(Failed("it broke"))),
-        said("faulty", raising(KeyError("x"))), said("nothing", raising(LeftOut("no data"))), said("two",
-        notes("two")),
-    ]  # fmt: skip
+        said("hangs", hangs, 0.05),
+        said("one", notes("one")),
+        said("fails", raising(Failed("it broke"))),
+        said("faulty", raising(KeyError("x"))),
+        said("nothing", raising(LeftOut("no data"))),
+        said("two", notes("two")),
+    ]
     fine, found, out = through(work, own)
     assert not fine and went == ["one", "two"]
     assert [entry["outcome"] for entry in found] == [
-        "killed after its 3 s", "done", "failed: it broke", "failed: KeyError: "
-                                                            "'x'", "left out: no data", "done",
+        "killed after its 3 s", "done", "failed: it broke", "failed: KeyError: 'x'", "left out: no data",
+        "done",
     ]  # fmt: skip
     assert dies(int((work / "pid").read_text()))
     text = (out / report.TEXT).read_text()
@@ -162,12 +156,8 @@ def test_what_a_command_leaves_behind_is_killed_and_it_may_stop_by_itself(work: 
     shell = Shell(work / "log.txt", os.environ, ROOT)
     looks: list[int] = []
     began = time.monotonic()
-    code = shell(
-        ["sh", "-c", "sleep 300 & echo $!; exit 7"],
-        began + 60,
-        out=work / "pid",
-        look=lambda: looks.append(1),
-    )
+    leaves = ["sh", "-c", "sleep 300 & echo $!; exit 7"]
+    code = shell(leaves, began + 60, out=work / "pid", look=lambda: looks.append(1))
     assert code == 7 and dies(int((work / "pid").read_text()))
     stops = "trap 'echo stopped >&2; exit' TERM; echo started >&2; while true; do sleep 0.1; done"
     with pytest.raises(Overrun):
@@ -215,24 +205,14 @@ def test_the_stage_of_tests_counts_those_that_failed(work: Path) -> None:
 def test_every_test_that_ends_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(outcomes.FILE, str(tmp_path / "tests.jsonl"))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    phases = [
-        ("setup", "passed"),
-        ("call", "passed"),
-        ("teardown", "passed"),
-        ("setup", "skipped"),
-        ("call", "failed"),
-    ]
-    for when, outcome in phases:
-        outcomes.pytest_runtest_logreport(
-            # type: ignore[arg-type]
-            SimpleNamespace(when=when, outcome=outcome, nodeid="t", duration=0.5, longreprtext="a\nE  why\n")
+    passed = [(when, "passed") for when in ("setup", "call", "teardown")]
+    for when, outcome in [*passed, ("setup", "skipped"), ("call", "failed")]:
+        told: Any = SimpleNamespace(
+            when=when, outcome=outcome, nodeid="t", duration=0.5, longreprtext="a\nE  why\n"
         )
-    found = stages.read_lines(tmp_path / "tests.jsonl")
-    assert [(f["outcome"], f["why"]) for f in found] == [
-        ("passed", ""),
-        ("skipped", "E  why"),
-        ("failed", "E  why"),
-    ]
+        outcomes.pytest_runtest_logreport(told)
+    found = [(f["outcome"], f["why"]) for f in stages.read_lines(tmp_path / "tests.jsonl")]
+    assert found == [("passed", ""), ("skipped", "E  why"), ("failed", "E  why")]
 
 
 def test_measuring_goes_on_in_another_process_after_an_item_that_fails(work: Path) -> None:
@@ -257,26 +237,17 @@ def test_items_are_measured_in_one_process_up_to_the_first_that_fails(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [])
-    monkeypatch.setattr(figure, "draw", figure.draw)
-    monkeypatch.setitem(ceiling.SIZES, "cpu", (16,))
     own = context(work)
     good = stages._under(own, "multi_task", "nyuv2", ["protocol=nyuv2-13-light"])
-    evaluated = [*stages._under(own, "multi_task", "nyuv2", ["test_images=4"]), "--study", "evaluation"]
-    items = {"a": good, "b": evaluated, "bad": ["no_such_method"], "late": good}
+    items = {"a": good, "bad": ["no_such_method"], "late": good}
     (work / "items.json").write_text(json.dumps(list(items.items())))
     (work / "perf").mkdir()
     assert measure.main(str(work / "items.json"), str(work / "perf")) == 1
-    found = stages.read_perf(work / "perf")
-    assert list(found) == ["a", "b"] and sorted(p.name for p in (work / "perf").iterdir()) == [
-        "a",
-        "b",
-        "bad",
-    ]
-    shown = report.table(report.STUDIES["methods"], found["a"]["methods"]["rows"])
-    assert (
-        shown.startswith("method") and "there are no CUDA graphs on cpu" in shown and "peak GiB" not in shown
-    )
-    assert found["b"]["evaluation"]["rows"][0]["images"] == 4
+    assert sorted(p.name for p in (work / "perf").iterdir()) == ["a", "bad"]
+    (row,) = stages.read_perf(work / "perf")
+    assert row["method"] == "multi_task" and row["hours"] is None
+    header, *_ = report.aligned(perf.lines([row])).splitlines()
+    assert header.startswith("method") and "peak GiB" not in header
 
 
 def test_what_is_measured_on_a_card(work: Path) -> None:
@@ -299,16 +270,14 @@ def test_what_is_measured_on_a_card(work: Path) -> None:
         stage(own, 0)
     assert sorted(asked["perf"]) == registry.method_names()
     assert all({"protocol=nyuv2-13-light", "batch=8"} <= set(words) for words in asked["perf"].values())
-    names = [f"mtpsl-b{n}-288x384-fp32" for n in (2, 4, 8)] + [
-        "jtr-b4-288x384-fp32",
-        "diffusion-b6-512x512-fp32",
-    ]
-    assert list(asked["peers"])[:5] == names
-    wide = asked["peers"]["diffusion-b6-512x512-fp32"]
-    assert {"protocol=pascal-context", "width=512", "size=[512, 512]", "batch=6", "--against-peers"} <= set(
-        wide
-    )
-    assert all({"test_images=654", "evaluation"} <= set(words) for words in asked["evaluation"].values())
+    published = ["mtpsl-b2-288x384", "mtpsl-b4-288x384", "mtpsl-b8-288x384", "jtr-b4-288x384"]
+    published.append("diffusion-b6-512x512")
+    assert list(asked["peers"])[:5] == [f"{name}-fp32" for name in published]
+    wide = set(asked["peers"]["diffusion-b6-512x512-fp32"])
+    assert {"protocol=pascal-context", "width=512", "size=[512, 512]", "batch=6", "--against-peers"} <= wide
+    # The last of several settings of a key counts.
+    assert all([w for w in words if "test_images" in w][-1] == "test_images=654"
+               for words in asked["evaluation"].values())  # fmt: skip
 
 
 def cell(size: tuple[int, int] = (96, 128)) -> dict[str, Any]:
@@ -333,17 +302,8 @@ def test_a_compact_source_is_written_and_packed_at_the_sizes_of_the_plan(work: P
     stages.prepare(own, 0)
     store = work / "data"
     assert own.prepared == store and len(own.cells) == 3
-    assert shell.said[1][1:] == [
-        *(
-            str(tmp_path / "expand.py"),
-            "--layout",
-            "mtan",
-            "--out",
-            str(work / "mtan"),
-            "--source",
-            str(source),
-        )
-    ]
+    expand = [str(tmp_path / "expand.py"), "--layout", "mtan", "--out", str(work / "mtan")]
+    assert shell.said[1][1:] == [*expand, "--source", str(source)]
     options = ["--size", "96x128", "--size", "144x192", "--data", str(store)]
     assert shell.said[2][3:] == ["data", "prepare", "nyuv2-13-x", str(work / "mtan"), *options]
     (source / "expand.py").touch()
@@ -384,26 +344,17 @@ def test_the_files_are_few_and_small_and_hold_no_weights(work: Path, monkeypatch
         path.with_name("panel.webp").write_bytes(os.urandom(8000))
     made.write()
     names = archived(made.out)
-    assert {name.rpartition("/")[2] for name in names} == {
-        "spec.json",
-        "record.json",
-        "per_image.npz",
-        "panel.webp",
-    }
+    assert {name.rpartition("/")[2] for name in names} == {*report.KEPT, "panel.webp"}
     assert len(names) == 24 and "records.tar.gz holds 6 of them" in (made.out / report.TEXT).read_text()
     kept = [path for name in report.KEPT for path in work.glob(f"runs/*/*/{name}")]
     room = sum(path.stat().st_size + report.OVERHEAD for path in kept) + 2 * (8000 + report.OVERHEAD)
     monkeypatch.setattr(report, "ARCHIVE_BYTES", room)
     made.write()
     assert len(list(made.out.iterdir())) == 4
-    assert (made.out / report.RECORDS).stat().st_size <= room and (
-        made.out / report.LOG
-    ).stat().st_size == report.LOG_BYTES
-    names = archived(made.out)
-    records, panels = (
-        sum(name.endswith(suffix) for name in names) for suffix in ("record.json", "panel.webp")
-    )
-    assert (records, panels) == (6, 2)  # pictures only where there is room beside all records
+    assert (made.out / report.RECORDS).stat().st_size <= room
+    assert (made.out / report.LOG).stat().st_size == report.LOG_BYTES
+    counts = Counter(name.rpartition("/")[2] for name in archived(made.out))
+    assert counts["record.json"] == 6 and counts["panel.webp"] == 2  # pictures where records leave room
     monkeypatch.setattr(report, "ARCHIVE_BYTES", room // 2)
     made.write()
     assert 0 < sum(name.endswith("record.json") for name in archived(made.out)) < 6
@@ -431,19 +382,12 @@ def test_whole_seeds_come_first(bench: Bench, tmp_path: Path, monkeypatch: pytes
     assert code == 0, err
     found = [(spec.label_seed, spec.method) for spec in taken]
     rows = ["multi_task", "consistency"]
-    assert found == [
-        *((0, m) for m in rows),
-        *((1, m) for m in [*rows, "pad_net"]),
-        *((2, m) for m in ("pad_net", "consistency")),
-    ]
+    methods = {0: rows, 1: [*rows, "pad_net"], 2: ["pad_net", "consistency"]}
+    assert found == [(seed, method) for seed in range(3) for method in methods[seed]]
 
 
 def test_on_the_cpu_from_a_plan_to_published_runs(
-    tmp_path: Path,
-    data_folder: Path,
-    bench: Bench,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, data_folder: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "plan.toml").write_text(PLAN.replace(', "consistency"', ""))
     values = {"DATA": data_folder, "GPU_PLAN": tmp_path / "plan.toml", "GPU_OUT": tmp_path / "out"}
@@ -452,16 +396,12 @@ def test_on_the_cpu_from_a_plan_to_published_runs(
     chosen = [stage for stage in stages.STAGES if stage.name in ("prepare", "runs")]
     out, public = tmp_path / "out", tmp_path / "public"
     code = first_run.main(["600", "--cpu"], chosen)
-    assert code == 0, capsys.readouterr().out + (out / report.LOG).read_text()
+    assert code == 0, (out / report.LOG).read_text()
     assert {p.name for p in out.iterdir()} == {report.TEXT, report.VALUES, report.LOG, report.RECORDS}
     found = json.loads((out / report.VALUES).read_text())
-    assert [entry["outcome"] for entry in found["stages"]] == ["done"] * 2 and found["records"] == {
-        "runs": 2,
-        "left_out": 0,
-    }
-    assert len(found["runs"]) == 2 and all(
-        run["run"] in (out / report.TEXT).read_text() for run in found["runs"]
-    )
+    assert [entry["outcome"] for entry in found["stages"]] == ["done"] * 2
+    assert found["records"] == {"runs": 2, "left_out": 0} and len(found["runs"]) == 2
+    assert all(run["run"] in (out / report.TEXT).read_text() for run in found["runs"])
     code, _, err = bench("publish", "--all", "--results", out / report.RECORDS, "--published-in", public)
     assert code == 0, err
     records = [json.loads(path.read_text()) for path in (public / "records").glob("*.json")]

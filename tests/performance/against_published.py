@@ -16,11 +16,11 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from benchmark.cli.performance.measure import Timing, ratio
 from benchmark.spec.protocol import load
 from benchmark.training.build import initialise
 from benchmark.training.device import arithmetic, laid_out, on_device
 from benchmark.training.step import Step
+from benchmark.training.timing import Timing, ratio
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Problem
