@@ -167,7 +167,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], Callable[[Any], bool]]] 
     "plan")),
     "perf": (
         lambda p: ["multi_task", "--steps", 2, *TINY, "--device", "cpu", "--out", p.folder / "perf"],
-        keys("machine", "studies")
+        keys("machine", "rows", "notes")
     ),
     "check": (lambda p: ["scenes"], rows("check", "about", "kept", "reason")),
     "new": (lambda p: ["mine", "--out", p.folder], keys("files")),
