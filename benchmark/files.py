@@ -1,8 +1,9 @@
-"""Write files whole or not at all, and read JSON with an error that names the file."""
+"""Write files whole or not at all, and read JSON and TOML with an error that names the file."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,16 +62,29 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         draft.write_text(dumps(value), encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; a `UserError` names a file that is unreadable or truncated."""
+def read_json(path: Path, cure: str = "") -> dict[str, Any]:
+    """Return a JSON object; a `UserError` names a file that is unreadable or damaged, and the cure."""
+    cure = cure or f"remove the folder {path.parent} and run the same command again"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it holds no JSON object")
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}); remove the folder {path.parent} and run the same command again."
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: it is truncated or no JSON ({error}); {cure}.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object; {cure}.")
     return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's tables; a `UserError` names the file, and the line where it is malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}; correct that line.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not a text file; give a TOML file.") from None
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be read: {error.strerror}; check the name and its permissions."
+        ) from None

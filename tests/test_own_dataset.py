@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -106,20 +105,6 @@ def test_the_data_sets_of_the_tree_keep_the_contract(bench: Bench, monkeypatch: 
     monkeypatch.setattr(scenes, "SIZES", {"train": 20, "test": 18})  # splits are read whole
     code, out, err = bench("check", "scenes")
     assert code == 0 and "scenes keeps all 6 checks" in out, out + err
-
-
-def test_an_installed_package_may_bring_a_data_set(
-    bench: Bench, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "their_rooms.py").write_text(mine.read_text())
-    monkeypatch.syspath_prepend(str(tmp_path))
-    point = metadata.EntryPoint("my_rooms", "their_rooms:MyRooms", plugins.GROUPS["datasets"])
-    monkeypatch.setattr(
-        plugins, "_entry_points", lambda which: {"my_rooms": point} if which == "datasets" else {}
-    )
-    assert "my-rooms" in registry.dataset_names() and "my_rooms" not in registry.method_names()
-    code, out, err = bench("check", "my-rooms", "--data", tmp_path / "data")
-    assert code == 0, out + err
 
 
 BROKEN = {

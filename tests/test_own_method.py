@@ -9,14 +9,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from benchmark.cli import methods
 from benchmark.spec import plugins, registry
-from benchmark.training.flops import Workload, workload
 from tests.conftest import ROOT, Bench
 from tests.test_cli import sets
 
@@ -143,78 +140,6 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     assert code == 2 and "unknown plan or method 'mine'" in err
 
 
-def test_an_installed_package_may_bring_a_method(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "site", "", "their_package")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    point = metadata.EntryPoint("theirs", "their_package:Mine", plugins.GROUPS["methods"])
-    monkeypatch.setattr(
-        plugins, "_entry_points", lambda which: {"theirs": point} if which == "methods" else {}
-    )
-    code, out, err = bench("check", "theirs")
-    assert code == 0, out + err
-    assert "theirs" in bench("list", "methods", "--plan", "thin")[1]
-
-
-def install(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, module: str) -> None:
-    """An entry point of a method in a module of `folder`; the costs of all others are made up, as counting
-    takes seconds.
-    """
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, module, raising=False)
-    point = metadata.EntryPoint(name, f"{module}:Mine", plugins.GROUPS["methods"])
-    monkeypatch.setattr(plugins, "_entry_points", lambda which: {name: point} if which == "methods" else {})
-    made_up = Workload(1.0, 1.0, 1, 1)
-    monkeypatch.setattr(methods, "workload", lambda n, *rest: workload(n, *rest) if n == name else made_up)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (
-            "raise ValueError('old')",
-            "the entry point theirs of broken_one:Mine cannot be imported (ValueError: old); correct it",
-        ),
-        (
-            "",
-            "the entry point theirs of broken_one:Mine defines 0 subclasses of Method; it must define "
-            "exactly one",
-        ),
-        (
-            HEAD + "    def losses(self, batch, progress):\n        return {}\n",
-            "the cost of theirs cannot be counted (AttributeError: 'dict' object has no attribute 'total'); "
-            "`bench check` says",
-        ),
-    ],
-    ids=["import", "empty", "losses"],
-)
-def test_a_broken_package_does_not_hide_the_other_methods(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
-) -> None:
-    (tmp_path / "broken_one.py").write_text(text)
-    install(monkeypatch, tmp_path, "theirs", "broken_one")
-    code, out, err = bench("list", "methods")
-    assert code == 0 and "multi_task" in out and "theirs" not in out
-    assert err.startswith(f"note: the method theirs is left out: {reason}") and err.count("\n") == 1, err
-    code, out, err = bench("list", "methods", "--json")
-    assert code == 0 and all(row["name"] != "theirs" for row in json.loads(out)) and "left out" in err
-    code, out, err = bench("list", "methods", "theirs")
-    assert code == 2 and reason in err and not out
-
-
-def test_a_package_that_names_its_method_as_the_tree_does_is_not_asked(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(monkeypatch, tmp_path, "multi_task", "nowhere")
-    code, out, err = bench("list", "methods", "multi_task")
-    assert code == 0 and "shared encoder" in out
-    assert (
-        err == "note: the entry point multi_task of nowhere:Mine is called as the method multi_task of this "
-        "program, which is used.\n"
-    )
-
-
 BROKEN = {
     "keyword": ("    def __init__(self, problem: Problem, weight: float = 1.0) -> None:\n        "
                 "super().__init__(problem)\n",
@@ -323,13 +248,13 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("multi_task", "", "is called as the method multi_task of this program; rename it"),
+        ("multi_task", "", "has the same name as the built-in method multi_task; rename it"),
         ("broken", "def (", r"broken.py, line 1\d cannot be imported \(SyntaxError"),
         (
             "bare",
             "    def __init__(self, problem: Problem, *, weight: float) -> None:\n        "
             "super().__init__(problem)\n",
-            "the keyword weight of the method bare lacks a type or a default",
+            "the hyperparameter weight of the method bare lacks a type or a default",
         ),
         ("two", "\nclass Other(MultiTask):\n    pass\n", "defines 2 subclasses of Method"),
         ("stops", "\nimport sys\nsys.exit()\n", r"stops.py cannot be imported \(SystemExit\); correct it"),

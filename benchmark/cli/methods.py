@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -13,16 +14,15 @@ from rich.text import Text
 from benchmark.cli.scripts import aside
 from benchmark.errors import UserError
 from benchmark.execute.progress import make_console, plain
-from benchmark.spec import plan, plugins, protocol, registry
+from benchmark.spec import plan, registry
 from benchmark.training.flops import Workload, workload
 from methods.base import view_kinds
 
 
 def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
     """One entry a method, of all where none is named. Costs are those of a plan: its protocol, data set and
-    keyword values, for its other methods their defaults; as multiples of the protocol's baseline. A method
-    that an installed package brings, and that is broken, is left out with a note where it was not named.
-    Raises `UserError` for another broken one, and for a plan of several protocols or data sets."""
+    keyword values, for its other methods their defaults; as multiples of the protocol's baseline. Raises
+    `UserError` for a broken plug-in, and for a plan of several protocols or data sets."""
     cells = plan.make([source], [], data).cells
     ground, variant = cells[0].protocol, cells[0].variant
     if any((c.protocol, c.variant) != (ground, variant) for c in cells):
@@ -50,22 +50,19 @@ def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
             "version": method.version,
             "cost": None if method.skip(tasks) else _cost(cost(name), base, len(view_kinds(method.views))),
             "hparams": defaults,
-            "types": {key: protocol.describe(hint) for key, hint in hints.items()},
+            "types": {
+                key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()
+            },
         }
 
     found = []
     for name in wanted or registry.method_names():
         try:
             found.append(entry(name))
-        except (
-            Exception
-        ) as error:  # a plug-in's own, whatever it is; an installed package's must not hide the other methods
+        except Exception as error:  # a plug-in's own, whatever it is
             if not registry.is_plugin(name):
                 raise
-            said = str(error) if isinstance(error, UserError) else _failed(name, error)
-            if name in wanted or plugins.is_file(name):
-                raise UserError(said) from error
-            plugins.note(f"the method {name} is left out: {said.removesuffix('.')}")
+            raise UserError(str(error) if isinstance(error, UserError) else _failed(name, error)) from error
     return found
 
 

@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,8 @@ def key(arguments: Sequence[str], settings: Sequence[str]) -> str | None:
         for path in sorted((ROOT / folder).rglob("*.*"))
         if path.suffix in (".py", ".toml")
     ]
-    packages = sorted(
-        (p.name, p.value) for group in plugins.GROUPS.values() for p in metadata.entry_points(group=group)
-    )
     own = [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in plugins.files()]
-    content = [list(arguments), list(settings), plans, _stamps(code), packages, own]
+    content = [list(arguments), list(settings), plans, _stamps(code), own]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
 

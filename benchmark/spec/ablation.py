@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from benchmark.errors import UserError, unknown
-from benchmark.spec.grid import ALIASES, AXES, Expansion
+from benchmark.spec.grid import ALIASES, Expansion
 from benchmark.spec.protocol import SETTABLE
 from benchmark.spec.run import RunSpec
+from benchmark.spec.select import AXES
 
 Form = Literal["leave-one-out", "cumulative"]
 FORMS: tuple[Form, ...] = ("leave-one-out", "cumulative")

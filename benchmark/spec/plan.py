@@ -8,15 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError, unknown
-from benchmark.spec import ablation, contrasts, exclude, registry
-from benchmark.spec import protocol as protocols
+from benchmark.files import read_toml
+from benchmark.spec import ablation, registry, select
 from benchmark.spec.ablation import Ablation
-from benchmark.spec.grid import Expansion
+from benchmark.spec.grid import Expansion, renamed
 from benchmark.spec.run import RunSpec
+from benchmark.typed import check_keys, convert
 
 FOLDER = Path(__file__).parents[1] / "plans"
 DEFAULT = "quickstart"
-KEYS = ("summary", "include", "grid", "exclude", "ablate", "contrast")
+Tables = list[dict[str, Any]]
+
+KEYS: dict[str, Any] = {
+    "summary": str,
+    "include": list[str],
+    "grid": Tables,
+    "exclude": Tables,
+    "ablate": dict[str, Any],
+    "contrast": Tables,
+}
+CURES = {key: f"write [[{key}]] above its keys" for key in ("grid", "exclude", "contrast")}
+CURES |= {"ablate": "write [ablate] above its keys", "include": 'write for example include = ["quickstart"]'}
 
 
 @dataclass(frozen=True)
@@ -45,40 +57,25 @@ def read(name: str) -> dict[str, Any]:
 
 
 def _read(name: str, base: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """base: the folder that a path is relative to. chain: the files that include this one, outermost
-    first.
-    """
+    """base: the folder of a relative path. chain: the files that include this one, outermost first."""
     path = base / name if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise (
-            unknown("plan", name, names())
-            if path.parent == FOLDER
-            else UserError(f"there is no plan file {path}.")
-        )
+        if path.parent == FOLDER:
+            raise unknown("plan", name, names())
+        raise UserError(f"there is no plan file {path}.")
     if path.resolve() in chain:
         circle = " -> ".join(p.name for p in (*chain[chain.index(path.resolve()) :], path))
         raise UserError(f"plans include each other in a circle: {circle}; remove one of these includes.")
-    values = protocols.read_toml(path)
-    for key in values:
-        if key not in KEYS:
-            raise unknown(f"key in {path}", key, KEYS)
-    for key in ("grid", "exclude", "contrast"):
-        if not isinstance(values.setdefault(key, []), list) or not all(
-            isinstance(table, dict) for table in values[key]
-        ):
-            raise UserError(f"{key} in {path} is not a list of tables; write [[{key}]] above its keys.")
-    if not isinstance(values.get("ablate", {}), dict):
-        raise UserError(f"ablate in {path} is not a table; write [ablate] above its keys.")
-    included = values.get("include", [])
-    if not isinstance(included, list) or not all(isinstance(other, str) for other in included):
-        raise UserError(
-            f"include = {included!r} in {path} is not a list of plans; write for example include = "
-            f'["quickstart"].'
-        )
-    if not (values["grid"] or included or "ablate" in values):
+    values = read_toml(path)
+    check_keys(values, KEYS, f"key in {path}")
+    for key, value in values.items():
+        convert(value, KEYS[key], str(path), CURES.get(key, "correct it"), key)
+    if not (values.keys() & {"grid", "include", "ablate"}):
         raise UserError(f"{path} has no [[grid]]; add one with protocol, dataset, labels, method and seeds.")
-    values["include"] = [_read(other, path.parent, (*chain, path.resolve())) for other in included]
-    return values | {"name": path.stem}
+    values = {"grid": [], "exclude": [], "contrast": []} | values
+    values["exclude"] = [renamed(table) for table in values["exclude"]]
+    included = [_read(other, path.parent, (*chain, path.resolve())) for other in values.get("include", [])]
+    return values | {"include": included, "name": path.stem}
 
 
 def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
@@ -123,20 +120,20 @@ def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str],
     for key in settings:
         if key.startswith("hparams.") and key not in expansion.used:
             known = {k for m in {s.method for s in cells} for k in registry.hyperparameters(m)[0]}
-            raise unknown("hyper-parameter in --set", key.split(".")[-1], known)
+            raise unknown("hyperparameter in --set", key.split(".")[-1], known)
     if not cells:
         raise UserError(
             f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}."
         )
     if not settings and not methods:
-        contrasts.check(expansion.contrasts, cells, values["name"])
+        select.check_contrasts(expansion.contrasts, cells, values["name"])
     return Plan(values["name"], tuple(cells), notes, expansion.weights, ablated, expansion.protocols)
 
 
 def _contrasts(values: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """Those of a plan and of the plans that it includes, each once."""
     found = [contrast for other in values["include"] for contrast in _contrasts(other)]
-    found += contrasts.read(values.get("contrast", []), values["name"])
+    found += select.read_contrasts(values.get("contrast", []), values["name"])
     return tuple({contrast["name"]: contrast for contrast in found}.values())
 
 
@@ -151,6 +148,6 @@ def _runs(values: dict[str, Any], expansion: Expansion) -> tuple[list[RunSpec], 
     found += [spec for row in ablated.rows for spec in row.cells] if ablated else []
     unique = list({spec.id: spec for spec in found}.values())
     whole = not expansion.settings and not expansion.methods
-    kept, notes = exclude.keep(unique, values["exclude"], name, expansion.weights, whole)
+    kept, notes = select.left_out(unique, values["exclude"], name, expansion.weights, whole)
     expansion.notes |= dict.fromkeys(notes)
     return kept, ablated.only({spec.id for spec in kept}) if ablated else None

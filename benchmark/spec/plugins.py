@@ -1,9 +1,7 @@
-"""Methods and data sets from outside the tree: a file named on the command line, or a package's entry point
-in the group
-`bench.methods` or `bench.datasets`.
+"""Methods and data sets from outside the tree: files that `--plugin` names.
 
-A plug-in runs as the user's own code does: with the user's rights. A file is imported when it is named, to
-see which of both it is; of a package nothing is imported before it is asked for by name.
+A plug-in runs as the user's own code does, with the user's rights. It is imported when it is named, to see
+whether it is a method or a data set.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import keyword
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -23,13 +20,13 @@ from typing import Literal
 from benchmark.errors import UserError
 
 Kind = Literal["methods", "datasets"]
-GROUPS: dict[Kind, str] = {"methods": "bench.methods", "datasets": "bench.datasets"}
 _files: dict[str, Path] = {}
 
 
 def use(path: Path) -> str:
-    """Make the method or data set in a .py file known under the file's name, and return that; `UserError` for
-    other files.
+    """Make the method or data set in a .py file known under the file's name, and return that name.
+
+    Raises `UserError` for other files and for a name that is taken.
     """
     if path.suffix != ".py" or not path.is_file():
         raise UserError(
@@ -47,17 +44,8 @@ def use(path: Path) -> str:
     return name
 
 
-@cache
-def note(text: str) -> None:
-    """Say on standard error, once, what is left out: somebody else's package must not keep the rest from
-    working.
-    """
-    print(f"note: {text}.", file=sys.stderr)
-
-
 def forget() -> None:
     """Forget all files, as at the start of a process."""
-    note.cache_clear()
     for name in _files:
         sys.modules.pop(_module_name(name), None)
     _files.clear()
@@ -65,50 +53,40 @@ def forget() -> None:
 
 
 def files() -> list[Path]:
-    """The files in use, so that another process can use them too."""
+    """Return the files in use, so that another process can use them too."""
     return list(_files.values())
 
 
 def names(which: Kind) -> list[str]:
-    """Plug-ins of a kind, files and entry points. Raises `UserError` for a file that cannot be imported."""
-    return sorted({*(name for name in _files if _kind(name) == which), *_entry_points(which)})
-
-
-def is_file(name: str) -> bool:
-    """Whether a plug-in is a file that the user named, not an installed package's entry point."""
-    return name in _files
+    """Return the plug-ins of a kind. Raises `UserError` for a file that cannot be imported."""
+    return sorted(name for name in _files if _kind(name) == which)
 
 
 def where(name: str) -> str:
-    """Where a plug-in comes from, for messages."""
-    return str(_files[name]) if name in _files else f"the entry point {name} of {_point(name).value}"
+    """Return the file of a plug-in, for messages."""
+    return str(_files[name])
 
 
 def imported(file: str, load: Callable[[], ModuleType]) -> ModuleType:
-    """What `load` imports; whatever is wrong in that file, a `UserError` says its name and the reason."""
+    """Return what `load` imports; whatever is wrong in that file, a `UserError` says its name and why."""
     try:
         return load()
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # not KeyboardInterrupt: imports take seconds, and people press Ctrl-C
+    except (Exception, SystemExit) as error:  # not KeyboardInterrupt: imports take seconds
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-        raise UserError(f"{file}{line} cannot be imported ({said}); correct it.") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise UserError(f"{file}{line} cannot be imported ({reason}); correct it.") from error
 
 
 @cache
 def _kind(name: str) -> Kind:
-    """What a file holds: a class that can give a split is a data set."""
-    found = vars(imported(where(name), lambda: module(name))).values()
-    own = [c for c in found if inspect.isclass(c) and c.__module__ == _module_name(name)]
+    """Return what a file holds: a class that can give a split is a data set."""
+    values = vars(imported(where(name), lambda: module(name))).values()
+    own = [c for c in values if inspect.isclass(c) and c.__module__ == _module_name(name)]
     return "datasets" if any(callable(getattr(c, "split", None)) for c in own) else "methods"
 
 
 def module(name: str) -> ModuleType:
-    """The module of a plug-in, imported on the first call. Whatever its code raises comes through."""
-    if name not in _files:
-        return importlib.import_module(_point(name).module)
+    """Return the module of a plug-in, imported on the first call. Whatever its code raises comes through."""
     qualified = _module_name(name)
     if qualified not in sys.modules:
         spec = importlib.util.spec_from_file_location(qualified, _files[name])
@@ -124,20 +102,9 @@ def module(name: str) -> ModuleType:
 
 
 def content(name: str) -> str:
-    """First 12 hex digits of the SHA-256 of a plug-in's file: what its code is, wherever it lies."""
-    file = module(name).__file__
-    assert file is not None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    """Return 12 hex digits of the SHA-256 of a plug-in's file: what its code is, wherever it lies."""
+    return hashlib.sha256(_files[name].read_bytes()).hexdigest()[:12]
 
 
 def _module_name(name: str) -> str:
     return f"bench_plugin_{name}"
-
-
-def _point(name: str) -> metadata.EntryPoint:
-    return next(points[name] for points in map(_entry_points, GROUPS) if name in points)
-
-
-@cache
-def _entry_points(which: Kind) -> dict[str, metadata.EntryPoint]:
-    return {point.name: point for point in metadata.entry_points(group=GROUPS[which])}

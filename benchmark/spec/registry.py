@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import ROOT
 from benchmark.errors import UserError, unknown
 from benchmark.spec import plugins
-from benchmark.spec.protocol import convert
-from benchmark.spec.source import code_hash
+from benchmark.spec.protocol import without_none
+from benchmark.spec.source import class_values, code_hash, imported_files
+from benchmark.typed import check_keys, convert
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
@@ -30,8 +29,8 @@ def _are_views(value: Any) -> bool:
     return described or (type(value) is int and value >= 0)
 
 
-# What a method's class says of itself.
-SAYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+# What a method's class must say of itself.
+CLASS_ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "version": ("a whole number of at least 1", lambda value: type(value) is int and value >= 1),
     "views": ("a whole number of at least 0 or a tuple of methods.base.ViewKind", _are_views),
     "one_task": ("True or False", lambda value: isinstance(value, bool)),
@@ -48,61 +47,74 @@ SUPPORT = {
 }  # fmt: skip
 
 
+class Description(NamedTuple):
+    """What a method's class says of itself."""
+
+    version: int = 1
+    summary: str = ""
+    paper: str = ""
+
+
 def _names(package: str) -> list[str]:
-    files = (path.stem for path in (ROOT / package).glob("[!_]*.py"))
-    # Data sets are written with hyphens, as their variants are.
-    return sorted(
-        name.replace("_", "-" if package == "datasets" else "_")
-        for name in files
-        if name not in SUPPORT[package]
-    )
+    """Return the names in a folder; data sets are written with hyphens, as their variants are."""
+    stems = {path.stem for path in (ROOT / package).glob("[!_]*.py")} - SUPPORT[package]
+    return sorted(name.replace("_", "-") if package == "datasets" else name for name in stems)
 
 
 def method_names() -> list[str]:
-    """All methods: those of the tree, then plug-ins. Raises `UserError` for a file of a name that the tree
-    has.
-    """
+    """Return all methods, the tree's and then plug-ins. Raises `UserError` for a name that both have."""
     return _names("methods") + _others("methods", "method")
 
 
+def dataset_names() -> list[str]:
+    """Return all data sets, likewise; a plug-in's file name, with hyphens, is that of the data set in it."""
+    return _names("datasets") + [name.replace("_", "-") for name in _others("datasets", "data set")]
+
+
 def _others(kind: plugins.Kind, what: str) -> list[str]:
-    """The plug-ins of a kind. An entry point of a name that the tree has is left out, with a note."""
     taken = {name.replace("-", "_") for name in _names(kind)}
-    found = []
-    for name in plugins.names(kind):
-        if name not in taken:
-            found.append(name)
-            continue
-        said = f"{plugins.where(name)} is called as the {what} {name} of this program"
-        if plugins.is_file(name):
-            raise UserError(f"{said}; rename it.")
-        plugins.note(f"{said}, which is used")
+    for name in (found := plugins.names(kind)):
+        if name in taken:
+            raise UserError(
+                f"{plugins.where(name)} has the same name as the built-in {what} {name}; rename it."
+            )
     return found
 
 
 def unknown_method(what: str, name: str, known: Iterable[str]) -> UserError:
-    """`errors.unknown`, for a name that may be that of a method, or data set, in a file of the user's own."""
-    said = str(unknown(what, name, known)).removesuffix(".")
-    return UserError(f"{said}{'' if said.endswith('?') else ';'} one of your own needs --plugin FILE.py.")
+    """Return `errors.unknown` for a name that may be that of a method or data set of the user's own."""
+    text = str(unknown(what, name, known)).removesuffix(".")
+    return UserError(f"{text}{'' if text.endswith('?') else ';'} one of your own needs --plugin FILE.py.")
 
 
 def is_plugin(name: str) -> bool:
+    """Return whether a method is none of the tree's."""
     return name not in _names("methods")
 
 
-def dataset_names() -> list[str]:
-    """All data sets, likewise; the name of a plug-in's file, with hyphens, is that of the data set in it."""
-    return _names("datasets") + [name.replace("_", "-") for name in _others("datasets", "data set")]
+def _file(name: str) -> Path:
+    return Path(plugins.where(name)) if is_plugin(name) else ROOT / "methods" / f"{name}.py"
+
+
+def describe(name: str) -> Description:
+    """Return what a method says of itself, for one of the tree without importing it (or torch)."""
+    if is_plugin(name):
+        kind = method(name)
+        return Description(kind.version, kind.summary, kind.paper)
+    return Description(**class_values(_file(name), ROOT / "methods", Description._fields))
 
 
 def method(name: str) -> type[Method]:
-    """The one `Method` defined in methods/<name>.py, or in the plug-in of that name."""
+    """Return the one `Method` defined in methods/<name>.py, or in the plug-in of that name."""
     if name not in method_names():
         raise unknown_method("method", name, method_names())
     from methods.base import Method
 
-    file = plugins.where(name) if is_plugin(name) else f"methods/{name}.py"
-    module = _method_module(name)
+    if is_plugin(name):
+        file, load = plugins.where(name), lambda: plugins.module(name)
+    else:
+        file, load = f"methods/{name}.py", lambda: importlib.import_module(f"methods.{name}")
+    module = plugins.imported(file, load)
     found = [
         c
         for c in vars(module).values()
@@ -116,7 +128,7 @@ def method(name: str) -> type[Method]:
 
 def _check_method(file: str, kind: type[Method], base: type[Method]) -> None:
     """Raise `UserError` where a class does not say what it must: ids, records and boards are made of it."""
-    for key, (words, holds) in SAYS.items():
+    for key, (words, holds) in CLASS_ATTRIBUTES.items():
         if not holds(value := getattr(kind, key)):
             raise UserError(f"{file}: {key} = {value!r} of {kind.__name__} is not {words}; correct it.")
     for key, arguments in (("losses", "batch, progress"), ("predict", "images")):
@@ -124,16 +136,8 @@ def _check_method(file: str, kind: type[Method], base: type[Method]) -> None:
             raise UserError(f"{file}: {kind.__name__} has no {key}(self, {arguments}); define it.")
 
 
-def _method_module(name: str) -> ModuleType:
-    if is_plugin(name):
-        return plugins.imported(plugins.where(name), lambda: plugins.module(name))
-    return plugins.imported(f"methods/{name}.py", lambda: importlib.import_module(f"methods.{name}"))
-
-
 def plugin_content(name: str) -> str:
-    """Of a plug-in the hash of its file, which its ids hold; of a method of the tree, which has versions,
-    nothing.
-    """
+    """Return the hash of a plug-in's file, which its ids hold; "" for a method of the tree."""
     if not is_plugin(name):
         return ""
     method(name)
@@ -141,9 +145,7 @@ def plugin_content(name: str) -> str:
 
 
 def dataset(name: str) -> type[Dataset]:
-    """The data set class in datasets/NAME.py or the plug-in NAME.py, for NAME or any variant NAME-... of
-    it.
-    """
+    """Return the data set class in datasets/NAME.py, or a plug-in, for NAME or any variant NAME-... of it."""
     name = name.replace("_", "-")
     file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
     if file is None:
@@ -163,19 +165,17 @@ def dataset(name: str) -> type[Dataset]:
 
 
 def open_dataset(name: str, data: Path) -> Dataset:
-    """The data set that a name or a variant means, with its data in the folder `data`, if they are there."""
+    """Return the data set of a name or a variant, with its data in the folder `data`, if they are there."""
     return dataset(name)(data, name.replace("_", "-"))
 
 
 def default_labels(name: str) -> str:
-    """The label setting where none is named: what the data set's class says in `default_labels`, else one
-    label an image.
-    """
+    """Return the label setting where none is named: the class's `default_labels`, else one label an image."""
     return str(getattr(dataset(name), "default_labels", "one"))
 
 
 def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(defaults, types) of a method's own keywords: its keyword-only `__init__` parameters are its schema."""
+    """Return (defaults, types) of a method's keyword-only `__init__` parameters, which are its schema."""
     init = method(name).__init__
     parameters = [
         p for p in inspect.signature(init).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
@@ -184,35 +184,32 @@ def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for p in parameters:
         if p.default is p.empty or p.name not in hints:
             raise UserError(
-                f"the keyword {p.name} of the method {name} lacks a type or a default; write {p.name}: float "
-                f"= 1.0."
+                f"the hyperparameter {p.name} of the method {name} lacks a type or a default; write "
+                f"{p.name}: float = 1.0."
             )
     return {p.name: p.default for p in parameters}, {p.name: hints[p.name] for p in parameters}
 
 
 def resolve_hyperparameters(name: str, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """(all values, sorted names of those away from their defaults). Raises `UserError` for unknown names and
-    wrong types.
+    """Return (all values, sorted names of those away from their defaults).
+
+    Raises `UserError` for unknown names and wrong types.
     """
     defaults, hints = hyperparameters(name)
-    values = {key: convert(hints, key, value, f"hyper-parameter of {name}") for key, value in given.items()}
+    what = f"hyperparameter of {name}"
+    check_keys(given, hints, what)
+    values = {
+        key: convert(value, hints[key], what, "change its value", key)
+        for key, value in without_none(given, hints).items()
+    }
     changed = tuple(sorted(key for key, value in values.items() if value != defaults[key]))
     return defaults | values, changed
 
 
 @cache
 def source_hash(name: str) -> str:
-    """`code_hash` of what a method is made of: its file and every module of `methods` that it imports,
-    directly or not.
-    """
-    method(name)
-    seen: set[str] = set()
-    pending = [_method_module(name).__name__]
-    while pending:
-        current = pending.pop()
-        seen.add(current)
-        for value in vars(sys.modules[current]).values():
-            owner = getattr(value, "__module__", None) or getattr(value, "__name__", "")
-            if isinstance(owner, str) and owner.startswith("methods.") and owner not in seen:
-                pending.append(owner)
-    return code_hash(Path(str(sys.modules[n].__file__)).read_text(encoding="utf-8") for n in seen)
+    """Return `code_hash` of a method's file and every file of `methods` that it imports, directly or not."""
+    if name not in method_names():
+        raise unknown_method("method", name, method_names())
+    files = imported_files(_file(name), ROOT / "methods")
+    return code_hash(file.read_text(encoding="utf-8") for file in files)

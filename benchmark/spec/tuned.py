@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.errors import UserError
-from benchmark.spec import contrasts, registry
 from benchmark.spec import plan as plans
 from benchmark.spec import protocol as protocols
+from benchmark.spec import registry, select
 from benchmark.spec.plan import Plan
 from benchmark.spec.rates import Search
 from benchmark.spec.run import RunSpec
@@ -87,7 +87,7 @@ def _written(
             own = {name: spec.hyperparameters[name] for name in spec.changed}
             lines += ["", f"[grid.hparams.{spec.method}]", *_lines(own)]
     for contrast in wanted[0].contrasts:
-        if all(any(contrasts.matches(spec, contrast[side]) for spec in wanted) for side in contrasts.SIDES):
+        if all(any(select.matches(spec, contrast[side]) for spec in wanted) for side in select.SIDES):
             lines += ["", "[[contrast]]", *_lines(contrast)]
     written = "\n".join(lines) + "\n"
     values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(written)

@@ -1,4 +1,4 @@
-"""Ids are for ever: literals of every part that enters them, of all shipped plans and of all committed records."""
+"""Ids are for ever: literals of every part that enters them, of shipped plans and of committed records."""
 
 import hashlib
 import json

@@ -13,7 +13,7 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.report.rows import row_label
-from benchmark.spec import contrasts, plan, rates, tuned
+from benchmark.spec import plan, rates, select, tuned
 from benchmark.spec.grid import Expansion
 from benchmark.spec.run import RunSpec, run_id
 from benchmark.spec.tuning import alike, words
@@ -57,7 +57,7 @@ def test_a_rate_is_a_number_a_list_or_a_table_by_method_and_enters_ids_where_it_
     del old["lr_scale"], old["contrasts"]
     assert run_id(old) == plain[0].id
     for wrong in (0, -1, True, "fast", [1.0, float("inf")], {"mtpsl": "x"}):
-        with pytest.raises(UserError, match=r"is not a number above 0, a list of them, or a table by method"):
+        with pytest.raises(UserError, match=r"plan p: lr_scale\S* is .*; expected a number"):
             expanded(tmp_path, lr_scale=wrong)
     with pytest.raises(UserError, match="did you mean 'mtpsl'"):
         expanded(tmp_path, lr_scale={"mtpls": 1.0})
@@ -215,7 +215,8 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
         1
     ].tuning.count("1 seed,")
     assert all(
-        s.contrasts == contrasts.read(values["contrast"], "p") and s.protocol.judge == "test" for s in found
+        s.contrasts == select.read_contrasts(values["contrast"], "p") and s.protocol.judge == "test"
+        for s in found
     )
     again = bench(*arguments, tmp_path / "runs", "--once", "mtpsl", "--json")
     assert again[0] == 0 and json.loads(again[1]) == shown

@@ -1,15 +1,14 @@
 """The hash of a method's code: what moves it, and what must not."""
 
-import re
+import subprocess
 import sys
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmark.spec import registry
-from benchmark.spec.source import code_hash
+from benchmark.spec.source import class_values, code_hash, imported_files
+from tests.conftest import ROOT
 
 CODE = '''
 """A method."""
@@ -79,48 +78,45 @@ def test_it_is_of_the_code_alone() -> None:
     assert code_hash([CODE, "x = 1"]) == code_hash(["x = 1", CODE]) != code_hash([CODE])
 
 
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The package of methods with a folder more, of a test's own, in which its modules are found."""
-    import methods
-
-    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    known = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
-    registry.source_hash.cache_clear()
-
-
-def source(tree: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], name: str) -> str:
-    for old in tree.glob("*.py"):
-        old.unlink()
-        sys.modules.pop(f"methods.{old.stem}", None)
-    for stem, text in files.items():
-        (tree / f"{stem}.py").write_text(textwrap.dedent(text))
-    monkeypatch.setattr(registry, "_names", lambda _: [name])
-    registry.source_hash.cache_clear()
-    return registry.source_hash(name)
-
-
-def test_a_module_that_is_moved_is_the_same_source(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = """
-        from methods.{block} import Block
-        from methods.multi_task import MultiTask
-
-
-        class Mine(MultiTask):
-            block = Block
-        """
-    block = "class Block:\n    width = 4\n"
-    first = source(tree, monkeypatch, {"mine": mine.format(block="block_a"), "block_a": block}, "mine")
-    moved = source(
-        tree,
-        monkeypatch,
-        {"mine_2": mine.format(block="z_block"), "z_block": "# elsewhere\n" + block},
-        "mine_2",
+def test_a_module_that_is_moved_is_the_same_source(tmp_path: Path) -> None:
+    package = tmp_path / "methods"
+    (package / "blocks").mkdir(parents=True)
+    mine = (
+        "{}\nfrom methods.base import Base\nclass Mine(Base):\n    summary = 'mine'\n    version: int = 2\n"
     )
-    other = source(
-        tree, monkeypatch, {"mine": mine.format(block="block_a"), "block_a": block.replace("4", "5")}, "mine"
+    contents = {
+        "base": "class Base:\n    paper = 'P'\n    summary = 'base'\n",
+        "mine": mine.format("from methods.block import Block"),
+        "moved": mine.format("from methods.blocks import inner"),
+        "other": mine.format("from methods.wider import Block"),
+        "block": "class Block:\n    width = 4\n",
+        "blocks/inner": "# elsewhere\nclass Block:\n    width = 4\n",
+        "wider": "class Block:\n    width = 5\n",
+        "unused": "import nothing\n",
+    }
+    for name, text in contents.items():
+        (package / f"{name}.py").write_text(text)
+
+    def hashed(name: str) -> str:
+        files = imported_files(package / f"{name}.py", package)
+        assert len(files) == 3
+        return code_hash(file.read_text() for file in files)
+
+    assert hashed("mine") == hashed("moved") != hashed("other")
+    said = class_values(package / "mine.py", package, ("version", "summary", "paper"))
+    assert said == {"summary": "mine", "version": 2, "paper": "P"}
+
+
+@pytest.mark.parametrize("name", registry.method_names())
+def test_a_method_is_described_without_being_imported(name: str) -> None:
+    kind = registry.method(name)
+    assert registry.describe(name) == (kind.version, kind.summary, kind.paper)
+
+
+def test_planning_and_run_folders_import_no_torch() -> None:
+    code = (
+        "import sys; import benchmark.spec.plan, benchmark.spec.registry as r, benchmark.runs.rundir\n"
+        "[(r.describe(name), r.source_hash(name)) for name in r.method_names()]\n"
+        "assert 'torch' not in sys.modules and 'methods.base' not in sys.modules"
     )
-    assert re.fullmatch(r"[0-9a-f]{12}", first) and first == moved != other
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)

@@ -1,0 +1,98 @@
+"""Check plain values against types with msgspec, and say in one sentence what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from benchmark.errors import UserError, unknown
+
+_WORDS = {
+    "`int`": "a whole number",
+    "`float`": "a number",
+    "`decimal`": "a number",
+    "`str`": "a text",
+    "`bool`": "true or false",
+    "`object`": "a table",
+    "`array`": "a list",
+    "`null`": "none",
+}
+
+
+def convert(value: Any, kind: Any, where: str, cure: str = "correct it", name: str = "") -> Any:
+    """Return a plain value as a type that msgspec knows, bounds included.
+
+    `where` stands before the key in the message, `cure` after what was expected; `name` is the key of the
+    value itself. Raises `UserError` for the innermost value that does not fit.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        key, inner, part, reason = _innermost(value, kind, error)
+        key = ".".join(filter(None, (name, key)))
+        literal = typing.get_args(_bare(inner)) if typing.get_origin(_bare(inner)) is typing.Literal else ()
+        if literal and isinstance(part, str):
+            raise UserError(f"{where}: {unknown(key, part, map(str, literal))}") from None
+        raise UserError(
+            f"{where}: {key} is {shown(part)}; expected {expected(reason, literal)}; {cure}."
+        ) from None
+
+
+def check_keys(values: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise `UserError` for the first key that is not known."""
+    names = list(known)
+    for key in values:
+        if key not in names:
+            raise unknown(what, str(key), names)
+
+
+def expected(reason: str, literal: tuple[Any, ...] = ()) -> str:
+    """Return what msgspec's message asks for, in words."""
+    if literal:
+        return "one of " + ", ".join(map(repr, literal))
+    if found := re.match(r"Object missing required field `(.+)`", reason):
+        return f"a table with the key {found[1]!r}"
+    text = reason.partition(" - at ")[0].removeprefix("Expected ").replace(" | ", "` or `")
+    return re.sub(r"`\w+`", lambda part: _WORDS.get(part[0], part[0]), text)
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages quote it, at most 60 characters long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _innermost(value: Any, kind: Any, error: Exception) -> tuple[str, Any, Any, str]:
+    """Return the dotted key, type and value of the smallest part that fails, and msgspec's reason."""
+    for key, part, inner in _parts(value, kind):
+        try:
+            msgspec.convert(part, inner)
+        except msgspec.ValidationError as reason:
+            deeper = _innermost(part, inner, reason)
+            return (".".join(filter(None, (key, deeper[0]))), *deeper[1:])
+    return "", kind, value, str(error)
+
+
+def _parts(value: Any, kind: Any) -> Iterator[tuple[str, Any, Any]]:
+    kind = _bare(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if isinstance(value, dict) and origin is dict:
+        yield from ((str(key), part, arguments[1]) for key, part in value.items())
+    elif isinstance(value, dict) and (dataclasses.is_dataclass(kind) or hasattr(kind, "__struct_fields__")):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        yield from ((key, value[key], hint) for key, hint in hints.items() if key in value)
+    elif isinstance(value, list | tuple) and origin in (list, tuple):
+        yield from ((str(index), part, arguments[0]) for index, part in enumerate(value))
+
+
+def _bare(kind: Any) -> Any:
+    """Return a type without its bounds and without none."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _bare(typing.get_args(kind)[0])
+    others = [other for other in typing.get_args(kind) if other is not type(None)]
+    return _bare(others[0]) if len(others) == 1 and type(None) in typing.get_args(kind) else kind
