@@ -146,7 +146,7 @@ def _hours(runs: Sequence[RunSpec], row: Row, data: Splits) -> float | None:
 
 def add_peers(rows: Sequence[Row], device: str) -> list[str]:
     """Add the speeds of published codes to the rows under their protocol; return notes."""
-    from benchmark.spec.protocol import read_toml
+    from benchmark.files import read_toml
 
     values = read_toml(PEERS)
     if not device.startswith("cuda"):

@@ -37,7 +37,7 @@ def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
     collection = records.collect(folder, run_id)
     specs = [r.spec for r in collection.records] + [f.spec for f in collection.failures]
     used = {spec["method"] for spec in specs}
-    current = {name: registry.method(name).version for name in used.intersection(registry.method_names())}
+    current = {name: registry.describe(name).version for name in used.intersection(registry.method_names())}
     boards = leaderboard.build(collection, current)
     place = again or reruns.published(folder)
     if place and boards:

@@ -89,7 +89,7 @@ def test_no_setting_is_tried_twice_and_a_small_space_is_tried_whole() -> None:
         (
             "mtpsl",
             ["regulariser=[1, 'a']"],
-            r"regulariser = 'a' \(hyper-parameter of mtpsl\) is not a number; change its value",
+            "regulariser is 'a'; expected a number, got a text; change its value",
         ),
         ("mtpsl", ["regulariser"], "is not a keyword with two or more values"),
     ],

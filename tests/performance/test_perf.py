@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from benchmark.cli import perf
+from benchmark.files import read_toml
 from benchmark.spec import registry
-from benchmark.spec.protocol import load, read_toml
+from benchmark.spec.protocol import load
 from benchmark.training import cuda_graph, timing
 from benchmark.training.batches import Feed
 from benchmark.training.cuda_graph import Loop

@@ -32,7 +32,7 @@ def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
     found = []
     known = registry.method_names()
     for name in sorted({entry.row.method for board in boards for entry in board.entries}):
-        method = registry.method(name) if name in known else None
+        method = registry.describe(name) if name in known else None
         versions = sorted({e.row.version for board in boards for e in board.entries if e.row.method == name})
         found.append(
             {
