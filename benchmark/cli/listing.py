@@ -41,9 +41,9 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
             for name, e in balance.BALANCES.items()
         ]
     if what == "metrics":
-        from benchmark.metrics import glossary
+        from benchmark.metrics import pooled
 
-        return glossary.metrics()
+        return pooled.metrics()
     raise unknown("listing", what, WHAT)
 
 

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.metrics.tallies import THRESHOLDS, at_least, level, tally
+from benchmark.metrics.pooled import ABOUT, THRESHOLDS, boundary_scores
+from benchmark.metrics.tallies import level, tally
 from datasets.tasks import Task
 
 TOLERANCE = 0.0075  # of the frame's diagonal, padding included: the maxDist of SEISM for PASCAL
@@ -30,29 +31,20 @@ _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 @dataclass(frozen=True)
 class BoundaryMeter:
-    """Boundary F at the best of 19 thresholds for the data set; matching within a tolerance, NOT the odsF of
-    BSDS and SEISM.
+    """Boundary F at the best of 19 thresholds, matched within a tolerance: NOT the odsF of BSDS and SEISM.
 
     The prediction is thinned (`ridges`) and cut at a threshold. P is the share of predicted pixels with a
-    true one within
-    `tolerance`, R the share of true pixels with a predicted one within it, both pooled over the data set.
-    Unlabelled pixels are neither predicted nor true. 0 where the truth has no boundary.
+    true one within `tolerance`, R the share of true pixels with a predicted one within it, both pooled over
+    the data set. Unlabelled pixels are neither predicted nor true. 0 where the truth has no boundary.
+    Columns: wrong, right and found pixels by level.
     """
 
-    about: ClassVar[dict[str, str]] = {
-        "boundaryF": "F of boundary pixels matched within 0.0075 of the diagonal, best threshold, in "
-        "percent; higher is better",
-        "boundaryP": "precision at that threshold, in percent; higher is better",
-        "boundaryR": "recall at that threshold, in percent; higher is better",
-    }
     task: Task
-    columns: ClassVar[tuple[str, ...]] = tuple(
-        f"{count}/{k}" for count in ("wrong", "right", "found") for k in range(THRESHOLDS + 1)
-    )
-    stored: ClassVar[int] = len(columns)
+    stored: ClassVar[int] = 3 * (THRESHOLDS + 1)
 
     @torch.no_grad()
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """As `Meter` says."""
         radius = tolerance(*target.shape[-2:])
         valid, true = self.task.valid(target), target == 1
         logit = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
@@ -65,27 +57,17 @@ class BoundaryMeter:
         return torch.cat([predicted, tally(level(dilate(thin, radius)), true, levels)], 1)
 
     def values(self, sums: np.ndarray) -> dict[str, float]:
-        wrong, right, found = sums.reshape(3, -1)
-        if not sums.any():
-            return dict.fromkeys(self.about, math.nan)
-        precision = at_least(right) / np.maximum(at_least(right) + at_least(wrong), 1)
-        recall = at_least(found) / max(found.sum(), 1)
-        f = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        best = int(f.argmax())
-        return {
-            "boundaryF": 100 * float(f[best]),
-            "boundaryP": 100 * float(precision[best]),
-            "boundaryR": 100 * float(recall[best]),
-        }
+        """As `Meter` says."""
+        return dict(zip(ABOUT["edge"], boundary_scores(sums).tolist(), strict=True))
 
 
 def tolerance(height: int, width: int) -> float:
-    """Matching distance in pixels: 0.0075 of the diagonal, not rounded, and at least 1."""
+    """Return the matching distance in pixels: 0.0075 of the diagonal, not rounded, and at least 1."""
     return max(1.0, TOLERANCE * math.hypot(height, width))
 
 
 def dilate(values: Tensor, radius: float) -> Tensor:
-    """(B, 1, H, W): the greatest value at most `radius` pixels (Euclidean) away, inside the image.
+    """Return (B, 1, H, W): the greatest value at most `radius` pixels (Euclidean) away, inside the image.
 
     Dilating grey values dilates every threshold's set of pixels at once: max over a disc >= t where some
     pixel is.
@@ -105,8 +87,7 @@ def dilate(values: Tensor, radius: float) -> Tensor:
 
 
 def ridges(values: Tensor) -> Tensor:
-    """(B, 1, H, W) bool: pixels that no neighbour exceeds across the ridge they lie on (non-maximum
-    suppression).
+    """Return (B, 1, H, W) bool: pixels that no neighbour across their ridge exceeds.
 
     Across is the one of four directions in which the values curve down most (the least second difference).
     Networks predict boundaries several pixels thick; unthinned, a thick but well placed map scores little

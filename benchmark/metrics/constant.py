@@ -19,20 +19,18 @@ POSITIVE = 10.0  # a logit above every threshold that metrics cut at
 def constant_predictions(
     tasks: dict[str, Task], targets: dict[str, Tensor], labelled: Tensor
 ) -> dict[str, Tensor]:
-    """{task: (C,)} raw prediction of one pixel, from the visible training labels; nothing else of `targets`
-    is read.
+    """Return {task: (C,)}, the raw prediction of one pixel, from the visible training labels alone.
 
     targets: {task: (N, C', H, W)} of a training split, in its compact dtypes. labelled: (N, T) bool, tasks in
-    the order of
-    `tasks`. By kind: the most frequent class (greatest mIoU of a constant), the median depth (least absErr),
-    the mean of the unit normals, and for binary tasks always positive, which has recall 1 (always negative
-    has F = 0). Zeros for a task without one visible labelled pixel.
+    the order of `tasks`. By kind: the most frequent class (greatest mIoU of a constant), the median depth
+    (least absErr), the mean of the unit normals, and for binary tasks always positive, which has recall 1
+    (always negative has F = 0). Zeros for a task without one visible labelled pixel.
     """
     return {name: _best(task, targets[name], labelled[:, t]) for t, (name, task) in enumerate(tasks.items())}
 
 
 def as_prediction(constant: Tensor, batch: int, size: tuple[int, int]) -> Tensor:
-    """A constant (C,) as the raw prediction (B, C, H, W) of a batch; a view that must not be written to."""
+    """Expand a constant (C,) to the raw prediction (B, C, H, W) of a batch, a read-only view."""
     return constant.view(1, -1, 1, 1).expand(batch, -1, *size)
 
 
@@ -51,9 +49,7 @@ def _best(task: Task, target: Tensor, labelled: Tensor) -> Tensor:
 
 
 def _summary(task: Task, target: Tensor) -> Tensor:
-    """What the best constant needs of some images: class counts (C,), the sum of normals (3,), or every depth
-    (P,).
-    """
+    """What the best constant needs of images: class counts (C,), the sum of normals (3,), depths (P,)."""
     pixels = target.movedim(1, -1)[task.valid(target)[:, 0]]
     if task.kind == "classes":
         return torch.bincount(pixels[:, 0], minlength=task.channels)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from benchmark import ROOT
 from benchmark.execute.slots import cores
 from benchmark.metrics import correspond
 from benchmark.metrics.correspond import THRESHOLDS
+from benchmark.metrics.pooled import ABOUT, best_f
 from benchmark.metrics.tallies import level
 from datasets.tasks import Task
 
@@ -27,8 +28,7 @@ SHARED = 400_000
 
 @dataclass(frozen=True)
 class OdsMeter:
-    """odsF of BSDS and SEISM: boundary F at the best of 99 thresholds for the data set, pixels matched one to
-    one.
+    """odsF of BSDS and SEISM: boundary F at the best of 99 thresholds, pixels matched one to one.
 
     At every threshold 0.01 ... 0.99 the prediction is cut, thinned as MATLAB's bwmorph does and matched with
     the truth: pairs are at most `distance` of the diagonal apart (BSDS and PASCAL 0.0075, NYUD 0.011), and no
@@ -49,26 +49,16 @@ class OdsMeter:
 
     The one meter that works on the host: it waits for the device, and takes about 0.7 s of one core for an
     image of 321 x 481, 1.2 s for 512 x 512. Batches large enough are shared out among processes, one a core
-    at the most.
+    at the most. Columns: labelled and true pixels, then predicted and matched ones at every threshold.
     """
 
-    about: ClassVar[dict[str, str]] = {
-        "odsF": "F of thinned boundary pixels matched one to one, best of 99 thresholds, in percent; higher "
-        "is better",
-        "odsP": "precision at that threshold, in percent; higher is better",
-        "odsR": "recall at that threshold, in percent; higher is better",
-    }
     task: Task
     distance: float = 0.0075
-    columns: ClassVar[tuple[str, ...]] = (
-        "pixels",
-        "true",
-        *(f"{count}/{k}" for count in ("predicted", "matched") for k in range(1, THRESHOLDS + 1)),
-    )
     stored: ClassVar[int] = 2  # the rest would take some 300 bytes an image
 
     @torch.no_grad()
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """As `Meter` says."""
         maps = (level(prediction, THRESHOLDS).to(torch.uint8), self.task.valid(target), target == 1)
         levels, labelled, true = (x[:, 0].cpu().numpy() for x in maps)
         parts = min(len(levels), cores()) if levels.size >= SHARED else 1
@@ -77,44 +67,25 @@ class OdsMeter:
                 split = (np.array_split(x, parts) for x in (levels, labelled, true))
                 rows = np.concatenate(list(pool.map(self._elsewhere, *split)))
         else:
-            rows = np.stack(
-                [
-                    correspond.counts(*image, self.distance)
-                    for image in zip(levels, labelled, true, strict=True)
-                ]
-            )
+            images = zip(levels, labelled, true, strict=True)
+            rows = np.stack([correspond.counts(*image, self.distance) for image in images])
         return torch.from_numpy(rows).to(target.device)
 
     def _elsewhere(self, levels: np.ndarray, labelled: np.ndarray, true: np.ndarray) -> np.ndarray:
-        """(B, K): the counts of images (B, H, W), made in a process of its own, which an interrupt does not
-        reach.
-        """
+        """(B, K): counts of images (B, H, W), made in a process of its own, out of an interrupt's reach."""
         given = io.BytesIO()
         np.savez(given, levels=levels, labelled=labelled, true=true, distance=self.distance)
         command = [sys.executable, "-m", correspond.__name__]
-        done = subprocess.run(
-            command,
-            input=given.getvalue(),
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            check=True,
-            start_new_session=True,
-        )
+        streams: Any = {"input": given.getvalue(), "stdout": subprocess.PIPE}
+        done = subprocess.run(command, **streams, cwd=ROOT, check=True, start_new_session=True)
         rows: np.ndarray = np.load(io.BytesIO(done.stdout))
         return rows
 
     def values(self, sums: np.ndarray) -> dict[str, float]:
+        """As `Meter` says."""
         if not sums.any():
-            return dict.fromkeys(self.about, math.nan)
+            return dict.fromkeys(ABOUT["ods"], math.nan)
         if len(sums) == self.stored:
             return {}
         predicted, matched = sums[self.stored :].reshape(2, THRESHOLDS)
-        precision = matched / np.maximum(predicted, 1)
-        recall = matched / max(sums[1], 1)
-        f = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        best = int(f.argmax())
-        return {
-            "odsF": 100 * float(f[best]),
-            "odsP": 100 * float(precision[best]),
-            "odsR": 100 * float(recall[best]),
-        }
+        return dict(zip(ABOUT["ods"], best_f(matched, predicted, matched, sums[1]).tolist(), strict=True))

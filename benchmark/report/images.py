@@ -19,7 +19,7 @@ import os
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -31,14 +31,13 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from benchmark.errors import UserError
+from benchmark.metrics.pooled import PRIMARY
 from benchmark.report import statistics
 from benchmark.report.records import Record
 from benchmark.report.rows import Group, Pair, Row, TaskInfo
 from benchmark.report.statistics import Array, Estimate
 
 DRAWS = 1000
-_BETA_SQUARED = 0.3  # of maxF, as where it is measured
-_LEVELS = 20  # counts of a binary map cut at 19 thresholds
 _ROUNDED = 1e-5  # relative: statistics are kept in single precision
 _BATCH = 8  # records that a thread takes at once
 _THREADS = min(8, os.cpu_count() or 1)  # more wait for each other: a part of the work holds Python's lock
@@ -164,7 +163,7 @@ class Resampled:
 
     def _batch(self, records: Sequence[tuple[Record, Array]]) -> set[int]:
         """Fill in the metrics (T, DRAWS + 1) of each record. Returns their numbers of test images."""
-        tasks = {t.name: (i, t) for i, t in enumerate(self._g.tasks) if t.metric in _POOLED}
+        tasks = {t.name: (i, t) for i, t in enumerate(self._g.tasks) if t.metric in PRIMARY}
         counts = set()
         # For the sums of one record after another: to ask for new memory takes as long as the product.
         room: Array = np.empty((0, DRAWS + 1))
@@ -180,7 +179,7 @@ class Resampled:
                 ends = np.cumsum([table.shape[1] for table in alike.values()])
                 for name, mine in zip(alike, np.split(sums, ends[:-1]), strict=True):
                     i, task = tasks[name]
-                    values[i] = _POOLED[task.metric](mine.T)
+                    values[i] = PRIMARY[task.metric](mine.T)
                     _check(record, task, float(values[i, 0]))
                 counts.add(images)
         return counts
@@ -248,53 +247,3 @@ def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("an array of it is of an unknown format")
     return np.lib.format.read_array_header_1_0(file)
-
-
-def _iou(sums: Array) -> Array:
-    right, predicted, true = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
-    present = true > 0
-    union = true + predicted
-    union -= right
-    share = np.divide(right, union, out=np.zeros_like(union), where=present)
-    return _share(100 * share.sum(-1), present.sum(-1))
-
-
-def _per_pixel(sums: Array) -> Array:
-    return _share(sums[..., 1], sums[..., 0])
-
-
-def _max_f(sums: Array) -> Array:
-    negative, positive = np.moveaxis(sums[..., : 2 * _LEVELS].reshape(*sums.shape[:-1], 2, -1), -2, 0)
-    right = _at_least(positive)
-    possible = _BETA_SQUARED * positive.sum(-1, keepdims=True) + right + _at_least(negative)
-    found = (100 * (1 + _BETA_SQUARED) * right / np.maximum(possible, 1e-12)).max(-1)
-    return np.where(sums.any(-1), found, np.nan)
-
-
-def _boundary_f(sums: Array) -> Array:
-    wrong, right, found = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
-    precision = _at_least(right) / np.maximum(_at_least(right) + _at_least(wrong), 1)
-    recall = _at_least(found) / np.maximum(found.sum(-1, keepdims=True), 1)
-    f = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return np.where(sums.any(-1), 100 * f.max(-1), np.nan)
-
-
-def _at_least(levels: Array) -> Array:
-    """Counts per level (..., L + 1) to counts at or above each of the L thresholds (..., L)."""
-    return np.cumsum(levels[..., ::-1], -1)[..., ::-1][..., 1:]
-
-
-def _share(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
-
-
-# {primary metric: from summed statistics (..., K) to values (...)}, as `values` of the metric's meter has it
-# for one sum. odsF is
-# not here: its counts at 99 thresholds are not kept per image.
-_POOLED: dict[str, Callable[[Array], Array]] = {
-    "mIoU": _iou,
-    "absErr": _per_pixel,
-    "mErr": _per_pixel,
-    "maxF": _max_f,
-    "boundaryF": _boundary_f,
-}

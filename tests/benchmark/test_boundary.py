@@ -79,10 +79,9 @@ def slow_boundary(prediction: Tensor, target: Tensor) -> dict[str, float]:
     return best
 
 
-@pytest.mark.parametrize(("height", "width"), [(20, 28), (17, 300), (200, 240)])
+@pytest.mark.parametrize(("height", "width"), [(20, 28), (17, 300)])
 def test_boundary_f_equals_a_loop_over_points(height: int, width: int) -> None:
-    images = 3 if height == 200 else 4
-    prediction, target = sample(images, height, width)
+    prediction, target = sample(4, height, width)
     values = judge(prediction, target)
     assert values == pytest.approx(slow_boundary(prediction, target), rel=1e-12)
     assert 5 < values["boundaryF"] < 99.9
@@ -154,9 +153,7 @@ def test_precision_and_recall_worked_by_hand() -> None:
     target[..., 2, :8] = 1  # 8 true pixels
     target[..., 11, :] = IGNORE
     prediction = torch.full((1, 1, 12, 12), -8.0)
-    prediction[..., 3, :4] = (
-        8  # 4 predicted, all one pixel off: right; they find the 4 true pixels above them
-    )
+    prediction[..., 3, :4] = 8  # 4 one pixel off: right; they find the 4 true pixels above them
     prediction[..., 8, 6:8] = 8  # 2 wrong
     prediction[..., 11, :] = 8  # not judged
     values = judge(prediction, target)

@@ -1,6 +1,4 @@
-"""odsF against thinning pixel by pixel and matching by augmenting paths; and how far the fast boundary F is
-from it.
-"""
+"""odsF against thinning pixel by pixel and matching by augmenting paths, and beside the fast boundary F."""
 
 from __future__ import annotations
 
@@ -20,6 +18,7 @@ from benchmark.metrics.boundary import BoundaryMeter
 from benchmark.metrics.correspond import THRESHOLDS, Truth, thin
 from benchmark.metrics.maps import meter
 from benchmark.metrics.ods import OdsMeter
+from benchmark.metrics.pooled import ABOUT
 from datasets import tasks
 from datasets.scenes import Scenes
 from datasets.tasks import IGNORE
@@ -50,7 +49,6 @@ def sample(images: int = 4, height: int = 30, width: int = 40, seed: int = 0) ->
 
 
 # --- references
-# ---------------------------------------------------------------------------------------------------------
 
 
 def slow_thin(image: np.ndarray) -> np.ndarray:
@@ -122,7 +120,6 @@ def slow_ods(prediction: Tensor, target: Tensor, distance: float) -> dict[str, f
 
 
 # --- the two steps
-# ------------------------------------------------------------------------------------------------------
 
 
 def maps() -> list[np.ndarray]:
@@ -130,14 +127,8 @@ def maps() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     noise = [rng.random((23, 31)) < density for density in (0.05, 0.3, 0.5, 0.7, 0.9, 0.99)]
     smooth = [ndimage.gaussian_filter(rng.standard_normal((40, 56)), s) > 0 for s in (1, 2, 4)]
-    odd = [
-        np.ones((17, 12), bool),
-        np.zeros((5, 6), bool),
-        np.ones((1, 9), bool),
-        np.ones((9, 1), bool),
-        np.ones((1, 1), bool),
-    ]
-    return [*noise, *smooth, *odd]
+    full = [np.ones(shape, bool) for shape in ((17, 12), (1, 9), (9, 1), (1, 1))]
+    return [*noise, *smooth, *full, np.zeros((5, 6), bool)]
 
 
 def test_thinning_equals_a_loop_over_pixels() -> None:
@@ -193,15 +184,12 @@ def test_pairs_of_least_cost_are_as_many(radius: float) -> None:
 
 
 # --- the metric
-# ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("height", "width", "distance"), [(24, 30, 0.0075), (24, 30, 0.05), (18, 34, 0.09)])
+@pytest.mark.parametrize(("height", "width", "distance"), [(14, 18, 0.0075), (14, 18, 0.07), (12, 22, 0.12)])
 def test_ods_f_equals_a_loop_over_thresholds_and_points(height: int, width: int, distance: float) -> None:
     prediction, target = sample(3, height, width)
-    target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = (
-        0  # labels reach the corners, so the diagonal is the image's
-    )
+    target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = 0  # labelled corners: the diagonal is the image's
     expected = slow_ods(prediction, target, distance)
     assert judge(prediction, target, OdsMeter(TASK, distance)) == pytest.approx(expected, rel=1e-12)
     assert 5 < expected["odsF"] < 99
@@ -275,12 +263,8 @@ def test_unlabelled_pixels_are_neither_predicted_nor_true() -> None:
     target[..., 15, 20] = IGNORE
     prediction[..., 15, 20] = 8
     sums = METER.statistics(prediction, target).sum(0)
-    assert dict(zip(METER.columns, sums.tolist(), strict=True)).items() >= {
-        ("pixels", 1200 - 6),
-        ("true", 15),
-        ("predicted/50", 15),
-        ("matched/50", 15),
-    }
+    predicted, matched = sums[2:].view(2, THRESHOLDS)[:, 49].tolist()
+    assert [*sums[:2].tolist(), predicted, matched] == [1200 - 6, 15, 15, 15]
 
 
 def test_padding_without_labels_changes_nothing() -> None:
@@ -296,11 +280,8 @@ def test_truth_without_a_boundary_scores_zero_and_no_label_is_nan() -> None:
     prediction, target = sample()
     empty = torch.where(target[:-1] == IGNORE, IGNORE, 0)
     assert judge(prediction[:-1], empty) == {"odsF": 0, "odsP": 0, "odsR": 0}
-    assert judge(prediction[:-1] - 50, empty) == {
-        "odsF": 0,
-        "odsP": 0,
-        "odsR": 0,
-    }  # nor predicted: not a perfect score
+    # Nor predicted: not a perfect score.
+    assert judge(prediction[:-1] - 50, empty) == {"odsF": 0, "odsP": 0, "odsR": 0}
     assert all(math.isnan(v) for v in judge(prediction[-1:], target[-1:]).values())
     assert not METER.statistics(prediction[-1:], target[-1:]).any()
 
@@ -309,10 +290,9 @@ def test_what_all_meters_have_in_common() -> None:
     assert meter(TASK) == METER and isinstance(meter(tasks.edge()), BoundaryMeter)
     prediction, target = sample(5)
     whole = METER.statistics(prediction, target)
-    assert whole.shape == (5, len(METER.columns)) == (5, 2 + 2 * THRESHOLDS) and whole.dtype == torch.float64
-    assert len(set(METER.columns)) == len(METER.columns)
+    assert whole.shape == (5, 2 + 2 * THRESHOLDS) and whole.dtype == torch.float64
     values = METER.values(whole.sum(0).numpy())
-    assert list(values) == list(METER.about) and next(iter(values)) == TASK.metric == "odsF"
+    assert list(values) == list(ABOUT["ods"]) and next(iter(values)) == TASK.metric == "odsF"
     assert METER.values(whole.sum(0).numpy()[: METER.stored]) == {}
     for size in (1, 2, 3):
         parts = [
@@ -338,18 +318,14 @@ def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # --- the fast metric beside it
-# ------------------------------------------------------------------------------------------
 
 # Thickness, noise and displacement (pixels) of predictions made from the truth.
 SEVERITIES = {
     "sharp": (1.5, 0.3, 0),
     "blurred": (3, 1, 0),
-    "displaced by 1": (3, 1, 1),
     "displaced by 4": (3, 1, 4),
     "noisy": (3, 2.5, 0),
-    "very noisy": (3, 5, 0),
     "thick": (8, 0.5, 0),
-    "thick and noisy": (8, 2.5, 0),
 }
 
 
@@ -357,7 +333,7 @@ def test_how_far_boundary_f_is_from_ods_f(data_folder: Path) -> None:
     """The figures in the docstring of `benchmark.metrics.boundary`: never well below, and up to 20 points
     above.
     """
-    target = Scenes(data_folder).split("test", (96, 128), 4).targets["edge"]
+    target = Scenes(data_folder).split("test", (96, 128), 2).targets["edge"]
     fast, gaps = BoundaryMeter(tasks.edge()), {}
     for name, (width, noise, shift) in SEVERITIES.items():
         rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.metrics import glossary
+from benchmark.metrics import pooled
 from benchmark.report.board import Board
 from benchmark.report.records import Record
 from benchmark.spec import registry
@@ -58,7 +58,7 @@ TASKS = {
 
 def tasks(boards: Sequence[Board]) -> list[tuple[str, str]]:
     """(`semseg mIoU`, what it is) of each task of the boards and its primary metric."""
-    said = {(m["task"], m["metric"]): m["summary"] for m in glossary.metrics()}
+    said = {(m["task"], m["metric"]): m["summary"] for m in pooled.metrics()}
     found = {}
     for task in (task for board in boards for task in board.group.tasks):
         words = (TASKS.get(task.name, ""), said.get((task.name, task.metric), ""))

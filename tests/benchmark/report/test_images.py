@@ -17,6 +17,7 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.metrics.maps import meter
+from benchmark.metrics.pooled import PRIMARY
 from benchmark.report import images
 from benchmark.report.board import Board, build
 from benchmark.report.details import sections
@@ -57,15 +58,15 @@ def test_pooled_metrics_are_those_of_the_meters(name: str) -> None:
     draws[1, 1:] = 0  # one image alone
     metric = TASKS[name].metric
     plain = [judge.values(sums)[metric] for sums in draws @ kept]
-    np.testing.assert_allclose(images._POOLED[metric](draws @ kept), plain, rtol=1e-12)
-    assert np.isnan(images._POOLED[metric](np.zeros((1, kept.shape[1])))).all()
+    np.testing.assert_allclose(PRIMARY[metric](draws @ kept), plain, rtol=1e-12)
+    assert np.isnan(PRIMARY[metric](np.zeros((1, kept.shape[1])))).all()
 
 
 def test_a_class_that_a_draw_lacks_has_no_iou_there() -> None:
     kept, judge = statistics("semseg")
     kept[:, 6:] *= [1, 0, 1]  # the truth has no class b
     kept[:, :3] *= [1, 0, 1]
-    assert images._POOLED["mIoU"](kept.sum(0)) == pytest.approx(judge.values(kept.sum(0))["mIoU"], rel=1e-12)
+    assert PRIMARY["mIoU"](kept.sum(0)) == pytest.approx(judge.values(kept.sum(0))["mIoU"], rel=1e-12)
 
 
 def test_draws_are_the_same_everywhere() -> None:
@@ -204,7 +205,7 @@ def test_a_draw_without_a_label_is_left_out(labelled: int, there: bool, tmp_path
             r = make.record(s)
             kept, _ = statistics("depth", seed, 20)
             kept[labelled:] = 0
-            r["metrics"]["depth"]["absErr"] = float(images._POOLED["absErr"](kept.sum(0)))
+            r["metrics"]["depth"]["absErr"] = float(PRIMARY["absErr"](kept.sum(0)))
             np.savez(make.write_run(tmp_path, r, panels=False).with_name("per_image.npz"), depth=kept)
     (entry,) = only(tmp_path).entries
     found = entry.beside.images.scores["depth"] if entry.beside.images else None
@@ -230,7 +231,7 @@ def test_without_statistics_there_is_no_interval(tmp_path: Path) -> None:
 
 
 def test_a_metric_that_is_not_kept_per_image_has_none() -> None:
-    assert "odsF" not in images._POOLED
+    assert "odsF" not in PRIMARY
 
 
 def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:
