@@ -51,10 +51,10 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fixmatch(tmp_path: Path) -> Iterator[str]:
     """The name of a method as `bench new --example fixmatch` writes it, in use as a plug-in."""
-    from benchmark.cli.check import new
+    from benchmark.cli.methods import new
     from benchmark.spec import plugins
 
-    new("my_fixmatch", tmp_path / "example", dataset=False, example="fixmatch", as_json=True)
+    new("my_fixmatch", tmp_path / "example", example="fixmatch")
     yield plugins.use(tmp_path / "example" / "my_fixmatch.py")
     plugins.forget()
 

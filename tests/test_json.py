@@ -379,7 +379,7 @@ def test_interrupted_commands_print_what_there_is(
 ) -> None:
     monkeypatch.setattr(execute, "run_cells", interrupt)
     monkeypatch.setattr(packed, "prepare", interrupt)
-    monkeypatch.setattr("benchmark.cli.get.fetch", interrupt)
+    monkeypatch.setattr("benchmark.execute.fetch.fetch", interrupt)
     code, out, err = bench("tune", *CASES["tune"][0](place), "--results", place.results, "--json")
     assert (code, json.loads(out)) == (130, {"method": "loud", "trials": [], "best": None, "plan": None})
     assert "interrupted: finished trials are kept" in err

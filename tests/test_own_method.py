@@ -110,7 +110,7 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
 
 
 def test_every_example_is_named_where_new_is_explained(bench: Bench) -> None:
-    from benchmark.cli.check import TEMPLATES
+    from benchmark.cli.methods import TEMPLATES
 
     examples = [path.name.removesuffix(".py.txt") for path in TEMPLATES.glob("method_*.py.txt")]
     assert examples == ["method_fixmatch"]

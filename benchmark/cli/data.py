@@ -1,47 +1,159 @@
-"""`bench data` and `bench labels`: look at images and at who is labelled."""
+"""`bench data get` and `show`, `bench labels`: fetch a data set, look at images and at who is labelled."""
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmark.cli.scripts import for_scripts
+from benchmark import ROOT
+from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
+from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
-from benchmark.execute.progress import make_console
+from benchmark.execute.progress import PLAIN_SECONDS, make_console
 from benchmark.files import writing
 from benchmark.spec import plan, registry
 
-
-def default_dataset() -> str:
-    """The data set of the plan that runs when none is named."""
-    return str(plan.read(plan.DEFAULT)["grid"][0]["dataset"])
+OK, DECLINED, INTERRUPTED = 0, 1, 130
+DataSet = Annotated[str, typer.Argument(metavar="DATASET")]
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """(H, W) from "96x128"."""
+    """Return (H, W) of "96x128"."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
         raise UserError(f"--size {text!r} is not HEIGHTxWIDTH; write for example --size 96x128.")
     return int(parts[0]), int(parts[1])
 
 
-def show(
-    name: str, data: Path, split: str, size: str | None, count: int, out: Path, as_json: bool = False
+class Bars(Progress):
+    """Bars of a long job in a terminal; in a pipe, a line now and then."""
+
+    def __init__(self, *columns: Any, shown: Callable[[int], str] = str) -> None:
+        """columns: after the description and the bar. shown: a count in a line of a pipe."""
+        console = make_console()
+        super().__init__(
+            TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn(),
+            console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.count, self.rows, self.last = shown, dict[str, TaskID](), time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Tell that `done` of `total` are done, where known."""
+        if what not in self.rows:  # what was there before is no part of the speed
+            self.rows[what] = self.add_task(what, total=total, completed=done)
+        self.update(self.rows[what], completed=done, total=total)
+        if self.disable and time.monotonic() - self.last > PLAIN_SECONDS:
+            self.last = time.monotonic()
+            say(f"{what}: {self.count(done)}" + (f" of {self.count(total)}" if total else ""))
+
+
+def get(
+    name: DataSet,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
+    url: Annotated[str | None, typer.Option(help="Another place to get it from, such as a mirror.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the file's SHA-256 must be.")] = None,
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
 ) -> int:
-    """Write a contact sheet of the first images of a split with all their labels."""
+    """Download what is openly there of a data set, or say where people get it. Can be resumed."""
+    from benchmark.execute.fetch import fetch, name_of
+    from benchmark.execute.unpack import folder_of, unpack
+    from datasets.downloads import DOWNLOADS
+    from datasets.prepared import Prepared
+
+    shown: dict[str, str | None] = {"file": None}
+
+    def end(text: str, code: int) -> int:
+        shown["said"] = text
+        say(text)
+        return code
+
+    with for_scripts(as_json, shown):
+        kind = registry.dataset(name)
+        known = DOWNLOADS.get(kind.name)
+        if issubclass(kind, Prepared):
+            kind.form_of(name.replace("_", "-"))
+        elif known is None:
+            return end(f"{kind.name} is made on the spot; there is nothing to download.", OK)
+        if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+            raise UserError(f"--sha256 {sha256!r} is not a SHA-256; expected 64 hexadecimal digits.")
+        where = url if url is not None else known.url if known else None
+        if where is None:
+            source = f"its source is {kind.source}; --url URL fetches it from a place that you know."
+            told = known.elsewhere[0] if known else source
+            raise UserError(f"no file of {kind.name} can be fetched by a program: {told}")
+        size = known.size if known and url is None else None
+        target = data / "downloads" / name_of(where)
+        folder, part = folder_of(target), target.with_name(f"{target.name}.part")
+        if folder is None or not folder.exists():
+            if not target.exists():
+                came = f"; {decimal(part.stat().st_size)} came earlier" if part.exists() else ""
+                bytes_ = decimal(size) if size else "size known when it starts"
+                say(f"{kind.name}: {kind.summary}\n  from     {where}\n  to       {target} ({bytes_}{came})")
+                say(f"  source   {kind.source}\n  licence  {kind.licence}")
+                for sentence in known.elsewhere if known else ():
+                    say(f"note: {sentence}")
+                if not yes and not sys.stdin.isatty():
+                    raise UserError(
+                        f"nothing was fetched, as there is no terminal to ask in; add --yes to fetch {where}."
+                    )
+                if not yes and not typer.confirm("Fetch it?"):
+                    return end("nothing was fetched.", DECLINED)
+            try:
+                with Bars(DownloadColumn(), shown=decimal) as bars:
+                    fetch(where, target, bars, say, sha256, size)
+                    if folder:
+                        unpack(target, folder, bars)
+            except KeyboardInterrupt:
+                kept = f"{target} is kept"
+                if part.exists():
+                    kept = f"{decimal(part.stat().st_size)} are kept in {part}"
+                return end(f"interrupted: {kept}; the same command goes on from there.", INTERRUPTED)
+        here = folder or target
+        shown["file"] = str(here)
+        with_data = "" if data == ROOT / "data" else f" --data {shlex.quote(str(data))}"
+        command = f"bench data prepare {name.replace('_', '-')} {shlex.quote(str(here))}{with_data}"
+        return end(f"{here} is here; next: {command}", OK)
+
+
+def show(
+    name: DataSet,
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", show_default="the data set's")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Images.", min=1)] = 8,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write.", show_default="<results>/<dataset>-<split>.png")
+    ] = None,
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
+) -> int:
+    """Write a contact sheet: images and all their labels."""
     from benchmark.runs import pictures
 
-    with for_scripts(as_json, {"picture": str(out)}):
-        _check_picture(out)
+    picture = out or results / f"{name}-{split}.png"
+    with for_scripts(as_json, {"picture": str(picture)}):
+        _check_picture(picture)
         dataset = registry.open_dataset(name, data)
         if split not in ("train", "test"):
             raise UserError(f"--split {split!r} is not one of train, test.")
         loaded = dataset.split(split, parse_size(size) if size else dataset.default_size, count)
-        _write(pictures.contact_sheet(loaded, dataset.tasks, count).save, out)
-    return 0
+        _write(pictures.contact_sheet(loaded, dataset.tasks, count).save, picture)
+    return OK
 
 
 def _check_picture(out: Path) -> None:
@@ -53,71 +165,113 @@ def _write(save: Callable[[Path], None], out: Path) -> None:
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         save(out)
-    make_console().print(f"wrote {out}", soft_wrap=True)
+    say(f"wrote {out}")
 
 
 def show_labels(
-    name: str | None,
-    setting: str | None,
-    seed: int,
-    count: int | None,
-    tasks: list[str],
-    data: Path,
-    out: Path | None,
-    results: Path,
-    as_json: bool,
+    dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="full, given, one, random, fraction:P, published:one or published:random.",
+            show_default="the data set's, or one",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Label seed.", min=0)] = 0,
+    count: Annotated[int | None, typer.Option(help="The first images only.", min=1)] = None,
+    task: Annotated[list[str], typer.Option(help="Tasks (default: all). May be repeated.")] = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write.", show_default="<results>/labels-....png")
+    ] = None,
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
 ) -> int:
-    """Print how many images carry which label under a setting and seed, and draw the mask; for scripts, only
-    into an `out`.
-    """
+    """Print how many images carry which label, and draw the mask."""
     from datasets import labels
 
-    summary: dict[str, Any] = {}
-    with for_scripts(as_json, summary):
-        dataset = registry.open_dataset(name or default_dataset(), data)
-        setting = setting or registry.default_labels(dataset.name)
-        picture = out or results / f"labels-{dataset.name}-{setting.replace(':', '')}-s{seed}.png"
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        opened = registry.open_dataset(dataset or str(plan.read(plan.DEFAULT)["grid"][0]["dataset"]), data)
+        setting = setting or registry.default_labels(opened.name)
+        picture = out or results / f"labels-{opened.name}-{setting.replace(':', '')}-s{seed}.png"
         _check_picture(picture)
         labels.parse(setting)
-        chosen = tasks or list(dataset.tasks)
-        for task in chosen:
-            if task not in dataset.tasks:
+        tasks = task or list(opened.tasks)
+        for name in tasks:
+            if name not in opened.tasks:
                 raise UserError(
-                    f"data set {dataset.name} has no task {task!r}; it has {', '.join(dataset.tasks)}."
+                    f"data set {opened.name} has no task {name!r}; it has {', '.join(opened.tasks)}."
                 )
-        split = dataset.split("train", dataset.default_size, count)
-        columns = [list(split.targets).index(task) for task in chosen]
-        available = split.available[:, columns]
-        mask = labels.sample(split.ids, available, setting, seed, split.frozen(chosen))
-        digest = labels.mask_hash(split.ids, mask, chosen)
+        split = opened.split("train", opened.default_size, count)
+        available = split.available[:, [list(split.targets).index(name) for name in tasks]]
+        mask = labels.sample(split.ids, available, setting, seed, split.frozen(tasks))
         per_image = mask.sum(1)
-        summary |= {
+        shown |= {
             "images": len(split),
             "setting": setting,
             "seed": seed,
-            "hash": digest,
-            "labelled": dict(zip(chosen, mask.sum(0).tolist(), strict=True)),
-            "available": dict(zip(chosen, available.sum(0).tolist(), strict=True)),
-            "labels per image": {str(k): int((per_image == k).sum()) for k in range(len(chosen) + 1)},
+            "hash": labels.mask_hash(split.ids, mask, tasks),
+            "labelled": dict(zip(tasks, mask.sum(0).tolist(), strict=True)),
+            "available": dict(zip(tasks, available.sum(0).tolist(), strict=True)),
+            "labels per image": {str(k): int((per_image == k).sum()) for k in range(len(tasks) + 1)},
         }
-        if as_json and out is None:
-            return 0
-        console = make_console()
+        if as_json and out is None:  # for scripts, a picture only where one is asked for
+            return OK
         drawn = setting if setting in labels.PUBLISHED else f"{setting}, seed {seed}"
-        console.print(f"{drawn}: {len(split)} images of {dataset.variant}, mask {digest}", soft_wrap=True)
-        table = Table()
-        for column in ("task", "labelled", "available", "share of images"):
-            table.add_column(column, justify="left" if column == "task" else "right")
-        for i, task in enumerate(chosen):
-            table.add_row(
-                task,
-                str(int(mask[:, i].sum())),
-                str(int(available[:, i].sum())),
-                f"{float(mask[:, i].float().mean()):.1%}",
+        say(f"{drawn}: {len(split)} images of {opened.variant}, mask {shown['hash']}")
+        _table(shown["images"], shown["labelled"], shown["labels per image"], available=shown["available"])
+        _write(labels.picture(mask, tasks, available).savefig, picture)
+        shown["picture"] = str(picture)
+    return OK
+
+
+def _table(images: int, labelled: dict[str, int], per_image: dict[str, int], **more: dict[str, int]) -> None:
+    """Print labelled images by task, with further counts in columns, and images by number of labels."""
+    table = Table()
+    for column in ("task", "labelled", *more, "share of images"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task, count in labelled.items():
+        table.add_row(task, str(count), *(str(each[task]) for each in more.values()), f"{count / images:.1%}")
+    make_console().print(table)
+    say("images by number of labels: " + ", ".join(f"{k}: {v}" for k, v in per_image.items() if v))
+
+
+def import_labels(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="The authors' .pth or .npy files.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a split that was imported before.")
+    ] = False,
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Import label splits that papers share, for the settings published:one and published:random."""
+    import torch
+
+    from datasets import published
+
+    shown: list[dict[str, Any]] = []
+    with for_scripts(as_json, shown):
+        for path in paths:
+            split = published.import_file(path, data, replace)
+            images, place = len(split.rows), published.place(data, split.dataset, split.setting)
+            per_image = torch.bincount(split.rows.sum(1)).tolist()
+            say(f"published:{split.setting} of {split.dataset}: {images} train images")
+            _table(images, split.counts, {str(k): n for k, n in enumerate(per_image)})
+            same = "the very file" if split.as_in_papers else "NOT byte for byte a file"
+            say(f"{path} is {same} that the papers use.")
+            say(f"imported as {place}")
+            shown.append(
+                {
+                    "setting": f"published:{split.setting}",
+                    "dataset": split.dataset,
+                    "images": images,
+                    "counts": split.counts,
+                    "as_in_papers": split.as_in_papers,
+                    "file": str(place),
+                }
             )
-        console.print(table)
-        counts = summary["labels per image"]
-        console.print("images by number of labels: " + ", ".join(f"{k}: {v}" for k, v in counts.items() if v))
-        _write(labels.picture(mask, chosen, available).savefig, picture)
-        summary["picture"] = str(picture)
-        return 0
+    return OK

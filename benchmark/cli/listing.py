@@ -1,33 +1,71 @@
-"""`bench list`, `show`, `doctor`: what there is to choose from, one run in full, and whether this machine is
-ready.
-"""
+"""`bench list`, `show` and `doctor`: what there is to choose from, one run in full, this machine."""
 
 from __future__ import annotations
 
-import json
+import inspect
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
+import typer
 from rich.table import Table
+from rich.text import Text
 
-from benchmark.cli.publish import find
-from benchmark.cli.scripts import aside
-from benchmark.errors import unknown
-from benchmark.execute.progress import make_console
+from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
+from benchmark.cli.scripts import for_scripts, say
+from benchmark.errors import UserError, unknown
+from benchmark.execute.progress import make_console, plain
 from benchmark.files import read_json
-from benchmark.runs import provenance
+from benchmark.runs.rundir import find_run
 from benchmark.spec import plan, protocol, registry
-from benchmark.spec import weighting as balance
+
+if TYPE_CHECKING:
+    from benchmark.training.flops import Workload
 
 WHAT = ("methods", "datasets", "protocols", "plans", "balances", "metrics")
 
 
+def list_(
+    what: Annotated[str, typer.Argument(metavar="|".join(WHAT))],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[METHOD]...", help="Methods to show in full.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--plan", help="The plan under which methods' cost is counted.")
+    ] = "field",
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
+) -> int:
+    """List what there is to choose from."""
+    rows: list[dict[str, Any]] = []
+    with for_scripts(as_json, rows):
+        if names and what != "methods":
+            raise UserError(f"only methods are shown by name, not {what}; leave {names[0]} out.")
+        rows += method_entries(names or [], source, data) if what == "methods" else entries(what, data)
+        if what == "methods":
+            _print_methods(rows, source, bool(names))
+        else:
+            _print_rows(what, rows)
+    return 0
+
+
+def list_datasets(
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
+) -> int:
+    """List data sets, where they come from and which are here."""
+    return list_("datasets", data=data, as_json=as_json)
+
+
 def entries(what: str, data: Path) -> list[dict[str, Any]]:
-    """What `bench list WHAT` lists, but for methods."""
+    """Return what `bench list WHAT` lists, but for methods."""
     if what == "datasets":
         return [dataset_entry(name, data) for name in registry.dataset_names()]
     if what == "protocols":
@@ -36,9 +74,11 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
     if what == "plans":
         return [{"name": name, "summary": plan.read(name).get("summary", "")} for name in plan.names()]
     if what == "balances":
+        from benchmark.spec.weighting import BALANCES
+
         return [
             {"name": name, "balances": e.kind, "summary": e.summary, "paper": e.paper}
-            for name, e in balance.BALANCES.items()
+            for name, e in BALANCES.items()
         ]
     if what == "metrics":
         from benchmark.metrics import pooled
@@ -48,34 +88,189 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
 
 
 def dataset_entry(name: str, data: Path) -> dict[str, Any]:
-    """One line on a data set, and what of it is found in the data folder."""
-    kind, dataset = registry.dataset(name), registry.open_dataset(name, data)
+    """Return a line on a data set, and what of it is found in the data folder."""
+    kind = registry.dataset(name)
     return {
         "name": name,
         "summary": kind.summary,
-        "here": "\n".join(dataset.here()) or None,
+        "here": "\n".join(registry.open_dataset(name, data).here()) or None,
         "source": kind.source,
         "licence": kind.licence,
     }
 
 
-def show_list(what: str, data: Path, as_json: bool) -> int:
-    with aside(as_json):
-        rows = entries(what, data)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return 0
-    make_console().print(_rows_table(what, rows))
+def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
+    """Return one entry a method, of all where none is named.
+
+    Costs are those of a plan: its protocol, data set and hyperparameters, for its other methods their
+    defaults; as multiples of the protocol's baseline. Raises `UserError` for a broken plug-in, and for a plan
+    of several protocols or data sets.
+    """
+    from benchmark.training.flops import workload
+    from methods.base import view_kinds
+
+    for name in wanted:
+        if name not in registry.method_names():
+            raise registry.unknown_method("method", name, registry.method_names())
+    cells = plan.make([source], [], data).cells
+    ground, variant = cells[0].protocol, cells[0].variant
+    if any((c.protocol, c.variant) != (ground, variant) for c in cells):
+        raise UserError(
+            f"--plan {source} has several protocols or data sets, and costs differ among them; name a plan "
+            "of one."
+        )
+    tasks = {name: registry.open_dataset(variant, data).tasks[name] for name in ground.tasks}
+    values = {cell.method: cell.hyperparameters for cell in reversed(cells)}
+
+    def cost(name: str) -> Workload:
+        return workload(name, ground, tasks, values.get(name, registry.hyperparameters(name)[0]))
+
+    base = cost(ground.baseline) if ground.baseline else None
+
+    def entry(name: str) -> dict[str, Any]:
+        method, (defaults, hints) = registry.method(name), registry.hyperparameters(name)
+        found = None
+        if not method.skip(tasks):
+            own = vars(cost(name))
+            relative = {key: value / getattr(base, key) for key, value in own.items()} if base else {}
+            found = own | {"views": len(view_kinds(method.views)), "relative": relative}
+        return {
+            "name": name,
+            "summary": method.summary,
+            "paper": method.paper,
+            "year": year(method.paper),
+            "version": method.version,
+            "cost": found,
+            "hparams": defaults,
+            "types": {
+                key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()
+            },
+        }
+
+    rows = []
+    for name in wanted or registry.method_names():
+        try:
+            rows.append(entry(name))
+        except Exception as error:  # a plug-in's own, whatever it is
+            if not registry.is_plugin(name) or isinstance(error, UserError):
+                raise
+            kind = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+            raise UserError(
+                f"the cost of {name} cannot be counted ({kind}); `bench check` says what it does wrong."
+            ) from error
+    return rows
+
+
+def year(paper: str) -> int | None:
+    """Return the year that a reference ends with; of several works the newest's."""
+    return max(map(int, re.findall(r"\b(?:19|20)\d\d\b", paper)), default=None)
+
+
+def _print_methods(rows: list[dict[str, Any]], source: str, in_full: bool) -> None:
+    console = make_console()
+    table = Table(title="methods", title_justify="left", show_lines=True)
+    for column in ("name", "what it is, and its paper", "year", "version", "extra cost"):
+        table.add_column(column, overflow="fold")  # the widest, text, gives way in a narrow terminal
+    for row in rows:
+        text = Text(row["summary"]).append("\n" + row["paper"] if row["paper"] else "", "dim")
+        table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), _words(row["cost"]))
+    console.print(table)
+    console.print(
+        f"extra cost: as multiples of the baseline's under plan {source}: operations of convolutions, matrix "
+        "products and attention for a training image (losses and backward) and a predicted one, and "
+        "parameters. Time is another matter: boards show it. `bench list methods NAME` adds a method's "
+        "hyperparameters."
+    )
+    for row in rows if in_full else ():
+        table = Table(title=f"hyperparameters of {row['name']}", title_justify="left")
+        for column in ("hyperparameter", "default", "takes"):
+            table.add_column(column, overflow="fold")
+        for key, value in row["hparams"].items():
+            table.add_row(key, plain(value), row["types"][key])
+        console.print(table if row["hparams"] else f"{row['name']} has no hyperparameters.")
+
+
+def _words(cost: dict[str, Any] | None) -> str:
+    if cost is None:
+        return "cannot run there"
+    names = {"training": "train_flops", "prediction": "infer_flops", "parameters": "params_train",
+             "in use": "params_infer"}  # fmt: skip
+    lines = [f"{name} x{cost['relative'][key]:.2f}" for name, key in names.items() if cost["relative"]]
+    if cost["views"]:
+        lines.append(f"{cost['views']} further view{'s' if cost['views'] > 1 else ''}")
+    return "\n".join(lines)
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="RUN")],
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Show one run in full."""
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        run = find_run(results, name)
+        record = run.record
+        shown |= {"state": run.state(), "folder": str(run.path)}
+        shown |= record or {"spec": read_json(run.file("spec.json"))}
+        say(f"{run.path.relative_to(results)}: {shown['state']}")
+        if run.file("error.txt").exists():
+            say(run.file("error.txt").read_text(encoding="utf-8").strip())
+        spec = shown["spec"]
+        _print_values("spec", {k: v for k, v in spec.items() if k not in ("protocol", "hyperparameters")})
+        _print_values("hyperparameters", spec["hyperparameters"])
+        _print_values(f"protocol {spec['protocol']['name']}", spec["protocol"])
+        if record:
+            for task, values in record["metrics"].items():
+                _print_values(f"{task} on {record['tasks'][task]['test_images']} test images", values)
+            for part in ("cost", "hashes", "environment"):
+                _print_values(part, record[part])
     return 0
 
 
-def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
+def doctor(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
+    """Say what a run on this machine would use; exit code 1 if a run cannot start."""
+    import torch
+
+    from benchmark.runs import provenance
+
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        shown |= provenance.environment("cuda" if torch.cuda.is_available() else "cpu", threads=0)
+        del shown["threads"]  # the protocol's to say
+        folder = next(p for p in (results, *results.resolve().parents) if p.exists())
+        writable = os.access(folder, os.W_OK)
+        shown |= {
+            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+            "results": f"{results} ({'writable' if writable else 'NOT WRITABLE'})",
+            "free space": f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB",
+            "data": {n: dataset_entry(n, data)["here"] or "not found" for n in registry.dataset_names()},
+            "python executable": sys.executable,
+        }
+        _print_values("this machine", shown)
+    return 0 if writable else 1
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print a table of rows that share their keys."""
     table = Table(title=title, title_justify="left")
     for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(_plain, row.values()))
-    return table
+    make_console().print(table)
+
+
+def _print_values(title: str, values: dict[str, Any]) -> None:
+    """Print a table of one line a key; nothing where there is none."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in values.items():
+        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else _plain(value))
+    if values:
+        make_console().print(table)
 
 
 def _plain(value: Any) -> str:
@@ -84,62 +279,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)
-
-
-def show_run(name: str, results: Path, as_json: bool) -> int:
-    """One run: its spec, state, metrics, cost and environment."""
-    run = find(results, name)
-    record = run.record
-    if as_json:
-        shown = record or {"spec": read_json(run.file("spec.json"))}
-        print(json.dumps({"state": run.state(), "folder": str(run.path)} | shown, indent=1))
-        return 0
-    console = make_console()
-    console.print(f"[bold]{run.path.relative_to(results)}[/]: {run.state()}", soft_wrap=True)
-    if run.file("error.txt").exists():
-        console.print(run.file("error.txt").read_text(encoding="utf-8").strip())
-    spec = (record or {"spec": read_json(run.file("spec.json"))})["spec"]
-    _table(console, "spec", {k: v for k, v in spec.items() if k not in ("protocol", "hyperparameters")})
-    _table(console, "hyper-parameters", spec["hyperparameters"])
-    _table(console, f"protocol {spec['protocol']['name']}", spec["protocol"])
-    if record:
-        for task, values in record["metrics"].items():
-            _table(console, f"{task} on {record['tasks'][task]['test_images']} test images", values)
-        _table(console, "cost", record["cost"])
-        _table(console, "hashes", record["hashes"])
-        _table(console, "environment", record["environment"])
-    return 0
-
-
-def _table(console: Console, title: str, values: dict[str, Any]) -> None:
-    if not values:
-        return
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in values.items():
-        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else _plain(value))
-    console.print(table)
-
-
-def doctor(results: Path, data: Path, as_json: bool) -> int:
-    """What a run here would use, and what is missing; exit code 1 if a run cannot start."""
-    import torch
-
-    environment = provenance.environment("cuda" if torch.cuda.is_available() else "cpu", threads=0)
-    del environment["threads"]  # the protocol's to say
-    folder = next(p for p in (results, *results.resolve().parents) if p.exists())
-    with aside(as_json):
-        found = {name: dataset_entry(name, data)["here"] or "not found" for name in registry.dataset_names()}
-    checks = environment | {
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "results": f"{results} ({'writable' if os.access(folder, os.W_OK) else 'NOT WRITABLE'})",
-        "free space": f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB",
-        "data": found,
-        "python executable": sys.executable,
-    }
-    if as_json:
-        print(json.dumps(checks, indent=1))
-    else:
-        _table(make_console(), "this machine", checks)
-    return 0 if os.access(folder, os.W_OK) else 1

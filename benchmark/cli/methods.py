@@ -1,130 +1,155 @@
-"""`bench list methods`: which methods there are, from which paper, and what they cost beside the baseline."""
+"""`bench check` and `new`: methods and data sets of one's own, and the contract that all keep."""
 
 from __future__ import annotations
 
-import inspect
+import importlib.util
 import json
-import re
+import keyword
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.table import Table
+import typer
 from rich.text import Text
 
-from benchmark.cli.scripts import aside
-from benchmark.errors import UserError
-from benchmark.execute.progress import make_console, plain
-from benchmark.spec import plan, registry
-from benchmark.training.flops import Workload, workload
-from methods.base import view_kinds
+from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results, Set
+from benchmark.cli.scripts import for_scripts, say
+from benchmark.errors import UserError, unknown
+from benchmark.files import writing
+from benchmark.spec import plan, plugins, protocol, registry
+
+if TYPE_CHECKING:
+    from benchmark.contract.methods import Finding
+
+# Small enough for seconds on a CPU; all tasks of the default data set, labels drawn at random.
+SMALL = (
+    "size=[32, 64]", "train_images=16", "test_images=20", "batch=4", "epochs=2", "width=8",
+    "decoder_blocks=1", "labels=random", "evaluations=0",
+)  # fmt: skip
+TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
-def entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
-    """One entry a method, of all where none is named. Costs are those of a plan: its protocol, data set and
-    keyword values, for its other methods their defaults; as multiples of the protocol's baseline. Raises
-    `UserError` for a broken plug-in, and for a plan of several protocols or data sets."""
-    cells = plan.make([source], [], data).cells
-    ground, variant = cells[0].protocol, cells[0].variant
-    if any((c.protocol, c.variant) != (ground, variant) for c in cells):
-        raise UserError(
-            f"--plan {source} has several protocols or data sets, and costs differ among them; name a plan "
-            f"of one."
-        )
-    tasks = {name: registry.open_dataset(variant, data).tasks[name] for name in ground.tasks}
-    values: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-        values.setdefault(cell.method, cell.hyperparameters)
+def check(
+    what: Annotated[str, typer.Argument(metavar="METHOD | DATASET | FILE.py")],
+    settings: Set = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Check a method or a data set against the contract that all of its kind keep."""
+    shown: list[dict[str, Any]] = []
+    with for_scripts(as_json, shown):
+        name = plugins.use(Path(what)) if what.endswith(".py") else what
+        file = f"--plugin {what} " if what.endswith(".py") else ""
+        hyphens = name.replace("_", "-")
+        if name in registry.method_names():
+            findings, use = _of_method(name, settings, data), f"`bench run {file}{name}` runs it"
+        elif any(hyphens == known or hyphens.startswith(f"{known}-") for known in registry.dataset_names()):
+            from benchmark.contract import datasets
 
-    def cost(name: str) -> Workload:
-        return workload(name, ground, tasks, values.get(name, registry.hyperparameters(name)[0]))
-
-    base = cost(ground.baseline) if ground.baseline else None
-
-    def entry(name: str) -> dict[str, Any]:
-        method, (defaults, hints) = registry.method(name), registry.hyperparameters(name)
-        return {
-            "name": name,
-            "summary": method.summary,
-            "paper": method.paper,
-            "year": year(method.paper),
-            "version": method.version,
-            "cost": None if method.skip(tasks) else _cost(cost(name), base, len(view_kinds(method.views))),
-            "hparams": defaults,
-            "types": {
-                key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()
-            },
-        }
-
-    found = []
-    for name in wanted or registry.method_names():
-        try:
-            found.append(entry(name))
-        except Exception as error:  # a plug-in's own, whatever it is
-            if not registry.is_plugin(name):
-                raise
-            raise UserError(str(error) if isinstance(error, UserError) else _failed(name, error)) from error
-    return found
-
-
-def _failed(name: str, error: Exception) -> str:
-    said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    return f"the cost of {name} cannot be counted ({said}); `bench check` says what it does wrong."
+            if settings:
+                raise UserError(
+                    f"--set {settings[0]} is for methods; leave it out for the data set {hyphens}."
+                )
+            name, findings = hyphens, datasets.check(hyphens, data)
+            use = f"`bench run {file}--set dataset={hyphens}` uses it"
+        else:
+            raise unknown("method or data set", name, [*registry.method_names(), *registry.dataset_names()])
+        for finding in findings:  # as they come
+            passed = not finding.reason
+            shown.append(
+                {"check": finding.check, "about": finding.about, "kept": passed, "reason": finding.reason}
+            )
+            say(
+                Text("pass" if passed else "fail", "green" if passed else "red")
+                + f" {finding.check}: {finding.about}"
+            )
+            if not passed:
+                say(f"     {finding.reason}.")
+        failed = sum(not finding["kept"] for finding in shown)
+        if failed:
+            say(f"{name} fails {failed} of {len(shown)} checks.")
+        else:
+            say(f"{name} passes all {len(shown)} checks; {use}.")
+    return 1 if failed else 0
 
 
-def year(paper: str) -> int | None:
-    """The year that a reference ends with; of several works the newest's."""
-    years = re.findall(r"\b(?:19|20)\d\d\b", paper)
-    return max(map(int, years), default=None)
+def _of_method(name: str, settings: list[str], data: Path) -> Iterator[Finding]:
+    from benchmark.contract import methods as contract
+    from benchmark.execute import attempt
 
-
-def _cost(own: Workload, base: Workload | None, views: int) -> dict[str, Any]:
-    ratio = {key: value / getattr(base, key) for key, value in vars(own).items()} if base else {}
-    return vars(own) | {"views": views, "relative": ratio}
-
-
-def show(names: list[str], source: str, data: Path, as_json: bool) -> int:
-    """All methods in a table, or those named in full."""
-    with aside(as_json):
-        for name in names:
-            if name not in registry.method_names():
-                raise registry.unknown_method("method", name, registry.method_names())
-        rows = entries(names, source, data)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return 0
-    console = make_console()
-    table = Table(title="methods", title_justify="left", show_lines=True)
-    for column in ("name", "what it is, and its paper", "year", "version", "extra cost"):
-        table.add_column(column, overflow="fold")  # the widest, text, gives way in a narrow terminal
-    for row in rows:
-        text = Text(row["summary"]).append("\n" + row["paper"] if row["paper"] else "", "dim")
-        table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), _words(row["cost"]))
-    console.print(table)
-    console.print(
-        f"extra cost: as multiples of the baseline's under plan {source}: operations of convolutions, matrix "
-        f"products and "
-        f"attention for a training image (losses and backward) and a predicted one, and parameters. Time is "
-        f"another matter: "
-        f"boards show it. `bench list methods NAME` adds a method's keywords."
+    registry.method(name)
+    dataset = registry.open_dataset(str(plan.read(plan.DEFAULT)["grid"][0]["dataset"]), data)
+    tasks = f"tasks={json.dumps(list(dataset.tasks))}"
+    spec = plan.make([name], [*SMALL, tasks, *settings], data).cells[0]
+    loaded = attempt.Data(data)
+    yield from contract.check(
+        contract.Subject(spec, loaded.split(spec, "train"), loaded.split(spec, "test"), loaded.tasks(spec))
     )
-    for row in rows if names else ():
-        keywords = Table(title=f"keywords of {row['name']}", title_justify="left")
-        for column in ("keyword", "default", "takes"):
-            keywords.add_column(column, overflow="fold")
-        for key, value in row["hparams"].items():
-            keywords.add_row(key, plain(value), row["types"][key])
-        console.print(keywords if row["hparams"] else f"{row['name']} has no keywords.")
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
+    dataset: Annotated[bool, typer.Option("--dataset", help="A data set instead of a method.")] = False,
+    example: Annotated[
+        str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")
+    ] = None,
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Write a commented method, or data set, of one's own that keeps the contract, and its test."""
+    shown: dict[str, list[str]] = {}
+    with for_scripts(as_json, shown):
+        _check_name(name, "data set" if dataset else "method")
+        if dataset and example:
+            raise UserError(f"--example {example} is for methods; leave it out with --dataset.")
+        examples = [path.name[len("method_") : -len(".py.txt")] for path in TEMPLATES.glob("method_*.py.txt")]
+        if example and example not in examples:
+            raise unknown("example", example, examples)
+        template = "dataset.py.txt" if dataset else "method.py.txt"
+        source = f"method_{example}.py.txt" if example else template
+        files = {out / f"{name}.py": source, out / f"test_{name}.py": f"test_{template}"}
+        for file in files:
+            if file.exists():
+                raise UserError(f"{file} is there already; choose another name or another folder with --out.")
+        # Beside other code of the user's, it would be imported in its place.
+        if name in sys.modules or importlib.util.find_spec(name):
+            raise UserError(
+                f"there is a Python module {name} already, which {name}.py would hide; choose another name."
+            )
+        words = {"HYPHENS": name.replace("_", "-"), "TITLE": "".join(map(str.capitalize, name.split("_")))}
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            for file, source in files.items():
+                text = (TEMPLATES / source).read_text(encoding="utf-8")
+                for word, value in (words | ({} if source == "dataset.py.txt" else {"NAME": name})).items():
+                    text = text.replace(word, value)
+                file.write_text(text, encoding="utf-8")
+        for file in files:
+            say(f"wrote {file}")
+        path = out / f"{name}.py"
+        if dataset:
+            say(
+                f"next: put your data where {path} looks for them, change what differs, then `bench check "
+                f"{path}`."
+            )
+        else:
+            shipped = protocol.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
+            run = f"bench run --plugin {path} {name} {shipped.baseline} {shipped.reference}"
+            say(f"next: `bench check {path}`, then `{run}`.")
+        shown["files"] = [str(file) for file in files]
     return 0
 
 
-def _words(cost: dict[str, Any] | None) -> str:
-    if cost is None:
-        return "cannot run there"
-    relative = cost["relative"]
-    lines = []
-    if relative:
-        lines += [f"training x{relative['train_flops']:.2f}", f"prediction x{relative['infer_flops']:.2f}"]
-        lines += [f"parameters x{relative['params_train']:.2f}", f"in use x{relative['params_infer']:.2f}"]
-    if cost["views"]:
-        lines.append(f"{cost['views']} further view{'s' if cost['views'] > 1 else ''}")
-    return "\n".join(lines)
+def _check_name(name: str, kind: str) -> None:
+    if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
+        raise UserError(
+            f"{name!r} cannot be the name of a {kind}; use small letters, digits and underscores, such as "
+            "my_own."
+        )
+    if name in registry.method_names() or name.replace("_", "-") in registry.dataset_names():
+        raise UserError(f"there is a method or data set {name} already; choose another name.")

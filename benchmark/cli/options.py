@@ -46,22 +46,21 @@ Plugin = Annotated[
     list[Path],
     typer.Option("--plugin", envvar="BENCH_PLUGINS", metavar="FILE", help=PLUGIN_HELP, callback=_use),
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SET_HELP = (
-    "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. "
-    "May be repeated."
+    "A setting on top of the plan: labels, seeds, dataset, hparams.NAME, or any key of the protocol. May be "
+    "repeated."
 )
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]
 SLURM_HELP = (
     "Submit to a Slurm cluster, with this option of sbatch, such as partition=gpu, gres=gpu:1 or time=240; "
-    "max_parallel=N limits "
-    "how many run at a time. May be repeated."
+    "max_parallel=N limits how many run at a time. May be repeated."
 )
 WORKERS_HELP = "Run so many at a time, each in a process of its own, whose crash touches no other run."
 POOL_HELP = (
-    f"{WORKERS_HELP} 0: in this process. Without it, as BENCH_WORKERS says, or else on the CPU one "
-    f"a "
-    f"core, on CUDA this process."
+    f"{WORKERS_HELP} 0: in this process. Without it, as BENCH_WORKERS says, or else on the CPU one a core, "
+    "on CUDA this process."
 )
 Workers = Annotated[
     int | None, typer.Option("--workers", metavar="N", help=POOL_HELP, show_default="one a core")

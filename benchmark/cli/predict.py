@@ -7,21 +7,23 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
-from rich.console import Console
+import typer
 from rich.progress import track
-from torch import Tensor
 
-from benchmark.cli.runs import pick_device
-from benchmark.cli.scripts import for_scripts
+from benchmark.cli.options import DATA, RUNS, Data, Device, Json, Plugin, Results
+from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
-from benchmark.execute.model import Model, as_rgb, load_model
 from benchmark.execute.progress import make_console
-from benchmark.runs import pictures
-from datasets.tasks import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+    from benchmark.execute.model import Model
+    from datasets.tasks import Task
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -30,38 +32,35 @@ SHEET_IMAGES = 8
 
 
 def predict(
-    name: str,
-    images: Sequence[Path],
-    out: Path,
-    results: Path,
-    device: str,
-    force: bool,
-    as_json: bool = False,
+    name: Annotated[str, typer.Argument(metavar="RUN")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files (JPEG, PNG, WebP), or folders of them."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for predictions and pictures.")],
+    results: Results = RUNS,
+    data: Data = DATA,
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Write over predictions that are there.")] = False,
+    plugin: Plugin = [],  # noqa: B006
+    as_json: Json = False,
 ) -> int:
-    """Write, for each image, <stem>.npz with the predicted maps, <stem>-<task>.png with their pictures, and
-    one contact sheet.
+    """Predict a user's own images with a finished run's network."""
+    # For each image <stem>.npz with the predicted maps and <stem>-<task>.png with their pictures. An .npz
+    # holds an array a task at the image's own size (h, w), in the compact dtypes of data sets: classes (h, w)
+    # uint8; edges and saliency (h, w) float16 probabilities; depth (h, w) float16 metres; normals (3, h, w)
+    # int8 times 127 (x right, y down, z forward). Files appear when every prediction is there, or not at all.
+    from benchmark.cli.runs import pick_device
+    from benchmark.execute.model import load_model
 
-    An .npz holds one array a task at the image's own size (h, w), in the compact dtypes of data sets: classes
-    (h, w) uint8; edges and saliency (h, w) float16 probabilities; depth (h, w) float16 metres; normals (3, h,
-    w) int8 times 127 (x right, y down, z forward). Files appear in `out` when every prediction is there, or
-    not at all. Raises `UserError` for a run without a network, images that are none, and files that would be
-    written over without `force`.
-    """
     shown: dict[str, list[str]] = {}
     with for_scripts(as_json, shown):
         model = load_model(name, results, pick_device(device))
-        console = make_console()
         if model.note:
-            console.print(f"note: {model.note}", markup=False, soft_wrap=True)
+            say(f"note: {model.note}")
         inputs = _named(_collect(images, out))
-        outputs = [
-            SHEET,
-            *(
-                f"{stem}{end}"
-                for stem in inputs
-                for end in (".npz", *(f"-{task}.png" for task in model.tasks))
-            ),
-        ]
+        ends = (".npz", *(f"-{task}.png" for task in model.tasks))
+        outputs = [SHEET, *(f"{stem}{end}" for stem in inputs for end in ends)]
         there = [output for output in outputs if (out / output).exists()]
         if there and not force:
             more = f" and {len(there) - 1} more of the files to write" if len(there) > 1 else ""
@@ -70,16 +69,12 @@ def predict(
             )
         for stem, path in inputs.items():
             if stem != path.stem:
-                console.print(
-                    f"note: {path} is written as {stem}, for another image has its name.",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                say(f"note: {path} is written as {stem}, for another image has its name.")
         new = not out.exists()
         try:
             out.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as draft:
-                _write(model, inputs, Path(draft), console)
+                _write(model, inputs, Path(draft))
                 for output in outputs:
                     (Path(draft) / output).replace(out / output)
         except OSError as error:
@@ -89,49 +84,42 @@ def predict(
             if new:
                 with suppress(OSError):  # where nothing came of it
                     out.rmdir()
-        size = "x".join(map(str, model.size))
-        said = (
-            f"{', '.join(model.tasks)} of {len(inputs)} images, computed at {size} and resized to "
-            f"theirs: "
-            f"{out}"
-        )
-        console.print(said, markup=False, soft_wrap=True)  # a file may be called anything
+        how = f"computed at {model.size[0]}x{model.size[1]} and resized to theirs"
+        say(f"{', '.join(model.tasks)} of {len(inputs)} images, {how}: {out}")
         shown["files"] = [str(out / output) for output in outputs]
-        return 0
+    return 0
 
 
 def _collect(images: Sequence[Path], out: Path) -> list[Path]:
-    """Every image file that is named or in a folder that is named, each once. Raises `UserError` for what is
-    none.
+    """Return every image file that is named or in a folder that is named, each once.
+
+    Raises `UserError` for what is none.
     """
     found: dict[Path, Path] = {}
     for path in images:
+        files = [path]
         if path.is_dir():
-            files = [
-                file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()
-            ]
+            files = [f for f in sorted(path.iterdir()) if f.suffix.lower() in SUFFIXES and f.is_file()]
             if not files:
                 raise UserError(
                     f"there is no image ({', '.join(SUFFIXES)}) in the folder {path}; name a folder that "
-                    f"holds some."
+                    "holds some."
                 )
-        elif path.is_file():
-            files = [path]
-        else:
+        elif not path.is_file():
             raise UserError(f"there is no {path}; name image files, or folders of them.")
         found |= {file.resolve(): file for file in files}
     for path in found.values():
         if path.resolve().parent == out.resolve():
             raise UserError(
                 f"{path} lies in {out} itself, where predictions are to be written; name another folder with "
-                f"--out."
+                "--out."
             )
         _opened(path).close()
     return list(found.values())
 
 
 def _named(paths: list[Path]) -> dict[str, Path]:
-    """{stem of its outputs: image}: the image's own, with a number where several share it."""
+    """Return {stem of its outputs: image}: the image's own, with a number where several share it."""
     result: dict[str, Path] = {}
     shared = Counter(path.stem for path in paths)
     for path in paths:
@@ -144,9 +132,11 @@ def _named(paths: list[Path]) -> dict[str, Path]:
 
 
 def _opened(path: Path) -> Image.Image:
+    from PIL import Image
+
     try:
         return Image.open(path, formats=FORMATS)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from None
 
 
@@ -158,6 +148,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _read(path: Path) -> np.ndarray:
+    from benchmark.execute.model import as_rgb
+
     try:
         with _opened(path) as image:
             return as_rgb(image)
@@ -165,9 +157,15 @@ def _read(path: Path) -> np.ndarray:
         raise _unreadable(path, error) from None
 
 
-def _write(model: Model, inputs: dict[str, Path], draft: Path, console: Console) -> None:
+def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:
     """Write every image's files, and a contact sheet of the first few, into the folder `draft`."""
+    import numpy as np
+    from PIL import Image
+
+    from benchmark.runs import pictures
+
     rows: list[list[np.ndarray]] = []
+    console = make_console()
     predictions = model.predict_images(_read(path) for path in inputs.values())
     shown = track(predictions, "predicting", len(inputs), console=console, disable=not console.is_terminal)
     for (stem, path), maps in zip(inputs.items(), shown, strict=True):
@@ -177,36 +175,35 @@ def _write(model: Model, inputs: dict[str, Path], draft: Path, console: Console)
         for name, picture in drawn.items():
             Image.fromarray(picture).save(draft / f"{stem}-{name}.png")
         if len(rows) < SHEET_IMAGES:
-            rows.append(
-                [_cell(_read(path), model.size, smooth=True), *(_cell(p, model.size) for p in drawn.values())]
-            )
-    pictures.grid(rows, titles=["image", *model.tasks], row_titles=list(inputs)[: len(rows)]).save(
-        draft / SHEET
-    )
+            cells = [_cell(picture, model.size) for picture in drawn.values()]
+            rows.append([_cell(_read(path), model.size, smooth=True), *cells])
+    titles = ["image", *model.tasks]
+    pictures.grid(rows, titles=titles, row_titles=list(inputs)[: len(rows)]).save(draft / SHEET)
 
 
 def compact(task: Task, values: Tensor) -> np.ndarray:
-    """A predicted map in the dtype that files hold it in."""
+    """Return a predicted map in the dtype that files hold it in."""
     if task.kind == "normals":
-        return (values * 127).round().to(torch.int8).numpy()
+        return (values * 127).round().char().numpy()
     return values.numpy() if task.kind == "classes" else values.half().numpy()
 
 
 def drawing(task: Task, values: Tensor) -> np.ndarray:
-    """(h, w, 3) uint8 picture of a predicted map."""
+    """Return a (h, w, 3) uint8 picture of a predicted map."""
+    from benchmark.runs import pictures
+
     if task.kind in ("edge", "saliency"):
-        return pictures.colour_prediction(task, torch.logit(values, 1e-6)[None].numpy())
+        return pictures.colour_prediction(task, values.logit(1e-6)[None].numpy())
     return pictures.colour(task, (values if task.kind == "normals" else values[None]).numpy())
 
 
 def _cell(picture: np.ndarray, size: tuple[int, int], smooth: bool = False) -> np.ndarray:
-    """A picture, made smaller or larger and centred on white, at `size` (H, W). A mix of class colours would
-    be another class.
+    """Return a picture made smaller or larger and centred on white, at `size` (H, W).
+
+    smooth: not for class colours, as a mix of them would be another class.
     """
-    image = Image.fromarray(picture)
-    factor = min(size[0] / image.height, size[1] / image.width)
-    inner = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    import numpy as np
+    from PIL import Image, ImageOps
+
     how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    cell = Image.new("RGB", size[::-1], "white")
-    cell.paste(image.resize(inner, how), ((size[1] - inner[0]) // 2, (size[0] - inner[1]) // 2))
-    return np.asarray(cell)
+    return np.asarray(ImageOps.pad(Image.fromarray(picture), size[::-1], how, color="white"))

@@ -45,7 +45,7 @@ def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
     if again and not any(board.reruns for board in boards):
         raise UserError(
             f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same "
-            f"runs were made again."
+            "runs were made again."
         )
     return boards
 
@@ -61,7 +61,7 @@ def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list
     if use_published:
         raise UserError(
             f"no run is published in {folder}; `bench publish` publishes finished ones, --published-in names "
-            f"another folder."
+            "another folder."
         )
     raise UserError(
         f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder."
@@ -116,7 +116,7 @@ def leaderboard(
         if published and rerun:
             raise UserError(
                 f"--rerun is for runs; those of published records are in {folder}/reruns, by `bench publish "
-                f"--rerun`."
+                "--rerun`."
             )
         boards = chosen(folder, published, rerun)
         today = sources(boards)

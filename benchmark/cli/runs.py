@@ -59,9 +59,9 @@ def run(
     standard output holds one JSON object, and everything else goes to standard error.
     """
     if dry_run:
-        from benchmark.cli.plans import show_plan
+        from benchmark.cli.plans import plan as show_plan
 
-        return show_plan(arguments, settings, results, data, as_json=as_json)
+        return show_plan(arguments, settings, results=results, data=data, as_json=as_json)
     with aside(as_json):  # what a method prints, too
         console = make_console()
         _check_folder(results)

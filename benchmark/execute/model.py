@@ -15,9 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from benchmark import ROOT
-from benchmark.cli.publish import find
 from benchmark.errors import UserError
-from benchmark.runs.rundir import RunDir
+from benchmark.runs.rundir import RunDir, find_run
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec, run_id
@@ -48,14 +47,8 @@ class Model:
         how: Fit = "scale",
     ) -> None:
         """how: images of other sizes met the frame in training."""
-        self.spec, self.tasks, self.size, self.device, self.note = (
-            spec,
-            tasks,
-            spec.protocol.size,
-            device,
-            note,
-        )
-        self.fit = how
+        self.spec, self.tasks, self.size = spec, tasks, spec.protocol.size
+        self.device, self.note, self.fit = device, note, how
         self.method = method.to(device).eval()
         self.normalisation = normalisation(method)
 
@@ -67,17 +60,11 @@ class Model:
         length. The size is `self.size`; `predict_images` takes any. Raises `UserError` for another shape or
         dtype.
         """
-        if (
-            images.dtype != torch.uint8
-            or images.ndim != 4
-            or tuple(images.shape[1:]) != (3, *self.size)
-            or not len(images)
-        ):
+        if images.dtype != torch.uint8 or images.shape[1:] != (3, *self.size) or not len(images):
             raise UserError(
                 f"images of shape {tuple(images.shape)} and {images.dtype} are not (B, 3, {self.size[0]}, "
-                f"{self.size[1]}) and "
-                f"torch.uint8; give RGB at the model's size, or use predict_images, which fits images of any "
-                f"size."
+                f"{self.size[1]}) and torch.uint8; give RGB at the model's size, or use predict_images, "
+                "which fits images of any size."
             )
         batches = [self._raw(batch) for batch in images.split(self.spec.protocol.batch)]
         return {name: torch.cat([batch[name] for batch in batches]) for name in self.tasks}
@@ -123,24 +110,20 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     or they do not fit.
     """
     folder = Path(run)
-    place = (
-        RunDir(folder.parent, folder.name)
-        if (folder / "spec.json").is_file()
-        else find(Path(results), str(run))
-    )
+    named = (folder / "spec.json").is_file()
+    place = RunDir(folder.parent, folder.name) if named else find_run(Path(results), str(run))
     record, state = place.record, place.state()
     if record is None:
         raise UserError(
             f"{place.name} is {state}, and only a finished run has a network to use; finish it with `bench "
-            f"run`."
+            "run`."
         )
     spec = _spec(record, place)
     file = place.file("weights.pt")
     if not file.exists():
         raise UserError(
             f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); compute "
-            f"them again with "
-            f"`bench run ... --force`."
+            "them again with `bench run ... --force`."
         )
     tasks = _tasks(record, place, spec)
     method = build_method(replace(spec, protocol=replace(spec.protocol, weights="none")), tasks, None, {})
@@ -155,14 +138,13 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     except Exception as error:  # not a table of tensors, other names, other shapes
         raise UserError(
             f"{file} does not fit {spec.method} as it is built now ({_reason(error)}); it is another run's "
-            f"or of other code: "
-            f"restore it or that code, or compute it again with `bench run ... --force`."
+            "or of other code: restore it or that code, or compute it again with `bench run ... --force`."
         ) from None
     note = ""
     if record.get("source") != registry.source_hash(spec.method):
         note = (
-            f"{place.name} was computed by other code of {spec.method}, so its predictions may differ "
-            f"from those judged."
+            f"{place.name} was computed by other code of {spec.method}, so its predictions may differ from "
+            "those judged."
         )
     return Model(spec, tasks, method, device, note, _fit(record, spec))
 
@@ -214,7 +196,7 @@ def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise UserError(
             f"an image of shape {image.shape} and {image.dtype} is not (h, w, 3) and uint8; give RGB in 0 to "
-            f"255."
+            "255."
         )
     return np.array(image)  # torch takes neither read-only arrays nor mirrored views
 
@@ -227,9 +209,9 @@ def restored(task: Task, raw: Tensor, extent: tuple[int, int], size: tuple[int, 
 
     def resized(channels: slice) -> Tensor:
         values = raw[channels][None]
-        return (
-            values[0] if extent == size else F.interpolate(values, size, mode="bilinear", antialias=True)[0]
-        )
+        if extent == size:
+            return values[0]
+        return F.interpolate(values, size, mode="bilinear", antialias=True)[0]
 
     if task.kind == "classes":
         # The largest logit, class by class: all of them at a photograph's size would fill the memory.

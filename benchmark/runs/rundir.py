@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmark.errors import UserError
 from benchmark.files import read_json, write_json, writing
 from benchmark.runs.claim import Claim, Lost, alive, claims_in, holder_of, names_in
 from benchmark.spec.run import RunSpec
@@ -120,6 +121,28 @@ def every_run(results: Path) -> list[RunDir]:
             ):
                 found.append(RunDir(results, os.path.join(protocol, name)))
     return found
+
+
+def find_run(results: Path, name: str) -> RunDir:
+    """Return the run that a name means: its path, what `bench status` prints, or the start of its id.
+
+    Raises `UserError` where it means none, or several.
+    """
+    if Path(name).is_dir():
+        runs = [run for run in every_run(results) if run.path.resolve() == Path(name).resolve()]
+    else:
+        runs = [
+            run
+            for run in every_run(results)
+            if name in (run.name, f"{run.path.parent.name}/{run.name}")
+            or run.name.rpartition("-")[2].startswith(name)
+        ]
+    if len(runs) != 1:
+        found = f"{len(runs)} runs" if runs else "no run"
+        raise UserError(
+            f"{name!r} names {found} in {results}; give an id, or a run as `bench status` prints it."
+        )
+    return runs[0]
 
 
 def _folders(path: str | Path) -> list[str]:

@@ -231,7 +231,7 @@ def test_the_camera_held_sideways_is_turned(multi_task: Path, tmp_path: Path) ->
     Image.fromarray(upright).save(tmp_path / "upright.png")
     with Image.open(tmp_path / "turned.png") as image:
         assert image.size == (32, 64) and np.array_equal(as_rgb(image), upright)
-    assert predict(str(multi_task), [tmp_path], tmp_path / "out", tmp_path, "cpu", False) == 0
+    assert predict(str(multi_task), [tmp_path], tmp_path / "out", tmp_path, device="cpu") == 0
     turned, straight = (np.load(tmp_path / "out" / f"{name}.npz") for name in ("turned", "upright"))
     for name in SIX:
         assert np.array_equal(turned[name], straight[name])
@@ -257,7 +257,7 @@ def test_predictions_of_a_folder(
     """No data set is there, and the run is named as `bench show` takes it."""
     out = tmp_path / "new" / "out"
     name = json.loads((multi_task / "record.json").read_text())["id"][:8]
-    assert predict(name, [photos, photos / "wide.jpg"], out, results, "cpu", False) == 0
+    assert predict(name, [photos, photos / "wide.jpg"], out, results, device="cpu") == 0
     sizes = {"wide": (40, 200), "tall": (90, 45), "fits": SIZE}
     files = {f"{stem}{end}" for stem in sizes for end in (".npz", *(f"-{task}.png" for task in SIX))}
     assert {path.name for path in out.iterdir()} == files | {"predictions.png"}
@@ -309,8 +309,7 @@ def test_equal_names_do_not_overwrite_each_other(
             [photos / "wide.jpg", other / "wide.png", other / "wide-2.png"],
             out,
             tmp_path,
-            "cpu",
-            False,
+            device="cpu",
         )
         == 0
     )
@@ -322,21 +321,21 @@ def test_equal_names_do_not_overwrite_each_other(
 def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     images = [photos / "fits.webp"]
-    assert predict(str(multi_task), images, out, tmp_path, "cpu", False) == 0
+    assert predict(str(multi_task), images, out, tmp_path, device="cpu") == 0
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     with pytest.raises(
         UserError, match=r"already holds predictions\.png and 7 more .* give --force .* or another --out"
     ):
-        predict(str(multi_task), images, out, tmp_path, "cpu", False)
+        predict(str(multi_task), images, out, tmp_path, device="cpu")
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
-    assert predict(str(multi_task), images, out, tmp_path, "cpu", True) == 0
+    assert predict(str(multi_task), images, out, tmp_path, device="cpu", force=True) == 0
     after = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert after.keys() == before.keys() and all(after[name] > before[name] for name in before)
 
 
 def test_a_one_task_run_predicts_its_task_alone(results: Path, photos: Path, tmp_path: Path) -> None:
     (place,) = (path for path in folders(results, "single_task") if "single_task-normals-" in path.name)
-    assert predict(str(place), [photos / "fits.webp"], tmp_path / "out", tmp_path, "cpu", False) == 0
+    assert predict(str(place), [photos / "fits.webp"], tmp_path / "out", tmp_path, device="cpu") == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "fits.npz",
         "fits-normals.png",
@@ -429,7 +428,7 @@ def test_other_code_of_the_method_is_noted(
     copied: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(copied / "record.json", source="000000000000")
-    assert predict(str(copied), [photos / "fits.webp"], tmp_path / "out", tmp_path, "cpu", False) == 0
+    assert predict(str(copied), [photos / "fits.webp"], tmp_path / "out", tmp_path, device="cpu") == 0
     assert "was computed by other code of multi_task" in capsys.readouterr().out.replace("\n", " ")
 
 
@@ -460,7 +459,7 @@ def test_what_is_no_image_is_named_and_nothing_is_written(
         out.mkdir()
         shutil.copy(photos / "tall.PNG", out / "old.png")
     with pytest.raises(UserError, match=message):
-        predict(str(multi_task), [photos / "fits.webp", photos / name], out, tmp_path, "cpu", False)
+        predict(str(multi_task), [photos / "fits.webp", photos / name], out, tmp_path, device="cpu")
     assert not out.exists() or [path.name for path in out.iterdir()] == ["old.png"]
 
 
@@ -469,7 +468,7 @@ def test_a_folder_that_cannot_be_written(multi_task: Path, photos: Path, tmp_pat
     with pytest.raises(
         UserError, match=r"could not write in .*file: File exists; .* name another folder with --out"
     ):
-        predict(str(multi_task), [photos], tmp_path / "file", tmp_path, "cpu", False)
+        predict(str(multi_task), [photos], tmp_path / "file", tmp_path, device="cpu")
 
 
 def test_tensors_and_arrays_of_another_kind(multi_task: Path) -> None:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.cli import methods
-from benchmark.cli.methods import year
+from benchmark.cli import listing
+from benchmark.cli.listing import year
 from benchmark.spec import registry
 from benchmark.training.flops import FORMULAS, workload
 from tests.conftest import Bench
@@ -78,7 +78,7 @@ def test_year(paper: str, expected: int | None) -> None:
 def test_the_table_fits_a_terminal_and_crops_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = methods.entries([], "field", tmp_path)
+    found = listing.method_entries([], "field", tmp_path)
     monkeypatch.setattr(methods, "entries", lambda *arguments: found)
     for columns in (80, 100, 140):
         monkeypatch.setenv("COLUMNS", str(columns))

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.cli.labels import import_labels
+from benchmark.cli.data import import_labels
 from benchmark.errors import UserError
 from datasets import labels, published
 from tests.conftest import ROOT
@@ -456,7 +456,7 @@ def test_the_command_prints_what_it_imported(tmp_path: Path, capsys: pytest.Capt
         write_matrix(tmp_path / "a.pth", matrix(12, 3, "random")),
         write_lists(tmp_path / "b.npy", matrix(10, 5, "one")),
     ]
-    assert import_labels(paths, tmp_path / "data", False) == 0
+    assert import_labels(paths, data=tmp_path / "data") == 0
     printed = capsys.readouterr().out
     assert (
         "published:random of nyuv2: 12 train images" in printed
@@ -470,5 +470,5 @@ def test_the_command_prints_what_it_imported(tmp_path: Path, capsys: pytest.Capt
     assert cells[0] == ["semseg", "6", "50.0%"] and cells[-1] == ["edge", "2", "20.0%"]
     other = write_matrix(tmp_path / "c.pth", matrix(12, 3, "random").flip(0))
     with pytest.raises(UserError, match="holds another split"):
-        import_labels([other], tmp_path / "data", False)
-    assert import_labels([other], tmp_path / "data", True) == 0
+        import_labels([other], data=tmp_path / "data")
+    assert import_labels([other], True, data=tmp_path / "data") == 0
