@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from benchmark.errors import UserError
 from datasets.layouts.base import Source
-from datasets.layouts.mtan_cityscapes import MtanCityscapes
+from datasets.layouts.mtan import MtanCityscapes
 from datasets.prepared import Form, Prepared
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmark.errors import UserError
 from datasets.base import Split
 from datasets.layouts.base import Source
-from datasets.layouts.mtan_nyuv2 import MtanNYUv2
+from datasets.layouts.mtan import MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
 from datasets.layouts.nyuv2_facts import Classes, names, official_split

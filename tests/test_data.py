@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import Bench
-from tests.datasets.mtan_folder import write
+from tests.datasets.folders import write_mtan as write
 
 SIZE = ("--size", "32x40")
 

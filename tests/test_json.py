@@ -28,7 +28,7 @@ from benchmark.spec import plugins
 from datasets import packed
 from tests.benchmark.report.make import write_board
 from tests.conftest import ROOT, Bench
-from tests.datasets.mtan_folder import write
+from tests.datasets.folders import write_mtan as write
 from tests.file_server import only_this_machine, serving
 from tests.test_cli import sets, start
 from tests.test_data_get import Terminal

@@ -8,19 +8,20 @@ from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
+from benchmark.errors import unknown
 from datasets.tasks import Task
 
 Array = NDArray[Any]
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample at its stored size, everything checked and in the product's own conventions.
+    """Hold one checked sample at its stored size, in this program's conventions.
 
     image: (H, W, 3) uint8 RGB. labels: {task: array of the same H and W} for the tasks that this sample has a
     label of: classes, saliency and edge (H, W) uint8 with 255 unknown; depth (H, W) float32 with 0 unknown;
-    normals (H, W, 3) float32 of unit length in camera axes (x right, y down, z forward) with (0, 0, 0)
-    unknown. A task that is absent here has no label at all.
+    normals (H, W, 3) float32 of unit length in camera axes (x right, y down, z forward), (0, 0, 0) unknown.
     """
 
     image: Array
@@ -28,7 +29,7 @@ class Sample:
 
 
 class Source(Protocol):
-    """A folder or file of a user's, in one published layout.
+    """Describe a user's folder or file in one published layout.
 
     layout: its name. path: what the user named. tasks: those it holds labels of, in the data set's order.
     variant: the name of its labels where they are not the papers', which becomes part of the data set's name.
@@ -39,23 +40,57 @@ class Source(Protocol):
     path: Path
 
     @property
-    def tasks(self) -> dict[str, Task]: ...
+    def tasks(self) -> dict[str, Task]:
+        """Return the tasks that it holds labels of."""
+        ...
 
     @property
-    def variant(self) -> str | None: ...
+    def variant(self) -> str | None:
+        """Name the labels where they are not the papers'."""
+        ...
 
     @property
-    def notes(self) -> tuple[str, ...]: ...
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences for whoever prepares it."""
+        ...
 
     def names(self, split: str) -> tuple[str, ...]:
-        """What people call the samples of "train" or "test"; the position is a sample's stable number.
+        """Name the samples of "train" or "test", by their stable numbers.
 
         Raises `UserError` when a list, a folder or a file that the layout needs is missing or empty.
         """
         ...
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split. Raises `UserError` naming the first file that is missing, damaged or not what
-        the layout says.
+        """Read sample i of a split.
+
+        Raises `UserError` naming the first file that is missing, damaged or not what the layout says.
         """
         ...
+
+
+class Reader:
+    """Share what most sources do alike; nothing is read before it is asked for.
+
+    A subclass lists a split's samples in `_list`, which is called once for each split.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._names: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences for whoever prepares it: none."""
+        return ()
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """Name the samples of "train" or "test"; see `Source.names`."""
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if split not in self._names:
+            self._names[split] = self._list(split)
+        return self._names[split]
+
+    def _list(self, split: str) -> tuple[str, ...]:
+        raise NotImplementedError

@@ -1,6 +1,4 @@
-"""Single files of other people's, read without running code from them; whatever is wrong is said in one
-sentence.
-"""
+"""Single files of other people's, read without running code from them; what is wrong is one sentence."""
 
 from __future__ import annotations
 
@@ -21,18 +19,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from benchmark.errors import UserError
 from datasets.layouts.base import Array
 
-# A .npy header is parsed as Python text, and the parser of Python 3.11 fails now and then when two threads
-# use it at once.
+# A .npy header is parsed as Python text, and Python 3.11's parser fails now and then when two threads use it.
 _PARSER = threading.Lock()
 COMPRESSED = 15  # the kind of element of a MATLAB 5 file that holds a deflated one
 
 
 def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]) -> Array:
-    """The numbers of a .npy file, float64 if stored so, else float32. A size of -1 in `shape` is free.
+    """Read the numbers of a .npy file, float64 if stored so, else float32.
 
-    others: shapes with other numbers of dimensions that will do as well.
-    Raises `UserError` when the file is missing, damaged, pickled, of another shape, or holds NaN or infinite
-    values.
+    A size of -1 in `shape` is free; others: shapes with other numbers of dimensions that will do as well.
+    Raises `UserError` when the file is missing, damaged, pickled, of another shape, or holds NaN or infinity.
     """
     expected = _expected(what, shape)
     try:
@@ -40,14 +36,8 @@ def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]
             array: Array = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise missing(path, expected) from None
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        MemoryError,
-        SyntaxError,
-        tokenize.TokenError,
-    ) as error:  # the header is Python text
+    # The header is Python text.
+    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, tokenize.TokenError) as error:
         raise UserError(
             f"{path} is damaged or not a plain .npy file ({one_line(error)}); {expected}."
         ) from error
@@ -64,12 +54,11 @@ def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]
 def load_image(
     path: Path, what: str, shape: Sequence[int], *, upright: bool = False, deep: bool = False
 ) -> Array:
-    """uint8 pixels of a picture: (H, W, 3) RGB where `shape` has three sizes; else (H, W) as stored: grey, or
-    palette indices.
+    """Read a picture's pixels, uint8.
 
-    upright: turned as the picture's EXIF orientation says. deep: up to 16 bits a pixel, as float32.
-    Raises `UserError` when the file is missing, damaged, of another size, or has several channels where one
-    is expected.
+    (H, W, 3) RGB where `shape` has three sizes; else (H, W) as stored: grey, or palette indices. upright:
+    turned as its EXIF orientation says. deep: up to 16 bits a pixel, as float32. Raises `UserError` when the
+    file is missing, damaged, of another size, or has several channels where one is expected.
     """
     expected = _expected(what, shape)
     try:
@@ -78,16 +67,13 @@ def load_image(
                 array = np.array((ImageOps.exif_transpose(picture) if upright else picture).convert("RGB"))
             elif picture.mode in ("L", "P", "1"):
                 array = np.array(picture.convert("L") if picture.mode == "1" else picture)
-            elif deep and picture.mode in ("I;16", "I"):
-                array = np.asarray(picture).astype(np.float32)
-            elif (
-                picture.mode in ("I;16", "I")
-                and (wide := np.asarray(picture)).min() >= 0
-                and wide.max() < 256
-            ):
-                array = wide.astype(np.uint8)
             else:
-                raise UserError(f"{path} has colour mode {picture.mode}, not one 8-bit channel; {expected}.")
+                wide = np.asarray(picture) if picture.mode in ("I;16", "I") else None
+                if wide is None or not (deep or (wide.min() >= 0 and wide.max() < 256)):
+                    raise UserError(
+                        f"{path} has colour mode {picture.mode}, not one 8-bit channel; {expected}."
+                    )
+                array = wide.astype(np.float32 if deep else np.uint8)
     except FileNotFoundError:
         raise missing(path, expected) from None
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -97,36 +83,19 @@ def load_image(
 
 
 def load_mat(path: Path, key: str, what: str) -> Any:
-    """The variable `key` of a MATLAB 5 file. Raises `UserError` when the file is missing, damaged or has no
-    such variable.
+    """Read the variable `key` of a MATLAB 5 file.
+
+    Raises `UserError` when the file is missing, damaged or has no such variable.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
-        content = loadmat(
-            BytesIO(_inflated(path.read_bytes())),  # type: ignore[arg-type]
-            variable_names=[key],
-        )
+        content = loadmat(BytesIO(_inflated(path.read_bytes())), variable_names=[key])  # type: ignore[arg-type]
     except FileNotFoundError:
         raise missing(path, f"expected {what}") from None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        MatReadError,
-        NotImplementedError,
-    ) as error:
-        raise UserError(
-            f"{path} is damaged or not a MATLAB 5 file ({one_line(error)}); expected {what}."
-        ) from error
     except Exception as error:  # zlib's own, and whatever else a damaged file makes of a reader
-        raise UserError(
-            f"{path} is damaged ({type(error).__name__}: {one_line(error)}); expected {what}."
-        ) from error
+        found = f"({type(error).__name__}: {one_line(error)})"
+        raise UserError(f"{path} is damaged or not a MATLAB 5 file {found}; expected {what}.") from error
     if key not in content:
         raise UserError(f"{path} has no variable {key!r}; expected {what}.")
     return content[key]
@@ -153,9 +122,7 @@ def _inflated(stored: bytes) -> bytes:
 
 
 def numbers(path: Path, value: Any, what: str, shape: Sequence[int]) -> Array:
-    """A variable of a file as the array of numbers that it must be. Raises `UserError` when it is none, or of
-    another shape.
-    """
+    """Check that a variable of a file is an array of numbers of this shape."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "bfiu":
         raise UserError(f"{path} does not hold one array of numbers; {_expected(what, shape)}.")
     check_shape(path, value, what, shape)
@@ -163,8 +130,9 @@ def numbers(path: Path, value: Any, what: str, shape: Sequence[int]) -> Array:
 
 
 def read_list(path: Path, what: str) -> tuple[str, ...]:
-    """The lines of a text file that are not empty, each once. Raises `UserError` when it is missing, empty or
-    repeats itself.
+    """Read the lines of a text file that are not empty, plain names.
+
+    Raises `UserError` when it is missing, empty, repeats itself or names a path.
     """
     try:
         lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
@@ -186,8 +154,7 @@ def read_list(path: Path, what: str) -> tuple[str, ...]:
 
 
 def source_variant(folder: Path, dataset: str) -> str | None:
-    """The variant that a folder's SOURCE.json names, where its labels are not the papers'; None without that
-    file.
+    """Read the variant that a folder's SOURCE.json names; None without it.
 
     Raises `UserError` when the file is damaged, is of another data set, or names no variant.
     """
@@ -206,30 +173,26 @@ def source_variant(folder: Path, dataset: str) -> str | None:
 
 
 def check_shape(path: Path, array: Array, what: str, shape: Sequence[int]) -> None:
-    """Raise `UserError` unless an array that `path` holds has this shape, where -1 is free, and is not
-    empty.
-    """
-    if (
-        array.ndim != len(shape)
-        or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True))
-        or not array.size
-    ):
+    """Raise `UserError` unless an array has this shape and is not empty."""
+    fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
+    if not fits or not array.size:
         raise UserError(f"{path} has shape {array.shape}; {_expected(what, shape)}.")
 
 
 def check_values(path: Path, right: bool, expected: str, values: Array) -> None:
-    """Raise `UserError` unless `right`, saying what was expected and what range was found."""
+    """Raise `UserError` unless `right`, with the values' range."""
     if not right:
-        raise UserError(
-            f"{path} must hold {expected}, but those found range over {values.min():.4g}..{values.max():.4g}."
-        )
+        found = f"those found range over {values.min():.4g}..{values.max():.4g}"
+        raise UserError(f"{path} must hold {expected}, but {found}.")
 
 
 def missing(path: Path, expected: str) -> UserError:
+    """Make the error of a file that is not there."""
     return UserError(f"{path} is missing; {expected}.")
 
 
 def one_line(error: BaseException) -> str:
+    """Return the start of an error's message, on one line."""
     return " ".join(str(error).split())[:120]
 
 

@@ -15,8 +15,9 @@ LARGEST_RESIDUAL = 0.02  # root mean square over the window, as a share of the (
 
 
 class Intrinsics(NamedTuple):
-    """Of a pinhole camera, in pixels: focal lengths and principal point; pixel centres lie at whole numbers
-    from 0.
+    """Hold a pinhole camera's focal lengths and principal point, in pixels.
+
+    Pixel centres lie at whole numbers from 0.
     """
 
     fx: float
@@ -26,12 +27,11 @@ class Intrinsics(NamedTuple):
 
 
 def fit_normals(depth: Array, camera: Intrinsics) -> Array:
-    """(H, W, 3) float32 unit normals in camera axes (x right, y down, z forward), facing the camera, of depth
-    (H, W) in metres.
+    """Fit unit normals (H, W, 3) float32 to depth (H, W) in metres.
 
-    The plane n.p = 1 through points p = Z r on the rays r = ((column - cx) / fx, (row - cy) / fy, 1) is
-    fitted as n.r = 1/Z, in least squares over 9x9 pixels. That is linear in the pixel's position, so the
-    moments of the grid alone have to be
+    They are in camera axes (x right, y down, z forward) and face the camera. The plane n.p = 1 through points
+    p = Z r on the rays r = ((column - cx) / fx, (row - cy) / fy, 1) is fitted as n.r = 1/Z, in least squares
+    over 9x9 pixels. That is linear in the pixel's position, so the moments of the grid alone have to be
     inverted, and it weighs points rightly: the noise of a structured-light sensor is even in 1/Z, not in Z.
 
     (0, 0, 0) where the pixel itself or more than half of its window has no depth (0), where the window's
@@ -42,8 +42,7 @@ def fit_normals(depth: Array, camera: Intrinsics) -> Array:
     mask = known.astype(np.float64)
     inverse = np.where(known, 1 / np.where(known, depth, 1).astype(np.float64), 0)
 
-    # Sums over the window of u^i v^j, with or without 1/Z; u and v are -1..1 from the window's left to right
-    # and top to bottom.
+    # Sums over the window of u^i v^j, with or without 1/Z; u and v go from -1 to 1, right and down.
     offset = np.arange(-RADIUS, RADIUS + 1) / RADIUS
     powers = (np.ones_like(offset), offset, offset**2)
     m0, mu, muu = (_sums(mask, power, 1) for power in powers)
@@ -53,8 +52,7 @@ def fit_normals(depth: Array, camera: Intrinsics) -> Array:
     b, bv, bu = _sums(q0, powers[0], 0), _sums(q0, powers[1], 0), _sums(qu, powers[0], 0)
     squares = _sums(_sums(inverse**2, powers[0], 1), powers[0], 0)
 
-    # The symmetric equations [suu suv su; suv svv sv; su sv s] (slope_u, slope_v, centre) = (bu, bv, b), by
-    # cofactors.
+    # By cofactors, [suu suv su; suv svv sv; su sv s] (slope_u, slope_v, centre) = (bu, bv, b).
     c_uu, c_uv, c_u = svv * s - sv * sv, su * sv - suv * s, suv * sv - svv * su
     c_vv, c_v, c_1 = suu * s - su * su, suv * su - suu * sv, suu * svv - suv * suv
     determinant = suu * c_uu + suv * c_uv + su * c_u
@@ -70,14 +68,8 @@ def fit_normals(depth: Array, camera: Intrinsics) -> Array:
 
     rows, columns = np.arange(depth.shape[0])[:, None], np.arange(depth.shape[1])
     slope_x, slope_y = slope_u / RADIUS, slope_v / RADIUS  # of 1/Z, a pixel
-    toward = -np.stack(
-        (
-            camera.fx * slope_x,
-            camera.fy * slope_y,
-            centre + (camera.cx - columns) * slope_x + (camera.cy - rows) * slope_y,
-        ),
-        -1,
-    )
+    ahead = centre + (camera.cx - columns) * slope_x + (camera.cy - rows) * slope_y
+    toward = -np.stack((camera.fx * slope_x, camera.fy * slope_y, ahead), -1)
     length = np.sqrt(np.einsum("hwc,hwc->hw", toward, toward))
     unit = toward / np.where(good, length, 1)[..., None]
     return np.where(good[..., None], unit, 0).astype(np.float32)

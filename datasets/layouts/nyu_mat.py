@@ -1,9 +1,9 @@
-"""NYUv2 from its authors' nyu_depth_v2_labeled.mat (Silberman, Hoiem, Kohli, Fergus, ECCV 2012), a MATLAB 7.3
-file, thus HDF5.
+"""NYUv2 from its authors' nyu_depth_v2_labeled.mat (Silberman, Hoiem, Kohli, Fergus, ECCV 2012).
 
-HDF5 shows MATLAB's axes reversed: images (1449, 3, W, H) uint8 RGB; depths (1449, W, H) float32 metres,
-filled in where the sensor saw nothing; labels (1449, W, H) uint16, 0 void, 1..894; W, H = 640, 480.
-`datasets.layouts.nyuv2_facts` has the classes and the official split, which gives numbers from 1.
+A MATLAB 7.3 file, thus HDF5, which shows MATLAB's axes reversed: images (1449, 3, W, H) uint8 RGB; depths
+(1449, W, H) float32 metres, filled in where the sensor saw nothing; labels (1449, W, H) uint16, 0 void,
+1..894; W, H = 640, 480. `datasets.layouts.nyuv2_facts` has the classes and the official split, whose numbers
+start at 1.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
-from datasets.layouts.base import Array, Sample
+from datasets.layouts.base import Array, Reader, Sample
 from datasets.layouts.files import check_values, missing, one_line
 from datasets.layouts.fitted_normals import RADIUS, Intrinsics, fit_normals
 from datasets.layouts.nyuv2_facts import IMAGES, Classes
@@ -25,83 +25,71 @@ from datasets.layouts.nyuv2_maps import metres
 from datasets.tasks import Task
 
 FILE = "nyu_depth_v2_labeled.mat"
-SPLITS = ("train", "test")
 FRAME = (480, 640)
-ROWS, COLUMNS = (
-    slice(45, 471),
-    slice(41, 601),
-)  # of FRAME, 426x560: what lies inside the white border of undistorted images
+ROWS, COLUMNS = slice(45, 471), slice(41, 601)  # of FRAME, 426x560: inside the border of undistorted images
 # The colour camera of the authors' toolbox, which counts pixels from 1, at the size of FRAME.
 CAMERA = Intrinsics(fx=518.857901, fy=519.469611, cx=325.582449 - 1, cy=253.736166 - 1)
 KINDS = {"images": "uint8", "depths": "float32", "labels": "uint16"}
 VARIANT = f"derived-normals-{2 * RADIUS + 1}x{2 * RADIUS + 1}"
-CACHE = {
-    "rdcc_nbytes": 2**27,
-    "rdcc_nslots": 10_007,
-}  # of each dataset: what a chunk holds of the images that come next
+CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 10_007}  # a chunk holds parts of the images that come next
 
 
-class NyuMat:
-    """The official file, or the folder that holds it. Without `derive_normals` it has no normals. Nothing is
-    read before it is asked for. Reading raises `UserError` without h5py."""
+class NyuMat(Reader):
+    """Read the official file, or the folder that holds it.
+
+    Without `derive_normals` it has no normals. Reading raises `UserError` without h5py.
+    """
 
     layout: ClassVar[str] = "mat"
 
     def __init__(self, path: Path, classes: Classes, derive_normals: bool = False) -> None:
-        self.path = path
+        super().__init__(path)
         self.file = path / FILE if path.is_dir() else path
         self.classes: Classes = classes
         self.derive_normals = derive_normals
 
     @classmethod
     def detect(cls, path: Path) -> bool:
+        """Tell whether this is the file, or a folder with it."""
         return (path / FILE).is_file() or (path.suffix == ".mat" and path.is_file())
 
     @property
     def tasks(self) -> dict[str, Task]:
+        """Return classes, depth and, if they are derived, normals."""
         tasks = {"semseg": t.semseg(nyuv2_facts.names(self.classes)), "depth": t.depth()}
         return tasks | {"normals": t.normals()} if self.derive_normals else tasks
 
     @property
     def variant(self) -> str | None:
+        """Name the labels where they are not the papers'."""
         return VARIANT if self.derive_normals else None
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """Say where depth and normals come from."""
         filled = (
             f"depth in {self.file} is filled in where the sensor saw nothing, so no pixel of it is unknown."
         )
-        fitted = (
-            "normals are fitted to that depth in windows of 9x9 pixels; they are not those that the "
-            "papers use."
-        )
-        none = (
-            f"{self.file} has no normals, which the papers' protocols ask for; --derive-normals fits "
-            f"them "
-            f"to the depth."
-        )
-        return (filled, fitted if self.derive_normals else none)
+        if self.derive_normals:
+            fitted = (
+                "normals are fitted to that depth in windows of 9x9 pixels; they are not those of the papers."
+            )
+            return filled, fitted
+        none = f"{self.file} has no normals, which the papers' protocols ask for; --derive-normals fits them "
+        return filled, none + "to the depth."
 
-    def names(self, split: str) -> tuple[str, ...]:
-        """The official numbers of "train" or "test", "0001" to "1449", ascending."""
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
+    def _list(self, split: str) -> tuple[str, ...]:
+        """The official numbers, "0001" to "1449", ascending."""
         _ = self._datasets
         return tuple(f"{number:04}" for number in nyuv2_facts.official_split(split))
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split. Raises `UserError` naming the dataset and image that are damaged or not what
-        they should be.
-        """
+        """Read sample i of a split; see `Source.read`."""
         number = nyuv2_facts.official_split(split)[i]
-        image, depth, label = (self._map(kind, number) for kind in ("images", "depths", "labels"))
+        image, depth, label = (self._map(kind, number) for kind in KINDS)
         # HDF5 names what lies in a file as a path, and so do the sentences about it.
-        check_values(
-            self.file / "labels" / str(number),
-            bool((label <= 894).all()),
-            "classes 0..894 (0 where void)",
-            label,
-        )
+        place = self.file / "labels" / str(number)
+        check_values(place, bool((label <= 894).all()), "classes 0..894 (0 where void)", label)
         labels = {
             "semseg": nyuv2_facts.from_894(self.classes)[label],
             "depth": metres(self.file / "depths" / str(number), depth),
@@ -115,9 +103,9 @@ class NyuMat:
         try:
             values: Array = self._datasets[kind][number - 1]
         except (OSError, RuntimeError, ValueError) as error:
+            place = self.file / kind / str(number)
             raise UserError(
-                f"{self.file / kind / str(number)} could not be read ({one_line(error)}); {self.file} is "
-                f"damaged, get it anew."
+                f"{place} could not be read ({one_line(error)}); {self.file} is damaged, get it anew."
             ) from error
         if self._size == FRAME:
             values = values[..., COLUMNS, ROWS]
@@ -134,9 +122,8 @@ class NyuMat:
         try:
             import h5py
         except ImportError:
-            raise UserError(
-                f"{self.file} is read with h5py; install it with `pip install -e '.[data]'`."
-            ) from None
+            cure = "install it with `pip install -e '.[data]'`"
+            raise UserError(f"{self.file} is read with h5py; {cure}.") from None
         expected = f"expected NYUv2's {FILE}"
         if not self.file.is_file():
             raise missing(self.file, expected)
@@ -152,11 +139,8 @@ class NyuMat:
             if not isinstance(dataset, h5py.Dataset):
                 raise UserError(f"{self.file} has no dataset {kind!r}; {expected}.")
             channels = (3,) if kind == "images" else ()
-            if (
-                dataset.dtype != KINDS[kind]
-                or dataset.ndim != 3 + len(channels)
-                or dataset.shape[1:-2] != channels
-            ):
+            axes = dataset.ndim == 3 + len(channels) and dataset.shape[1:-2] == channels
+            if dataset.dtype != KINDS[kind] or not axes:
                 shape = ", ".join(map(str, (IMAGES, *channels, "W", "H")))
                 raise UserError(
                     f"{self.file} holds {kind} of type {dataset.dtype} and shape {dataset.shape}; "
@@ -164,24 +148,17 @@ class NyuMat:
                 )
             sizes.add((dataset.shape[0], *dataset.shape[-2:]))
         if len(sizes) > 1 or 0 in min(sizes):
-            raise UserError(
-                f"{self.file} holds images, depths and labels of different number or size, or none; "
-                f"{expected}."
-            )
+            odd = "images, depths and labels of different number or size, or none"
+            raise UserError(f"{self.file} holds {odd}; {expected}.")
         if dataset.shape[0] != IMAGES:
-            raise UserError(
-                f"{self.file} holds {dataset.shape[0]} images, but the official split is of {IMAGES}; "
-                f"{expected}, whole."
-            )
+            odd = f"{dataset.shape[0]} images, but the official split is of {IMAGES}"
+            raise UserError(f"{self.file} holds {odd}; {expected}, whole.")
         return found
 
 
 def camera(height: int, width: int) -> Intrinsics:
-    """The colour camera of images stored at (H, W), as they are read: without their border where they have
-    one.
-    """
+    """Scale the colour camera to images stored at (H, W), borders cut off."""
     y, x = height / FRAME[0], width / FRAME[1]
     top, left = (ROWS.start, COLUMNS.start) if (height, width) == FRAME else (0, 0)
-    return Intrinsics(
-        CAMERA.fx * x, CAMERA.fy * y, (CAMERA.cx + 0.5) * x - 0.5 - left, (CAMERA.cy + 0.5) * y - 0.5 - top
-    )
+    cx, cy = (CAMERA.cx + 0.5) * x - 0.5 - left, (CAMERA.cy + 0.5) * y - 0.5 - top
+    return Intrinsics(CAMERA.fx * x, CAMERA.fy * y, cx, cy)

@@ -24,28 +24,25 @@ IMAGES = 1449
 
 
 def names(classes: Classes) -> tuple[str, ...]:
+    """Name the 13 or 40 classes."""
     return tuple(_facts()[f"names{classes}"])
 
 
-def names40() -> tuple[str, ...]:
-    return names(40)
-
-
 def official_split(split: str) -> tuple[int, ...]:
-    """The numbers, 1..1449, of the images of "train" or "test", ascending."""
+    """Return the numbers, 1..1449, of "train" or "test", ascending."""
     return tuple(_facts()[split])
 
 
 @functools.cache
 def from_40(classes: Classes) -> Array:
-    """(41,) uint8: for each stored class 0..40 the class counted from 0 among `classes`; 255 for 0."""
+    """Map stored classes 0..40 to those from 0 of `classes`; (41,) uint8."""
     to = range(1, 41) if classes == 40 else _facts()["map40to13"]
     return np.array([IGNORE, *(number - 1 for number in to)], np.uint8)
 
 
 @functools.cache
 def from_894(classes: Classes) -> Array:
-    """(895,) uint8: for each stored class 0..894 the class counted from 0 among `classes`; 255 for 0."""
+    """Map stored classes 0..894 to those from 0 of `classes`; (895,) uint8."""
     return from_40(classes)[[0, *_facts()["map894to40"]]]
 
 

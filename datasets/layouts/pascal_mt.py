@@ -1,4 +1,4 @@
-"""PASCAL-Context for multi-task learning: the PASCAL_MT folder of ASTMT (Maninis, Radosavovic, Kokkinos, CVPR
+"""PASCAL-Context with five tasks: the PASCAL_MT folder of ASTMT (Maninis, Radosavovic, Kokkinos, CVPR
 2019).
 
 JPEGImages/{id}.jpg; ImageSets/Context/{train,val}.txt, one id a line ("val" is the test set; 4998 and 5105
@@ -19,10 +19,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.ndimage import laplace
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import voc_parts
-from datasets.layouts.base import Array, Sample
+from datasets.layouts.base import Array, Reader, Sample
 from datasets.layouts.files import (
     check_values,
     load_image,
@@ -33,78 +33,67 @@ from datasets.layouts.files import (
     read_list,
     source_variant,
 )
-from datasets.layouts.nyuv2_facts import names40
+from datasets.layouts.nyuv2_facts import names
 from datasets.layouts.nyuv2_maps import vectors_of_colours
 from datasets.tasks import IGNORE, Task
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog",
-    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
 )  # fmt: skip
 LISTS = {"train": "train", "test": "val"}
 CONTEXT_CLASSES = 459
-# Those of the 459 classes that NYUv2 names too, as far as PASCAL-Context's usual subset of 59 goes; and the
-# monitor.
+# Those of the 459 that NYUv2 names too, as far as PASCAL-Context's usual subset of 59 goes; and the monitor.
 MONITOR = ("tvmonitor", 427)
 SURFACES = {
     "bag": 9, "bed": 18, "cabinet": 46, "ceiling": 68, "chair": 72, "curtain": 105, "door": 115, "floor": 158,
-    "person": 284,
-    "shelves": 349, "sofa": 368, "table": 397, MONITOR[0]: MONITOR[1], "wall": 440, "window": 454,
+    "person": 284, "shelves": 349, "sofa": 368, "table": 397, MONITOR[0]: MONITOR[1], "wall": 440,
+    "window": 454,
 }  # fmt: skip
 
 
-class PascalMt:
-    """The PASCAL_MT folder. Nothing is read before it is asked for."""
+class PascalMt(Reader):
+    """Read the PASCAL_MT folder."""
 
     layout: ClassVar[str] = "pascal_mt"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lists: dict[str, tuple[str, ...]] = {}
-
     @classmethod
     def detect(cls, path: Path) -> bool:
-        """Whether a folder has lists of PASCAL-Context's images where PASCAL_MT has them."""
+        """Tell whether a folder has the lists of PASCAL-Context's images."""
         return (path / "ImageSets" / "Context").is_dir()
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """In the papers' order."""
+        """Return five tasks, in the papers' order."""
         every = (t.semseg(CLASSES), t.parts(voc_parts.CLASSES), t.saliency(), t.normals(), t.edge())
         return {task.name: task for task in every}
 
     @property
     def variant(self) -> str | None:
-        """Without the list of names some normals are missing, which makes them other labels than the
-        papers'.
+        """Name the labels where they are not the papers'.
+
+        Without the list of names some normals are missing, which makes them other labels.
         """
         return source_variant(self.path, "pascal_context") or (None if self._labels_file else "fewer-normals")
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """Say which normals are missing without the list of names."""
         if self._labels_file:
             return ()
         return (
             f"{self.path} has no labels.txt, the list of PASCAL-Context's 459 class names, so normals are "
-            f"kept on the "
-            f"{len(SURFACES)} classes known without it ({', '.join(SURFACES)}), not on all that NYUv2 names "
-            f"too as "
-            "published; put labels.txt there and prepare again to have them all.",
+            f"kept on the {len(SURFACES)} classes known without it ({', '.join(SURFACES)}), not on all that "
+            "NYUv2 names too as published; put labels.txt there and prepare again to have them all.",
         )
 
-    def names(self, split: str) -> tuple[str, ...]:
-        """The ids of "train" or "test", such as 2008_000002, in the order of the list."""
-        if split not in LISTS:
-            raise unknown("split", split, LISTS)
-        if split not in self._lists:
-            self._lists[split] = read_list(
-                self.path / "ImageSets" / "Context" / f"{LISTS[split]}.txt", "ids of images"
-            )
-        return self._lists[split]
+    def _list(self, split: str) -> tuple[str, ...]:
+        """Ids such as 2008_000002, in the order of the list."""
+        return read_list(self.path / "ImageSets" / "Context" / f"{LISTS[split]}.txt", "ids of images")
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split; parts are absent where no person's are annotated."""
+        """Read sample i of a split; parts are absent where none is annotated."""
         name = self.names(split)[i]
         image = load_image(self.path / "JPEGImages" / f"{name}.jpg", "an RGB picture", (-1, -1, 3))
         shape = (image.shape[0], image.shape[1])
@@ -130,9 +119,7 @@ class PascalMt:
         return context.astype(np.int32)
 
     def _semseg(self, name: str, shape: tuple[int, int]) -> Array:
-        first, second = (
-            self.path / "semseg" / folder / f"{name}.png" for folder in ("VOC12", "pascal-context")
-        )
+        first, second = (self.path / "semseg" / of / f"{name}.png" for of in ("VOC12", "pascal-context"))
         path = first if first.is_file() else second
         what = "classes, 8 bits a pixel,"
         if not path.is_file():
@@ -148,10 +135,8 @@ class PascalMt:
 
     def _normals(self, name: str, context: Array) -> Array:
         """Unit vectors on the classes that the network they come from knew: it was trained on NYUv2."""
-        stored = load_image(
-            self.path / "normals_distill" / f"{name}.png", "normals as colours", (*context.shape, 3)
-        )
-        vectors = vectors_of_colours(stored)
+        path = self.path / "normals_distill" / f"{name}.png"
+        vectors = vectors_of_colours(load_image(path, "normals as colours", (*context.shape, 3)))
         length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
         unit = vectors / np.where(length > 0, length, 1)[..., None]
         return np.where(self._surfaces[context][..., None], unit, np.float32(0))
@@ -165,7 +150,7 @@ class PascalMt:
     def _surfaces(self) -> Array:
         """(460,) bool: the classes on which normals are kept."""
         if self._labels_file:
-            known = {*names40(), MONITOR[0]}
+            known = {*names(40), MONITOR[0]}
             ids = [i for i, name in read_context_names(self._labels_file).items() if name in known]
         else:
             ids = list(SURFACES.values())
@@ -175,7 +160,7 @@ class PascalMt:
 
 
 def read_context_names(path: Path) -> dict[int, str]:
-    """{id: name} of PASCAL-Context's labels.txt, whose lines read "427: tvmonitor".
+    """Read {id: name} of PASCAL-Context's labels.txt, as "427: tvmonitor".
 
     Raises `UserError` for other lines, ids outside 0..459, and lists without that very line, such as that of
     the 59 classes.
@@ -199,17 +184,15 @@ def read_context_names(path: Path) -> dict[int, str]:
 
 
 def edges(context: Array) -> Array:
-    """(H, W) uint8, 1 on boundaries: where the Laplacian of a map of classes is not 0, thinned to lines one
-    pixel wide.
+    """Draw the boundaries of a map of classes; (H, W) uint8, 1 on them.
 
-    The Laplacian is that of four neighbours, mirrored about the outermost pixels. Raises `UserError` without
-    scikit-image.
+    Where the Laplacian of four neighbours, mirrored about the outermost pixels, is not 0, thinned to lines
+    one pixel wide. Raises `UserError` without scikit-image.
     """
     try:
         from skimage.morphology import thin
     except ImportError:
-        raise UserError(
-            "boundaries of PASCAL-Context need scikit-image; install it with `pip install -e '.[data]'`."
-        ) from None
+        cure = "install it with `pip install -e '.[data]'`"
+        raise UserError(f"boundaries of PASCAL-Context need scikit-image; {cure}.") from None
     thinned: Array = thin(laplace(context.astype(np.int32), mode="mirror") != 0)
     return thinned.astype(np.uint8)

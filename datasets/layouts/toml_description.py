@@ -44,8 +44,9 @@ _ANY = object()
 
 @dataclass(frozen=True)
 class Labels:
-    """One task's label maps. ignore: the number of pixels without a class. unit: metres a step of a .png,
-    None where unsaid.
+    """Describe one task's label maps.
+
+    ignore: the number of pixels without a class. unit: metres a step of a .png, None where unsaid.
     """
 
     task: Task
@@ -56,8 +57,9 @@ class Labels:
 
 @dataclass(frozen=True)
 class Description:
-    """What dataset.toml says. lists: {split: file}; where it is empty, `test_share` of the sorted images are
-    for testing.
+    """Hold what dataset.toml says.
+
+    lists: {split: file}; where it is empty, `test_share` of the sorted images are for testing.
     """
 
     name: str
@@ -84,9 +86,7 @@ class _Table:
                 raise unknown(f"key in {self.said}", key, keys)
 
     def take(self, key: str, right: Any, expected: str, default: Any = _ANY) -> Any:
-        """The value of a key. Raises `UserError` unless `right(value)`, and where it is missing and has no
-        default.
-        """
+        """The value of a key; a `UserError` where it is not right, or missing without a default."""
         if key not in self.values:
             if default is not _ANY:
                 return default
@@ -97,7 +97,7 @@ class _Table:
         return value
 
     def table(self, key: str, keys: str) -> Any:
-        """What should be a table of its own. Raises `UserError` where it is missing or empty."""
+        """What should be a table of its own; a `UserError` where it is missing or empty."""
         if not self.values.get(key):
             raise UserError(f"{self.said} has no [{key}]; add it, with {keys}.")
         return self.values[key]
@@ -106,14 +106,16 @@ class _Table:
         """A file or folder inside the data set's folder."""
         value = self.take(key, lambda v: isinstance(v, str) and v.strip(), f'"{example}"')
         if Path(value).is_absolute() or ".." in Path(value).parts or "\\" in value:
-            raise UserError(
-                f"{key} = {value!r} in {self.said} leads out of {self.file.parent}; name something inside it."
-            )
+            inside = f"{self.file.parent}; name something inside it"
+            raise UserError(f"{key} = {value!r} in {self.said} leads out of {inside}.")
         return self.file.parent / value
 
 
 def read(folder: Path) -> Description:
-    """The description of a folder. Raises `UserError` with one sentence for the first mistake in it."""
+    """Read a folder's description.
+
+    Raises `UserError` with one sentence for the first mistake in it.
+    """
     file = folder / FILE
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -125,13 +127,11 @@ def read(folder: Path) -> Description:
     top.only("name", "images", "splits", "size", "tasks")
     name = top.take("name", _is_name, '"kitchens", of small letters, digits and hyphens')
     images = top.place("images", "images")
-    lists, share = _splits(
-        file, top.table("splits", 'train = "train.txt" and test = "test.txt", or test_share = 0.2')
-    )
+    either = 'train = "train.txt" and test = "test.txt", or test_share = 0.2'
+    lists, share = _splits(file, top.table("splits", either))
     size, fit = _size(file, top.table("size", "height = 192 and width = 256"))
-    tables = top.table(
-        "tasks", 'a table such as [tasks.depth] with kind = "depth" and folder = "depth" for each task'
-    )
+    example = 'a table such as [tasks.depth] with kind = "depth" and folder = "depth" for each task'
+    tables = top.table("tasks", example)
     labels = {key: _labels(file, key, values) for key, values in _Table(file, "tasks", tables).values.items()}
     return Description(name, images, lists, share, size, fit, labels)
 
@@ -143,9 +143,8 @@ def _splits(file: Path, values: Any) -> tuple[dict[str, Path], float]:
         return {split: table.place(split, f"{split}.txt") for split in ("train", "test")}, 0.0
     if len(table.values) > 1:
         raise UserError(f"{table.said} has both lists and test_share; keep one of the two.")
-    return {}, table.take(
-        "test_share", lambda v: type(v) is float and 0 < v < 1, "a share between 0 and 1, such as 0.2"
-    )
+    expected = "a share between 0 and 1, such as 0.2"
+    return {}, table.take("test_share", lambda v: type(v) is float and 0 < v < 1, expected)
 
 
 def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
@@ -155,32 +154,24 @@ def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
         table.take(key, lambda v: type(v) is int and v >= 32 and v % 8 == 0, "a multiple of 8, 32 or more")
         for key in ("height", "width")
     )
-    return (height, width), table.take(
-        "fit", lambda v: v in FITS, " or ".join(f'"{how}"' for how in FITS), "scale"
-    )
+    expected = " or ".join(f'"{how}"' for how in FITS)
+    return (height, width), table.take("fit", lambda v: v in FITS, expected, "scale")
 
 
 def _labels(file: Path, name: str, values: Any) -> Labels:
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in TAKEN or hasattr(nn.ModuleDict(), name):
-        raise UserError(
-            f"{name!r} in [tasks.{name}] of {file} cannot be the name of a task; use another, of small "
-            f"letters, digits and _."
-        )
+        cure = "use another, of small letters, digits and _"
+        raise UserError(f"{name!r} in [tasks.{name}] of {file} cannot be the name of a task; {cure}.")
     table = _Table(file, f"tasks.{name}", values)
     kind = table.take("kind", lambda v: v in KINDS, "one of " + ", ".join(f'"{known}"' for known in KINDS))
     table.only("kind", "folder", *{"classes": ("classes", "ignore"), "depth": ("unit",)}.get(kind, ()))
     folder = table.place("folder", name)
     if kind != "classes":
-        unit = table.take(
-            "unit",
-            lambda v: type(v) in (int, float) and 0 < v < 100,
-            "metres a step of a .png, as in 0.001",
-            None,
-        )
+        expected = "metres a step of a .png, as in 0.001"
+        unit = table.take("unit", lambda v: type(v) in (int, float) and 0 < v < 100, expected, None)
         return Labels(replace(_MAKE[kind](), name=name), folder, unit=unit)
-    classes = table.take(
-        "classes", _are_classes, "a list of 2 to 255 different names, in the order of their numbers"
-    )
+    expected = "a list of 2 to 255 different names, in the order of their numbers"
+    classes = table.take("classes", _are_classes, expected)
     ignore = table.take("ignore", lambda v: type(v) is int and 0 <= v <= 255, "a number of 0..255", IGNORE)
     return Labels(replace(t.semseg(tuple(classes)), name=name), folder, ignore)
 

@@ -1,5 +1,4 @@
-"""A folder of one's own images and label maps, described by a dataset.toml (see
-`datasets.layouts.toml_description`).
+"""A folder of one's own images and label maps, described by a dataset.toml.
 
 A label map has the name of its image and its size: classes .png, one 8-bit number a pixel; depth .png, 8 or
 16 bits, or .npy, metres, 0 unknown; normals .npy, (H, W, 3) unit vectors in camera axes (x right, y down, z
@@ -15,12 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError
 from datasets.fit import Fit
 from datasets.layouts import toml_description
-from datasets.layouts.base import Array, Sample
+from datasets.layouts.base import Array, Reader, Sample
 from datasets.layouts.files import check_values, load_image, load_npy, read_list
-from datasets.layouts.nyuv2_maps import directions, vectors_of_colours
+from datasets.layouts.nyuv2_maps import load_normals
 from datasets.layouts.toml_description import Description, Labels
 from datasets.tasks import IGNORE, Task
 
@@ -29,60 +28,58 @@ SUFFIXES = {"depth": (".png", ".npy"), "normals": (".png", ".npy")}
 FARTHEST = 1000.0  # metres; more are millimetres
 
 
-class TomlFolder:
-    """The folder. Nothing is read before it is asked for."""
+class TomlFolder(Reader):
+    """Read the folder."""
 
     layout: ClassVar[str] = "folder"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
     @classmethod
     def detect(cls, path: Path) -> bool:
+        """Tell whether a folder has a description."""
         return (path / toml_description.FILE).is_file()
 
     @cached_property
     def description(self) -> Description:
+        """Read dataset.toml, once."""
         return toml_description.read(self.path)
 
     @property
     def tasks(self) -> dict[str, Task]:
+        """Return the tasks that the description names."""
         return {name: labels.task for name, labels in self.description.labels.items()}
 
     @property
     def variant(self) -> str | None:
+        """Name the data set as the description does."""
         return self.description.name
 
     @property
     def size(self) -> tuple[int, int]:
+        """Return the (H, W) that the description asks for."""
         return self.description.size
 
     @property
     def fit(self) -> Fit:
+        """Say how images of other sizes meet the frame."""
         return self.description.fit
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which label maps belong to no image: names that were meant to be another."""
+        """Name label maps of no image: names that were meant to be another."""
         found = []
         for name, files in self._maps.items():
             astray = sorted(files.keys() - self._images.keys())
             if astray:
-                folder = self.description.labels[name].folder
-                found.append(
-                    f"{len(astray)} files in {folder} have the name of no image, such as "
-                    f"{files[astray[0]].name}."
-                )
+                folder, first = self.description.labels[name].folder, files[astray[0]].name
+                found.append(f"{len(astray)} files in {folder} have the name of no image, such as {first}.")
         return tuple(found)
 
-    def names(self, split: str) -> tuple[str, ...]:
-        """The images of "train" or "test", without suffix: in the order of the list, or else sorted."""
-        if split not in self._splits:
-            raise unknown("split", split, self._splits)
+    def _list(self, split: str) -> tuple[str, ...]:
+        """Images without suffix: in the order of the list, or else sorted."""
         return self._splits[split]
 
     def read(self, split: str, i: int) -> Sample:
-        """Sample i of a split, with the labels that exist."""
+        """Read sample i of a split, with the labels that exist."""
         name = self.names(split)[i]
         image = load_image(self._images[name], "an RGB picture", (-1, -1, 3), upright=True)
         shape = (image.shape[0], image.shape[1])
@@ -116,8 +113,8 @@ class TomlFolder:
                     example = " or ".join(names[0] + suffix for suffix in _suffixes(labels.task))
                     raise UserError(
                         f"{labels.folder} holds no label of {task} for any of the {len(names)} {split} "
-                        f"images; a label map has "
-                        f"the name of its image, such as {example}: add some, or remove [tasks.{task}]."
+                        f"images; a label map has the name of its image, such as {example}: add some, or "
+                        f"remove [tasks.{task}]."
                     )
         return splits
 
@@ -129,26 +126,20 @@ class TomlFolder:
                 if name not in self._images:
                     raise UserError(
                         f"{lists[split]} names {name!r}, but {self.description.images} holds no {name} with "
-                        f"{_listed(IMAGES)}; "
-                        f"expected names of images without suffix, one a line."
+                        f"{_listed(IMAGES)}; expected names of images without suffix, one a line."
                     )
         both = sorted(set(splits["train"]) & set(splits["test"]))
         if both:
-            raise UserError(
-                f"{lists['train']} and {lists['test']} share {len(both)} images, such as {both[0]!r}; list "
-                f"each in one of them."
-            )
+            share = f"share {len(both)} images, such as {both[0]!r}; list each in one of them"
+            raise UserError(f"{lists['train']} and {lists['test']} {share}.")
         return splits
 
     def _by_share(self) -> dict[str, tuple[str, ...]]:
         names, share = tuple(sorted(self._images)), self.description.test_share
         train = len(names) - round(share * len(names))
         if not 0 < train < len(names):
-            raise UserError(
-                f"test_share = {share} of {len(names)} images in {self.description.images} leaves none for "
-                f"one of the splits; "
-                f"change it, or add images."
-            )
+            found = f"test_share = {share} of {len(names)} images in {self.description.images}"
+            raise UserError(f"{found} leaves none for one of the splits; change it, or add images.")
         return {"train": names[:train], "test": names[train:]}
 
 
@@ -161,9 +152,7 @@ def _listed(suffixes: tuple[str, ...]) -> str:
 
 
 def _files(root: Path, folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """{name without suffix: file} of a folder. Raises `UserError` when it is missing or holds two files of
-    one name.
-    """
+    """{name without suffix: file}. Raises `UserError` when the folder is missing or holds a name twice."""
     if not folder.is_dir():
         where = root / toml_description.FILE
         raise UserError(f"the folder {folder} is missing, which {where} names; add it or correct its name.")
@@ -171,29 +160,21 @@ def _files(root: Path, folder: Path, suffixes: tuple[str, ...]) -> dict[str, Pat
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in suffixes and not file.name.startswith("."):
             if file.stem in found:
-                raise UserError(
-                    f"{folder} holds both {found[file.stem].name} and {file.name}; keep one of the two."
-                )
+                both = f"{found[file.stem].name} and {file.name}"
+                raise UserError(f"{folder} holds both {both}; keep one of the two.")
             found[file.stem] = file
     return found
 
 
 def _label(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
-    """A label map as `Sample` holds it. Raises `UserError` for one that is damaged, of another size or of
-    wrong values.
-    """
+    """A label map as `Sample` holds it, or a `UserError` for one that is not what it should be."""
     kind = labels.task.kind
     if kind == "classes":
         return _classes(path, labels, shape)
     if kind == "depth":
         return _metres(path, labels, shape)
     if kind == "normals":
-        if path.suffix.lower() == ".npy":
-            return directions(path, load_npy(path, "unit vectors of its image's size", (*shape, 3)))
-        return directions(
-            path,
-            vectors_of_colours(load_image(path, "normals as colours, of its image's size,", (*shape, 3))),
-        )
+        return load_normals(path, shape, of=", of its image's size,")
     grey = load_image(path, f"a map of {kind}, 8 bits a pixel, of its image's size,", shape)
     return (grey > (127 if grey.max() > 1 else 0)).astype(np.uint8)
 
@@ -207,30 +188,24 @@ def _classes(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
     table[labels.ignore] = IGNORE
     classes = table[stored]
     if classes.min() < 0:
+        known = f"{len(numbers)} classes, numbered {numbers[0]}..{numbers[-1]}, and ignores {labels.ignore}"
         raise UserError(
-            f"{path} holds class {stored[classes < 0][0]}, but [tasks.{labels.task.name}] names "
-            f"{len(numbers)} classes, numbered "
-            f"{numbers[0]}..{numbers[-1]}, and ignores {labels.ignore}; correct the map, classes or ignore."
+            f"{path} holds class {stored[classes < 0][0]}, but [tasks.{labels.task.name}] names {known}; "
+            f"correct the map, classes or ignore."
         )
     return classes.astype(np.uint8)
 
 
 def _metres(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
     if path.suffix.lower() == ".npy":
-        depth = load_npy(path, "metres, 0 where unknown, of its image's size,", shape, (*shape, 1)).reshape(
-            shape
-        )
+        what = "metres, 0 where unknown, of its image's size,"
+        depth = load_npy(path, what, shape, (*shape, 1)).reshape(shape)
     elif labels.unit is None:
-        name = labels.task.name
-        raise UserError(
-            f"{path} is a .png, and [tasks.{name}] has no unit; add the metres a step of it, such as unit = "
-            f"0.001."
-        )
+        cure = "add the metres a step of it, such as unit = 0.001"
+        raise UserError(f"{path} is a .png, and [tasks.{labels.task.name}] has no unit; {cure}.")
     else:
-        depth = (
-            load_image(path, "depth, 8 or 16 bits a pixel, of its image's size,", shape, deep=True)
-            * labels.unit
-        )
+        what = "depth, 8 or 16 bits a pixel, of its image's size,"
+        depth = load_image(path, what, shape, deep=True) * labels.unit
     right = bool(depth.min() >= 0 and depth.max() <= FARTHEST)
     check_values(path, right, f"metres in 0..{FARTHEST:g} (millimetres? unit?)", depth)
     return depth.astype(np.float32, copy=False)

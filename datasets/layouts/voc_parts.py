@@ -1,5 +1,5 @@
-"""Parts of people in VOC's part annotations (Chen et al., CVPR 2014): 24 names, grouped into 6 as the
-multi-task papers do.
+"""Parts of people in VOC's part annotations (Chen et al., CVPR 2014): 24 names, grouped into the papers'
+6.
 
 human_parts/{id}.mat holds the struct `anno` (imname, objects); objects(i): class, class_ind, mask, parts;
 parts(j): part_name, mask. Masks have the image's size; an object without parts has an empty matrix there.
@@ -32,8 +32,7 @@ CLASS_OF = {name: CLASSES.index(group) for group, names in GROUPS.items() for na
 
 
 def load_parts(path: Path, shape: tuple[int, int]) -> Array | None:
-    """(H, W) uint8 classes of `CLASSES`, 0 outside every part; None when no person in the image has a part
-    annotated.
+    """Read (H, W) uint8 parts of `CLASSES`, 0 outside; None without any.
 
     Where parts overlap, the last in the file counts. Raises `UserError` when the file is missing, damaged, of
     another structure or size, or has a person's part of another name.
@@ -46,9 +45,9 @@ def load_parts(path: Path, shape: tuple[int, int]) -> Array | None:
             for part in _structs(path, _field(path, thing, "parts")):
                 name = _single(_field(path, part, "part_name"))
                 if not isinstance(name, str) or name not in CLASS_OF:
+                    known = ", ".join(CLASS_OF)
                     raise UserError(
-                        f"{path} has a person's part named {str(name)!r}; expected one of "
-                        f"{', '.join(CLASS_OF)}."
+                        f"{path} has a person's part named {str(name)!r}; expected one of {known}."
                     )
                 mask = numbers(path, _inner(_field(path, part, "mask")), f"a mask of {name}", shape)
                 if target is None:

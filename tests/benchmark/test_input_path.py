@@ -16,10 +16,11 @@ from benchmark.training import residence
 from benchmark.training.batches import Feed
 from benchmark.training.loop import Options
 from datasets import labels, packed
-from datasets.layouts.mtan_nyuv2 import MtanNYUv2
+from datasets.layouts.mtan import MtanNYUv2
 from methods.base import ViewKind
 from tests.benchmark.test_holdout import Silent
-from tests.datasets.mtan_folder import arrays, write
+from tests.datasets.folders import mtan_arrays as arrays
+from tests.datasets.folders import write_mtan as write
 from tests.helpers import TASKS, tiny_protocol, tiny_split
 
 SIX = tuple(TASKS)

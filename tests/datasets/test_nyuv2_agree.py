@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from datasets.layouts.base import Sample, Source
-from datasets.layouts.mtan_nyuv2 import MtanNYUv2
+from datasets.layouts.mtan import MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
 from datasets.packing import Arrays, pack
 from tests.conftest import ROOT
-from tests.datasets.nyuv2_folders import FACTS, FILE, write_mat
+from tests.datasets.folders import FACTS, FILE, write_mat
 
 SHARED = Path(os.environ.get("BENCH_SHARED_DATA", ROOT.parent / "shared" / "data"))
-COUNT, SIZE, INSIDE = 24, (288, 384), (426, 560)
+COUNT, SIZE, INSIDE = 6, (288, 384), (426, 560)
 # 8 bits hold a component to 1/255, thus a direction to the angle that an error of that in all three can make.
 EIGHT_BITS = math.degrees(math.asin(math.sqrt(3) / 255))  # 0.39 degrees
 INT8 = math.degrees(math.asin(math.sqrt(3) * 0.5 / 127))  # 0.39 degrees, what packing may add to each of two
@@ -58,16 +58,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
     pytest.importorskip("h5py", reason="the official .mat is read with h5py, of the extra `data`")
     folder = tmp_path_factory.mktemp("nyuv2")
     for layout in ("mtan", "nyud_mt"):
-        command = [
-            sys.executable,
-            str(SHARED / "expand.py"),
-            "--layout",
-            layout,
-            "--out",
-            str(folder / layout),
-            "--limit",
-            str(COUNT),
-        ]
+        options = ["--layout", layout, "--out", str(folder / layout), "--limit", str(COUNT)]
+        command = [sys.executable, str(SHARED / "expand.py"), *options]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
     # The official file: of each of 40 classes, the last of the 894 that belong to it.
     last = {stored: number for number, stored in enumerate(FACTS["map894to40"], 1)}
