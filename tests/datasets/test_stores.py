@@ -337,7 +337,7 @@ from tests.datasets.test_stores import Memory, SIZE
 class Slow(Memory):
     def read(self, split, i):
         print(split, i, flush=True)
-        time.sleep(0.3)
+        time.sleep(0.01 if i < 5 else 600)  # until it is killed
         return super().read(split, i)
 packed.prepare(Slow(20), Path(sys.argv[1]), "made-up", "made-up-1", SIZE, "pad")
 """
@@ -347,12 +347,14 @@ def test_killed_in_the_middle_it_starts_clean_and_two_do_not_meet(tmp_path: Path
     command = [sys.executable, "-c", SLOW, str(tmp_path)]
     work = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert work.stdout is not None
-    assert any(line.startswith("train 5") for line in work.stdout)
-    with pytest.raises(UserError, match="another process is preparing"):
-        packed.prepare(Memory(20), tmp_path, "made-up", "made-up-1", SIZE, "pad")
-    work.send_signal(signal.SIGKILL)
-    work.wait()
-    work.stdout.close()
+    try:
+        assert any(line.startswith("train 5") for line in work.stdout)
+        with pytest.raises(UserError, match="another process is preparing"):
+            packed.prepare(Memory(20), tmp_path, "made-up", "made-up-1", SIZE, "pad")
+    finally:
+        work.send_signal(signal.SIGKILL)
+        work.wait()
+        work.stdout.close()
     assert packed.find(tmp_path, "made-up") == []
     deadline, store = time.monotonic() + 20, None
     while store is None:
