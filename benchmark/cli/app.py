@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.cli.app_plans import SUMMARY, ablating
-from benchmark.cli.app_tune import tune
 from benchmark.cli.data import get, import_labels, show_labels
 from benchmark.cli.data import show as show_data
 from benchmark.cli.listing import doctor, list_, list_datasets, show
@@ -23,6 +22,7 @@ from benchmark.cli.prepare import prepare
 from benchmark.cli.publish import clean, publish
 from benchmark.cli.results import compare, leaderboard, report
 from benchmark.cli.run import cancel, run, status, worker
+from benchmark.cli.tune import tune
 from benchmark.errors import UserError
 
 

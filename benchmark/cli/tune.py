@@ -1,183 +1,235 @@
-"""`bench tune`: search a method's own keywords on a part of the train images, never on the test set."""
+"""`bench tune`: search hyperparameters or learning rates on held-out train images, never on the test set."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.table import Table
+import typer
 
-from benchmark.cli.runs import INTERRUPTED, OK, SOME_FAILED, pick_device, reason
-from benchmark.cli.scripts import for_scripts
-from benchmark.errors import UserError, unknown
-from benchmark.execute import attempt as execute
-from benchmark.execute.progress import Progress, make_console, plain
+from benchmark.cli.options import (
+    DATA,
+    HANG_SECONDS,
+    RESULTS,
+    RUNS,
+    Data,
+    Json,
+    Plugin,
+    Published,
+    Results,
+    Set,
+)
+from benchmark.errors import UserError
 from benchmark.files import writing
-from benchmark.runs.rundir import RunDir
-from benchmark.spec import plan, registry, tune, tuned, tuning
-from benchmark.spec.plan import Plan
-from benchmark.spec.run import RunSpec
+from benchmark.typed import check_keys
+
+if TYPE_CHECKING:
+    from benchmark.spec.plan import Plan
+    from benchmark.spec.run import RunSpec
+    from benchmark.spec.tuning import Search
 
 
-def run(
-    method: str,
-    trials: int,
-    space: list[str],
-    source: str,
-    settings: list[str],
-    results: Path,
-    data: Path,
-    device: str,
-    as_json: bool,
-) -> int:
-    """Run the trials that are missing, print them by score, and write a plan with the best keywords."""
-    shown: dict[str, Any] = {"method": method, "trials": [], "best": None, "plan": None}
+def tune(
+    methods: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[METHOD]...", help="One method, or with --rate any of the plan's."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.")] = 10,
+    rate: Annotated[
+        bool,
+        typer.Option("--rate", help="Search every row's learning rate instead, each by the same trials."),
+    ] = False,
+    rates: Annotated[
+        list[float],
+        typer.Option("--rates", metavar="X", help="With --rate: a rate over the protocol's, repeatable."),
+    ] = [0.3, 1.0, 3.0],  # noqa: B006
+    seeds: Annotated[
+        list[int],
+        typer.Option("--seeds", metavar="N", help="With --rate: a seed of the trials, none of the plan's."),
+    ] = [100, 101],  # noqa: B006
+    once: Annotated[
+        list[str],
+        typer.Option("--once", metavar="ROW", help="With --rate: a long row, tried on the first seed alone."),
+    ] = [],  # noqa: B006
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="As of `bench run`.", show_default="one a core")
+    ] = None,
+    space: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=[...]", help="Values to search; by default a grid around the method's own."
+        ),
+    ] = [],  # noqa: B006
+    source: Annotated[
+        str | None,
+        typer.Option("--plan", help="The plan whose protocol and data are used.", show_default="quickstart"),
+    ] = None,
+    settings: Set = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+    results: Results = RUNS,
+    data: Data = DATA,
+    published_in: Published = RESULTS,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Search hyperparameters, or all rows' learning rates, on held-out images; write the plan of the best."""
+    from benchmark.cli.scripts import for_scripts, say
+    from benchmark.spec import tuning
+
+    shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
-        base = _base(method, trials, source, settings, data)
-        values, chosen = _chosen(method, base, space, trials)
-        table = {"trials": trials} | ({"distinct": len(chosen)} if len(chosen) < trials else {})
+        base = _plan(methods or [], source, settings, data, rate)
+        if rate:
+            _check_rates(rates, seeds)
+            searches = tuning.rate_searches(base, rates, seeds, once)
+            summary = f"{base.name}, with a learning rate for each row"
+        else:
+            searches = [tuning.hyperparameter_search(base, space, trials)]
+            summary = f"{base.cells[0].method}, tuned in {trials} trials on a part of the train images"
         # Before any trial, so that none is wasted on what cannot be written.
-        texts = [tuned.text(base, keywords, table, data) for keywords in chosen]
-        runs = [tuned.cells(base.cells, keywords, "holdout") for keywords in chosen]
-        from benchmark.training.loop import Interrupted, Options
-
-        console = make_console()
-        if len(chosen) < trials:
-            console.print(
-                f"note: {method} has {len(chosen)} settings here, so that many trials are run and not "
-                f"{trials}."
-            )
-        cells = [cell for trial in runs for cell in trial]
-        progress = Progress(cells, console)
-        options = Options(device=pick_device(device), keep="none", weights=base.weights)
-        try:
-            with progress:
-                loaded = execute.Data(data, progress.note)
-                outcomes = execute.run_cells(
-                    cells, results, loaded, options, progress, force=False, retry_failed=False
-                )
-        except (Interrupted, KeyboardInterrupt):
-            console.print(
-                "interrupted: finished trials are kept; the same command goes on where this one stopped."
-            )
-            return INTERRUPTED
-        found = [_records(trial, results) for trial in runs]
-        first = found[0]
-        scores = [
-            None if first is None or records is None else tune.score(records, first) for records in found
-        ]
-        shown["trials"] = [
-            {"keywords": keywords}
-            | ({"score": score} if records is not None else {"failure": failure(trial, results, progress)[0]})
-            for keywords, trial, records, score in zip(chosen, runs, found, scores, strict=True)
-        ]
-        if first is None:
-            why, run = failure(runs[0], results, progress)
-            again = (
-                f"details in {run.file('error.txt')}; to try again, remove {run.path} and repeat"
-                if reason(run)
-                else "repeat"
-            )
-            console.print(
-                f"nothing to compare with: the first trial of {method}, the plan's own keywords, is not "
-                f"done: {why} ({again} the "
-                f"command).",
-                soft_wrap=True,
-            )
-            return SOME_FAILED
-        console.print(_table(values, chosen, scores))
-        best = max((i for i, s in enumerate(scores) if s is not None), key=lambda i: (scores[i], -i))
-        file = results / "tuned" / f"{method}-{base.name}-{_key(base, values, trials)}.toml"
-        with writing(results):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(texts[best], encoding="utf-8")
-        how = tuning.words(table | {"holdout": base.cells[0].protocol.holdout}, base.name)
-        console.print(
-            f"best of {how}: trial {best}, {scores[best]:+.2f} % against the defaults. `bench run {file}` "
-            f"scores it on the test "
-            f"set.",
-            soft_wrap=True,
-        )
-        shown |= {"best": best, "plan": str(file)}
-        return SOME_FAILED if outcomes["failed"] or outcomes["elsewhere"] else OK
+        tuning.written(base, [(search, search.reference) for search in searches], summary, data)
+        runs = list({spec.id: spec for search in searches for spec in search.runs}.values())
+        records, reasons = _carry_out(runs, base, (results, data, published_in), device, workers)
+        scored = [search.scores(records) for search in searches]
+        best = [tuning.best(scores) for scores in scored]
+        _show(searches, scored, best)
+        for spec in runs:
+            if spec.id in reasons:
+                say(f"no score of {spec.folder}: {reasons[spec.id]}")
+        rows = zip(searches, scored, best, strict=True)
+        shown["rows"] = [_row(search, scores, trial) for search, scores, trial in rows]
+        shown |= {"failures": reasons, "plan": None}
+        found = [(search, trial) for search, trial in zip(searches, best, strict=True) if trial is not None]
+        if len(found) < len(searches):
+            say("a row has no score, so no plan is written; the same command tries again what was not run.")
+        else:
+            name = "rates" if rate else base.cells[0].method
+            file = results / "tuned" / f"{name}-{base.name}-{tuning.key(base, runs)}.toml"
+            with writing(results):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(tuning.written(base, found, summary, data), encoding="utf-8")
+            shown["plan"] = str(file)
+            if rate and (edge := [s.name for s, trial in found if trial in (min(rates), max(rates))]):
+                say(f"note: the best rate of {', '.join(edge)} is the lowest or highest; try more.")
+            say(f"`bench run {file}` runs the plan with the best and scores it on the test set.")
+    raise typer.Exit(1 if reasons else 0)
 
 
-def _base(method: str, trials: int, source: str, settings: list[str], data: Path) -> Plan:
-    """The plan that is tuned on, with the runs of the method alone. Raises `UserError` for what cannot be
-    tuned.
-    """
-    if trials < 2:
+def _plan(methods: list[str], source: str | None, settings: list[str], data: Path, rate: bool) -> Plan:
+    """Return the plan with the runs that are tuned. Raises `UserError` for what cannot be."""
+    from benchmark.spec import plan, registry
+
+    if not rate and len(methods) != 1:
         raise UserError(
-            f"--trials {trials} leaves nothing to compare; give 2 or more, and the same number to every "
-            f"method."
+            f"{len(methods)} methods are named, and hyperparameters are searched of one; name one, or give "
+            f"--rate."
         )
-    if method not in registry.method_names():
-        raise unknown("method", method, registry.method_names())
-    if not source.endswith(".toml") and source not in plan.names():
-        raise unknown("plan", source, plan.names())
-    if any(setting.partition("=")[0].strip() == "judge" for setting in settings):
-        raise UserError(
-            "--set judge is not for tuning: trials are judged on held-out train images, and the best is then "
-            "scored on the test "
-            "set; leave it out."
-        )
-    return plan.make([source, method], settings, data)
-
-
-def _chosen(
-    method: str, base: Plan, given: list[str], trials: int
-) -> tuple[tune.Space, list[dict[str, Any]]]:
-    """(what is searched, the keywords of each trial). Raises `UserError` where the plan itself searches."""
-    own = base.cells[0].hyperparameters
-    values = tune.space(method, own, given)
-    for name in values:
-        if several := {repr(cell.hyperparameters[name]) for cell in base.cells} - {repr(own[name])}:
+    source = source or plan.DEFAULT
+    if not source.endswith(".toml"):
+        check_keys([source], plan.names(), "plan")
+    for setting in settings:
+        if setting.partition("=")[0].strip() in (("judge", "lr_scale") if rate else ("judge",)):
             raise UserError(
-                f"plan {base.name} gives {name} of {method} several values ({own[name]!r}, "
-                f"{', '.join(sorted(several))}), which "
-                f"are no one trial; give it one with --set hparams.{method}.{name}=..., or tune on another "
-                f"plan."
+                f"--set {setting} is not for tuning, which sets it itself: trials are evaluated on held-out "
+                f"train images, and the best then on the test set; leave it out."
             )
-    return values, tune.trials(method, values, own, trials)
+    if not rate:
+        check_keys(methods, registry.method_names(), "method")
+        return plan.make([source, *methods], settings, data)
+    base = plan.make([source], settings, data)
+    rows = sorted({spec.method for spec in base.cells})
+    check_keys(methods, rows, f"method of plan {base.name}")
+    return replace(base, cells=tuple(spec for spec in base.cells if spec.method in (methods or rows)))
 
 
-def _key(base: Plan, values: tune.Space, trials: int) -> str:
-    """What tells this search from others of the method on plans of this name: the runs, the values, the
-    number of trials.
-    """
-    text = json.dumps([sorted(cell.id for cell in base.cells), values, trials], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def failure(cells: Sequence[RunSpec], results: Path, progress: Progress) -> tuple[str, RunDir]:
-    """Why a trial has no score: what the first of its runs without a record says; and that run."""
-    run, spec = next((run, spec) for spec in cells if not (run := RunDir(results, spec.folder)).record)
-    if progress.states[spec.id] == "elsewhere":
-        return "another process runs it", run
-    return reason(run) or progress.reasons.get(spec.id) or "unknown", run
-
-
-def _records(cells: Sequence[RunSpec], results: Path) -> list[dict[str, Any]] | None:
-    """The records of a trial, or None unless all its runs are done."""
-    records = [RunDir(results, cell.folder).record for cell in cells]
-    return None if None in records else [r for r in records if r is not None]
-
-
-def _table(values: tune.Space, chosen: list[dict[str, Any]], scores: list[float | None]) -> Table:
-    table = Table(
-        title="trials, best first; change of the held-out metrics against the defaults", title_justify="left"
-    )
-    for column in ("trial", "change %", *sorted(values)):
-        table.add_column(column, justify="right")
-    order = sorted(range(len(chosen)), key=lambda i: (scores[i] is None, -(scores[i] or 0.0), i))
-    for i in order:
-        shown = "failed" if scores[i] is None else f"{scores[i]:+.2f}"
-        table.add_row(
-            str(i),
-            shown,
-            *(plain(chosen[i][name]) if name in chosen[i] else "default" for name in sorted(values)),
+def _check_rates(rates: list[float], seeds: list[int]) -> None:
+    if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
+        raise UserError(
+            f"--rates {rates} are not two or more different numbers above 0, such as 0.3, 1 and 3 of the "
+            f"protocol's rate."
         )
-    return table
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
+
+
+def _carry_out(
+    runs: Sequence[RunSpec],
+    base: Plan,
+    folders: tuple[Path, Path, Path],
+    device: str,
+    workers: int | None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Run the trials that are missing and return ({id: record}, {id: why there is none}).
+
+    folders: results, data, and the published results, whose `trials` hold records of trials that ran
+    elsewhere and are not run again. Raises `typer.Exit` where it is interrupted.
+    """
+    from benchmark.cli.runs import INTERRUPTED, pick_device, reason, starter, workers_for
+    from benchmark.cli.scripts import say
+    from benchmark.execute import slots
+    from benchmark.execute.progress import Progress, make_console
+    from benchmark.runs.digest import read_published
+    from benchmark.runs.rundir import RunDir
+    from benchmark.training.loop import Interrupted, Options
+
+    results, data, published = folders
+    wanted = slots.asked(workers, 1, HANG_SECONDS)
+    files = {spec.id: published / "trials" / f"{spec.id}.json" for spec in runs}
+    records = {name: read_published(file) for name, file in files.items() if file.is_file()}
+    if records:
+        say(f"{len(records)} of {len(runs)} trials are taken from {published / 'trials'}.")
+    here = [spec for spec in runs if spec.id not in records]
+    progress = Progress(here, make_console())
+    options = Options(device=pick_device(device), keep="none", weights=base.weights)
+    try:
+        with progress:
+            if wanted is None:
+                many = {"force": False, "retry_failed": False}
+                wanted = workers_for(here, results, options.device, HANG_SECONDS, **many)
+            start = starter(options, results, data, wanted, 1, HANG_SECONDS, to_the_end=False)
+            start(here, progress, False, False)
+    except (Interrupted, KeyboardInterrupt):
+        say("interrupted: finished trials are kept; the same command goes on where this one stopped.")
+        raise typer.Exit(INTERRUPTED) from None
+    reasons = {}
+    for spec in here:
+        run = RunDir(results, spec.folder)
+        if record := run.record:
+            records[spec.id] = record
+        elif why := reason(run):
+            reasons[spec.id] = f"{why} (details in {run.file('error.txt')}; to try again, remove {run.path})"
+        else:
+            running = progress.states[spec.id] == "elsewhere"
+            other = "another process runs it" if running else "unknown"
+            reasons[spec.id] = progress.reasons.get(spec.id, other)
+    return records, reasons
+
+
+def _row(search: Search, scores: Mapping[float, float | None], best: float | None) -> dict[str, Any]:
+    """Return what `--json` shows of a search."""
+    named = {label: scores[trial] for trial, label in search.labels.items()}
+    return {"row": search.name, "scores": named, "best": None if best is None else search.labels[best]}
+
+
+def _show(
+    searches: Sequence[Search], scored: Sequence[Mapping[float, float | None]], best: Sequence[float | None]
+) -> None:
+    """Print each search's trials, the best first."""
+    from rich.table import Table
+
+    from benchmark.execute.progress import make_console
+
+    title = "trials; change of the held-out metrics against the defaults, in percent"
+    table = Table("row", "trial", "runs", "change %", title=title, title_justify="left")
+    for search, scores, chosen in zip(searches, scored, best, strict=True):
+        for trial in sorted(scores, key=lambda trial: (scores[trial] is None, -(scores[trial] or 0), trial)):
+            score = scores[trial]
+            change = "failed" if score is None else f"{score:+.2f}"
+            style = "bold" if trial == chosen else ""
+            table.add_row(
+                search.name, search.labels[trial], str(len(search.trials[trial])), change, style=style
+            )
+    make_console().print(table)

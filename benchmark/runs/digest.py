@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import UserError
+from benchmark.files import read_json
 from benchmark.spec.run import run_id
 
 KEY = "digest"
@@ -33,6 +35,15 @@ def edited(record: dict[str, Any]) -> str:
         if said not in (None, made):
             return what
     return ""
+
+
+def read_published(path: Path) -> dict[str, Any]:
+    """Return a published record of a trial. Raises `UserError` where it was edited."""
+    record = read_json(path, "restore it or remove it")
+    what = "id is not that of its name" if record.get("id") != path.stem else edited(record)
+    if what:
+        raise UserError(f"{path} was edited: its {what}; restore it or remove it.")
+    return record
 
 
 def of_file(path: Path) -> str:

@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from benchmark.errors import UserError, unknown
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
 from benchmark.spec import weighting as balance
-from benchmark.spec.protocol import LISTS, SETTABLE, Positive, Protocol
+from benchmark.spec.protocol import LISTS, SETTABLE, Count, Positive, Protocol, Share
 from benchmark.spec.run import RunSpec, Seed
 from benchmark.spec.select import AXES, choices
-from benchmark.spec.tuning import words
 from benchmark.typed import check_keys, convert
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class Expansion:
             cell = dict(zip(axes, chosen, strict=True))
             cell["set"] = {key: cell.pop(key) for key in SETTABLE if key in cell}
             method = cell["method"]
-            cell["tuning"] = words(tuning.get(method), where)
+            cell["tuning"] = searched(tuning.get(method), where)
             own = self._own_hparams(method, hparams.get(method, {})) | {k: [v] for k, v in removed.items()}
             scales = choices(rates.get(method, rates[""]), False)
             for rate, *values in itertools.product(scales, *own.values()):
@@ -237,3 +236,45 @@ def _seed_pairs(grid: dict[str, Any], where: str) -> list[tuple[int, int]]:
 def _listed(seeds: int | list[int]) -> list[int]:
     """Return a list of seeds, or as many as a number says, counted from 0."""
     return seeds if isinstance(seeds, list) else list(range(seeds))
+
+
+class Trials(Struct, forbid_unknown_fields=True):
+    """A plan's `tuning` table: how many trials were asked for, and how many settings there were if fewer."""
+
+    trials: Count
+    holdout: Share
+    distinct: Count | None = None
+
+
+class RateTrials(Struct, forbid_unknown_fields=True):
+    """A plan's `tuning` table of a search of learning rates."""
+
+    rates: list[Positive]
+    seeds: Count
+    holdout: Share
+
+
+def searched(table: dict[str, Any] | None, where: str) -> str:
+    """Return how a run was searched, as specs and boards say it, of a tuning table of the plan `where`.
+
+    `20 trials on the last 10% of train`, `5 of 20 trials, all there are, on ...` or `learning rates 0.3, 1
+    (of the protocol's) on 2 seeds, judged on ...`; "" without a table. Raises `UserError`.
+    """
+    if table is None:
+        return ""
+    checked = (f"tuning in plan {where}", "let `bench tune` write it")
+    if "rates" in table:
+        found: RateTrials = convert(table, RateTrials, *checked)
+        rates = ", ".join(f"{rate:g}" for rate in sorted(found.rates))
+        seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
+        return (
+            f"learning rates {rates} (of the protocol's) on {seeds}, judged on the last "
+            f"{found.holdout:.0%} of train"
+        )
+    made: Trials = convert(table, Trials, *checked)
+    of = (
+        f"{made.distinct} of {made.trials} trials, all there are,"
+        if made.distinct
+        else f"{made.trials} trials"
+    )
+    return f"{of} on the last {made.holdout:.0%} of train"

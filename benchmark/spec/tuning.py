@@ -1,71 +1,344 @@
-"""How the keywords of a run were searched, in words: what a plan's tuning table says, and what records and
-boards make of it.
+"""Search of a method's hyperparameters, or of every row's learning rate, on held-out train images alone.
+
+Of hyperparameters, every method gets the same: the first trial is its defaults, each further one draws all of
+them anew, by a counter-based stream, and no two are equal; a space with fewer settings is tried whole.
+
+Of learning rates, every row of a plan is tried at the same ones, on seeds of their own. Rows that differ in
+hyperparameters of one method share the rate of the first, as an ablation must not differ from what it ablates
+in anything else; rows that differ in what the protocol holds (`budget`) are searched apart.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import re
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from benchmark.errors import UserError
+from benchmark.spec import plan as plans
+from benchmark.spec import protocol as protocols
+from benchmark.spec import registry, select
+from benchmark.spec.grid import searched
+from benchmark.spec.plan import Plan
+from benchmark.spec.run import RunSpec
+from benchmark.spec.weighting import EQUAL
+from benchmark.typed import check_keys
+
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of a number's default
+Space = dict[str, tuple[Any, ...]]
+Record = Mapping[str, Any]
 
 
-def words(value: Any, where: str) -> str:
-    """`20 trials on the last 10% of train`, as specs hold it, of a tuning table of the plan `where`; nothing
-    without one.
+@dataclass(frozen=True)
+class Search:
+    """One search of trials that have a number or are rates.
 
-    trials: those asked for. distinct: those that there were, where that is fewer, as in `5 of 20 trials, all
-    there are, on the last 10% of train`. holdout: the share of the train images that judged. Raises
-    `UserError` for anything else.
+    labels: {trial: what it tries}. trials: {trial: the runs that score it}, compared with those of
+    `reference`. tuned: {trial: the plan's runs with what it tries}. table: what their plan says of the
+    search, beside the share of the train images.
     """
-    if value is None:
-        return ""
-    if isinstance(value, dict) and "rates" in value:
-        return _rate_words(value, where)
-    keys = set(value) if isinstance(value, dict) else set()
-    if keys - {"distinct"} != {"trials", "holdout"} or not all(
-        isinstance(v, int | float) for v in value.values()
-    ):
-        raise UserError(
-            f"tuning = {value!r} in plan {where} must hold trials and holdout, as `bench tune` writes them."
-        )
-    count = (
-        f"{value['distinct']} of {value['trials']} trials, all there are,"
-        if "distinct" in keys
-        else f"{value['trials']} trials"
-    )
-    return f"{count} on the last {value['holdout']:.0%} of train"
+
+    name: str
+    labels: dict[float, str]
+    trials: dict[float, tuple[RunSpec, ...]]
+    tuned: dict[float, tuple[RunSpec, ...]]
+    table: dict[str, Any]
+    reference: float
+
+    @property
+    def runs(self) -> list[RunSpec]:
+        """Return the runs of all trials."""
+        return [spec for specs in self.trials.values() for spec in specs]
+
+    def scores(self, records: Mapping[str, Record]) -> dict[float, float | None]:
+        """Return {trial: change against the reference in percent}, None without a record of each run."""
+        found = {trial: [records.get(s.id) for s in specs] for trial, specs in self.trials.items()}
+        whole = {
+            trial: [r for r in each if r is not None] for trial, each in found.items() if None not in each
+        }
+        first = whole.get(self.reference)
+        return {t: score(whole[t], first) if first is not None and t in whole else None for t in found}
 
 
-def _rate_words(value: dict[str, Any], where: str) -> str:
-    """`learning rates 0.3, 1, 3 (of the protocol's) on 2 seeds, judged on the last 10% of train`"""
-    tried, seeds, share = (value.get(key) for key in ("rates", "seeds", "holdout"))
-    numbers = isinstance(tried, list) and all(isinstance(rate, int | float) for rate in tried)
-    if (
-        set(value) != {"rates", "seeds", "holdout"}
-        or not numbers
-        or type(seeds) is not int
-        or not isinstance(share, float)
-    ):
+def space(method: str, base: Mapping[str, Any], given: Sequence[str]) -> Space:
+    """Return {hyperparameter: values} to search.
+
+    base: the value of every hyperparameter in the plan. given: texts like "weight=[0.1, 1]", which replace
+    all else. Without them: what the method's class lists as `search`, else every hyperparameter whose type is
+    a number with a fraction, at `FACTORS` of its value. Raises `UserError` for unknown names, for values that
+    are not of their type, and where nothing is left to search.
+    """
+    defaults, hints = registry.hyperparameters(method)
+    if given:
+        return dict(_given(method, text, defaults) for text in given)
+    if listed := registry.method(method).search:
+        check_keys(listed, defaults, f"hyperparameter in search of the class of {method}")
+        return {name: _values(method, name, values) for name, values in listed.items()}
+    numbers = [k for k, hint in hints.items() if float in (typing.get_args(hint) or (hint,)) and base[k]]
+    if not numbers:
         raise UserError(
-            f"tuning = {value!r} in plan {where} must hold rates, seeds and holdout, as `bench tune --rate` "
-            f"writes them."
+            f"{method} has nothing to search: no hyperparameter of it is a number with a fraction; name what "
+            f"to search with --space."
         )
-    listed = ", ".join(f"{rate:g}" for rate in sorted(tried or []))
-    return (
-        f"learning rates {listed} (of the protocol's) on {seeds} seed{'s' * (seeds > 1)}, judged on the "
-        f"last {share:.0%} of train"
-    )
+    return {name: tuple(base[name] * factor for factor in FACTORS) for name in numbers}
+
+
+def _given(method: str, text: str, defaults: Iterable[str]) -> tuple[str, tuple[Any, ...]]:
+    name, sign, values = text.partition("=")
+    check_keys([name], defaults, f"hyperparameter of {method} in --space")
+    try:
+        listed = tomllib.loads(f"v = {values}")["v"] if sign else None
+    except tomllib.TOMLDecodeError:
+        listed = None
+    found = _values(method, name, listed) if isinstance(listed, list) else ()
+    if len(found) < 2:
+        raise UserError(
+            f"--space {text!r} is not a hyperparameter with two or more values; write for example --space "
+            f"{name}=[0.1, 1]."
+        )
+    return name, found
+
+
+def _values(method: str, name: str, listed: Sequence[Any]) -> tuple[Any, ...]:
+    """Return each value once, as its hyperparameter's type."""
+    return tuple(dict.fromkeys(registry.resolve_hyperparameters(method, {name: v})[0][name] for v in listed))
+
+
+def settings(method: str, values: Space, base: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """Return the hyperparameters of `count` trials, or of all that there are.
+
+    The first has none, which is the plan's own values `base`; then come combinations of `values` other than
+    those and than one another. More trials begin with the fewer.
+    """
+    from benchmark import streams
+
+    names = sorted(values)
+    own = tuple(base[name] for name in names)
+    inside = all(value in values[name] for name, value in zip(names, own, strict=True))
+    there_are = math.prod(map(len, values.values())) + (not inside)
+    found: dict[tuple[Any, ...], dict[str, Any]] = {own: {}}
+    number = 0
+    while len(found) < min(count, there_are):
+        number += 1
+        chosen = {}
+        for position, name in enumerate(names):
+            share = float(streams.uniform(0, f"tune {method}", number, position))
+            chosen[name] = values[name][int(share * len(values[name]))]
+        found.setdefault(tuple(chosen.values()), chosen)
+    return list(found.values())
+
+
+def hyperparameter_search(base: Plan, given: Sequence[str], asked: int) -> Search:
+    """Return the search of a plan of one method. given: as of `space`; asked: how many trials.
+
+    Raises `UserError` as `space` does, and where the plan itself gives a hyperparameter several values.
+    """
+    method, own = base.cells[0].method, base.cells[0].hyperparameters
+    if asked < 2:
+        raise UserError(
+            f"--trials {asked} leaves nothing to compare; give 2 or more, the same number to every method."
+        )
+    values = space(method, own, given)
+    for name in values:
+        if several := {repr(spec.hyperparameters[name]) for spec in base.cells} - {repr(own[name])}:
+            raise UserError(
+                f"plan {base.name} gives {name} of {method} several values ({own[name]!r}, "
+                f"{', '.join(sorted(several))}), which are no one trial; give it one with --set "
+                f"hparams.{method}.{name}=..., or tune on another plan."
+            )
+    chosen = settings(method, values, own, asked)
+    table = {"trials": asked} | ({"distinct": len(chosen)} if len(chosen) < asked else {})
+    search = Search(method, {}, {}, {}, table, 0)
+    for number, keywords in enumerate(chosen):
+        words = (f"{name}={value}" for name, value in sorted(keywords.items()))
+        search.labels[number] = f"{number}: {' '.join(words) or 'defaults'}"
+        cells = [_with(spec, keywords) for spec in base.cells]
+        held_out = (replace(s, protocol=replace(s.protocol, judge="holdout")) for s in cells)
+        search.trials[number] = tuple({spec.id: spec for spec in held_out}.values())
+        search.tuned[number] = tuple(
+            replace(
+                s, protocol=replace(s.protocol, judge="test"), tuning=searched(_whole(table, s), base.name)
+            )
+            for s in cells
+        )
+    return search
+
+
+def _with(spec: RunSpec, keywords: Mapping[str, Any]) -> RunSpec:
+    own = {name: spec.hyperparameters[name] for name in spec.changed} | dict(keywords)
+    values, changed = registry.resolve_hyperparameters(spec.method, own)
+    return replace(spec, hyperparameters=values, changed=changed)
+
+
+def _whole(table: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
+    return dict(table) | {"holdout": spec.protocol.holdout}
+
+
+def rate_searches(
+    base: Plan, rates: Sequence[float], seeds: Sequence[int], once: Sequence[str] = ()
+) -> list[Search]:
+    """Return the searches that the rows of a plan need, in its order.
+
+    once: the rows whose runs are long, tried on the first seed alone. Raises `UserError` for an unknown row,
+    and where a seed of the trials is on the board.
+    """
+    own = {spec.label_seed for spec in base.cells} | {spec.train_seed for spec in base.cells}
+    if taken := sorted(own & set(seeds)):
+        raise UserError(
+            f"seed {taken[0]} is one of the plan's, and trials need seeds of their own; give others with "
+            f"--seeds."
+        )
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in base.cells:
+        key = repr((spec.protocol, spec.variant, spec.labels, spec.balance, spec.method))
+        groups.setdefault(key, []).append(spec)
+    found = []
+    for specs in groups.values():
+        first = specs[0]
+        name = first.method + ("" if first.protocol.budget == "epochs" else f" ({first.protocol.budget})")
+        here = list(seeds[:1] if name in once else seeds)
+        parts = dict.fromkeys(spec.tasks for spec in specs)
+        table = {"rates": sorted(set(rates)), "seeds": len(here)}
+        search = Search(name, {}, {}, {}, table, 1.0 if 1.0 in rates else rates[0])
+        for rate in dict.fromkeys(rates):
+            search.labels[rate] = f"{rate:g}"
+            search.trials[rate] = tuple(_trial(first, tasks, rate, seed) for seed in here for tasks in parts)
+            search.tuned[rate] = tuple(
+                replace(s, lr_scale=rate, tuning=searched(_whole(table, s), base.name)) for s in specs
+            )
+        found.append(search)
+    check_keys(once, [search.name for search in found], "row in --once")
+    return found
+
+
+def _trial(spec: RunSpec, tasks: tuple[str, ...], rate: float, seed: int) -> RunSpec:
+    held_out = replace(spec.protocol, judge="holdout", evaluations=0)
+    label_seed = 0 if spec.labels.startswith("published:") else seed
+    own = replace(spec, protocol=held_out, tasks=tasks, label_seed=label_seed, train_seed=seed)
+    return replace(own, lr_scale=rate, tuning="", contrasts=())
+
+
+def score(records: Sequence[Record], first: Sequence[Record]) -> float:
+    """Return the mean over tasks of the relative change of mean metrics against the first's, in percent.
+
+    Raises `UserError` where a metric is undefined.
+    """
+    changes = []
+    for task, info in {name: info for record in first for name, info in record["tasks"].items()}.items():
+        here, there = (_mean(found, task, info["metric"]) for found in (records, first))
+        sign = 1 if info["higher_is_better"] else -1
+        changes.append(100 * sign * (here - there) / there if there else 0.0)
+    return sum(changes) / len(changes)
+
+
+def _mean(records: Sequence[Record], task: str, metric: str) -> float:
+    values = [record["metrics"][task][metric] for record in records if task in record["metrics"]]
+    if any(value is None for value in values):
+        raise UserError(
+            f"{metric} of {task} is undefined in a trial; the held-out slice may hold no label of it."
+        )
+    return float(sum(values) / len(values))
+
+
+def best(scored: Mapping[float, float | None]) -> float | None:
+    """Return the trial of the highest score; of equal ones the first, or the lowest rate."""
+    known = {trial: value for trial, value in scored.items() if value is not None}
+    return min(known, key=lambda trial: (-known[trial], trial)) if known else None
+
+
+def written(base: Plan, chosen: Sequence[tuple[Search, float]], summary: str, data: Path) -> str:
+    """Return a plan, in TOML, of the runs of `base` with what each search chose.
+
+    Raises `UserError` where the text, read as `bench run` will, does not give just those runs.
+    """
+    tables = {spec.id: search.table for search, trial in chosen for spec in search.tuned[trial]}
+    wanted = [spec for search, trial in chosen for spec in search.tuned[trial]]
+    content: dict[str, Any] = {"summary": summary, "grid": []}
+    for grid, spec in _grids(wanted, base):
+        grid["tuning"] = {spec.method: _whole(tables[spec.id], spec)}
+        if spec.changed:
+            grid["hparams"] = {spec.method: {name: spec.hyperparameters[name] for name in spec.changed}}
+        content["grid"].append(grid)
+    contrasts = [
+        contrast
+        for contrast in wanted[0].contrasts
+        if all(any(select.matches(spec, contrast[side]) for spec in wanted) for side in select.SIDES)
+    ]
+    text = tomli_w.dumps(_plain(content | ({"contrast": contrasts} if contrasts else {})))
+    values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(text)
+    if {spec.id for spec in plans.expand(values, {}, [], data).cells} != {spec.id for spec in wanted}:
+        raise UserError(
+            f"the runs of plan {base.name} cannot be written as a plan of their own; tune on another plan."
+        )
+    return text
+
+
+def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, Any], RunSpec]]:
+    """Yield (the keys of a grid, one of its runs): one or, for its seeds, several for each kind of run."""
+    kinds: dict[str, list[RunSpec]] = {}
+    for spec in wanted:
+        kinds.setdefault(repr(replace(spec, label_seed=0, train_seed=0, tasks=())), []).append(spec)
+    for specs in kinds.values():
+        spec = specs[0]
+        named = base.protocols[spec.protocol.name]
+        grid: dict[str, Any] = {"protocol": named, "dataset": spec.variant, "labels": spec.labels}
+        grid["method"] = spec.method
+        grid |= {"balance": spec.balance} if spec.balance != EQUAL else {}
+        grid |= {"lr_scale": spec.lr_scale} if spec.lr_scale != 1 else {}
+        own = {"weights": str(base.weights.get(spec.protocol.weights, spec.protocol.weights))}
+        plain = protocols.load(named)
+        for key in protocols.SETTABLE:
+            value = own.get(key, getattr(spec.protocol, key))
+            if value != getattr(plain, key):
+                grid[key] = value
+        for seeds in _seeds(dict.fromkeys((s.label_seed, s.train_seed) for s in specs), spec.labels):
+            yield grid | seeds, spec
+
+
+def _seeds(pairs: Iterable[tuple[int, int]], labels: str) -> list[dict[str, list[int]]]:
+    """Return the seeds of one grid, or of several, that make these pairs of label and train seed."""
+    trains: dict[int, list[int]] = {}
+    for label, train in pairs:
+        trains.setdefault(label, []).append(train)
+    if labels.startswith("published:") or all([label] == seeds for label, seeds in trains.items()):
+        return [{"seeds": [seed for seeds in trains.values() for seed in seeds]}]
+    return [{"label_seeds": [label], "train_seeds": seeds} for label, seeds in trains.items()]
+
+
+def key(base: Plan, runs: Iterable[RunSpec]) -> str:
+    """Return what tells a search from others on plans of this name."""
+    text = json.dumps([sorted(spec.id for spec in base.cells), sorted(spec.id for spec in runs)])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as TOML has it; none as plans write it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return "none" if value is None else value
 
 
 def of_rates(text: str) -> bool:
-    """Whether it was the learning rate that was searched."""
+    """Return whether a run's `tuning` says that its learning rate was searched."""
     return text.startswith("learning rates")
 
 
 def alike(first: str, second: str) -> bool:
-    """Whether two searches were the same: as many trials asked for, or the same rates, on the same images. A
-    small space may hold fewer settings, and a long row fewer seeds."""
+    """Return whether two searches were the same: as many trials asked for, or the same rates, on one slice.
+
+    A small space may hold fewer settings, and a long row fewer seeds.
+    """
     return _asked(first) == _asked(second)
 
 

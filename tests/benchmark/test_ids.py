@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.spec import plan, rates
+from benchmark.spec import plan, tuning
 from benchmark.spec.protocol import Protocol
 from benchmark.spec.run import RunSpec, run_id
 from tests.conftest import ROOT
@@ -110,7 +110,7 @@ def test_the_runs_of_a_shipped_plan_keep_their_ids(name: str) -> None:
 
 def test_trials_of_rates_keep_their_ids() -> None:
     """Records of such trials are kept for months and taken up by a later search."""
-    searches = rates.searches(plan.make(["nyuv2-small"], [], NOWHERE).cells, [0.3, 1.0, 3.0], [100, 101])
+    searches = tuning.rate_searches(plan.make(["nyuv2-small"], [], NOWHERE), [0.3, 1.0, 3.0], [100, 101])
     trials = [spec for search in searches for spec in search.runs]
     assert listed(trials) == (60, "b3be90b425fb")
     assert {"4fe1c42b69cf", "a01c5f714e33"} <= {spec.id for spec in trials}

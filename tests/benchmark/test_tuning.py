@@ -1,0 +1,353 @@
+"""Tuning: as many trials for every method, rates for every row, on held-out train images alone."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.execute import attempt as execute
+from benchmark.spec import plan, plugins, registry, tuning
+from benchmark.spec.grid import searched
+from benchmark.spec.plan import Plan
+from benchmark.training.build import check_method
+from tests.conftest import Bench
+
+VALUES = ("train_images=10", "test_images=4", "epochs=0.1", "seeds=1", "hparams.mtpsl.mapper_width=4")
+TINY = [part for value in VALUES for part in ("--set", value)]
+MTPSL = {"consistency_weight": 2.0, "regulariser": 0.5, "film_lr_scale": 10.0, "mapper_width": 8}
+NOTHING = ("multi_task", "retrieval", "single_task")  # of whose hyperparameters none has a fraction
+
+
+@pytest.mark.parametrize("method", registry.method_names())
+def test_every_method_can_be_built_in_each_of_its_first_trials(method: str, tmp_path: Path) -> None:
+    base = plan.make([method], ["seeds=1"], tmp_path)
+    if method in NOTHING:
+        with pytest.raises(UserError, match=f"^{method} has nothing to search: no hyperparameter"):
+            tuning.hyperparameter_search(base, [], 20)
+        return
+    own = base.cells[0].hyperparameters
+    space = tuning.space(method, own, [])
+    assert all(own[name] in values and len(values) == 5 for name, values in space.items())
+    search = tuning.hyperparameter_search(base, [], 8)
+    assert len(search.trials) == min(8, 5 ** len(space)) == len({s.id for s in search.runs})
+    data = execute.Data(tmp_path)
+    for spec in search.runs:
+        assert spec.protocol.judge == "holdout"
+        check_method(spec, data.tasks(spec))
+
+
+def test_trials_are_the_defaults_and_then_different_draws_of_the_space() -> None:
+    space = tuning.space("mtpsl", MTPSL, [])
+    assert space["regulariser"] == (0.125, 0.25, 0.5, 1.0, 2.0) and len(space) == 3
+    assert tuning.space("mtpsl", MTPSL, ["regulariser=[0.1, 1, 1.0]"]) == {"regulariser": (0.1, 1.0)}
+    drawn = tuning.settings("mtpsl", space, MTPSL, 100)
+    assert drawn[0] == {} and drawn[:20] == tuning.settings("mtpsl", space, MTPSL, 20) and len(drawn) == 100
+    assert drawn[1] == {"consistency_weight": 4.0, "film_lr_scale": 20.0, "regulariser": 2.0}
+    for name, values in space.items():
+        assert min(sum(d[name] == v for d in drawn[1:]) for v in values) > 10
+    everything = tuning.settings("mtpsl", space, MTPSL, 1000)
+    assert len(everything) == 125 == len({repr(MTPSL | c) for c in everything})
+    # Where the plan's own value is none of the space's, all of the space's are further trials.
+    small = tuning.space("direct_map", {"map_weight": 1.0}, [])
+    assert [len(tuning.settings("direct_map", small, {"map_weight": w}, 20)) for w in (1.0, 3.0)] == [5, 6]
+
+
+def record(iou: float | None, error: float) -> dict[str, Any]:
+    tasks = {
+        "a": {"metric": "mIoU", "higher_is_better": True},
+        "b": {"metric": "absErr", "higher_is_better": False},
+    }
+    return {"tasks": tasks, "metrics": {"a": {"mIoU": iou}, "b": {"absErr": error}}}
+
+
+def test_the_score_is_the_mean_change_over_tasks_and_the_best_has_the_highest() -> None:
+    first, trial = [record(10.0, 1.0), record(20.0, 3.0)], [record(18.0, 1.0), record(18.0, 2.0)]
+    assert tuning.score(first, first) == 0
+    assert tuning.score(trial, first) == pytest.approx((100 * (18 - 15) / 15 - 100 * (1.5 - 2.0) / 2.0) / 2)
+    with pytest.raises(UserError, match="mIoU of a is undefined in a trial"):
+        tuning.score([record(None, 1.0)], first)
+    assert tuning.best({1.0: 2.0, 0.3: 2.0, 3.0: None}) == 0.3 and tuning.best({1.0: None}) is None
+
+
+def two(tmp_path: Path, *settings: str) -> Plan:
+    """A plan of two methods, one with an ablation of it, under both budgets."""
+    file = tmp_path / "two.toml"
+    grid = (
+        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nseeds = 2\nbudget = ["epochs", "steps"]\n'
+        'method = ["multi_task", "mtpsl"]\n[grid.hparams.mtpsl]\nregulariser = [0.5, 9.0]\n'
+    )
+    file.write_text(grid)
+    return plan.make([str(file)], list(settings), tmp_path)
+
+
+def test_each_row_is_tried_alike_and_an_ablation_keeps_the_rate_of_what_it_ablates(tmp_path: Path) -> None:
+    base = two(tmp_path)
+    found = tuning.rate_searches(base, (0.3, 1.0), (100, 101), ["mtpsl (steps)"])
+    assert {s.name: len(s.tuned[1.0]) for s in found} == {
+        "multi_task": 2, "mtpsl": 4, "multi_task (steps)": 2, "mtpsl (steps)": 4,
+    }  # fmt: skip
+    for search in found:
+        seeds = (100,) if search.name == "mtpsl (steps)" else (100, 101)
+        assert [(t.lr_scale, t.label_seed, t.train_seed) for t in search.runs] == [
+            (rate, seed, seed) for rate in (0.3, 1.0) for seed in seeds
+        ]
+        assert {(t.protocol.judge, t.tuning, t.contrasts) for t in search.runs} == {("holdout", "", ())}
+        assert {t.hyperparameters.get("regulariser") for t in search.runs} <= {None, 0.5}
+    search = found[0]
+    scored = [record(20.0, 1.0), record(22.0, 1.0), record(20.0, 1.0), record(20.0, 1.0)]
+    known = dict(zip((s.id for s in search.runs), scored, strict=True))
+    assert search.scores(known) == {0.3: pytest.approx(2.5), 1.0: 0.0}
+    without = {name: value for name, value in known.items() if name != search.trials[0.3][0].id}
+    assert search.scores(without) == {0.3: None, 1.0: 0.0}
+    without = {name: value for name, value in known.items() if name != search.trials[1.0][0].id}
+    assert set(search.scores(without).values()) == {None}
+    for seeds, once, message in (
+        ((1, 100), [], "seed 1 is one of the plan's"),
+        ((100,), ["mtpls"], "mean 'mtpsl'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            tuning.rate_searches(base, (0.3, 1.0), seeds, once)
+
+
+PLANS: dict[str, tuple[str, list[str]]] = {
+    "seeds": ("thin", ["seeds=3", "labels=random"]),
+    "lists": ("thin", ['labels=["one", "random"]', "label_seeds=[0, 2]", "train_seeds=[1, 2]", "lr=1e-3"]),
+    "protocol values": (
+        "thin",
+        ["train_images=none", "size=[32, 64]", "scales=[1, 1.5]", 'tasks=["depth", "semseg"]', "clip=0",
+         "loss_weights={ depth = 0.5 }", "flip=false", "optimiser=sgd", "holdout=0.2", "balance=dwa"],
+    ),
+    "a published split": ("nyuv2", ["labels=published:one"]),
+    "own files": ("mine.toml", []),
+}  # fmt: skip
+MINE = """
+[[grid]]
+protocol = "own.toml"
+dataset = "scenes"
+labels = "one"
+method = ["mtpsl", "multi_task"]
+seeds = [1, 4]
+encoder = "resnet18"
+weights = 'some "weights" ä.pt'
+judge = "holdout"
+hparams.mtpsl = { mapper_width = 4, regulariser = 0.25 }
+
+[[grid]]
+protocol = "thin"
+dataset = "scenes"
+method = "mtpsl"
+labels = ["full", "random"]
+label_seeds = 2
+epochs = [1.0, 2.0]
+hparams.mtpsl = { mapper_width = 2, regulariser = 0.25, film_lr_scale = inf }
+"""
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_written_plan_is_that_of_the_runs_that_were_tuned(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.toml").write_text('base = "thin"\nversion = 7\nwidth = 8\nscales = [1.0]\n')
+    Path('some "weights" ä.pt').write_bytes(b"weights")
+    Path("mine.toml").write_text(MINE)
+    source, settings = PLANS[name]
+    base = plan.make([source, "mtpsl"], settings, tmp_path)
+    search = tuning.hyperparameter_search(base, ["consistency_weight=[0.5, 2.0]"], 3)
+    Path("written.toml").write_text(tuning.written(base, [(search, 1)], "tuned", tmp_path), encoding="utf-8")
+    found = plan.make(["written.toml"], [], tmp_path).cells
+    assert {c.id for c in found} == {c.id for c in search.tuned[1]} and len(found) == len(base.cells)
+    assert {(c.protocol.judge, c.hyperparameters["consistency_weight"]) for c in found} == {("test", 0.5)}
+    assert {c.tuning.split(" on the last")[0] for c in found} == {"2 of 3 trials, all there are,"}
+
+
+@pytest.mark.parametrize(("methods", "contrasts"), [(("multi_task", "single_task"), 1), (("retrieval",), 0)])
+def test_a_part_of_the_shipped_plan_can_be_written_with_rates(
+    methods: tuple[str, ...], contrasts: int, tmp_path: Path
+) -> None:
+    base = plan.make(["nyuv2-small"], [], tmp_path)
+    base = replace(base, cells=tuple(s for s in base.cells if s.method in methods))
+    found = tuning.rate_searches(base, (0.5, 1.0), (100,))
+    chosen = [(search, 0.5 if number % 2 else 1.0) for number, search in enumerate(found)]
+    (file := tmp_path / "found.toml").write_text(tuning.written(base, chosen, "found", tmp_path))
+    read = plan.make([str(file)], [], tmp_path).cells
+    assert {s.id for s in read} == {s.id for search, rate in chosen for s in search.tuned[rate]}
+    assert len(read[0].contrasts) == contrasts
+
+
+def test_what_cannot_be_written_is_said_before_any_trial(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_seeds", lambda pairs, labels: [{"seeds": [9]}])
+    code, out, err = bench("tune", "mtpsl", *TINY, "--results", tmp_path / "runs")
+    assert code == 2 and out == "" and not (tmp_path / "runs").exists()
+    assert (
+        err
+        == "bench: the runs of plan thin cannot be written as a plan of their own; tune on another plan.\n"
+    )
+
+
+def test_from_trials_to_a_row_that_says_how_it_was_tuned(bench: Bench, tmp_path: Path) -> None:
+    command = ["tune", "mtpsl", *TINY, "--results", tmp_path, "--json"]
+    command += ["--trials", 2, "--space", "regulariser=[0.1, 0.5, 5.0]"]
+    code, out, err = bench(*command)
+    assert code == 0, out + err
+    shown = json.loads(out)
+    (row,) = shown["rows"]
+    assert row["row"] == "mtpsl" and row["best"] in row["scores"] and row["scores"]["0: defaults"] == 0.0
+    records = [json.loads(p.read_text()) for p in tmp_path.glob("*/*/record.json")]
+    assert len(records) == 2 and {r["spec"]["protocol"]["judge"] for r in records} == {"holdout"}
+    assert {r["images"] for r in records} == {9}  # of 10: none was trained on the slice
+    written = Path(shown["plan"]).read_text()
+    assert bench(*command)[1] == out and Path(shown["plan"]).read_text() == written  # nothing is run twice
+    (cell,) = plan.make([shown["plan"]], [], tmp_path).cells
+    assert cell.protocol.judge == "test" and cell.tuning == "2 trials on the last 10% of train"
+    assert cell.protocol.train_images == 10 and cell.hyperparameters["mapper_width"] == 4
+    untuned = plan.make(["mtpsl"], list(VALUES), tmp_path).cells[0]
+    assert untuned.protocol == cell.protocol and untuned.id != cell.id
+
+
+def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: Path) -> None:
+    source = tmp_path / "two.toml"
+    source.write_text(
+        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task", "mtpsl"]\nseeds = 1\n'
+        "[grid.hparams.mtpsl]\nmapper_stride = 8\n"
+        '[[contrast]]\nname = "ours"\nfirst = { method = "mtpsl" }\nsecond = { method = "multi_task" }\n'
+    )
+    command = ("tune", "--rate", "--plan", source, *TINY, "--rates", "1", "--rates", "4", "--once", "mtpsl")
+    code, out, _ = bench(*command, "--results", tmp_path / "runs", "--json")
+    assert code == 0
+    shown = json.loads(out)
+    assert [row["row"] for row in shown["rows"]] == ["multi_task", "mtpsl"]
+    assert all(set(row["scores"]) == {"1", "4"} and row["scores"]["1"] == 0.0 for row in shown["rows"])
+    records = [json.loads(p.read_text()) for p in (tmp_path / "runs").rglob("record.json")]
+    assert len(records) == 6 and {r["spec"]["protocol"]["judge"] for r in records} == {"holdout"}
+    values = tomllib.loads(Path(shown["plan"]).read_text())
+    assert [contrast["name"] for contrast in values["contrast"]] == ["ours"]
+    found = plan.make([shown["plan"]], [], tmp_path).cells
+    assert [f"{s.lr_scale:g}" for s in found] == [row["best"] for row in shown["rows"]]
+    assert [s.tuning.partition(" on ")[2] for s in found] == [
+        f"{seeds}, judged on the last 10% of train" for seeds in ("2 seeds", "1 seed")
+    ]
+    # Published, they are records beside those of boards, and another machine has no trial left to run.
+    place = ("--published-in", tmp_path / "published")
+    assert bench("publish", "--all", "--results", tmp_path / "runs", *place)[0] == 0
+    trials = sorted((tmp_path / "published" / "trials").iterdir())
+    assert len(trials) == 6 and not (tmp_path / "published" / "records").exists()
+    other = ("--results", tmp_path / "other")
+    code, out, err = bench(*command, *other, "--json", *place)
+    assert code == 0 and json.loads(out)["rows"] == shown["rows"] and "6 of 6 trials are taken from" in err
+    assert not list((tmp_path / "other").rglob("record.json"))
+    trials[0].write_text(trials[0].read_text().replace('"steps"', '"stops"'))
+    code, _, err = bench(*command, *other, *place)
+    assert code == 2 and "was edited" in err
+
+
+BROKEN = """
+from methods.multi_task import MultiTask
+
+class Broken(MultiTask):
+    summary = "its default does not train"
+    search = {"height": (1.0, 2.0)}
+
+    def __init__(self, problem, *, height: float = 1.0):
+        super().__init__(problem)
+        self.height = height
+
+    def losses(self, batch, progress):
+        assert self.height > 1, "too low"
+        return super().losses(batch, progress)
+"""
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    yield tmp_path / "broken.py"
+    plugins.forget()
+
+
+def test_without_the_first_trial_there_is_its_reason(bench: Bench, tmp_path: Path, broken: Path) -> None:
+    few = (*TINY[:-2], "--results", tmp_path / "runs")
+    for _ in range(2):  # as it fails, and as the failure is found
+        code, out, err = bench("tune", "broken", "--plugin", broken, "--trials", 2, *few, "--json")
+        assert code == 1 and not (tmp_path / "runs" / "tuned").exists()
+        shown = json.loads(out)
+        assert shown["plan"] is None and shown["rows"][0]["best"] is None
+        (why,) = shown["failures"].values()
+        assert why.startswith("AssertionError: too low (details in") and "to try again, remove" in why
+        assert "no plan is written" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mtpsl", "--trials", "1"], "--trials 1 leaves nothing to compare; give 2 or more"),
+        (["mtpsll"], "unknown method 'mtpsll'; did you mean 'mtpsl'?"),
+        (["mtpsl", "jtr"], "2 methods are named, and hyperparameters are searched of one"),
+        (["mtpsl", "--plan", "quikstart"], "unknown plan 'quikstart'; did you mean 'quickstart'?"),
+        (["mtpsl", "--set", "judge=test"], "--set judge=test is not for tuning"),
+        (["multi_task"], "multi_task has nothing to search: "),
+        (["mtpsl", "--set", "hparams.regulariser=[0.1, 0.5, 1]"],
+         "plan thin gives regulariser of mtpsl several values (0.1, 0.5, 1.0), which are no one trial"),
+        (["mtpsl", "--space", "regularizer=[1, 2]"],
+         "unknown hyperparameter of mtpsl in --space 'regularizer'; did you mean 'regulariser'?"),
+        (["mtpsl", "--space", "regulariser=1"], "--space 'regulariser=1' is not a hyperparameter with two"),
+        (["mtpsl", "--space", "regulariser=[1, 1.0]"], "--space 'regulariser=[1, 1.0]' is not a"),
+        (["mtpsl", "--space", "regulariser=[1, 'a']"],
+         "hyperparameter of mtpsl: regulariser is 'a'; expected a number"),
+        (["consistency", "--space", "confidence=[0.9, 1.9]"], "consistency: confidence must be at least 0"),
+        (["--rate", "--rates", "1"], "--rates [1.0] are not two or more different numbers above 0"),
+        (["--rate", "--rates", "1", "--rates", "nan"], "--rates [1.0, nan] are not two or more different"),
+        (["--rate", "--seeds", "0"], "seed 0 is one of the plan's"),
+        (["--rate", "--once", "mtpls"], "unknown row in --once 'mtpls'; did you mean 'mtpsl'"),
+        (["--rate", "--set", "lr_scale=2"], "--set lr_scale=2 is not for tuning, which sets it itself"),
+        (["--rate", "jtr"], "unknown method of plan thin 'jtr'"),
+        (["--rate", "--workers", "-1"], "--workers -1 is not a number of processes"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(bench: Bench, tmp_path: Path, arguments: list[str], message: str) -> None:
+    code, _, err = bench("tune", *arguments, "--results", tmp_path / "runs")
+    assert code == 2 and err.startswith(f"bench: {message}") and err.count("\n") == 1, err
+    assert not list((tmp_path / "runs").rglob("*"))
+
+
+def test_a_search_of_a_hyperparameter_that_a_class_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.method("mtpsl"), "search", {"regularizer": (0.1, 0.5)}, raising=False)
+    with pytest.raises(UserError, match="'regularizer'; did you mean 'regulariser'"):
+        tuning.space("mtpsl", MTPSL, [])
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"trials": 3}, "expected a table with the key 'holdout'"),
+        ({"trials": 3, "holdout": "a"}, "holdout is 'a'; expected a number, got a text"),
+        ({"trials": 3, "holdout": 0.1, "luck": 1}, "unknown"),
+        ({"rates": "all", "seeds": 1, "holdout": 0.1}, "rates is 'all'; expected a list"),
+        ({"rates": [1.0], "seeds": 1.5, "holdout": 0.1}, "seeds is 1.5; expected a whole number"),
+    ],
+)
+def test_a_plan_that_lies_about_tuning_is_refused(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=r"tuning in plan p: .*" + message):
+        searched(table, "p")
+
+
+def test_searches_are_alike_where_as_much_was_asked_for() -> None:
+    twenty = searched({"trials": 20, "holdout": 0.1}, "p")
+    assert twenty == "20 trials on the last 10% of train"  # as records have it
+    five = searched({"trials": 20, "distinct": 5, "holdout": 0.1}, "p")
+    assert five == "5 of 20 trials, all there are, on the last 10% of train"
+    assert tuning.alike(twenty, five) and tuning.alike("", "") and not tuning.alike(five, "")
+    assert not tuning.alike(twenty, searched({"trials": 20, "holdout": 0.2}, "p"))
+    assert not tuning.alike(five, searched({"trials": 5, "holdout": 0.1}, "p"))
+    table = {"rates": [3.0, 1.0], "seeds": 2, "holdout": 0.1}
+    both = searched(table, "p")
+    assert both == "learning rates 1, 3 (of the protocol's) on 2 seeds, judged on the last 10% of train"
+    assert tuning.alike(both, searched(table | {"seeds": 1}, "p")) and tuning.of_rates(both)
+    assert not tuning.alike(both, searched(table | {"rates": [1.0]}, "p"))
