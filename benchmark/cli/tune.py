@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     RESULTS,
     RUNS,
     Data,
+    Device,
     Json,
     Plugin,
     Published,
@@ -72,9 +73,9 @@ def tune(
     results: Results = RUNS,
     data: Data = DATA,
     published_in: Published = RESULTS,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     as_json: Json = False,
-) -> None:
+) -> int:
     """Search hyperparameters, or all rows' learning rates, on held-out images; write the plan of the best."""
     from benchmark.cli.scripts import for_scripts, say
     from benchmark.spec import tuning
@@ -115,7 +116,7 @@ def tune(
             if rate and (edge := [s.name for s, trial in found if trial in (min(rates), max(rates))]):
                 say(f"note: the best rate of {', '.join(edge)} is the lowest or highest; try more.")
             say(f"`bench run {file}` runs the plan with the best and scores it on the test set.")
-    raise typer.Exit(1 if reasons else 0)
+    return 1 if reasons else 0
 
 
 def _plan(methods: list[str], source: str | None, settings: list[str], data: Path, rate: bool) -> Plan:
