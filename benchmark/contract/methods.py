@@ -23,8 +23,8 @@ from benchmark.errors import UserError
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
-from benchmark.training.build import build_method
-from benchmark.training.loop import Interrupted, Options, Run, check_labels
+from benchmark.training.build import build_method, check_labels
+from benchmark.training.loop import Interrupted, Options, Run
 from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Method

@@ -145,7 +145,7 @@ def check(cells: Sequence[RunSpec], results: Path, data: Data, *, force: bool) -
         here = {spec.variant for spec in cells if registry.open_dataset(spec.variant, data.folder).present()}
         _check_done([spec for spec in cells if spec.variant in here], results, data)
         return
-    from benchmark.training.loop import check_labels
+    from benchmark.training.build import check_labels
 
     for spec in pending:
         check_labels(spec, data.split(spec, "train"), data.split(spec, "test"))

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import streams
+from benchmark.errors import UserError
 from benchmark.spec import registry
 from benchmark.spec import weighting as balance
 from benchmark.spec.run import RunSpec
+from datasets import labels
+from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Method, Problem
 from methods.networks.build import make_encoder
@@ -20,8 +23,7 @@ from methods.networks.encoders import Trunk
 
 
 def initialise(method: nn.Module, seed: int) -> None:
-    """Draw every module's parameters from ("init", its path), so that modules of one name start equal in
-    every method.
+    """Draw each module's parameters from ("init", its path), the same for its name in every method.
 
     Trunks draw or load their own when they are built. Raises `TypeError` for parameters outside a module with
     `reset_parameters`, which could not be drawn again.
@@ -46,30 +48,24 @@ def build_method(
     weights: dict[str, Path],
     complete: bool = False,
 ) -> Method:
-    """The method of a spec with its initial weights, on the CPU. shares: (T,) for the `fraction` setting,
-    else None. complete: of `Problem`, for its losses; the weights do not depend on it."""
+    """Return the method of a spec with its initial weights, on the CPU.
+
+    shares: (T,) for the `fraction` setting, else None. complete: of `Problem`, for its losses; the weights do
+    not depend on it.
+    """
     protocol = spec.protocol
 
     def encoder() -> Any:
         with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
+            file = weights.get(protocol.weights)
             return make_encoder(
-                protocol.encoder,
-                protocol.width,
-                protocol.weights,
-                weights.get(protocol.weights),
-                freeze=protocol.freeze,
+                protocol.encoder, protocol.width, protocol.weights, file, freeze=protocol.freeze
             )
 
     problem = Problem(
-        tasks,
-        protocol.size,
-        protocol.width,
-        protocol.decoder_blocks,
-        encoder,
-        protocol.loss_weights,
-        shares,
+        tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares,
         complete,
-    )
+    )  # fmt: skip
     with streams.seeded(spec.train_seed, "init"):
         method = registry.method(spec.method)(problem, **spec.hyperparameters)
     initialise(method, spec.train_seed)
@@ -77,9 +73,7 @@ def build_method(
 
 
 def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
-    """Raise the `UserError` that a method's keywords or its balance would raise when it is built, at next to
-    no cost.
-    """
+    """Raise the `UserError` that building a method would raise, at next to no cost."""
     protocol = spec.protocol
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         problem = Problem(
@@ -91,14 +85,37 @@ def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
         balance.check_method(spec.balance, registry.method(spec.method)(problem, **spec.hyperparameters))
 
 
+def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
+    """Return the label mask (N, T) of a run, over the protocol's whole task set.
+
+    Raises `UserError` where a task has no label to learn from or to be tested on.
+    """
+    columns = [list(train.targets).index(name) for name in spec.protocol.tasks]
+    frozen = train.frozen(spec.protocol.tasks)
+    mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed, frozen)
+    for name in spec.tasks:
+        if not bool(test.available[:, list(test.targets).index(name)].any()):
+            raise UserError(
+                f"none of the {len(test)} test images has a label for {name}; set test_images higher or "
+                f"leave it out."
+            )
+        if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name)]).any()):
+            raise UserError(
+                f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or "
+                f"more images, or leave "
+                f"{name} out with --set tasks=[...]."
+            )
+    return mask
+
+
 def normalisation(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) that the method's encoder wants its images normalised by."""
+    """Return (mean, std) that the method's encoder wants its images normalised by."""
     trunk = next(module for module in method.modules() if isinstance(module, Trunk))
     return trunk.mean, trunk.std
 
 
 def init_hashes(method: nn.Module) -> dict[str, str]:
-    """{child: hash of its parameters and buffers}; the children of module tables are listed one by one."""
+    """Return {child: hash of its parameters and buffers}, the children of module tables one by one."""
     children: dict[str, nn.Module] = {}
     for name, child in method.named_children():
         table = isinstance(child, nn.ModuleDict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import threading
 import time
 import zipfile
@@ -13,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmark import streams
 from benchmark.errors import UserError
-from benchmark.files import write_json, writing
-from benchmark.runs import provenance
+from benchmark.files import replacing, write_json, writing
+from benchmark.runs import pictures, provenance, record
 from benchmark.runs.claim import Claim
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
-from benchmark.training import probe, record, snapshots
+from benchmark.training import outcome
 from benchmark.training.batches import Feed
-from benchmark.training.build import build_method, init_hashes, normalisation
+from benchmark.training.build import build_method, check_labels, init_hashes, normalisation
 from benchmark.training.cuda_graph import Loop
 from benchmark.training.device import arithmetic, on_device
 from benchmark.training.evaluate import Scores, TestSet
@@ -66,40 +66,16 @@ class Options:
     capture: bool = True
 
 
-def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
-    """The label mask (N, T) of a run, over the protocol's whole task set. Raises `UserError` where a task has
-    no label to learn from or to be tested on."""
-    columns = [list(train.targets).index(name) for name in spec.protocol.tasks]
-    frozen = train.frozen(spec.protocol.tasks)
-    mask = labels.sample(train.ids, train.available[:, columns], spec.labels, spec.label_seed, frozen)
-    for name in spec.tasks:
-        if not bool(test.available[:, list(test.targets).index(name)].any()):
-            raise UserError(
-                f"none of the {len(test)} test images has a label for {name}; set test_images higher or "
-                f"leave it out."
-            )
-        if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name)]).any()):
-            raise UserError(
-                f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or "
-                f"more images, or leave "
-                f"{name} out with --set tasks=[...]."
-            )
-    return mask
-
-
 class Run:
     """A run under way: what it is made of, and where it stands."""
 
     def __init__(
         self, spec: RunSpec, train: Split, test: Split, tasks: dict[str, Task], options: Options
     ) -> None:
-        """tasks: {name: Task} of the whole protocol. Raises `UserError` when no image carries a label that
-        the run needs.
-        """
+        """tasks: {name: Task} of the whole protocol. Raises `UserError` as `check_labels` does."""
         self.spec, self.options, protocol = spec, options, spec.protocol
-        self.environment = provenance.environment(
-            options.device, protocol.threads
-        )  # now: the code may change meanwhile
+        # Now: the code may change meanwhile.
+        self.environment = provenance.environment(options.device, protocol.threads)
         torch.set_num_threads(protocol.threads)
         arithmetic(options.device, protocol.precision)
         self.mask = check_labels(spec, train, test)
@@ -126,17 +102,16 @@ class Run:
         self.told: str | None = None
         self.test.beat = options.beat
         self.curve: list[dict[str, Any]] = []
-        self.snapshots: list[snapshots.Snapshot] = []
         self._peak = 0
         self.step, self.logged, self.seconds, self.cpu_seconds = 0, 0, 0.0, 0.0
 
     @property
     def epoch(self) -> float:
-        """How often every image was seen so far."""
+        """The number of times that every image was seen so far."""
         return round(self.step * self.spec.protocol.batch / self.feed.images, 3)
 
     def peak(self) -> int:
-        """Bytes of a GPU that the run has held at most, snapshots aside."""
+        """Return the most bytes of a GPU that the run has held, diagnostics aside."""
         return max(self._peak, torch.cuda.max_memory_allocated(self.options.device))
 
     def start(self, run: RunDir) -> None:
@@ -165,13 +140,13 @@ class Run:
         loop(step)
 
     def train(self, run: RunDir, claim: Claim) -> None:
-        """All steps that are left. Raises `Diverged`, `Interrupted`, or `Lost` when another process
-        took the run.
+        """Take all steps that are left.
+
+        Raises `Diverged`, `Interrupted`, or `Lost` when another process took the run.
         """
         steps, options = self.feed.steps, self.options
         log_every = max(1, -(-steps // CURVE_POINTS))
         evaluate_every = steps / (self.spec.protocol.evaluations + 1)
-        snapshots_due = snapshots.due(steps, log_every)
         began, processor = time.perf_counter(), time.process_time()
         self.method.train()
         while self.step < steps:
@@ -182,23 +157,17 @@ class Run:
             if self.step % log_every == 0 or last:
                 self._log()
                 if not last and self.step // evaluate_every > (self.step - log_every) // evaluate_every:
-                    before = time.perf_counter()
-                    scores = self.test.scores(self.method, self.spec.protocol.precision)
-                    self.curve[-1]["test"] = {t: next(iter(s.values.values())) for t, s in scores.items()}
-                    began += time.perf_counter() - before  # the cost is that of training alone
+                    began += self._evaluate()  # the cost is that of training alone
                 with writing(run.path), run.file("curve.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(self.curve[-1]) + "\n")
-            if self.step in snapshots_due:
-                began += self._snapshot()
             # After the last step too: judging may take longer than the process is left.
             if self.step % options.checkpoint_every == 0 or last or options.stop.is_set():
                 self._check_finite()
                 claim.check()
                 now = time.perf_counter()
                 self.seconds, began = self.seconds + now - began, now
-                spent = (
-                    time.process_time()
-                )  # evaluations included; where others keep the machine busy, it does not grow
+                # Evaluations included; where others keep the machine busy, it does not grow.
+                spent = time.process_time()
                 self.cpu_seconds, processor = self.cpu_seconds + spent - processor, spent
                 self._save(run.file("checkpoint.pt"), claim)
                 if options.stop.is_set():
@@ -216,55 +185,42 @@ class Run:
             self.options.note(f"{self.spec.folder} is not captured as a CUDA graph: {self.told}")
         self._check_finite()
 
-    def _snapshot(self) -> float:
-        """Add one; return the seconds that it took, which are no cost of training, as its memory is none."""
-        self._check_finite()  # waits for the device too
+    def _evaluate(self) -> float:
+        """Add primary metrics and scalar diagnostics to the curve; return the seconds that it took."""
         before, cuda = time.perf_counter(), self.options.device.startswith("cuda")
+        scores = self.test.scores(self.method, self.spec.protocol.precision)
+        self.curve[-1]["test"] = {t: next(iter(s.values.values())) for t, s in scores.items()}
         self._peak = self.peak() if cuda else 0
-        self.snapshots.append(snapshots.snapshot(self.epoch, probe.diagnostics(self)))
+        found = {n: float(d.array) for n, d in outcome.diagnostics(self).items() if d.kind == "scalar"}
+        if found:
+            finite = {name: value if math.isfinite(value) else None for name, value in found.items()}
+            self.curve[-1]["diagnostics"] = finite
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.options.device)
         return time.perf_counter() - before
 
     def _check_finite(self) -> None:
         """Raise `Diverged` if a loss, a gradient or, after the last update, a weight is not finite."""
-        found = self.stepper.failure()
-        if found is None and not bool(
-            torch.stack([torch.isfinite(p).all() for p in self.method.parameters()]).all()
-        ):
+        found, steps, protocol = self.stepper.failure(), self.feed.steps, self.spec.protocol
+        finite = [torch.isfinite(p).all() for p in self.method.parameters()]
+        if found is None and not bool(torch.stack(finite).all()):
             found = (self.step - 1, "a weight after the update")
         if found:
             step, term = found
-            rate = (
-                self.spec.protocol.lr
-                * self.spec.lr_scale
-                * lr_factor(self.spec.protocol, step, self.feed.steps)
-            )
+            rate = protocol.lr * self.spec.lr_scale * lr_factor(protocol, step, steps)
             raise Diverged(
-                f"{term} is not finite at step {step} (counted from 0) of {self.feed.steps}, learning rate "
-                f"{rate:.3g}"
+                f"{term} is not finite at step {step} (counted from 0) of {steps}, learning rate {rate:.3g}"
             )
 
     def _save(self, path: Path, claim: Claim) -> None:
-        state = {
-            "id": self.spec.id,
-            "step": self.step,
-            "logged": self.logged,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "method": self.method.state_dict(),
-            "stepper": self.stepper.state(),
-            "curve": self.curve,
-            "snapshots": self.snapshots,
-        }
-        save(state, path, claim)
+        state = {key: getattr(self, key) for key in ("step", "logged", "seconds", "cpu_seconds", "curve")}
+        state |= {"method": self.method.state_dict(), "stepper": self.stepper.state()}
+        save(state | {"id": self.spec.id}, path, claim)
 
     def _load(self, path: Path) -> None:
         cure = f"remove it to start the run {path.parent.name} anew"
         try:
-            with zipfile.ZipFile(
-                path
-            ) as content:  # torch itself does not look at the checksums that it writes
+            with zipfile.ZipFile(path) as content:  # torch does not look at the checksums that it writes
                 if damaged := content.testzip():
                     raise ValueError(f"the checksum of {damaged} is wrong")
             state = torch.load(path, map_location=self.options.device, weights_only=True)
@@ -274,42 +230,41 @@ class Run:
                 )
             self.method.load_state_dict(state["method"])
             self.stepper.load(state["stepper"])
-            self.curve, self.step, self.logged, self.seconds = (
-                state["curve"],
-                state["step"],
-                state["logged"],
-                state["seconds"],
-            )
-            self.snapshots = state.get("snapshots", [])  # a checkpoint of earlier code has neither
-            self.cpu_seconds = state.get("cpu_seconds", 0.0)
+            self.curve, self.step, self.logged = (state[key] for key in ("curve", "step", "logged"))
+            self.seconds, self.cpu_seconds = state["seconds"], state.get("cpu_seconds", 0.0)
         except UserError:
             raise
         except Exception as error:  # a damaged file raises many kinds
             reason = (str(error).splitlines() or [""])[0][:80] or type(error).__name__
             raise UserError(f"the checkpoint {path} is damaged ({reason}); {cure}.") from None
 
-    def _heed(self) -> None:
-        """Between two batches of the last evaluation, when all training is in the checkpoint: stop where that
-        is asked for.
-        """
+    def _check_stop(self) -> None:
+        """Stop if asked, between batches of the last evaluation: all training is in the checkpoint."""
         self.options.beat()
         if self.options.stop.is_set():
             raise Interrupted(f"stopped after all {self.step} steps, before the run was judged")
 
     def finish(self, run: RunDir, claim: Claim) -> dict[str, Any]:
-        """Evaluate, write everything a record needs, and last the record itself. Raises `Interrupted` and
-        `Lost`.
+        """Evaluate, write everything a record needs, and last the record itself.
+
+        Raises `Interrupted` and `Lost`.
         """
         began = time.perf_counter()
-        self.test.beat = self._heed
+        self.test.beat = self._check_stop
         try:
             scores: dict[str, Scores] = self.test.scores(self.method, self.spec.protocol.precision)
         finally:
             self.test.beat = self.options.beat  # no circle: a run gives its memory back when nobody holds it
         evaluation = time.perf_counter() - began
         claim.check()
+        panel = outcome.panel(self)
+        found = outcome.outcome(self, scores, evaluation)
+        result = record.assemble(self.spec, found)
         with writing(run.path):
-            result = record.assemble(self, run, claim.token, scores, evaluation)
+            with replacing(run.file("panel.webp"), claim.token) as draft:
+                pictures.save_webp(panel, draft)
+            with replacing(run.file("per_image.npz"), claim.token) as draft:
+                record.write_arrays(found, draft)
             if self.options.keep == "all":
                 self._save(run.file("checkpoint.pt"), claim)
             if self.options.keep != "none":
@@ -321,9 +276,7 @@ class Run:
 
 
 def save(state: Any, path: Path, claim: Claim) -> None:
-    """`torch.save` that leaves the old file or the new one, never a part of it, and nothing if the run was
-    taken over.
-    """
+    """Save with torch, leaving the old file or the new one, and nothing if the run was taken over."""
     # Through memory: torch's writer turns a full disk into a RuntimeError, and a sentence needs the cause.
     buffer = io.BytesIO()
     torch.save(state, buffer)

@@ -19,7 +19,7 @@ from tests.gpu.shell import Shell
 ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHON = sys.executable
 BENCH = (PYTHON, "-m", "benchmark")
-TESTS = ("tests/test_capture.py", "tests/benchmark/test_snapshots.py", "tests/performance")
+TESTS = ("tests/test_capture.py", "tests/benchmark/test_diagnostics.py", "tests/performance")
 LIGHT = "nyuv2-13-light"
 IMAGES = 654
 # On a CPU the figures say nothing, and only the way through is tried.
