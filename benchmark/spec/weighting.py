@@ -7,7 +7,7 @@ a paper's sum to 1, they are multiplied by the number of tasks. So the auxiliary
 clip its meaning, and one present task is left as it is.
 
 A label that is not there must move nothing. What that means for each is in its class; see also
-`balancing.base`.
+`benchmark.training.weighting.base`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 from benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from benchmark.spec.protocol import Protocol
-    from benchmark.training.weighting.base import Balancing
     from methods.base import Method
 
 
@@ -142,25 +140,3 @@ def check_method(name: str, method: Method) -> None:
             f"balance {name} combines gradients of shared parameters and {what} has none; balance losses "
             f"instead."
         )
-
-
-def make(name: str, method: Method, protocol: Protocol, steps: int) -> Balancing:
-    """The balancing of a run of so many steps, on the device of the method."""
-    from benchmark.training import weighting as balancing
-
-    tasks, shares = method.problem.tasks, method.problem.label_shares
-    if BALANCES[name].kind == "gradients":
-        return balancing.Aggregation(name, method)
-    made: Balancing
-    if name == "dwa":
-        made = balancing.DWA(tasks, shares, steps / protocol.epochs)
-    elif name == EQUAL:
-        made = balancing.Equal()
-    else:
-        made = {
-            "uncertainty": balancing.Uncertainty,
-            "rlw": balancing.RLW,
-            "gls": balancing.GLS,
-            "famo": balancing.FAMO,
-        }[name](tasks, shares)
-    return made.to(next(method.parameters()).device)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.spec import weighting as balances
 from benchmark.spec.protocol import Protocol
+from benchmark.spec.weighting import EQUAL
 from benchmark.training.device import autocast
-from benchmark.training.weighting.base import Balancing
+from benchmark.training.weighting import Balancing, make
 from methods.base import Batch, Losses, Method
 from methods.networks.encoders import Trunk
 
@@ -101,12 +101,12 @@ class Step:
         method: Method,
         protocol: Protocol,
         steps: int,
-        balance: str = balances.EQUAL,
+        balance: str = EQUAL,
         lr_scale: float = 1.0,
     ) -> None:
         """lr_scale: of this run's learning rate over the protocol's."""
         self.method, self.protocol, self.steps = method, protocol, steps
-        self.balancing = balances.make(balance, method, protocol, steps)
+        self.balancing = make(balance, method, protocol, steps)
         self.optimiser = make_optimiser(method, protocol, self.balancing)
         self.device = next(method.parameters()).device
         self.latch = torch.full((2,), -1, dtype=torch.int64, device=self.device)  # first bad step, its term

@@ -16,7 +16,7 @@ from methods.multi_task import MultiTask
 from tests.helpers import THREE, tiny_batch, tiny_problem, tiny_protocol
 
 torchjd = pytest.importorskip("torchjd.aggregation")
-from benchmark.training.weighting.aggregators import RULES, aggregate  # noqa: E402
+from benchmark.training.weighting.gradients import RULES, aggregate  # noqa: E402
 
 NAMES = [name for name, entry in balance.BALANCES.items() if entry.kind == "gradients"]
 RANDOM = ("pcgrad", "graddrop")

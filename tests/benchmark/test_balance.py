@@ -514,7 +514,7 @@ def test_one_task_runs_as_equal_and_says_so() -> None:
         made.cells
     ) == 5
     assert {c.balance for c in made.cells if c.method == "multi_task"} == {"dwa", "gls"}
-    assert "single_task runs with balance equal, not dwa: one task has nothing to balance" in made.notes
+    assert "single_task runs with balance equal, not dwa: one task has nothing to weigh" in made.notes
     alone = plan.make(["multi_task"], ["balance=dwa", 'tasks=["depth"]', "seeds=1"], Path("none"))
     assert [c.balance for c in alone.cells] == ["equal"]
     names = [c.folder.split("/")[1] for c in made.cells]

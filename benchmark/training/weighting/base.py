@@ -1,4 +1,4 @@
-"""What a balancing is, and what balancings of losses share: a weight for each task's loss."""
+"""Balancings: the losses of a batch to gradients, and what weightings of losses share."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from methods.losses import sample_weights
 
 
 class Balancing(nn.Module):
-    """Turns the losses of a batch into gradients. Its state is in its buffers and parameters, for exact
-    resumption.
-    """
+    """Turns the losses of a batch into gradients; its state is in its buffers and parameters."""
 
     def backward(self, losses: Losses, batch: Batch) -> None:
-        """Add to the `grad` of every parameter what this step is to follow."""
+        """Add this step's direction to the `grad` of every parameter."""
         raise NotImplementedError
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups of the balancing's own trainable parameters, as `Method.param_groups` has them."""
+        """Return groups of the balancing's own parameters, as `Method.param_groups` has them."""
         return []
 
     def diagnostics(self) -> dict[str, Diagnostic]:
-        """Named arrays for the record."""
+        """Return named arrays for the record."""
         return {}
+
+
+class Equal(Balancing):
+    """The plain sum: the protocol's own weights are in the losses, and an absent task adds 0."""
+
+    def backward(self, losses: Losses, batch: Batch) -> None:
+        """Take the backward pass of the sum."""
+        losses.total().backward()
 
 
 class LossBalancing(Balancing):
@@ -53,36 +59,30 @@ class LossBalancing(Balancing):
     seen: Tensor
 
     def __init__(self, tasks: Mapping[str, Task], shares: Tensor | None) -> None:
-        """tasks: {name: Task} in the order of a batch's `labelled`. shares: (T,) of
-        `Problem.label_shares`.
-        """
+        """tasks: {name: Task} in the order of `Batch.labelled`. shares: (T,) of `Problem.label_shares`."""
         super().__init__()
         self.tasks = tuple(tasks)
         self.shares = shares
-        # For the record: sum of each task's weights over the steps in which it was present, and how many
-        # those are.
+        # Sum of each task's weights over the steps in which it was present, and their number.
         self.register_buffer("seen", torch.zeros(2, len(self.tasks), dtype=torch.float64))
 
     def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """(T,) weights from detached L_t and labels_t (T,), float64. Called once a step: state may move
-        here.
-        """
+        """Return (T,) weights from detached L_t and labels_t (T,), float64, once a step: state may move."""
         raise NotImplementedError
 
     def regulariser(self, labels: Tensor) -> Tensor | None:
-        """What is minimised besides, from labels_t (T,)."""
+        """Return what is minimised besides, from labels_t (T,)."""
         return None
 
     def backward(self, losses: Losses, batch: Batch) -> None:
+        """Take the backward pass of the weighted sum."""
         if set(losses.tasks) != set(self.tasks):
-            raise TypeError(
-                f"losses are of {', '.join(losses.tasks)}, but the tasks to balance are "
-                f"{', '.join(self.tasks)}"
-            )
+            said, known = (", ".join(names) for names in (losses.tasks, self.tasks))
+            raise TypeError(f"losses are of {said}, but the tasks to balance are {known}")
         values = torch.stack([losses.tasks[name] for name in self.tasks])
-        known = values.detach().double()
-        labels = torch.where(known != 0, sample_weights(batch.labelled, self.shares).double().mean(0), 0)
-        weights = self.weights(known, labels)
+        detached = values.detach().double()
+        labels = torch.where(detached != 0, sample_weights(batch.labelled, self.shares).double().mean(0), 0)
+        weights = self.weights(detached, labels)
         present = (labels > 0).double()
         self.seen += torch.stack([weights.detach() * present, present])
         terms = [(weights.to(values) * values).sum(), *losses.extra.values()]
@@ -92,23 +92,20 @@ class LossBalancing(Balancing):
         torch.stack([term.to(values) for term in terms]).sum().backward()
 
     def diagnostics(self) -> dict[str, Diagnostic]:
-        """Each task's weight, averaged over the steps in which it was present."""
+        """Return each task's weight, averaged over the steps in which it was present."""
         total, count = self.seen.cpu().numpy()
         means = (total / np.maximum(count, 1))[:, None]
-        return {
-            "balance_weights": Diagnostic(
-                "matrix", means, (self.tasks, ("weight",)), ("task", "mean over steps")
-            )
-        }
+        axes = ("task", "mean over steps")
+        return {"balance_weights": Diagnostic("matrix", means, (self.tasks, ("weight",)), axes)}
 
 
 def per_label(losses: Tensor, labels: Tensor) -> Tensor:
-    """(T,) mean loss per label, 1 (whose logarithm is 0) for absent tasks."""
+    """Return (T,) mean loss per label, 1 (whose logarithm is 0) for absent tasks."""
     return torch.where(labels > 0, losses / torch.where(labels > 0, labels, 1), 1)
 
 
 def present_softmax(logits: Tensor, present: Tensor) -> Tensor:
-    """(T,) softmax over the tasks present (T,) bool, 0 for the others; all 0 where none is."""
+    """Return (T,) softmax over the tasks present (T,) bool, 0 for the others; all 0 where none is."""
     top = torch.where(present, logits, -torch.inf).max()
     powers = torch.where(present, torch.exp(logits - top), 0)
     return powers / powers.sum().clamp_min(torch.finfo(powers.dtype).tiny)

@@ -1,0 +1,148 @@
+"""Aggregations of gradients: torchjd makes one of the gradients of several tasks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.training.weighting.base import Balancing
+from methods.base import Batch, Losses, Method
+
+CAGRAD_C = 0.4  # the radius of published comparisons on indoor images
+COLUMNS = 1 << 20  # converted to float64 at a time
+
+
+class Aggregation(Balancing):
+    """The aggregator's vector for `shared_parameters()`, for other parameters the sum of the gradients.
+
+    A backward pass for each task present, and one for the extras, whose gradients are added to both. With one
+    task present, or none, this is the plain backward pass, to the bit. It has no state; random aggregators
+    draw from the global generator, which is seeded before each step and from which the method has drawn
+    first.
+
+    Absence: a task without a visible label in the batch, as the host knows from the mask, has no gradient and
+    takes no part.
+    """
+
+    def __init__(self, name: str, method: Method) -> None:
+        super().__init__()
+        self.name, self.tasks = name, tuple(method.problem.tasks)
+        shared = [p for p in method.shared_parameters() if p.requires_grad]
+        ids = {id(p) for p in shared}
+        own = [p for p in method.parameters() if p.requires_grad and id(p) not in ids]
+        self._parameters_of = (shared, own)  # a tuple: they are the method's, not this module's
+
+    def backward(self, losses: Losses, batch: Batch) -> None:
+        """Add the aggregated gradient of the tasks present."""
+        present = [name for t, name in enumerate(self.tasks) if bool(batch.labelled_host[:, t].any())]
+        if len(present) < 2:
+            losses.total().backward()
+            return
+        shared, own = self._parameters_of
+        rows: list[Tensor] = []
+        for name in present:
+            loss, every = losses.tasks[name], [*shared, *own]
+            found = torch.autograd.grad(loss, every, retain_graph=True, allow_unused=True)
+            pairs = zip(found[: len(shared)], shared, strict=True)
+            rows.append(torch.cat([_or_zero(g, p).flatten() for g, p in pairs]))
+            for parameter, gradient in zip(own, found[len(shared) :], strict=True):
+                _add(parameter, gradient)
+        vector = aggregate(self.name, torch.stack(rows))
+        for parameter, gradient in zip(shared, _cut(vector, shared), strict=True):
+            _add(parameter, gradient)
+        extras = [value for value in losses.extra.values() if value.requires_grad]
+        if extras:
+            torch.stack(extras).sum().backward()
+
+
+def _or_zero(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if gradient is None else gradient
+
+
+def _cut(vector: Tensor, parameters: list[nn.Parameter]) -> Iterator[Tensor]:
+    parts = vector.split([p.numel() for p in parameters])
+    return (part.view_as(p) for part, p in zip(parts, parameters, strict=True))
+
+
+def _add(parameter: nn.Parameter, gradient: Tensor | None) -> None:
+    if gradient is None:
+        return
+    if parameter.grad is None:  # in the parameter's own memory layout, which fused optimisers ask for
+        parameter.grad = torch.zeros_like(parameter)
+    parameter.grad += gradient
+
+
+def aggregate(name: str, gradients: Tensor) -> Tensor:
+    """Return the vector (P,) of gradients (n, P), one row a task.
+
+    Rows of zeros (a task whose labels have no valid pixel in the batch) say nothing and are left out: some
+    aggregators would answer them with 0. One row left is the result. Gradients that are not finite are
+    summed, for the step to see it.
+    """
+    if name == "graddrop":
+        from torchjd.aggregation import GradDrop
+
+        vector: Tensor = GradDrop()(gradients)
+        return vector
+    parts = (part.double() for part in gradients.split(COLUMNS, 1))
+    gramian = torch.stack([part @ part.T for part in parts]).sum(0).cpu()
+    weights = torch.ones(len(gramian), dtype=torch.float64)
+    there = gramian.diagonal().nonzero()[:, 0]
+    if len(there) > 1 and bool(torch.isfinite(gramian).all()):
+        weights[there] = gramian_weights(name, gramian[there][:, there])
+    return weights.to(gradients) @ gradients
+
+
+def gramian_weights(name: str, gramian: Tensor) -> Tensor:
+    """Return (n,) weights of gradients, none 0, from their inner products (n, n); float64 on the CPU.
+
+    Where a paper's weights sum to 1, they are multiplied by n. torchjd's tolerances are absolute, so
+    gradients come to it with an overall norm of 1, to which all of these aggregators are indifferent.
+    """
+    weights: Tensor = RULES[name](gramian / gramian.trace())
+    return weights
+
+
+def _torchjd(name: str, times_n: bool, **values: Any) -> Callable[[Tensor], Tensor]:
+    def rule(gramian: Tensor) -> Tensor:
+        from torchjd import aggregation
+
+        weights: Tensor = getattr(aggregation, f"{name}Weighting")(**values)(gramian)
+        return weights * len(gramian) if times_n else weights
+
+    return rule
+
+
+def _nash(gramian: Tensor) -> Tensor:
+    """The bargain alpha with (G G^T) alpha = 1 / alpha, scaled to average 1.
+
+    Solved for gradients of norm 1 each, which is the same bargain (alpha_t times the norm of g_t) but one
+    that the solver finds where norms differ by orders. From the same start in every step: there is no state,
+    so that no weight is left over from a batch with other tasks. Without torchjd's clip of the norm, which
+    the step has already.
+    """
+    from torchjd.aggregation import NashMTL
+
+    norms = gramian.diagonal().sqrt()
+    values, vectors = torch.linalg.eigh(gramian / norms / norms[:, None])
+    rows = vectors * values.clamp_min(0).sqrt()  # torchjd wants gradients; these have the same inner products
+    bargain = NashMTL(n_tasks=len(rows), max_norm=0.0).weighting
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not DPP")  # cvxpy, on torchjd's form of the problem
+        alpha = bargain(rows) / norms
+    return alpha * (len(rows) / alpha.sum())
+
+
+RULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "upgrad": _torchjd("UPGrad", times_n=True),
+    "pcgrad": _torchjd("PCGrad", times_n=False),
+    "cagrad": _torchjd("CAGrad", times_n=True, c=CAGRAD_C, norm_eps=1e-6),
+    "mgda": _torchjd("MGDA", times_n=True),
+    "nash": _nash,
+    "imtl_g": _torchjd("IMTLG", times_n=True),
+    "aligned_mtl": _torchjd("AlignedMTL", times_n=True),
+}
