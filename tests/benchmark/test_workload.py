@@ -79,7 +79,7 @@ def test_the_table_fits_a_terminal_and_crops_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = listing.method_entries([], "field", tmp_path)
-    monkeypatch.setattr(methods, "entries", lambda *arguments: found)
+    monkeypatch.setattr(listing, "method_entries", lambda *arguments: found)
     for columns in (80, 100, 140):
         monkeypatch.setenv("COLUMNS", str(columns))
         code, out, _ = bench("list", "methods")
