@@ -1,94 +1,99 @@
-"""`bench ablate`: run what is missing of an ablation and print its table."""
+"""`bench ablate`: run what is missing of an ablation, as `bench run` does, and print its table."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table as RichTable
-from rich.text import Text
+import typer
 
-from benchmark.cli.results import boards_of
-from benchmark.cli.runs import INTERRUPTED
-from benchmark.cli.scripts import aside
+from benchmark.cli.run import run
 from benchmark.errors import UserError
-from benchmark.execute.progress import make_console
-from benchmark.files import writing
-from benchmark.report import ablation as report
-from benchmark.spec.plan import make
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from benchmark.report.ablation import Table
 
 
-def ablate(
-    arguments: list[str],
-    settings: list[str],
-    results: Path,
-    data: Path,
-    as_json: bool,
-    run: Callable[[], int],
-    dry_run: bool,
-) -> int:
-    """Run what is missing of a plan by `run`, as `bench run` does, and print and write the table of its
-    [ablate].
+@functools.wraps(run, assigned=("__annotations__", "__module__"))  # the same options
+def ablate(**options: Any) -> int:
+    """Run what is missing of a plan that ablates a method, and print what each component brings."""
+    from benchmark.cli.runs import INTERRUPTED
+    from benchmark.cli.scripts import aside
+    from benchmark.spec.plan import make
 
-    as_json: standard output holds the table alone, after an interruption too. Raises `UserError` for a plan
-    that ablates nothing, before any run.
-    """
+    as_json = options["as_json"]
     with aside(as_json):
-        plan = make(arguments, settings, data)
+        plan = make(options["what"] or [], options["settings"], options["data"])
     if plan.ablation is None:
         raise UserError(
-            f"plan {plan.name} ablates nothing here; add [ablate] with method and components, or name its "
-            f"method."
+            f"plan {plan.name} ablates nothing here; add [ablate] with method and components, or name "
+            f"its method."
         )
-    if dry_run:
-        return run()
+    if options["dry_run"]:
+        return _code(run, options)
     with aside(as_json):
-        code = run()
-    if code == INTERRUPTED and not as_json:
-        return code
-    from benchmark.report.figures import waterfall
-
-    found = report.tables(plan.ablation, boards_of(results))
-    files = {
-        f"ablation-{plan.name}.md": report.markdown(found, plan.name),
-        f"ablation-{plan.name}.csv": report.csv_text(found),
-    }
-    tables = [results / "tables" / name for name in files]
-    paths = [*tables]
-    if found and code != INTERRUPTED:
-        with writing(results):
-            for path, text in zip(tables, files.values(), strict=True):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8", newline="\n")
-            paths += waterfall.draw_tables(found, plan.name, results / "tables" / f"ablation-{plan.name}")
-    if as_json:
-        print(
-            json.dumps(
-                {"plan": plan.name, "form": plan.ablation.form, "rows": report.records(found)}, indent=1
-            )
-        )
-        return code
-    console = make_console()
-    for table in found:
-        console.print(_shown(table))
-    for path in paths if found else ():
-        console.print(f"wrote {path}", soft_wrap=True)
-    if not found:
-        console.print("no row of the ablation has a finished seed yet, so there is no table.")
+        code = _code(run, options | {"as_json": False})
+    if code != INTERRUPTED or as_json:
+        _report(plan.name, plan.ablation, options["results"], as_json, written=code != INTERRUPTED)
     return code
 
 
-def _shown(table: report.Table) -> RenderableType:
-    shown = RichTable(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for i, name in enumerate(report.header(table)):
-        shown.add_column(
-            Text(name), justify="right" if i else "left", overflow="fold", min_width=None if i else 12
+def _code(command: Callable[..., Any], options: dict[str, Any]) -> int:
+    try:
+        return command(**options) or 0
+    except typer.Exit as done:
+        return done.exit_code
+
+
+def _report(plan: str, ablation: Any, results: Path, as_json: bool, written: bool) -> None:
+    """Print the table, or with `as_json` it alone on standard output, and write it with its figure."""
+    from benchmark.cli.results import boards_of
+    from benchmark.execute.progress import make_console
+    from benchmark.files import writing
+    from benchmark.report import ablation as report
+    from benchmark.report.figures.waterfall import waterfall
+
+    tables = report.tables(ablation, boards_of(results))
+    records, stem = report.records(tables), results / "tables" / f"ablation-{plan}"
+    paths: list[Path] = []
+    if tables and written:
+        with writing(results):
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".md", ".csv")]
+            paths[0].write_text(report.markdown(tables, plan), encoding="utf-8", newline="\n")
+            records.to_csv(paths[1], index=False, lineterminator="\n")
+            paths += waterfall(tables, plan, stem)
+    if as_json:
+        shown = {"plan": plan, "form": ablation.form, "rows": records.to_dict("records")}
+        print(json.dumps(shown, indent=1))
+        return
+    console = make_console()
+    console.print(*map(_table, tables), sep="\n")
+    for path in paths:
+        console.print(f"wrote {path}", soft_wrap=True)
+    if not tables:
+        console.print("no row of the ablation has a finished seed yet, so there is no table.")
+
+
+def _table(table: Table) -> RenderableType:
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table as Lines
+    from rich.text import Text
+
+    from benchmark.report.ablation import shown
+
+    lines, frame = Lines(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False), shown(table)
+    for name in frame.columns:
+        first = name == "row"
+        lines.add_column(
+            Text(name), justify="left" if first else "right", overflow="fold", min_width=12 if first else None
         )
-    for line in report.cells(table):
-        shown.add_row(
-            *(Text(cell.replace(" ± ", "\n± ")) for cell in line)
-        )  # two lines: narrow terminals hold them
-    return Group(Text(table.title, style="italic"), shown, *(Text(sentence) for sentence in table.sentences))
+    for row in frame.itertuples(index=False):
+        lines.add_row(*(Text(cell.replace(" ± ", "\n± ")) for cell in row))  # narrow terminals hold two lines
+    return Group(Text(table.title, style="italic"), lines, *map(Text, table.sentences))

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.cli.app_plans import SUMMARY, ablating
+from benchmark.cli.ablate import ablate
 from benchmark.cli.data import get, import_labels, show_labels
 from benchmark.cli.data import show as show_data
 from benchmark.cli.listing import doctor, list_, list_datasets, show
@@ -59,7 +59,7 @@ labels_app = typer.Typer(
 )
 # One line a command; a command function returns its exit code.
 app.command(rich_help_panel=RUN)(run)
-app.command("ablate", rich_help_panel=RUN, help=SUMMARY)(ablating(run))
+app.command(rich_help_panel=RUN)(ablate)
 app.command(rich_help_panel=RUN)(tune)
 app.command(rich_help_panel=RUN)(plan)
 app.command(rich_help_panel=RUN)(perf)

@@ -1,24 +1,22 @@
-"""The table of an ablation: what each component brings, with intervals, from the rows of the boards that hold
-its runs.
-"""
+"""Make the table of an ablation from the boards that hold its runs."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 
 from benchmark.report import statistics
 from benchmark.report.board import Board
 from benchmark.report.columns import number
 from benchmark.report.formats import counted, digits, fixed, signed
 from benchmark.report.naming import title
-from benchmark.report.rows import Group, Pair, Row, TaskInfo, canonical
-from benchmark.report.statistics import Array, Estimate
+from benchmark.report.rows import Group, Pair, Row, canonical
+from benchmark.report.statistics import Estimate
+from benchmark.spec import ablation as spec_ablation
 from benchmark.spec.ablation import Ablation
 from benchmark.spec.run import RunSpec
 from benchmark.spec.weighting import EQUAL
@@ -28,11 +26,12 @@ ABOVE = "the row above"
 
 @dataclass(frozen=True)
 class Line:
-    """A row over the planned seeds that are done. units, planned: label seeds, or train seeds under one mask
-    (see `Group`).
-    scores: {task: mean of its primary metric}. delta: delta m. difference: delta m minus that of the row
-    compared with, over the seeds that both and the reference share. None where nothing is done, or without a
-    reference."""
+    """A row over the planned seeds that are done.
+
+    units, planned: label seeds, or train seeds under one mask (see `Group`). scores: {task: mean of its
+    primary metric}. difference: delta m minus that of the row compared with, over the seeds that both and the
+    reference share. None where nothing is done, or without a reference.
+    """
 
     name: str
     units: int
@@ -44,8 +43,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """An ablation in one setting. reference: what delta m is relative to. compared: what `difference`
-    compares a row with.
+    """An ablation in one setting.
+
+    reference: what delta m is relative to. compared: what `difference` compares a row with.
     """
 
     title: str
@@ -56,10 +56,6 @@ class Table:
     compared: str
 
     @property
-    def tasks(self) -> tuple[TaskInfo, ...]:
-        return self.group.tasks
-
-    @property
     def sentences(self) -> list[str]:
         """What the numbers are, and what is missing."""
         unit = "train seed" if self.group.fixed_mask else "label seed"
@@ -67,134 +63,106 @@ class Table:
         if self.group.fixed_mask:
             found.append("One mask of labels: the intervals hold training noise only.")
         if self.reference:
-            found.append(
+            found += [
                 f"Δm: mean relative change of the primary metrics against {self.reference} in the same "
-                f"setting, in percent, "
-                f"higher is better; its interval holds the reference's noise."
-            )
-            found.append(f"Difference: Δm minus that of {self.compared}, paired by seed.")
+                f"setting, in percent, higher is better; its interval holds the reference's noise.",
+                f"Difference: Δm minus that of {self.compared}, paired by seed.",
+            ]
         else:
-            found.append(
-                "No Δm: neither a reference of this setting nor the first row shares finished seeds with "
-                "every row."
-            )
-        for line in self.lines:
-            if line.units < line.planned:
-                found.append(f"{line.name}: {line.units} of {counted(line.planned, unit)} finished.")
-        return found
+            shares = "shares finished seeds with every row"
+            found.append(f"No Δm: neither a reference of this setting nor the first row {shares}.")
+        few = (line for line in self.lines if line.units < line.planned)
+        return found + [
+            f"{line.name}: {line.units} of {counted(line.planned, unit)} finished." for line in few
+        ]
 
 
 def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
-    """A table a setting (protocol, data set, labels, balance) in which some row has a finished seed, in the
-    plan's order.
+    """Return a table for each setting in which some row has a finished seed.
 
-    Delta m is relative to the board's reference where it shares seeds with every row that has any; else to
-    the first row.
+    Settings are protocol, data set, labels and balance, in the plan's order. Delta m is relative to the
+    board's reference where it shares seeds with every row that has any; else to the first row.
     """
     where = {
         record.id: (board, row) for board in boards for row in board.group.rows for record in row.records
     }
-    settings = list(dict.fromkeys(_setting(spec) for row in ablation.rows for spec in row.cells))
-    found = []
-    for setting in settings:
-        rows = [
-            (row.name, [spec for spec in row.cells if _setting(spec) == setting]) for row in ablation.rows
-        ]
-        rows = [(name, cells) for name, cells in rows if cells]  # a row may be excluded altogether
-        known = [where[spec.id] for _, cells in rows for spec in cells if spec.id in where]
-        if known:
-            balance = next(spec.balance for _, cells in rows for spec in cells)
-            found.append(
-                _table(ablation, known[0][0], balance, rows, {i: row for i, (_, row) in where.items()})
-            )
-    return found
-
-
-def _setting(spec: RunSpec) -> str:
-    return canonical([asdict(spec.protocol), spec.variant, spec.labels, spec.balance])
+    settings: dict[str, list[spec_ablation.Row]] = {}
+    for row in ablation.rows:
+        cells: dict[str, list[RunSpec]] = {}
+        for spec in row.cells:
+            setting = canonical([asdict(spec.protocol), spec.variant, spec.labels, spec.balance])
+            cells.setdefault(setting, []).append(spec)
+        for setting, specs in cells.items():
+            settings.setdefault(setting, []).append(spec_ablation.Row(row.name, tuple(specs)))
+    known = {s: [where[c.id] for r in rows for c in r.cells if c.id in where] for s, rows in settings.items()}
+    rows_of = {run: row for run, (_, row) in where.items()}
+    return [_table(ablation, known[s][0][0], rows, rows_of) for s, rows in settings.items() if known[s]]
 
 
 def _table(
-    ablation: Ablation,
-    board: Board,
-    balance: str,
-    rows: Sequence[tuple[str, list[RunSpec]]],
-    by_id: dict[str, Row],
+    ablation: Ablation, board: Board, rows: Sequence[spec_ablation.Row], by_id: dict[str, Row]
 ) -> Table:
-    g = board.group
+    g, first = board.group, f"the row '{rows[0].name}'"
     signs = np.array([t.sign for t in g.tasks], dtype=float)
-    planned = [{(spec.label_seed, spec.train_seed) for spec in cells} for _, cells in rows]
-    held = [next((by_id[spec.id] for spec in cells if spec.id in by_id), None) for _, cells in rows]
+    planned = [{(spec.label_seed, spec.train_seed) for spec in row.cells} for row in rows]
+    held = [next((by_id[spec.id] for spec in row.cells if spec.id in by_id), None) for row in rows]
     done = [pairs & set(row.seeds) if row else set() for row, pairs in zip(held, planned, strict=True)]
-    reference, shared, called = _reference(board, held, done, rows[0][0])
+    reference, shared, called = _reference(board, held[0], done, first)
+    leave_one_out = ablation.form == "leave-one-out"
     lines = []
-    for i, (name, _) in enumerate(rows):
-        row, pairs = held[i], done[i] & shared
-        other = 0 if ablation.form == "leave-one-out" else i - 1
-        delta = difference = None
-        if row and reference and pairs:
-            delta = _finite(statistics.delta_m(g.scores(row, pairs), g.scores(reference, pairs), signs))
-            base, both = held[max(other, 0)], pairs & done[max(other, 0)]
-            if i and base and both and delta:
-                difference = statistics.difference(
-                    g.scores(row, both), g.scores(base, both), g.scores(reference, both), signs
-                )
-        scores = _scores(g, row, done[i]) if row and done[i] else {}
-        lines.append(Line(name, len(g.units(done[i])), len(g.units(planned[i])), scores, delta, difference))
-    compared = f"the row '{rows[0][0]}'" if ablation.form == "leave-one-out" else ABOVE
+    for i, row in enumerate(held):
+        scores, delta, difference = {}, None, None
+        if row and done[i]:
+            values = g.scores(row, done[i])
+            means = values.mean(0)
+            scores = {
+                t.name: statistics.estimate(float(means[k]), values[:, k]) for k, t in enumerate(g.tasks)
+            }
+        if row and reference and (pairs := done[i] & shared):
+            delta = statistics.delta_m(g.scores(row, pairs), g.scores(reference, pairs), signs)
+            other = 0 if leave_one_out else max(i - 1, 0)
+            base, both = held[other], pairs & done[other]
+            if not math.isfinite(delta.value):
+                delta = None
+            elif i and base and both:
+                a, b, ref = (g.scores(each, both) for each in (row, base, reference))
+                difference = statistics.difference(a, b, ref, signs)
+        units, of = len(g.units(done[i])), len(g.units(planned[i]))
+        lines.append(Line(rows[i].name, units, of, scores, delta, difference))
+    balance = rows[0].cells[0].balance
     about = title(g) + (f", balance {balance}" if balance != EQUAL else "")
+    compared = first if leave_one_out else ABOVE
     return Table(f"{ablation.method}, {ablation.form}: {about}", g, balance, tuple(lines), called, compared)
 
 
 def _reference(
-    board: Board, held: Sequence[Row | None], done: Sequence[set[Pair]], first: str
+    board: Board, first: Row | None, done: Sequence[set[Pair]], first_name: str
 ) -> tuple[Row | None, set[Pair], str]:
-    """(the row that delta m is relative to, its seeds, what it is called)"""
-    started = [pairs for pairs in done if pairs]
-    candidates = (
-        [(board.reference.row, set(board.reference.row.seeds), board.reference.label)]
-        if board.reference
-        else []
-    )
-    candidates += [(held[0], done[0], f"the row '{first}'")] if held[0] else []
+    """(the row that delta m is relative to, its seeds, its name in the table)"""
+    named = board.reference
+    candidates = [(named.row, set(named.row.seeds), named.label)] if named else []
+    candidates += [(first, done[0], first_name)] if first else []
     for row, pairs, name in candidates:
         defined = bool(pairs) and bool((board.group.scores(row, pairs).mean(0) != 0).all())
-        if defined and not row.outdated and all(pairs & other for other in started):
+        if defined and not row.outdated and all(pairs & other for other in done if other):
             return row, pairs, name
     return None, set(), ""
 
 
-def _scores(g: Group, row: Row, pairs: set[Pair]) -> dict[str, Estimate]:
-    scores: Array = g.scores(row, pairs)
-    return {
-        t.name: statistics.estimate(float(scores[:, i].mean()), scores[:, i]) for i, t in enumerate(g.tasks)
-    }
-
-
-def _finite(estimate: Estimate) -> Estimate | None:
-    return estimate if math.isfinite(estimate.value) else None
-
-
-def header(table: Table) -> list[str]:
-    return ["row", "seeds", *(f"{t.title} {t.arrow}" for t in table.tasks), "Δm (%)", "difference"]
-
-
-def cells(table: Table) -> list[list[str]]:
-    """The table's lines as people read them: `31.20 ± 1.10`."""
-    places = {
-        t.name: digits([line.scores[t.name].value for line in table.lines if line.scores])
-        for t in table.tasks
-    }
-    return [
-        [
-            line.name,
-            str(line.units) if line.units == line.planned else f"{line.units} of {line.planned}",
-            *(_text(line.scores.get(t.name), places[t.name], fixed) for t in table.tasks),
-            _text(line.delta, 2, signed),
-            _text(line.difference, 2, signed),
-        ]
-        for line in table.lines
-    ]
+def shown(table: Table) -> pd.DataFrame:
+    """Return the table as people read it: `31.20 ± 1.10`."""
+    tasks, lines = table.group.tasks, table.lines
+    places = {t.name: digits([line.scores[t.name].value for line in lines if line.scores]) for t in tasks}
+    return pd.DataFrame(
+        {
+            "row": line.name,
+            "seeds": f"{line.units}" if line.units == line.planned else f"{line.units} of {line.planned}",
+            **{f"{t.title} {t.arrow}": _text(line.scores.get(t.name), places[t.name], fixed) for t in tasks},
+            "Δm (%)": _text(line.delta, 2, signed),
+            "difference": _text(line.difference, 2, signed),
+        }
+        for line in lines
+    )
 
 
 def _text(estimate: Estimate | None, places: int, written: Callable[[float, int], str]) -> str:
@@ -205,10 +173,11 @@ def _text(estimate: Estimate | None, places: int, written: Callable[[float, int]
 
 
 def markdown(found: Sequence[Table], plan: str) -> str:
-    """Every table of an ablation as one Markdown document."""
+    """Return every table of an ablation as one Markdown document."""
     parts = [f"# Ablation: plan {plan}"]
     for table in found:
-        lines = [header(table), ["---", *["---:"] * (len(header(table)) - 1)], *cells(table)]
+        frame = shown(table)
+        lines = [frame.columns, ["---", *["---:"] * (len(frame.columns) - 1)], *frame.to_numpy()]
         body = "\n".join(
             "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
         )
@@ -216,38 +185,28 @@ def markdown(found: Sequence[Table], plan: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def records(found: Sequence[Table]) -> list[dict[str, str]]:
-    """A line of each row, as CSV has it; intervals by their bounds."""
+def records(found: Sequence[Table]) -> pd.DataFrame:
+    """Return a line of each row with texts as CSV has them, intervals by their bounds.
+
+    A task that a setting lacks is empty.
+    """
     lines = []
     for table in found:
         g = table.group
-        setting = {
-            "protocol": g.protocol["name"],
-            "dataset": g.dataset,
-            "labels": g.labels,
-            "balance": table.balance,
-        }
         for line in table.lines:
-            values = setting | {"row": line.name, "n_seeds": str(line.units), "n_planned": str(line.planned)}
-            for t in table.tasks:
-                values |= _bounds(f"{t.name}_{t.metric}", line.scores.get(t.name))
-            values |= _bounds("delta_m", line.delta) | _bounds("difference", line.difference)
+            values = {
+                "protocol": str(g.protocol["name"]),
+                "dataset": g.dataset,
+                "labels": g.labels,
+                "balance": table.balance,
+                "row": line.name,
+                "n_seeds": str(line.units),
+                "n_planned": str(line.planned),
+            }
+            estimates = {f"{t.name}_{t.metric}": line.scores.get(t.name) for t in g.tasks}
+            estimates |= {"delta_m": line.delta, "difference": line.difference}
+            for name, e in estimates.items():
+                bounds = (e.value, e.low, e.high) if e else (None, None, None)
+                values |= zip((name, f"{name}_low", f"{name}_high"), map(number, bounds), strict=True)
             lines.append(values | {"reference": table.reference, "compared_with": table.compared})
-    return lines
-
-
-def _bounds(name: str, estimate: Estimate | None) -> dict[str, str]:
-    value, low, high = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
-    return {name: number(value), f"{name}_low": number(low), f"{name}_high": number(high)}
-
-
-def csv_text(found: Sequence[Table]) -> str:
-    """Every table as one CSV; a task that a setting lacks is empty."""
-    lines = records(found)
-    out = io.StringIO()
-    writer = csv.DictWriter(
-        out, list(dict.fromkeys(key for line in lines for key in line)), restval="", lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    return pd.DataFrame(lines).fillna("")

@@ -1,20 +1,21 @@
-"""[ablate]: a method with its components removed one at a time, or added one after the other."""
+"""Expand [ablate]: a method with its components removed one at a time, or added one by one."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from benchmark.errors import UserError, unknown
-from benchmark.spec.grid import ALIASES, Expansion
+from benchmark.errors import UserError
+from benchmark.spec.grid import Expansion, renamed
 from benchmark.spec.protocol import SETTABLE
 from benchmark.spec.run import RunSpec
 from benchmark.spec.select import AXES
+from benchmark.typed import check_keys, convert
 
 Form = Literal["leave-one-out", "cumulative"]
-FORMS: tuple[Form, ...] = ("leave-one-out", "cumulative")
-OWN = ("components", "form", "names")
+OWN: dict[str, Any] = {"components": dict[str, Any], "form": Form, "names": dict[str, str]}
 
 
 @dataclass(frozen=True)
@@ -27,99 +28,78 @@ class Row:
 
 @dataclass(frozen=True)
 class Ablation:
-    """rows: "full" and then one "without" each component; or, cumulative, "base" and then one more component
-    each, up to the full method."""
+    """An ablated method with its rows.
+
+    rows: "full" and then one "without" each component; or, cumulative, "base" and then one more component
+    each, up to the full method.
+    """
 
     method: str
     form: Form
     rows: tuple[Row, ...]
 
     def only(self, ids: Collection[str]) -> Ablation:
-        """The same with the runs of these ids alone."""
-        return replace(
-            self, rows=tuple(Row(r.name, tuple(c for c in r.cells if c.id in ids)) for r in self.rows)
-        )
+        """Return the same with the runs of these ids alone."""
+        rows = (replace(row, cells=tuple(c for c in row.cells if c.id in ids)) for row in self.rows)
+        return replace(self, rows=tuple(rows))
 
 
-def expand(table: dict[str, Any], where: str, expansion: Expansion) -> Ablation | None:
-    """The ablation of the plan `where`, or None where the command line names methods and not the one ablated.
+def expand(table: dict[str, Any], plan: str, expansion: Expansion) -> Ablation | None:
+    """Return the ablation of a plan, None where the command line names other methods.
 
-    table: `method`, `components` = {name: the value that removes it, of the keyword of that name, or a table
-    of keywords},
-    `form`, `names` = {component: what the table calls it}, and the keys of a grid. Raises `UserError` for
-    what does not fit.
+    table: `method`, `components` = {name: the value that removes it, of the hyperparameter of that name, or a
+    table of hyperparameters}, `form`, `names` = {component: its name in the table}, and the keys of a grid.
+    Raises `UserError` for what does not fit.
     """
-    grid = {ALIASES.get(key, key): value for key, value in table.items() if key not in OWN}
-    for key in grid:
-        if key not in (*AXES, *SETTABLE, "hparams", "tuning"):
-            raise unknown(f"key in [ablate] of plan {where}", key, [*AXES, *SETTABLE, *OWN, "hparams"])
-    method = grid.get("method")
-    if not isinstance(method, str):
-        raise UserError(f"[ablate] of plan {where} must name one method, not {method!r}; add method = ... .")
-    components, form, names = table.get("components"), table.get("form", FORMS[0]), table.get("names", {})
-    if not isinstance(components, dict) or not components:
-        raise UserError(
-            f"[ablate] of plan {where} has no components; add components = "
-            f"{{ keyword = value that removes it }}."
-        )
-    if form not in FORMS:
-        raise unknown(f"form in [ablate] of plan {where}", str(form), FORMS)
-    if not isinstance(names, dict) or not all(isinstance(text, str) for text in names.values()):
-        raise UserError(
-            f"names = {names!r} in [ablate] of plan {where} must be a table of texts, one a component."
-        )
-    for name in names:
-        if name not in components:
-            raise unknown(f"component in names of [ablate] of plan {where}", name, components)
-    removal = {
-        name: value if isinstance(value, dict) else {name: value} for name, value in components.items()
-    }
+    where = f"[ablate] of plan {plan}"
+    own = {key: convert(value, OWN[key], where, name=key) for key, value in table.items() if key in OWN}
+    grid = renamed({key: value for key, value in table.items() if key not in OWN})
+    check_keys(grid, [*AXES, *SETTABLE, "hparams", "tuning", *OWN], f"key in {where}")
+    method = convert(grid.get("method"), str, where, "name one method", "method")
+    components, names = own.get("components"), own.get("names", {})
+    if not components:
+        raise UserError(f"{where} has no components; add components = {{ name = value that removes it }}.")
+    check_keys(names, components, f"component in names of {where}")
     wanted = expansion.methods or expansion.settings.get("method", method)
     if method not in (wanted if isinstance(wanted, list) else [wanted]):
         expansion.notes[f"the ablation of {method} is left out, as other methods were named"] = None
         return None
-    own = Expansion({k: v for k, v in expansion.settings.items() if k != "method"}, [method], expansion.data)
-    own.notes, own.used, own.weights, own.protocols = (
-        expansion.notes,
-        expansion.used,
-        expansion.weights,
-        expansion.protocols,
-    )
-    own.contrasts = expansion.contrasts
+    alone = copy.copy(expansion)
+    alone.settings = {key: value for key, value in expansion.settings.items() if key != "method"}
+    alone.methods = [method]
+    form: Form = own.get("form", "leave-one-out")
     rows: list[Row] = []
-    for name, out in _steps(list(components), form, {c: str(names.get(c, c)) for c in components}):
-        removed = {keyword: value for component in out for keyword, value in removal[component].items()}
-        row = Row(name, tuple(own.specs(grid, where, removed)))
-        _check(row, rows, where)
-        rows.append(row)
+    for name, lacking in _steps(list(components), form, names):
+        removed: dict[str, Any] = {}
+        for component in lacking:
+            value = components[component]
+            removed |= value if isinstance(value, dict) else {component: value}
+        rows.append(Row(name, tuple(alone.specs(grid, plan, removed))))
+    _check(rows, where)
     return Ablation(method, form, tuple(rows))
 
 
 def _steps(components: list[str], form: Form, names: dict[str, str]) -> list[tuple[str, list[str]]]:
     """(row's name, components that it lacks), from the table's first row on."""
     if form == "cumulative":
-        return [("base", components)] + [
-            (f"+ {names[c]}", components[i + 1 :]) for i, c in enumerate(components)
-        ]
-    return [("full", [])] + [(f"without {names[c]}", [c]) for c in components]
+        added = [(f"+ {names.get(c, c)}", components[i:]) for i, c in enumerate(components, 1)]
+        return [("base", components), *added]
+    return [("full", []), *((f"without {names.get(c, c)}", [c]) for c in components)]
 
 
-def _check(row: Row, others: list[Row], where: str) -> None:
-    """Raise `UserError` where a row's method has several sets of keywords, or where it is another row's."""
-    sets = {repr(sorted(spec.hyperparameters.items())) for spec in row.cells}
-    if len(sets) > 1:
-        raise UserError(
-            f"[ablate] of plan {where} gives its method {len(sets)} sets of keywords in the row "
-            f"'{row.name}'; give each keyword "
-            f"one value."
-        )
-    same = next(
-        (other for other in others if row.cells and {c.id for c in other.cells} == {c.id for c in row.cells}),
-        None,
-    )
-    if same:
-        raise UserError(
-            f"the rows '{same.name}' and '{row.name}' in [ablate] of plan {where} are the same runs: a "
-            f"component must set a "
-            f"keyword to a value that the full method does not have; correct components."
-        )
+def _check(rows: list[Row], where: str) -> None:
+    """Raise `UserError` where a row has several sets of hyperparameters, or the runs of another."""
+    known: dict[frozenset[str], str] = {}
+    for row in rows:
+        sets = {repr(sorted(spec.hyperparameters.items())) for spec in row.cells}
+        if len(sets) > 1:
+            raise UserError(
+                f"{where} gives its method {len(sets)} sets of hyperparameters in the row '{row.name}'; give "
+                f"each hyperparameter one value."
+            )
+        same = known.setdefault(frozenset(spec.id for spec in row.cells), row.name)
+        if row.cells and same != row.name:
+            raise UserError(
+                f"the rows '{same}' and '{row.name}' in {where} are the same runs: a component must set a "
+                f"hyperparameter to a value that the full method does not have; correct components."
+            )

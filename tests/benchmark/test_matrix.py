@@ -341,20 +341,20 @@ WRONG = {
     ),
     "ablate: no method": (
         ABLATE.replace("method", "# method"),
-        r"\[ablate\] of plan mine must name one method, not None",
+        r"\[ablate\] of plan mine: method is None; expected a text",
     ),
     "ablate: methods": (
         ABLATE.replace('"prototype"', '["prototype", "mtpsl"]'),
-        r"must name one method, not \['prototype', 'mtpsl'\]",
+        r"method is \['prototype', 'mtpsl'\]; expected a text.*name one method",
     ),
     "ablate: no components": (OPEN, r"\[ablate\] of plan mine has no components; add components"),
     "ablate: form": (
         ABLATE + 'form = "cumulativ"\n',
-        r"unknown form in \[ablate\] of plan mine 'cumulativ'; did you mean 'cumulative'",
+        r"\[ablate\] of plan mine: unknown form 'cumulativ'; did you mean 'cumulative'",
     ),
     "ablate: names": (
         ABLATE + "names = { tke = 1 }\n",
-        r"names = \{'tke': 1\} in \[ablate\] of plan mine must be a table of texts",
+        r"\[ablate\] of plan mine: names.tke is 1; expected a text",
     ),
     "ablate: names nobody": (
         ABLATE + "names = { tk = 'x' }\n",
@@ -370,7 +370,7 @@ WRONG = {
     ),
     "ablate: several": (
         ABLATE + "hparams.prototype.codes = [8, 16]\n",
-        "gives its method 2 sets of keywords in the row 'full'",
+        "gives its method 2 sets of hyperparameters in the row 'full'",
     ),
 }
 

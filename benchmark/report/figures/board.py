@@ -1,266 +1,153 @@
-"""The figures of a board: scores, per-task changes, cost and training curves. The others are in modules of
-their own.
-"""
+"""Draw the figures of a board; scores, per-task changes and cost are drawn here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import seaborn as sns
-from matplotlib.axes import Axes
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import without_delta
-from benchmark.report.figures import curves, evolution, panels, qualitative, split, style, waterfall, wins
-from benchmark.report.figures.limits import limits
-from benchmark.report.figures.style import comparable, heading, minus, wrapped
-from benchmark.report.formats import interval, signed
+from benchmark.report.figures import curves, panels, qualitative, style, variance, wins
+from benchmark.report.figures.limits import axis_limits
+from benchmark.report.figures.style import Drawing, comparable, minus, reference_label, wrapped
+from benchmark.report.formats import with_interval
+from benchmark.report.naming import title
 
 LEFT_OUT = "left-out.txt"
 MARKERS = "Dos^v<>hpd"
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """files: what was written. notes: a sentence for each figure, or part of one, that was left out, with the
-    reason.
+def draw(board: Board, folder: Path) -> Drawing:
+    """Draw every figure of a board into `folder` as SVG and PNG; remove all others.
+
+    Omissions, with the reason, are listed in `left-out.txt` beside them.
     """
-
-    files: list[Path]
-    notes: list[str]
-
-
-Figures = Callable[[Board, Path], tuple[list[Path], list[str]]]
-
-
-def draw(board: Board, folder: Path) -> Drawn:
-    """Draw every figure of a board into `folder` as SVG and PNG, and remove those of earlier boards that are
-    not drawn now.
-    """
-    makers: tuple[Figures, ...] = (
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing = Drawing(folder)
+    for make in (
         delta_m,
         changes,
         cost,
         wins.wins,
-        waterfall.waterfall,
-        split.variance,
+        variance.variance,
         panels.label_mask,
         qualitative.predictions,
         qualitative.errors,
         panels.matrices,
         curves.training,
-        curves.extras,
-        evolution.evolution,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    notes: list[str] = []
-    for maker in makers:
-        drawn, left_out = maker(board, folder)
-        files += drawn
-        notes += left_out
-    stale = {path for suffix in ("svg", "png") for path in folder.glob(f"*.{suffix}")} - set(files)
-    for path in (*sorted(stale), folder / LEFT_OUT):
-        path.unlink(missing_ok=True)
-    if notes:
-        (folder / LEFT_OUT).write_text("\n".join(notes) + "\n", encoding="utf-8", newline="\n")
-        files.append(folder / LEFT_OUT)
-    return Drawn(files, notes)
-
-
-def _without_scores(board: Board, name: str) -> list[str]:
-    return [f"{name}: {without_delta(board)}."] if not comparable(board) else []
+        curves.extra_losses,
+        curves.diagnostics,
+    ):
+        make(board, drawing)
+    earlier = {*folder.glob("*.svg"), *folder.glob("*.png"), *folder.glob(LEFT_OUT)}
+    for path in sorted(earlier - set(drawing.files)):
+        path.unlink()
+    if drawing.notes:
+        (folder / LEFT_OUT).write_text("\n".join(drawing.notes) + "\n", encoding="utf-8", newline="\n")
+        drawing.files.append(folder / LEFT_OUT)
+    return drawing
 
 
 def _seed_values(entry: Entry) -> np.ndarray:
-    """Delta m plus each seed's influence on it: their mean is delta m, and their spread makes its
-    interval.
-    """
+    """Delta m plus each seed's influence: their mean is delta m, their spread makes its interval."""
     assert entry.delta is not None
     return entry.delta.value + np.array([*(entry.psi or {}).values()])
 
 
 def _limits(entries: list[Entry]) -> tuple[float, float]:
-    """Axis limits that show every seed, and intervals as far as they do not crush the seeds together."""
-    seeds = np.concatenate([[0.0], *(_seed_values(e) for e in entries)])
-    return limits(
-        map(float, seeds),
-        (b for e in entries if e.delta for b in (e.delta.low, e.delta.high) if b is not None),
-    )
+    """Limits of an axis of delta m with every seed and 0."""
+    seeds = np.concatenate([[0.0], *map(_seed_values, entries)])
+    return axis_limits(seeds.tolist(), (b for e in entries if e.delta for b in (e.delta.low, e.delta.high)))
 
 
-def delta_m(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """Delta m of every row: each seed a dot, the mean a diamond with its 95 % interval, the numbers at the
-    right.
-    """
-    entries = comparable(board)
+def delta_m(board: Board, drawing: Drawing) -> None:
+    """Draw delta m of every row: seeds as dots, mean and 95 % interval, numbers."""
+    entries, looks, cut = comparable(board), style.board_looks(board), False
     if not entries:
-        return [], _without_scores(board, "delta_m")
-    with style.figure(style.WIDTH, 1.0 + 0.42 * len(entries)) as fig:
+        return drawing.omit("delta_m", without_delta(board))
+    low, high = _limits(entries)
+    what, texts = ("Δm of each method with its seeds", title(board.group)), []
+    with drawing.figure("delta_m", *what, height=0.6 + 0.42 * len(entries)) as fig:
         ax = fig.add_subplot()
-        low, high = _limits(entries)
-        palette, clipped = style.colours(board), False
         for y, entry in enumerate(entries):
-            assert entry.delta is not None
-            colour = palette[entry.label]
-            clipped |= _interval(ax, entry.delta.low, entry.delta.high, y, low, high, colour)
+            delta, colour = entry.delta, looks[entry.label].color
+            assert delta is not None
+            if delta.low is not None and delta.high is not None:
+                ax.plot([delta.low, delta.high], [y, y], marker="|", color=colour, linewidth=1.6, zorder=2)
+                beyond = ((delta.low < low, low, "<"), (delta.high > high, high, ">"))
+                for edge, marker in ((edge, marker) for out, edge, marker in beyond if out):
+                    ax.plot(edge, y, marker, color=colour, markersize=5, clip_on=False)
+                    cut = True
             if entry is not board.reference:
                 values = _seed_values(entry)
-                ax.scatter(
-                    values,
-                    np.full(len(values), y - 0.2),
-                    s=16,
-                    color=colour,
-                    alpha=0.7,
-                    linewidths=0,
-                    zorder=3,
+                ax.plot(
+                    values, np.full(len(values), y - 0.2), "o", color=colour, markersize=4, alpha=0.7, mew=0
                 )
-            ax.scatter(
-                entry.delta.value,
-                y,
-                s=34,
-                marker="D",
-                color=colour,
-                edgecolors="white",
-                linewidths=0.7,
-                zorder=4,
-            )
-            numbers = (
-                "0 (reference)"
-                if entry is board.reference
-                else f"{signed(entry.delta.value)}  {interval(entry.delta)}"
-            )
-            ax.annotate(
-                minus(numbers),
-                (1.03, y),
-                xycoords=ax.get_yaxis_transform(),
-                va="center",
-                fontsize=7.5,
-                annotation_clip=False,
-            )
+            ax.plot(delta.value, y, "D", color=colour, markersize=6, markeredgecolor="white", zorder=4)
+            texts.append("0 (reference)" if entry is board.reference else with_interval(delta))
         ax.axvline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
         ax.set_xlim(low, high)
-        ax.set_ylim(len(entries) - 0.5, -0.5)
-        ax.set_yticks(range(len(entries)), [wrapped(e.label) + f"  n={len(e.paired)}" for e in entries])
-        ax.grid(False, axis="y")
-        arrows = "; an arrow: the interval goes on" if clipped else ""
-        ax.set_xlabel(
-            f"Δm against {_reference(board)} (%), better to the right. Dots: seeds; bar: 95 % "
-            f"interval{arrows}"
-        )
-        style.add_title(fig, heading(board, "Δm of each method with its seeds"))
-        return style.save(fig, folder / "delta_m"), []
+        style.name_rows(ax, [f"{wrapped(e.label)}  n={len(e.paired)}" for e in entries])
+        style.write_values(ax, texts)
+        arrows = "; an arrow: the interval goes on" if cut else ""
+        about = "better to the right. Dots: seeds; bar: 95 % interval"
+        ax.set_xlabel(f"Δm against {reference_label(board)} (%), {about}{arrows}")
 
 
-def _reference(board: Board) -> str:
-    return board.reference.label if board.reference else ""
-
-
-def _interval(
-    ax: Axes, start: float | None, end: float | None, y: float, low: float, high: float, colour: object
-) -> bool:
-    """A horizontal interval, with an arrow where the axis cuts it; whether it was cut."""
-    if start is None or end is None:
-        return False
-    ax.plot(
-        [max(start, low), min(end, high)],
-        [y, y],
-        color=colour,
-        linewidth=1.6,
-        solid_capstyle="butt",
-        zorder=2,
-    )
-    for value, edge, marker in ((start, low, "<"), (end, high, ">")):
-        cut = value < low or value > high
-        ax.scatter(
-            edge if cut else value,
-            y,
-            s=22,
-            marker=marker if cut else "|",
-            color=colour,
-            clip_on=False,
-            zorder=2,
-        )
-    return start < low or end > high
-
-
-def changes(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """Relative change of each task against the reference: a heat map with the numbers and their intervals."""
+def changes(board: Board, drawing: Drawing) -> None:
+    """Draw the change of each task against the reference as a map with numbers."""
     entries = [e for e in comparable(board) if e is not board.reference]
     if not entries:
-        return [], _without_scores(board, "changes") or ["changes: there is no row besides the reference."]
+        reason = "there is no row besides the reference" if comparable(board) else without_delta(board)
+        return drawing.omit("changes", reason)
     tasks = board.group.tasks
     table = [[*((e.changes or {}).get(t.name) for t in tasks), e.delta] for e in entries]
     values = np.array([[cell.value if cell else np.nan for cell in line] for line in table])
-    texts = [
-        [minus(f"{signed(c.value)}\n{interval(c)}".strip()) if c else "" for c in line] for line in table
-    ]
+    texts = [[minus(with_interval(c).replace(" ", "\n", 1)) if c else "" for c in line] for line in table]
     width = max(3.5, min(style.WIDTH, 1.9 + 1.15 * (len(tasks) + 1)))
-    with style.figure(width, 1.1 + 0.42 * len(entries)) as fig:
+    what = (f"Change against {reference_label(board)} (%), + is better [95 %]", title(board.group))
+    with drawing.figure("changes", *what, width=width, height=0.5 + 0.42 * len(entries)) as fig:
         ax = fig.add_subplot()
-        span = float(np.nanmax(np.abs(values))) or 1.0
-        # Half the colour range: dark cells would hide the numbers.
-        sns.heatmap(
-            values, ax=ax, cmap="PuOr", vmin=-1.8 * span, vmax=1.8 * span, annot=np.array(texts), fmt="",
-            cbar=False,
-            linewidths=1.2, annot_kws={"fontsize": 6.8, "color": "black"},
-        )  # fmt: skip
+        span = 1.8 * float(np.nanmax(np.abs(values))) or 1.0  # about half the colours: dark ones hide numbers
+        names = [*(f"{t.name}\n{t.metric} {t.arrow}" for t in tasks), "mean\n(Δm)"]
+        colours = {"cmap": "PuOr", "vmin": -span, "vmax": span, "annot_kws": {"size": 6.8, "color": "black"}}
+        style.heat_map(ax, values, np.array(texts), [wrapped(e.label) for e in entries], names, **colours)
         ax.axvline(len(tasks), color="black", linewidth=1.0)
-        names = [f"{t.name}\n{t.metric} {t.arrow}" for t in tasks]
-        ax.set_xticks(np.arange(len(names) + 1) + 0.5, [*names, "mean\n(Δm)"], rotation=0)
-        ax.set_yticks(np.arange(len(entries)) + 0.5, [wrapped(e.label) for e in entries], rotation=0)
-        ax.tick_params(length=0)
-        what = f"Change against {_reference(board)} (%), + is better [95 %]"
-        style.add_title(fig, heading(board, what, width))
-        return style.save(fig, folder / "changes"), []
 
 
-def cost(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """Training cost of one seed against delta m, a point a row."""
-    entries = [e for e in comparable(board) if e.cost is not None and e.cost.seconds is not None]
-    if not entries:
-        return [], _without_scores(board, "cost") or ["cost: no record says how long its training took."]
-    gpu = all(e.cost and e.cost.gpu_hours for e in entries)
-    seconds = [e.cost.seconds or 0.0 for e in entries if e.cost]
-    unit, scale = ("minutes", 60) if max(seconds) >= 120 else ("seconds", 1)
-    hours = [e.cost.gpu_hours or 0.0 for e in entries if e.cost]
-    x = hours if gpu else [s / scale for s in seconds]
-    devices = sorted({e.cost.device for e in entries if e.cost})
-    with style.figure(style.WIDTH, max(2.6, 1.2 + 0.24 * len(entries))) as fig:
+def cost(board: Board, drawing: Drawing) -> None:
+    """Draw the training time of a seed against delta m, a point a row."""
+    points = [(e, e.delta, e.cost) for e in comparable(board)]
+    timed = [(e, delta, c) for e, delta, c in points if delta and c and c.seconds is not None]
+    if not timed:
+        reason = "no record says how long its training took" if points else without_delta(board)
+        return drawing.omit("cost", reason)
+    looks, times = style.board_looks(board), [c.seconds or 0.0 for _, _, c in timed]
+    unit, scale = ("minutes", 60) if max(times) >= 120 else ("seconds", 1)
+    times = [seconds / scale for seconds in times]
+    if all(c.gpu_hours for _, _, c in timed):
+        unit, times = "GPU-hours", [c.gpu_hours or 0.0 for _, _, c in timed]
+    devices = sorted({c.device for _, _, c in timed})
+    names = [wrapped(e.label, 30) for e, _, _ in timed]
+    height = 0.4 + sum(0.1 + 0.14 * (name.count("\n") + 1) for name in names)
+    what = ("What Δm costs. Bar: 95 % interval, cut at the frame", title(board.group))
+    with drawing.figure("cost", *what, height=max(2.2, height)) as fig:
         ax = fig.add_subplot()
-        low, high = _limits(entries)
-        palette = style.colours(board)
-        for i, (entry, at) in enumerate(zip(entries, x, strict=True)):
-            assert entry.delta is not None
-            colour = palette[entry.label]
-            if entry.delta.low is not None and entry.delta.high is not None:
-                ends = [max(entry.delta.low, low), min(entry.delta.high, high)]
-                ax.plot([at, at], ends, color=colour, linewidth=1.0, alpha=0.5)
-            look = {
-                "marker": MARKERS[i % len(MARKERS)],
-                "color": colour,
-                "edgecolors": "white",
-                "linewidths": 0.7,
-            }
-            ax.scatter(at, entry.delta.value, s=46, zorder=3, label=wrapped(entry.label, 30), **look)
+        for i, ((entry, delta, _), time) in enumerate(zip(timed, times, strict=True)):
+            colour = looks[entry.label].color
+            if delta.low is not None and delta.high is not None:
+                ax.vlines(time, delta.low, delta.high, color=colour, linewidth=1.0, alpha=0.5)
+            marker: Any = {"marker": MARKERS[i % len(MARKERS)], "markersize": 7, "markeredgecolor": "white"}
+            ax.plot(time, delta.value, color=colour, linestyle="", label=names[i], **marker)
         ax.axhline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
-        ax.set_ylim(low, high)
-        ax.set_xlim(0, max(x) * 1.08 or 1)
-        ax.set_xlabel(
-            f"training time of one seed, all its runs ({'GPU-hours' if gpu else unit}; {_short(devices)})"
-        )
-        ax.set_ylabel(f"Δm against {_reference(board)} (%)")
-        style.add_title(fig, heading(board, "What Δm costs. Bar: 95 % interval, cut at the frame"))
+        ax.set_ylim(*_limits([e for e, _, _ in timed]))
+        ax.set_xlim(0, max(times) * 1.08 or 1)
+        where = "; ".join(devices)
+        where = where if len(where) <= 48 else where[:45] + "..."
+        ax.set_xlabel(f"training time of one seed, all its runs ({unit}; {where})")
+        ax.set_ylabel(f"Δm against {reference_label(board)} (%)")
         fig.legend(loc="outside right center")
-        notes = (
-            ["cost: times come from different devices and cannot be compared."] if len(devices) > 1 else []
-        )
-        return style.save(fig, folder / "cost"), notes
-
-
-def _short(devices: list[str]) -> str:
-    text = "; ".join(devices)
-    return text if len(text) <= 48 else text[:45] + "..."
+    if len(devices) > 1:
+        drawing.omit("cost", "times come from different devices and cannot be compared")

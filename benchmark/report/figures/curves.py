@@ -1,208 +1,189 @@
-"""Training curves: losses and the test metric over training, one line a row, the mean over its seeds."""
+"""Draw losses, test metrics and scalar diagnostics over training, a line a row."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
-from benchmark.report.figures.style import chosen, heading, wrapped
+from benchmark.report.figures.style import Drawing, Look, wrapped
+from benchmark.report.naming import title
 from benchmark.report.records import Record
 from benchmark.report.rows import TaskInfo
 
-MAX_ROWS = 12  # lines that can be told apart
+MAX_DIAGNOSTICS = 15
+ACROSS = 3  # plots in a line
+
+Curve = tuple[Sequence[float], Sequence[float]]  # epochs and values of one run
 
 
-def _rows(board: Board) -> tuple[list[Entry], list[str]]:
-    rows = [e for e in board.entries if e.units and not e.row.outdated]
-    kept = chosen(rows, MAX_ROWS)
-    return kept, [
-        f"curves: {e.label} is left out, because only {MAX_ROWS} rows are drawn."
-        for e in rows
-        if e not in kept
-    ]
+class Plot(NamedTuple):
+    """A quantity of runs. loss: drawn as running means on a logarithmic axis where it can be."""
+
+    title: str
+    read: Callable[[Record], Curve]
+    loss: bool = False
 
 
-def _curve(record: Record, kind: str, task: TaskInfo | None, name: str) -> tuple[list[float], list[float]]:
-    """Epochs and values of one quantity of one run; a test curve ends in the final score."""
-    points = [
-        (p["epoch"], p[kind][name]) for p in record["curve"] if (p.get(kind) or {}).get(name) is not None
-    ]
-    if kind == "test" and points and task and points[-1][0] < record["curve"][-1]["epoch"]:
-        points.append((record["curve"][-1]["epoch"], record["metrics"][name][task.metric]))
+def _points(record: Record, kind: str, name: str) -> Curve:
+    """The values of one name in the points of a run's curve; kind: `loss`, `test` or `diagnostics`."""
+    values = [(p["epoch"], (p.get(kind) or {}).get(name)) for p in record["curve"]]
+    points = [(epoch, value) for epoch, value in values if value is not None]
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
-def _running_means(curves: Sequence[list[float]]) -> list[np.ndarray]:
-    """Means over a window of a twelfth of a curve: under partial labels a batch may hold no label of a task
-    at all.
+def _loss(record: Record, name: str) -> Curve:
+    return _points(record, "loss", name)
 
-    Curves of one length are taken together: boards of thousands of runs have few lengths.
+
+def _test(record: Record, task: TaskInfo) -> Curve:
+    """The evaluations during training, and the final score."""
+    epochs, values = _points(record, "test", task.name)
+    end = [point["epoch"] for point in record["curve"]][-1:]
+    if epochs and epochs[-1] < end[0]:
+        return [*epochs, *end], [*values, record["metrics"][task.name][task.metric]]
+    return epochs, values
+
+
+def _diagnostic(record: Record, name: str) -> Curve:
+    """From the curve; records of before have it, and matrices, in snapshots beside them."""
+    if any("diagnostics" in point for point in record["curve"]):
+        return _points(record, "diagnostics", name)
+    epochs, values = record.snapshots
+    return (epochs.tolist(), values[name].tolist()) if name in values else ([], [])
+
+
+def _scalars(record: Record) -> set[str]:
+    if not record["diagnostics"]:
+        return set()
+    held = {name for point in record["curve"] for name in point.get("diagnostics", {})}
+    return held or {name for name, values in record.snapshots[1].items() if values.ndim == 1}
+
+
+def running_mean(values: Sequence[float]) -> np.ndarray:
+    """Average over a twelfth of a curve; a batch may hold no label of a task at all."""
+    window = 2 * (len(values) // 24) + 1
+    return pd.Series(values).rolling(window, center=True, min_periods=1).mean().to_numpy()
+
+
+def mean_and_range(
+    runs: Iterable[Curve], smooth: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return epochs, mean, least and largest value over runs, (P,) each.
+
+    The epochs are those of the first run within what all runs cover. Runs whose label seeds differ may log at
+    other epochs: their values are read off straight lines. smooth: of running means.
     """
-    found: dict[int, np.ndarray] = {}
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for number, curve in enumerate(curves):
-        by_length[len(curve)].append(number)
-    for length, numbers in by_length.items():
-        half, values = length // 24, np.array([curves[n] for n in numbers])
-        means = np.stack([values[:, max(0, i - half) : i + half + 1].mean(1) for i in range(length)], 1)
-        found |= dict(zip(numbers, means, strict=True))
-    return [found[number] for number in range(len(curves))]
+    curves = [(epochs, running_mean(values) if smooth else values) for epochs, values in runs if len(epochs)]
+    if not curves:
+        return (np.empty(0),) * 4
+    start, end = max(epochs[0] for epochs, _ in curves), min(epochs[-1] for epochs, _ in curves)
+    grid = np.unique(np.clip(curves[0][0], start, end))
+    values = np.array([np.interp(grid, epochs, values) for epochs, values in curves])
+    return grid, values.mean(0), values.min(0), values.max(0)
 
 
-def _mean_curve(
-    curves: Iterable[tuple[list[float], list[float]]], smooth: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Epochs (P,), mean (P,) and range (2, P) over runs, within the epochs that all of them cover. smooth: of
-    running means.
-
-    Runs of a row may be logged at different epochs, when label seeds differ in how many images a run may use:
-    values are read off the straight lines between the points.
-    """
-    found: list[tuple[list[float], Any]] = [curve for curve in curves if curve[0]]
-    if not found:
-        return np.empty(0), np.empty(0), np.empty((2, 0))
-    start, end = max(x[0] for x, _ in found), min(x[-1] for x, _ in found)
-    if smooth:
-        found = list(zip((x for x, _ in found), _running_means([y for _, y in found]), strict=True))
-    points = sorted({min(max(epoch, start), end) for epoch in found[0][0]})
-    grid = np.array(points)
-    values = np.array([y if x == points else np.interp(grid, x, y) for x, y in found])
-    return grid, values.mean(0), np.stack([values.min(0), values.max(0)])
-
-
-def _lines(
-    board: Board, ax: Axes, rows: list[Entry], kind: str, name: str, task: TaskInfo | None = None
-) -> list[Entry]:
-    """Draw one quantity of every row that has it; return those rows."""
-    palette, dashes, drawn = style.colours(board), style.dashes(board), []
+def _lines(ax: Axes, looks: dict[str, Look], rows: list[Entry], plot: Plot) -> list[str]:
+    """Draw a quantity of all rows that have it; return their labels."""
+    drawn = []
     for entry in rows:
-        x, mean, span = _mean_curve(
-            (_curve(record, kind, task, name) for record in entry.row.records), kind == "loss"
-        )
-        if len(x):
-            ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-            drawn.append(entry)
-            ax.plot(
-                x,
-                mean,
-                dashes[entry.label],
-                color=palette[entry.label],
-                marker="o" if len(x) < 8 else None,
-                markersize=2.5,
-            )
-            # Bands of many rows lie on each other: the more, the fainter, or they hide the lines.
-            ax.fill_between(
-                x, *span, color=palette[entry.label], alpha=min(0.15, 0.6 / len(rows)), linewidth=0
-            )
-    return drawn
-
-
-def _logarithmic(ax: Axes) -> None:
-    """A logarithmic axis where all values allow it: losses fall by factors, and one early spike would hide
-    the rest.
-    """
-    if ax.lines and min(float(np.min(np.asarray(line.get_ydata()))) for line in ax.lines) > 0:
-        ax.set_yscale("log")
+        epochs, mean, low, high = mean_and_range(map(plot.read, entry.row.records), plot.loss)
+        if len(epochs):
+            look, marker = looks[entry.label], "o" if len(epochs) <= 8 else None
+            ax.plot(epochs, mean, **look._asdict(), marker=marker, markersize=2.5)
+            # The more rows, the fainter, or bands hide the lines.
+            faint = min(0.15, 0.6 / len(rows))
+            ax.fill_between(epochs, low, high, color=look.color, alpha=faint, linewidth=0)
+            drawn.append(entry.label)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    ax.set_xlim(left=0)
+    values = [float(v) for line in ax.lines for v in np.asarray(line.get_ydata())]
+    if plot.loss and values and 0 < 2 * min(values) < max(values):
+        ax.set_yscale("log")  # an early spike would hide the rest
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         ax.yaxis.set_minor_locator(NullLocator())
+    else:  # what hardly moves is to look flat
+        bottom, top = ax.get_ylim()
+        missing = max(0.0, 0.05 * max(abs(bottom), abs(top)) - (top - bottom))
+        ax.set_ylim(bottom - missing / 2, top + missing / 2)
+    return drawn
 
 
-def legend(fig: Figure, board: Board, rows: list[Entry]) -> None:
-    """The rows' lines below a figure."""
-    palette, dashes = style.colours(board), style.dashes(board)
-    handles = [
-        Line2D([], [], color=palette[e.label], linestyle=dashes[e.label], label=wrapped(e.label, 40))
-        for e in rows
-    ]
-    short = sum(len(e.label) + 6 for e in rows) < 15 * fig.get_figwidth()
-    fig.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles) if short else max(1, int(fig.get_figwidth() // 2)),
+def training(board: Board, drawing: Drawing) -> None:
+    """Draw each task's training loss, and below its primary metric on the test images."""
+    rows = drawing.select("curves", style.current(board))
+    points = [p for e in rows for r in e.row.records for p in r["curve"]]
+    if not points:
+        return drawing.omit("curves", "no record holds a training curve")
+    tested = any(p.get("test") for p in points)
+    if not tested:
+        drawing.omit("curves", "the test metric is left out, because no evaluation was made during training")
+    tasks, plots = board.group.tasks, list[Plot | None]()
+    across = min(ACROSS, len(tasks))
+    for band in (tasks[i : i + across] for i in range(0, len(tasks), across)):
+        losses = [Plot(f"training loss of {t.name}", partial(_loss, name=t.name), True) for t in band]
+        tests = [Plot(f"test {t.title} {t.arrow}", partial(_test, task=t)) for t in band]
+        for line in (losses, tests)[: 1 + tested]:
+            plots += [*line, *[None] * (across - len(line))]
+    what = (
+        "Training curves: mean and range over seeds. Training losses are running means, as minimised (scaled "
+        "by the number of labels in the batch): their level is not a test error"
     )
+    _draw(board, drawing, "curves", what, rows, plots, across)
 
 
-def training(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """Above: each task's training loss. Below: its primary metric on the test images."""
-    rows, notes = _rows(board)
-    tasks = board.group.tasks
-    if not any(r["curve"] for e in rows for r in e.row.records):
-        return [], ["curves: no record holds a training curve."]
-    tested = any(p.get("test") for e in rows for r in e.row.records for p in r["curve"])
-    kinds = ("loss", "test") if tested else ("loss",)
-    notes += (
-        []
-        if tested
-        else ["curves: the test metric is left out, because no evaluation was made during training."]
-    )
-    # More than three tasks take a second pair of lines, so that each plot stays readable.
-    across = min(3, len(tasks))
-    bands = -(-len(tasks) // across)
-    with style.figure(style.WIDTH, 1.05 + 1.55 * len(kinds) * bands) as fig:
-        axes = fig.subplots(len(kinds) * bands, across, squeeze=False, sharex=True)
-        for ax in axes.flat:
-            ax.set_visible(False)
-        for i, task in enumerate(tasks):
-            for k, kind in enumerate(kinds):
-                ax = axes[(i // across) * len(kinds) + k, i % across]
-                ax.set_visible(True)
-                _lines(board, ax, rows, kind, task.name, task)
-                if kind == "loss":
-                    _logarithmic(ax)
-                    ax.set_title(f"{task.name}: training loss")
-                else:
-                    ax.set_title(
-                        f"{task.name}: test {task.metric}{f' ({task.unit})' if task.unit else ''} "
-                        f"{task.arrow}"
-                    )
-                last = k == len(kinds) - 1
-                ax.tick_params(labelbottom=last)
-                ax.set_xlabel("epoch" if last else "")
-        legend(fig, board, rows)
-        what = (
-            "Training curves: mean and range over seeds. Training losses are running means, as minimised "
-            "(scaled by the number "
-            "of labels in the batch): their level is not a test error"
-        )
-        style.add_title(fig, heading(board, what))
-        return style.save(fig, folder / "curves"), notes
-
-
-def extras(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """The losses beside the tasks' own, such as regularisers: one plot a term."""
-    rows, _ = _rows(board)
-    known = {t.name for t in board.group.tasks}
-    terms: dict[str, set[str]] = defaultdict(set)
-    for entry in rows:
-        for record in entry.row.records:
-            for name in {name for point in record["curve"] for name in point["loss"]} - known:
-                terms[name].add(entry.label)
+def extra_losses(board: Board, drawing: Drawing) -> None:
+    """Draw the losses besides the tasks' own, such as regularisers, a plot a term."""
+    rows = style.current(board)
+    found = {name for e in rows for r in e.row.records for p in r["curve"] for name in p["loss"]}
+    terms = sorted(found - {t.name for t in board.group.tasks})
     if not terms:
-        return [], ["extra_losses: no row has a loss beside the tasks' own."]
-    across = min(3, len(terms))
-    down = -(-len(terms) // across)
-    width = max(3.5, style.WIDTH * across / 3)
-    with style.figure(width, 1.0 + 1.5 * down) as fig:
-        axes = fig.subplots(down, across, squeeze=False)
-        for ax in axes.flat[len(terms) :]:
-            ax.set_visible(False)
-        drawn: dict[str, Entry] = {}
-        for ax, name in zip(axes.flat, sorted(terms), strict=False):
-            drawn |= {e.label: e for e in _lines(board, ax, rows, "loss", name)}
-            ax.set_title(f"loss {name}, weighted")
-            ax.set_xlabel("epoch")
-        legend(fig, board, [e for e in rows if e.label in drawn])
-        what = heading(board, "Losses beside the tasks' own, running means: mean and range over seeds", width)
-        style.add_title(fig, what)
-        return style.save(fig, folder / "extra_losses"), []
+        return drawing.omit("extra_losses", "no row has a loss besides the tasks' own")
+    plots = [Plot(f"loss {name}, weighted", partial(_loss, name=name), True) for name in terms]
+    what = "Losses besides the tasks' own, running means: mean and range over seeds"
+    _draw(board, drawing, "extra_losses", what, drawing.select("extra_losses", rows), plots)
+
+
+def diagnostics(board: Board, drawing: Drawing) -> None:
+    """Draw what methods report of themselves over training, a plot a number."""
+    rows = style.current(board)
+    held = [name for e in rows for name in sorted({n for r in e.row.records for n in _scalars(r)})]
+    names = sorted(set(held), key=lambda name: (-held.count(name), name))  # first what most rows have
+    if not names:
+        return drawing.omit("diagnostics", "no record holds scalar diagnostics over training")
+    for name in names[MAX_DIAGNOSTICS:]:
+        drawing.omit("diagnostics", f"{name} is left out, because only {MAX_DIAGNOSTICS} are drawn")
+    plots = [Plot(wrapped(name, 33), partial(_diagnostic, name=name)) for name in names[:MAX_DIAGNOSTICS]]
+    what = "Diagnostics over training: mean and range over seeds"
+    _draw(board, drawing, "diagnostics", what, drawing.select("diagnostics", rows), plots)
+
+
+def _draw(
+    board: Board,
+    drawing: Drawing,
+    name: str,
+    what: str,
+    rows: list[Entry],
+    plots: Sequence[Plot | None],
+    across: int = ACROSS,
+) -> None:
+    """Draw plots in lines of `across`, or fewer; None leaves a place empty."""
+    looks, across = style.board_looks(board), min(across, len(plots))
+    down, width = -(-len(plots) // across), style.WIDTH * max(2, across) / ACROSS  # a title needs two plots
+    with drawing.figure(name, what, title(board.group), width=width, height=1.5 * down) as fig:
+        drawn = set[str]()
+        axes = fig.subplots(down, across, squeeze=False).flat
+        for i, (ax, plot) in enumerate(zip(axes, plots, strict=False)):
+            if plot:
+                drawn |= {*_lines(ax, looks, rows, plot)}
+                ax.set_title(plot.title)
+                ax.set_xlabel("epoch" if i + across >= len(plots) else "")
+        style.legend_of_rows(fig, looks, [e.label for e in rows if e.label in drawn])

@@ -1,66 +1,44 @@
-"""One look for every figure, and files that are the same bytes for the same board."""
+"""Set one look for all figures; the same board gives the same bytes."""
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.style import context
 
 from benchmark.report.board import Board, Entry
-from benchmark.report.naming import shipped_values, title
+from benchmark.report.naming import shipped_values
 from benchmark.spec import plan, registry
 
-LineStyle = Literal["-", "--", "-.", ":"]
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
 REFERENCE_COLOUR = "#555555"
-HIDDEN_COLOUR = "#ececec"
-_RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that text is the same everywhere
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.6,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.3,
-    "figure.dpi": 150,
-    "svg.hashsalt": "bench",  # else the ids in an SVG are random
-    "svg.fonttype": "path",
-}
+MAX_ROWS = 12  # rows that a reader can tell apart
+_SHEET = Path(__file__).with_name("bench.mplstyle")
 
 
 @contextmanager
 def figure(width: float = WIDTH, height: float = 3.0) -> Iterator[Figure]:
-    """A figure of this size in inches, in the style; draw and `save` inside the block. It needs no
-    display.
-    """
-    with matplotlib.rc_context(cast(Any, _RC)):
-        yield Figure(figsize=(width, height), layout="constrained")
+    """Open a figure in the style, sizes in inches; draw and `save` inside the block."""
+    with context(_SHEET):
+        yield Figure(figsize=(width, height))
 
 
 def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png"), dpi: int = 150) -> list[Path]:
-    """Write `stem` with each suffix, without a date or a version inside; return the files."""
+    """Write `stem` with each suffix, without dates or versions; hide empty axes."""
+    for ax in fig.axes:
+        ax.set_visible(ax.has_data() or bool(ax.texts))
     metadata = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
     paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
     for path in paths:
@@ -68,118 +46,170 @@ def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png"), dp
     return paths
 
 
+@dataclass
+class Drawing:
+    """The figures of a folder: files written, and a sentence for each omission."""
+
+    folder: Path
+    files: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def figure(self, name: str, *title: str, width: float = WIDTH, height: float) -> Iterator[Figure]:
+        """Open a figure, then write it with a title over it; height: of what is below the title."""
+        with figure(width, height) as fig:
+            yield fig
+            add_title(fig, paragraphs(*title, inches=width))
+            self.files += save(fig, self.folder / name)
+
+    def omit(self, name: str, reason: str) -> None:
+        """Note why a figure, or a part of it, is not drawn."""
+        self.notes.append(f"{name}: {reason}.")
+
+    def select(self, name: str, entries: Sequence[Entry], limit: int = MAX_ROWS) -> list[Entry]:
+        """Keep reference, baseline and the first others, `limit` rows in all."""
+        kept = {e.label for e in sorted(entries, key=lambda e: e.role == "")[:limit]}
+        for entry in entries:
+            if entry.label not in kept:
+                self.omit(name, f"{entry.label} is left out, because only {limit} rows are drawn")
+        return [e for e in entries if e.label in kept]
+
+
 class Look(NamedTuple):
-    """How a row is drawn: its colour, and its line style, so that lines differ by more than colour."""
+    """Colour and line style of a row, so that lines differ by more than colour."""
 
-    colour: Any
-    dash: LineStyle
-
-
-def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
-    """The look of each row, distinguishable without colour vision up to eight rows, darker after them; the
-    reference is grey.
-
-    What rows are called gives their looks, not their scores. A method that has one row looks the same on
-    every board; rows that share a method, and those of plug-ins, take the looks that are left.
-    """
-    bright = [
-        c for i, c in enumerate(sns.color_palette("colorblind", 10)) if i not in (6, 7)
-    ]  # a second pink, and its own grey
-    pale = [0.299 * r + 0.587 * g + 0.114 * b > 0.7 for r, g, b in bright]  # its yellow, on white
-    bright = [tuple(0.8 * part for part in c) if light else c for c, light in zip(bright, pale, strict=True)]
-    palette = [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
-    dashes: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
-    named = sorted(set(labels) - {reference}, key=lambda label: ("(" in label, label))
-    methods = _methods()
-    places: dict[str, int] = {}
-    for label in named:  # those without changed values come first
-        place = methods.get(label.partition("(")[0])
-        if place is not None and place not in places.values():
-            places[label] = place
-    others = [label for label in named if label not in places]
-    free = (place for place in itertools.count() if place not in places.values())
-    places |= dict(zip(others, itertools.islice(free, len(others)), strict=True))
-    found = {}
-    for label in named:
-        again, colour = divmod(places[label], len(palette))
-        found[label] = Look(palette[colour], dashes[(colour + again) % len(dashes)])
-    return found | ({reference: Look(REFERENCE_COLOUR, "-")} if reference else {})
+    color: Any
+    linestyle: str
 
 
 @cache
-def _methods() -> dict[str, int]:
-    """{method: its place among the looks}: those of the default plan have the first, which differ most, and
-    what is grey there the last."""
+def _palette() -> list[tuple[float, ...]]:
+    """Eight colours for all kinds of colour vision, then the same darker."""
+    colours = sns.color_palette("colorblind", 10)
+    del colours[6:8]  # a second pink, and the grey of the reference
+    pale = 0.7  # luminance: its yellow, on white
+    bright = [
+        tuple(0.8 * part for part in c) if np.dot(c, (0.299, 0.587, 0.114)) > pale else c for c in colours
+    ]
+    return [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
+
+
+def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
+    """Return the look of each row by its label; the reference is grey.
+
+    A method with one row looks the same on every board; rows that share a method and plug-ins take the looks
+    that are left.
+    """
+    places: dict[str, int] = {}
+    names = sorted(set(labels) - {reference}, key=lambda label: ("(" in label, label))
+    for label in names:  # those with default hyperparameters come first
+        place = _method_places().get(label.partition("(")[0])
+        if place is not None and place not in places.values():
+            places[label] = place
+    free = iter(sorted(set(range(len(_method_places()) + len(names))) - set(places.values())))
+    dashes, result = ("-", "--", "-.", ":"), {}
+    for label in names:
+        place = places[label] if label in places else next(free)
+        again, colour = divmod(place, len(_palette()))
+        result[label] = Look(_palette()[colour], dashes[(colour + again) % len(dashes)])
+    return result | ({reference: Look(REFERENCE_COLOUR, "-")} if reference else {})
+
+
+@cache
+def _method_places() -> dict[str, int]:
+    """{method: place}: the default plan's methods first, as these looks differ most; references last."""
     grids = plan.read(plan.DEFAULT)["grid"]
-    grey = {(shipped_values(grid["protocol"]) or {}).get("reference") for grid in grids}
-    named = dict.fromkeys([*(name for grid in grids for name in grid["method"]), *registry.method_names()])
-    return {name: place for place, name in enumerate(sorted(named, key=lambda name: name in grey))}
+    references = {(shipped_values(grid["protocol"]) or {}).get("reference") for grid in grids}
+    names = dict.fromkeys([*(name for grid in grids for name in grid["method"]), *registry.method_names()])
+    return {name: place for place, name in enumerate(sorted(names, key=lambda name: name in references))}
 
 
-def _looks(board: Board) -> dict[str, Look]:
-    return looks((e.label for e in board.entries), board.reference.label if board.reference else "")
+def board_looks(board: Board) -> dict[str, Look]:
+    """Return {row label: look} of a board."""
+    return looks((e.label for e in board.entries), reference_label(board))
 
 
-def colours(board: Board) -> dict[str, Any]:
-    """{row label: colour} of a board's rows, as `looks` has them."""
-    return {label: look.colour for label, look in _looks(board).items()}
+def reference_label(board: Board) -> str:
+    """Return the label of the reference's row, "" without one."""
+    return board.reference.label if board.reference else ""
 
 
-def dashes(board: Board) -> dict[str, LineStyle]:
-    """{row label: line style} of a board's rows, as `looks` has them."""
-    return {label: look.dash for label, look in _looks(board).items()}
+def legend_of_rows(fig: Figure, looks: dict[str, Look], labels: Sequence[str]) -> None:
+    """Explain the rows' lines below a figure, in one line where they fit."""
+    handles = [Line2D([], [], **looks[label]._asdict(), label=wrapped(label, 28)) for label in labels]
+    inches = fig.get_figwidth()
+    columns = len(labels) if sum(len(label) + 6 for label in labels) < 15 * inches else int(inches // 2)
+    legend_below(fig, handles, max(1, columns))
 
 
-def matrix_look(matrices: Sequence[np.ndarray]) -> dict[str, Any]:
-    """One scale of colours for matrices: to both sides of 0, or from 0 where nothing is negative, as a scale
-    from the smallest value would paint a near-uniform matrix as a pattern."""
-    finite = np.concatenate([m[np.isfinite(m)] for m in matrices])
-    low, top = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    limit = max(abs(low), abs(top)) or 1.0
-    return {"cmap": "PuOr" if low < 0 else "cividis", "vmin": -limit if low < 0 else 0.0, "vmax": limit}
+def legend_below(fig: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """Add a legend below a figure, which grows by its height."""
+    lines, size = [str(h.get_label()).count("\n") + 1 for h in handles], -(-len(handles) // columns)
+    longest = max(sum(lines[i : i + size]) for i in range(0, len(lines), size))
+    fig.set_figheight(fig.get_figheight() + 0.1 + 0.16 * longest)
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def write_values(ax: Axes, texts: Sequence[str]) -> None:
+    """Write a text a row at the right of an axes whose rows lie at 0, 1, ..."""
+    for y, text in enumerate(texts):
+        where: Any = {"xycoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
+        ax.annotate(minus(text), (1.03, y), fontsize=7.5, **where)
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows of an axes at 0, 1, ... from the top, with no lines between them."""
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_yticks(range(len(names)), names)
+    ax.grid(False, axis="y")
+
+
+def heat_map(
+    ax: Axes, values: np.ndarray, texts: np.ndarray, rows: Sequence[str], columns: Sequence[str], **look: Any
+) -> None:
+    """Colour values (R, C), NaN left blank, with their texts inside and names beside."""
+    sns.heatmap(values, ax=ax, annot=texts, fmt="", cbar=False, linewidths=1.2, **look)
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=0)
+    ax.tick_params(length=0)
 
 
 def add_title(fig: Figure, text: str) -> None:
-    """A title over the whole figure, from its left edge: axes may start far from it."""
-    fig.suptitle(text, x=0.01, ha="left", fontsize=8.5)
+    """Add a title over the whole figure, which grows by its height, from the left edge."""
+    fig.set_figheight(fig.get_figheight() + 0.1 + 0.14 * (text.count("\n") + 1))
+    fig.suptitle(text, x=0.01, ha="left")
 
 
 def wrapped(label: str, width: int = 24) -> str:
-    """A row's label on as many lines as it needs, broken before its bracket first."""
+    """Break a row's label into lines, before its bracket first, names after underscores."""
+    if len(label) <= width:
+        return label
     head, bracket, rest = label.partition("(")
-    if len(label) <= width or not bracket:
-        parts = textwrap.wrap(
-            label.replace("_", "_ "), width, break_long_words=False
-        )  # a name breaks after its underscores
-        return label if len(label) <= width else "\n".join(part.replace("_ ", "_") for part in parts)
-    return "\n".join([head, *textwrap.wrap(bracket + rest, width)])
+    lines = textwrap.wrap(head.replace("_", "_ "), width, break_long_words=False)
+    return "\n".join([line.replace("_ ", "_") for line in lines] + textwrap.wrap(bracket + rest, width))
 
 
 def minus(text: str) -> str:
-    """A typographic minus, as the axes have it."""
+    """Replace hyphens by a typographic minus, as the axes have it."""
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def paragraphs(*parts: str, inches: float = WIDTH) -> str:
+    """Break each part into lines that fit a figure so wide."""
+    return "\n".join(line for part in parts for line in textwrap.wrap(part, int(inches * 15)))
+
+
+def current(board: Board) -> list[Entry]:
+    """Return the rows with complete seeds, earlier versions left out."""
+    return [e for e in board.entries if e.units and not e.row.outdated]
+
+
 def comparable(board: Board) -> list[Entry]:
-    """The rows that figures show, best first: those with a delta m, earlier versions left out."""
+    """Return the rows with a delta m, best first, earlier versions left out."""
     return [e for e in board.entries if e.delta is not None and not e.row.outdated]
 
 
-def chosen(entries: Sequence[Entry], limit: int) -> list[Entry]:
-    """At most `limit` rows in their order: reference and baseline, and the first of the others."""
-    kept = sorted(entries, key=lambda e: e.role == "")[:limit]
-    return [e for e in entries if e in kept]
-
-
-def heading(board: Board, text: str, inches: float = WIDTH) -> str:
-    """A figure's title: what it shows, then the board on lines of their own, broken to fit a figure so
-    wide.
-    """
-    characters = int(inches * 15)
-    return "\n".join(line for part in (text, title(board.group)) for line in textwrap.wrap(part, characters))
-
-
-def hide(ax: Axes) -> None:
-    """An axes without frame, ticks or grid."""
+def hide_frame(ax: Axes) -> None:
+    """Leave only what is drawn inside an axes."""
     ax.set_axis_off()
     ax.grid(False)

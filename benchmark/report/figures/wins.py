@@ -1,36 +1,30 @@
-"""Which row is ahead of which: the paired differences of every two rows of a board, and whether they can be
-told apart.
-"""
+"""Draw which row is ahead of which: the paired difference of every two rows."""
 
 from __future__ import annotations
 
-import textwrap
-from pathlib import Path
-
 import numpy as np
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 
 from benchmark.report import statistics
 from benchmark.report.board import RANKED_SEEDS, Board, Entry
 from benchmark.report.captions import without_delta
 from benchmark.report.figures import style
-from benchmark.report.figures.style import chosen, comparable, heading, minus, wrapped
-from benchmark.report.formats import signed
+from benchmark.report.figures.style import Drawing, comparable, minus, paragraphs, wrapped
+from benchmark.report.formats import counted, signed
+from benchmark.report.naming import title
 from benchmark.report.statistics import Estimate
 from benchmark.report.verdict import shared
 
-MAX_ROWS = 12  # whose numbers can still be read at a page's width
 CELL = 0.46  # inches
 AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
 MARKS = {AHEAD: "▲", BEHIND: "▼", UNSURE: "?"}
 # The two sides of the map of `changes`, pale enough for black numbers; grey for neither.
-_COLOURS = {AHEAD: "#bcb7da", BEHIND: "#fdc57f", UNSURE: "#efefef"}
+COLOURS = {AHEAD: "#bcb7da", BEHIND: "#fdc57f", UNSURE: "#efefef"}
 
 
 def gap(board: Board, a: Entry, b: Entry) -> Estimate | None:
-    """Delta m of a minus that of b, in points, over the seeds that both and the board's reference share; None
-    without any.
-    """
+    """Return delta m of a minus that of b over the seeds shared with the reference."""
     reference, g = board.reference, board.group
     pairs = shared(a.row, b.row, reference.row) if reference else []
     if not pairs or reference is None:
@@ -44,96 +38,56 @@ def gap(board: Board, a: Entry, b: Entry) -> Estimate | None:
 
 
 def verdict(found: Estimate, planned: tuple[int, ...], *rows: Entry) -> str:
-    """One of `MARKS`. Rows that lack a planned seed and differences over few seeds cannot be told apart."""
+    """Return one of `MARKS`."""
     missing = not all(e.whole(planned) for e in rows)
     if missing or found.n < RANKED_SEEDS or not found.excludes_zero():
         return UNSURE
     return AHEAD if found.value > 0 else BEHIND
 
 
-def wins(board: Board, folder: Path) -> tuple[list[Path], list[str]]:
-    """A cell for every two rows, in the order of the board: the difference of delta m, row minus column, and
-    the verdict.
-    """
-    entries = chosen(comparable(board), MAX_ROWS)
-    notes = [
-        f"wins: {e.label} is left out, because only {MAX_ROWS} rows are drawn."
-        for e in comparable(board)
-        if e not in entries
-    ]
-    cells = {
-        (r, c): gap(board, entries[r], entries[c])
-        for r in range(len(entries))
-        for c in range(r + 1, len(entries))
-    }
-    found = {at: estimate for at, estimate in cells.items() if estimate is not None}
-    if not found:
-        why = "no two rows share seeds" if entries else without_delta(board)
-        return [], [*notes, f"wins: {why}."]
-    names = [f"{wrapped(e.label)}  {i}" for i, e in enumerate(entries, 1)]
-    left = max(_long(name) - CELL * i for i, name in enumerate(names)) + 0.1
-    size = min(CELL, (style.WIDTH - left - 0.1) / (len(names) - 1))
-    width, high, above = max(4.6, left + 0.1 + size * (len(names) - 1)), size * len(names), 0.2
+def wins(board: Board, drawing: Drawing) -> None:
+    """Draw a cell for every two rows: delta m, row minus column, and the verdict."""
+    rows = drawing.select("wins", comparable(board))
+    n = len(rows)
+    pairs = {(r, c): gap(board, rows[r], rows[c]) for r in range(n) for c in range(r + 1, n)}
+    gaps = {at: found for at, found in pairs.items() if found is not None}
+    if not gaps:
+        return drawing.omit("wins", "no two rows share seeds" if rows else without_delta(board))
+    verdicts = {(r, c): verdict(found, board.planned, rows[r], rows[c]) for (r, c), found in gaps.items()}
+    kinds, cells = list(MARKS), np.full((n, n), np.nan)
+    texts = np.full((n, n), "", dtype=object)
+    for at, found in gaps.items():
+        cells[at] = kinds.index(verdicts[at])
+        texts[at] = minus(f"{signed(found.value)}\n{MARKS[verdicts[at]]}")
+    width = min(style.WIDTH, max(4.6, 2.0 + CELL * (n - 1)))
     what = (
         "Pairwise differences of Δm (row minus column, points), paired by seed. Descriptive and not "
         "corrected for their number; "
         f"only the comparisons with {board.group.protocol['baseline'] or 'a baseline'} are confirmatory"
     )
-    title = heading(board, what, width)
-    lacking = not any(entries[i].whole(board.planned) for at in found for i in at)
-    legend = _legend(lacking, [*found.values()], width)
-    below = 0.1 + 0.16 * sum(str(patch.get_label()).count("\n") + 1 for patch in legend)
-    over = 0.1 + 0.15 * (title.count("\n") + 1)
-    total = over + above + high + below
-    with style.figure(width, total) as fig:
-        fig.set_layout_engine("none")  # the names stand beside their first cells: placed by hand
-        ax = fig.add_axes((left / width, below / total, (high - size) / width, high / total))
-        ax.set_xlim(0.5, len(names) - 0.5)
-        ax.set_ylim(len(names) - 0.5, -0.5)
-        style.hide(ax)
-        for (r, c), estimate in found.items():
-            said = verdict(estimate, board.planned, entries[r], entries[c])
-            ax.add_patch(
-                Rectangle(
-                    (c - 0.5, r - 0.5), 1, 1, facecolor=_COLOURS[said], edgecolor="white", linewidth=1.2
-                )
-            )
-            ax.text(c, r - 0.14, minus(signed(estimate.value)), ha="center", va="center", fontsize=7.5)
-            ax.text(c, r + 0.25, MARKS[said], ha="center", va="center", fontsize=6)
-        for i, name in enumerate(
-            names
-        ):  # a name ends below the cells of its column, left of those of its row
-            ax.text(i + 0.4, i, name, ha="right", va="center", fontsize=7.5)
-            if i:
-                ax.text(i, -0.6, str(i + 1), ha="center", va="bottom", fontsize=7.5)
-        fig.legend(
-            handles=legend, loc="lower left", bbox_to_anchor=(0.01, 0.0), borderaxespad=0, handlelength=1.2
-        )
-        fig.text(0.01, 1 - 0.06 / total, title, ha="left", va="top", fontsize=8.5)
-        return style.save(fig, folder / "wins"), notes
+    with drawing.figure("wins", what, title(board.group), width=width, height=0.2 + CELL * n) as fig:
+        ax = fig.add_subplot()
+        names = [f"{wrapped(e.label)}  {i}" for i, e in enumerate(rows, 1)]
+        numbers = [str(i) for i in range(2, n + 1)]
+        colours = {"cmap": ListedColormap([*COLOURS.values()]), "vmin": 0, "vmax": len(kinds) - 1}
+        annotation = {"size": 7, "color": "black"}
+        style.heat_map(ax, cells[:, 1:], texts[:, 1:], names, numbers, **colours, annot_kws=annotation)
+        ax.tick_params(labeltop=True, labelbottom=False)
+        ax.grid(False)
+        style.legend_below(fig, _legend(board, rows, [*gaps.values()], width), 1)
 
 
-def _long(name: str) -> float:
-    """About how many inches a name in 7.5 points takes."""
-    return 0.065 * max(map(len, name.split("\n")))
-
-
-def _legend(lacking: bool, found: list[Estimate], width: float) -> list[Patch]:
-    """What the three verdicts mean, with why nothing can be told where that is so for all. lacking: no row
-    has all its seeds.
-    """
-    seeds = sorted({estimate.n for estimate in found})
-    few = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+def _legend(board: Board, rows: list[Entry], gaps: list[Estimate], width: float) -> list[Patch]:
+    """What the verdicts mean, with why nothing can be told where that is so for all."""
+    least, most = min(found.n for found in gaps), max(found.n for found in gaps)
     unsure = (
-        f"cannot tell: the interval includes 0, two rows share fewer than {RANKED_SEEDS} seeds, or a "
-        f"planned seed is missing"
+        f"cannot tell: the interval includes 0, two rows share fewer than {RANKED_SEEDS} seeds, or a planned "
+        f"seed is missing"
     )
-    if seeds[-1] < RANKED_SEEDS:
-        unsure = (
-            f"cannot tell: these rows share {few} seed{'s' * (few != '1')}, and fewer than "
-            f"{RANKED_SEEDS} tell nothing apart"
-        )
-    elif lacking:
+    if most < RANKED_SEEDS:
+        seeds = f"{least} to {most} seeds" if least < most else counted(most, "seed")
+        unsure = f"cannot tell: these rows share {seeds}, and fewer than {RANKED_SEEDS} tell nothing apart"
+    elif not any(e.whole(board.planned) for e in rows):
         unsure = "cannot tell: every row lacks a planned seed"
     texts = {
         AHEAD: "row ahead: the paired 95 % interval of the difference is above 0",
@@ -141,6 +95,6 @@ def _legend(lacking: bool, found: list[Estimate], width: float) -> list[Patch]:
         UNSURE: unsure,
     }
     return [
-        Patch(facecolor=_COLOURS[said], label=textwrap.fill(f"{MARKS[said]} {text}", int(15 * width)))
-        for said, text in texts.items()
+        Patch(facecolor=COLOURS[kind], label=paragraphs(f"{MARKS[kind]} {text}", inches=width - 0.4))
+        for kind, text in texts.items()
     ]

@@ -36,7 +36,7 @@ TITLES = {
         "Matrix at the end of training",
         "A matrix that methods report of themselves, mean over seeds",
     ),
-    "evolution": ("Over training", "What methods report of themselves over training"),
+    "diagnostics": ("Over training", "What methods report of themselves over training"),
     "variance": ("Where the noise comes from", "Noise split into draw of labels, training, and the rest"),
 }
 MAX_SVG = 160 * 1024  # bytes; what is larger goes in as pixels

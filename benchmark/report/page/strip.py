@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmark.report.board import Board, Entry
-from benchmark.report.figures.limits import limits
+from benchmark.report.figures.limits import axis_limits
 
 WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels
 
@@ -19,7 +19,7 @@ def scale(board: Board) -> tuple[float, float]:
     rows = [e for e in board.entries if e.delta]
     seeds = [0.0] + [e.delta.value + psi for e in rows if e.delta for psi in (0.0, *(e.psi or {}).values())]
     bounds = (b for e in rows if e.delta for b in (e.delta.low, e.delta.high) if b is not None)
-    return limits(seeds, bounds, beyond=0.5, margin=0.0)
+    return axis_limits(seeds, bounds, beyond=0.5, margin=0.0)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.axes import Axes
@@ -11,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmark.report.board import Board, build
-from benchmark.report.figures import style
 from benchmark.report.records import collect
 
 
@@ -21,54 +22,46 @@ def only(folder: Path) -> Board:
     return board
 
 
-def twice(
-    maker: Callable[[Board, Path], tuple[list[Path], list[str]]], folder: Path
-) -> list[dict[str, bytes]]:
-    """{file: content} of what a maker of figures draws of the one board in a folder, read and drawn anew each
-    time.
-    """
-    made = []
-    for name in ("a", "b"):
-        (folder / name).mkdir()
-        files, _ = maker(only(folder), folder / name)
-        made.append({path.name: path.read_bytes() for path in files})
-    return made
-
-
-def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
-    """{name: figure} of every figure that is saved from now on, not written but laid out."""
+@contextmanager
+def figures(written: bool = False) -> Iterator[dict[str, Figure]]:
+    """{name: figure} of every figure that is saved meanwhile, laid out, and written only where asked."""
     found: dict[str, Figure] = {}
+    write = Figure.savefig
 
-    def keep(fig: Figure, stem: Path, *_: object, **__: object) -> list[Path]:
-        FigureCanvasAgg(fig).draw()
-        found[stem.name] = fig
-        return [stem]
+    def keep(fig: Figure, path: Path, **options: Any) -> None:
+        if written:
+            write(fig, path, **options)
+        if path.stem not in found:
+            FigureCanvasAgg(fig).draw()
+            found[path.stem] = fig
 
-    monkeypatch.setattr(style, "save", keep)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", keep)
+        yield found
+
+
+def plain(text: str) -> str:
+    """On one line, with plain minus signs."""
+    return text.replace("\N{MINUS SIGN}", "-").replace("\n", " ")
 
 
 def texts(ax: Axes) -> list[str]:
-    """What is written inside an axes, with plain minus signs."""
-    return [text.get_text().replace("\N{MINUS SIGN}", "-") for text in ax.texts]
+    """What is written inside an axes."""
+    return [plain(text.get_text()) for text in ax.texts]
+
+
+def title(ax: Axes) -> str:
+    return plain(ax.get_title("left"))
 
 
 def cut_off(fig: Figure) -> list[str]:
     """The texts that stand out of the figure."""
-    found = [
-        text
-        for ax in fig.axes
-        if ax.get_visible()
-        for text in (*ax.texts, *ax.get_yticklabels(), ax.title, ax._left_title)
-    ]
-    found += fig.texts
-    boxes = [
-        (text.get_text(), text.get_window_extent())
-        for text in found
-        if text.get_text() and text.get_visible()
-    ]
-    return [
-        text
-        for text, box in boxes
-        if box.x0 < -1 or box.x1 > fig.bbox.x1 + 1 or box.y0 < -1 or box.y1 > fig.bbox.y1 + 1
-    ]
+    found = [*fig.texts, *(text for legend in fig.legends for text in legend.get_texts())]
+    for ax in (ax for ax in fig.axes if ax.get_visible()):
+        low, high = sorted(ax.get_ylim())
+        ticks = zip(ax.get_yticks(), ax.get_yticklabels(), strict=False)
+        found += [text for at, text in ticks if ax.axison and low <= at <= high]
+        found += [*ax.texts, ax.xaxis.label, ax.yaxis.label, ax._left_title]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in found if t.get_text() and t.get_visible()]
+    inside = fig.bbox.padded(1)
+    return [text for text, box in boxes if not (inside.contains(*box.min) and inside.contains(*box.max))]

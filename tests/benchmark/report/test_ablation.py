@@ -2,8 +2,6 @@
 says is missing.
 """
 
-import csv
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.cli.results import boards_of
 from benchmark.report import ablation
+from benchmark.report.board import build
+from benchmark.report.figures.waterfall import waterfall
+from benchmark.report.records import collect
 from benchmark.spec import plan
 from benchmark.spec.run import RunSpec
 from tests.benchmark.report import make
+from tests.benchmark.report.drawn import cut_off, figures, texts
 
 GRID = (
     '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["single_task", '
@@ -77,7 +78,7 @@ def test_numbers_agree_with_an_independent_computation(form: str, referenced: bo
     made = planned(tmp_path, (GRID if referenced else "") + ABLATE + f'form = "{form}"\n')
     records = write(tmp_path / "runs", list(made.cells))
     assert made.ablation is not None
-    (table,) = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
+    (table,) = ablation.tables(made.ablation, build(collect(tmp_path / "runs")))
     rows = {row.name: {t: scores(list(row.cells), records, t) for t in SIGN} for row in made.ablation.rows}
     single = [c for c in made.cells if c.method == "single_task"]
     first = made.ablation.rows[0].name
@@ -121,7 +122,7 @@ def test_seeds_that_are_missing_or_not_planned(tmp_path: Path) -> None:
     assert made.ablation is not None
     gone = {made.ablation.rows[1].cells[0].id, made.ablation.rows[2].cells[3].id}
     records = write(tmp_path / "runs", [c for c in more.cells if c.id not in gone])
-    (table,) = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
+    (table,) = ablation.tables(made.ablation, build(collect(tmp_path / "runs")))
     assert [(line.units, line.planned) for line in table.lines] == [(4, 4), (3, 4), (3, 4)]
     full, tke = ({t: scores(list(row.cells), records, t) for t in SIGN} for row in made.ablation.rows[:2])
     single = {t: scores([c for c in more.cells if c.method == "single_task"], records, t) for t in SIGN}
@@ -131,19 +132,19 @@ def test_seeds_that_are_missing_or_not_planned(tmp_path: Path) -> None:
     )
     assert table.lines[1].difference.n == 3
     assert "without tke: 3 of 4 label seeds finished." in table.sentences
-    assert ablation.cells(table)[1][1] == "3 of 4"
+    assert ablation.shown(table)["seeds"][1] == "3 of 4"
 
 
 def test_a_table_a_setting_and_none_where_nothing_is_done(tmp_path: Path) -> None:
     made = planned(tmp_path, GRID + ABLATE, ['labels=["one", "full", "random"]', "seeds=2"])
     write(tmp_path / "runs", [c for c in made.cells if c.labels != "random"])
     assert made.ablation is not None
-    found = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
+    found = ablation.tables(made.ablation, build(collect(tmp_path / "runs")))
     assert [t.group.labels for t in found] == ["one", "full"]
     assert "One mask of labels: the intervals hold training noise only." in found[1].sentences
     assert found[1].sentences[0].startswith("Means over train seeds;")
     assert ablation.tables(made.ablation, []) == []
-    rows = list(csv.DictReader(io.StringIO(ablation.csv_text(found))))
+    rows = ablation.records(found).to_dict("records")
     assert [(r["labels"], r["row"]) for r in rows] == [
         (labels, name) for labels in ("one", "full") for name in ("full", "without tke", "without tc")
     ]
@@ -155,7 +156,7 @@ def test_without_a_reference_or_a_finished_first_row_there_is_no_delta(tmp_path:
     made = planned(tmp_path, ABLATE)
     assert made.ablation is not None
     write(tmp_path / "runs", list(made.ablation.rows[1].cells))
-    (table,) = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
+    (table,) = ablation.tables(made.ablation, build(collect(tmp_path / "runs")))
     assert table.reference == "" and all(
         line.delta is None and line.difference is None for line in table.lines
     )
@@ -163,14 +164,15 @@ def test_without_a_reference_or_a_finished_first_row_there_is_no_delta(tmp_path:
         "No Δm: neither a reference of this setting nor the first row shares finished seeds with every row."
         in table.sentences
     )
-    assert ablation.cells(table)[0][2:] == [""] * 5 and ablation.cells(table)[1][2] != ""
+    cells = ablation.shown(table).to_numpy()
+    assert [*cells[0][2:]] == [""] * 5 and cells[1][2] != ""
 
 
 def test_the_markdown_reads_as_a_table(tmp_path: Path) -> None:
     made = planned(tmp_path, GRID + ABLATE)
     write(tmp_path / "runs", list(made.cells))
     assert made.ablation is not None
-    found = ablation.tables(made.ablation, boards_of(tmp_path / "runs"))
+    found = ablation.tables(made.ablation, build(collect(tmp_path / "runs")))
     text = ablation.markdown(found, "mine")
     assert text.startswith(
         "# Ablation: plan mine\n\n## prototype, leave-one-out: thin v1: scenes-v1, labels 'one'\n\n| row | "
@@ -182,3 +184,26 @@ def test_the_markdown_reads_as_a_table(tmp_path: Path) -> None:
     assert values.difference is not None and values.difference.high is not None
     half_width = values.difference.high - values.difference.value
     assert lines[3].endswith(f" {values.difference.value:+.2f} ± {half_width:.2f} |")
+
+
+@pytest.mark.parametrize("form", ["leave-one-out", "cumulative"])
+def test_the_figure_draws_the_differences_with_the_plans_names(form: str, tmp_path: Path) -> None:
+    made = planned(tmp_path, GRID + ABLATE + f'form = "{form}"\n[ablate.names]\ntke = "task keys"\n')
+    write(tmp_path / "runs", list(made.cells))
+    assert made.ablation is not None
+    tables = ablation.tables(made.ablation, build(collect(tmp_path / "runs")))
+    with figures() as found:
+        waterfall(tables, "mine", tmp_path / "ablation-mine")
+    fig = found["ablation-mine"]
+    (ax,) = fig.axes
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == [line.name for line in tables[0].lines] and "task keys" in names[1]
+    for line, bar, text in list(zip(tables[0].lines, ax.patches, texts(ax), strict=True))[1:]:
+        assert line.delta is not None and line.difference is not None
+        assert bar.get_width() == pytest.approx(line.difference.value)
+        start = line.delta.value - line.difference.value if form == "cumulative" else 0.0
+        assert bar.get_x() == pytest.approx(start) and text.startswith(f"{line.difference.value:+.1f} [")
+    assert "plan mine" in fig.get_suptitle() and cut_off(fig) == []
+    drawn = [[path.read_bytes() for path in waterfall(tables, "mine", tmp_path / n)] for n in ("a", "b")]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 2
+    assert waterfall([], "mine", tmp_path / "a") == [] and not [*tmp_path.glob("a.*")]

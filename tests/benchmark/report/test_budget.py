@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from benchmark.report import leaderboard
 from benchmark.report.board import Board, build
 from benchmark.report.figures import budget
 from benchmark.report.records import collect
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import cut_off, figures
+from tests.benchmark.report.drawn import cut_off, figures, texts
 
 GAIN = {"fraction:0.1": -12.0, "fraction:0.5": -3.0, "fraction:1.0": 0.0, "full": 0.0, "one": -5.0}
 VISIBLE = {"fraction:0.1": 19, "fraction:0.5": 96, "fraction:1.0": 192, "full": 192, "one": 64}
@@ -44,16 +44,19 @@ def curve(ax: Axes, row: int, hollow: int | None = None) -> np.ndarray:
     return np.stack([np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)], 1)
 
 
-def test_points_are_the_means_and_bands_the_range_of_the_seeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path, ("fraction:0.1", "fraction:0.5", "full", "one"))
-    found, every = figures(monkeypatch), boards(tmp_path)
-    files, notes = budget.draw(every, tmp_path / "figures")
-    assert notes == [] and files == [tmp_path / "figures" / "thin-scenes-v1-budget" / "budget"]
-    fig = found["budget"]
+def drawn(every: list[Board], folder: Path) -> tuple[Figure, list[str]]:
+    """The figure of the boards' only family, and its rows."""
     (family,) = budget.families(every)
-    labels, _ = budget._rows(family)
+    with figures() as found:
+        files, notes = budget.draw(every, folder / "figures")
+    place = folder / "figures" / "thin-scenes-v1-budget"
+    assert notes == [] and files == [place / "budget.svg", place / "budget.png"]
+    return found["budget"], list(family.rows())
+
+
+def test_points_are_the_means_and_bands_the_range_of_the_seeds(tmp_path: Path) -> None:
+    write(tmp_path, ("fraction:0.1", "fraction:0.5", "full", "one"))
+    fig, labels = drawn(boards(tmp_path), tmp_path)
     assert sorted(labels) == sorted(METHODS) and cut_off(fig) == []
     for ax, task in zip(fig.axes, make.TASKS, strict=False):
         metric = make.INFO[task]["metric"]
@@ -77,20 +80,15 @@ def test_points_are_the_means_and_bands_the_range_of_the_seeds(
             np.testing.assert_allclose(curve(ax, row), expected[:3], rtol=1e-9)
             np.testing.assert_allclose(curve(ax, row, hollow=row), expected[3:], rtol=1e-9)
             band = np.asarray(ax.collections[2 * row].get_paths()[0].vertices)
-            drawn = {tuple(point) for point in np.round(band, 9)}
+            corners = {tuple(point) for point in np.round(band, 9)}
             for (share, _), (low, high) in zip(expected[:3], ranges, strict=False):
-                assert {(round(share, 9), round(low, 9)), (round(share, 9), round(high, 9))} <= drawn
+                assert {(round(share, 9), round(low, 9)), (round(share, 9), round(high, 9))} <= corners
 
 
-def test_delta_m_is_against_the_reference_on_all_labels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_delta_m_is_against_the_reference_on_all_labels(tmp_path: Path) -> None:
     write(tmp_path, ("fraction:0.1", "fraction:1.0"))
-    found, every = figures(monkeypatch), boards(tmp_path)
-    budget.draw(every, tmp_path / "figures")
-    (family,) = budget.families(every)
-    labels, _ = budget._rows(family)
-    ax = found["budget"].axes[len(make.TASKS)]
+    fig, labels = drawn(boards(tmp_path), tmp_path)
+    ax = fig.axes[len(make.TASKS)]
 
     def scores(method: str, labels: str) -> np.ndarray:
         runs = [
@@ -113,14 +111,10 @@ def test_delta_m_is_against_the_reference_on_all_labels(
     assert expected[0] < -3
 
 
-def test_without_a_reference_on_all_labels_there_is_no_delta_m(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_reference_on_all_labels_there_is_no_delta_m(tmp_path: Path) -> None:
     write(tmp_path, ("fraction:0.1", "fraction:0.5"))
-    found = figures(monkeypatch)
-    budget.draw(boards(tmp_path), tmp_path / "figures")
-    last = found["budget"].axes[len(make.TASKS)]
-    assert [text.get_text() for text in last.texts] == ["no Δm: single_task\non all labels is absent"]
+    fig, _ = drawn(boards(tmp_path), tmp_path)
+    assert texts(fig.axes[len(make.TASKS)]) == ["no Δm: single_task on all labels is absent"]
 
 
 def test_where_both_settings_show_all_labels_the_one_that_draws_them_is_taken(tmp_path: Path) -> None:
@@ -182,16 +176,13 @@ def test_a_line_is_one_method_whatever_else_its_boards_hold(tmp_path: Path) -> N
         "prototype"
     ]
     (family,) = budget.families(every)
-    shares = {
-        label: [share for share, _ in budget._points(family, label)] for label in budget._rows(family)[0]
-    }
+    shares = {label: [point.share for point in points] for label, points in family.rows().items()}
     assert shares == {"prototype": [0.1], "prototype(tke=false)": [0.1, 0.5]}
 
 
-def test_boards_that_are_written_alone_keep_the_others_on_the_curve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_boards_that_are_written_alone_keep_the_others_on_the_curve(tmp_path: Path) -> None:
     write(tmp_path, ("fraction:0.1", "fraction:0.5", "full"), seeds=1)
-    found, every = figures(monkeypatch), boards(tmp_path)
-    leaderboard.write(every[:1], tmp_path, every=every)
+    every = boards(tmp_path)
+    with figures() as found:
+        leaderboard.write(every[:1], tmp_path, every=every)
     assert len(curve(found["budget"].axes[0], 0)) == 3

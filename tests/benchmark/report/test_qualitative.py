@@ -14,11 +14,12 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.report.figures import qualitative, style
+from benchmark.report.figures.style import Drawing
 from benchmark.report.records import Record, collect
 from benchmark.runs.pictures import colour_error
 from datasets.tasks import depth
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import figures, only
+from tests.benchmark.report.drawn import figures, only, texts
 
 
 def one_record(folder: Path) -> Record:
@@ -82,53 +83,44 @@ def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
             (cut.resize((cut.width // 2, height)) if small else cut).save(record.panel, lossless=True)
             found = qualitative.read_panel(record)[record.spec["tasks"][0]].images
             assert found.shape == ((2, height // 2, width // 2, 3) if small else (2, height, width, 3))
-    for maker, name in ((qualitative.predictions, "predictions.png"), (qualitative.errors, "errors.png")):
-        files, notes = maker(only(tmp_path), tmp_path)
-        assert [path.name for path in files] == [name] and notes == []
+    drawing = Drawing(tmp_path)
+    qualitative.predictions(only(tmp_path), drawing)
+    qualitative.errors(only(tmp_path), drawing)
+    assert [path.name for path in drawing.files] == ["predictions.png", "errors.png"] and drawing.notes == []
 
 
-def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
+def test_rows_without_panels_or_errors_are_left_out(tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=1)
-    board = only(tmp_path)
-    missing = next(r for e in board.entries if e.label == "mtpsl" for r in e.row.records)
-    assert missing.panel is not None
-    missing.panel.unlink()
-    files, notes = qualitative.predictions(only(tmp_path), tmp_path)
-    assert [path.name for path in files] == ["predictions.png"]
-    assert notes == [
-        "predictions: mtpsl is left out, because no panel of predictions lies beside its records."
+    files = {e.label: r.panel for e in only(tmp_path).entries for r in e.row.records}
+    old, missing = files["mtpsl"], files["multi_task"]
+    assert old is not None and missing is not None
+    make.panel("mtpsl", make.TASKS, errors=False).save(old, lossless=True)
+    missing.unlink()
+    drawing = Drawing(tmp_path)
+    with figures() as found:
+        qualitative.predictions(only(tmp_path), drawing)
+        qualitative.errors(only(tmp_path), drawing)
+    absent = "multi_task is left out, because no panel of predictions lies beside its records."
+    assert sorted(drawing.notes) == [
+        "errors: mtpsl is left out, because its panel was made before panels held errors.",
+        f"errors: {absent}",
+        f"predictions: {absent}",
     ]
+    shown = {name: texts(fig.axes[0]) for name, fig in found.items()}
+    assert "mtpsl" in shown["predictions"] and "mtpsl" not in shown["errors"]
+    assert "prototype" in shown["errors"] and "multi_task" not in shown["predictions"]
 
 
-def test_rows_whose_panels_hold_no_errors_are_left_out_of_errors_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make.write_board(tmp_path, seeds=1)
-    (old,) = (r for e in only(tmp_path).entries if e.label == "mtpsl" for r in e.row.records)
-    assert old.panel is not None
-    make.panel("mtpsl", make.TASKS, errors=False).save(old.panel, lossless=True)
-    found, board = figures(monkeypatch), only(tmp_path)
-    assert qualitative.predictions(board, tmp_path)[1] == []
-    assert qualitative.errors(board, tmp_path)[1] == [
-        "errors: mtpsl is left out, because its panel was made before panels held errors."
-    ]
-    shown = {name: [text.get_text() for text in fig.axes[0].texts] for name, fig in found.items()}
-    assert (
-        "mtpsl" in shown["predictions"] and "mtpsl" not in shown["errors"] and "multi_task" in shown["errors"]
-    )
-
-
-def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=1)
     for path in tmp_path.rglob("record.json"):
         record = json.loads(path.read_text())
         for name in {"depth"} & record["tasks"].keys():
             record["tasks"][name]["span"] = [0.0, 4.0]
         path.write_text(json.dumps(record))
-    found, board = figures(monkeypatch), only(tmp_path)
-    qualitative.errors(board, tmp_path)
+    board = only(tmp_path)
+    with figures() as found:
+        qualitative.errors(board, Drawing(tmp_path))
     fig = found["errors"]
     height, width = make.CELL
     for t, task in enumerate(make.TASKS):
@@ -159,13 +151,3 @@ def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(
     target, off = np.full((1, 1, 2), 2.0), np.array([[[2.49, 2.5]]])
     darkest = colour_error(task, target, off + 9)[0, 0].tolist()
     assert [pixel.tolist() == darkest for pixel in colour_error(task, target, off)[0]] == [False, True]
-
-
-def test_the_same_board_gives_the_same_bytes(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=1)
-    files = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        ((file,), _) = qualitative.errors(only(tmp_path), tmp_path / name)
-        files.append(file.read_bytes())
-    assert files[0] == files[1]

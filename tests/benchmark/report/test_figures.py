@@ -1,0 +1,317 @@
+"""Figures: which are drawn, that they show the numbers of the records, and what is left out and why."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from benchmark.errors import UserError
+from benchmark.report.board import Board, Entry
+from benchmark.report.figures import board as plots
+from benchmark.report.figures import curves, panels, style, variance, wins
+from benchmark.report.figures.style import Drawing
+from benchmark.report.naming import title as board_title
+from benchmark.report.records import collect
+from benchmark.spec import registry
+from tests.benchmark.report import make
+from tests.benchmark.report.drawn import cut_off, figures, only, plain, texts, title
+
+DRAWN = {
+    "delta_m", "changes", "cost", "wins", "variance", "labels", "predictions", "errors", "matrix_affinity",
+    "curves", "extra_losses", "diagnostics",
+}  # fmt: skip
+SIGNS = np.array([1 if make.INFO[t]["higher_is_better"] else -1 for t in make.TASKS])
+
+
+def write(folder: Path, labels: int = 4, trains: int = 3, **more: object) -> None:
+    """Runs of `make.GAIN` on a grid of seeds; mtpsl has one train seed."""
+    for method in make.GAIN:
+        for label in range(labels):
+            for train in range(1 if method == "mtpsl" else trains):
+                for s in make.specs(method, label, train_seed=train, **more):
+                    make.write_run(folder, make.record(s), panels=label == train == 0)
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    folder = tmp_path_factory.mktemp("runs")
+    write(folder)
+    return only(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    (folder / "matrix_old.png").write_bytes(b"of an earlier board")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(board: Board, folder: Path) -> dict[str, Figure]:
+    with figures(written=True) as found:
+        made = plots.draw(board, folder)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in made.files}
+    return found
+
+
+def scores(entry: Entry) -> np.ndarray:
+    """(label seeds, train seeds, tasks) from the records alone."""
+    values = np.full((4, 3, 3), np.nan)
+    for r in entry.row.records:
+        for task in r.spec["tasks"]:
+            at = r.spec["label_seed"], r.spec["train_seed"], make.TASKS.index(task)
+            values[at] = r["metrics"][task][make.INFO[task]["metric"]]
+    return values
+
+
+def entry_of(board: Board, label: str) -> Entry:
+    return next(e for e in board.entries if e.label == label)
+
+
+def test_the_same_board_gives_the_same_bytes(
+    board: Board, drawn: dict[str, Figure], folder: Path, tmp_path: Path
+) -> None:
+    assert set(drawn) == DRAWN
+    again = plots.draw(board, tmp_path)
+    assert {path.name for path in again.files} == {path.name for path in folder.iterdir()}
+    for path in again.files:
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("L"))
+            assert 400 <= pixels.shape[1] <= 1100 and pixels.std() > 5
+        elif path.suffix == ".svg":
+            assert path.read_text().startswith("<?xml") and "<dc:date>" not in path.read_text()
+
+
+def test_titles_name_the_board_and_nothing_is_cut_off(board: Board, drawn: dict[str, Figure]) -> None:
+    for name, fig in drawn.items():
+        assert board_title(board.group) in plain(fig.get_suptitle() or fig.texts[0].get_text())
+        assert cut_off(fig) == [], name
+
+
+def test_six_tasks_and_many_rows_with_long_names_fit(tmp_path: Path) -> None:
+    changes = [{"tke": bool(i % 2), "codes": 2**i, "lr_scale": 1 + i / 4} for i in range(13)]
+    for seed in range(2):
+        rows = [make.spec("prototype", seed, tuple(make.INFO), changed=c) for c in changes]
+        for s in (*make.specs("single_task", seed, tuple(make.INFO)), *rows):
+            make.write_run(tmp_path, make.record(s, gain=len(s["changed"])), panels=False)
+    with figures() as found:
+        notes = plots.draw(only(tmp_path), tmp_path / "figures").notes
+    assert sum(note.startswith("wins: ") and "only 12 rows" in note for note in notes) == 2
+    assert {name: cut_off(fig) for name, fig in found.items() if cut_off(fig)} == {}
+    assert all(fig.get_figwidth() <= style.WIDTH for fig in found.values())
+
+
+def test_delta_m_shows_the_mean_of_the_dots(board: Board, drawn: dict[str, Figure]) -> None:
+    (ax,) = drawn["delta_m"].axes
+    reference = scores(entry_of(board, "single_task")).mean((0, 1))
+    for y, entry in enumerate(board.entries):
+        change = 100 * SIGNS * (np.nanmean(scores(entry), (0, 1)) / reference - 1)
+        (mean,) = (line for line in ax.lines if line.get_marker() == "D" and line.get_ydata()[0] == y)
+        dots = [line for line in ax.lines if line.get_marker() == "o" and line.get_ydata()[0] == y - 0.2]
+        if len(entry.paired) == 4 and entry.label != "mtpsl":
+            assert mean.get_xdata()[0] == pytest.approx(change.mean())
+        assert all(np.mean(line.get_xdata()) == pytest.approx(mean.get_xdata()[0]) for line in dots)
+        assert len(dots) == (entry.label != "single_task")
+        assert entry.label == "single_task" or texts(ax)[y].startswith(f"{mean.get_xdata()[0]:+.1f} [")
+
+
+def test_changes_hold_each_task_and_their_mean(board: Board, drawn: dict[str, Figure]) -> None:
+    (ax,) = drawn["changes"].axes
+    rows = [e for e in board.entries if e is not board.reference]
+    cells = np.asarray(ax.collections[0].get_array()).reshape(len(rows), -1)
+    reference = scores(entry_of(board, "single_task")).mean((0, 1))
+    for entry, line in zip(rows, cells, strict=True):
+        if entry.label != "mtpsl":  # which is paired with a part of the reference's seeds
+            change = 100 * SIGNS * (scores(entry).mean((0, 1)) / reference - 1)
+            np.testing.assert_allclose(line, [*change, change.mean()], rtol=1e-9)
+    assert [text.split()[0] for text in texts(ax)] == [f"{value:+.1f}" for value in cells.flat]
+
+
+def test_cost_shows_time_against_delta_m(board: Board, drawn: dict[str, Figure]) -> None:
+    (ax,) = drawn["cost"].axes
+    points = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines[:-1]}
+    for entry in board.entries:
+        seconds = [sum(r["cost"]["seconds"] for r in s.records) for s in entry.row.seeds.values()]
+        assert entry.delta is not None
+        assert points[entry.label] == pytest.approx((np.mean(seconds), entry.delta.value))
+
+
+def test_each_pair_shows_its_difference_and_the_verdict(tmp_path: Path) -> None:
+    for method, gain in {"single_task": 0.0, "multi_task": 0.0, "mtpsl": 0.2, "prototype": 6.0}.items():
+        for seed in range(4):
+            for s in make.specs(method, seed, train_seed=min(seed, 2)):
+                make.write_run(tmp_path, make.record(s, gain), panels=False)
+    board = only(tmp_path)
+    with figures() as found:
+        wins.wins(board, Drawing(tmp_path))
+    (ax,) = found["wins"].axes
+    assert [plain(label.get_text()) for label in ax.get_yticklabels()] == [
+        f"{e.label}  {i}" for i, e in enumerate(board.entries, 1)
+    ]
+    for (a, b), text in zip(combinations(board.entries, 2), texts(ax), strict=True):
+        estimate = wins.gap(board, a, b)
+        assert estimate is not None
+        assert text.split() == [
+            f"{estimate.value:+.1f}",
+            wins.MARKS[wins.verdict(estimate, board.planned, a, b)],
+        ]
+
+
+def components(values: np.ndarray) -> list[float]:
+    """The three standard deviations of a grid (labels, trainings) by its two-way analysis of variance."""
+    a, b = values.shape
+    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    rest = (residual**2).sum() / ((a - 1) * (b - 1))
+    label = (b * values.mean(1).var(ddof=1) - rest) / b
+    train = (a * values.mean(0).var(ddof=1) - rest) / a
+    return [max(0.0, v) ** 0.5 for v in (label, train, rest)]
+
+
+def test_bars_are_the_parts_of_the_noise_in_percent_of_the_reference(
+    board: Board, drawn: dict[str, Figure]
+) -> None:
+    fig = drawn["variance"]
+    axes = [ax for ax in fig.axes if ax.get_visible()]
+    assert [title(ax) for ax in axes] == ["Δm (points)", "semseg mIoU", "depth absErr", "normals mErr"]
+    reference = scores(entry_of(board, "single_task")).mean((0, 1))
+    rows = [e for e in board.entries if e.label != "mtpsl"]
+    for i, ax in enumerate(axes):
+        expected = []
+        for entry in rows:
+            percent = 100 * scores(entry) / reference
+            expected.append(components(percent[..., i - 1] if i else (SIGNS * percent).mean(-1)))
+        shown = np.reshape([bar.get_width() for bar in ax.patches], (3, len(rows))).T
+        np.testing.assert_allclose(shown, expected, rtol=1e-9, atol=1e-9)
+    assert max(bar.get_width() for bar in axes[0].patches) > 0.1
+    assert "over 4 label x 3 train seeds" in plain(fig.get_suptitle())
+
+
+def test_curves_show_mean_and_range_and_end_in_the_score(board: Board, drawn: dict[str, Figure]) -> None:
+    axes = {title(ax): ax for ax in drawn["curves"].axes}
+    assert next(iter(axes)) == "training loss of semseg" and len(axes) == 6
+    for ax in list(axes.values())[3:]:
+        task = title(ax).split()[1]
+        for line, entry in zip(ax.lines, board.entries, strict=True):
+            runs = [
+                r["metrics"][task][make.INFO[task]["metric"]]
+                for r in entry.row.records
+                if task in r["metrics"]
+            ]
+            assert line.get_ydata()[-1] == pytest.approx(np.mean(runs))
+    x, mean, low, high = curves.mean_and_range([([0, 1, 2], [4, 2, 0]), ([0.5, 1.5], [5, 3]), ([], [])])
+    np.testing.assert_allclose([x, mean, low, high], [[0.5, 1, 1.5], [4, 3, 2], [3, 2, 1], [5, 4, 3]])
+    smooth = curves.running_mean([float(v) for v in range(48)])
+    np.testing.assert_allclose(smooth[[0, 1, 10, 47]], [1.0, 1.5, 10.0, 46.0])
+
+
+def test_scalar_diagnostics_are_read_from_curves_and_from_old_snapshots(
+    board: Board, drawn: dict[str, Figure], tmp_path: Path
+) -> None:
+    assert all("affinity" in r.snapshots[1] for r in entry_of(board, "prototype").row.records)
+    record = make.record(make.spec("prototype"))
+    for point in record["curve"][::4]:
+        point["diagnostics"] = {"perplexity": 2 * point["epoch"]}
+    make.write_run(tmp_path, record, panels=False)
+    with figures() as found:
+        curves.diagnostics(only(tmp_path), Drawing(tmp_path))
+    old, new = np.linspace(0.5, 12, 8), np.array([0.0, 4, 8, 12])
+    for fig, x, y in ((drawn["diagnostics"], old, 42 * old / 12), (found["diagnostics"], new, 2 * new)):
+        (ax,) = (ax for ax in fig.axes if ax.get_visible())
+        np.testing.assert_allclose([ax.lines[0].get_xdata(), ax.lines[0].get_ydata()], [x, y], rtol=1e-6)
+        assert title(ax) == "perplexity"
+
+
+def test_matrices_are_means_coloured_from_zero_with_named_axes(tmp_path: Path) -> None:
+    for seed in range(2):
+        record = make.record(make.spec("prototype", seed))
+        array = (np.full((3, 3), 0.3) + 0.1 * seed).tolist()
+        record["diagnostics"]["affinity"] |= {"array": array, "axes": ["target task", "source task"]}
+        make.write_run(tmp_path, record, panels=False)
+    with figures() as found:
+        panels.matrices(only(tmp_path), Drawing(tmp_path))
+    ax = found["matrix_affinity"].axes[0]
+    assert (ax.get_ylabel(), ax.get_xlabel(), title(ax)) == ("target task", "source task", "prototype, n=2")
+    assert ax.collections[0].get_clim() == pytest.approx((0, 0.35)) and texts(ax) == ["0.35"] * 9
+    assert [label.get_text() for label in ax.get_yticklabels()] == [*make.TASKS]
+    record["diagnostics"]["affinity"]["array"] = [[1.0, 2.0]]
+    make.write_run(tmp_path, record, panels=False)
+    drawing = Drawing(tmp_path)
+    panels.matrices(only(tmp_path), drawing)
+    assert (
+        drawing.files == [] and "prototype is left out, because its seeds' arrays are not" in drawing.notes[0]
+    )
+
+
+def test_the_label_mask_is_that_of_the_record(board: Board, drawn: dict[str, Figure]) -> None:
+    mask = make.mask(0, 192, make.TASKS)
+    for i, ax in enumerate(drawn["labels"].axes):
+        shown = np.asarray(ax.collections[0].get_array()).reshape(3, 96)
+        assert np.array_equal(shown, (mask[96 * i : 96 * (i + 1)] * [1, 2, 3]).T)
+
+
+def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    (s,) = make.specs("multi_task", 0)
+    path = make.write_run(tmp_path, make.record(s, curve=False), panels=False)
+    (path.parent / "per_image.npz").unlink()
+    made = plots.draw(only(tmp_path), tmp_path / "figures")
+    notes = (tmp_path / "figures" / plots.LEFT_OUT).read_text().splitlines()
+    assert notes == made.notes and [path.name for path in made.files] == [plots.LEFT_OUT]
+    for name, reason in {
+        "delta_m": "no seed of the reference is complete",
+        "changes": "no seed of the reference is complete",
+        "cost": "no seed of the reference is complete",
+        "wins": "no seed of the reference is complete",
+        "variance": "no row has a whole grid",
+        "labels": "no per-image arrays",
+        "predictions": "no panel of predictions",
+        "errors": "no row has panels with errors",
+        "matrix": "no record holds a diagnostic of kind matrix",
+        "curves": "no record holds a training curve",
+        "extra_losses": "no row has a loss besides",
+        "diagnostics": "no record holds scalar diagnostics",
+    }.items():
+        assert any(note.startswith(f"{name}: ") and reason in note for note in notes), name
+
+
+def test_boards_whose_noise_cannot_be_parted_say_why(tmp_path: Path) -> None:
+    for name, labels in (("alone", "one"), ("fixed", "full")):
+        for label in range(4 if name == "alone" else 1):
+            for train in range(3):
+                s = make.spec("multi_task", label, train_seed=train, labels=labels)
+                make.write_run(tmp_path / name, make.record(s), panels=False)
+    for name, reason in (
+        ("alone", "no seed of the reference is complete, which gives the scale"),
+        ("fixed", "labels 'full' are one mask, so all noise is that of training"),
+    ):
+        drawing = Drawing(tmp_path)
+        variance.variance(only(tmp_path / name), drawing)
+        assert (drawing.files, drawing.notes) == ([], [f"variance: {reason}."])
+
+
+def test_damaged_arrays_are_named(tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("multi_task")))
+    (record,) = collect(tmp_path).records
+    assert record.arrays is not None
+    record.arrays.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(UserError, match=r"per_image\.npz could not be read"):
+        _ = record.labelled
+
+
+@pytest.mark.parametrize(
+    "labels", [registry.method_names(), ["multi_task", *(f"prototype(codes={n})" for n in range(14)), "mine"]]
+)
+def test_rows_look_different_and_a_method_alike_on_every_board(labels: list[str]) -> None:
+    looks = style.looks(labels, "single_task")
+    assert len({to_hex(look.color) for look in looks.values()}) == len(looks)
+    many = style.looks([f"mine(x={n})" for n in range(60)]).values()
+    assert len({(to_hex(look.color), look.linestyle) for look in many}) == 60
+    two = style.looks(["prototype(codes=2)", "multi_task"])
+    assert two["multi_task"] == looks["multi_task"] and looks["single_task"].color == style.REFERENCE_COLOUR
