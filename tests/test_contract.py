@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.contract import methods as contract
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
@@ -15,7 +16,7 @@ from benchmark.training.build import init_hashes
 from benchmark.training.loop import Options, Run
 from datasets import labels
 from datasets.base import Split
-from tests.helpers import SMALL, TASKS, THREE, tiny_batch, tiny_problem, tiny_spec, tiny_split
+from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 
 METHODS = registry.method_names()
 # Methods as they are, and what their defaults do not reach, which a run tells apart.
@@ -75,8 +76,15 @@ def with_garbage(split: Split, spec: RunSpec) -> Split:
     return replace(split, targets=targets)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("method", CASES)
+@pytest.mark.parametrize(
+    ("method", "setting"),
+    [(method, "random") for method in CASES]
+    + [
+        (method, setting)
+        for method in ("multi_task", "mtpsl")
+        for setting in ("given", "one", "fraction:0.5")
+    ],
+)
 def test_garbage_in_hidden_labels_changes_no_bit(method: str, setting: str, tmp_path: Path) -> None:
     train = tiny_split()
     for spec in specs(method, labels=setting, tasks=SIX, epochs=1.0):
@@ -114,83 +122,17 @@ def test_garbage_in_hidden_labels_changes_no_digit_of_a_record(method: str, tmp_
 
 
 @pytest.mark.parametrize("method", CASES)
-def test_a_run_is_repeatable_and_resumes_to_the_same_bits(method: str, tmp_path: Path) -> None:
-    spec, train = specs(method)[-1], tiny_split()
-    whole = trained(spec, tmp_path / "whole", train)
-    assert_same(weights(whole), weights(trained(spec, tmp_path / "again", train)))
-
-    from benchmark.training.loop import Interrupted
-
-    options = Options(checkpoint_every=2)
-    options.report = lambda step, steps, loss: options.stop.set() if step == 5 else None
-    place = RunDir(tmp_path / "cut", spec.folder)
-    claim = place.claim(spec)
-    assert claim is not None
-    run = Run(spec, train, tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, options)
-    run.start(place)
-    if run.feed.steps > 5:
-        with pytest.raises(Interrupted):
-            run.train(place, claim)
-    else:
-        run.train(place, claim)
-        run._save(place.file("checkpoint.pt"), claim)
-    claim.release()
-    resumed = trained(spec, tmp_path / "cut", train)
-    assert_same(weights(whole), weights(resumed))
-    assert whole.curve == resumed.curve
-
-
-@pytest.mark.parametrize("method", CASES)
-def test_a_step_trains_and_predictions_have_their_shapes(method: str, tmp_path: Path) -> None:
-    for spec in specs(method, tasks=SIX, epochs=1.0):
-        run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in SIX}, Options())
-        run.start(RunDir(tmp_path, spec.folder))
-        before = weights(run)
-        batch = run.feed.batch(0)
-        assert len(batch.views) == run.method.views
-        losses = run.method.train().losses(batch, torch.tensor(0.0))
-        assert set(losses.tasks) == set(spec.tasks)
-        assert torch.isfinite(losses.total())
-        run.stepper(batch, 0)
-        assert run.stepper.failure() is None
-        assert any(not torch.equal(before[k], v) for k, v in run.method.state_dict().items())
-        run.method.eval()
-        with torch.no_grad():
-            predictions = run.method.predict(batch.images)
-        for name in spec.tasks:
-            assert predictions[name].shape == (len(batch.images), TASKS[name].channels, *spec.protocol.size)
-            assert torch.isfinite(predictions[name]).all()
-        for diagnostic in run.method.diagnostics(batch).values():
-            assert torch.isfinite(torch.as_tensor(diagnostic.array)).all()
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_losses_are_finite_whatever_labels_a_batch_has(method: str) -> None:
-    kind = registry.method(method)
-    names = ("depth",) if kind.one_task else THREE
-    torch.manual_seed(0)
-    net = kind(tiny_problem(names), **SMALL.get(method, {})).double()
-    net.prepare(iter([tiny_batch(names, torch.ones(4, len(names), dtype=torch.bool), views=kind.views)]))
-    patterns = [torch.zeros(4, len(names)), torch.ones(4, len(names)), torch.eye(4, len(names))]
-    for pattern in patterns:
-        batch = tiny_batch(names, pattern.bool(), views=kind.views)
-        losses = net.losses(batch, torch.tensor(0.5, dtype=torch.float64))
-        net.zero_grad()
-        losses.total().backward()  # type: ignore[no-untyped-call]
-        assert torch.isfinite(losses.total())
-        assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
-
-
-@pytest.mark.parametrize("method", CASES)
-def test_state_round_trips(method: str, tmp_path: Path) -> None:
-    spec = specs(method)[0]
-    run = trained(spec, tmp_path, tiny_split())
-    fresh = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
-    fresh.method.load_state_dict(run.method.state_dict())
-    images = run.feed.batch(0).images
-    with torch.no_grad():
-        one, two = run.method.eval().predict(images), fresh.method.eval().predict(images)
-    assert_same(one, two)
+def test_every_method_keeps_the_contract(method: str) -> None:
+    """Shapes, finite losses under any labels, repeats and resumes to the same bits, its state is whole."""
+    spec, tasks = specs(method, tasks=SIX, epochs=1.0)[-1], {name: TASKS[name] for name in SIX}
+    subject = contract.Subject(spec, tiny_split(), tiny_split(20, 9), tasks)
+    found = list(contract.check(subject))
+    assert len(found) == len(contract.CHECKS)
+    assert not {finding.check: finding.reason for finding in found if finding.reason}
+    batch = subject.once.feed.batch(0)
+    assert len(batch.views) == subject.once.method.views
+    for diagnostic in subject.once.method.diagnostics(batch).values():
+        assert torch.isfinite(torch.as_tensor(diagnostic.array)).all()
 
 
 def test_equal_seeds_mean_equal_labels_order_crops_and_shared_weights() -> None:

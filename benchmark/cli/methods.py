@@ -20,7 +20,7 @@ from benchmark.files import writing
 from benchmark.spec import plan, plugins, protocol, registry
 
 if TYPE_CHECKING:
-    from benchmark.contract.methods import Finding
+    from benchmark.contract.checks import Finding
 
 # Small enough for seconds on a CPU; all tasks of the default data set, labels drawn at random.
 SMALL = (
