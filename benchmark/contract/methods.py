@@ -157,7 +157,7 @@ def hidden_labels(subject: Subject) -> None:
 
 
 def no_look_at_data(subject: Subject) -> None:
-    """A step waits for no number of the device and has no shape that depends on data, as a CUDA graph asks."""
+    """A step waits for no number of the device and no shape depends on data, as a CUDA graph asks."""
     run = subject.run()
     run.method.train()
     run.loop(0)  # what is made once may be made
