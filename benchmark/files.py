@@ -70,7 +70,7 @@ def read_json(path: Path, cure: str = "") -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: it is truncated or no JSON ({error}); {cure}.") from None
+        raise UserError(f"{path} is damaged: it is truncated or not JSON ({error}); {cure}.") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged: it holds no JSON object; {cure}.")
     return value

@@ -33,14 +33,18 @@ def convert(value: Any, kind: Any, where: str, cure: str = "correct it", name: s
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        key, inner, part, reason = _innermost(value, kind, error)
-        key = ".".join(filter(None, (name, key)))
-        literal = typing.get_args(_bare(inner)) if typing.get_origin(_bare(inner)) is typing.Literal else ()
-        if literal and isinstance(part, str):
-            raise UserError(f"{where}: {unknown(key, part, map(str, literal))}") from None
-        raise UserError(
-            f"{where}: {key} is {shown(part)}; expected {expected(reason, literal)}; {cure}."
-        ) from None
+        inner_key, inner, part, reason = _innermost(value, kind, error)
+    key = ".".join(filter(None, (name, inner_key)))
+    field = re.search(r"(missing required|unknown) field `(.+?)`", reason)
+    if field and field[1] == "unknown":
+        raise UserError(f"{where}: {unknown('key', field[2], typing.get_type_hints(_bare(inner)))}")
+    if field:
+        raise UserError(f"{where}: {'.'.join(filter(None, (key, field[2])))} is missing; {cure}.")
+    literal = typing.get_args(_bare(inner)) if typing.get_origin(_bare(inner)) is typing.Literal else ()
+    if literal and isinstance(part, str):
+        raise UserError(f"{where}: {unknown(key, part, map(str, literal))}")
+    expected = "one of " + ", ".join(map(repr, literal)) if literal else _in_words(reason)
+    raise UserError(f"{where}: {key} is {shown(part)}; expected {expected}; {cure}.")
 
 
 def check_keys(values: Iterable[str], known: Iterable[str], what: str) -> None:
@@ -51,12 +55,8 @@ def check_keys(values: Iterable[str], known: Iterable[str], what: str) -> None:
             raise unknown(what, str(key), names)
 
 
-def expected(reason: str, literal: tuple[Any, ...] = ()) -> str:
+def _in_words(reason: str) -> str:
     """Return what msgspec's message asks for, in words."""
-    if literal:
-        return "one of " + ", ".join(map(repr, literal))
-    if found := re.match(r"Object missing required field `(.+)`", reason):
-        return f"a table with the key {found[1]!r}"
     text = reason.partition(" - at ")[0].removeprefix("Expected ").replace(" | ", "` or `")
     return re.sub(r"`\w+`", lambda part: _WORDS.get(part[0], part[0]), text)
 
