@@ -53,7 +53,7 @@ class Protocol:
     """
 
     name: Name
-    version: Count = 1
+    version: CountOrZero = 1
     summary: Name = ""
     tasks: tuple[Name, ...] = ()
     size: tuple[Side, Side] = (96, 128)
