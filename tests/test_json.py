@@ -22,7 +22,7 @@ from PIL import Image
 
 from benchmark.cli.app import app
 from benchmark.cli.results import boards_of
-from benchmark.execute import attempt as execute
+from benchmark.execute import workers
 from benchmark.report.objects import objects
 from benchmark.spec import plugins
 from datasets import packed
@@ -151,7 +151,6 @@ def commands() -> dict[str, Any]:
 CASES: dict[str, tuple[Callable[[Place], list[object]], Callable[[Any], bool]]] = {
     "run": (lambda p: ["multi_task", *TINY, "--set", "labels=full"], keys("states", "failures", "boards",
     "exit")),
-    "worker": (lambda p: ["multi_task", *TINY], keys("states", "failures", "boards", "exit")),
     "ablate": (lambda p: [p.ablation, *TINY], keys("plan", "form", "rows")),
     "plan": (lambda p: ["multi_task", *TINY], keys("plan", "cells", "notes", "expected", "others")),
     "status": (lambda p: [], rows("run", "id", "state")),
@@ -341,7 +340,7 @@ def test_a_plan_that_ablates(bench: Bench, place: Place, monkeypatch: pytest.Mon
     ablate = ("ablate", place.ablation, *TINY, "--results", place.results, "--json")
     code, out, _ = bench(*ablate, "--dry-run")
     assert code == 0 and [cell["state"] for cell in json.loads(out)["cells"]] == ["missing", "missing"]
-    monkeypatch.setattr(execute, "run_cells", interrupt)
+    monkeypatch.setattr(workers, "work", interrupt)
     code, out, err = bench(*ablate)
     assert (code, json.loads(out)) == (
         130,
@@ -377,7 +376,7 @@ def test_a_trial_that_failed_says_why(bench: Bench, place: Place) -> None:
 def test_interrupted_commands_print_what_there_is(
     bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "run_cells", interrupt)
+    monkeypatch.setattr(workers, "work", interrupt)
     monkeypatch.setattr(packed, "prepare", interrupt)
     monkeypatch.setattr("benchmark.execute.fetch.fetch", interrupt)
     code, out, err = bench("tune", *CASES["tune"][0](place), "--results", place.results, "--json")

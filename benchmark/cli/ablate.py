@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from benchmark.cli.run import run
+from benchmark.cli.run import INTERRUPTED, run
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
 @functools.wraps(run, assigned=("__annotations__", "__module__"))  # the same options
 def ablate(**options: Any) -> int:
     """Run what is missing of a plan that ablates a method, and print what each component brings."""
-    from benchmark.cli.runs import INTERRUPTED
     from benchmark.cli.scripts import aside
     from benchmark.spec.plan import make
 
@@ -35,19 +31,12 @@ def ablate(**options: Any) -> int:
             f"its method."
         )
     if options["dry_run"]:
-        return _code(run, options)
+        return run(**options)
     with aside(as_json):
-        code = _code(run, options | {"as_json": False})
+        code = run(**options | {"as_json": False})
     if code != INTERRUPTED or as_json:
         _report(plan.name, plan.ablation, options["results"], as_json, written=code != INTERRUPTED)
     return code
-
-
-def _code(command: Callable[..., Any], options: dict[str, Any]) -> int:
-    try:
-        return command(**options) or 0
-    except typer.Exit as done:
-        return done.exit_code
 
 
 def _report(plan: str, ablation: Any, results: Path, as_json: bool, written: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.cli.ablate import ablate
+from benchmark.cli.cluster import cancel
 from benchmark.cli.data import get, import_labels, show_labels
 from benchmark.cli.data import show as show_data
 from benchmark.cli.listing import doctor, list_, list_datasets, show
@@ -21,7 +22,7 @@ from benchmark.cli.prepare import check as check_data
 from benchmark.cli.prepare import prepare
 from benchmark.cli.publish import clean, publish
 from benchmark.cli.results import compare, leaderboard, report
-from benchmark.cli.run import cancel, run, status, worker
+from benchmark.cli.run import run, status
 from benchmark.cli.tune import tune
 from benchmark.errors import UserError
 
@@ -63,7 +64,6 @@ app.command(rich_help_panel=RUN)(ablate)
 app.command(rich_help_panel=RUN)(tune)
 app.command(rich_help_panel=RUN)(plan)
 app.command(rich_help_panel=RUN)(perf)
-app.command(rich_help_panel=RUN)(worker)
 app.command(rich_help_panel=RUN)(status)
 app.command(rich_help_panel=RUN)(cancel)
 app.command(rich_help_panel=RUN)(clean)

@@ -78,13 +78,13 @@ def check(
 
 def _of_method(name: str, settings: list[str], data: Path) -> Iterator[Finding]:
     from benchmark.contract import methods as contract
-    from benchmark.execute import attempt
+    from benchmark.execute.data import Data as Splits
 
     registry.method(name)
     dataset = registry.open_dataset(str(plan.read(plan.DEFAULT)["grid"][0]["dataset"]), data)
     tasks = f"tasks={json.dumps(list(dataset.tasks))}"
     spec = plan.make([name], [*SMALL, tasks, *settings], data).cells[0]
-    loaded = attempt.Data(data)
+    loaded = Splits(data)
     yield from contract.check(
         contract.Subject(spec, loaded.split(spec, "train"), loaded.split(spec, "test"), loaded.tasks(spec))
     )

@@ -57,19 +57,17 @@ SLURM_HELP = (
     "Submit to a Slurm cluster, with this option of sbatch, such as partition=gpu, gres=gpu:1 or time=240; "
     "max_parallel=N limits how many run at a time. May be repeated."
 )
-WORKERS_HELP = "Run so many at a time, each in a process of its own, whose crash touches no other run."
-POOL_HELP = (
-    f"{WORKERS_HELP} 0: in this process. Without it, as BENCH_WORKERS says, or else on the CPU one a core, "
-    "on CUDA this process."
+WORKERS_HELP = (
+    "Run so many at a time, each in a process of its own, whose crash touches no other run. 0: in this "
+    "process. Without it, as BENCH_WORKERS says, or else on the CPU one a core, on CUDA this process."
 )
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help=POOL_HELP, show_default="one a core")
+    int | None, typer.Option("--workers", metavar="N", help=WORKERS_HELP, show_default="one a core")
 ]
 PER_GPU_HELP = "Runs that share a GPU: with CUDA, each worker is pinned to one."
 PerGpu = Annotated[int, typer.Option("--per-gpu", metavar="M", help=PER_GPU_HELP)]
-HANG_SECONDS = 1800.0
 HANG_HELP = (
-    "With workers, kill a run that tells of no step, evaluation or note for so long; it counts as failed."
+    "With workers, kill a run that shows no step, evaluation or note for so long; it counts as failed."
 )
 HangAfter = Annotated[float, typer.Option("--hang-after", metavar="SECONDS", help=HANG_HELP)]
 WHAT_HELP = "A plan (a name or a .toml file), methods, or both."

@@ -13,7 +13,7 @@ import typer
 from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results, Set, What
 
 if TYPE_CHECKING:
-    from benchmark.execute.attempt import Data as Splits
+    from benchmark.execute.data import Data as Splits
     from benchmark.spec.run import RunSpec
 
 Row = dict[str, Any]
@@ -53,9 +53,9 @@ def perf(
     """Measure what the runs of a plan cost on this machine, on made-up samples."""
     from rich.table import Table
 
-    from benchmark.cli.runs import pick_device
     from benchmark.cli.scripts import aside
-    from benchmark.execute.attempt import Data as Splits
+    from benchmark.execute.data import Data as Splits
+    from benchmark.execute.options import pick_device
     from benchmark.execute.progress import make_console
     from benchmark.files import write_json, writing
     from benchmark.runs import provenance

@@ -28,12 +28,12 @@ def plan(
 ) -> int:
     """Show every run of a plan and its state, what was left out and why, and the hours still missing."""
     from benchmark.cli import expected
-    from benchmark.execute import attempt
+    from benchmark.execute import data as execute
 
     shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
         made = make(what or [], settings, data)
-        attempt.check_keywords(made.cells, attempt.Data(data))
+        execute.check_keywords(made.cells, execute.Data(data))
         states: dict[str, str] = {s.id: RunDir(results, s.folder).state() for s in made.cells}
         missing = [spec for spec in made.cells if states[spec.id] != "done"]
         expected_hours, unknown = expected.expect(missing, results, published_in / "records")

@@ -50,8 +50,8 @@ def predict(
     # holds an array a task at the image's own size (h, w), in the compact dtypes of data sets: classes (h, w)
     # uint8; edges and saliency (h, w) float16 probabilities; depth (h, w) float16 metres; normals (3, h, w)
     # int8 times 127 (x right, y down, z forward). Files appear when every prediction is there, or not at all.
-    from benchmark.cli.runs import pick_device
     from benchmark.execute.model import load_model
+    from benchmark.execute.options import pick_device
 
     shown: dict[str, list[str]] = {}
     with for_scripts(as_json, shown):

@@ -1,18 +1,23 @@
-"""`bench run`, `worker`, `status` and `cancel`: from a plan to finished runs, and where they stand."""
+"""`bench run` and `bench status`: from a plan to finished runs and their boards, and where runs stand."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from benchmark.cli.options import (
     DATA,
-    HANG_SECONDS,
     RUNS,
     SLURM_HELP,
-    WORKERS_HELP,
     Data,
+    Device,
     HangAfter,
     Json,
     PerGpu,
@@ -22,7 +27,15 @@ from benchmark.cli.options import (
     What,
     Workers,
 )
+from benchmark.cli.scripts import aside
 from benchmark.errors import UserError
+from benchmark.execute.options import HANG_SECONDS, Options
+
+if TYPE_CHECKING:
+    from benchmark.report.leaderboard import Board
+    from benchmark.spec.plan import Plan
+
+OK, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
 
 def run(
@@ -31,7 +44,7 @@ def run(
     plugin: Plugin = [],  # noqa: B006
     results: Results = RUNS,
     data: Data = DATA,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
@@ -46,75 +59,185 @@ def run(
     workers: Workers = None,
     per_gpu: PerGpu = 1,
     hang_after: HangAfter = HANG_SECONDS,
-    as_json: Json = False,
-) -> None:
-    """Run what is missing of a plan (without arguments: quickstart) and print its leaderboard."""
-    from benchmark.cli import runs
-
-    code = runs.run(
-        what or [], settings, results, data, device=device, dry_run=dry_run, force=force,
-        retry_failed=retry_failed, keep=keep,
-        checkpoint_every=checkpoint_every, slurm=slurm, wait=wait, workers=workers, per_gpu=per_gpu,
-        hang_after=hang_after,
-        as_json=as_json,
-    )  # fmt: skip
-    raise typer.Exit(code)
-
-
-def worker(
-    what: What = None,
-    settings: Set = [],  # noqa: B006
-    plugin: Plugin = [],  # noqa: B006
-    results: Results = RUNS,
-    data: Data = DATA,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    workers: Annotated[int, typer.Option(metavar="N", help=WORKERS_HELP)] = 1,
-    per_gpu: PerGpu = 1,
-    hang_after: HangAfter = HANG_SECONDS,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="End when the rest is held by other processes.")
+    worker: Annotated[
+        bool,
+        typer.Option(
+            "--worker",
+            help="Share the plan with other hosts on one results folder: stay until nothing is left of it, "
+            "and take up the runs of hosts that die. One worker process, unless --workers says more.",
+        ),
     ] = False,
-    keep: Annotated[
-        str, typer.Option(help="What to keep of a finished run's network: all, weights or none.")
-    ] = "weights",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="With --worker, end when others hold the rest.")
+    ] = False,
     as_json: Json = False,
-) -> None:
-    """Work on a plan together with workers on other hosts that share the results folder, until nothing is
-    left of it.
-    """
-    from benchmark.cli import runs
+) -> int:
+    """Run what is missing of a plan (without arguments: quickstart) and print its leaderboard."""
+    arguments = what or []
+    if dry_run:
+        from benchmark.cli.plans import plan as show_plan
 
-    if workers < 1:
-        raise UserError(f"--workers {workers} is not a number of processes of 1 or more.")
-    code = runs.run(
-        what or [], settings, results, data, device=device, dry_run=False, force=False,
-        retry_failed=retry_failed, keep=keep,
-        checkpoint_every=checkpoint_every, slurm=[], wait=False, workers=workers, per_gpu=per_gpu,
-        hang_after=hang_after,
-        as_json=as_json, to_the_end=not no_wait,
-    )  # fmt: skip
-    raise typer.Exit(code)
+        return show_plan(arguments, settings, results=results, data=data, as_json=as_json)
+    with aside(as_json):  # what a method prints, too
+        cluster = bool(slurm or wait)
+        for given, name in ((worker and force, "--force"), (worker and cluster, "--slurm")):
+            if given:
+                raise UserError(f"{name} does not go with --worker; leave one of them out.")
+        if cluster and workers is not None:
+            raise UserError("--workers runs on this machine and --slurm on a cluster; give one of them.")
+        workers = 1 if worker and workers is None else 0 if cluster else workers
+        options = Options(
+            results, data, device, keep, checkpoint_every, force, retry_failed, workers, per_gpu, hang_after,
+            to_the_end=worker and not no_wait,
+        )  # fmt: skip
+        code, shown = _run(arguments, settings, options, slurm, wait)
+    if as_json:
+        boards = [str(results / board) for board in shown["boards"]]
+        print(json.dumps(shown | {"boards": boards, "exit": code}, indent=1))
+    return code
 
 
-def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> None:
+def _run(
+    arguments: list[str], settings: list[str], options: Options, slurm: list[str], wait: bool
+) -> tuple[int, dict[str, Any]]:
+    """(exit code, what `--json` shows)."""
+    from benchmark.execute.progress import make_console
+    from benchmark.runs import finished
+    from benchmark.spec.plan import make
+
+    results, console = options.results, make_console()
+    command = finished.key(arguments, settings)
+    known = finished.recall(command, results, options.data) if command else None
+    if known and not (options.force or slurm or wait):
+        _nothing_to_do(len(known["states"]), results, console)
+        console.print(
+            f"tables and figures: {_places(results)}; `bench leaderboard` prints the tables.", soft_wrap=True
+        )
+        return OK, known | {"failures": {}}
+    plan = make(arguments, settings, options.data)
+    for note in plan.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    if slurm or wait:
+        from benchmark.cli.cluster import submit
+
+        return submit(plan, options, slurm, wait, console)
+    code, shown, sound = _carry_out(plan, options, console)
+    if command and code == OK and sound and command == finished.key(arguments, settings):
+        finished.remember(command, results, options.data, plan, shown["boards"])
+    return code, shown
+
+
+def _carry_out(plan: Plan, options: Options, console: Console) -> tuple[int, dict[str, Any], bool]:
+    """(exit code, what `--json` shows, whether the same command will have nothing to do or to note)."""
+    from dataclasses import replace
+
+    from benchmark.execute.progress import Progress
+    from benchmark.execute.workers import carry_out
+    from benchmark.runs.rundir import RunDir
+
+    runs = {spec.id: RunDir(options.results, spec.folder) for spec in plan.cells}
+    old = not options.force and all(run.state() == "done" for run in runs.values())
+    progress = Progress(plan.cells, console)
+    try:
+        with progress:
+            outcomes = carry_out(plan.cells, replace(options, weights=plan.weights), progress)
+    except KeyboardInterrupt as error:
+        console.print(
+            f"interrupted{f' ({error})' if str(error) else ''}: finished runs are kept; the same command "
+            f"goes on where this one stopped."
+        )
+        states = {name: run.state() for name, run in runs.items()}
+        return INTERRUPTED, {"states": states, "failures": progress.reasons, "boards": []}, False
+    if old:
+        _nothing_to_do(len(runs), options.results, console)
+    sound = not _warn_of_other_code(outcomes["done"], options.results, console)
+    boards = _boards(plan, options.results, console, anew=not old)
+    for spec in outcomes["elsewhere"]:
+        console.print(f"{spec.folder} is being run by another process.")
+    failures = {spec.id: runs[spec.id].reason or "unknown" for spec in outcomes["failed"]}
+    for spec in outcomes["failed"]:
+        console.print(
+            f"failed: {spec.folder}: {failures[spec.id]} (details in {runs[spec.id].file('error.txt')}; "
+            f"--retry-failed runs it again)",
+            soft_wrap=True,
+        )
+    ends = {spec.id: outcome for outcome, specs in outcomes.items() for spec in specs}
+    files = [f"leaderboards/{board.name}.csv" for board in boards]
+    shown = {"states": {name: ends[name] for name in runs}, "failures": failures, "boards": files}
+    return SOME_FAILED if failures else OK, shown, sound and not outcomes["elsewhere"]
+
+
+def _nothing_to_do(count: int, results: Path, console: Console) -> None:
+    console.print(f"nothing to do: all {count} runs of this plan are done in {results}.", soft_wrap=True)
+
+
+def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Board]:
+    """Print the boards with the plan's runs, and write all of the results folder if runs were added."""
+    from benchmark.cli.results import boards_of, write_boards
+    from benchmark.report import leaderboard
+
+    ids = {spec.id for spec in plan.cells}
+    every = boards_of(results)
+    boards = [board for board in every if ids & set(board.run_ids)]
+    for board in boards:
+        console.print(leaderboard.text(board))
+    if boards and (anew or not (results / "leaderboards").exists()):
+        write_boards(boards, results, console, every=every)
+    elif boards:
+        console.print(f"tables and figures: {_places(results)}", soft_wrap=True)
+    return boards
+
+
+def _places(results: Path) -> str:
+    return ", ".join(str(results / name) for name in ("leaderboards", "tables", "figures"))
+
+
+def _warn_of_other_code(done: list[Any], results: Path, console: Console) -> bool:
+    from benchmark.runs.rundir import RunDir
+    from benchmark.spec import registry
+
+    records = {spec.folder: (RunDir(results, spec.folder).record or {}) for spec in done}
+    other = [s.folder for s in done if records[s.folder].get("source") != registry.source_hash(s.method)]
+    if other:
+        console.print(
+            f"note: {len(other)} runs, such as {other[0]}, were computed by other code of their method: "
+            f"--force or bump its version.",
+            soft_wrap=True,
+        )
+    return bool(other)
+
+
+def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
     """Show the state of every run in the results folder."""
-    from benchmark.cli import runs
+    from benchmark.cli.cluster import mark
+    from benchmark.execute.progress import STYLES, make_console
+    from benchmark.runs.rundir import RunDir, every_run
 
-    raise typer.Exit(runs.status(results, as_json))
+    def row(run: RunDir) -> dict[str, Any]:
+        names = {"run": f"{run.path.parent.name}/{run.name}", "id": run.name.rpartition("-")[2]}
+        state = run.state()
+        return names | {"state": state} | ({"reason": run.reason or "unknown"} if state == "failed" else {})
 
-
-def cancel(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of runs.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Cancel every run that Slurm holds.")] = False,
-    results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> None:
-    """Cancel runs of the results folder that wait or run on a Slurm cluster; checkpoints stay."""
-    from benchmark.cli import cluster
-
-    raise typer.Exit(cluster.cancel(names or [], everything, results, as_json))
+    Options(results, data)
+    rows = [row(run) for run in every_run(results)]
+    unseen = mark(rows, results)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        if unseen:
+            print(f"bench: note: {unseen}", file=sys.stderr)
+        return OK
+    console = make_console()
+    if not rows:
+        absent = "" if results.exists() else ", which does not exist"
+        console.print(f"no runs in {results}{absent}; `bench run` makes some.")
+        return OK
+    lines = Text()
+    for each in rows:
+        lines.append(f"{each['state']:8}", STYLES[each["state"]])
+        lines.append(f" {each['run']}" + (f" ({each['reason']})" if "reason" in each else "") + "\n")
+    console.print(lines, soft_wrap=True, end="")
+    counts = Counter(each["state"] for each in rows)
+    console.print(", ".join(f"{count} {state}" for state, count in counts.items()))
+    if unseen:
+        console.print(f"note: {unseen}", soft_wrap=True)
+    return OK

@@ -12,7 +12,6 @@ import typer
 
 from benchmark.cli.options import (
     DATA,
-    HANG_SECONDS,
     RESULTS,
     RUNS,
     Data,
@@ -168,31 +167,26 @@ def _carry_out(
     folders: results, data, and the published results, whose `trials` hold records of trials that ran
     elsewhere and are not run again. Raises `typer.Exit` where it is interrupted.
     """
-    from benchmark.cli.runs import INTERRUPTED, pick_device, reason, starter, workers_for
+    from benchmark.cli.run import INTERRUPTED
     from benchmark.cli.scripts import say
-    from benchmark.execute import slots
+    from benchmark.execute.options import Options
     from benchmark.execute.progress import Progress, make_console
+    from benchmark.execute.workers import carry_out
     from benchmark.runs.digest import read_published
     from benchmark.runs.rundir import RunDir
-    from benchmark.training.loop import Interrupted, Options
 
     results, data, published = folders
-    wanted = slots.asked(workers, 1, HANG_SECONDS)
+    options = Options(results, data, device, keep="none", workers=workers, weights=base.weights)
     files = {spec.id: published / "trials" / f"{spec.id}.json" for spec in runs}
     records = {name: read_published(file) for name, file in files.items() if file.is_file()}
     if records:
         say(f"{len(records)} of {len(runs)} trials are taken from {published / 'trials'}.")
     here = [spec for spec in runs if spec.id not in records]
     progress = Progress(here, make_console())
-    options = Options(device=pick_device(device), keep="none", weights=base.weights)
     try:
         with progress:
-            if wanted is None:
-                many = {"force": False, "retry_failed": False}
-                wanted = workers_for(here, results, options.device, HANG_SECONDS, **many)
-            start = starter(options, results, data, wanted, 1, HANG_SECONDS, to_the_end=False)
-            start(here, progress, False, False)
-    except (Interrupted, KeyboardInterrupt):
+            carry_out(here, options, progress)
+    except KeyboardInterrupt:
         say("interrupted: finished trials are kept; the same command goes on where this one stopped.")
         raise typer.Exit(INTERRUPTED) from None
     reasons = {}
@@ -200,10 +194,10 @@ def _carry_out(
         run = RunDir(results, spec.folder)
         if record := run.record:
             records[spec.id] = record
-        elif why := reason(run):
+        elif why := run.reason:
             reasons[spec.id] = f"{why} (details in {run.file('error.txt')}; to try again, remove {run.path})"
         else:
-            running = progress.states[spec.id] == "elsewhere"
+            running = progress.states[spec.id] in ("running", "elsewhere")
             other = "another process runs it" if running else "unknown"
             reasons[spec.id] = progress.reasons.get(spec.id, other)
     return records, reasons

@@ -1,275 +1,188 @@
-"""Where runs happen: this process, one after another."""
+"""Carry out runs in this process: `attempt` is the one way to do so, here, in workers and on Slurm."""
 
 from __future__ import annotations
 
-import signal
+import json
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
 
 from benchmark.errors import UserError
+from benchmark.execute.data import Data
+from benchmark.execute.options import Options, pick_device
 from benchmark.files import writing
 from benchmark.runs.claim import Claim, Lost
 from benchmark.runs.rundir import RunDir
-from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
 
-if TYPE_CHECKING:
-    from benchmark.training.loop import Options
-    from datasets.base import Split
-    from datasets.tasks import Task
-
-
-PATIENCE_SECONDS = 5.0
+DEATHS = 3  # of a run's processes, without a new checkpoint in between, until the run counts as failed
+STAMP_SECONDS = 1.0  # between two stamps of a run under way
+LOOK_SECONDS = 3.0  # between two looks at runs that other processes hold
+MEMORY = "out of memory: "  # how the reason of a run that failed for lack of memory begins
 
 
 class Watcher(Protocol):
     """Who is told how runs fare; `benchmark.execute.progress` shows it to people."""
 
-    def state(self, spec: RunSpec, state: str, message: str = "") -> None: ...
+    def state(self, spec: RunSpec, state: str, message: str = "") -> None:
+        """Take a run's new state, or "elsewhere" for one that another process holds."""
 
-    def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None: ...
+    def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None:
+        """Take a run's progress."""
 
-    def note(self, message: str) -> None: ...
+    def note(self, message: str) -> None:
+        """Take a sentence for people."""
 
 
-class Data:
-    """Splits by data set and size, each read once a process."""
+def standing(run: RunDir, options: Options) -> str:
+    """Return the state of a run as a command sees it: an old result that it is to replace is missing."""
+    state = run.state()
+    name, again = ("record.json", options.force) if state == "done" else ("error.txt", options.retry_failed)
+    old = state in ("done", "failed") and not run.written_since(name, options.began)
+    return "missing" if old and (again or options.force) else state
 
-    def __init__(self, folder: Path, note: Callable[[str], None] = lambda message: None) -> None:
-        self.folder, self.note = folder, note
-        self._splits: dict[Any, Split] = {}
 
-    def tasks(self, spec: RunSpec) -> dict[str, Task]:
-        tasks = registry.open_dataset(spec.variant, self.folder).tasks
-        metrics = {"edge": spec.protocol.edge_metric}
-        chosen = {name: tasks[name] for name in spec.protocol.tasks}
-        return {
-            name: replace(task, metric=metrics.get(task.kind, task.metric)) for name, task in chosen.items()
-        }
+def work(
+    cells: Sequence[RunSpec], options: Options, data: Data, watcher: Watcher, stop: threading.Event
+) -> None:
+    """Attempt runs in order until nothing is left that no other process holds.
 
-    def split(self, spec: RunSpec, name: str) -> Split:
-        """A split of a run's data set. Raises `UserError` where it is absent, damaged or another variant than
-        planned.
+    With `to_the_end` until nothing is left at all. A refused run does not keep the others from running.
+    Raises the first run's `UserError` at the end, a full disk's at once, and `Interrupted` after `stop`.
+    """
+    from benchmark.training.loop import Interrupted
 
-        For tuning, "train" is the first part of the train images and "test" the rest of them, which is set
-        aside.
-        """
-        if spec.protocol.judge == "holdout":
-            from datasets.packing import narrowed  # torch comes with it
-
-            train = self._whole(spec, "train")
-            kept = len(train) - max(1, round(spec.protocol.holdout * len(train)))
-            if kept < 1:
-                share = f"holdout = {spec.protocol.holdout}"
-                raise UserError(f"{share} sets all {len(train)} train images aside; use a smaller share.")
-            return narrowed(train, *((0, kept) if name == "train" else (kept, len(train))))
-        return self._whole(spec, name)
-
-    def _whole(self, spec: RunSpec, name: str) -> Split:
-        limit = spec.protocol.train_images if name == "train" else spec.protocol.test_images
-        key = (spec.variant, name, spec.protocol.size, limit)
-        if key not in self._splits:
-            dataset = registry.open_dataset(spec.variant, self.folder)
-            if dataset.variant != spec.variant:
-                raise UserError(
-                    f"the data in {self.folder} are {dataset.variant!r} but the run was planned for "
-                    f"{spec.variant!r}; "
-                    f"name the right folder with --data or plan again."
-                )
-            began = time.perf_counter()
-            dataset.progress = self._progress(f"{dataset.variant}: {name} images")
-            split = self._splits[key] = dataset.split(name, spec.protocol.size, limit)
-            size = "x".join(map(str, spec.protocol.size))
-            self.note(
-                f"{dataset.variant}: {len(split)} {name} images at {size} ready in "
-                f"{time.perf_counter() - began:.1f} s"
+    refused: dict[str, UserError] = {}
+    left = True
+    while left:
+        left = held = False
+        for spec in cells:
+            state = (
+                "refused" if spec.id in refused else standing(RunDir(options.results, spec.folder), options)
             )
-        return self._splits[key]
+            if state == "running":
+                held = True
+                watcher.state(spec, "elsewhere")
+            elif state in ("missing", "stale"):
+                left = True
+                try:
+                    attempt(spec, options, data, watcher, stop)
+                except UserError as error:
+                    if isinstance(error.__cause__, OSError):
+                        raise
+                    refused[spec.id] = error
+            if stop.is_set():  # asked for after the last step: this run is done, the next must not start
+                raise Interrupted("")
+        if held and options.to_the_end and not left:
+            left = True
+            stop.wait(LOOK_SECONDS)
+    if refused:
+        raise next(iter(refused.values()))
 
-    def _progress(self, what: str) -> Callable[[int, int], None]:
-        """A line now and then about a split that takes its time."""
-        said = time.monotonic()
 
-        def progress(done: int, wanted: int) -> None:
-            nonlocal said
-            if time.monotonic() - said > PATIENCE_SECONDS:
-                said = time.monotonic()
-                self.note(f"{what}: {done} of {wanted}")
+def attempt(spec: RunSpec, options: Options, data: Data, watcher: Watcher, stop: threading.Event) -> str:
+    """Claim one run and carry it out: "done", "failed", or "elsewhere" where another process has it.
 
-        return progress
-
-
-def run_cells(
-    cells: Sequence[RunSpec],
-    results: Path,
-    data: Data,
-    options: Options,
-    watcher: Watcher,
-    *,
-    force: bool,
-    retry_failed: bool,
-) -> dict[str, list[RunSpec]]:
-    """Run every cell that is not done, in order; {outcome: cells} with outcomes done, failed, elsewhere.
-
-    A run that diverges or raises leaves error.txt and the others go on. Raises `UserError` for wrong input
-    and
-    `train.Interrupted` or `KeyboardInterrupt` when the user stops; what was under way can then be resumed.
+    A run that diverges, raises or has killed three processes leaves error.txt. Raises `UserError` for wrong
+    input and a full disk, and `Interrupted` after `stop`; what was under way can then be resumed.
     """
-    outcomes: dict[str, list[RunSpec]] = {"done": [], "failed": [], "elsewhere": []}
-    check(cells, results, data, force=force)
-    for spec in cells:
-        state = RunDir(results, spec.folder).state()
-        if (state == "done" and not force) or (state == "failed" and not retry_failed and not force):
-            outcomes[state].append(spec)
-            watcher.state(spec, state)
-            continue
-        with _stopping(options.stop):
-            outcome = attempt(spec, results, data, options, watcher, anew=force)
-        outcomes["failed" if outcome == "memory" else outcome].append(spec)
-    return outcomes
-
-
-def check(cells: Sequence[RunSpec], results: Path, data: Data, *, force: bool) -> None:
-    """Raise the `UserError` that the keywords, labels or data of any cell deserve, before the first run
-    leaves a trace.
-    """
-    pending = [spec for spec in cells if force or RunDir(results, spec.folder).state() != "done"]
-    check_keywords(pending, data)
-    if not pending:
-        here = {spec.variant for spec in cells if registry.open_dataset(spec.variant, data.folder).present()}
-        _check_done([spec for spec in cells if spec.variant in here], results, data)
-        return
-    from benchmark.training.build import check_labels
-
-    for spec in pending:
-        check_labels(spec, data.split(spec, "train"), data.split(spec, "test"))
-    if not force:
-        _check_done([spec for spec in cells if spec not in pending], results, data)
-
-
-def _check_done(cells: Sequence[RunSpec], results: Path, data: Data) -> None:
-    """Raise `UserError` where a finished run of the plan used other data than are here: no board could hold
-    both.
-    """
-    for spec in cells:
-        record = RunDir(results, spec.folder).record
-        if record and record["hashes"]["data"] != data.split(spec, "train").fingerprint:
-            raise UserError(
-                f"{spec.folder} was computed on other data than those of {spec.variant} in {data.folder} "
-                f"now, so no board could "
-                f"hold both: --force runs the plan anew, --results names another folder."
-            )
-
-
-def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
-    """Raise the `UserError` that a method's keywords deserve, for each kind of run once, before anything is
-    written.
-    """
-    from benchmark.training.build import check_method
-
-    checked = set()
-    for spec in cells:
-        p = spec.protocol
-        method = (spec.method, repr(spec.hyperparameters), spec.balance, spec.tasks)
-        kind = (method, p.tasks, p.encoder, p.width, p.size, p.decoder_blocks)
-        if kind not in checked:
-            check_method(spec, data.tasks(spec))
-            checked.add(kind)
-
-
-def attempt(
-    spec: RunSpec, results: Path, data: Data, options: Options, watcher: Watcher, *, anew: bool
-) -> str:
-    """Claim one run and carry it out: "done", "failed", "memory" (failed for lack of it) or "elsewhere"
-    (another process has it). anew: forget what an earlier run of it left. Raises as `run_cells` does."""
-    run = RunDir(results, spec.folder)
-    claim = run.claim(spec, again=anew)
+    run = RunDir(options.results, spec.folder)
+    claim = run.claim(spec, again=options.force)
     if claim is None:
-        outcome = "done" if run.state() == "done" else "elsewhere"
-        watcher.state(spec, outcome)
-        return outcome
+        state = standing(run, options)
+        return state if state in ("done", "failed") else "elsewhere"
     try:
-        return _under(claim, spec, run, data, options, watcher, anew=anew)
+        again = options.retry_failed or options.force
+        if options.force and run.written_since("record.json", options.began):
+            return "done"  # by another process, between the look and the claim
+        if run.written_since("error.txt", options.began if again else 0.0):
+            return "failed"
+        watcher.state(spec, "running")
+        reason = _verdict(claim) or _train(claim, spec, run, options, data, watcher, stop)
+        watcher.state(spec, "failed" if reason else "done", reason.splitlines()[0] if reason else "")
+        return "failed" if reason else "done"
     except Lost as error:
         watcher.state(spec, "elsewhere", str(error))
         return "elsewhere"
     finally:
+        with suppress(OSError):
+            run.file("progress.json").unlink()
         run.discard_if_untouched(claim)
         claim.release()
 
 
-def _under(
-    claim: Claim, spec: RunSpec, run: RunDir, data: Data, options: Options, watcher: Watcher, *, anew: bool
-) -> str:
-    from benchmark.training.loop import Diverged, Interrupted, Run
+def _verdict(claim: Claim) -> str:
+    """Fail the run that has killed its processes so far, and return why; "" for any other."""
+    ended = claim.last.get("ended")
+    times = f"{claim.deaths} times in a row without a new checkpoint"
+    reason = str(claim.last.get("failure") or f"its process ended{f' by {ended}' if ended else ''}, {times}")
+    if "failure" not in claim.last and claim.deaths < DEATHS:
+        return ""
+    note_failure(claim, reason)
+    return reason
 
-    watcher.state(spec, "running")
+
+def _train(
+    claim: Claim, spec: RunSpec, run: RunDir, options: Options, data: Data, watcher: Watcher,
+    stop: threading.Event,
+) -> str:  # fmt: skip
+    """Train and evaluate a claimed run; return why it failed, "" when it is done."""
+    from benchmark.training import loop
+
+    loss, stamped = float("nan"), 0.0
+
+    def report(step: int, steps: int, mean: float) -> None:
+        nonlocal loss
+        loss = mean
+        watcher.step(spec, step, steps, mean)
+
+    def beat() -> None:
+        """Stamp step and time: by the training thread itself, since any other outlives a step that hangs."""
+        nonlocal stamped
+        if time.monotonic() - stamped > STAMP_SECONDS:
+            stamped = time.monotonic()
+            with suppress(OSError):
+                run.file("progress.json").write_text(json.dumps([under_way.step, under_way.feed.steps, loss]))
+
     try:
-        current = replace(options, note=watcher.note, report=lambda *progress: watcher.step(spec, *progress))
-        work = Run(spec, data.split(spec, "train"), data.split(spec, "test"), data.tasks(spec), current)
+        device, every = pick_device(options.device), options.checkpoint_every
+        hooks = loop.Options(device, every, options.keep, options.weights, stop, report, beat, watcher.note)
+        under_way = loop.Run(
+            spec, data.split(spec, "train"), data.split(spec, "test"), data.tasks(spec), hooks
+        )
         claim.check()  # reading may have taken long, and another host the run
-        if anew:  # only now that the run can be built
-            run.reset()
+        if options.force and not run.written_since("checkpoint.pt", options.began):
+            run.reset()  # only now that the run can be built
         run.file("error.txt").unlink(missing_ok=True)
-        work.start(run)
-        work.train(run, claim)
-        work.finish(run, claim)
+        under_way.start(run)
+        under_way.train(run, claim)
+        under_way.finish(run, claim)
     except UserError:
         claim.check()  # who lost the run meanwhile has nothing to complain about
         raise
-    except (Lost, Interrupted):
+    except (Lost, loop.Interrupted):
         raise
     except Exception as error:  # a method's own failure must not take the other runs with it
-        memory = out_of_memory(error)
-        reason = str(error) if isinstance(error, Diverged) else f"{type(error).__name__}: {error}"
-        details = "" if isinstance(error, Diverged) else "\n" + traceback.format_exc()
-        note_failure(run, claim, ("out of memory: " if memory else "") + reason, details)
-        watcher.state(spec, "failed", ("out of memory: " if memory else "") + reason.splitlines()[0])
-        return "memory" if memory else "failed"
-    watcher.state(spec, "done")
-    return "done"
+        diverged = isinstance(error, loop.Diverged)
+        reason = (MEMORY if out_of_memory(error) else "") + ("" if diverged else f"{type(error).__name__}: ")
+        note_failure(claim, reason + str(error), "" if diverged else "\n" + traceback.format_exc())
+        return reason + str(error)
+    return ""
 
 
-def note_failure(run: RunDir, claim: Claim, reason: str, details: str = "") -> None:
+def note_failure(claim: Claim, reason: str, details: str = "") -> None:
     """Write error.txt, which makes a run count as failed. Raises `Lost` where another process has the run."""
-    with writing(run.path), claim.replacing(run.file("error.txt")) as draft:
+    with writing(claim.folder), claim.replacing(claim.folder / "error.txt") as draft:
         draft.write_text(reason + "\n" + details, encoding="utf-8")
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the device or the host has no memory left; torch has no class for the
-    host's.
-    """
+    """Tell whether the device or the host has no memory left; torch has no class for the host's."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
     )
-
-
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask for a stop at the next step's end; a second Ctrl-C interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-        if stop.is_set():  # asked for after the last step: this run is done, the next must not start
-            raise KeyboardInterrupt
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Slurm's side of a results folder: what was submitted for it, and what Slurm still holds of that.
+"""Ask Slurm about a results folder: its submissions, and the runs of them that Slurm still holds.
 
     <results>/.slurm/  TOKEN.json  TOKEN/ (submitit's files and the logs)
 
@@ -14,13 +14,14 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from benchmark.errors import UserError
+from benchmark.execute.options import Options
 from benchmark.files import read_json, write_json, writing
 from benchmark.spec.run import RunSpec
 
@@ -34,9 +35,7 @@ REQUEUES = 1000
 
 @dataclass(frozen=True)
 class Queued:
-    """A run that Slurm holds. task: as `scancel` takes it (`12_3`). state, reason: Slurm's words (`PENDING`,
-    `Priority`).
-    """
+    """A run that Slurm holds. task: for `scancel` (`12_3`); state, reason: Slurm's words."""
 
     folder: str
     task: str
@@ -45,16 +44,14 @@ class Queued:
 
     @property
     def ending(self) -> bool:
+        """Whether its process has ended."""
         return self.state == "COMPLETING"
 
 
 def call(*command: str) -> str:
-    """What a command of Slurm prints. Raises `UserError` if it is not here, does not answer or refuses."""
+    """Return what a command of Slurm prints. Raises `UserError` if it is absent, silent or refuses."""
     if shutil.which(command[0]) is None:
-        raise UserError(
-            f"{command[0]} is not on this host; run this on a host of the Slurm cluster, such as its login "
-            f"node."
-        )
+        raise UserError(f"{command[0]} is not on this host; run this on the cluster, such as its login node.")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -72,14 +69,12 @@ def _first_line(text: str) -> str:
 
 
 def submitted(results: Path) -> list[Path]:
-    """The file of every submission for a results folder."""
+    """List the file of every submission for a results folder."""
     return sorted((results / FOLDER).glob("*.json"))
 
 
 def queue(results: Path) -> list[Queued]:
-    """Every run of the results folder that Slurm holds: waiting, running or ending. Raises `UserError` if
-    `squeue` fails.
-    """
+    """List the runs that Slurm holds, waiting, running or ending. Raises `UserError` if `squeue` fails."""
     files = {PREFIX + file.stem: file for file in submitted(results)}
     if not files:
         return []
@@ -98,9 +93,7 @@ def queue(results: Path) -> list[Queued]:
 
 @contextlib.contextmanager
 def submitting(results: Path) -> Iterator[None]:
-    """Hold the right to submit for a results folder: what one command submits, the next one sees in the
-    queue.
-    """
+    """Hold the right to submit for a results folder: the next command sees this one's runs in the queue."""
     folder = results / FOLDER
     with writing(results):
         new = next((path for path in (*reversed(results.parents), results) if not path.exists()), None)
@@ -127,18 +120,10 @@ def _remove_empty(folder: Path, top: Path) -> None:
             folder = folder.parent
 
 
-def submit(
-    cells: Sequence[RunSpec],
-    results: Path,
-    data: Path,
-    options: dict[str, Any],
-    plugins: list[Path],
-    parameters: dict[str, Any],
-) -> tuple[str, Path]:
-    """Submit one array job with a task a cell; (its id, the folder of its logs). options: keywords of
-    `train.Options`.
+def submit(cells: Sequence[RunSpec], options: Options, parameters: dict[str, Any]) -> tuple[str, Path]:
+    """Submit one array job with a task a run; (its id, the folder of its logs).
 
-    Raises `UserError`, and leaves nothing behind, if `sbatch` refuses.
+    parameters: of `submitit.SlurmExecutor`. Raises `UserError`, and leaves nothing, if `sbatch` refuses.
     """
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError
@@ -146,23 +131,18 @@ def submit(
     from benchmark.execute.slurm_task import Task
 
     token = uuid.uuid4().hex[:8]
-    file, logs = results.resolve() / FOLDER / f"{token}.json", results.resolve() / FOLDER / token
-    content = {
-        "data": str(data.resolve()),
-        "options": options,
-        "plugins": [str(path.resolve()) for path in plugins],
-        "folders": [cell.folder for cell in cells],
-        "cells": [cell.as_dict() | {"id": cell.id} for cell in cells],
-    }
+    results = options.results.resolve()
+    file, logs = results / FOLDER / f"{token}.json", results / FOLDER / token
+    content = {"folders": [cell.folder for cell in cells]}
+    weights = {name: path.resolve() for name, path in options.weights.items()}
+    options = replace(options.beginning(), results=results, data=options.data.resolve(), weights=weights)
     executor = SlurmExecutor(folder=logs, max_num_timeout=REQUEUES)
     executor.update_parameters(job_name=PREFIX + token, **parameters)
     with writing(results):
         write_json(file, content)
         try:
-            with contextlib.redirect_stderr(
-                io.StringIO()
-            ):  # submitit prints what sbatch says, beside raising it
-                jobs = executor.submit_array([Task(str(file), index) for index in range(len(cells))])
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says, and raises it
+                jobs = executor.submit_array([Task(cell, cell.id, options) for cell in cells])
         except FailedJobError as error:
             file.unlink()
             shutil.rmtree(logs, ignore_errors=True)

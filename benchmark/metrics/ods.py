@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,15 +19,11 @@ from benchmark.metrics import correspond
 from benchmark.metrics.correspond import THRESHOLDS
 from benchmark.metrics.pooled import ABOUT, best_f
 from benchmark.metrics.tallies import level
+from benchmark.system import cores
 from datasets.tasks import Task
 
 # pixels of a batch, some 2 seconds of work, from which on several processes count; each takes 0.4 s to start
 SHARED = 400_000
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

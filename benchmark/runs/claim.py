@@ -1,4 +1,4 @@
-"""Claims: which process works on a run. A claim is a numbered file; its holder touches it as long as it lives."""
+"""Claim runs: a claim is a numbered file, which its holder touches as long as it lives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.files import dumps, replacing, write_json, writing
-from benchmark.runs.liveness import filesystem_now, process_start
+from benchmark.system import filesystem_now, process_start
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
@@ -24,21 +24,31 @@ class Lost(Exception):
 
 
 class Claim:
-    """The right to write into a run directory, kept alive by a heartbeat thread; a token tells it from any
-    later claim.
+    """The right to write into a run directory, kept alive by a heartbeat thread.
+
+    A token tells it from any later claim. deaths: how many holders in a row ended without giving the run back
+    and without a new checkpoint. last: the claim of the last of them; `ended` there is how its process ended,
+    and `failure` why the run counts as failed, where its parent saw that.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, last: dict[str, Any] | None = None) -> None:
         self.folder, self.path, self.token = path.parent, path, uuid.uuid4().hex
+        self.last = last or {}
+        self.checkpoint = changed(self.folder / "checkpoint.pt")
+        died = "token" in self.last and self.last.get("checkpoint", 0) == self.checkpoint
+        self.deaths = self.last.get("deaths", 0) + 1 if died else 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def create(self) -> bool:
+        """Take the run; False where another process was quicker."""
         holder = {
             "token": self.token,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": process_start(os.getpid()),
+            "deaths": self.deaths,
+            "checkpoint": self.checkpoint,
         }
         draft = self.path.with_name(f".{self.token}.json")
         draft.write_text(json.dumps(holder))
@@ -52,17 +62,14 @@ class Claim:
         return True
 
     def check(self) -> None:
-        """Raise `Lost` unless this claim still holds the run. Called before every checkpoint and before the
-        record.
-        """
+        """Raise `Lost` unless this claim still holds the run; before every checkpoint and the record."""
         claims = claims_in(self.folder)
         if not claims or claims[0] != self.path or holder_of(self.path).get("token") != self.token:
             raise Lost(f"{self.folder.name} was taken over by another process")
 
     @contextmanager
     def replacing(self, path: Path) -> Iterator[Path]:
-        """As `replacing`, but raise `Lost` and leave `path` alone if the run was taken over, in whatever
-        moment.
+        """Do as `files.replacing`, but raise `Lost` and leave `path` alone if the run was taken over.
 
         The draft is whole before the claim is checked, and whoever takes a run over removes the drafts of its
         last holder: a process that sleeps between its check and its rename wakes up with nothing to rename.
@@ -76,9 +83,7 @@ class Claim:
             raise
 
     def publish_record(self, record: dict[str, Any]) -> None:
-        """Write the record. It appears whole or not at all, never over another, and not from a process that
-        lost the run.
-        """
+        """Write the record: whole or not at all, never over another, not from who lost the run."""
         self.check()
         draft = self.folder / f".{self.token}.record"
         with writing(self.folder):
@@ -95,6 +100,7 @@ class Claim:
                 draft.unlink(missing_ok=True)
 
     def release(self) -> None:
+        """Give the run back; an empty marker stays until the run is done."""
         self._done.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -117,9 +123,7 @@ class Claim:
 
 
 def alive(claim: Path) -> bool:
-    """Whether a claim's holder still lives: by its process on this host, by its heartbeat and the files' own
-    clock elsewhere.
-    """
+    """Tell whether a claim's holder lives: by its process here, by its heartbeat on other hosts."""
     try:
         holder = holder_of(claim)
         if holder["host"] == socket.gethostname():
@@ -130,7 +134,7 @@ def alive(claim: Path) -> bool:
 
 
 def holder_of(claim: Path) -> dict[str, Any]:
-    """Who holds a claim; empty when it was given back, has gone or is unreadable."""
+    """Read who holds a claim; empty when it was given back, has gone or is unreadable."""
     try:
         holder = json.loads(claim.read_text())
     except (OSError, ValueError):
@@ -139,22 +143,27 @@ def holder_of(claim: Path) -> dict[str, Any]:
 
 
 def claims_in(folder: Path, names: list[str] | None = None) -> list[Path]:
-    """Claims, newest first. A run is taken, or taken over, by creating the next number, which only one process can do.
+    """List claims, newest first. Creating the next number takes a run, which only one process can do.
 
-    A claim that is given back stays as an empty marker until the run is done, so that no number is used twice: a
-    slow process cannot mistake a new claim for the old one that it saw.
+    A claim that is given back stays as an empty marker until the run is done, so that no number is used
+    twice: a slow process cannot mistake a new claim for the old one that it saw.
     """
-    found = (
-        n
-        for n in (names_in(folder) if names is None else names)
-        if n.startswith("claim-") and n.endswith(".json")
-    )
+    names = names_in(folder) if names is None else names
+    found = (name for name in names if name.startswith("claim-") and name.endswith(".json"))
     return [folder / name for name in sorted(found, reverse=True)]
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names in a folder; none where there is no such folder."""
+    """List the names in a folder; none where there is no such folder."""
     try:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def changed(path: Path) -> int:
+    """Return when a file was last written, in nanoseconds of its disk's clock; 0 without one."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,14 +1,14 @@
-"""Run directories: which state a run is in, who works on it, and its record. States are files; there is no
-database.
+"""Run directories: the state of a run, its holder and its record. States are files; there is no database.
 
     <results>/<protocol>/<run>/  spec.json env.json claim-<n>.json curve.jsonl checkpoint.pt error.txt
-                                 per_image.npz panel.webp weights.pt record.json
+                                 per_image.npz panel.webp weights.pt progress.json record.json
 
 `record.json` is written last, by an exclusive link: its existence means done, and nothing overwrites it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from benchmark.errors import UserError
 from benchmark.files import read_json, write_json, writing
-from benchmark.runs.claim import Claim, Lost, alive, claims_in, holder_of, names_in
+from benchmark.runs.claim import Claim, Lost, alive, changed, claims_in, holder_of, names_in
 from benchmark.spec.run import RunSpec
 
 State = Literal["missing", "running", "stale", "failed", "done"]
@@ -31,17 +31,41 @@ class RunDir:
         self.name = self.path.name
 
     def file(self, name: str) -> Path:
+        """Return the path of a file of this run."""
         return self.path / name
 
     @property
     def record(self) -> dict[str, Any] | None:
+        """The record; None before the run is done. Raises `UserError` for a damaged file."""
         return read_json(self.file("record.json")) if self.file("record.json").exists() else None
+
+    @property
+    def reason(self) -> str:
+        """The first line of error.txt, or nothing."""
+        try:
+            return self.file("error.txt").read_text(encoding="utf-8", errors="replace").split("\n")[0]
+        except OSError:
+            return ""
+
+    @property
+    def progress(self) -> tuple[int, int, int, float]:
+        """The last stamp of a run under way, (time in ns, step, steps, loss); zeros without one."""
+        try:
+            step, steps, loss = json.loads(self.file("progress.json").read_text())
+        except (OSError, ValueError):  # none yet, or half-written
+            step, steps, loss = 0, 0, 0.0
+        return changed(self.file("progress.json")), step, steps, loss
+
+    def written_since(self, name: str, began: float) -> bool:
+        """Tell whether a file is there that is newer than a time by the folder's own clock."""
+        return changed(self.file(name)) > began * 1e9
 
     def claims(self) -> list[Path]:
         """Return the claims on this run, newest first."""
         return claims_in(self.path)
 
     def state(self) -> State:
+        """Return the state of the run, by the files that are there."""
         names = names_in(self.path)  # one look at the folder, since `status` asks thousands of runs
         if "record.json" in names:
             return "done"
@@ -54,9 +78,7 @@ class RunDir:
         return "stale" if abandoned or "checkpoint.pt" in names else "missing"
 
     def claim(self, spec: RunSpec, again: bool = False) -> Claim | None:
-        """Take this run, or None if a live process has it or, unless it is to be done `again`, if it is
-        done.
-        """
+        """Take this run; None if a live process has it or, unless it is to be done `again`, it is done."""
         with writing(self.path):
             try:
                 return self._claim(spec, again)
@@ -69,7 +91,7 @@ class RunDir:
         if claims and alive(claims[0]):
             return None
         number = int(claims[0].stem.split("-")[1]) + 1 if claims else 0
-        claim = Claim(self.file(f"claim-{number:06d}.json"))
+        claim = Claim(self.file(f"claim-{number:06d}.json"), holder_of(claims[0]) if claims else None)
         if not claim.create():
             return None
         # Between the look and the claim the run may have been finished, or taken and given back and taken
@@ -97,9 +119,7 @@ class RunDir:
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def discard_if_untouched(self, claim: Claim) -> None:
-        """Remove the folder, still held by `claim`, if no run in it has come as far as a checkpoint, a record
-        or an error.
-        """
+        """Remove the folder, still held by `claim`, if it has no checkpoint, record, error or weights."""
         kept = ("checkpoint.pt", "record.json", "error.txt", "weights.pt")
         if any(self.file(name).exists() for name in kept):
             return

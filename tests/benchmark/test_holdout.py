@@ -7,10 +7,11 @@ import torch
 
 from benchmark.cli.results import boards_of
 from benchmark.errors import UserError
-from benchmark.execute import attempt as execute
+from benchmark.execute.data import Data
+from benchmark.execute.options import Options
+from benchmark.execute.workers import carry_out
 from benchmark.report.captions import sentences
 from benchmark.spec import plan
-from benchmark.training.loop import Options
 
 SETTINGS = [
     "size=[32, 64]",
@@ -34,7 +35,7 @@ class Silent:
 def test_the_slice_is_the_end_of_train_and_nothing_else(data_folder: Path) -> None:
     whole = plan.make(["multi_task"], SETTINGS, data_folder).cells[0]
     tuned = plan.make(["multi_task"], [*SETTINGS, "judge=holdout", "holdout=0.25"], data_folder).cells[0]
-    data = execute.Data(data_folder)
+    data = Data(data_folder)
     train, kept, slice_ = data.split(whole, "train"), data.split(tuned, "train"), data.split(tuned, "test")
     assert kept.ids.tolist() == list(range(15)) and slice_.ids.tolist() == list(range(15, 20))
     assert torch.equal(torch.cat([kept.images, slice_.images]), train.images)
@@ -45,9 +46,7 @@ def test_the_board_says_that_it_is_no_score(data_folder: Path, tmp_path: Path) -
     cells = plan.make(
         ["single_task", "multi_task"], [*SETTINGS, "judge=holdout", "seeds=5"], data_folder
     ).cells
-    done = execute.run_cells(
-        cells, tmp_path, execute.Data(data_folder), Options(), Silent(), force=False, retry_failed=False
-    )  # fmt: skip
+    done = carry_out(cells, Options(tmp_path, data_folder), Silent())
     assert len(done["done"]) == len(cells) == 20
     (board,) = boards_of(tmp_path)
     assert {entry.tier for entry in board.entries} == {"tuning"}
@@ -60,4 +59,4 @@ def test_the_board_says_that_it_is_no_score(data_folder: Path, tmp_path: Path) -
 def test_a_slice_that_takes_everything_is_refused(data_folder: Path) -> None:
     tuned = plan.make(["multi_task"], [*SETTINGS, "train_images=1", "judge=holdout"], data_folder).cells[0]
     with pytest.raises(UserError, match="sets all 1 train images aside"):
-        execute.Data(data_folder).split(tuned, "train")
+        Data(data_folder).split(tuned, "train")

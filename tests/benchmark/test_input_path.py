@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.execute import attempt as execute
+from benchmark.execute.options import Options
+from benchmark.execute.workers import carry_out
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan
 from benchmark.training import residence
 from benchmark.training.batches import Feed
-from benchmark.training.loop import Options
 from datasets import labels, packed
 from datasets.layouts.mtan import MtanNYUv2
 from methods.base import ViewKind
@@ -124,8 +124,7 @@ def test_a_run_from_a_store_holds_no_trace_of_hidden_labels(tmp_path: Path) -> N
         packed.prepare(MtanNYUv2(folder), data, "nyuv2", "nyuv2-13", (32, 40), "scale")
         cells = plan.make(["nyuv2", "multi_task"], [*SETTINGS, "labels=one", "seeds=1"], data).cells
         results = tmp_path / f"{folder.name}-runs"
-        loaded = execute.Data(data)
-        done = execute.run_cells(cells, results, loaded, Options(), Silent(), force=False, retry_failed=False)
+        done = carry_out(cells, Options(results, data), Silent())
         assert len(done["done"]) == 1
         run = RunDir(results, cells[0].folder)
         record = run.record

@@ -19,14 +19,15 @@ from PIL import Image
 from benchmark.cli.app import main
 from benchmark.cli.predict import predict
 from benchmark.errors import UserError
-from benchmark.execute import attempt as execute
 from benchmark.execute.model import Model, as_rgb, load_model, restored
+from benchmark.execute.options import Options
 from benchmark.execute.progress import Progress, make_console
+from benchmark.execute.workers import carry_out
 from benchmark.runs import pictures
 from benchmark.runs.rundir import RunDir, every_run
 from benchmark.spec import plan
 from benchmark.spec.registry import open_dataset
-from benchmark.training.loop import Options, Run
+from benchmark.training import loop
 from datasets import tasks as t
 from methods.networks import packaged
 
@@ -49,10 +50,7 @@ def run(results: Path, data: Path, method: str, *more: str) -> RunDir:
     """One run as the command line plans and runs it, without its boards and figures."""
     made = plan.make([method], settings_of((method,), *more), data)
     progress = Progress(made.cells, make_console())
-    options = Options(weights=made.weights)
-    found = execute.run_cells(
-        made.cells, results, execute.Data(data), options, progress, force=False, retry_failed=False
-    )
+    found = carry_out(made.cells, Options(results, data, weights=made.weights), progress)
     assert len(found["done"]) == 1
     return every_run(results)[0]
 
@@ -144,9 +142,9 @@ def test_a_loaded_model_gives_the_bits_of_the_method_that_was_trained(
     tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[dict[str, torch.Tensor]] = []
-    finish = Run.finish
+    finish = loop.Run.finish
 
-    def watched(self: Run, *arguments: Any) -> dict[str, Any]:
+    def watched(self: loop.Run, *arguments: Any) -> dict[str, Any]:
         record = finish(self, *arguments)
         self.method.eval()
         with torch.no_grad():
@@ -154,7 +152,7 @@ def test_a_loaded_model_gives_the_bits_of_the_method_that_was_trained(
         trained.append({name: torch.cat([b[name] for b in batches])[:TEST] for name in batches[0]})
         return record
 
-    monkeypatch.setattr(Run, "finish", watched)
+    monkeypatch.setattr(loop.Run, "finish", watched)
     place = run(tmp_path, data_folder, "prototype")
     images = open_dataset("scenes", data_folder).split("test", SIZE, TEST).images
     model = load_model(place.path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.execute import attempt as execute
+from benchmark.execute.data import Data
 from benchmark.spec import plan, plugins, registry, tuning
 from benchmark.spec.grid import searched
 from benchmark.spec.plan import Plan
@@ -35,7 +35,7 @@ def test_every_method_can_be_built_in_each_of_its_first_trials(method: str, tmp_
     assert all(own[name] in values and len(values) == 5 for name, values in space.items())
     search = tuning.hyperparameter_search(base, [], 8)
     assert len(search.trials) == min(8, 5 ** len(space)) == len({s.id for s in search.runs})
-    data = execute.Data(tmp_path)
+    data = Data(tmp_path)
     for spec in search.runs:
         assert spec.protocol.judge == "holdout"
         check_method(spec, data.tasks(spec))

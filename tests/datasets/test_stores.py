@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.execute import attempt as execute
+from benchmark.execute.data import Data
 from benchmark.spec import plan, registry
 from benchmark.training.batches import Feed
 from benchmark.training.evaluate import TestSet
@@ -552,7 +552,7 @@ def test_a_protocol_chooses_the_metric_of_edges_and_the_data_set_its_tolerance(
     tiny = ["size=[32, 64]", 'tasks=["semseg", "edge"]', "train_images=4", "test_images=2"]
     for metric in ("boundaryF", "odsF"):
         spec = plan.make(["multi_task"], [*tiny, f"edge_metric={metric}"], data_folder).cells[0]
-        found = execute.Data(data_folder).tasks(spec)
+        found = Data(data_folder).tasks(spec)
         assert found["edge"].metric == metric and found["semseg"].metric == "mIoU"
         assert isinstance(meter(found["edge"]), OdsMeter) == (metric == "odsF")
     edge = replace(registry.open_dataset("nyuv2-40", tmp_path).tasks["edge"], metric="odsF")

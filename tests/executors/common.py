@@ -1,13 +1,13 @@
-"""Cells with a fault, a pool for them, and a watcher that remembers what it was told."""
+"""Runs with a fault, a way to carry them out, and a watcher that remembers what it was told."""
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmark.execute import attempt as execute
-from benchmark.execute.child import Job
-from benchmark.execute.pool import Pool
+from benchmark.execute.options import Options
+from benchmark.execute.workers import Outcomes, carry_out
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan, plugins
 from benchmark.spec.run import RunSpec
@@ -17,24 +17,30 @@ PLUGIN = Path(__file__).parent / "trouble.py"
 
 
 class Log:
-    """A watcher for tests."""
+    """A watcher for tests. then: called with every state and step, as (spec, state or step)."""
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[RunSpec, Any], object] = lambda spec, what: None) -> None:
         self.states: list[tuple[str, str, str]] = []
         self.notes: list[str] = []
         self.steps = 0
+        self.then = then
 
     def state(self, spec: RunSpec, state: str, message: str = "") -> None:
         self.states.append((spec.id, state, message))
+        self.then(spec, state)
 
     def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None:
         self.steps += 1
+        self.then(spec, step)
 
     def note(self, message: str) -> None:
         self.notes.append(message)
 
     def count(self, spec: RunSpec, state: str) -> int:
         return sum((i, s) == (spec.id, state) for i, s, _ in self.states)
+
+    def reasons(self, spec: RunSpec) -> list[str]:
+        return [message for i, state, message in self.states if (i, state) == (spec.id, "failed") and message]
 
 
 def cells(
@@ -48,21 +54,13 @@ def cells(
 
 
 def run(
-    chosen: tuple[RunSpec, ...],
-    results: Path,
-    data: Path,
-    *,
-    workers: int = 2,
-    every: int = 4,
-    hang: float = 60,
-    **more: bool,
-) -> tuple[dict[str, list[RunSpec]], Log]:
-    """Through a pool on the CPU."""
-    log = Log()
-    job = Job(results, data, checkpoint_every=every, plugins=(PLUGIN,))
-    return Pool(job, execute.Data(data, log.note), [None] * workers, log, hang_after=hang, **more).run(
-        chosen
-    ), log
+    chosen: tuple[RunSpec, ...], results: Path, data: Path, log: Log | None = None, *,
+    workers: int = 2, checkpoint_every: int = 4, **more: Any,
+) -> tuple[Outcomes, Log]:  # fmt: skip
+    """Carry runs out on the CPU, by workers or, for 0, in this process."""
+    log = log or Log()
+    options = Options(results, data, "cpu", workers=workers, checkpoint_every=checkpoint_every, **more)
+    return carry_out(chosen, options, log), log
 
 
 def record(results: Path, spec: RunSpec) -> dict[str, Any]:
@@ -74,6 +72,17 @@ def record(results: Path, spec: RunSpec) -> dict[str, Any]:
 
 def error(results: Path, spec: RunSpec) -> str:
     return RunDir(results, spec.folder).file("error.txt").read_text()
+
+
+def held_elsewhere(results: Path, spec: RunSpec, age: float = 0.0) -> Path:
+    """A claim of another host, whose last heartbeat was `age` seconds ago by the folder's own clock."""
+    folder = RunDir(results, spec.folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    claim = folder.file("claim-000004.json")
+    claim.write_text(json.dumps({"token": "theirs", "host": "another", "pid": 1, "started": "1"}))
+    stamp = claim.stat().st_mtime - age
+    os.utime(claim, (stamp, stamp))
+    return claim
 
 
 def children(pid: int) -> list[int]:

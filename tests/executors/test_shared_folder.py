@@ -1,6 +1,4 @@
-"""Several hosts on one folder: dead holders, revived holders, clocks that differ, and workers that share a
-plan.
-"""
+"""Several hosts on one folder: dead and revived holders, clocks that differ, workers that share a plan."""
 
 import json
 import os
@@ -9,41 +7,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.execute import attempt as execute
-from benchmark.execute import pool
+from benchmark.execute import attempt
+from benchmark.execute.data import Data
 from benchmark.runs import claim as claims
-from benchmark.runs import liveness, rundir
+from benchmark.runs import rundir
 from benchmark.runs.claim import Claim, Lost
 from benchmark.runs.rundir import RunDir
-from benchmark.spec.plugins import forget
 from benchmark.spec.run import RunSpec
-from benchmark.training.loop import Options, Run
-from tests.conftest import ROOT, Bench
-from tests.executors.common import PLUGIN, Log, cells, children, record, run
+from benchmark.training.loop import Run
+from tests.conftest import ROOT
+from tests.executors.common import Log, cells, held_elsewhere, holder, record, run
 from tests.test_cli import records, sets, start
-
-
-@pytest.fixture(autouse=True)
-def _no_plugins() -> Iterator[None]:
-    yield
-    forget()
-
-
-def held_elsewhere(results: Path, spec: RunSpec, age: float = 0.0) -> Path:
-    """A claim of another host, whose last heartbeat was `age` seconds ago by the folder's own clock."""
-    folder = RunDir(results, spec.folder)
-    folder.path.mkdir(parents=True)
-    claim = folder.file("claim-000004.json")
-    claim.write_text(json.dumps({"token": "theirs", "host": "another", "pid": 1, "started": "1"}))
-    stamp = claim.stat().st_mtime - age
-    os.utime(claim, (stamp, stamp))
-    return claim
 
 
 @pytest.mark.parametrize("skew", [-90.0, 0.0, 90.0])
@@ -52,7 +31,7 @@ def test_staleness_goes_by_the_folders_clock(
 ) -> None:
     """This host's clock is wrong by more than the time after which a claim is stale."""
     now = time.time
-    monkeypatch.setattr(liveness.time, "time", lambda: now() + skew)
+    monkeypatch.setattr("benchmark.system.time.time", lambda: now() + skew)
     fresh, old = cells(data_folder, seeds=2)
     held_elsewhere(tmp_path, fresh, age=5)
     held_elsewhere(tmp_path, old, age=claims.STALE_SECONDS + 5)
@@ -64,125 +43,74 @@ def test_staleness_goes_by_the_folders_clock(
     claim.release()
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 def test_what_another_host_holds_is_waited_for_and_taken_up_when_it_dies(
-    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, calm: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(attempt, "LOOK_SECONDS", 0.1)
     first, second = cells(data_folder, seeds=2)
     claim = held_elsewhere(tmp_path, first)
-
-    class Dying(Log):
-        def state(self, spec: RunSpec, state: str, message: str = "") -> None:
-            super().state(spec, state, message)
-            if (spec, state) == (second, "done"):  # as if its host had died a while ago
-                os.utime(claim, (1, 1))
-
-    found, log = run((first, second), tmp_path, data_folder, to_the_end=False)
+    found, _ = run((first, second), tmp_path, data_folder, workers=workers)
     assert found["done"] == [second] and found["elsewhere"] == [first]
     RunDir(tmp_path, second.folder).file("record.json").unlink()
-    log = Dying()
-    job = pool.Job(tmp_path, data_folder, plugins=(PLUGIN,))
-    found = pool.Pool(job, execute.Data(data_folder), [None], log, hang_after=60, to_the_end=True).run(
-        (first, second)
-    )
-    assert found["done"] == [second, first] and log.count(first, "elsewhere") == 1
+    # As if its host had died a while ago.
+    log = Log(lambda spec, what: os.utime(claim, (1, 1)) if (spec, what) == (second, "done") else None)
+    found, _ = run((first, second), tmp_path, data_folder, log, workers=workers, to_the_end=True)
+    assert found["done"] == [first, second] and log.count(first, "elsewhere") >= 1
+    assert record(tmp_path, first) == record(calm, first)
 
 
-@pytest.mark.parametrize("ending", ["record", "error"])
+@pytest.mark.parametrize(("file", "state"), [("record.json", "done"), ("error.txt", "failed")])
 def test_how_another_host_ends_a_run_is_how_it_ends(
-    ending: str, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str, state: str, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(attempt, "LOOK_SECONDS", 0.1)
     (spec,) = cells(data_folder)
     claim = held_elsewhere(tmp_path, spec)
 
-    class Ending(Log):
-        def state(self, spec: RunSpec, state: str, message: str = "") -> None:
-            super().state(spec, state, message)
-            if state == "elsewhere":
-                claim.write_text("{}")
-                file = {"record": "record.json", "error": "error.txt"}[ending]
-                RunDir(tmp_path, spec.folder).file(file).write_text("{}")
+    def end(spec: RunSpec, what: object) -> None:
+        if what == "elsewhere":
+            claim.write_text("{}")
+            RunDir(tmp_path, spec.folder).file(file).write_text("{}")
 
-    job, log = pool.Job(tmp_path, data_folder), Ending()
-    workers = pool.Pool(
-        job, execute.Data(data_folder), [None], log, hang_after=60, retry_failed=True, to_the_end=True
-    )
-    assert workers.run((spec,))[{"record": "done", "error": "failed"}[ending]] == [spec]
-    assert not log.count(spec, "running")
+    found, log = run((spec,), tmp_path, data_folder, Log(end), workers=0, retry_failed=True, to_the_end=True)
+    assert found[state] == [spec] and not log.count(spec, "running")
 
 
 def test_two_workers_share_a_plan_and_one_may_die(data_folder: Path, tmp_path: Path) -> None:
-    command = ["worker", "thin", "multi_task", *sets("seeds=5", "epochs=6"), "--results", tmp_path]
-    command += ["--checkpoint-every", 2, "--json"]
-    processes = [start(*command, data=data_folder) for _ in range(2)]
-    victim, survivor = processes
-    while not children(victim.pid) or not list(tmp_path.glob("*/*/checkpoint.pt")):
+    command = ["run", "thin", "multi_task", "--worker", *sets("seeds=5", "epochs=6"), "--results", tmp_path]
+    command += ["--checkpoint-every", 2, "--workers", 0, "--json"]
+    victim, survivor = (start(*command, data=data_folder) for _ in range(2))
+    while not holder(tmp_path, victim.pid) or not list(tmp_path.glob("*/*/checkpoint.pt")):
         assert victim.poll() is None, victim.communicate()
         time.sleep(0.02)
     os.kill(victim.pid, signal.SIGKILL)
-    victim.communicate()
-    out, err = survivor.communicate(timeout=120)
+    before = victim.communicate()[1]
+    out, err = survivor.communicate(timeout=240)
     assert survivor.returncode == 0, err
     shown = json.loads(out)
     assert set(shown["states"].values()) == {"done"} and len(records(tmp_path)) == len(shown["states"]) == 5
-    assert not children(victim.pid)
-
-
-def test_two_pools_that_start_the_same_plan_compute_each_cell_once(data_folder: Path, tmp_path: Path) -> None:
-    command = ["worker", "thin", "multi_task", *sets("seeds=4"), "--results", tmp_path]
-    outs = [p.communicate(timeout=120)[0] for p in [start(*command, data=data_folder) for _ in range(2)]]
-    assert sum(len(re.findall(r": done in", out)) for out in outs) == 4 == len(records(tmp_path)), outs
-    assert all("4/4" in out for out in outs)  # both waited for all of it
-
-
-def test_a_worker_that_does_not_wait_says_who_has_the_rest(
-    bench: Bench, data_folder: Path, tmp_path: Path
-) -> None:
-    (spec,) = cells(data_folder)
-    forget()
-    held_elsewhere(tmp_path, spec)
-    command = [
-        "worker",
-        "trouble",
-        "--plugin",
-        PLUGIN,
-        *sets("seeds=1", "hparams.trouble.fault=none"),
-        "--results",
-        tmp_path,
-    ]
-    code, out, _ = bench(*command, "--no-wait")
-    assert code == 0 and f"{spec.folder} is being run by another process" in out
-    code, out, err = bench(*command, "--no-wait", "--json")
-    assert code == 0 and json.loads(out)["states"] == {spec.id: "elsewhere"} and "another process" in err
+    assert len(re.findall(r": done in", before + err)) == 5  # no cell twice
+    assert "5/5" in err  # it waited for all of it
 
 
 SLEEPER = """
 import socket, sys, time
 from pathlib import Path
 socket.gethostname = lambda: "another"
-from benchmark.execute import attempt as execute
 from benchmark.runs import claim
 claim.HEARTBEAT_SECONDS = 0.2
-from benchmark.training.loop import Options, Run
-from tests.executors.common import Log, cells
-
-class Slow(Log):
-    def step(self, spec, step, steps, loss):
-        time.sleep(0.1)
+from tests.executors.common import Log, cells, run
 
 data = Path(sys.argv[2])
-log = Slow()
-found = execute.run_cells(
-    cells(data), Path(sys.argv[1]), execute.Data(data), Options(checkpoint_every=2), log,
-    force=False, retry_failed=False,
-)
-print([name for name, runs in found.items() if runs], log.states[-1][1:])
+log = Log(lambda spec, what: time.sleep(0.1) if isinstance(what, int) else None)
+found, _ = run(cells(data), Path(sys.argv[1]), data, log, workers=0, checkpoint_every=2)
+print([name for name, runs in found.items() if runs], log.states[1][1:])
 """
 
 
 def test_a_stopped_process_whose_run_was_taken_over_writes_nothing(
-    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calm: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "STALE_SECONDS", 1.0)
     (spec,) = cells(data_folder)
@@ -210,9 +138,8 @@ def test_a_stopped_process_whose_run_was_taken_over_writes_nothing(
     assert folder.file("checkpoint.pt").read_bytes() == before and folder.state() == "running"
     assert not folder.file("record.json").exists() and not folder.file("error.txt").exists()
     mine.release()
-    for results in (tmp_path / "shared", tmp_path / "calm"):
-        run((spec,), results, data_folder)
-    assert record(tmp_path / "shared", spec) == record(tmp_path / "calm", spec)
+    run((spec,), tmp_path / "shared", data_folder, workers=0)
+    assert record(tmp_path / "shared", spec) == record(calm, spec)
 
 
 @pytest.mark.parametrize("moment", ["before the check", "after the check"])
@@ -266,9 +193,7 @@ def test_what_a_killed_process_was_writing_goes_with_its_claim(data_folder: Path
     claim = held_elsewhere(tmp_path, spec, age=claims.STALE_SECONDS + 5)
     (claim.parent / ".theirs.checkpoint.pt").write_text("half")
     (claim.parent / ".other.checkpoint.pt").write_text("half")
-    found = execute.run_cells(
-        (spec,), tmp_path, execute.Data(data_folder), Options(), Log(), force=False, retry_failed=False
-    )
+    found, _ = run((spec,), tmp_path, data_folder, workers=0)
     assert found["done"] == [spec]
     assert [p.name for p in claim.parent.glob(".*")] == [".other.checkpoint.pt"]
 
@@ -287,11 +212,8 @@ def test_who_lost_a_run_has_nothing_to_complain_about(
         raise UserError("no space left")
 
     monkeypatch.setattr(Run, "start", full)
-    log = Log()
-    found = execute.run_cells(
-        (spec,), tmp_path, execute.Data(data_folder), Options(), log, force=False, retry_failed=False
-    )
-    assert found["elsewhere"] == [spec] and "was taken over by another process" in log.states[-1][2]
+    found, log = run((spec,), tmp_path, data_folder, workers=0)
+    assert found["elsewhere"] == [spec] and "was taken over by another process" in log.states[1][2]
     (claim,) = new
     assert claim is not None
     claim.release()
@@ -301,9 +223,9 @@ def test_force_takes_nothing_from_who_took_the_run_while_data_were_read(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (spec,) = cells(data_folder)
-    split, folder = execute.Data.split, RunDir(tmp_path, spec.folder)
+    split, folder = Data.split, RunDir(tmp_path, spec.folder)
 
-    def slow(self: execute.Data, *arguments: str) -> object:
+    def slow(self: Data, *arguments: str) -> object:
         if folder.claims() and not folder.file("record.json").exists():
             with monkeypatch.context() as patch:
                 patch.setattr(rundir, "alive", lambda claim: False)
@@ -313,9 +235,7 @@ def test_force_takes_nothing_from_who_took_the_run_while_data_were_read(
             claim.release()
         return split(self, *arguments)
 
-    monkeypatch.setattr(execute.Data, "split", slow)
-    log = Log()
-    found = execute.run_cells(
-        (spec,), tmp_path, execute.Data(data_folder), Options(), log, force=True, retry_failed=False
-    )
-    assert folder.record == {"by": "another"} and found["elsewhere"] == [spec], log.states
+    monkeypatch.setattr(Data, "split", slow)
+    found, log = run((spec,), tmp_path, data_folder, workers=0, force=True)
+    assert folder.record == {"by": "another"} and found["done"] == [spec], log.states
+    assert "was taken over by another process" in log.states[1][2]

@@ -12,8 +12,6 @@ from torch import Tensor
 from methods.base import Batch, Losses, Problem
 from methods.multi_task import MultiTask
 
-LEAKED = []
-
 
 class Trouble(MultiTask):
     summary = "a network with a fault"
@@ -44,18 +42,18 @@ class Trouble(MultiTask):
         self.calls += 1
         if self.calls == 1 and self.place:
             with Path(self.place).open("a") as file:
-                file.write(f"{os.getpid()} {resident()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+                file.write(f"{os.getpid()} - {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
         found = super().losses(batch, progress)
         if self.place and len(Path(self.place).read_text().splitlines()) > self.times:
             return found
-        if self.fault == "leak":
-            LEAKED.append(torch.ones(8, 1024, 1024))  # 32 MiB
         if self.fault == "threads" and torch.get_num_threads() != self.threads:
             raise RuntimeError(f"{torch.get_num_threads()} threads")
         if self.calls == self.at:
             if self.fault == "segfault":
                 faulthandler.disable()  # pytest's
                 os.kill(os.getpid(), signal.SIGSEGV)
+            if self.fault == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             if self.fault == "exit":
                 os._exit(3)
             if self.fault == "raise":
@@ -71,14 +69,7 @@ class Trouble(MultiTask):
         return found
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        if not self.training and self.fault == "judging":
-            time.sleep(2.5)
         if not self.training and self.fault == "stop" and not Path(self.place + ".stopped").exists():
             Path(self.place + ".stopped").touch()
             os.kill(os.getpid(), signal.SIGTERM)
         return super().predict(images)
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from benchmark.cli import perf
-from benchmark.execute import attempt as execute
+from benchmark.execute import workers as pool
 from benchmark.runs import digest
 from benchmark.spec import registry
 from tests.benchmark.report import make
@@ -373,11 +373,10 @@ def test_whole_seeds_come_first(bench: Bench, tmp_path: Path, monkeypatch: pytes
     )
     taken: list[Any] = []
 
-    def none(cells: Sequence[Any], *arguments: Any, **how: Any) -> dict[str, list[Any]]:
+    def none(cells: Sequence[Any], *arguments: Any) -> None:
         taken.extend(cells)
-        return {"done": [], "failed": [], "elsewhere": list(cells)}
 
-    monkeypatch.setattr(execute, "run_cells", none)
+    monkeypatch.setattr(pool, "work", none)
     code, _, err = bench("run", tmp_path / "plan.toml", "--results", tmp_path / "runs")
     assert code == 0, err
     found = [(spec.label_seed, spec.method) for spec in taken]

@@ -3,18 +3,20 @@ process.
 """
 
 import json
+import pickle
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from benchmark.cli import cluster
 from benchmark.errors import UserError
 from benchmark.execute import slurm, slurm_options, slurm_task
+from benchmark.execute.options import Options
 from benchmark.files import write_json
 from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
@@ -40,14 +42,14 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     return put
 
 
-def submission(results: Path, *specs: RunSpec, **changes: Any) -> Path:
+def submission(results: Path, *specs: RunSpec) -> None:
     file = results.resolve() / slurm.FOLDER / "0123abcd.json"
-    options = {"device": "cpu", "checkpoint_every": 500, "keep": "none", "weights": {}}
-    content: dict[str, Any] = {"data": str(results / "data"), "options": options, "plugins": []}
     file.parent.mkdir(parents=True)
-    cells = [spec.as_dict() | {"id": spec.id} for spec in specs]
-    write_json(file, content | {"folders": [spec.folder for spec in specs], "cells": cells} | changes)
-    return file
+    write_json(file, {"folders": [spec.folder for spec in specs]})
+
+
+def task(spec: RunSpec, results: Path) -> slurm_task.Task:
+    return slurm_task.Task(spec, spec.id, Options(results, results / "data", "cpu", "none"))
 
 
 BAD: dict[str, tuple[list[str], str]] = {
@@ -64,10 +66,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "force": (["--slurm", "time=5", "--force"], "--force does not go with --slurm"),
     "device": (["--slurm", "time=5", "--device", "gpu"], "--device 'gpu' is not one of auto, cpu, cuda"),
-    "waiting for nothing": (["--wait"], "--wait waits for a Slurm cluster; give --slurm too"),
+    "waiting for nothing": (["--wait"], "--wait requires --slurm"),
     "no sbatch": (
         ["--slurm", "time=5"],
-        "sbatch is not on this host; run this on a host of the Slurm cluster",
+        "sbatch is not on this host; run this on the cluster",
     ),
 }
 
@@ -215,34 +217,32 @@ def test_time_limits_as_slurm_writes_them(text: str, minutes: int) -> None:
 
 
 def test_a_task_leaves_wrong_input_as_a_failed_run(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = tiny_spec()  # of a data set that there is none of
-    task = slurm_task.Task(str(submission(tmp_path, spec)), 0)
-    assert task._outcome(threading.Event()) == "failed"
-    run = RunDir(tmp_path, spec.folder)
-    assert run.state() == "failed" and "unknown data set 'tiny-v1'" in run.file("error.txt").read_text()
+    lost = task(tiny_spec(), tmp_path)  # of a data set that there is none of
+    assert lost.outcome(threading.Event()) == "failed"
+    run = RunDir(tmp_path, lost.spec.folder)
+    assert run.state() == "failed" and "unknown data set 'tiny-v1'" in run.reason
     assert "unknown data set" in capsys.readouterr().err
-    assert isinstance(task.checkpoint().function, slurm_task.Task)
+    changed = replace(task(tiny_spec(seed=1), tmp_path), id="0123456789ab")  # by code that has changed since
+    assert changed.outcome(threading.Event()) == "failed"
+    assert "0123456789ab" in RunDir(tmp_path, changed.spec.folder).reason
+    assert pickle.loads(pickle.dumps(lost.checkpoint().function)) == lost
 
 
 def test_a_task_waits_for_the_claim_of_a_dead_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     outcomes = ["elsewhere", "elsewhere", "done"]
-
-    def run_cells(cells: list[RunSpec], *rest: object, **more: object) -> dict[str, list[RunSpec]]:
-        return {outcomes.pop(0): cells}
-
-    monkeypatch.setattr(slurm_task.execute, "run_cells", run_cells)
+    monkeypatch.setattr(slurm_task, "attempt", lambda *arguments: outcomes.pop(0))
     monkeypatch.setattr(slurm_task, "LOOK_SECONDS", 0.01)
-    task = slurm_task.Task(str(submission(tmp_path, tiny_spec())), 0)
-    assert task._outcome(threading.Event()) == "done" and not outcomes
+    waiting = task(tiny_spec(), tmp_path)
+    assert waiting.outcome(threading.Event()) == "done" and not outcomes
     outcomes += ["elsewhere"]
     stop = threading.Event()
     stop.set()
-    assert task._outcome(stop) == "interrupted"
+    assert waiting.outcome(stop) == "interrupted"
     monkeypatch.setattr(slurm_task, "STALE_SECONDS", -100.0)
     outcomes += ["elsewhere"]
-    assert task._outcome(threading.Event()) == "elsewhere"
+    assert waiting.outcome(threading.Event()) == "elsewhere"
 
 
 def test_waiting_ends_with_the_queue_or_by_ctrl_c(

@@ -1,9 +1,8 @@
-"""What the system knows: which processes live or ran out of memory, and what time it is by a shared folder's
-own clock.
-"""
+"""Ask the operating system: cores, living processes, out-of-memory kills, a shared folder's clock."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 import uuid
@@ -11,14 +10,22 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def process_start(pid: int) -> str | None:
-    """When a process started, in its kernel's own units, or None if there is none; tells a reused pid from
-    the old one.
+    """Return when a process started, in its kernel's own units; None without one.
+
+    It tells a reused pid from the old one. To a worker, a dead worker of the same pool lives until their
+    parent has noted how it ended.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
+        pool = multiprocessing.parent_process() is not None and int(fields[1]) == os.getppid()
+        return None if fields[0] == "Z" and not pool else fields[19]
     except OSError:
         pass
     if Path("/proc/self/stat").exists():
@@ -33,7 +40,7 @@ def process_start(pid: int) -> str | None:
 
 
 def filesystem_now(folder: Path) -> float:
-    """The time by the clock that stamps files in `folder`, which on a shared folder is not this host's."""
+    """Read the clock that stamps files in `folder`; on a shared folder it is not this host's."""
     probe = folder / f".now-{uuid.uuid4().hex}"
     try:
         probe.touch()
@@ -41,13 +48,12 @@ def filesystem_now(folder: Path) -> float:
     except OSError:
         return time.time()
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def out_of_memory_kills() -> int:
-    """How many processes of this one's control group, or else of this host, the kernel has killed for lack of
-    memory.
-    """
+    """Count the processes of this control group, or else host, that the kernel killed for lack of memory."""
     group = ""
     with suppress(OSError):
         group = Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]

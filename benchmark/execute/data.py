@@ -1,0 +1,119 @@
+"""Read the data of runs, each split once a process, and check runs against them before the first starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import registry
+from benchmark.spec.run import RunSpec
+
+if TYPE_CHECKING:
+    from datasets.base import Split
+    from datasets.tasks import Task
+
+PATIENCE_SECONDS = 5.0  # between two notes about a split that takes its time
+
+
+class Data:
+    """Splits by data set and size. note: told what is ready, and how far a long preparation is."""
+
+    def __init__(self, folder: Path, note: Callable[[str], None] = lambda message: None) -> None:
+        self.folder, self.note = folder, note
+        self._splits: dict[Any, Split] = {}
+
+    def tasks(self, spec: RunSpec) -> dict[str, Task]:
+        """Return {name: task} of a run's whole protocol."""
+        tasks = registry.open_dataset(spec.variant, self.folder).tasks
+        metrics = {"edge": spec.protocol.edge_metric}
+        chosen = {name: tasks[name] for name in spec.protocol.tasks}
+        return {
+            name: replace(task, metric=metrics.get(task.kind, task.metric)) for name, task in chosen.items()
+        }
+
+    def split(self, spec: RunSpec, name: str) -> Split:
+        """Return a split of a run's data set. Raises `UserError` for absent, damaged or other data.
+
+        For tuning, "train" is the first part of the train images and "test" the rest, which is set aside.
+        """
+        if spec.protocol.judge == "holdout":
+            from datasets.packing import narrowed  # torch comes with it
+
+            train = self._whole(spec, "train")
+            kept = len(train) - max(1, round(spec.protocol.holdout * len(train)))
+            if kept < 1:
+                share = f"holdout = {spec.protocol.holdout}"
+                raise UserError(f"{share} sets all {len(train)} train images aside; use a smaller share.")
+            return narrowed(train, *((0, kept) if name == "train" else (kept, len(train))))
+        return self._whole(spec, name)
+
+    def check(self, cells: Sequence[RunSpec], results: Path, *, force: bool) -> None:
+        """Raise the `UserError` that any run deserves, before the first leaves a trace.
+
+        Finished runs must have used the data that are here: no board could hold both.
+        """
+        pending = [spec for spec in cells if force or RunDir(results, spec.folder).state() != "done"]
+        check_keywords(pending, self)
+        if pending:
+            from benchmark.training.build import check_labels
+
+            for spec in pending:
+                check_labels(spec, self.split(spec, "train"), self.split(spec, "test"))
+        here = {spec.variant for spec in cells if registry.open_dataset(spec.variant, self.folder).present()}
+        for spec in cells:
+            record = None if spec in pending else RunDir(results, spec.folder).record
+            if not record or not (pending or spec.variant in here):
+                continue
+            if record["hashes"]["data"] != self.split(spec, "train").fingerprint:
+                raise UserError(
+                    f"{spec.folder} was computed on other data than those of {spec.variant} in {self.folder} "
+                    f"now, so no board could hold both: --force runs the plan anew, --results names another "
+                    f"folder."
+                )
+
+    def _whole(self, spec: RunSpec, name: str) -> Split:
+        limit = spec.protocol.train_images if name == "train" else spec.protocol.test_images
+        key = (spec.variant, name, spec.protocol.size, limit)
+        if key not in self._splits:
+            dataset = registry.open_dataset(spec.variant, self.folder)
+            if dataset.variant != spec.variant:
+                raise UserError(
+                    f"the data in {self.folder} are {dataset.variant!r} but the run was planned for "
+                    f"{spec.variant!r}; name the right folder with --data or plan again."
+                )
+            began = time.perf_counter()
+            dataset.progress = self._progress(f"{dataset.variant}: {name} images")
+            split = self._splits[key] = dataset.split(name, spec.protocol.size, limit)
+            size, seconds = "x".join(map(str, spec.protocol.size)), time.perf_counter() - began
+            self.note(f"{dataset.variant}: {len(split)} {name} images at {size} ready in {seconds:.1f} s")
+        return self._splits[key]
+
+    def _progress(self, what: str) -> Callable[[int, int], None]:
+        told = time.monotonic()
+
+        def progress(done: int, wanted: int) -> None:
+            nonlocal told
+            if time.monotonic() - told > PATIENCE_SECONDS:
+                told = time.monotonic()
+                self.note(f"{what}: {done} of {wanted}")
+
+        return progress
+
+
+def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
+    """Raise the `UserError` that a method's hyperparameters deserve, for each kind of run once."""
+    from benchmark.training.build import check_method
+
+    checked = set()
+    for spec in cells:
+        p = spec.protocol
+        method = (spec.method, repr(spec.hyperparameters), spec.balance, spec.tasks)
+        kind = (method, p.tasks, p.encoder, p.width, p.size, p.decoder_blocks)
+        if kind not in checked:
+            check_method(spec, data.tasks(spec))
+            checked.add(kind)

@@ -1,0 +1,165 @@
+"""How many workers carry out a plan, where they run, and the option values that are refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark import system
+from benchmark.errors import UserError
+from benchmark.execute import options as module
+from benchmark.execute import workers as pool
+from benchmark.execute.options import HANG_SECONDS, Options, pick_device
+from tests.conftest import Bench
+from tests.executors.common import PLUGIN, cells, held_elsewhere
+from tests.test_cli import sets
+
+
+@pytest.fixture
+def nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(module.VARIABLE)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "pending", "hang_after", "expected"),
+    [
+        (4, 1, 12, HANG_SECONDS, 4),
+        (4, 1, 3, HANG_SECONDS, 3),
+        (4, 1, 1, HANG_SECONDS, 0),
+        (4, 1, 0, HANG_SECONDS, 0),
+        (1, 1, 12, HANG_SECONDS, 0),
+        (4, 2, 12, HANG_SECONDS, 2),
+        (4, 8, 12, HANG_SECONDS, 0),
+        (1, 1, 12, 60, 1),
+    ],
+)
+def test_a_worker_a_core_and_no_more_than_there_are_runs(
+    cores: int, threads: int, pending: int, hang_after: float, expected: int, nobody_says: None,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(system, "cores", lambda: cores)
+    options = Options(tmp_path, tmp_path, "cpu", hang_after=hang_after)
+    assert options.places(pending, threads) == [None] * expected
+    assert Options(tmp_path, tmp_path, "cpu", workers=7).places(pending, threads) == [None] * 7
+    assert Options(tmp_path, tmp_path, "cuda").places(pending, threads) == []
+
+
+def test_the_command_line_is_asked_before_the_environment(
+    nobody_says: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def places(workers: int | None) -> int:
+        return len(Options(tmp_path, tmp_path, "cpu", workers=workers).places(9, 1))
+
+    monkeypatch.setattr(system, "cores", lambda: 3)
+    for text, asked in ((" ", [3, 0, 2]), ("5", [5, 0, 2]), ("0", [0, 0, 2])):
+        monkeypatch.setenv(module.VARIABLE, text)
+        assert [places(n) for n in (None, 0, 2)] == asked
+    monkeypatch.setenv(module.VARIABLE, "many")
+    with pytest.raises(UserError, match="BENCH_WORKERS=many is not a number of processes of 1 or more, nor"):
+        places(None)
+
+
+def test_workers_are_pinned_to_gpus_in_turn(
+    nobody_says: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def places(device: str, workers: int, per_gpu: int) -> list[str | None]:
+        return Options(tmp_path, tmp_path, device, workers=workers, per_gpu=per_gpu).places(9, 1)
+
+    assert places("cuda", 3, 2) == ["0", "1", "0"] and places("cuda:1", 2, 2) == ["1", "1"]
+    with pytest.raises(UserError, match="--workers 3 is more than 2 GPUs times --per-gpu 1; give fewer"):
+        places("cuda", 3, 1)
+    with pytest.raises(UserError, match=r"--device cuda:2 is not there: torch sees 2 GPUs, counted from 0"):
+        places("cuda:2", 1, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa, 5")
+    assert places("cuda", 2, 1) == ["GPU-aa", "5"] and places("cuda:1", 1, 1) == ["5"]
+    with pytest.raises(UserError, match="--hang-after 60 requires --workers"):
+        Options(tmp_path, tmp_path, "cuda", hang_after=60).places(9, 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="needs a CUDA GPU and torch sees none here"):
+        pick_device("cuda:0")
+
+
+BAD = {
+    "no workers": (["--workers", "-1"], "--workers -1 is not a number of processes of 1 or more, nor 0"),
+    "no runs a GPU": (
+        ["--workers", "1", "--per-gpu", "0"],
+        "--per-gpu 0 is not a number of runs of 1 or more",
+    ),
+    "per GPU on the CPU": (
+        ["--worker", "--device", "cpu", "--per-gpu", "2"],
+        "--per-gpu 2 requires CUDA GPUs; on the CPU",
+    ),
+    "a limit without workers": (["--hang-after", "3"], "--hang-after 3 requires --workers of 1 or more"),
+    "per GPU without workers": (["--per-gpu", "2"], "--per-gpu 2 requires --workers of 1 or more"),
+    "no patience": (
+        ["--workers", "1", "--hang-after", "0"],
+        "--hang-after 0 is not a number of seconds above",
+    ),
+    "two places": (["--workers", "1", "--slurm", "time=1"], "--workers runs on this machine and --slurm on"),
+    "a worker on a cluster": (["--worker", "--slurm", "time=1"], "--slurm does not go with --worker"),
+    "a worker by force": (["--worker", "--force"], "--force does not go with --worker"),
+    "keep": (["--worker", "--keep", "some"], "--keep 'some' is not one of all, weights, none"),
+    "plan": (["quickstat", "--worker", "--json"], "unknown plan or method 'quickstat'"),
+    "labels": (
+        [*sets('tasks=["parts"]', "test_images=2"), "--workers", "1"],
+        "none of the 2 test images has a label",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(case: str, bench: Bench, tmp_path: Path) -> None:
+    arguments, message = BAD[case]
+    code, out, err = bench("run", *arguments, "--results", tmp_path / "r")
+    last = err.splitlines()[-1]
+    assert code == 2 and message in last and last.startswith("bench: "), out + err
+    assert not out if "--json" in arguments else err.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_one_object_reaches_every_way_to_run(
+    bench: Bench, nobody_says: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of `run`, `run --worker`, `tune --rate` and `ablate`."""
+    found: list[Options] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(system, "cores", lambda: 3)
+    monkeypatch.setattr(pool, "_by_workers", lambda cells, places, options, *more: found.append(options))
+    monkeypatch.setattr(pool, "work", lambda cells, options, *more: found.append(options))
+    command = ["run", "multi_task", *sets("seeds=2"), "--results", tmp_path, "--keep", "none"]
+    assert bench(*command)[0] == 0 and bench(*command, "--worker", "--no-wait")[0] == 0
+    assert bench(*command, "--worker", "--workers", "2", "--retry-failed", "--checkpoint-every", "7")[0] == 0
+    assert [(o.workers, o.keep, o.to_the_end) for o in found] == [
+        (None, "none", False), (1, "none", False), (2, "none", True),
+    ]  # fmt: skip
+    assert found[2].retry_failed and found[2].checkpoint_every == 7 and found[2].began > 0 == found[1].began
+    rate = ["tune", "--rate", "multi_task", *sets("seeds=1"), "--results", tmp_path, "--workers", "2"]
+    assert bench(*rate)[0] == 1 and found[3].workers == 2 and found[3].keep == "none"
+    plan = tmp_path / "mine.toml"
+    plan.write_text(
+        '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 1\n'
+        "components = { tke = false, tc = false }\n"
+    )
+    assert bench("ablate", plan, "--workers", "2", "--results", tmp_path)[0] == 0 and found[4].workers == 2
+
+
+def test_a_worker_that_does_not_wait_says_who_has_the_rest(
+    bench: Bench, data_folder: Path, tmp_path: Path
+) -> None:
+    (spec,) = cells(data_folder)
+    held_elsewhere(tmp_path, spec)
+    command: list[Any] = [
+        "run",
+        "trouble",
+        "--plugin",
+        PLUGIN,
+        *sets("seeds=1", "hparams.trouble.fault=none"),
+    ]
+    code, out, err = bench(*command, "--results", tmp_path, "--worker", "--no-wait", "--json")
+    assert code == 0 and json.loads(out)["states"] == {spec.id: "elsewhere"}
+    assert f"{spec.folder} is being run by another process" in err
