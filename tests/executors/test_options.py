@@ -145,7 +145,10 @@ def test_one_object_reaches_every_way_to_run(
         '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 1\n'
         "components = { tke = false, tc = false }\n"
     )
-    assert bench("ablate", plan, "--workers", "2", "--results", tmp_path)[0] == 0 and found[4].workers == 2
+    assert (
+        bench("ablate", plan, *sets(), "--workers", "2", "--results", tmp_path)[0] == 0
+        and found[4].workers == 2
+    )
 
 
 def test_a_worker_that_does_not_wait_says_who_has_the_rest(
