@@ -3,6 +3,7 @@
 """
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -52,20 +53,68 @@ def test_the_harness_names_no_method_and_no_data_set() -> None:
         assert not re.search(rf"\b({names})\b", path.read_text()), f"{path.name} names a method or a data set"
 
 
-def test_methods_and_datasets_do_not_reach_into_the_harness() -> None:
-    """They may raise its errors and draw from its streams, and nothing else."""
-    for folder in ("methods", "datasets"):
-        for path in (ROOT / folder).rglob("*.py"):
-            used = re.findall(
-                r"^\s*(?:from|import) (benchmark[\w.]*)(?: import (.*))?$", path.read_text(), re.MULTILINE
-            )
-            for module, what in used:
-                allowed = module in (
-                    "benchmark.errors",
-                    "benchmark.streams",
-                    "benchmark.files",
-                ) or what in ("streams", "errors")
-                assert allowed, f"{path} imports {module} {what}"
+GROUND = {"errors", "files", "streams", "system", "typed"}
+ROOMS = ["metrics", "spec", "runs", "training", "execute", "contract"]  # each imports those before it
+ALLOWED = {
+    "ground": set(),
+    "datasets": {"ground"},
+    "methods": {"ground", "datasets"},
+    **{room: {"ground", "datasets", "methods", *ROOMS[:n]} for n, room in enumerate(ROOMS)},
+    "metrics": {"ground", "datasets"},
+    "report": {"ground", "metrics", "spec", "runs"},
+    "cli": {"ground", "datasets", "methods", *ROOMS, "report"},
+}
+
+
+def room(module: str) -> str:
+    """Return the room of a module, such as `spec` for benchmark.spec.run."""
+    package, _, rest = module.partition(".")
+    inner = rest.partition(".")[0]
+    if package != "benchmark":
+        return package
+    return inner if inner in ALLOWED else "ground"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules, or names of modules, that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def test_rooms_import_those_below_them_alone() -> None:
+    """`benchmark/__init__` names functions of rooms on demand, and `__main__` starts the command line."""
+    public = {ROOT / "benchmark" / name for name in ("__init__.py", "__main__.py")}
+    assert {p.stem for p in (ROOT / "benchmark").glob("*.py")} - {p.stem for p in public} == GROUND
+    wrong = []
+    for path in set(MODULES) - public:
+        own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for module in imports(path):
+            if module.partition(".")[0] in ("benchmark", "methods", "datasets"):
+                other = room(module)
+                if other != own and other not in ALLOWED[own]:
+                    wrong.append(f"{path.relative_to(ROOT)} ({own}) imports {module} ({other})")
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_modules_import_in_no_circle() -> None:
+    """Imports at the top of modules; one within a function is made when everything is there."""
+    known = {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES
+    }
+    arrows: dict[str, set[str]] = {}
+    for name, path in known.items():
+        found = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{each.name}" for each in node.names}
+                found |= {n if n in known else node.module for n in names}
+            elif isinstance(node, ast.Import):
+                found |= {each.name for each in node.names}
+        arrows[name] = found & known.keys()
+    graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("arguments", [["-m", "benchmark", "status"], ["-c", "import benchmark"]])
@@ -105,7 +154,7 @@ def test_every_command_takes_results_and_data() -> None:
             yield name, command
 
     commands = dict(leaves(typer.main.get_command(app), "bench"))
-    assert len(commands) == 26
+    assert len(commands) == 25
     for name, command in commands.items():
         options = {option for parameter in command.params for option in parameter.opts}
         assert {"--results", "--data"} <= options, name

@@ -15,10 +15,9 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.files import read_json
-from benchmark.runs import digest, rundir
+from benchmark.runs import digest, rundir, snapshots
 from benchmark.runs.schema import CheckId, check_record, check_spec
 from benchmark.spec.run import run_id
-from benchmark.training import snapshots
 
 T = TypeVar("T")
 
