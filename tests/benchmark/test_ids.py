@@ -1,5 +1,6 @@
 """Ids are for ever: literals of every part that enters them, of shipped plans and of committed records."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -10,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from benchmark.spec import plan, tuning
+from benchmark.errors import UserError
+from benchmark.spec import plan, registry, tuning
+from benchmark.spec import run as runs
 from benchmark.spec.protocol import Protocol
 from benchmark.spec.run import RunSpec, run_id
 from tests.conftest import ROOT
+from tests.helpers import tiny_spec
 
 NOWHERE = Path("no-such-data")
+DEFAULTS = Path(__file__).parent / "defaults.json"
 PROTOCOL = Protocol("p", tasks=("semseg", "depth"))
 PLAIN = RunSpec(
     protocol=PROTOCOL,
@@ -124,3 +129,107 @@ def test_every_committed_record_decodes_to_its_id() -> None:
         assert record["id"] == run_id(record["spec"]) == path.stem
         spec = RunSpec.from_dict(record["spec"] | {"id": record["id"]}, str(path))
         assert spec.id == record["id"] and spec.as_dict() == {"contrasts": []} | record["spec"]
+
+
+def test_a_new_keyword_with_a_default_moves_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = PLAIN
+    more = replace(one, hyperparameters=one.hyperparameters | {"gamma": 7})
+    assert more.id == one.id
+    wider = dataclasses.make_dataclass("Protocol", [("added", int, 5)], bases=(Protocol,), frozen=True)
+    monkeypatch.setattr(runs, "Protocol", wider)
+    assert replace(one, protocol=wider("p", tasks=("semseg", "depth"))).id == one.id
+    assert replace(one, protocol=wider("p", tasks=("semseg", "depth"), added=6)).id != one.id
+
+
+def test_about_a_protocol_nothing_moves_the_id_and_its_version_does() -> None:
+    told = {"summary": "words", "doubled": {"multi_task epochs semseg": 3.2}, "demonstration": True}
+    assert replace(PLAIN, protocol=replace(PROTOCOL, **told)).id == PLAIN.id
+    for change in ({"version": 2}, {"lr": 1.0}, {"tasks": ("depth", "semseg")}):
+        assert replace(PLAIN, protocol=replace(PROTOCOL, **change)).id != PLAIN.id
+
+
+def current_defaults() -> dict[str, Any]:
+    methods = {
+        n: {"version": registry.method(n).version, "defaults": registry.hyperparameters(n)[0]}
+        for n in registry.method_names()
+    }
+    return json.loads(
+        json.dumps({"protocol": dataclasses.asdict(Protocol("")), "schema": runs.SCHEMA, "methods": methods})
+    )
+
+
+def test_a_changed_default_needs_a_version_bump() -> None:
+    """Ids leave defaults out, so a default may only change together with the version that ids hold.
+
+    After a bump, or a new keyword, write the file anew: `python -m tests.benchmark.test_ids`.
+    """
+    pinned, now = json.loads(DEFAULTS.read_text()), current_defaults()
+    for key, value in pinned["protocol"].items():
+        assert now["protocol"][key] == value or now["schema"] > pinned["schema"], (
+            f"the protocol's default of {key} changed"
+        )
+    for name, old in pinned["methods"].items():
+        if now["methods"][name]["version"] == old["version"]:
+            for key, value in old["defaults"].items():
+                assert now["methods"][name]["defaults"].get(key) == value, (
+                    f"{name}: default of {key} changed: bump its version"
+                )
+    assert now == pinned, (
+        "keywords were added or versions bumped: pin them with `python -m tests.benchmark.test_ids`"
+    )
+
+
+def test_hyperparameters_come_from_the_signature() -> None:
+    one = tiny_spec("multi_task")
+    assert one.hyperparameters == {} and one.changed == ()
+    values, changed = registry.resolve_hyperparameters("prototype", {"codes": 4096, "tc_margin": 1})
+    assert (
+        changed == () and values["tc_margin"] == 1.0
+    )  # given at their defaults, a whole number for a number
+    values, changed = registry.resolve_hyperparameters("prototype", {"codes": 8})
+    assert changed == ("codes",) and values["codes"] == 8
+    with pytest.raises(UserError, match="did you mean 'lambda_tae'"):
+        registry.resolve_hyperparameters("prototype", {"lamda_tae": 1.0})
+    with pytest.raises(UserError, match=r"codes is 'many'; expected a whole number"):
+        registry.resolve_hyperparameters("prototype", {"codes": "many"})
+
+
+@pytest.mark.parametrize("name", registry.method_names())
+def test_a_spec_comes_back_from_its_plain_values(name: str) -> None:
+    one = tiny_spec(name, loss_weights={"depth": 2.0}, test_images=4)
+    values = json.loads(json.dumps(one.as_dict() | {"id": one.id}))
+    assert RunSpec.from_dict(values, "a file") == one
+
+
+def test_a_spec_that_means_another_run_now_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = tiny_spec()
+    values = one.as_dict() | {"id": one.id}
+    for edited in (values | {"label_seed": 7}, one.as_dict()):
+        with pytest.raises(UserError, match=r"a file was edited: the id .* is not that of its spec"):
+            RunSpec.from_dict(edited, "a file")
+    monkeypatch.setattr(registry.method(one.method), "version", 99)
+    with pytest.raises(
+        UserError, match=f"has changed since a file was written, so {one.id} cannot run; plan it again"
+    ):
+        RunSpec.from_dict(values, "a file")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label_seed": -1}, "label_seed is -1; expected a whole number >= 0"),
+        ({"lr_scale": float("inf")}, "lr_scale is inf; expected a number <= "),
+        ({"labels": "x" * 5000}, "labels is 'xx.*; expected a text of length <= 4096"),
+    ],
+)
+def test_a_spec_out_of_bounds_is_refused(change: dict[str, Any], message: str) -> None:
+    values = tiny_spec().as_dict() | change
+    with pytest.raises(UserError, match=f"a file: {message}"):
+        RunSpec.from_dict(values | {"id": run_id(values)}, "a file")
+    broken = {key: value for key, value in values.items() if key != "protocol"}
+    with pytest.raises(UserError, match="not a run's spec"):
+        run_id(broken)
+
+
+if __name__ == "__main__":
+    DEFAULTS.write_text(json.dumps(current_defaults(), indent=1, sort_keys=True) + "\n")

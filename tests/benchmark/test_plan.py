@@ -1,0 +1,539 @@
+"""Protocols and plans: which runs they mean, and one sentence for what they cannot mean."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.spec import plan, protocol, registry
+from benchmark.spec.grid import Expansion
+from benchmark.spec.run import RunSpec, run_id
+from tests.conftest import SHIPPED_DEFAULT, Bench
+
+NOWHERE = Path("no-such-data")
+GRID = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\n'
+FOUR = (
+    GRID
+    + 'labels = ["one", "random"]\nmethod = ["single_task", "multi_task", "mtpsl", "prototype"]\nseeds = 2\n'
+)
+ABLATE = (
+    '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 2\n'
+    "components = { tke = false, tc = false, tae = { vq = false, tae = false } }\n"
+)
+OPEN = ABLATE.replace("components", "# components")
+
+
+def made(folder: Path, text: str, settings: tuple[str, ...] = (), methods: tuple[str, ...] = ()) -> plan.Plan:
+    (file := folder / "mine.toml").write_text(text)
+    return plan.make([str(file), *methods], list(settings), NOWHERE)
+
+
+def test_shipped_protocols_and_plans_load() -> None:
+    for name in protocol.names():
+        shipped = protocol.load(name)
+        assert (name == "own-data") == (not shipped.tasks and not shipped.size)
+    assert all(plan.read(name)["summary"] for name in plan.names())
+    # What its tasks are, nobody knows without the data.
+    with pytest.raises(UserError, match="there is no own-data in no-such-data; `bench data prepare"):
+        plan.make(["own-data"], [], NOWHERE)
+
+
+def test_what_a_protocol_leaves_empty_is_the_data_sets() -> None:
+    (made,) = plan.make(["multi_task"], ["tasks=[]", "size=[]", "seeds=1"], NOWHERE).cells
+    scenes = registry.open_dataset("scenes", NOWHERE)
+    assert made.protocol.tasks == tuple(scenes.tasks) and len(made.protocol.tasks) > 3
+    assert made.protocol.size == scenes.default_size
+    (sized,) = plan.make(["multi_task"], ["tasks=[]", "size=[64, 64]", "seeds=1"], NOWHERE).cells
+    assert sized.protocol.size == (64, 64) and sized.protocol.tasks == made.protocol.tasks
+    assert sized.labels == "one"
+    with pytest.raises(UserError, match=r"unknown task in loss_weights .* 'dept'; did you mean 'depth'"):
+        plan.make(["multi_task"], ["tasks=[]", "loss_weights={dept=2.0}"], NOWHERE)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "thin"])
+def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "DEFAULT", SHIPPED_DEFAULT if name == "quickstart" else name)
+    cells = plan.make([], [], NOWHERE).cells
+    assert {c.protocol.name for c in cells} == {name}
+    assert len(cells) == 12 and len({c.id for c in cells}) == 12
+    assert {c.method for c in cells} == {"single_task", "multi_task", "mtpsl", "prototype"}
+    single = [c for c in cells if c.method == "single_task" and c.label_seed == 0]
+    assert [c.tasks for c in single] == [("semseg",), ("depth",), ("normals",)]
+    assert all(c.protocol.tasks == ("semseg", "depth", "normals") for c in single)
+
+
+def test_the_quickstart_trains_a_pretrained_encoder_and_ranks_nothing() -> None:
+    cells = plan.make(["quickstart"], [], NOWHERE).cells
+    (shown,) = {c.protocol.name: c.protocol for c in cells}.values()
+    assert (shown.version, shown.encoder, shown.weights) == (2, "timm:tf_efficientnet_lite0", "package")
+    assert shown.demonstration and "demonstration" not in protocol.SETTABLE
+    assert cells[6].id == replace(cells[6], protocol=replace(shown, demonstration=False)).id == "56231d082226"
+    # The methods' own networks are the same under both; the thin one's runs take seconds.
+    quick = plan.make(["thin"], [], NOWHERE).cells
+    assert [(c.method, c.hyperparameters, c.seed) for c in cells] == [
+        (c.method, c.hyperparameters, c.seed) for c in quick
+    ]
+    assert quick[0].protocol.encoder == "small" and not quick[0].protocol.demonstration
+    for name in (
+        "field",
+        "label-budget-scenes",
+        "balancing-scenes",
+        "seed-variance-scenes",
+        "ablation-scenes",
+    ):
+        assert all(c.protocol == shown for c in plan.make([name], [], NOWHERE).cells), name
+
+
+def test_settings_override_the_plan() -> None:
+    settings = [
+        "labels=random",
+        "seeds=[4]",
+        "epochs=2",
+        "size=[64, 96]",
+        "hparams.prototype.codes=[8, 16]",
+        "encoder=resnet18",
+    ]
+    cells = plan.make(["prototype"], settings, NOWHERE).cells
+    assert [
+        (c.labels, c.label_seed, c.protocol.epochs, c.protocol.size, c.protocol.encoder) for c in cells
+    ] == [("random", 4, 2.0, (64, 96), "resnet18")] * 2
+    assert [c.hyperparameters["codes"] for c in cells] == [8, 16]
+    product = plan.make(["multi_task"], ['labels=["one", "full"]', "seeds=3", "lr=[0.1, 0.2]"], NOWHERE).cells
+    assert len(product) == 12
+
+
+def test_weights_enter_the_spec_by_content(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"one")
+    (tmp_path / "b.pth").write_bytes(b"one")
+    made = [plan.make(["multi_task"], [f"weights={tmp_path / n}"], NOWHERE) for n in ("a.pth", "b.pth")]
+    assert made[0].cells[0].id == made[1].cells[0].id
+    assert made[1].weights == {made[1].cells[0].protocol.weights: tmp_path / "b.pth"}
+
+
+def test_a_protocol_may_change_another(tmp_path: Path) -> None:
+    light, full = protocol.load("nyuv2-13-light"), protocol.load("nyuv2-13")
+    assert (
+        light.size == full.size
+        and light.tasks == full.tasks
+        and light.epochs < full.epochs
+        and light.name == "nyuv2-13-light"
+    )
+    (tmp_path / "mine.toml").write_text('base = "thin"\nepochs = 1\n')
+    mine = protocol.load(str(tmp_path / "mine.toml"))
+    assert mine.name == "mine" and mine.epochs == 1.0 and mine.size == protocol.load("thin").size
+    (tmp_path / "deep.toml").write_text(f'base = "{tmp_path / "mine.toml"}"\n')
+    with pytest.raises(UserError, match=r"mine\.toml is the base of .*deep\.toml and has one itself"):
+        protocol.load(str(tmp_path / "deep.toml"))
+    (tmp_path / "lost.toml").write_text('base = "quickstrat"\n')
+    with pytest.raises(UserError, match="unknown protocol 'quickstrat'; did you mean 'quickstart'"):
+        protocol.load(str(tmp_path / "lost.toml"))
+
+
+def test_a_frozen_split_varies_the_train_seed_alone() -> None:
+    cells = plan.make(["nyuv2", "multi_task"], ["labels=published:one", "seeds=3"], NOWHERE).cells
+    assert [(c.labels, c.label_seed, c.train_seed) for c in cells] == [
+        ("published:one", 0, s) for s in range(3)
+    ]
+    assert cells[1].folder.split("/")[1].startswith("multi_task-publishedone-s0.1-")
+    assert [c.seed for c in cells] == ["0", "0.1", "0.2"]
+
+
+def test_every_number_of_a_protocol_has_bounds() -> None:
+    for key, value in vars(protocol.load("thin")).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            for wrong in (-1, float("inf"), float("nan")):
+                with pytest.raises(UserError, match=f": {key} is {wrong}; expected a"):
+                    protocol.load("thin", {key: wrong})
+
+
+def test_label_and_train_seeds_may_be_axes_of_their_own(tmp_path: Path) -> None:
+    text = GRID + 'method = "multi_task"\nlabel_seeds = 2\ntrain_seeds = [3, 4]\n'
+    assert [(c.label_seed, c.train_seed, c.seed) for c in made(tmp_path, text).cells] == [
+        (0, 3, "0.3"),
+        (0, 4, "0.4"),
+        (1, 3, "1.3"),
+        (1, 4, "1.4"),
+    ]
+    alone = made(tmp_path, GRID + 'method = "multi_task"\ntrain_seed = 2\n').cells
+    assert [(c.label_seed, c.train_seed) for c in alone] == [(0, 0), (0, 1)]
+    assert [(c.label_seed, c.train_seed) for c in made(tmp_path, text, ("seeds=[7]",)).cells] == [(7, 7)]
+    assert [
+        (c.label_seed, c.train_seed) for c in made(tmp_path, FOUR, ("label_seeds=[5]",), ("mtpsl",)).cells
+    ] == [(5, 0)] * 2
+
+
+EXCLUDES: dict[str, Callable[[RunSpec], bool]] = {
+    'method = "mtpsl"\nlabels = "random"': lambda c: c.method == "mtpsl" and c.labels == "random",
+    'method = ["mtpsl", "prototype"]\nseed = 1': lambda c: (
+        c.method in ("mtpsl", "prototype") and c.train_seed == 1
+    ),
+    "seeds = [1]": lambda c: c.label_seed == 1,
+    "train_seeds = 1\nlabel_seeds = 1": lambda c: c.label_seed == 1,
+    'protocol = "thin"\nencoder = "small"\nmethod = "multi_task"': lambda c: c.method == "multi_task",
+    'dataset = "scenes"\nsize = [96, 128]\nbalance = "equal"\nlabels = "one"': lambda c: c.labels == "one",
+    'dataset = "scenes-v1"\nlabels = "one"\nweights = "none"': lambda c: c.labels == "one",
+    "hparams.prototype.codes = 4096": lambda c: c.method == "prototype",
+    "hparams.prototype = { codes = [1, 4096], tke = true }\nlabels = 'one'": lambda c: (
+        c.method == "prototype" and c.labels == "one"
+    ),
+    "tasks = [['depth'], ['semseg', 'depth', 'normals']]\nseed = 0": lambda c: c.label_seed == 0,
+}
+
+
+@pytest.mark.parametrize("table", EXCLUDES)
+def test_what_matches_all_keys_of_an_exclude_is_left_out(table: str, tmp_path: Path) -> None:
+    whole = made(tmp_path, FOUR).cells
+    found = made(tmp_path, f"{FOUR}\n[[exclude]]\n{table}\n")
+    assert found.cells == tuple(c for c in whole if not EXCLUDES[table](c)) and 0 < len(found.cells) < len(
+        whole
+    )
+    assert any(
+        note.startswith(f"{len(whole) - len(found.cells)} runs are left out by exclude ")
+        for note in found.notes
+    )
+
+
+def test_excludes_are_united_and_hold_for_what_the_command_line_changes(tmp_path: Path) -> None:
+    text = FOUR + '[[exclude]]\nmethod = "mtpsl"\n[[exclude]]\nlabels = "full"\nmethod = "multi_task"\n'
+    with pytest.raises(
+        UserError,
+        match=r'exclude labels = "full", method = "multi_task" matches no run of plan mine; correct',
+    ):
+        made(tmp_path, text)
+    found = made(tmp_path, text, ("labels=full", "seeds=1"))
+    assert {c.method for c in found.cells} == {"single_task", "prototype"}
+    narrowed = made(tmp_path, FOUR + '[[exclude]]\nmethod = "mtpsl"\n', methods=("multi_task",))
+    assert 'no runs are left out by exclude method = "mtpsl"' in narrowed.notes and len(narrowed.cells) == 4
+
+
+def test_a_published_split_and_a_file_of_weights_are_excluded_by_what_the_plan_says(tmp_path: Path) -> None:
+    grid = (
+        '[[grid]]\nprotocol = "nyuv2-13"\ndataset = "nyuv2-13"\nlabels = "published:one"\nmethod = '
+        '"multi_task"\nseeds = 3\n'
+    )
+    assert [
+        c.train_seed for c in made(tmp_path, grid + '[[exclude]]\nseeds = 1\ndataset = "nyuv2"\n').cells
+    ] == [0, 2]
+    (tmp_path / "a.pth").write_bytes(b"content")
+    weights = f'weights = "{tmp_path / "a.pth"}"\n'
+    text = FOUR.replace("seeds", f'weights = ["none", "{tmp_path / "a.pth"}"]\nseeds')
+    assert {c.protocol.weights for c in made(tmp_path, text + "[[exclude]]\n" + weights).cells} == {"none"}
+
+
+def test_a_plan_includes_others_with_what_they_exclude(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "inner.toml").write_text(FOUR + '[[exclude]]\nmethod = ["mtpsl", "single_task"]\n')
+    (tmp_path / "sub" / "middle.toml").write_text('include = ["inner.toml"]\n')
+    own = GRID + 'labels = "full"\nmethod = "multi_task"\nseeds = 1\n'
+    found = made(tmp_path, 'include = ["thin", "sub/middle.toml", "sub/inner.toml"]\n' + own)
+    counted = {(c.method, c.labels) for c in found.cells}
+    assert {m for m, labels in counted if labels == "random"} == {"multi_task", "prototype"}
+    assert len(plan.make(["thin"], [], NOWHERE).cells) == 12 and ("multi_task", "full") in counted
+    # Of the included eight, multi_task with one label is the thin's too: 12 + 6 + 1.
+    assert len(found.cells) == 19
+    assert len(made(tmp_path, 'include = ["thin"]\n', ("seeds=1", "labels=random"), ("mtpsl",)).cells) == 1
+    outer = made(tmp_path, 'include = ["sub/middle.toml"]\n[[exclude]]\nlabels = "random"\n')
+    assert {c.labels for c in outer.cells} == {"one"}
+
+
+def test_leave_one_out(tmp_path: Path) -> None:
+    found = made(tmp_path, ABLATE + 'names = { tke = "task knowledge embedding" }\n')
+    assert (
+        found.ablation is not None
+        and found.ablation.method == "prototype"
+        and found.ablation.form == "leave-one-out"
+    )
+    assert [row.name for row in found.ablation.rows] == [
+        "full",
+        "without task knowledge embedding",
+        "without tc",
+        "without tae",
+    ]
+    assert [row.cells[0].changed for row in found.ablation.rows] == [(), ("tke",), ("tc",), ("tae", "vq")]
+    assert [c.label_seed for c in found.ablation.rows[1].cells] == [0, 1] and len(found.cells) == 8
+    # The full method is the same run as a grid's.
+    both = made(tmp_path, FOUR + ABLATE)
+    assert len(both.cells) == len(made(tmp_path, FOUR).cells) + 6
+
+
+def test_cumulative_adds_in_the_order_of_the_components(tmp_path: Path) -> None:
+    found = made(tmp_path, ABLATE + 'form = "cumulative"\n').ablation
+    assert found is not None
+    assert [row.name for row in found.rows] == ["base", "+ tke", "+ tc", "+ tae"]
+    assert [row.cells[0].changed for row in found.rows] == [
+        ("tae", "tc", "tke", "vq"),
+        ("tae", "tc", "vq"),
+        ("tae", "vq"),
+        (),
+    ]
+
+
+def test_the_command_line_and_excludes_hold_for_an_ablation(tmp_path: Path) -> None:
+    settings = ("labels=random", "seeds=[3]", "epochs=1", "hparams.prototype.codes=16")
+    found = made(
+        tmp_path,
+        FOUR + ABLATE + "hparams.prototype.kappa = 0.5\n[[exclude]]\nhparams.prototype.tc = false\n",
+        settings,
+    )
+    assert found.ablation is not None and [len(row.cells) for row in found.ablation.rows] == [1, 1, 0, 1]
+    for row in found.ablation.rows:
+        for c in row.cells:
+            assert (c.labels, c.label_seed, c.protocol.epochs) == ("random", 3, 1.0)
+            assert (c.hyperparameters["codes"], c.hyperparameters["kappa"]) == (16, 0.5)
+    # A component stays removed whatever a setting says of its keyword.
+    kept = made(tmp_path, ABLATE, ("hparams.tke=true",)).ablation
+    assert kept is not None and [row.cells[0].hyperparameters["tke"] for row in kept.rows] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    other = made(tmp_path, FOUR + ABLATE, methods=("mtpsl",))
+    assert other.ablation is None and {c.method for c in other.cells} == {"mtpsl"}
+    assert "the ablation of prototype is left out, as other methods were named" in other.notes
+    assert made(tmp_path, FOUR + ABLATE, methods=("prototype",)).ablation is not None
+    assert made(tmp_path, FOUR + ABLATE, ('method=["prototype"]',)).ablation is not None
+
+
+def contrasted(tmp_path: Path, contrast: str) -> plan.Plan:
+    hparams = (
+        'method = ["multi_task", "prototype"]\nseeds = 1\n[grid.hparams.prototype]\ntke = [true, false]\n'
+    )
+    return made(tmp_path, GRID + hparams + contrast)
+
+
+def test_every_run_keeps_the_contrasts_of_its_plan_and_its_id(tmp_path: Path) -> None:
+    side = '[[contrast]]\nfirst = { method = "prototype", tke = true }\nsecond = { method = "multi_task" }\n'
+    with_it, without = contrasted(tmp_path, side), contrasted(tmp_path, "")
+    assert [s.id for s in with_it.cells] == [s.id for s in without.cells]
+    for spec in with_it.cells:
+        assert [c["name"] for c in spec.contrasts] == ["prototype(tke=True) - multi_task"]
+    first = with_it.cells[0]
+    assert RunSpec.from_dict(first.as_dict() | {"id": first.id}, "spec.json") == first
+
+
+def test_a_rate_is_a_number_a_list_or_a_table_by_method(tmp_path: Path) -> None:
+    def expanded(**keys: Any) -> list[RunSpec]:
+        grid = {"protocol": "thin", "dataset": "scenes", "method": ["multi_task", "mtpsl"], "seeds": [0]}
+        return Expansion({}, [], tmp_path).specs(grid | keys, "p")
+
+    plain = expanded()
+    assert [s.id for s in expanded(lr_scale=1)] == [s.id for s in plain]
+    table = expanded(lr_scale={"mtpsl": [0.5, 2]})
+    assert [(s.method, s.lr_scale) for s in table] == [("multi_task", 1.0), ("mtpsl", 0.5), ("mtpsl", 2.0)]
+    assert table[0].id == plain[0].id and len({s.id for s in [*table, *plain]}) == 4
+    old = plain[0].as_dict()  # of a record made before there was such a key
+    del old["lr_scale"], old["contrasts"]
+    assert run_id(old) == plain[0].id
+    for wrong in (0, -1, True, "fast", [1.0, float("inf")], {"mtpsl": "x"}):
+        with pytest.raises(UserError, match=r"plan p: lr_scale\S* is .*; expected a number"):
+            expanded(lr_scale=wrong)
+    with pytest.raises(UserError, match="did you mean 'mtpsl'"):
+        expanded(lr_scale={"mtpls": 1.0})
+
+
+BAD = {
+    "unknown method": (["multitask"], [], r"unknown plan or method 'multitask'; did you mean 'multi_task'\?"),
+    "two plans": (["thin", "other"], [], "neither a method nor the only plan"),
+    "absent file": (["absent.toml"], [], "there is no plan file absent.toml"),
+    "unknown setting": ([], ["epoch=3"], r"unknown key in plan thin 'epoch'; did you mean 'epochs'\?"),
+    "not a setting": ([], ["epochs"], "'epochs' is not key=value"),
+    "near miss": ([], ["hparams.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
+    "near miss of a method's": (
+        [],
+        ["hparams.prototype.tc_magin=1"],
+        r"'tc_magin'; did you mean 'tc_margin'\?",
+    ),
+    "wrong type": ([], ["epochs=many"], "epochs is 'many'; expected a number"),
+    "unknown label setting": ([], ["labels=ones"], r"'ones'"),
+    "fraction out of range": ([], ["labels=fraction:1.5"], "fraction"),
+    "unknown task": ([], ['tasks=["semseg", "dept"]'], r"'dept'; did you mean 'depth'\?"),
+    "unknown data set": ([], ["dataset=scene"], r"'scene'; did you mean 'scenes'\?"),
+    "unknown protocol": ([], ["protocol=quick"], "unknown protocol 'quick'"),
+    "unknown balance": ([], ["balance=equals"], "did you mean 'equal'"),
+    "seeds": ([], ["seeds=-1"], "seeds is -1; expected a whole number >= 1; give a number of seeds"),
+    "size": ([], ["size=[90, 128]"], "multiple of 8"),
+    "batch": ([], ["batch=0"], "batch is 0; expected a whole number >= 1"),
+    "weights": ([], ["weights=nowhere.pth"], "nowhere.pth.*nor a file"),
+    "judge": ([], ["judge=train"], "unknown judge 'train'; known: holdout, test"),
+    "holdout": ([], ["holdout=1.0"], "holdout is 1.0; expected a number < 1"),
+    "scales": ([], ["scales=[0.0, 1.0]"], r"scales.0 is 0.0; expected a number > 0"),
+    "scale bounds": ([], ["scale_draw=uniform", "scales=[1.0]"], "must be two bounds"),
+    "edge metric": ([], ["edge_metric=odsf"], "edge_metric 'odsf'; did you mean 'odsF'"),
+    "form of a data set": (
+        [],
+        ["dataset=nyuv2-14"],
+        r"unknown form of nyuv2 'nyuv2-14'; did you mean 'nyuv2-",
+    ),
+    "variant of scenes": ([], ["dataset=scenes-v9"], "unknown variant of scenes 'scenes-v9'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence(case: str) -> None:
+    arguments, settings, message = BAD[case]
+    with pytest.raises(UserError, match=message) as caught:
+        plan.make(arguments, settings, NOWHERE)
+    assert "\n" not in str(caught.value)
+
+
+CONTRAST = '[[contrast]]\nfirst = { method = "prototype"'
+WRONG = {
+    "not TOML": ('summary = "x"\n[[grid]\n', r"mine\.toml is not valid TOML: .*line 2"),
+    "deep": ("a = " + "[" * 100_000, r"mine\.toml is not valid TOML"),
+    "no data set": ('[[grid]]\nprotocol = "thin"\n', "has no dataset"),
+    "unknown key": ('[[grids]]\nprotocol = "thin"\n', "did you mean 'grid'"),
+    "hparams": (GRID + "method = 'prototype'\nhparams = 3\n", "plan mine: hparams is 3; expected a table"),
+    "tuning": (
+        GRID + "method = 'prototype'\ntuning.prototype = 3\n",
+        "tuning.prototype is 3; expected a table",
+    ),
+    "contrast: two rows": (
+        FOUR + CONTRAST + '}\nsecond = { method = "multi_task" }\n',
+        "is 2 rows of it, not one; add a key",
+    ),
+    "contrast: no row": (
+        FOUR + CONTRAST + ', labels = "full" }\nsecond = { method = "multi_task" }\n',
+        "is no row of it, not one",
+    ),
+    "contrast: unknown key": (
+        FOUR + CONTRAST + ', tkee = true }\nsecond = { method = "multi_task" }\n',
+        "did you mean 'tke'",
+    ),
+    "contrast: one side": (FOUR + CONTRAST + "}\n", "has no second ="),
+    "contrast: third": (FOUR + CONTRAST + "}\nthird = 1\n", r"unknown key in \[\[contrast\]\]"),
+    "contrast: name": (
+        FOUR + "[[contrast]]\nname = 3\nfirst = { method = 'mtpsl' }\nsecond = { method = 'mtpsl' }\n",
+        "is not a text",
+    ),
+    "exclude: unknown key": (
+        FOUR + '[[exclude]]\nmethods = "mtpsl"\nlabel = "one"\n',
+        r"key in \[\[exclude\]\] of plan mine 'label'; did",
+    ),
+    "exclude: hparams": (
+        FOUR + "[[exclude]]\nhparams.codes = 16\n",
+        r"hparams.codes is 16; expected a table",
+    ),
+    "exclude: hparams of nobody": (
+        FOUR + "[[exclude]]\nhparams.protoype.codes = 16\n",
+        "unknown method in .* did you mean 'prototype'",
+    ),
+    "exclude: unknown keyword": (
+        FOUR + "[[exclude]]\nhparams.prototype.code = 16\n",
+        "'code'; did you mean 'codes'",
+    ),
+    "exclude: no key": (
+        FOUR + "[[exclude]]\n",
+        r"an \[\[exclude\]\] of plan mine has no key, which would leave out every run",
+    ),
+    "exclude: nothing": (
+        FOUR + "[[exclude]]\nseed = 7\n",
+        "exclude seeds = 7 matches no run of plan mine; correct",
+    ),
+    "exclude: no run has both": (
+        GRID
+        + 'method = ["multi_task", "prototype"]\n[[exclude]]\nmethod = "multi_task"\nhparams.prototype.codes '
+        "= 4096\n",
+        "matches no run of plan mine; correct it or remove it",
+    ),
+    "exclude: everything": (
+        FOUR + '[[exclude]]\ndataset = "scenes"\n',
+        "has no run left: 24 runs are left out by exclude dataset",
+    ),
+    "exclude: not tables": (
+        'exclude = "mtpsl"\n' + FOUR,
+        r"mine\.toml: exclude is 'mtpsl'; expected a list.*; write \[\[exclude\]\]",
+    ),
+    "grid: not tables": (
+        FOUR.replace("[[grid]]", "[grid]"),
+        r"mine\.toml: grid is .*; expected a list.*; write \[\[grid\]\]",
+    ),
+    "nothing": ('summary = "x"\n', r"mine\.toml has no \[\[grid\]\]; add one"),
+    "include: not a list": ('include = "thin"\n', r"mine\.toml: include is 'thin'; expected a list"),
+    "include: unknown": (
+        'include = ["quickstrat"]\n',
+        "unknown plan 'quickstrat'; did you mean 'quickstart'",
+    ),
+    "include: absent": ('include = ["other.toml"]\n', r"there is no plan file .*other\.toml"),
+    "include: itself": (
+        'include = ["mine.toml"]\n',
+        r"include each other in a circle: mine\.toml -> mine\.toml; remove one",
+    ),
+    "seeds twice": (
+        FOUR + "label_seeds = 2\n",
+        "has seeds and label_seeds; give seeds, which are both, or label_seeds and train_seeds",
+    ),
+    "label seeds": (
+        GRID + "method = 'multi_task'\nlabel_seeds = -1\n",
+        "label_seeds is -1; expected a whole number >= 1",
+    ),
+    "ablate: not a table": (
+        'ablate = "prototype"\n' + FOUR,
+        r"mine\.toml: ablate is 'prototype'; expected a table.*; write \[ablate\]",
+    ),
+    "ablate: unknown key": (
+        ABLATE + "component = 1\n",
+        r"unknown key in \[ablate\] of plan mine 'component'; did you mean 'components'",
+    ),
+    "ablate: no method": (
+        ABLATE.replace("method", "# method"),
+        r"\[ablate\] of plan mine: method is None; expected a text",
+    ),
+    "ablate: methods": (
+        ABLATE.replace('"prototype"', '["prototype", "mtpsl"]'),
+        r"method is \['prototype', 'mtpsl'\]; expected a text.*name one method",
+    ),
+    "ablate: no components": (OPEN, r"\[ablate\] of plan mine has no components; add components"),
+    "ablate: form": (
+        ABLATE + 'form = "cumulativ"\n',
+        r"\[ablate\] of plan mine: unknown form 'cumulativ'; did you mean 'cumulative'",
+    ),
+    "ablate: names": (
+        ABLATE + "names = { tke = 1 }\n",
+        r"\[ablate\] of plan mine: names.tke is 1; expected a text",
+    ),
+    "ablate: names nobody": (
+        ABLATE + "names = { tk = 'x' }\n",
+        r"component in names of \[ablate\] of plan mine 'tk'; did you mean 'tke'",
+    ),
+    "ablate: keyword": (
+        OPEN + "components = { tkee = false }\n",
+        "unknown hyperparameter of prototype 'tkee'; did you mean 'tke'",
+    ),
+    "ablate: nothing removed": (
+        OPEN + "components = { tke = true }\n",
+        r"rows 'full' and 'without tke' in \[ablate\] of plan mine are the same runs: a component must set",
+    ),
+    "ablate: several": (
+        ABLATE + "hparams.prototype.codes = [8, 16]\n",
+        "gives its method 2 sets of hyperparameters in the row 'full'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_a_plan_cannot_mean_is_one_sentence(case: str, tmp_path: Path) -> None:
+    text, message = WRONG[case]
+    with pytest.raises(UserError, match=message) as caught:
+        made(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_longer_circle_of_includes_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('include = ["mine.toml"]\n')
+    with pytest.raises(
+        UserError, match=r"circle: mine\.toml -> a\.toml -> mine\.toml; remove one of these includes"
+    ):
+        made(tmp_path, 'include = ["a.toml"]\n')
+
+
+def test_a_frozen_random_encoder_is_refused(bench: Bench, tmp_path: Path) -> None:
+    frozen = ("--set", "encoder=small", "--set", "weights=none", "--set", "freeze=true")
+    code, _, err = bench("run", "multi_task", *frozen, "--results", tmp_path / "r")
+    assert code == 2 and "would keep an encoder at random weights; set weights, or freeze = false" in err
+    assert not (tmp_path / "r").exists()
