@@ -107,8 +107,8 @@ def leaderboard(
     as_json: Json = False,
 ) -> int:
     """Make tables and figures of all finished runs, or of the published records."""
-    from benchmark.report import leaderboard, origins
-    from benchmark.report.objects import objects
+    from benchmark.report import captions, leaderboard
+    from benchmark.report.tables import objects
 
     folder = published_in if published else results
     shown: dict[str, Any] = {}
@@ -120,14 +120,14 @@ def leaderboard(
             )
         boards = chosen(folder, published, rerun)
         today = sources(boards)
-        shown["warnings"] = origins.warnings(boards, today)
+        shown["warnings"] = captions.warnings(boards, today)
         if check:
             shown["differences"] = leaderboard.check(boards, folder)
             command = f"bench leaderboard{' --published' * published}{f' --rerun {rerun}' if rerun else ''}"
             return _compared(shown, f"tables in {folder}", command)
         for board in boards:
             make_console().print(leaderboard.text(board))
-            if found := origins.other_code(board, today):
+            if found := captions.other_code(board, today):
                 say(found)
         written = write_boards(boards, folder, make_console(), complete=True)
         shown["boards"] = [
@@ -139,7 +139,7 @@ def leaderboard(
             for board in boards
         ]
         shown["notes"] = written.notes
-        for sentence in origins.apart(boards):
+        for sentence in captions.apart(boards):
             say(f"note: {sentence}")
     return 0
 
@@ -158,7 +158,7 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Make every table, figure and the page index.html from the records."""
-    from benchmark.report import leaderboard, origins, page
+    from benchmark.report import captions, leaderboard, page
 
     folder = published_in if published else results
     shown: dict[str, Any] = {}
@@ -166,15 +166,11 @@ def report(
         if figures and not check:
             raise UserError("--figures requires --check; without both, `bench report` draws every figure.")
         boards = chosen(folder, published)
-        shown["warnings"] = origins.warnings(boards, sources(boards))
+        shown["warnings"] = captions.warnings(boards, sources(boards))
         if check:
-            found = [*leaderboard.check(boards, folder), *page.differences(boards, folder)]
-            if figures:
-                from benchmark.report.figures import redrawn
-
-                found += redrawn.differences(boards, folder)
-            shown["differences"] = found
-            what = "tables, figures and page" if figures else "tables and, pictures aside, the page"
+            shown["differences"] = leaderboard.check(boards, folder, with_page=True)
+            shown["differences"] += leaderboard.check_figures(boards, folder) if figures else []
+            what = "tables, figures and page" if figures else "tables and page"
             return _compared(shown, f"{what} in {folder}", f"bench report{' --published' * published}")
         written = write_boards(boards, folder, make_console(), complete=True)
         path, text = folder / page.NAME, page.html(boards, folder)

@@ -11,8 +11,7 @@ import pandas as pd
 
 from benchmark.report import statistics
 from benchmark.report.board import Board
-from benchmark.report.columns import number
-from benchmark.report.formats import counted, digits, fixed, signed
+from benchmark.report.formats import counted, digits, fixed, number, signed
 from benchmark.report.naming import title
 from benchmark.report.rows import Group, Pair, Row, canonical
 from benchmark.report.statistics import Estimate

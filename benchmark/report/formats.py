@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from benchmark.report.rows import Cost
-from benchmark.report.statistics import Estimate, Spread
+from benchmark.report.statistics import Estimate
 
 
 def digits(values: Iterable[float | None]) -> int:
@@ -15,11 +14,16 @@ def digits(values: Iterable[float | None]) -> int:
     return min(6, max(0, (3 if largest >= 1 else 2) - math.floor(math.log10(largest)))) if largest > 0 else 2
 
 
+def number(value: float | None) -> str:
+    """Six significant digits, the float format of every CSV."""
+    text = "" if value is None else f"{value:.6g}"
+    return "0" if text == "-0" else text
+
+
 def fixed(value: float | None, decimals: int) -> str:
-    if value is None:
-        return ""
-    text = f"{value:.{decimals}f}"
-    return text[1:] if text.startswith("-") and not text.strip("-0.") else text  # no negative zero
+    """A number with these decimals, without a negative zero."""
+    text = "" if value is None else f"{value:.{decimals}f}"
+    return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
 def signed(value: float | None, decimals: int = 1) -> str:
@@ -29,14 +33,11 @@ def signed(value: float | None, decimals: int = 1) -> str:
 
 
 def interval(estimate: Estimate | None, decimals: int = 1) -> str:
-    """`[+1.0, +5.2]`, with a decimal more where a bound rounds to 0; `(seeds identical)` where no spread
-    leaves no interval.
-    """
+    """`[+1.0, +5.2]`, one decimal more where a bound rounds to 0; `(seeds identical)` without any spread."""
     if estimate is None:
         return ""
     if estimate.low is None or estimate.high is None:
         return "(seeds identical)" if estimate.n > 1 else ""
-    # A bound that rounds to 0 hides on which side of it it lies.
     close = min(abs(estimate.low), abs(estimate.high))
     decimals += 1 if 0 < close < 0.5 * 10**-decimals else 0
     return f"[{signed(estimate.low, decimals)}, {signed(estimate.high, decimals)}]"
@@ -45,15 +46,6 @@ def interval(estimate: Estimate | None, decimals: int = 1) -> str:
 def with_interval(estimate: Estimate | None, decimals: int = 1) -> str:
     """`+3.1 [+1.0, +5.2]`"""
     return f"{signed(estimate.value, decimals)} {interval(estimate, decimals)}".rstrip() if estimate else ""
-
-
-def with_sd(spread: Spread | None, decimals: int) -> str:
-    """`31.20 ± 1.10`"""
-    if spread is None:
-        return ""
-    return fixed(spread.mean, decimals) + (
-        f" ± {fixed(spread.sd, decimals)}" if spread.sd is not None else ""
-    )
 
 
 def duration(seconds: float | None) -> str:
@@ -65,20 +57,30 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def training_time(gpu_hours: float | None, seconds: float | None) -> str:
+    """The training time of a seed, in GPU-hours where a GPU was used."""
+    return f"{gpu_hours:.2g} GPU-h" if gpu_hours else duration(seconds)
+
+
 def millions(count: float | None) -> str:
     """`1.23 M`"""
     return "" if count is None else f"{count / 1e6:.2f} M" if count < 1e8 else f"{count / 1e6:.0f} M"
 
 
 def gibibytes(value: float | None) -> str:
+    """`0.8 GiB`"""
     return "" if value is None else f"{value:.2g} GiB"
-
-
-def training_time(cost: Cost) -> str:
-    """What a seed's training took, in GPU-hours where a GPU was used."""
-    return f"{cost.gpu_hours:.2g} GPU-h" if cost.gpu_hours else duration(cost.seconds)
 
 
 def counted(number: int, noun: str) -> str:
     """`1 seed`, `2 seeds`"""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """A table in Markdown; all but the first `texts` columns are aligned right."""
+    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
+        for line in (header, rule, *lines)
+    )

@@ -1,29 +1,42 @@
-"""Leaderboards from records: build them, write them, and check that those on disk are what the records
-give.
-"""
+"""Write the tables, figures and page of boards, and check that those on disk are what the records give."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmark.files import writing
-from benchmark.report import differences, latex, long, published
+from benchmark.report import details, latex, published, tables
 from benchmark.report.board import Board, build
-from benchmark.report.tables import csv_text, markdown
+from benchmark.report.captions import facts, footnotes, verdict
+from benchmark.report.formats import markdown_table
+from benchmark.report.naming import title
 from benchmark.report.terminal import text
 
-__all__ = ["Board", "Written", "build", "check", "text", "write"]
+__all__ = ["Board", "Written", "build", "check", "check_figures", "text", "write"]
+TOLERANCE = 2.0  # of 255: mean difference of the pixels of two drawings that are the same but for smoothing
+_TABLES = ("leaderboards/*.csv", "leaderboards/long/*.csv", "tables/*.md", "tables/*.tex")
+
+
+def markdown(board: Board) -> str:
+    """The board as a Markdown document: verdict, table, facts, footnotes, and the tables below it."""
+    shown = tables.texts(board)
+    lines = [f"{name}: {value}" for name, value in facts(board)] + footnotes(board)
+    notes = "".join(f"- {line}\n" for line in lines)
+    table = markdown_table([*shown], shown.values.tolist(), texts=3)
+    below = details.markdown(board) + published.markdown(board)
+    return f"# {title(board.group, None)}\n\n**{verdict(board)}**\n\n{table}\n\n{notes}{below}"
 
 
 def files(boards: Sequence[Board]) -> dict[str, str]:
     """{path below the results folder: content} of every table."""
     found = {}
     for board in boards:
-        found[f"leaderboards/{board.name}.csv"] = csv_text(board)
-        found[f"leaderboards/long/{board.name}.csv"] = long.csv_text(board)
-        found[f"tables/{board.name}.md"] = markdown(board) + published.markdown(board)
+        found[f"leaderboards/{board.name}.csv"] = tables.csv_text(board)
+        found[f"leaderboards/long/{board.name}.csv"] = tables.long_csv_text(board)
+        found[f"tables/{board.name}.md"] = markdown(board)
         found[f"tables/{board.name}.tex"] = latex.table(board)
     return found
 
@@ -44,16 +57,14 @@ def write(
     """Write every board's tables and figures below `folder`. Raises `UserError` when writing fails.
 
     every: all boards of the folder, where these are a part of them: figures across boards show the others
-    too.
-    complete: these are all boards of the folder, so tables and figures there of any other board are removed.
-    What figures leave out is also listed beside them, in figures/<board>/left-out.txt.
+    too. complete: these are all boards of the folder, so files there of any other board are removed.
     """
     from benchmark.report.figures import board as plots
     from benchmark.report.figures import budget
 
-    written, tables = Written([], []), files(boards)
+    written = Written([], [])
     with writing(folder):
-        for name, content in tables.items():
+        for name, content in files(boards).items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8", newline="\n")
@@ -66,70 +77,92 @@ def write(
         written.paths.extend(paths)
         written.notes.extend(notes)
         if complete:
-            _remove_others(boards, tables, folder)
+            _remove_others(folder, {b.name for b in boards} | {f.name for f in budget.families(boards)})
     return written
 
 
 def _tables(folder: Path) -> list[Path]:
-    """The tables of boards that are there; `bench ablate` keeps its own beside them."""
-    patterns = ("leaderboards/*.csv", "leaderboards/long/*.csv", "tables/*.md", "tables/*.tex")
-    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    """The tables of boards on disk; those of `bench ablate` lie beside them."""
+    found = [path for pattern in _TABLES for path in sorted(folder.glob(pattern)) if path.is_file()]
     return [path for path in found if path.parent.name != "tables" or not path.name.startswith("ablation-")]
 
 
-def _remove_others(boards: Sequence[Board], tables: Collection[str], folder: Path) -> None:
-    """Remove tables and figures of boards that are not among these; what `write` would not have made
-    stays.
-    """
-    from benchmark.report.figures import board as plots
-    from benchmark.report.figures import budget
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove tables and figures of other boards than these; files that `write` does not make stay."""
+    from benchmark.report.figures.board import LEFT_OUT
 
-    names = {b.name for b in boards} | {family.name for family in budget.families(boards)}
     for path in _tables(folder):
-        if path.relative_to(folder).as_posix() not in tables and path.is_file():
+        if path.stem not in names:
             path.unlink()
-    for path in sorted(folder.glob("figures/*")):
+    for path in folder.glob("figures/*"):
         if path.name not in names and path.is_dir() and not path.is_symlink():
             inside = list(path.iterdir())
-            if all(
-                p.is_file() and (p.suffix in (".svg", ".png") or p.name == plots.LEFT_OUT) for p in inside
-            ):
+            if all(p.is_file() and (p.suffix in (".svg", ".png") or p.name == LEFT_OUT) for p in inside):
                 for found in inside:
                     found.unlink()
                 path.rmdir()
 
 
-def check(boards: Sequence[Board], folder: Path) -> list[str]:
-    """What differs between the tables below `folder` and those that the records give, one sentence each; []
-    if nothing.
+def check(boards: Sequence[Board], folder: Path, *, with_page: bool = False) -> list[str]:
+    """What differs between the tables below `folder` and those that the records give, one sentence each.
+
+    with_page: the page too, for the figures that lie there.
     """
     expected = files(boards)
-    here = {path.relative_to(folder).as_posix(): _content(path) for path in _tables(folder) if path.is_file()}
-    found = _runs(boards, expected, here)
-    for name, content in expected.items():
-        if name not in here:
-            found.append(f"{name} is missing.")
-        elif here[name] != content:
-            found += differences.describe(name, here[name], content)
-    return found + [f"{name} belongs to no board of these records." for name in here if name not in expected]
+    here = {path.relative_to(folder).as_posix() for path in _tables(folder)}
+    found = [f"{name} belongs to no board of these records." for name in sorted(here - expected.keys())]
+    if with_page:
+        from benchmark.report import page
+
+        expected[page.NAME] = page.html(boards, folder)
+    return [sentence for name in expected if (sentence := _difference(folder, name, expected[name]))] + found
 
 
-def _content(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", errors="replace")
+def _difference(folder: Path, name: str, expected: str) -> str:
+    """The first line in which a file differs; "" where it does not."""
+    path = folder / name
+    if not path.is_file():
+        return f"{name} is missing."
+    here = path.read_bytes().decode("utf-8", errors="replace")
+    if here == expected:
+        return ""
+    pairs = enumerate(zip(here, expected, strict=False))
+    same = expected[: next((i for i, (a, b) in pairs if a != b), min(len(here), len(expected)))]
+    start = max(same.rfind("\n") + 1, len(same) - 40)
+    a, b = (
+        f"{text[start : start + 100].splitlines(keepends=True)[:1]}"[1:-1] or "nothing"
+        for text in (here, expected)
+    )
+    line = same.count("\n") + 1
+    return f"{name} differs from its records at line {line}: it has {a}, the records give {b}."
 
 
-def _runs(boards: Sequence[Board], expected: dict[str, str], here: dict[str, str]) -> list[str]:
-    """The runs that tables on disk name and that have no record any more, and those that they should name."""
-    known = {run for board in boards for run in board.run_ids}
-    named, given = differences.runs(here), differences.runs(expected)
-    lost = [
-        f"{name} names the run {run} of {method}, which has no record any more."
-        for run, (name, method) in named.items()
-        if run not in known
-    ]
-    new = [
-        f"{name} does not name the run {run} of {method}, which has a record."
-        for run, (name, method) in given.items()
-        if name in here and run not in named
-    ]
-    return lost + new
+def check_figures(boards: Sequence[Board], folder: Path) -> list[str]:
+    """A sentence for each figure below `folder` that is missing, another or too many.
+
+    Each is drawn again. SVG must be the same bytes, as they are under the versions of the constraints file.
+    """
+    with TemporaryDirectory(prefix="bench-report-") as place:
+        write(boards, Path(place), complete=True)
+        here, there = (
+            {p.relative_to(top).as_posix(): p for p in sorted(top.glob("figures/*/*"))}
+            for top in (folder, Path(place))
+        )
+        found = [f"{name} is missing." for name in there if name not in here]
+        found += [f"{name} is no figure of these records." for name in here if name not in there]
+        pairs = [(name, here[name], there[name]) for name in there if name in here]
+        return found + [f"{name} differs from its records." for name, a, b in pairs if not _same(a, b)]
+
+
+def _same(disk: Path, drawn: Path) -> bool:
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    if disk.read_bytes() == drawn.read_bytes() or disk.suffix != ".png":
+        return disk.read_bytes() == drawn.read_bytes()
+    try:
+        with Image.open(disk) as mine, Image.open(drawn) as other:
+            a, b = (np.asarray(image.convert("RGB"), dtype=float) for image in (mine, other))
+    except (OSError, UnidentifiedImageError):
+        return False
+    return a.shape == b.shape and float(np.abs(a - b).mean()) <= TOLERANCE

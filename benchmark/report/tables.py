@@ -1,240 +1,300 @@
-"""A board as CSV and as Markdown: every column computed from records, byte for byte the same from the same
-records.
-"""
+"""A board as one DataFrame, and its views: CSV, long CSV, JSON objects, and a table of texts to read."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from benchmark.report import columns as beside
-from benchmark.report import details
+import numpy as np
+import pandas as pd
+
 from benchmark.report.board import Board, Entry
-from benchmark.report.captions import seeds_cell, sentences
-from benchmark.report.columns import Cells, bounds, number
 from benchmark.report.formats import (
     digits,
     fixed,
     gibibytes,
     millions,
-    signed,
+    number,
     training_time,
     with_interval,
-    with_sd,
 )
-from benchmark.report.naming import protocol_changes, title
-from benchmark.report.rows import Cost, canonical
+from benchmark.report.naming import protocol_changes
+from benchmark.report.references import DELTA_M
+from benchmark.report.rows import TaskInfo, canonical
+from benchmark.report.statistics import Estimate, estimate
 
-_LEADING = ("tier", "method", "hyperparameters", "version", "balance", "role", "dataset", "labels")
-_SEEDS = ("n_seeds", "n_paired", "n_planned", "n_failed")
-_PROVENANCE = (
-    "params_train",
-    "params_infer",
-    "label_masks",
-    "data",
-    "protocol",
-    "protocol_changes",
-    "dirty",
-    "run_ids",
-)
-_COST = (
-    "gpu_hours",
-    "seconds",
-    "peak_gib",
-    "images_per_second",
-    "device",
-)  # last: they vary from run to run by nature
+REFERENCES = ("equal_epochs", "equal_steps", "full_labels")
+PARTS = {"label_seed": "label_sd", "train_seed": "train_sd", "rest": "rest_sd"}
+COSTS = ("gpu_hours", "seconds", "peak_gib", "images_per_second", "device")  # they vary from run to run
+LONG = (
+    "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "state", "task",
+    "metric", "value", "device", "run_id",
+)  # fmt: skip
+Values = dict[str, Any]
 
 
-def _seeded(values: Mapping[int, float] | None) -> str:
-    """`0:31.2 1:30.4`: the value of each unit."""
-    return " ".join(f"{unit}:{number(value)}" for unit, value in (values or {}).items())
+def frame(board: Board) -> pd.DataFrame:
+    """One row a method, sorted by delta m, then the constant prediction.
 
-
-def _secondary(board: Board) -> dict[str, list[str]]:
-    """{task: metrics beside the primary one that any row has}"""
-    return {
+    Columns have one type each: text, Int64 or float; an absent value is "", NA or NaN. Columns on tuning,
+    re-runs of tasks and parts of the variance are there where some row has a value.
+    """
+    secondary = {
         t.name: sorted({m for e in board.entries for m in e.spreads[t.name]} - {t.metric})
         for t in board.group.tasks
     }
+    rows = [_row(board, entry, secondary) for entry in board.entries]
+    # Metrics of the constant prediction that no method reports have no column.
+    table = _typed([*rows, _constant(board)], list(rows[0]))
+    optional = [
+        str(c) for c in table.columns if c == "tuning" or "_sd_" in str(c) or str(c).endswith("_rerun_sd")
+    ]
+    empty = [c for c in optional if not (table[c].notna() & (table[c] != "")).any()]
+    if table["lr_scale"].dropna().eq(1.0).all():
+        empty.append("lr_scale")
+    return table.drop(columns=empty)
 
 
-def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Cells:
-    row, g = entry.row, board.group
-    cells: Cells = {
+def long_frame(board: Board) -> pd.DataFrame:
+    """One row for each method x seed x task x metric, with the columns `LONG`, in the board's order.
+
+    Rows without a task hold, a unit each, delta_m (delta m plus the unit's influence: their mean is delta m,
+    their spread makes its interval), influence, and vs_baseline. A seed that failed or lacks a run has one
+    row that says so, without a value.
+    """
+    g, found = board.group, []
+    for entry in board.entries:
+        about = (entry.label, entry.row.version, entry.role, g.variant, g.labels)
+        found += [(*about, *line) for line in (*_seeds(board, entry), *_units(entry))]
+    return _typed(found, list(LONG))
+
+
+def csv_text(board: Board) -> str:
+    """`frame` as CSV with six significant digits."""
+    return frame(board).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def long_csv_text(board: Board) -> str:
+    """`long_frame` as CSV with nine significant digits, all that a record has."""
+    return long_frame(board).to_csv(index=False, float_format="%.9g", lineterminator="\n")
+
+
+def objects(board: Board) -> list[Values]:
+    """One object for each row of `frame`; None for an absent or infinite number."""
+    table = frame(board).replace([math.inf, -math.inf], math.nan).astype(object)
+    return [
+        {str(k): v for k, v in row.items()} for row in table.where(table.notna(), None).to_dict("records")
+    ]
+
+
+def decimals(board: Board) -> dict[str, int]:
+    """{task: decimals of its primary metric, the same for every row}"""
+    spreads = {t: [e.spreads[t.name].get(t.metric) for e in board.entries] for t in board.group.tasks}
+    return {task.name: digits(s.mean for s in found if s) for task, found in spreads.items()}
+
+
+def texts(board: Board) -> pd.DataFrame:
+    """The table that people read, one text a cell: a score's second line is its change in brackets."""
+    baseline = board.baseline.label if board.baseline else "baseline"
+    places, lines = decimals(board), []
+    for row in objects(board):
+        reference = row["role"] == "reference" and row["delta_m"] is not None
+        delta = between(row, "delta_m", "", row["n_paired"])
+        versus = between(row, "vs_baseline_mean", "vs_baseline_", row["vs_baseline_n"])
+        line = {
+            "method": row["method"],
+            "tier": row["tier"],
+            "seeds": seeds_text(row),
+            "Δm (%)": "0 (reference)" if reference else with_interval(delta),
+            f"Δm - {baseline}'s": with_interval(versus),
+        }
+        for task in board.group.tasks:
+            score, change = score_texts(row, task, places[task.name])
+            line[f"{task.title} {task.arrow}"] = f"{score}\n({change})" if change else score
+        lines.append(
+            line
+            | {
+                "parameters: training": millions(row["params_train"]),
+                "inference": millions(row["params_infer"]),
+                "time a seed": training_time(row["gpu_hours"], row["seconds"]),
+                "memory": gibibytes(row["peak_gib"]),
+                "device": row["device"],
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def between(row: Values, name: str, prefix: str, n: int | None) -> Estimate | None:
+    """The estimate in the columns `name`, `{prefix}ci_low` and `{prefix}ci_high`; None without a value."""
+    value = row.get(name)
+    return None if value is None else Estimate(value, row[f"{prefix}ci_low"], row[f"{prefix}ci_high"], n or 0)
+
+
+def seeds_text(row: Values) -> str:
+    """`2/3, 1 failed`; "" for the constant prediction."""
+    if row["n_planned"] is None:
+        return ""
+    return f"{row['n_seeds']}/{row['n_planned']}" + (f", {row['n_failed']} failed" if row["n_failed"] else "")
+
+
+def score_texts(row: Values, task: TaskInfo, places: int) -> tuple[str, str]:
+    """`31.20 ± 1.10`, and `+3.1 [+1.0, +5.2] %`: a primary metric, and its change against the reference."""
+    name = f"{task.name}_{task.metric}"
+    mean, sd = fixed(row[f"{name}_mean"], places), fixed(row[f"{name}_sd"], places)
+    change = between(row, f"{task.name}_change", f"{task.name}_change_", row["n_paired"])
+    own = change is None or row["role"] == "reference"
+    return f"{mean} ± {sd}" if sd else mean, "" if own else f"{with_interval(change)} %"
+
+
+def _typed(rows: list[Any], columns: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=columns, dtype=object)
+    for name in columns:
+        kind = pd.api.types.infer_dtype(table[name], skipna=True)
+        if kind == "string":
+            table[name] = table[name].fillna("")
+        else:
+            table[name] = (
+                table[name].astype("Int64") if kind == "integer" else table[name].astype(float) + 0.0
+            )
+    return table
+
+
+def _bounds(name: str, prefix: str, found: Estimate | None) -> Values:
+    low, high = (found.low, found.high) if found else (None, None)
+    value: Values = {name: found.value if found else None} if name else {}
+    return value | {f"{prefix}low": low, f"{prefix}high": high}
+
+
+def _by_unit(values: Mapping[int, float]) -> str:
+    """`0:31.2 1:30.4`"""
+    return " ".join(f"{unit}:{number(value)}" for unit, value in values.items())
+
+
+def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Values:
+    """The columns of one row, in their order."""
+    row, g, beside, images = entry.row, board.group, entry.beside, entry.beside.images
+    compared, again, records = entry.compared, board.reruns.get(entry.label), entry.row.records
+    decidable = {None: "", True: "yes", False: "too few seeds to decide"}[entry.decidable]
+    psi = [*(entry.psi or {}).values()]
+    cells: Values = {
         "tier": entry.tier or "unranked",
         "method": entry.label,
         "hyperparameters": canonical(row.changed) if row.changed else "",
-        "version": str(row.version),
+        "version": row.version,
         "balance": row.balance,
         "role": entry.role,
         "dataset": g.variant,
         "labels": g.labels,
-        "n_seeds": str(len(entry.units)),
-        "n_paired": str(len(entry.paired)),
-        "n_planned": str(len(board.planned)),
-        "n_failed": str(entry.failed),
+        "n_seeds": len(entry.units),
+        "n_paired": len(entry.paired),
+        "n_planned": len(board.planned),
+        "n_failed": entry.failed,
     }
-    cells |= bounds("delta_m", entry.delta, "ci_low", "ci_high")
-    by_seed = (
-        {unit: entry.delta.value + psi for unit, psi in entry.psi.items()}
-        if entry.delta and entry.psi
-        else None
+    cells |= _bounds("delta_m", "ci_", entry.delta)
+    cells["delta_m_sd"] = np.std(psi, ddof=1) if len(psi) > 1 and any(psi) else None
+    cells["delta_m_seeds"] = (
+        _by_unit({u: entry.delta.value + p for u, p in (entry.psi or {}).items()}) if entry.delta else ""
     )
-    cells["delta_m_seeds"] = _seeded(by_seed)
-    cells |= bounds("vs_baseline_mean", entry.versus, "vs_baseline_ci_low", "vs_baseline_ci_high")
-    cells["vs_baseline_n"] = str(entry.versus.n) if entry.versus else ""
-    cells["decidable"] = (
-        "" if entry.decidable is None else "yes" if entry.decidable else "too few seeds to decide"
-    )
-    cells |= beside.cells(board, entry)
+    cells |= _bounds("vs_baseline_mean", "vs_baseline_ci_", entry.versus)
+    cells |= {
+        "vs_baseline_n": entry.versus.n if entry.versus else None,
+        "vs_baseline_p_holm": compared.p_holm if compared else None,
+        "decidable": decidable,
+        "p_better": compared.p_better if compared else None,
+        "rho": compared.rho if compared else None,
+    }
     for task in g.tasks:
-        change = (entry.changes or {}).get(task.name)
-        for metric in (task.metric, *secondary[task.name]):
-            name, spread = f"{task.name}_{metric}", entry.spreads[task.name].get(metric)
-            cells[f"{name}_mean"], cells[f"{name}_sd"] = (
-                number(spread.mean if spread else None),
-                number(spread.sd if spread else None),
-            )
-            if metric == task.metric:
-                cells[f"{name}_seeds"] = _seeded(entry.by_unit[task.name].get(metric))
-                cells |= bounds(
-                    f"{task.name}_change", change, f"{task.name}_change_ci_low", f"{task.name}_change_ci_high"
-                )
-    records = row.records
+        cells |= _task(entry, task)
+    for task in g.tasks:
+        for metric in secondary[task.name]:
+            spread = entry.spreads[task.name].get(metric)
+            cells[f"{task.name}_{metric}_mean"] = spread.mean if spread else None
+            cells[f"{task.name}_{metric}_sd"] = spread.sd if spread else None
+    cells |= {"rerun_floor": again.sd if again else None, "rerun_n": again.n if again else None}
+    cells |= {f"{t.name}_{t.metric}_rerun_sd": again.tasks[t.name] if again else None for t in g.tasks}
+    cells |= {
+        "oracle_delta_m": beside.oracle,
+        "delta_m_all_metrics": beside.definitions.all_metrics,
+        "delta_m_task_mean": beside.definitions.task_mean,
+    }
+    for name in REFERENCES:
+        cells |= _bounds(f"delta_m_{name}", f"delta_m_{name}_ci_", getattr(beside.against, name))
+    cells |= _bounds("", "delta_m_images_", images.delta if images else None)
+    cells |= _bounds("", "vs_baseline_images_", images.versus if images else None)
+    for task in g.tasks:
+        cells |= _bounds(
+            "", f"{task.name}_{task.metric}_images_", images.scores[task.name] if images else None
+        )
+    split = next(iter(beside.variance.values()), None)
+    cells["variance_split"] = f"{split.label_seeds} x {split.train_seeds}" if split else "not separable"
+    parts = {DELTA_M: "delta_m"} | {t.name: f"{t.name}_{t.metric}" for t in g.tasks}
+    for name, column in parts.items():
+        split = beside.variance.get(name)
+        cells |= {f"{column}_sd_{part}": getattr(split, sd, None) for part, sd in PARTS.items()}
     masks = {r.spec["label_seed"]: r["hashes"]["labels"] for r in records}
-    cost = entry.cost or Cost(None, None, None, None, None, None, "")
     return cells | {
-        "tuning": _tuning(entry),
-        "lr_scale": number(_rate(entry)),
-        "params_train": number_exact(cost.params_train),
-        "params_infer": number_exact(cost.params_infer),
+        "tuning": str(records[0].spec.get("tuning", "")) if records else "",
+        "lr_scale": records[0].spec.get("lr_scale", 1.0) if records else None,
+        **{k: v and round(v) for k, v in _cost(entry, "params_train", "params_infer").items()},
         "label_masks": " ".join(f"{seed}:{mask}" for seed, mask in sorted(masks.items())),
         "data": records[0]["hashes"]["data"] if records else "",
         "protocol": f"{g.protocol['name']} v{g.protocol['version']}",
         "protocol_changes": ", ".join(protocol_changes(g.protocol)),
         "dirty": "yes" if any(r["environment"].get("dirty") for r in records) else "no",
         "run_ids": " ".join(r.id for r in records),
-        "gpu_hours": number(cost.gpu_hours),
-        "seconds": number(cost.seconds),
-        "peak_gib": number(cost.peak_gib),
-        "images_per_second": number(cost.images_per_second),
-        "device": cost.device,
+        **_cost(entry, *COSTS),
     }
 
 
-def number_exact(count: float | None) -> str:
-    """A count, all digits."""
-    return "" if count is None else f"{count:.0f}"
+def _cost(entry: Entry, *names: str) -> Values:
+    return {name: getattr(entry.cost, name, None) for name in names}
 
 
-def _tuning(entry: Entry) -> str:
-    """How the row's keywords were searched; its column is there where any row's were."""
-    return str(entry.row.records[0].spec.get("tuning", "")) if entry.row.records else ""
+def _task(entry: Entry, task: TaskInfo) -> Values:
+    """The columns of a task's primary metric."""
+    name, spread = f"{task.name}_{task.metric}", entry.spreads[task.name].get(task.metric)
+    values = entry.by_unit[task.name].get(task.metric, {})
+    over_seeds = estimate(spread.mean, np.array([*values.values()])) if spread else None
+    return (
+        {f"{name}_mean": spread.mean if spread else None, f"{name}_sd": spread.sd if spread else None}
+        | _bounds("", f"{name}_ci_", over_seeds)
+        | {f"{name}_seeds": _by_unit(values)}
+        | _bounds(f"{task.name}_change", f"{task.name}_change_ci_", (entry.changes or {}).get(task.name))
+    )
 
 
-def _rate(entry: Entry) -> float | None:
-    """The row's learning rate over the protocol's; its column is there where any row's is not 1."""
-    return float(entry.row.records[0].spec.get("lr_scale", 1.0)) if entry.row.records else None
-
-
-def _constant(board: Board) -> Cells:
-    cells: Cells = {
-        "tier": "not a method",
-        "method": "constant",
-        "dataset": board.group.variant,
-        "labels": board.group.labels,
-    }
-    cells["delta_m"] = number(board.constant.delta)
-    for task in board.group.tasks:
-        cells |= {
-            f"{task.name}_{metric}_mean": number(v) for metric, v in board.constant.means[task.name].items()
-        }
-        cells[f"{task.name}_change"] = number(board.constant.changes.get(task.name))
+def _constant(board: Board) -> Values:
+    g, found = board.group, board.constant
+    cells: Values = {"tier": "not a method", "method": "constant", "dataset": g.variant, "labels": g.labels}
+    cells["delta_m"] = found.delta
+    for task in g.tasks:
+        cells |= {f"{task.name}_{metric}_mean": value for metric, value in found.means[task.name].items()}
+        cells[f"{task.name}_change"] = found.changes.get(task.name)
     return cells
 
 
-def columns(board: Board) -> list[str]:
-    """The columns of a board's CSV, in their fixed order."""
-    names = [*_LEADING, *_SEEDS, "delta_m", "ci_low", "ci_high", "delta_m_seeds"]
-    names += ["vs_baseline_mean", "vs_baseline_ci_low", "vs_baseline_ci_high", "vs_baseline_n"]
-    names += ["vs_baseline_p_holm", "decidable", "p_better", "rho"]
-    for task in board.group.tasks:
-        primary, change = f"{task.name}_{task.metric}", f"{task.name}_change"
-        names += [
-            f"{primary}_mean",
-            f"{primary}_sd",
-            f"{primary}_seeds",
-            change,
-            f"{change}_ci_low",
-            f"{change}_ci_high",
-        ]
-    for task in board.group.tasks:
-        names += [f"{task.name}_{m}_{what}" for m in _secondary(board)[task.name] for what in ("mean", "sd")]
-    tuned = ["tuning"] if any(_tuning(entry) for entry in board.entries) else []
-    tuned += ["lr_scale"] if any(_rate(entry) not in (None, 1.0) for entry in board.entries) else []
-    return [*names, *beside.columns(board), *tuned, *_PROVENANCE, *_COST]
+def _seeds(board: Board, entry: Entry) -> Iterator[tuple[Any, ...]]:
+    """The columns of `LONG` from `unit` on, of the row's seeds."""
+    row = entry.row
+    for pair in sorted({*row.seeds, *row.failed, *row.partial}):
+        where = (board.group.unit(pair), *pair)
+        if pair in row.failed or pair in row.partial:
+            yield *where, "failed" if pair in row.failed else "incomplete", "", "", None, "", ""
+        if pair not in row.seeds:
+            continue
+        for task in board.group.tasks:
+            record = next(r for r in row.seeds[pair].records if task.name in r.spec["tasks"])
+            metrics = row.seeds[pair].metrics(task.name)
+            for metric in (task.metric, *sorted(metrics.keys() - {task.metric})):
+                yield *where, "done", task.name, metric, metrics[metric], record["cost"]["device"], record.id
 
 
-def csv_text(board: Board) -> str:
-    """The board as CSV: one line a row, sorted by delta m, then the constant predictor, which is not a
-    method.
-    """
-    out = io.StringIO()
-    names, secondary = columns(board), _secondary(board)
-    # The constant's metrics that no method reports have no column.
-    writer = csv.DictWriter(out, names, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*(_row(board, entry, secondary) for entry in board.entries), _constant(board)])
-    return out.getvalue()
-
-
-def decimals(board: Board) -> dict[str, int]:
-    """{task: decimals of its primary metric, the same for every row}"""
-    return {
-        t.name: digits(
-            [e.spreads[t.name][t.metric].mean for e in board.entries if t.metric in e.spreads[t.name]]
-        )
-        for t in board.group.tasks
-    }
-
-
-def markdown(board: Board) -> str:
-    """The board as a Markdown document: title, table, caption."""
-    g, places = board.group, decimals(board)
-    baseline = board.baseline.label if board.baseline else "baseline"
-    header = ["method", "tier", "seeds", "Δm (%)", f"Δm - {baseline}'s"]
-    header += [f"{t.title} {t.arrow}" for t in g.tasks]
-    header += ["parameters: training", "inference", "time a seed", "memory", "device"]
-    lines = []
-    for entry in board.entries:
-        cost = entry.cost
-        line = [entry.label, entry.tier or "unranked", seeds_cell(entry, len(board.planned))]
-        line += [
-            "0 (reference)" if entry is board.reference and entry.delta else with_interval(entry.delta),
-            with_interval(entry.versus),
-        ]
-        for t in g.tasks:
-            change = (entry.changes or {}).get(t.name)
-            value = with_sd(entry.spreads[t.name].get(t.metric), places[t.name])
-            line.append(
-                value + (f" ({with_interval(change)} %)" if change and entry is not board.reference else "")
-            )
-        line += (
-            [millions(cost.params_train), millions(cost.params_infer), training_time(cost)]
-            if cost
-            else [""] * 3
-        )
-        line += [gibibytes(cost.peak_gib), cost.device] if cost else [""] * 2
-        lines.append(line)
-    constant = board.constant
-    floor = ["constant", "not a method", "", signed(constant.delta), ""]
-    for t in g.tasks:
-        mean, against = constant.means[t.name].get(t.metric), constant.changes.get(t.name)
-        floor.append(fixed(mean, places[t.name]) + (f" ({signed(against)} %)" if against is not None else ""))
-    lines.append([*floor, *[""] * 5])
-    table = [header, ["---"] * 3 + ["---:"] * (len(header) - 4) + ["---"], *lines]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)
-    caption = "\n".join(f"- {sentence}" for sentence in sentences(board))
-    return f"# {title(g, None)}\n\n{body}\n\n{caption}\n{details.markdown(board, places)}"
+def _units(entry: Entry) -> Iterator[tuple[Any, ...]]:
+    psi = entry.psi or {}
+    found = {"delta_m": {u: entry.delta.value + p for u, p in psi.items()}} if entry.delta else {}
+    found |= {"influence": psi, "vs_baseline": entry.compared.differences if entry.compared else {}}
+    for metric, values in found.items():
+        for unit, value in sorted(values.items()):
+            # Below 1e-9 sums differ from machine to machine.
+            yield unit, None, None, "done", "", metric, round(value, 9), "", ""

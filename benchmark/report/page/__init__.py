@@ -1,7 +1,5 @@
-"""The page: every board of a results folder in one self-contained file, made with Jinja2 from records and
-figures.
-"""
+"""The page: every board of a results folder in one file that links to its figures and records."""
 
-from benchmark.report.page.render import NAME, differences, html
+from benchmark.report.page.render import NAME, html
 
-__all__ = ["NAME", "differences", "html"]
+__all__ = ["NAME", "html"]

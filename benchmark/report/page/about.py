@@ -98,8 +98,8 @@ def provenance(boards: Sequence[Board]) -> dict[str, Any]:
     }
 
 
-def citations(boards: Sequence[Board]) -> list[str]:
-    """BibTeX entries: this suite with the code that made the records, then a note for each method's paper."""
+def citation(boards: Sequence[Board]) -> str:
+    """A BibTeX entry of this suite with the code that made the records."""
     made = commits(_records(boards))
     note = f"results of commit{'s' * (len(made) > 1)} {', '.join(made)}" if made else "results"
     lines = [
@@ -110,4 +110,4 @@ def citations(boards: Sequence[Board]) -> list[str]:
         f"  note = {{Boards {', '.join(board.name for board in boards)}; {note}}},",
         "}",
     ]
-    return ["\n".join(lines)]
+    return "\n".join(lines)

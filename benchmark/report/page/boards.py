@@ -1,17 +1,20 @@
-"""A board as the page shows it: plain values for the template, every number with the text that people
-read.
-"""
+"""A board as the page shows it: plain values for the template, every number with its text."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from benchmark.report import captions, details, published
 from benchmark.report.board import Board, Entry
 from benchmark.report.command import command
+from benchmark.report.figures.limits import axis_limits
 from benchmark.report.formats import (
+    duration,
     fixed,
     gibibytes,
     interval,
@@ -19,14 +22,11 @@ from benchmark.report.formats import (
     signed,
     training_time,
     with_interval,
-    with_sd,
 )
 from benchmark.report.naming import protocol_summary, protocol_title
 from benchmark.report.page.about import commits, dataset
 from benchmark.report.page.figures import Figure
-from benchmark.report.page.strip import Strip, scale
-from benchmark.report.records import Record
-from benchmark.report.tables import decimals
+from benchmark.report.tables import Values, between, decimals, objects, score_texts, seeds_text
 
 FACETS = {"dataset": "data set", "labels": "label setting", "encoder": "encoder", "protocol": "protocol"}
 LABELS = {
@@ -37,11 +37,12 @@ LABELS = {
     "published:one": "one label an image, the papers' split",
     "published:random": "random labels, the papers' split",
 }
+WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels of the strip of a row
 
 
-def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
-    """Everything that the template shows of a board."""
-    places, bounds = decimals(board), scale(board)
+def view(board: Board, folder: Path, drawn: Sequence[Figure]) -> dict[str, Any]:
+    """Everything that the template shows of a board. folder: of the page, for links to records."""
+    places, rows, at = decimals(board), objects(board), _scale(board)
     return {
         "id": slug(board.name),
         "title": f"{board.group.variant}, {labels_text(board.group.labels)}",
@@ -49,19 +50,23 @@ def view(board: Board, drawn: Sequence[Figure]) -> dict[str, Any]:
         "data": dataset(board.group.dataset),
         "summary": protocol_summary(board.group.protocol["name"]),
         "facets": facet_values(board),
-        "answers": answers(board),
+        "verdict": captions.verdict(board),
         "best_command": command(board.group, board.lead.best.row) if board.lead else "",
-        "has_memory": any(e.cost and e.cost.peak_gib for e in board.entries),
+        "has_memory": any(row["peak_gib"] for row in rows),
         "baseline": board.baseline.label if board.baseline else "",
         "reference": board.reference.label if board.reference else "",
         "tasks": [
             {"title": t.title, "arrow": t.arrow, "down": not t.higher_is_better} for t in board.group.tasks
         ],
         "commits": commits(record for entry in board.entries for record in entry.row.records),
-        "rows": [_row(board, entry, places, bounds) for entry in board.entries],
-        "constant": _constant(board, places),
-        "captions": captions.sentences(board)[1:],
-        "details": details.sections(board, places),
+        "rows": [
+            _row(board, row, places) | _of_entry(board, entry, folder, places) | {"strip": _strip(entry, at)}
+            for entry, row in zip(board.entries, rows, strict=False)
+        ],
+        "constant": _row(board, rows[-1], places),
+        "facts": captions.facts(board),
+        "footnotes": captions.footnotes(board),
+        "details": details.sections(board),
         "papers": published.section(board),
         "papers_title": published.TITLE,
         "figures": drawn,
@@ -83,6 +88,7 @@ def labels_text(setting: str) -> str:
 
 
 def facet_values(board: Board) -> dict[str, str]:
+    """The board's value of each of `FACETS`."""
     protocol = board.group.protocol
     weights = "" if protocol["weights"] == "none" else f", {protocol['weights']} weights"
     return {
@@ -103,95 +109,59 @@ def facets(views: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def answers(board: Board) -> list[tuple[str, str]]:
-    """The questions that a visitor comes with, each with its answer."""
-    found = [("Which method is best here, and is it sure?", captions.verdict(board))]
-    family = captions.baseline(board)
-    if family:
-        found.append((f"Is any method better than {board.baseline.label if board.baseline else ''}?", family))
-    best = board.lead.best if board.lead else None
-    if best is None:
-        return found
-    steps, budget = best.beside.against.equal_steps, board.group.protocol["budget"]
-    if steps and board.reference and budget == "epochs":
-        text = (
-            f"Against {board.reference.label} trained for as many steps, Δm of {best.label} is "
-            f"{with_interval(steps)} %."
-        )
-        found.append(("And against a reference that takes as many steps?", text))
-    if cost := _costs(board, best):
-        found.append(("What does it cost?", cost))
-    return found
+def _row(board: Board, row: Values, places: dict[str, int]) -> dict[str, Any]:
+    """A row's cells: (number to sort by, text, second line) each."""
+    own = row["role"] == "reference" and row["delta_m"] is not None
+    delta = between(row, "delta_m", "", row["n_paired"])
+    versus = between(row, "vs_baseline_mean", "vs_baseline_", row["vs_baseline_n"])
+    p = row["vs_baseline_p_holm"]
+    infer, train = millions(row["params_infer"]), millions(row["params_train"])
+    return {
+        "label": row["method"],
+        "role": row["role"],
+        "tier": row["tier"],
+        "seeds": seeds_text(row),
+        "n": row["n_seeds"],
+        "delta": (
+            _order(row["delta_m"]),
+            "0" if own else signed(row["delta_m"]),
+            "reference" if own else interval(delta),
+        ),
+        "versus": (_order(row["vs_baseline_mean"]), with_interval(versus), ""),
+        "p": (_order(p), "" if p is None else f"{p:.2g}", ""),
+        "undecided": row["decidable"] == "too few seeds to decide",
+        "tasks": [
+            (_order(row[f"{t.name}_{t.metric}_mean"]), *score_texts(row, t, places[t.name]))
+            for t in board.group.tasks
+        ],
+        "time": (_order(row["seconds"]), training_time(row["gpu_hours"], row["seconds"]), ""),
+        "memory": (_order(row["peak_gib"]), gibibytes(row["peak_gib"]), ""),
+        "parameters": (_order(row["params_infer"]), infer, "" if infer == train else f"{train} in training"),
+    }
 
 
-def _costs(board: Board, entry: Entry) -> str:
-    """What a seed of a row costs, and how often that of the baseline."""
-    if entry.cost is None:
-        return ""
-    cost, base = entry.cost, board.baseline
-    parts = [f"{training_time(cost)} of training a seed"] if cost.seconds is not None else []
-    parts += [f"{gibibytes(cost.peak_gib)} of GPU memory"] if cost.peak_gib else []
-    if cost.params_train and cost.params_infer:
-        parts.append(
-            f"{millions(cost.params_train)} parameters in training, {millions(cost.params_infer)} in use"
-        )
-    text = f"{entry.label}: {'; '.join(parts)} ({cost.device})" if parts else ""
-    if text and base and base is not entry and base.cost and base.cost.device == cost.device:
-        pairs = {
-            "the time": (cost.seconds, base.cost.seconds),
-            "the memory": (cost.peak_gib, base.cost.peak_gib),
-            "the parameters in use": (cost.params_infer, base.cost.params_infer),
-        }
-        ratios = [f"{a / b:.2f} times {what}" for what, (a, b) in pairs.items() if a and b]
-        text += f". Against {base.label}: {', '.join(ratios)}" if ratios else ""
-    if text and (rows := {entry.label, base.label if base else ""}.intersection(captions.uneven(board))):
-        text += f". Times of {' and '.join(sorted(rows))} differ much between seeds and say little"
-    return f"{text}." if text else ""
-
-
-def _row(board: Board, entry: Entry, places: dict[str, int], bounds: tuple[float, float]) -> dict[str, Any]:
-    cost = entry.cost
-    own = entry is board.reference
-    tasks = []
-    for task in board.group.tasks:
-        spread, change = entry.spreads[task.name].get(task.metric), (entry.changes or {}).get(task.name)
-        text = "" if own or change is None else f"{with_interval(change)} %"
-        tasks.append(
+def _of_entry(board: Board, entry: Entry, folder: Path, places: dict[str, int]) -> dict[str, Any]:
+    """The runs of a row, each with a link to its record, and the command that makes them."""
+    runs = []
+    for record in entry.row.records:
+        spec, found = record.spec, record["metrics"]
+        values = [found[t.name].get(t.metric) if t.name in found else None for t in board.group.tasks]
+        runs.append(
             {
-                "value": _order(spread.mean if spread else None),
-                "text": with_sd(spread, places[task.name]),
-                "change": text,
+                "id": record.id,
+                "link": quote(Path(os.path.relpath(record.path, folder)).as_posix()),
+                "seed": captions.seed_name((spec["label_seed"], spec["train_seed"])),
+                "scores": [fixed(v, places[t.name]) for v, t in zip(values, board.group.tasks, strict=True)],
+                "time": duration(record["cost"].get("seconds")),
+                "commit": str(record["environment"].get("commit", ""))[:12],
             }
         )
-    delta, compared = entry.delta, entry.compared
     return {
-        "label": entry.label,
         "method": entry.row.method,
-        "role": entry.role,
-        "tier": entry.tier or "unranked",
-        "sure": entry.tier.isdigit() and bool(delta and delta.excludes_zero()),
+        "sure": entry.tier.isdigit() and bool(entry.delta and entry.delta.excludes_zero()),
         "outdated": entry.row.outdated,
-        "seeds": captions.seeds_cell(entry, len(board.planned)),
-        "n": len(entry.units),
-        "delta": _order(delta.value if delta else None),
-        "delta_text": "" if delta is None else "0" if own else signed(delta.value),
-        "delta_interval": "reference" if own and delta else interval(delta),
-        "strip": Strip.of(entry, own, bounds),
-        "versus": _order(entry.versus.value if entry.versus else None),
-        "versus_text": with_interval(entry.versus),
-        "p": "" if compared is None or compared.p_holm is None else f"{compared.p_holm:.2g}",
-        "p_value": None if compared is None or entry.decidable is False else compared.p_holm,
-        "undecided": entry.decidable is False,
-        "tasks": tasks,
-        "seconds": _order(cost.seconds if cost else None),
-        "time": training_time(cost) if cost else "",
-        "memory": gibibytes(cost.peak_gib) if cost else "",
-        "peak": _order(cost.peak_gib if cost else None),
-        "train": millions(cost.params_train) if cost else "",
-        "infer": millions(cost.params_infer) if cost else "",
-        "params_infer": _order(cost.params_infer if cost else None),
         "command": command(board.group, entry.row),
-        "runs": [_run(record) for record in entry.row.records],
+        "runs": runs,
         "failures": [(captions.seed_name(pair), f[0].reason) for pair, f in sorted(entry.row.failed.items())],
     }
 
@@ -201,18 +171,30 @@ def _order(value: float | None) -> str:
     return "" if value is None else f"{value:.9g}"
 
 
-def _run(record: Record) -> dict[str, str]:
-    seed = captions.seed_name((record.spec["label_seed"], record.spec["train_seed"]))
-    task = f" {record.spec['tasks'][0]}" if record["one_task"] and len(record.spec["tasks"]) == 1 else ""
-    return {"id": record.id, "text": f"seed {seed}{task}"}
+def _scale(board: Board) -> Callable[[float], float]:
+    """Delta m to pixels from the left: every seed, and intervals as far as they do not crush the rest."""
+    rows = [e for e in board.entries if e.delta]
+    seeds = [0.0] + [e.delta.value + psi for e in rows if e.delta for psi in (0.0, *(e.psi or {}).values())]
+    bounds = (b for e in rows if e.delta for b in (e.delta.low, e.delta.high) if b is not None)
+    least, most = axis_limits(seeds, bounds, beyond=0.5, margin=0.0)
+
+    def at(value: float) -> float:
+        share = (min(max(value, least), most) - least) / ((most - least) or 1.0)
+        return round(MARGIN + (WIDTH - 2 * MARGIN) * share, 1)
+
+    return at
 
 
-def _constant(board: Board, places: dict[str, int]) -> dict[str, Any]:
-    found = board.constant
-    tasks = []
-    for t in board.group.tasks:
-        value, change = found.means[t.name].get(t.metric), found.changes.get(t.name)
-        tasks.append(
-            {"text": fixed(value, places[t.name]), "change": "" if change is None else f"{signed(change)} %"}
-        )
-    return {"delta": signed(found.delta), "tasks": tasks}
+def _strip(entry: Entry, at: Callable[[float], float]) -> dict[str, Any] | None:
+    """Delta m with its interval, cut at the frame, and its seeds; None without delta m."""
+    if entry.delta is None:
+        return None
+    value, low, high = entry.delta.value, entry.delta.low, entry.delta.high
+    return {
+        "zero": at(0.0),
+        "mean": at(value),
+        "seeds": [at(value + psi) for psi in (entry.psi or {}).values()] if entry.role != "reference" else [],
+        "interval": None if low is None or high is None else (at(low), at(high)),
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
