@@ -11,7 +11,7 @@ from benchmark.report.naming import protocol_title, shipped_values, value_text
 from benchmark.report.records import Record
 from benchmark.report.statistics import ALPHA, seeds_to_decide
 from benchmark.runs import digest
-from benchmark.spec.tuning import alike
+from benchmark.spec.tuning import alike, of_rates
 
 DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to rank methods."
 UNEVEN = 0.5  # share by which the training times of a row's seeds may differ before a board says so
@@ -94,12 +94,23 @@ def _data(board: Board) -> Iterator[Fact]:
         against = [e.beside.against for e in board.entries]
         missing = [text for name, text in _REFERENCES.items() if not any(getattr(a, name) for a in against)]
         yield f"references not run ({protocol['reference']})", ", ".join(missing)
-    tuning = {e.label: str(e.row.records[0].spec.get("tuning", "")) for e in board.entries if e.row.records}
-    if any(tuning.values()):
-        first, *others = tuning.values()
-        equal = all(alike(how, first) for how in others)
-        listed = "; ".join(f"{label}: {how or 'none'}" for label, how in tuning.items())
-        yield "tuning" if equal else "tuning, NOT the same for all rows", listed
+    yield _tuning(board)
+
+
+def _tuning(board: Board) -> Fact:
+    """How rows were tuned. A method without a fractional hyperparameter needs no search but that of rates."""
+    specs = {e.label: e.row.records[0].spec for e in board.entries if e.row.records and not e.row.outdated}
+    found = {label: str(spec.get("tuning", "")) for label, spec in specs.items()}
+    searched = {spec["method"] for label, spec in specs.items() if found[label]}
+    rates = any(map(of_rates, found.values()))
+    for label, spec in specs.items():
+        fractions = any(isinstance(value, float) for value in spec["hyperparameters"].values())
+        if not found[label] and (rates or fractions or spec["method"] in searched):
+            found[label] = "none"
+    counted_in = [how for how in found.values() if how]
+    equal = all(alike(how, counted_in[0]) for how in counted_in)
+    listed = "; ".join(f"{label}: {how or 'nothing to tune'}" for label, how in found.items())
+    return "tuning" if equal else "tuning, NOT the same for all rows", listed if searched else ""
 
 
 def _rows(board: Board) -> Iterator[Fact]:

@@ -248,7 +248,7 @@ def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Values:
 
 
 def _cost(entry: Entry, *names: str) -> Values:
-    return {name: getattr(entry.cost, name, None) for name in names}
+    return {name: getattr(entry.cost, name, "" if name == "device" else None) for name in names}
 
 
 def _task(entry: Entry, task: TaskInfo) -> Values:

@@ -56,7 +56,7 @@ class _Fitted:
         room = options.max_width - min(width[first], NAME)
         parts: list[list[str]] = [[]]
         for column in others:
-            if parts[-1] and sum(width[c] + 2 for c in (*parts[-1], column)) > room:
+            if parts[-1] and sum(width[c] + 3 for c in (*parts[-1], column)) > room:
                 parts.append([])
             parts[-1].append(column)
         for part in parts:

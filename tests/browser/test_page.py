@@ -1,9 +1,9 @@
-"""The page in a real browser: choosing, sorting, filtering, drill-down, keyboard, colours, small screens, and
-no network.
-"""
+"""The page in a real browser: choosing, sorting, filtering, links, keyboard, colours, screens, no network."""
 
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
 from selenium import webdriver
@@ -179,43 +179,19 @@ def test_only_what_excludes_zero_stands_out(opened: webdriver.Chrome) -> None:
     assert len(colours) == len({clear for clear, _ in colours}) == 2
 
 
-def test_a_run_in_full(opened: webdriver.Chrome) -> None:
+def test_runs_and_figures_lead_to_their_files(opened: webdriver.Chrome, address: str) -> None:
     part = board(opened).find_element(CSS, ".commands details")
     part.find_element(CSS, "summary").click()
     assert part.find_element(CSS, "pre").text.startswith("bench run ")
     link = part.find_element(CSS, "a.run")
-    name = link.get_attribute("data-run")
-    link.click()
-    dialog = opened.find_element(CSS, "dialog#run")
-    assert dialog.is_displayed() and f"run {name}" in dialog.text
-    run = json.loads(opened.find_element(CSS, "#runs").get_attribute("textContent"))[name]
-    score = run["tasks"]["semseg"]["metrics"]["mIoU"]
-    row = next(r for r in dialog.find_elements(CSS, "tr") if r.text.startswith("semseg mIoU"))
-    assert float(row.find_element(CSS, "td").text) == pytest.approx(score, rel=1e-4)
-    assert len(dialog.find_elements(CSS, "svg.plot polyline")) >= 6
-    for words in ("label seed", "commit", "lr", "Environment"):
-        assert words in dialog.text
-    opened.switch_to.active_element.send_keys(Keys.ESCAPE)
-    assert not dialog.is_displayed() and "#run-" not in opened.current_url
+    name, place = link.text, Path(unquote(urlparse(str(link.get_attribute("href"))).path))
+    row = link.find_element(By.XPATH, "ancestor::tr").text
+    record = json.loads(place.read_text())
+    assert record["id"] == name and record["environment"]["commit"] in row
+    assert f"{next(iter(record['metrics']['semseg'].values())):.1f}" in row
+    figure = board(opened).find_element(CSS, "figure a")
+    assert Path(unquote(urlparse(str(figure.get_attribute("href"))).path)).is_file()
     quiet(opened)
-
-
-def test_the_address_of_a_run_opens_it(opened: webdriver.Chrome, address: str) -> None:
-    name = sorted(json.loads(opened.find_element(CSS, "#runs").get_attribute("textContent")))[0]
-    opened.get("about:blank")
-    opened.get(f"{address}#run-{name}")
-    assert f"run {name}" in opened.find_element(CSS, "dialog#run").text
-
-
-def test_a_figure_is_enlarged(opened: webdriver.Chrome) -> None:
-    link = board(opened).find_element(CSS, "a.zoom")
-    opened.execute_script("arguments[0].scrollIntoView()", link)
-    small = link.find_element(CSS, "img").size["width"]
-    link.send_keys(Keys.ENTER)
-    picture = opened.find_element(CSS, "#larger img")
-    assert picture.is_displayed() and picture.size["width"] > small
-    opened.find_element(CSS, "#larger .close").click()
-    assert not picture.is_displayed()
 
 
 def test_light_and_dark(opened: webdriver.Chrome) -> None:
@@ -264,8 +240,5 @@ def test_without_scripting(browse: Browse, address: str) -> None:
     assert len(boards) == 2 and all(b.is_displayed() for b in boards)
     rows = boards[0].find_elements(CSS, ".board-rows tbody tr")
     assert len(rows) == 5 and all(row.is_displayed() for row in rows)
-    assert (
-        not browser.find_element(CSS, ".facets").is_displayed()
-        and not browser.find_element(CSS, "dialog#run").is_displayed()
-    )
+    assert not browser.find_element(CSS, ".facets").is_displayed()
     assert not any(button.is_displayed() for button in browser.find_elements(CSS, "button"))

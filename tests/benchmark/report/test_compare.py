@@ -17,11 +17,11 @@ from scipy import stats as scipy_stats
 from benchmark.report import reruns, statistics
 from benchmark.report.answers import as_object, overall, paragraph, summary
 from benchmark.report.board import Board, build
-from benchmark.report.captions import sentences
 from benchmark.report.compare import Answer, answer, entry
 from benchmark.report.details import sections
+from benchmark.report.leaderboard import markdown
 from benchmark.report.records import collect
-from benchmark.report.tables import csv_text, decimals, markdown
+from benchmark.report.tables import csv_text
 from tests.benchmark.report import make
 from tests.conftest import Bench
 
@@ -318,16 +318,6 @@ def test_the_family_against_the_baseline(tmp_path: Path) -> None:
     late = of["late"].compared
     assert late and late.p == 0.25 and late.p_holm is None and lines["late"]["vs_baseline_p_holm"] == ""
     assert lines["late"]["decidable"] == "too few seeds to decide" and of["multi_task"].compared is None
-    (said,) = [s for s in sentences(board) if "comparisons with" in s]
-    assert said.endswith("points; better than it, after correction: prototype (p = 0.023).")
-    table = next(s for s in sections(board, decimals(board)) if s.title == "Against multi_task")
-    assert {line[0]: line[4] for line in table.lines}["late"] == "too few seeds to decide"
+    table = next(s.table for s in sections(board) if s.title == "Against multi_task")
+    assert dict(zip(table["method"], table["decidable"], strict=True))["late"] == "too few seeds to decide"
     assert "## Against multi_task" in markdown(board) and "## Other Δm, in %" in markdown(board)
-
-
-def test_the_rule_for_failures_is_stated(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=2)
-    rule = "A row that lacks a planned seed is not ranked, and nothing is put in the place of what it lacks."
-    assert rule not in sentences(only(tmp_path))
-    make.write_failure(tmp_path, make.spec("mtpsl", 2))
-    assert rule in sentences(only(tmp_path))

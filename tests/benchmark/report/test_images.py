@@ -22,7 +22,7 @@ from benchmark.report import images
 from benchmark.report.board import Board, build
 from benchmark.report.details import sections
 from benchmark.report.records import collect
-from benchmark.report.tables import csv_text, decimals
+from benchmark.report.tables import csv_text
 from datasets.tasks import Task
 from tests.benchmark.report import make
 
@@ -141,7 +141,7 @@ def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
     apart = np.subtract(deltas["mtpsl"], deltas["multi_task"])[1:]
     mtpsl = found["mtpsl"]
     assert mtpsl and mtpsl.versus and mtpsl.versus.low == pytest.approx(np.percentile(apart, 2.5), abs=1e-4)
-    titles = [s.title for s in sections(board, decimals(board))]
+    titles = [s.title for s in sections(board)]
     assert (
         "Two uncertainties of each score" in titles
         and "semseg_mIoU_images_low" in csv_text(board).splitlines()[0]

@@ -1,6 +1,4 @@
-"""The page as text: whole, closed, self-contained, safe against what records say, the same bytes twice, and
-checked.
-"""
+"""The page as text: whole, closed, safe against texts of records, the same bytes twice, and checked."""
 
 import csv
 import io
@@ -9,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -70,26 +69,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_whole_and_self_contained(folder: Path) -> None:
+def test_whole_and_closed(folder: Path) -> None:
     reader = read((folder / page.NAME).read_text(encoding="utf-8"))
-    sources = [
-        value
-        for _, a in reader.elements
-        for key, value in a.items()
-        if key in ("src", "srcset", "action", "poster")
-    ]
-    assert sources and all(str(value).startswith("data:") for value in sources)
-    links = [a["href"] for tag, a in reader.elements if tag == "a"]
-    names = {a["id"] for _, a in reader.elements if "id" in a}
-    inside = {str(link)[1:] for link in links if str(link).startswith("#")}
-    assert len([a for _, a in reader.elements if "id" in a]) == len(names)  # no id twice
-    assert {name for name in inside if not name.startswith("run-")} <= names
-    runs = {path.stem for path in (folder / "records").glob("*.json")}
-    assert {name.removeprefix("run-") for name in inside if name.startswith("run-")} == runs
+    links = [str(a["href"]) for tag, a in reader.elements if tag == "a"]
+    links += [str(a["src"]) for _, a in reader.elements if "src" in a]
+    names = [a["id"] for _, a in reader.elements if "id" in a]
+    assert len(names) == len(set(names)) and {link[1:] for link in links if link.startswith("#")} <= set(
+        names
+    )
+    # Figures and records lie beside the page; nothing else is asked for but the library's own page.
+    files = {unquote(link) for link in links if not link.startswith(("#", "https://datatables.net"))}
+    assert all((folder / name).is_file() for name in files)
+    records = {path.relative_to(folder).as_posix() for path in (folder / "records").glob("*.json")}
+    drawn = {path.stem for path in folder.glob("figures/*/*.png")}
+    assert records <= files and {Path(name).stem for name in files - records} == drawn
     assert all(a.get("alt") for tag, a in reader.elements if tag == "img")
-    assert [
-        tag for tag, a in reader.elements if tag in ("link", "iframe", "object") and a.get("href") != "data:,"
-    ] == []
+    assert not [tag for tag, a in reader.elements if tag in ("iframe", "object")]
 
 
 def test_its_numbers_are_those_of_the_table(folder: Path) -> None:
@@ -119,19 +114,14 @@ def test_the_board_of_most_seeds_comes_first(tmp_path: Path) -> None:
     assert [a["data-labels"] for _, a in reader.elements if "data-labels" in a] == ["random", "one"]
 
 
-def test_the_drill_down_holds_what_the_records_hold(folder: Path) -> None:
-    text = (folder / page.NAME).read_text(encoding="utf-8")
-    match = re.search(r'<script type="application/json" id="runs">(.*?)</script>', text, re.S)
-    assert match
-    runs = json.loads(match[1])
+def test_runs_stand_with_their_scores(folder: Path) -> None:
+    texts = " ".join(read((folder / page.NAME).read_text(encoding="utf-8")).texts)
     for path in (folder / "records").glob("*.json"):
         record = json.loads(path.read_text())
-        run = runs[record["id"]]
-        assert {name: task["metrics"] for name, task in run["tasks"].items()} == record["metrics"]
-        assert run["curve"] == record["curve"] and run["environment"] == record["environment"]
-        assert (
-            run["hyperparameters"] == record["spec"]["hyperparameters"] and run["hashes"] == record["hashes"]
-        )
+        line = texts[: texts.index(record["id"])].split()[-12:]
+        numbers = [float(cell) for cell in line if re.fullmatch(r"[\d.]+", cell)]
+        for task in record["metrics"].values():
+            assert pytest.approx(next(iter(task.values())), rel=2e-3) in numbers
 
 
 def test_texts_of_records_stay_texts(tmp_path: Path) -> None:
@@ -143,7 +133,7 @@ def test_texts_of_records_stay_texts(tmp_path: Path) -> None:
     text = page.html(boards_in(tmp_path), tmp_path)
     reader = read(text)
     assert not any(tag in ("img", "b") for tag, _ in reader.elements)
-    assert "alert(1)" in "".join(reader.texts) and "\\u003c/script>" in text
+    assert "alert(1)" in "".join(reader.texts)
 
 
 def test_the_same_bytes_twice(folder: Path) -> None:
@@ -151,40 +141,10 @@ def test_the_same_bytes_twice(folder: Path) -> None:
     assert str(folder) not in (folder / page.NAME).read_text(encoding="utf-8")
 
 
-def test_a_difference_is_named(folder: Path, tmp_path: Path) -> None:
-    boards, place = boards_in(folder), tmp_path / page.NAME
-    text = (folder / page.NAME).read_text(encoding="utf-8")
-    (tmp_path / "figures").symlink_to(folder / "figures")
-    assert page.differences(boards, tmp_path) == ["index.html is missing."]
-    place.write_text(text, encoding="utf-8")
-    assert page.differences(boards, tmp_path) == []
-    # Pixels may differ between machines; words may not.
-    place.write_text(re.sub(r'src="data:image[^"]*"', 'src="data:image/png,other"', text), encoding="utf-8")
-    assert page.differences(boards, tmp_path) == []
-    before = next(m[0] for m in re.finditer(r"<strong>\+\d\.\d</strong>", text))
-    place.write_text(text.replace(before, "<strong>+99.9</strong>", 1), encoding="utf-8")
-    (found,) = page.differences(boards, tmp_path)
-    assert "differs in thin-scenes-v1-one:" in found and "+99.9" in found and before[8:12] in found
-    place.write_text(text + "more", encoding="utf-8")
-    assert len(page.differences(boards, tmp_path)) == 1
-
-
-def test_figures_in_their_order_and_large_ones_as_pixels(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figures_stand_in_their_order(folder: Path) -> None:
     (board,) = boards_in(folder)
-    drawn = figures.of_board(folder, board.name)
-    names = [figure.name for figure in drawn]
+    names = [figure.name for figure in figures.of_board(folder, board.name)]
     assert names[:2] == ["delta_m", "changes"] and len(set(names)) == len(names)
-    assert {p.stem for p in (folder / "figures" / board.name).glob("*.png")} == set(names)
-    (first,) = [figure.source for figure in drawn if figure.name == "delta_m"]
-    assert (
-        first.startswith("data:image/svg+xml,") and '"' not in first and "<" not in first and "#" not in first
-    )
-    monkeypatch.setattr(figures, "MAX_SVG", 0)
-    assert all(
-        figure.source.startswith("data:image/webp;base64,") for figure in figures.of_board(folder, board.name)
-    )
 
 
 def test_the_library_is_whole_and_cannot_end_its_element() -> None:
@@ -215,12 +175,15 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     (drawings / "delta_m.png").write_bytes((drawings / "cost.png").read_bytes())
     (drawings / "cost.svg").write_text((drawings / "cost.svg").read_text().replace("</svg>", " </svg>"))
     code, out, _ = bench("report", *place, "--check")
-    assert code == 1 and table.name in out and "index.html differs" in out and "2 differences" in out
+    assert (
+        code == 1
+        and f"{table.name} differs" in out
+        and "index.html differs" in out
+        and "2 differences" in out
+    )
     (drawings / "changes.png").unlink()
     code, out, err = bench("report", *place, "--check", "--figures", "--json")
     said = "\n".join(json.loads(out)["differences"])
-    assert code == 1 and all(
-        words in said for words in ("changes.png is missing", "delta_m.png has ", "cost.svg is not what")
-    )
-    assert "index.html does not hold the pictures" in said
+    for words in ("changes.png is missing", "delta_m.png differs from", "cost.svg differs from"):
+        assert code == 1 and words in said
     assert (tmp_path / page.NAME).read_text(encoding="utf-8") != text

@@ -13,7 +13,7 @@ from benchmark.report import statistics
 from benchmark.report.board import build
 from benchmark.report.details import sections
 from benchmark.report.records import collect
-from benchmark.report.tables import columns, csv_text, decimals
+from benchmark.report.tables import csv_text, frame
 from tests.benchmark.report import make
 
 
@@ -96,14 +96,12 @@ def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:
     y = np.array([[records[i, j]["metrics"]["depth"]["absErr"] for j in range(3)] for i in range(4)])
     assert found["multi_task"]["depth"].rest_sd == pytest.approx(slow(y)[2] ** 0.5, abs=1e-9)
     assert (
-        "delta_m_sd_label_seed" in columns(board)
+        "delta_m_sd_label_seed" in frame(board)
         and ",4 x 3," in csv_text(board)
         and ",not separable," in csv_text(board)
     )
-    section = next(s for s in sections(board, decimals(board)) if s.title == "Where the noise comes from")
-    assert [line[1] for line in section.lines].count("4 x 3") == 2 and len(section.header) == len(
-        section.lines[0]
-    ) == 14
+    section = next(s for s in sections(board) if s.title == "Where the noise comes from")
+    assert list(section.table["seeds"]) == ["4 x 3"] * 2 and len(section.table.columns) == 14
 
 
 def test_under_a_fixed_mask_nothing_is_split(tmp_path: Path) -> None:
@@ -122,4 +120,4 @@ def test_under_a_fixed_mask_nothing_is_split(tmp_path: Path) -> None:
             .replace('"mask3"', '"mask0"')
         )
     (board,) = build(collect(tmp_path))
-    assert board.entries[0].beside.variance == {} and "delta_m_sd_label_seed" not in columns(board)
+    assert board.entries[0].beside.variance == {} and "delta_m_sd_label_seed" not in frame(board)

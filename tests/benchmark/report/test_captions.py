@@ -1,0 +1,161 @@
+"""The words of a board: a verdict, facts that limit its use, and nothing on a board without such limits."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.report.board import Board
+from benchmark.report.captions import DEMONSTRATION, facts, other_code, verdict, warnings
+from benchmark.report.leaderboard import markdown
+from benchmark.spec import registry
+from benchmark.spec.protocol import load
+from tests.benchmark.report import make
+from tests.benchmark.report.drawn import only
+
+GAINS = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 4.0, "prototype": 8.0}
+Edit = Callable[[dict[str, Any]], object]
+
+
+def made(
+    folder: Path,
+    gains: dict[str, float],
+    seeds: int,
+    edit: Edit = lambda r: None,
+    noise: float = 0.3,
+    **values: Any,
+) -> Board:
+    for method, gain in gains.items():
+        for seed in range(seeds):
+            for s in make.specs(method, seed, **values):
+                record = make.record(s, gain, noise, curve=False)
+                edit(record)
+                make.write_run(folder, record, panels=False)
+    return only(folder)
+
+
+@pytest.mark.parametrize(
+    ("gains", "seeds", "words"),
+    [
+        (GAINS, 8, ["Highest Δm: prototype, +", "ahead of mtpsl by +", "Sure: "]),
+        (GAINS, 3, ["Highest Δm: prototype, +", "Not sure: "]),
+        (GAINS, 1, ["Highest Δm: prototype, +", "Not sure: "]),
+        (GAINS | {"mtpsl": 8.0}, 8, ["Highest Δm: ", "Not sure: "]),
+        ({"single_task": 0.0, "multi_task": -15.0}, 2, ["No row is above single_task"]),
+        ({"multi_task": 0.0}, 2, ["No comparison: no seed of the reference single_task is complete."]),
+        ({"single_task": 0.0}, 2, ["No comparison: no other row shares a complete seed"]),
+    ],
+)
+def test_verdict(gains: dict[str, float], seeds: int, words: list[str], tmp_path: Path) -> None:
+    said = verdict(made(tmp_path, gains, seeds))
+    assert all(word in said for word in words) and ("Sure: " in said) == ("Sure: " in words), said
+
+
+def test_a_row_that_lacks_a_seed_does_not_lead(tmp_path: Path) -> None:
+    made(tmp_path, GAINS, 7)
+    (record,) = tmp_path.glob("thin/prototype-*-s3-*/record.json")
+    record.unlink()
+    record.with_name("error.txt").write_text("loss of depth became infinite\n")
+    board = only(tmp_path)
+    assert verdict(board).startswith("Highest Δm: mtpsl") and board.entries[0].label == "prototype"
+    assert ("failed", "prototype seed 3: loss of depth became infinite") in facts(board)
+
+
+def test_a_reference_of_zero_is_named(tmp_path: Path) -> None:
+    def edit(r: dict[str, Any]) -> None:
+        if r["one_task"] and "semseg" in r["metrics"]:
+            r["metrics"]["semseg"]["mIoU"] = 0.0
+
+    board = made(tmp_path, {"single_task": 0.0, "multi_task": 2.0}, 2, edit)
+    assert "Δm is undefined, as the reference scores 0 on semseg" in verdict(board)
+
+
+@pytest.mark.parametrize("seeds", [2, 8])
+def test_a_demonstration_says_so_and_ranks_nothing(seeds: int, tmp_path: Path) -> None:
+    quickstart = json.loads(json.dumps(asdict(load("quickstart"))))
+    board = made(tmp_path, GAINS, seeds, protocol=quickstart)
+    assert verdict(board).endswith(DEMONSTRATION) and {e.tier for e in board.entries} == {"demonstration"}
+    assert "\\textbf" not in markdown(board) and "ure: " not in verdict(board)
+
+
+def change(method: str, seed: int, path: str, value: Any) -> Edit:
+    """Set a value of a record, of one method and seed alone."""
+
+    def edit(r: dict[str, Any]) -> None:
+        *places, last = path.split(".")
+        if (r["spec"]["method"], r["spec"]["label_seed"]) == (method, seed):
+            for place in places:
+                r = r[place]
+            r[last] = value
+
+    return edit
+
+
+FACTS: dict[str, tuple[Edit, str, str]] = {
+    "plain": (lambda r: None, "labelled train images", "semseg 64, depth 64, normals 64 of 192"),
+    "weak": (
+        change("mtpsl", 0, "metrics.depth.absErr", 9.0),
+        "not above the constant prediction",
+        "mtpsl on depth",
+    ),
+    "dirty": (change("mtpsl", 1, "environment.dirty", True), "uncommitted changes", "mtpsl"),
+    "code": (change("mtpsl", 1, "source", "0123456789ab"), "runs of one row by different code", "mtpsl"),
+    "device": (change("mtpsl", 1, "cost.device", "other"), "devices differ", "cpu; cpu; other"),
+    "time": (change("mtpsl", 1, "cost.seconds", 99.0), "training times differ", "mtpsl"),
+    "labels": (lambda r: None, "no digest", "mtpsl, multi_task, single_task"),
+    "references": (
+        lambda r: None,
+        "references not run (single_task)",
+        "equal steps (--set budget=steps), full",
+    ),
+    "comparisons": (lambda r: None, "comparisons with multi_task", "1, decidable from 6 seeds"),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts(name: str, tmp_path: Path) -> None:
+    edit, title, text = FACTS[name]
+
+    def both(r: dict[str, Any]) -> None:
+        r["source"] = registry.source_hash(r["spec"]["method"])
+        edit(r)
+
+    gains = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 4.0}
+    board = made(tmp_path, gains, 2, both)
+    (found,) = [value for key, value in facts(board) if key.startswith(title)]
+    assert found.startswith(text), found
+    if name in ("weak", "dirty", "code", "time", "device"):
+        assert not [key for key, _ in facts(made(tmp_path, gains, 2)) if key.startswith(title)]
+
+
+def test_seeds_that_the_reference_lacks_are_left_out(tmp_path: Path) -> None:
+    made(tmp_path, {"single_task": 0.0}, 2)
+    board = made(tmp_path, {"multi_task": 2.0}, 4)
+    assert ("left out of Δm", "multi_task seed 2, 3, for want of the reference's") in facts(board)
+
+
+def test_changes_that_no_label_shows_are_told(tmp_path: Path) -> None:
+    for changed in ({"codes": 256}, {"codes": 256, "tke": False}):
+        make.write_run(tmp_path, make.record(make.spec("prototype", changed=changed, balance="dwa")))
+    make.write_run(tmp_path, make.record(make.spec("mtpsl", changed={"weight": 0.5})))
+    told = [fact for fact in facts(only(tmp_path)) if "runs with" in fact[0]]
+    assert told == [("mtpsl runs with", "weight=0.5"), ("prototype runs with", "codes=256, balance=dwa")]
+
+
+def test_warnings_name_other_code_and_other_versions(tmp_path: Path) -> None:
+    today = {name: registry.source_hash(name) for name in GAINS}
+    gains = {"single_task": 0.0, "mtpsl": 4.0}
+    board = made(tmp_path, gains, 2, change("mtpsl", 1, "source", "0123456789ab"))
+    assert other_code(board, today).startswith("computed by other code: mtpsl; `bench run --force`")
+    assert other_code(board, {"mtpsl": "0123456789ab"}) == "" == other_code(board, {})
+    make.write_run(tmp_path, make.record(make.spec("mtpsl", 0, protocol={"version": 0})), panels=False)
+    from benchmark.report.board import build
+    from benchmark.report.records import collect
+
+    said = warnings(build(collect(tmp_path)), today)
+    assert any("computed by other code: mtpsl" in line for line in said)
+    assert any("other version of the protocol: thin v0, current v1" in line for line in said)
+    assert any(line.startswith("Not compared with each other: thin v1 in ") for line in said)

@@ -1,0 +1,174 @@
+"""Tables and records that cannot be trusted: each is detected, and named, by the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.report import leaderboard
+from benchmark.report.board import Board, build
+from benchmark.report.records import collect
+from benchmark.runs import digest
+from tests.benchmark.report import make
+from tests.conftest import Bench
+
+NAME = "thin-scenes-v1-one"
+
+
+def publish(folder: Path, **values: Any) -> None:
+    """Records of three methods over two seeds, sealed as a run does it."""
+    for method in ("single_task", "multi_task", "mtpsl"):
+        for seed in range(2):
+            for s in make.specs(method, seed, **values):
+                make.write_run(
+                    folder, digest.sealed(make.record(s, curve=False)), published=True, panels=False
+                )
+
+
+def tables(folder: Path) -> list[Board]:
+    """Write the tables of published records, without figures."""
+    boards = build(collect(folder / "records"))
+    for name, content in leaderboard.files(boards).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8", newline="\n")
+    return boards
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Path:
+    publish(tmp_path)
+    tables(tmp_path)
+    return tmp_path
+
+
+def check(bench: Bench, folder: Path) -> tuple[int, str]:
+    code, out, err = bench("leaderboard", "--published", "--published-in", folder, "--check")
+    return code, out + err
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "line"),
+    [
+        (f"leaderboards/{NAME}.csv", ",mtpsl,", ",best,", 2),
+        (f"leaderboards/{NAME}.csv", ",rho,", ",r,", 1),
+        (f"leaderboards/{NAME}.csv", "\n", "\r\n", 1),
+        (f"leaderboards/long/{NAME}.csv", ",done,", ",failed,", 2),
+        (f"tables/{NAME}.md", "| mtpsl |", "| best |", 7),
+        (f"tables/{NAME}.tex", "mtpsl & ", "best & ", 13),
+    ],
+)
+def test_a_changed_byte_is_named_by_file_and_line(
+    name: str, before: str, after: str, line: int, bench: Bench, public: Path
+) -> None:
+    assert check(bench, public)[0] == 0
+    path = public / name
+    text = path.read_text()
+    assert before in text
+    path.write_bytes(text.replace(before, after).encode())
+    code, said = check(bench, public)
+    assert code == 1 and f"{name} differs from its records at line {line}: it has " in said, said
+    assert "1 difference; regenerate with `bench leaderboard --published`" in said
+
+
+def test_missing_and_foreign_files_are_named(bench: Bench, public: Path) -> None:
+    (public / "tables" / f"{NAME}.md").unlink()
+    (public / "leaderboards" / "old.csv").write_text("gone")
+    code, said = check(bench, public)
+    assert code == 1 and f"tables/{NAME}.md is missing.\n" in said
+    assert "leaderboards/old.csv belongs to no board of these records.\n" in said
+
+
+@pytest.mark.parametrize("change", ["a record is gone", "a record is new", "statistics are gone"])
+def test_tables_follow_the_records(change: str, bench: Bench, public: Path) -> None:
+    if change == "a record is new":
+        record = digest.sealed(make.record(make.spec("jtr", 0)))
+        make.write_run(public, record, published=True, panels=False)
+    else:
+        suffix = ".npz" if change == "statistics are gone" else ".json"
+        (public / "records" / f"{make.record(make.spec('mtpsl', 1))['id']}{suffix}").unlink()
+    assert check(bench, public)[0] == 1
+    tables(public)
+    assert check(bench, public)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda r: r["metrics"]["semseg"].update(mIoU=77.5),
+        lambda r: r["constant"]["depth"].update(absErr=0.1),
+        lambda r: r["cost"].update(seconds=0.1),
+        lambda r: r["environment"].update(dirty=True),
+        lambda r: r.update(summary="better"),
+    ],
+)
+def test_an_edited_record_is_refused(edit: Callable[[Any], None], bench: Bench, public: Path) -> None:
+    path = public / "records" / f"{make.record(make.spec('mtpsl', 1))['id']}.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+    code, said = check(bench, public)
+    assert code == 2 and f"{path} was edited: its content has digest " in said and said.count("\n") == 1
+
+
+def test_a_record_under_another_id_is_refused(bench: Bench, public: Path) -> None:
+    path = public / "records" / f"{make.record(make.spec('mtpsl', 1))['id']}.json"
+    content = json.loads(path.read_text())
+    content["spec"]["label_seed"] = 5
+    path.write_text(json.dumps(content))
+    code, said = check(bench, public)
+    assert code == 2 and f"{path} says id {path.stem}, but its content has id" in said
+
+
+def run(folder: Path) -> Path:
+    """One run, with what lies beside its record."""
+    return make.write_run(folder / "runs", digest.sealed(make.record(make.spec("mtpsl", 0))))
+
+
+@pytest.mark.parametrize("fault", ["edited", "without arrays"])
+def test_such_a_run_is_not_published(fault: str, bench: Bench, tmp_path: Path) -> None:
+    path = run(tmp_path)
+    if fault == "edited":
+        path.write_text(path.read_text().replace('"pixAcc": ', '"pixAcc": 9'))
+        words = f"{path} was edited: its digest is not that of its content; run it again with --force."
+    else:
+        path.with_name("per_image.npz").unlink()
+        words = f"{path.with_name('per_image.npz')} is missing; make the run again"
+    code, _, err = bench(
+        "publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "public"
+    )
+    assert code == 2 and words in err and not (tmp_path / "public").exists()
+
+
+def test_files_beside_a_record_must_be_those_that_were_published(bench: Bench, tmp_path: Path) -> None:
+    run(tmp_path)
+    place = tmp_path / "public"
+    call = ("publish", "--all", "--results", tmp_path / "runs", "--published-in", place)
+    assert bench(*call)[0] == 0 and len([*place.glob("records/*.webp")]) == 1
+    tables(place)
+    assert check(bench, place)[0] == 0
+    (path,) = place.glob("records/*.npz")
+    record = path.with_suffix(".json")
+    kept = path.read_bytes()
+    path.write_bytes(kept + b".")
+    code, said = check(bench, place)
+    assert code == 2 and f"{path.name} is not what was published with {record.name}" in said
+    path.unlink()
+    code, said = check(bench, place)
+    assert code == 2 and path.name in said and "could not be read" in said
+    path.write_bytes(kept)
+    # A name that is no file of a record is refused, not followed.
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(digest.sealed(content | {"files": {"/../../etc/passwd": "0"}})))
+    code, said = check(bench, place)
+    assert code == 2 and "files is no table" in said
+    record.write_text(json.dumps(content))
+    assert bench(*call, "--no-pictures")[0] == 0 and not [*place.glob("records/*.webp")]
+
+
+def test_a_digest_survives_the_file_and_numbers_as_keys() -> None:
+    record = {"a": {10: 1.5, 9: [0.1 + 0.2, -0.0, 1e-300, 12345678901234567]}, "b": "Δm", "c": None}
+    sealed = digest.sealed(record)
+    again = json.loads(json.dumps(sealed, indent=3))
+    assert digest.of(again) == sealed["digest"] != digest.of(again | {"b": "Δ"})

@@ -1,0 +1,256 @@
+"""The views of a board: CSV, long CSV, JSON, Markdown, LaTeX and terminal hold the numbers of the board."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from benchmark.report import leaderboard, tables
+from benchmark.report.board import Board
+from benchmark.report.captions import facts, footnotes, verdict
+from benchmark.report.formats import digits, duration, fixed, interval, signed
+from benchmark.report.latex import escape, table
+from benchmark.report.records import collect
+from tests.benchmark.report import make
+from tests.benchmark.report.drawn import only
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five rows over four seeds, of which one failed on a fifth."""
+    place: Path = tmp_path_factory.mktemp("runs")
+    make.write_board(place, seeds=4)
+    make.write_failure(place, make.spec("mtpsl", 4))
+    return place
+
+
+@pytest.fixture(scope="module")
+def board(folder: Path) -> Board:
+    return only(folder)
+
+
+def read(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_csv_holds_the_numbers_of_the_board(board: Board) -> None:
+    text = tables.csv_text(board)
+    assert text.endswith("\n") and "\r" not in text
+    *rows, constant = read(text)
+    assert [row["method"] for row in rows] == [e.label for e in board.entries]
+    assert constant["tier"] == "not a method" and float(constant["delta_m"]) < -50
+    for row, e in zip(rows, board.entries, strict=True):
+        assert e.delta and float(row["delta_m"]) == pytest.approx(e.delta.value, rel=1e-5)
+        assert (row["n_seeds"], row["n_planned"]) == ("4", "5")
+        assert (row["ci_low"] == "") == (e.role == "reference")
+        assert (row["n_failed"], row["role"]) == ("1" if e.label == "mtpsl" else "0", e.role)
+        for task in board.group.tasks:
+            name, values = f"{task.name}_{task.metric}", e.by_unit[task.name][task.metric]
+            low, high = stats.t.interval(0.95, 3, np.mean([*values.values()]), stats.sem([*values.values()]))
+            assert float(row[f"{name}_mean"]) == pytest.approx(np.mean([*values.values()]), rel=1e-5)
+            assert float(row[f"{name}_sd"]) == pytest.approx(np.std([*values.values()], ddof=1), rel=1e-5)
+            assert [float(row[f"{name}_ci_{end}"]) for end in ("low", "high")] == pytest.approx(
+                [low, high], rel=1e-4
+            )
+            assert row[f"{name}_seeds"].split()[1] == f"1:{values[1]:.6g}"
+            change = (e.changes or {})[task.name]
+            assert change and float(row[f"{task.name}_change"]) == pytest.approx(change.value, abs=1e-4)
+        if e.versus:
+            assert float(row["vs_baseline_mean"]) == pytest.approx(e.versus.value, rel=1e-4)
+        assert row["params_infer"] == f"{e.cost.params_infer:.0f}" if e.cost else False
+    line = next(row for row in rows if row["method"] == "single_task")
+    assert line["delta_m"] == "0" and len(line["run_ids"].split()) == 12 and line["dirty"] == "no"
+    assert line["label_masks"] == "0:mask0 1:mask1 2:mask2 3:mask3"
+    assert next(row for row in rows if "(" in row["method"])["hyperparameters"] == '{"tke":false}'
+
+
+def test_both_layouts_give_the_same_bytes(tmp_path: Path) -> None:
+    made = []
+    for published in (False, True):
+        make.write_board(tmp_path / str(published), seeds=2, published=published)
+        found = only(tmp_path / str(published))
+        made.append(leaderboard.files([found]))
+    assert made[0] == made[1]
+
+
+def test_cost_alone_changes_the_last_columns(tmp_path: Path) -> None:
+    texts = []
+    for factor in (1, 3):
+        for s in make.specs("single_task", 0) + make.specs("multi_task", 0):
+            record = make.record(s)
+            record["cost"] |= {"seconds": record["cost"]["seconds"] * factor, "peak_gib": float(factor)}
+            make.write_run(tmp_path / str(factor), record)
+        texts.append(pd.read_csv(io.StringIO(tables.csv_text(only(tmp_path / str(factor)))), dtype=str))
+    count = len(tables.COSTS)
+    assert list(texts[0])[-count:] == list(tables.COSTS) and not texts[0].equals(texts[1])
+    assert texts[0].iloc[:, :-count].equals(texts[1].iloc[:, :-count])
+
+
+def test_objects_and_frame_have_one_type_a_column(board: Board) -> None:
+    frame, rows = tables.frame(board), tables.objects(board)
+    assert str(frame["n_seeds"].dtype) == "Int64" and frame["delta_m"].dtype == float
+    assert [list(row) for row in rows] == [list(frame)] * 6 and json.dumps(rows, allow_nan=False)
+    for row in rows[:-1]:
+        for column in ("run_ids", "data", "label_masks", "delta_m_seeds", "dirty", "tier"):
+            assert isinstance(row[column], str)
+        assert isinstance(row["n_seeds"], int) and isinstance(row["depth_absErr_mean"], float)
+    assert rows[-1]["n_seeds"] is None and rows[-1]["run_ids"] == ""
+    assert not {"tuning", "lr_scale", "delta_m_sd_rest", "depth_absErr_rerun_sd"} & set(frame)
+
+
+def test_every_value_of_every_record_is_once_in_the_long_form(folder: Path, board: Board) -> None:
+    lines = read(tables.long_csv_text(board))
+    found = {(x["run_id"], x["task"], x["metric"]): x for x in lines if x["run_id"]}
+    wanted = {
+        (r.id, task, metric): (r, value)
+        for r in collect(folder).records
+        for task, values in r["metrics"].items()
+        for metric, value in values.items()
+    }
+    assert found.keys() == wanted.keys() and len(wanted) > 80
+    for key, (record, value) in wanted.items():
+        line, s = found[key], record.spec
+        assert float(line["value"]) == pytest.approx(value, rel=1e-8) and line["state"] == "done"
+        assert {line["unit"], line["label_seed"], line["train_seed"]} == {str(s["label_seed"])}
+        assert line["method"].startswith(s["method"]) and line["device"] == record["cost"]["device"]
+    (failed,) = [x for x in lines if x["state"] != "done"]
+    assert (failed["method"], failed["label_seed"], failed["state"], failed["value"]) == (
+        "mtpsl",
+        "4",
+        "failed",
+        "",
+    )
+
+
+def test_delta_m_can_be_made_again_from_the_long_form(board: Board) -> None:
+    table = pd.DataFrame(read(tables.long_csv_text(board)))
+    for e in board.entries:
+        mine = table[(table.method == e.label) & (table.task == "") & (table.state == "done")]
+        by_seed = mine.value[mine.metric == "delta_m"].astype(float)
+        changes = []
+        for task in make.TASKS:
+            of = table[(table.task == task) & (table.metric == make.INFO[task]["metric"])]
+            score, base = (of.value[of.method == m].astype(float).mean() for m in (e.label, "single_task"))
+            changes.append((1 if make.INFO[task]["higher_is_better"] else -1) * 100 * (score / base - 1))
+        assert e.delta and e.delta.value == pytest.approx(np.mean(changes), abs=1e-6)
+        assert by_seed.mean() == pytest.approx(e.delta.value, abs=1e-6) and len(by_seed) == 4
+        if e.delta.low is not None:
+            low, _ = stats.t.interval(0.95, 3, by_seed.mean(), stats.sem(by_seed))
+            assert e.delta.low == pytest.approx(low, abs=1e-6)
+        versus = mine.value[mine.metric == "vs_baseline"].astype(float)
+        assert len(versus) == (4 if e.versus else 0)
+        assert not e.versus or versus.mean() == pytest.approx(e.versus.value, abs=1e-6)
+
+
+def shown(board: Board, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(leaderboard.text(board))
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+@pytest.mark.parametrize("tasks", [make.TASKS, tuple(make.INFO)])
+def test_terminal_and_markdown_cut_nothing(tasks: tuple[str, ...], width: int, tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=2, tasks=tasks)
+    made = only(tmp_path)
+    text, document, places = shown(made, width), leaderboard.markdown(made), tables.decimals(made)
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    flat = " ".join(text.split())
+    said = [verdict(made), *(f"{name}: {value}" for name, value in facts(made)), *footnotes(made)]
+    assert (
+        all(" ".join(line.split()) in flat and line in document for line in said)
+        and len(footnotes(made)) <= 8
+    )
+    for e in made.entries:
+        assert e.delta is not None
+        numbers = [] if e.role == "reference" else [signed(e.delta.value), interval(e.delta)]
+        for t in made.group.tasks:
+            spread, change = e.spreads[t.name][t.metric], (e.changes or {})[t.name]
+            numbers.append(f"{fixed(spread.mean, places[t.name])} ± {fixed(spread.sd, places[t.name])}")
+            numbers += [] if e.role == "reference" or change is None else [f"{signed(change.value)} %"]
+        assert all(number in text for number in (*numbers, "(tke=false)", "constant", "GiB", *tasks))
+        assert all(number.removesuffix(" %") in document for number in numbers)
+
+
+def test_identical_seeds_are_marked(tmp_path: Path) -> None:
+    for method in ("single_task", "multi_task"):
+        for seed in (0, 1, 2):
+            for s in make.specs(method, seed):
+                make.write_run(tmp_path, make.record(s, gain=make.GAIN[method], noise=0.0))
+    made = only(tmp_path)
+    assert "+2.0 (seeds identical)" in leaderboard.markdown(made) and "[+" not in shown(made, 100)
+    assert read(tables.csv_text(made))[0]["ci_low"] == "" and verdict(made).count("Not sure") == 1
+
+
+def ranked(folder: Path, seeds: int, **data: str) -> Board:
+    """Two best rows that cannot be told apart; one row lacks a failed seed, one is of an older version."""
+    rows = [("single_task", {}, 0.0), ("multi_task", {}, 2.0), ("own_%&#$", {}, 4.0), ("mtpsl", {}, 8.0)]
+    rows += [("prototype", {"changed": {"codes": 64}}, 8.0), ("mtpsl", {"method_version": 0}, 5.0)]
+    for method, values, gain in rows:
+        for seed in range(seeds):
+            for s in make.specs(method, seed, labels="random", **values):
+                if (method, seed) == ("own_%&#$", 1):
+                    make.write_failure(folder, s | data, "loss of a_b rose to 1e9 & more, 100 %")
+                else:
+                    make.write_run(folder, make.record(s | data, gain, noise=0.3, curve=False), panels=False)
+    return only(folder)
+
+
+def test_latex_marks_tier_one_and_sets_incomplete_rows_apart(tmp_path: Path) -> None:
+    made = ranked(tmp_path, 9, dataset="nyuv2", variant="nyuv2-13")
+    text = table(made)
+    inside = text[text.index("\\toprule") : text.index("\\bottomrule")]
+    header, counted, others, constant, papers = [
+        b.strip().splitlines() for b in re.split(r"\\toprule|\\midrule", inside)[1:]
+    ]
+    assert all(
+        t in header[0] for t in ("mIoU (\\%) $\\uparrow$", "absErr (m) $\\downarrow$", "$\\Delta m$ (\\%)")
+    )
+    best = {escape(e.label) for e in made.entries if e.tier == "1"}
+    assert best and {re.match(r"\\textbf\{(.*?)\} &", line)[1] for line in counted if "bf{" in line} == best  # type: ignore[index]
+    assert len(counted) == 4 and [line.split(" & ")[0] for line in others] == [
+        "own\\_\\%\\&\\#\\$",
+        "mtpsl v0",
+    ]
+    assert "constant" in constant[0] and "bf{" not in "".join((*others, *constant, *papers))
+    assert len(papers) > 5 and "37.08" in "".join(papers) and "Bold: tier 1." in text
+    assert "bf{" not in table(ranked(tmp_path / "few", 3))
+
+
+def test_text_is_escaped_for_latex() -> None:
+    assert escape(r"50 % of a_b & {c} #1 $x \y ~ ^") == (
+        r"50 \% of a\_b \& \{c\} \#1 \$x \textbackslash{}y \textasciitilde{} \textasciicircum{}"
+    )
+    assert escape("Δm ↑ -1.5 to +2, x-1, labels 'one' \u4e2d é") == (
+        r"$\Delta m$ $\uparrow$ $-$1.5 to +2, x-1, labels `one' ? é"
+    )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_sets_it(tmp_path: Path) -> None:
+    (tmp_path / "board.tex").write_text(
+        table(ranked(tmp_path / "runs", 2, dataset="nyuv2", variant="nyuv2-13"))
+    )
+    head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n"
+    (tmp_path / "all.tex").write_text(f"{head}\\begin{{document}}\n\\input{{board}}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False
+    )
+    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout
+
+
+def test_formats() -> None:
+    assert [digits([v]) for v in (31.2, 0.41, 5.0, 0.052, 120.0, 0.0)] == [2, 3, 3, 4, 1, 2]
+    assert [fixed(-0.001, 2), fixed(-0.01, 2), fixed(None, 2)] == ["0.00", "-0.01", ""]
+    assert [signed(0.0), signed(-2.04), signed(2.06)] == ["+0.0", "-2.0", "+2.1"]
+    assert [duration(s) for s in (4.21, 45, 600, 9000)] == ["4.2 s", "45 s", "10 min", "2.5 h"]
