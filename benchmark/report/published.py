@@ -21,6 +21,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.report.board import Board
 from benchmark.report.formats import markdown_table, signed
 from benchmark.report.rows import Group
+from benchmark.typed import convert
 
 PATH = ROOT / "results" / "published.toml"
 TITLE = "Published numbers (other code, their own choice of epoch; not comparable in level)"
@@ -90,9 +91,9 @@ def read(path: Path = PATH) -> Papers:
     """The file's rows. Raises `UserError` naming the row and the key that is unknown, missing or wrong."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-        papers = msgspec.convert(content, Papers)
-    except (OSError, ValueError, msgspec.ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); correct it or restore it.") from None
+    papers: Papers = convert(content, Papers, str(path))
     places = set()
     for number, row in enumerate(papers.row, 1):
         where = f"{path}: row {number} ({row.method})"
