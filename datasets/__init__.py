@@ -1,0 +1,1 @@
+"""Data sets: tasks, layouts, stores, label settings and augmentation; see README.md."""

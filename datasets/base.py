@@ -16,18 +16,16 @@ from datasets.tasks import Task
 
 @dataclass(frozen=True)
 class Split:
-    """One split at one size, in compact dtypes; memory-mapped or in memory alike.
+    """Hold one split at one size, in compact dtypes; mapped or in memory.
 
     ids: stable sample numbers (N,) int64, the counters of every random stream. names: what people call the
-    samples.
-    images: (N, 3, H, W) uint8. targets: {task: (N, C, H, W)}, uint8 class maps, float16 or float32 metres,
-    int8 normals times 127 (0, 0, 0 unknown). available: (N, T) bool in the order of `targets`: which labels
-    exist at all.
-    fingerprint: hash of the content, for records. extents: (N, 2) int64 (h, w) of the content, which starts
-    at the top left, where frames are padded (0 in images, unknown in labels); None where every image fills
-    its frame. total: samples of the whole split, of which these may be the first. published: reads a frozen
-    label split of the papers, by its name and those of T tasks, as (N, T) bool; None where there is none.
-    fit: how images of other sizes met the frame, as in `datasets.fit`.
+    samples. images: (N, 3, H, W) uint8. targets: {task: (N, C, H, W)}, uint8 class maps, float16 or float32
+    metres, int8 normals times 127 (0, 0, 0 unknown). available: (N, T) bool in the order of `targets`: which
+    labels exist at all. fingerprint: hash of the content, for records. extents: (N, 2) int64 (h, w) of the
+    content, which starts at the top left, where frames are padded (0 in images, unknown in labels); None
+    where every image fills its frame. total: samples of the whole split, of which these may be the first.
+    published: reads a frozen label split of the papers, by its name and those of T tasks, as (N, T) bool;
+    None where there is none. fit: how images of other sizes met the frame, as in `datasets.fit`.
     """
 
     ids: Tensor
@@ -42,7 +40,7 @@ class Split:
     fit: Fit = "scale"
 
     def frozen(self, tasks: Sequence[str]) -> Callable[[str], Tensor] | None:
-        """`published` for these tasks."""
+        """Bind `published` to these tasks."""
         read = self.published
         return None if read is None else lambda which: read(which, tasks)
 
@@ -51,8 +49,9 @@ class Split:
 
 
 class Dataset(Protocol):
-    """A data set. `name` and `variant` identify it in specs and records ("scenes-v1",
-    "nyuv2-13-derived-normals").
+    """Describe a data set; `name` and `variant` identify it in records.
+
+    Such as "scenes" and "scenes-v1", or "nyuv2" and "nyuv2-13-derived-normals".
     """
 
     name: ClassVar[str]
@@ -64,40 +63,44 @@ class Dataset(Protocol):
     progress: Callable[[int, int], None] | None
 
     def __init__(self, data: Path, wanted: str = "") -> None:
-        """data: the folder of data sets. wanted: the name that a plan gives, as exact as it likes ("rooms",
-        "rooms-v1").
-        """
+        """data: the folder of data sets. wanted: the name that a plan gives, as exact as it likes."""
         ...
 
     @property
-    def default_size(self) -> tuple[int, int]: ...
+    def default_size(self) -> tuple[int, int]:
+        """Return the (H, W) that is used unless a protocol asks for another."""
+        ...
 
     def present(self) -> bool:
-        """Whether the data are here, or can be made here."""
+        """Tell whether the data are here, or can be made here."""
         ...
 
     def here(self) -> tuple[str, ...]:
-        """What there is of them, in words, one for each variant and size."""
+        """Name what there is of them, one for each variant and size."""
         ...
 
     @property
     def variant(self) -> str:
-        """The name in specs and records; without data, that of the data as their authors publish them."""
+        """Name the data that are here; without any, those of their authors."""
         ...
 
     @property
-    def tasks(self) -> dict[str, Task]: ...
+    def tasks(self) -> dict[str, Task]:
+        """Return the tasks that the data have labels of."""
+        ...
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
-        """Split "train" or "test" at (H, W), its first `limit` samples. Raises `UserError` when data are
-        missing or odd.
+        """Read the first `limit` samples of "train" or "test" at (H, W).
+
+        Raises `UserError` when data are missing or odd.
         """
         ...
 
 
 def widen(task: Task, target: Tensor) -> Tensor:
-    """A compact target in the dtype that losses and metrics take: int64 class maps, float32 metres, unit
-    float32 normals.
+    """Turn a compact target into the dtype that losses and metrics take.
+
+    int64 class maps, float32 metres, unit float32 normals.
     """
     if task.is_map_of_integers:
         return target.long()

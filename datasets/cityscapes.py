@@ -12,8 +12,9 @@ from datasets.prepared import Form, Prepared
 
 
 class Cityscapes(Prepared):
-    """`cityscapes-7` with 7 classes as MTPSL and JTR use it, `cityscapes-19` with 19; depth is inverse
-    depth.
+    """Read `cityscapes-7`, as MTPSL and JTR use it, or `cityscapes-19`.
+
+    Depth is inverse depth.
     """
 
     name: ClassVar[str] = "cityscapes"
@@ -31,6 +32,7 @@ class Cityscapes(Prepared):
 
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+        """Return the reader of a folder; see `Prepared.open`."""
         if derive_normals:
             raise UserError(
                 "--derive-normals needs depth in metres, and Cityscapes has inverse depth; leave it out."

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Download:
-    """url: a file that anyone may fetch; None where there is none. size: its bytes, where commonly quoted.
+    """Say where a data set can be had.
 
+    url: a file that anyone may fetch; None where there is none. size: its bytes, where commonly quoted.
     elsewhere: sentences on the other ways to come by it. No publisher gives a checksum.
     """
 

@@ -20,11 +20,10 @@ STRETCH = (
 
 
 class Row(NamedTuple):
-    """One sample of a store. image: (3, H, W) uint8. targets: {task: (C, H, W)} as `datasets.base.Split` has
-    them.
+    """Hold one sample of a store.
 
-    extent: (h, w) of the content, which starts at the top left; the rest is 0 in the image and unknown in
-    every label.
+    image: (3, H, W) uint8. targets: {task: (C, H, W)} as `datasets.base.Split` has them. extent: (h, w) of
+    the content, at the top left; the rest is 0 in the image and unknown in every label.
     """
 
     image: Tensor
@@ -33,7 +32,7 @@ class Row(NamedTuple):
 
 
 def extent(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """(h, w) that an image of (height, width) takes in a frame of `size`.
+    """Compute the (h, w) that an image takes in a frame of `size`.
 
     "scale": as large as the frame allows, its aspect kept to 3 %. "pad": its own size, or smaller where the
     frame is.
@@ -47,11 +46,10 @@ def extent(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[in
 
 
 def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit) -> Row:
-    """A sample in a frame of `size`: the image resized bilinearly with antialiasing, labels those of the
-    nearest pixel.
+    """Put a sample into a frame of `size`.
 
-    Nearest, because a mean of classes is no class and a mean of known and unknown is neither; a normal keeps
-    its length.
+    The image is resized bilinearly with antialiasing; labels are those of the nearest pixel, because a mean
+    of classes is no class and a mean of known and unknown is neither; a normal keeps its length.
     """
     height, width = sample.image.shape[:2]
     inner = extent(height, width, size, how)
@@ -73,8 +71,9 @@ def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit)
 
 
 def dtype(task: Task) -> torch.dtype:
-    """The compact dtype of a task's targets: float16 metres are good to 0.05 %, int8 normals to 0.4
-    degrees.
+    """Return the compact dtype of a task's targets.
+
+    float16 metres are good to 0.05 %, int8 normals to 0.4 degrees.
     """
     return {"depth": torch.float16, "normals": torch.int8}.get(task.kind, torch.uint8)
 
@@ -101,7 +100,5 @@ def _framed(values: Tensor, size: tuple[int, int], fill: int) -> Tensor:
 
 
 def _nearest(old: int, new: int) -> Tensor:
-    """For each of `new` pixels along an axis, the one of `old` that its centre lies in; whole numbers, hence
-    exact.
-    """
+    """For each of `new` pixels along an axis, the one of `old` that its centre lies in; exact."""
     return ((2 * torch.arange(new) + 1) * old).div(2 * new, rounding_mode="floor")

@@ -44,8 +44,9 @@ HIDDEN, MISSING = "#EDEDED", "#FFFFFF"
 
 @dataclass(frozen=True)
 class Setting:
-    """A label setting. name: of `NAMES` or `PUBLISHED`. p: the share of `fraction` in (0, 1], else None.
-    `str` gives its text.
+    """Hold a label setting; `str` gives its text.
+
+    name: of `NAMES` or `PUBLISHED`. p: the share of `fraction` in (0, 1], else None.
     """
 
     name: str
@@ -56,17 +57,16 @@ class Setting:
 
 
 class Counts(NamedTuple):
-    """per_task: labelled images of each task. per_image: per_image[k] images carry exactly k labels, k =
-    0..T.
-    """
+    """Count labels: of each task, and images with exactly k = 0..T of them."""
 
     per_task: tuple[int, ...]
     per_image: tuple[int, ...]
 
 
 def parse(setting: str) -> Setting:
-    """A setting from its text ("one", "fraction:0.25"). Raises `UserError` when it is unknown or its share is
-    not in (0, 1].
+    """Read a setting's text, such as "one" or "fraction:0.25".
+
+    Raises `UserError` when it is unknown or its share is not in (0, 1].
     """
     name, colon, value = setting.partition(":")
     if setting in PUBLISHED:
@@ -91,7 +91,7 @@ def parse(setting: str) -> Setting:
 def sample(
     ids: Tensor, available: Tensor, setting: str, seed: int, published: Callable[[str], Tensor] | None = None
 ) -> Tensor:
-    """(N, T) bool: which labels a run may see; never one that does not exist.
+    """Choose the labels that a run may see; (N, T) bool, none that is not.
 
     ids: (N,) int64 distinct stable sample numbers. available: (N, T) bool over the protocol's whole task set,
     so that runs on some of the tasks restrict one and the same mask (`restrict`). published: gives the
@@ -205,15 +205,17 @@ def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
 
 
 def restrict(mask: Tensor, columns: Sequence[int]) -> Tensor:
-    """(N, len(columns)) bool: the mask of a run on some of the tasks. Rows without a label are images that it
-    may not use.
+    """Take the columns of a run on some of the tasks.
+
+    Rows without a label are images that it may not use.
     """
     return mask[:, list(columns)]
 
 
 def mask_hash(ids: Tensor, mask: Tensor, tasks: Sequence[str]) -> str:
-    """16 hex digits that identify who is labelled for what, whatever the order of images and tasks. tasks:
-    the columns' names.
+    """Hash who is labelled for what, whatever the order; 16 hex digits.
+
+    tasks: the columns' names.
     """
     columns = sorted(range(len(tasks)), key=lambda column: tasks[column])
     rows = ids.argsort()
@@ -224,30 +226,30 @@ def mask_hash(ids: Tensor, mask: Tensor, tasks: Sequence[str]) -> str:
 
 
 def shares(mask: Tensor) -> Tensor:
-    """(T,) float64: the share of the images that is labelled for each task, p_t."""
+    """Compute p_t, the share of images labelled for each task; (T,)."""
     return mask.double().mean(0)
 
 
 def complete(setting: str, mask: Tensor) -> bool:
-    """Whether a run's labels are complete: by their setting, `full` or all of `fraction`, or since every
-    image carries every one.
+    """Tell whether a run's labels are complete.
 
-    By the setting too, so that one image without a label for a task does not make full labels partial ones.
+    By their setting, `full` or all of `fraction`, so that one image without a label does not make full labels
+    partial ones; or since every image carries every label.
     """
     return parse(setting) in (Setting("full"), Setting("fraction", 1.0)) or bool(mask.all())
 
 
 def counts(mask: Tensor) -> Counts:
-    """How many images are labelled for each task, and how many carry how many labels."""
+    """Count the labels of each task, and the labels of each image."""
     per_image = torch.bincount(mask.sum(1), minlength=mask.shape[1] + 1)
     return Counts(tuple(mask.sum(0).tolist()), tuple(per_image.tolist()))
 
 
 def picture(mask: Tensor, tasks: Sequence[str], available: Tensor | None = None) -> Figure:
-    """A matplotlib figure of the mask: images are columns, tasks rows in their own colour, wrapped into
-    blocks to read like text.
+    """Draw the mask: images are columns, tasks rows in their own colour.
 
-    With `available` (N, T) a label that does not exist is white; one that exists and is hidden is grey.
+    Wrapped into blocks to read like text. With `available` (N, T) a label that does not exist is white; one
+    that exists and is hidden is grey.
     """
     from matplotlib.colors import to_rgb  # heavy, and needed by this function alone
     from matplotlib.figure import Figure

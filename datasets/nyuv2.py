@@ -1,6 +1,4 @@
-"""NYUv2 (Silberman, Hoiem, Kohli, Fergus, ECCV 2012): indoor scenes with classes, depth, surface normals and
-edges.
-"""
+"""NYUv2 (Silberman, Hoiem, Kohli, Fergus, ECCV 2012): indoor scenes."""
 
 from __future__ import annotations
 
@@ -29,8 +27,9 @@ def _tasks(classes: Classes) -> dict[str, Task]:
 
 
 class NYUv2(Prepared):
-    """`nyuv2-13` as MTAN, MTPSL and JTR use it; `nyuv2-40` as ASTMT, ATRC and InvPT do. They cannot be
-    compared.
+    """Read `nyuv2-13`, as MTAN, MTPSL and JTR use it, or `nyuv2-40`.
+
+    ASTMT, ATRC and InvPT use the second. They cannot be compared.
     """
 
     name: ClassVar[str] = "nyuv2"
@@ -55,11 +54,10 @@ class NYUv2(Prepared):
 
     @classmethod
     def published_rows(cls, split: Split) -> Tensor:
-        """The papers' files count the train images of MTAN's folder, whose order is taken to be the official
-        split's.
+        """Find the rows of the papers' files, which count the train images.
 
-        Samples of other layouts are found by their official numbers. Raises `UserError` for a name without
-        one.
+        Their order, that of MTAN's folder, is taken to be the official split's. Samples of other layouts are
+        found by their official numbers. Raises `UserError` for a name without one.
         """
         rows = {number: row for row, number in enumerate(official_split("train"))}
         found = []
@@ -76,6 +74,7 @@ class NYUv2(Prepared):
 
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+        """Return the reader of a folder or file; see `Prepared.open`."""
         classes: Classes = 40 if form == "nyuv2-40" else 13
         if NyuMat.detect(path):
             return NyuMat(path, classes, derive_normals)

@@ -14,8 +14,9 @@ from datasets.tasks import Task, from_dict
 
 
 class OwnData(Prepared):
-    """`own-data-NAME`, with the name, the tasks and the size that NAME's dataset.toml gives; labels may be
-    partial.
+    """Read `own-data-NAME`, as NAME's dataset.toml describes it.
+
+    Name, tasks and size are those that it gives; labels may be partial.
     """
 
     name: ClassVar[str] = "own-data"
@@ -30,6 +31,7 @@ class OwnData(Prepared):
 
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+        """Return the reader of a folder; see `Prepared.open`."""
         if derive_normals:
             raise UserError(
                 "--derive-normals needs a camera that is known, which own data have not; leave it out."
@@ -38,12 +40,13 @@ class OwnData(Prepared):
 
     @classmethod
     def form_in(cls, source: Source, name: str) -> Form:
+        """Return the tasks, the size and the fit that a description gives."""
         assert isinstance(source, TomlFolder)
         return Form(source.tasks, source.size, source.fit)
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """The tasks that the data here have; nothing is known without data. Raises `UserError` then."""
+        """Return the tasks of the data here. Raises `UserError` without any."""
         if not self.present():
             raise self._absent()
         stores = [store for store in self._stores if store.variant == self.variant]

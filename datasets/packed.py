@@ -32,8 +32,9 @@ SPLITS = ("train", "test")
 
 
 class Store:
-    """A store on disk. Raises `UserError` for a manifest that is damaged or of another version of this
-    program.
+    """Open a store on disk.
+
+    Raises `UserError` for a manifest that is damaged or of another version of this program.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,18 +43,20 @@ class Store:
 
     @property
     def variant(self) -> str:
+        """Name the data and their labels."""
         return str(self.manifest["variant"])
 
     @property
     def size(self) -> tuple[int, int]:
+        """Return the (H, W) of its frames."""
         height, width = self.manifest["size"]
         return int(height), int(width)
 
     def arrays(self, split: str) -> Arrays:
-        """A split's arrays, mapped into memory. Raises `UserError` naming a file that is missing, truncated
-        or was changed.
+        """Map a split's arrays into memory.
 
-        A file whose time of change is not the manifest's is read once and its hash compared.
+        Raises `UserError` naming a file that is missing, truncated or was changed. A file whose time of
+        change is not the manifest's is read once and its hash compared.
         """
         entry = self.manifest["splits"][split]
         values = {}
@@ -69,9 +72,8 @@ class Store:
         except OSError as error:
             raise UserError(f"{path} could not be read ({error.strerror}); {self._cure}.") from None
         if found.st_size != file["bytes"]:
-            raise UserError(
-                f"{path} has {found.st_size} bytes, not the {file['bytes']} that were packed; {self._cure}."
-            )
+            sizes = f"{found.st_size} bytes, not the {file['bytes']} that were packed"
+            raise UserError(f"{path} has {sizes}; {self._cure}.")
         if found.st_mtime_ns != file["mtime_ns"] and file_hash(path) != file["sha256"]:
             raise UserError(f"{path} was changed since it was packed; {self._cure}.")
         return path
@@ -81,17 +83,14 @@ class Store:
         return f"prepare {self.folder} again with `bench data prepare ... --force`"
 
     def verify(self, progress: Progress = lambda done, wanted: None) -> list[str]:
-        """A sentence for each file whose content is not what was packed; reads everything."""
+        """Read everything; a sentence for each file that is not as packed."""
         found = []
-        files = [
-            (split, name)
-            for split in self.manifest["splits"]
-            for name in self.manifest["splits"][split]["files"]
-        ]
+        splits = self.manifest["splits"]
+        files = [(split, name) for split in splits for name in splits[split]["files"]]
         for i, (split, name) in enumerate(files):
             try:
                 path = self._intact(split, name)
-                if file_hash(path) != self.manifest["splits"][split]["files"][name]["sha256"]:
+                if file_hash(path) != splits[split]["files"][name]["sha256"]:
                     found.append(f"{path} is damaged: its content is not what was packed; {self._cure}.")
             except UserError as error:
                 found.append(str(error))
@@ -108,18 +107,9 @@ def _manifest(path: Path, changed: int) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); {cure}.") from None
     if version != FORMAT:
-        raise UserError(
-            f"{path} was written in format {version}, and this version of bench reads format {FORMAT}; "
-            f"{cure}."
-        )
-    wanted: dict[str, type] = {
-        "dataset": str,
-        "variant": str,
-        "size": list,
-        "tasks": list,
-        "splits": dict,
-        "layout": str,
-    }
+        ours = f"this version of bench reads format {FORMAT}"
+        raise UserError(f"{path} was written in format {version}, and {ours}; {cure}.")
+    wanted = {"dataset": str, "variant": str, "size": list, "tasks": list, "splits": dict, "layout": str}
     for key, kind in wanted.items():
         if not isinstance(content.get(key), kind):
             raise UserError(f"{path} is damaged ({key} is missing or of the wrong kind); {cure}.")
@@ -127,13 +117,14 @@ def _manifest(path: Path, changed: int) -> dict[str, Any]:
 
 
 def find(data: Path, dataset: str) -> list[Store]:
-    """The stores of a data set in a data folder, in the order of their paths."""
+    """Return a data set's stores in a data folder, by their paths."""
     # A variant's name starts with the data set's; whatever else lies in the data folder is not looked at.
     folders = sorted(path.parent for path in data.glob(f"{dataset}*/[0-9]*x[0-9]*/manifest.json"))
     return [store for store in map(Store, folders) if store.manifest["dataset"] == dataset]
 
 
 def file_hash(path: Path) -> str:
+    """Compute a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -149,21 +140,19 @@ def prepare(
     replace: bool = False,
     progress: Callable[[str, int, int], None] = lambda split, done, wanted: None,
 ) -> tuple[Store, bool]:
-    """The store of a source at a size, and whether it was packed now; one that holds the same samples is left
-    as it is.
+    """Pack a source at a size; the store, and whether it was packed now.
 
-    Interrupted, nothing is left in its place, and the next call starts clean. Raises `UserError` when the
-    store there holds other samples and is not to be replaced, when another process is packing it, and when
-    writing fails.
+    A store that holds the same samples is left as it is. Interrupted, nothing is left in its place, and the
+    next call starts clean. Raises `UserError` when the store there holds other samples and is not to be
+    replaced, when another process is packing it, and when writing fails.
     """
     folder = data / variant / f"{size[0]}x{size[1]}"
     draft = folder.with_name(f".{folder.name}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
-            whole = (
-                folder / "manifest.json"
-            ).is_file()  # else a replacement was killed between the old and the new
+            # Without a manifest a replacement was killed between the old and the new.
+            whole = (folder / "manifest.json").is_file()
             old, state = Store(folder) if whole and not replace else None, _state(source, folder)
             if old:
                 _check_samples(old, source, how)
@@ -177,8 +166,8 @@ def prepare(
                 splits = {split: _pack_split(source, split, draft, size, how, progress) for split in SPLITS}
                 manifest = {
                     "format": FORMAT, "dataset": dataset, "variant": variant, "layout": source.layout,
-                    "size": list(size),
-                    "fit": how, "tasks": list(source.tasks), "notes": list(source.notes), "splits": splits,
+                    "size": list(size), "fit": how, "tasks": list(source.tasks),
+                    "notes": list(source.notes), "splits": splits,
                     "definitions": {name: as_dict(task) for name, task in source.tasks.items()},
                     "state": state,
                 }  # fmt: skip
@@ -191,14 +180,11 @@ def prepare(
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
     except Timeout:
-        raise UserError(
-            f"another process is preparing {folder}; wait for it, or end it and try again."
-        ) from None
+        cure = "wait for it, or end it and try again"
+        raise UserError(f"another process is preparing {folder}; {cure}.") from None
     except OSError as error:
-        raise UserError(
-            f"cannot write {folder}: {error.strerror or error}; make room there, or name another folder with "
-            f"--data DIR."
-        ) from error
+        cure = "make room there, or name another folder with --data DIR"
+        raise UserError(f"cannot write {folder}: {error.strerror or error}; {cure}.") from error
     return Store(folder), True
 
 
@@ -207,8 +193,7 @@ def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -
     if any(splits[split]["digests"] != store.manifest["splits"][split]["digests"] for split in SPLITS):
         raise UserError(
             f"{store.folder} is prepared already, from files that held something else than {source.path} "
-            f"does now; --force "
-            f"replaces it (runs on it then need --force too), --variant NAME keeps both."
+            f"does now; --force replaces it (runs on it then need --force too), --variant NAME keeps both."
         )
     draft = store.folder / ".manifest.json"
     draft.write_text(json.dumps(store.manifest | {"state": state}, indent=1) + "\n", encoding="utf-8")
@@ -218,54 +203,40 @@ def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -
 
 def _check_apart(source: Source, splits: dict[str, Any]) -> None:
     """Raise `UserError` if a sample is in both splits: what is tested on was trained on."""
-    train = dict(zip(splits["train"]["digests"], splits["train"]["names"], strict=True))
-    both = [
-        (train[d], name)
-        for d, name in zip(splits["test"]["digests"], splits["test"]["names"], strict=True)
-        if d in train
-    ]
+    train, test = (dict(zip(splits[s]["digests"], splits[s]["names"], strict=True)) for s in SPLITS)
+    both = [(test[digest], train[digest]) for digest in test if digest in train]
     if both:
         raise UserError(
             f"{source.path} has {len(both)} of its test samples among its train samples, such as "
-            f"{both[0][1]}, which is "
-            f"{both[0][0]}; give folders or lists that share no image."
+            f"{both[0][0]}, which is {both[0][1]}; give folders or lists that share no image."
         )
 
 
 def _check_samples(store: Store, source: Source, how: Fit) -> None:
     """Raise `UserError` unless the store was made from samples, tasks and a layout like the source's."""
-    folder = store.folder
+    folder, keep = store.folder, "--force replaces it, --variant NAME keeps both"
     has = {split: tuple(store.manifest["splits"][split]["names"]) for split in SPLITS}
     wants = {split: source.names(split) for split in SPLITS}
     if store.manifest["tasks"] != list(source.tasks):
         tasks = " and ".join(", ".join(names) for names in (store.manifest["tasks"], source.tasks))
-        raise UserError(
-            f"{folder} is prepared already, with other tasks ({tasks}); --force replaces it, --variant NAME "
-            f"keeps both."
-        )
+        raise UserError(f"{folder} is prepared already, with other tasks ({tasks}); {keep}.")
     if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
         return
     counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
     raise UserError(
         f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images "
-        f"({store.manifest['fit']}), not "
-        f"from {source.layout} with {counts[1]} ({how}); --force replaces it, --variant NAME keeps both."
+        f"({store.manifest['fit']}), not from {source.layout} with {counts[1]} ({how}); {keep}."
     )
 
 
 def _state(source: Source, folder: Path) -> str:
-    """What tells files from those that were packed: the names, sizes and times of all that lies at the
-    source.
+    """What tells files from those that were packed: names, sizes and times of all that lies at the source.
 
-    The store's `folder`, or all of the data folder, may lie inside of it; what is packed there is not the
-    source's.
+    The store's `folder`, or all of the data folder, may lie inside of it and is not the source's.
     """
     root = source.path.resolve()
-    own = [
-        place
-        for place in map(Path.resolve, (folder.parent, folder.parent.parent))
-        if place != root and root in place.parents
-    ]
+    places = (folder.parent.resolve(), folder.parent.parent.resolve())
+    own = [place for place in places if place != root and root in place.parents]
     files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
     files = [path for path in files if not any(place in path.parents for place in own)]
     found = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
@@ -285,9 +256,8 @@ def _pack_split(
     def allocate(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
         path = folder / f"{split}-{name}.npy"
         mapped: Array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(
-            os, "posix_fallocate"
-        ):  # a full disk fails here, and not as a signal while the map is written
+        # A full disk fails here, and not as a signal while the map is written.
+        if hasattr(os, "posix_fallocate"):
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return mapped

@@ -1,6 +1,4 @@
-"""From samples of any size to arrays of one shape, and from those to a split; the same in memory and in a
-store.
-"""
+"""From samples of any size to arrays of one shape, and to a split; the same in memory and in a store."""
 
 from __future__ import annotations
 
@@ -29,8 +27,9 @@ Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
 
 @dataclass(frozen=True)
 class Arrays:
-    """A packed split. values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16
-    hex digits.
+    """Hold a packed split.
+
+    values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16 hex digits.
     """
 
     names: tuple[str, ...]
@@ -38,7 +37,7 @@ class Arrays:
     digests: tuple[str, ...]
 
     def split(self, tasks: dict[str, Task], limit: int | None, total: int | None = None) -> Split:
-        """The first `limit` samples; of a store, views of its files."""
+        """Return the first `limit` samples; of a store, views of its files."""
         count = len(self.names) if limit is None else min(limit, len(self.names))
         targets = {name: torch.from_numpy(self.values[name][:count]) for name in tasks}
         extents = torch.from_numpy(self.values["extent"][:count].astype(np.int64))
@@ -69,8 +68,9 @@ def pack(
     allocate: Allocate = lambda name, dtype, shape: np.empty(shape, dtype),
     progress: Progress = lambda done, wanted: None,
 ) -> Arrays:
-    """Read the first `limit` samples of a split into arrays that `allocate` makes. Raises the reader's
-    `UserError`.
+    """Read a split's first `limit` samples into arrays that `allocate` makes.
+
+    Raises the reader's `UserError`.
     """
     names = source.names(split)[:limit]
     count = len(names)
@@ -120,7 +120,7 @@ def _digest(values: dict[str, Array], i: int, tasks: dict[str, Task]) -> str:
 
 
 def narrowed(split: Split, start: int, stop: int) -> Split:
-    """Samples start..stop-1 of a split: views, with a fingerprint of their own."""
+    """Take samples start..stop-1: views, with a fingerprint of their own."""
     here = slice(start, stop)
 
     def published(which: str, tasks: Sequence[str]) -> Tensor:

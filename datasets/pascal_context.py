@@ -12,6 +12,8 @@ from datasets.prepared import Form, Prepared
 
 
 class PascalContext(Prepared):
+    """Read PASCAL-Context at its own size, padded."""
+
     name: ClassVar[str] = "pascal-context"
     summary: ClassVar[str] = (
         "PASCAL images: semantic segmentation (21), human parts (7), saliency, surface normals, edges"
@@ -32,6 +34,7 @@ class PascalContext(Prepared):
 
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+        """Return the reader of a folder; see `Prepared.open`."""
         if derive_normals:
             raise UserError("--derive-normals needs depth, which PASCAL-Context does not have; leave it out.")
         return PascalMt(path) if PascalMt.detect(path) else None

@@ -1,6 +1,4 @@
-"""Data sets of files: found as packed stores in the data folder, or read there from the folder that people
-have.
-"""
+"""Data sets of files: found as packed stores in the data folder, or read there from what people have."""
 
 from __future__ import annotations
 
@@ -23,8 +21,11 @@ from datasets.tasks import Task
 
 @dataclass(frozen=True)
 class Form:
-    """One form in which a data set is used. tasks: all that it may have; size: the (H, W) that its papers
-    use; fit: how images of other sizes meet it; images: how many the papers train and test on."""
+    """Describe one form in which a data set is used.
+
+    tasks: all that it may have; size: the (H, W) that its papers use; fit: how images of other sizes meet it;
+    images: how many the papers train and test on.
+    """
 
     tasks: dict[str, Task]
     size: tuple[int, int]
@@ -33,11 +34,11 @@ class Form:
 
 
 class Prepared:
-    """A data set of files. Its name in specs is a form's, with the variant of the labels where they are not
-    the papers'.
+    """Read a data set of files, from packed stores or as people have it.
 
-    A subclass says which forms there are (the first is meant where none is named), how to `open` what people
-    have, and which of the papers' label splits fit it. Nothing is read before a property or `split` needs it.
+    Its name in specs is a form's, with the variant of the labels where they are not the papers'. A subclass
+    says which forms there are (the first is meant where none is named), how to `open` what people have, and
+    which of the papers' label splits fit it. Nothing is read before a property or `split` needs it.
     """
 
     name: ClassVar[str]
@@ -54,15 +55,14 @@ class Prepared:
 
     @classmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
-        """The reader of a folder or file in a layout that people have; None where it looks like none of
-        them.
-        """
+        """Return the reader of a folder or file; None for no known layout."""
         raise NotImplementedError
 
     @classmethod
     def form_of(cls, name: str) -> str:
-        """The form that a name means: its own, a variant's, or the first. Raises `UserError` for one that
-        does not exist.
+        """Return the form that a name means: its own, a variant's, or the first.
+
+        Raises `UserError` for one that does not exist.
         """
         if name == cls.name:
             return next(iter(cls.forms))
@@ -73,7 +73,7 @@ class Prepared:
 
     @classmethod
     def form_in(cls, source: Source, name: str) -> Form:
-        """The form that a folder has; a data set whose folders say so themselves asks them."""
+        """Return a folder's form; some data sets' folders say so themselves."""
         return cls.forms[name]
 
     @cached_property
@@ -93,8 +93,7 @@ class Prepared:
 
     @cached_property
     def variant(self) -> str:
-        """The name in specs and records: of the data that are here; without any, of those that the papers
-        use.
+        """Name the data that are here; without any, those of the papers.
 
         Raises `UserError` when several are here and none is named exactly.
         """
@@ -112,9 +111,11 @@ class Prepared:
         return form if self.wanted == self.name else self.wanted
 
     def present(self) -> bool:
+        """Tell whether the data are here, packed or not."""
         return bool(self._stores) or self._unpacked is not None
 
     def here(self) -> tuple[str, ...]:
+        """Name what there is of them, one for each variant and size."""
         found = [f"{store.variant} at {store.size[0]}x{store.size[1]}" for store in self._stores]
         if not found and self._unpacked:
             found = [f"{self.variant}, not packed"]
@@ -122,6 +123,7 @@ class Prepared:
 
     @property
     def default_size(self) -> tuple[int, int]:
+        """Return the papers' (H, W), or one that is here."""
         form = self.form_of(self.variant)
         sizes = [store.size for store in self._stores if store.variant == self.variant]
         size = (
@@ -131,7 +133,7 @@ class Prepared:
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """The tasks that the data here have labels of; without data, all of the form."""
+        """Return the tasks that the data here have; without any, the form's."""
         stores = [store for store in self._stores if store.variant == self.variant]
         if stores:  # what every size has
             found = [self._tasks_in(store) for store in stores]
@@ -143,10 +145,10 @@ class Prepared:
         return {name: task for name, task in every.items() if name in store.manifest["tasks"]}
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
-        """Split "train" or "test" at (H, W), its first `limit` samples: mapped from a store, or read from the
-        user's folder.
+        """Map a split's first `limit` samples at (H, W), or read them.
 
-        Raises `UserError` when the data are absent, not prepared at this size, damaged or odd.
+        From a store, or from the user's folder. Raises `UserError` when the data are absent, not prepared at
+        this size, damaged or odd.
         """
         if name not in packed.SPLITS:
             raise unknown(f"split of {self.name}", name, packed.SPLITS)
@@ -191,12 +193,13 @@ class Prepared:
 
     @classmethod
     def published_rows(cls, split: Split) -> Tensor:
-        """(N,) int64: the row of the papers' label split that each sample is, where those count rows; else
-        unused.
+        """Find each sample's row in the papers' label split; (N,) int64.
+
+        Unused where those go by name.
         """
         return split.ids
 
 
 def variant_of(form: str, source: Source) -> str:
-    """`nyuv2-13`, or with the variant of a source whose labels are not the papers'."""
+    """Name a form, with a source's variant: `nyuv2-13-derived-normals`."""
     return f"{form}-{source.variant}" if source.variant else form

@@ -1,10 +1,8 @@
-"""The papers' frozen label splits, from the user's copy of the authors' files, kept in the data folder as
-plain JSON.
+"""The papers' frozen label splits, from the user's copy of the authors' files, kept as plain JSON.
 
 Li, Liu, Bilen, "Learning Multiple Dense Prediction Tasks from Partially Annotated Data", CVPR 2022 (MTPSL),
 publish one file for each data set and setting, which later papers copy byte for byte:
-    *.pth  {"labels_weights": (N, T) 0/1}, row i for train image i: T = 3 (semantic, depth, normal) for NYUv2,
-    2 for Cityscapes
+    *.pth  {"labels_weights": (N, T) 0/1}, row i for train image i: T = 3 for NYUv2, 2 for Cityscapes
     *.npy  {task: [image ids]} for PASCAL-Context, a pickled dict in an object array
 and DiffusionMTL the last one transposed, {image id: [0/1 of each task]} in a .pth. Reading runs no code of
 theirs: tensors come through `torch.load(weights_only=True)`, pickles through `datasets.inert`. Which data set
@@ -37,17 +35,11 @@ TASKS = {
     "cityscapes": ("semseg", "depth"),
     "pascal-context": ("semseg", "parts", "saliency", "normals", "edge"),
 }
-_THEIR_NAMES = (
-    "semseg",
-    "human_parts",
-    "sal",
-    "normals",
-    "edge",
-)  # of the tasks of PASCAL-Context, in DiffusionMTL's order
-_EXPECTED = (
-    "a .pth that holds {'labels_weights': (N, 2 or 3) zeros and ones}, or PASCAL-Context's .npy of "
-    "{task: [image ids]}"
-)
+# Of the tasks of PASCAL-Context, in DiffusionMTL's order.
+_THEIR_NAMES = ("semseg", "human_parts", "sal", "normals", "edge")
+_EXPECTED = "a .pth that holds {'labels_weights': (N, 2 or 3) zeros and ones}, or PASCAL-Context's .npy of "
+_EXPECTED += "{task: [image ids]}"
+_ANEW = "run `bench labels import PATH --replace` to write it anew"
 # SHA-256 of the files that MTPSL, JTR and DiffusionMTL share.
 _PAPERS = {
     ("nyuv2", "one"): "757b3a95e1bc5145c1e72a783a489539f4c52004de338cb9798d8e227df6f389",
@@ -60,12 +52,11 @@ _PAPERS = {
 
 @dataclass(frozen=True, eq=False)
 class PublishedSplit:
-    """Who is labelled for what in a published split.
+    """Hold a published split: who is labelled for what.
 
     dataset: the data set's name. setting: "one" where every row has exactly one label, else "random". tasks:
     our names of the columns. rows: (N, T) bool with 1 to T-1 labels each. ids: (N,) image ids, sorted; None
-    where row i is train image i.
-    sha256: of the authors' file.
+    where row i is train image i. sha256: of the authors' file.
     """
 
     dataset: str
@@ -77,18 +68,19 @@ class PublishedSplit:
 
     @property
     def counts(self) -> dict[str, int]:
-        """{task: labelled images}"""
+        """Count the labelled images of each task."""
         return dict(zip(self.tasks, self.rows.sum(0).tolist(), strict=True))
 
     @property
     def as_in_papers(self) -> bool:
-        """Whether the file is, byte for byte, the one that the papers use."""
+        """Tell whether the file is, byte for byte, the papers'."""
         return self.sha256 == _PAPERS.get((self.dataset, self.setting))
 
 
 def parse_file(path: Path) -> PublishedSplit:
-    """A split file as its authors publish it. Raises `UserError` for any other file, before anything of it
-    could run.
+    """Read a split file as its authors publish it.
+
+    Raises `UserError` for any other file, before anything of it could run.
     """
     try:
         size = path.stat().st_size
@@ -108,9 +100,7 @@ def parse_file(path: Path) -> PublishedSplit:
 def _parse(content: bytes) -> PublishedSplit:
     digest = hashlib.sha256(content).hexdigest()
     if content.startswith(b"\x93NUMPY"):
-        start = 10 + int.from_bytes(
-            content[8:10], "little"
-        )  # format 1.0: magic, version, length of the header
+        start = 10 + int.from_bytes(content[8:10], "little")  # format 1.0: magic, version, header's length
         return _by_id(_by_task(inert.load(content[start:])), digest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own about old files
@@ -121,13 +111,10 @@ def _parse(content: bytes) -> PublishedSplit:
                 raise ValueError("it holds more than tensors, or is damaged") from error
             return _by_id(inert.load(_pickle_in(content)), digest)
     weights = value.get("labels_weights") if isinstance(value, dict) and len(value) == 1 else None
-    if (
-        type(weights) is not Tensor
-        or weights.dim() != 2
-        or weights.layout is not torch.strided
-        or weights.device.type != "cpu"
-    ):
+    if type(weights) is not Tensor or weights.dim() != 2 or weights.device.type != "cpu":
         raise ValueError("it holds no matrix 'labels_weights'")
+    if weights.layout is not torch.strided:
+        raise ValueError("it holds no matrix 'labels_weights' but a sparse one")
     if weights.dtype not in (torch.float32, torch.float64, torch.int64, torch.bool):
         raise ValueError(f"its matrix holds {weights.dtype}".replace("torch.", ""))
     return _by_position(weights, digest)
@@ -147,9 +134,8 @@ def _pickle_in(content: bytes) -> bytes:
 
 def _by_position(weights: Tensor, digest: str) -> PublishedSplit:
     number, width = weights.shape
-    if (
-        width not in (2, 3) or not 1 <= number <= LARGEST
-    ):  # a tensor without content of its own can claim any shape
+    # A tensor without content of its own can claim any shape.
+    if width not in (2, 3) or not 1 <= number <= LARGEST:
         raise ValueError(f"its matrix has shape ({number}, {width})")
     if not bool(((weights == 0) | (weights == 1)).all()):
         raise ValueError("its matrix holds values other than 0 and 1")
@@ -177,11 +163,8 @@ def _by_id(rows: Any, digest: str) -> PublishedSplit:
     for i, row in rows.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", i):
             raise ValueError(f"{i[:100]!r} is no id of an image")
-        if (
-            not isinstance(row, list)
-            or len(row) != len(_THEIR_NAMES)
-            or not all(type(v) in (int, float) for v in row)
-        ):
+        long = isinstance(row, list) and len(row) == len(_THEIR_NAMES)
+        if not long or not all(type(v) in (int, float) for v in row):
             raise ValueError(f"image {i} has no row of {len(_THEIR_NAMES)} numbers")
         if not set(row) <= {0, 1}:
             raise ValueError(f"the row of image {i} holds values other than 0 and 1")
@@ -195,13 +178,12 @@ def _made(dataset: str, rows: Tensor, ids: tuple[str, ...] | None, digest: str) 
     if odd:
         found = "no label at all" if labels[odd[0]] == 0 else "every label"
         raise ValueError(f"image {ids[odd[0]] if ids else odd[0]} has {found}")
-    return PublishedSplit(
-        dataset, "one" if bool((labels == 1).all()) else "random", TASKS[dataset], rows, ids, digest
-    )
+    setting = "one" if bool((labels == 1).all()) else "random"
+    return PublishedSplit(dataset, setting, TASKS[dataset], rows, ids, digest)
 
 
 def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit:
-    """Keep a split file's content as `<data>/labels/<dataset>-<setting>.json`.
+    """Keep a split file as `<data>/labels/<dataset>-<setting>.json`.
 
     Where the same split is there already, nothing is written. Raises `UserError` when the file is no split,
     when another split of that data set and setting is there and is not to be replaced, and when writing
@@ -212,9 +194,8 @@ def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit
     if target.exists() and not replace:
         there = _read(data, split.dataset, split.setting)
         if there.ids != split.ids or not torch.equal(there.rows, split.rows):
-            raise UserError(
-                f"{target} holds another split than {path}; give --replace to put this one in its place."
-            )
+            cure = "give --replace to put this one in its place"
+            raise UserError(f"{target} holds another split than {path}; {cure}.")
         return split
     rows = ["".join("01"[value] for value in row) for row in split.rows.int().tolist()]
     content: dict[str, Any] = {
@@ -231,15 +212,13 @@ def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit
         target.parent.mkdir(parents=True, exist_ok=True)
         write_json(target, content)
     except OSError as error:
-        raise UserError(
-            f"cannot write {target}: {error.strerror or error}; choose a writable data folder with --data "
-            f"DIR or BENCH_DATA."
-        ) from error
+        cure = "choose a writable data folder with --data DIR or BENCH_DATA"
+        raise UserError(f"cannot write {target}: {error.strerror or error}; {cure}.") from error
     return split
 
 
 def place(data: Path, dataset: str, setting: str) -> Path:
-    """Where an imported split lies."""
+    """Return where an imported split lies."""
     return data / "labels" / f"{dataset}-{setting}.json"
 
 
@@ -252,10 +231,11 @@ def load(
     total: int,
     tasks: Sequence[str],
 ) -> Tensor:
-    """(N, T) bool: an imported split for samples of a train split, columns in the order of `tasks`.
+    """Read an imported split for samples of a train split; (N, T) bool.
 
-    names: the samples' names (N,). ids: their numbers (N,) int64. total: samples of the whole train split.
-    Raises `UserError` when the split is not imported or damaged, lacks a task, or was made for other images.
+    Columns are in the order of `tasks`. names: the samples' names (N,). ids: their numbers (N,) int64. total:
+    samples of the whole train split. Raises `UserError` when the split is not imported or damaged, lacks a
+    task, or was made for other images.
     """
     if (dataset, setting) not in _PAPERS:
         there = " or ".join(f"'published:{s}'" for d, s in _PAPERS if d == dataset)
@@ -266,34 +246,28 @@ def load(
         if task not in split.tasks:
             raise UserError(
                 f"label setting 'published:{setting}' of {dataset} covers {', '.join(split.tasks)} and not "
-                f"{task}; leave that "
-                f"task out, or use a setting that draws labels, such as 'one'."
+                f"{task}; leave that task out, or use a setting that draws labels, such as 'one'."
             )
     if split.ids is None:
         if len(split.rows) != total:
-            raise UserError(
-                f"{path} is a split for other images: it has {len(split.rows)} rows and the train split of "
-                f"{dataset} "
-                f"{total} images; a published split needs all the images of the papers."
-            )
+            found = f"it has {len(split.rows)} rows and the train split of {dataset} {total} images"
+            raise _other_images(path, found)
         rows = split.rows[ids]
     else:
         row_of = {i: row for row, i in enumerate(split.ids)}
         absent = [name for name in names if name not in row_of]
         unused = sorted(row_of.keys() - set(names)) if len(names) == total else []
         if absent or unused:
-            what = (
-                f"it lacks image {absent[0]}"
-                if absent
-                else f"the train split of {dataset} lacks its image {unused[0]}"
-            )
-            raise UserError(
-                f"{path} is a split for other images: {what} ({len(absent or unused)} such); a published "
-                f"split needs all the "
-                f"images of the papers."
-            )
+            lacks = f"the train split of {dataset} lacks its image {unused[0]}" if unused else ""
+            lacks = f"it lacks image {absent[0]}" if absent else lacks
+            raise _other_images(path, f"{lacks} ({len(absent or unused)} such)")
         rows = split.rows[[row_of[name] for name in names]]
     return rows[:, [split.tasks.index(task) for task in tasks]]
+
+
+def _other_images(path: Path, found: str) -> UserError:
+    cure = "a published split needs all the images of the papers"
+    return UserError(f"{path} is a split for other images: {found}; {cure}.")
 
 
 def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
@@ -303,13 +277,10 @@ def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
     except FileNotFoundError:
         raise UserError(
             f"label setting 'published:{setting}' of {dataset} is not imported; get its file from the MTPSL "
-            f"repository "
-            f"(VICO-UoE/MTPSL on GitHub, folder data_split) and run `bench labels import PATH`."
+            f"repository (VICO-UoE/MTPSL on GitHub, folder data_split) and run `bench labels import PATH`."
         ) from None
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); run `bench labels import PATH --replace` to write it anew."
-        ) from error
+        raise UserError(f"{path} cannot be read ({error}); {_ANEW}.") from error
     try:
         rows, tasks = content["rows"], TASKS[dataset]
         ids = tuple(rows) if isinstance(rows, dict) else None
@@ -323,7 +294,5 @@ def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
         if content["counts"] != split.counts or (ids is None) == (dataset == "pascal-context"):
             raise ValueError
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(
-            f"{path} is damaged; run `bench labels import PATH --replace` to write it anew."
-        ) from error
+        raise UserError(f"{path} is damaged; {_ANEW}.") from error
     return split

@@ -1,6 +1,4 @@
-"""Rendered rooms with exact labels for six tasks: the embedded data set, made on the spot, in any number at
-any size.
-"""
+"""Rendered rooms with exact labels for six tasks, made on the spot, in any number at any size."""
 
 from __future__ import annotations
 
@@ -27,10 +25,11 @@ _DTYPES: dict[str, np.dtype] = {"depth": np.dtype(np.float16), "normals": np.dty
 
 
 class Scenes:
-    """Procedural furnished rooms. Sample i of a split depends on the split's name, i, the size and `VERSION`
-    alone, and shows the same room at every size; train and test are drawn from different random streams.
+    """Render furnished rooms.
 
-    progress: called as progress(done, wanted) while a split is rendered or read.
+    Sample i of a split depends on the split's name, i, the size and `VERSION` alone, and shows the same room
+    at every size; train and test are drawn from different random streams. progress: called as progress(done,
+    wanted) while a split is rendered or read.
     """
 
     name: ClassVar[str] = "scenes"
@@ -49,26 +48,29 @@ class Scenes:
 
     @property
     def variant(self) -> str:
+        """Name the generator's version."""
         return f"scenes-v{VERSION}"
 
     def present(self) -> bool:
+        """Tell that rooms can always be made."""
         return True
 
     def here(self) -> tuple[str, ...]:
+        """Say that they are made when needed."""
         return (f"{self.variant}, made when needed",)
 
     @property
     def tasks(self) -> dict[str, Task]:
+        """Return all six tasks."""
         tasks = (semseg(CLASSES), depth(), normals(), edge(), saliency(), parts(PARTS))
         return {task.name: task for task in tasks}
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
-        """The first `limit` rooms (None: 640 of "train", 160 of "test") at size (H, W), rendered if they are
-        not cached.
+        """Render or read a split's first `limit` rooms at (H, W).
 
-        Labels exist for all tasks, except parts where no figure is in view: there the target is 255
-        throughout. Raises `UserError` for an unknown split, an impossible size or limit, and a data folder
-        that cannot be written.
+        None: 640 of "train", 160 of "test". Labels exist for all tasks, except parts where no figure is in
+        view: there the target is 255 throughout. Raises `UserError` for an unknown split, an impossible size
+        or limit, and a data folder that cannot be written.
         """
         if name not in SIZES:
             raise unknown("split of scenes", name, SIZES)
@@ -107,9 +109,7 @@ class Scenes:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Rendering is many small operations: more threads than one wait for each other and take many times as
-    long.
-    """
+    """Rendering is many small operations: on several threads they wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

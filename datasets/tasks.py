@@ -1,4 +1,4 @@
-"""What a task is: its channels, how a missing label looks, its primary metric and that metric's direction.
+"""Tasks: channels, missing labels, primary metrics.
 
 Targets are tensors (B, C, H, W). Class maps (`classes`, `binary`) hold integers with 255 where there is no
 label; depth holds metres with 0 where there is none; normals hold unit vectors in camera axes (x right, y
@@ -19,16 +19,14 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Task:
-    """One dense prediction task.
+    """Describe one dense prediction task.
 
     name: its name in specs, records and tables. kind: what its maps hold. channels: of the prediction
     (classes' logits, one logit, metres, or a vector that the reader normalises). metric: the primary metric,
-    one that
-    `benchmark.metrics.maps` computes for the kind. higher_is_better: the metric's direction. classes: names,
-    for pictures.
-    tolerance: how far a boundary may be off for the exact metric, as a share of the diagonal.
-    inverse: depth maps hold inverse depth (disparity), which grows as things come nearer. span: range of
-    values that pictures of depth show.
+    one that `benchmark.metrics.maps` computes for the kind. higher_is_better: the metric's direction.
+    classes: names, for pictures. tolerance: how far a boundary may be off for the exact metric, as a share of
+    the diagonal. inverse: depth maps hold inverse depth (disparity), which grows as things come nearer. span:
+    range of values that pictures of depth show.
     """
 
     name: str
@@ -44,37 +42,43 @@ class Task:
 
     @property
     def sign(self) -> int:
-        """+1 when a higher metric is better, else -1."""
+        """Return +1 when a higher metric is better, else -1."""
         return 1 if self.higher_is_better else -1
 
     @property
     def target_channels(self) -> int:
+        """Count the channels of a target."""
         return 3 if self.kind == "normals" else 1
 
     @property
     def is_map_of_integers(self) -> bool:
+        """Tell whether targets hold classes or 0 and 1."""
         return self.kind in ("classes", "saliency", "edge")
 
     @property
     def ignore(self) -> int:
-        """The value that every channel of a target has where there is no label."""
+        """Return the value that a target has where there is no label."""
         return IGNORE if self.is_map_of_integers else 0
 
     def valid(self, target: Tensor) -> Tensor:
-        """(B, 1, H, W) bool: where a target (B, C, H, W) carries a label. NaN and infinity never do."""
+        """Tell where a target (B, C, H, W) carries a label; (B, 1, H, W) bool.
+
+        NaN and infinity never do.
+        """
         if self.is_map_of_integers:
             return target != IGNORE
         return (target != 0).any(1, keepdim=True) & torch.isfinite(target).all(1, keepdim=True)
 
 
 def as_dict(task: Task) -> dict[str, Any]:
-    """A task in plain values, as stores and records hold it."""
+    """Turn a task into plain values, as stores and records hold it."""
     return asdict(task) | {"classes": list(task.classes), "span": list(task.span)}
 
 
 def from_dict(values: dict[str, Any]) -> Task:
-    """The task of `as_dict`, whatever else `values` holds. Raises `KeyError`, `TypeError` or `ValueError` for
-    no such values.
+    """Make the task of `as_dict`, whatever else `values` holds.
+
+    Raises `KeyError`, `TypeError` or `ValueError` for no such values.
     """
     low, high = values["span"]
     own = {field.name: values[field.name] for field in fields(Task)}
@@ -82,32 +86,37 @@ def from_dict(values: dict[str, Any]) -> Task:
 
 
 def semseg(classes: tuple[str, ...]) -> Task:
+    """Describe semantic segmentation."""
     return Task("semseg", "classes", len(classes), "mIoU", True, "%", classes)
 
 
 def parts(classes: tuple[str, ...]) -> Task:
+    """Describe parts of people."""
     return Task("parts", "classes", len(classes), "mIoU", True, "%", classes)
 
 
 def depth() -> Task:
+    """Describe depth in metres."""
     return Task("depth", "depth", 1, "absErr", False, "m")
 
 
 def inverse_depth() -> Task:
-    """Disparity, as Cityscapes has it: no unit, 0 unknown, and the larger the nearer."""
+    """Describe disparity, as Cityscapes has it: no unit, larger is nearer."""
     return Task("depth", "depth", 1, "absErr", False, "", inverse=True, span=(0.0, 0.3))
 
 
 def normals() -> Task:
+    """Describe surface normals."""
     return Task("normals", "normals", 3, "mErr", False, "deg")
 
 
 def saliency() -> Task:
+    """Describe salient objects."""
     return Task("saliency", "saliency", 1, "maxF", True, "%")
 
 
 def edge(tolerance: float = 0.0075) -> Task:
-    """Boundaries, judged by the fast boundary F unless a protocol asks for the exact odsF.
+    """Describe boundaries, by boundaryF unless a protocol asks for odsF.
 
     tolerance: maxDist of odsF, 0.0075 for PASCAL and 0.011 for NYUv2 as SEISM and ATRC have it.
     """

@@ -23,12 +23,11 @@ from methods.networks.encoders import Encoder
 
 @dataclass(frozen=True)
 class View:
-    """A further augmentation of a batch's samples, as a `ViewKind` has it: a crop of the first view's crop,
-    or the same pixels; its colours drawn anew.
+    """Hold a further augmentation of a batch's samples, as a `ViewKind` has it.
 
-    images: (B, 3, H, W) normalised. targets: {task: (B, C, H, W)} in the view's own geometry, hidden labels
-    replaced by the ignore value. geometry: (B, 2, 3) affine map from the view's normalised coordinates (x, y
-    in [-1, 1], as
+    A crop of the first view's crop, or the same pixels; its colours drawn anew. images: (B, 3, H, W)
+    normalised. targets: {task: (B, C, H, W)} in the view's own geometry, hidden labels replaced by the ignore
+    value. geometry: (B, 2, 3) affine map from the view's normalised coordinates (x, y in [-1, 1], as
     `torch.nn.functional.affine_grid` has them) to those of the first view. erased: (B, 1, H, W) bool, the
     pixels that a cut-out erased; None without one.
     """
@@ -41,7 +40,7 @@ class View:
 
 @dataclass(frozen=True)
 class ViewKind:
-    """A further view that a method asks for.
+    """Describe a further view that a method asks for.
 
     crop: cut it out of the first view's crop; False shows the first view's pixels, so that predictions for
     both correspond pixel by pixel. colour: largest relative change of brightness, contrast and saturation,
@@ -58,7 +57,7 @@ class ViewKind:
         self.augmentation(Augmentation())
 
     def augmentation(self, config: Augmentation) -> Augmentation:
-        """What is drawn for such a view under a protocol's augmentation."""
+        """Return what is drawn for it under a protocol's augmentation."""
         config = config if self.crop else replace(config, scales=(1.0,), uniform=False)
         return replace(
             config, colour=config.colour if self.colour is None else self.colour, cutout=self.cutout
@@ -66,13 +65,13 @@ class ViewKind:
 
 
 def view_kinds(views: int | tuple[ViewKind, ...]) -> tuple[ViewKind, ...]:
-    """The further views that a method's `views` asks for, one by one."""
+    """List the further views that a method's `views` asks for."""
     return (ViewKind(),) * views if isinstance(views, int) else views
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method sees of B samples; T tasks in the order of `Problem.tasks`.
+    """Hold what a method sees of B samples; T tasks as in `Problem.tasks`.
 
     images: (B, 3, H, W) normalised for the encoder. targets: {task: (B, C, H, W)}, hidden labels ALREADY
     replaced by the ignore value. labelled: (B, T) bool on the device; labelled_host: the same on the CPU, so
@@ -90,7 +89,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be learnt and what the protocol holds fixed for every method.
+    """Say what is to be learnt and what the protocol fixes for all methods.
 
     tasks: {name: Task} in a fixed order. size: (H, W) of images and predictions, in pixels. width: channels C
     of the shared feature and of every decoder. blocks: residual blocks a decoder. make_encoder: builds the
@@ -109,17 +108,17 @@ class Problem:
     complete: bool = False
 
     def make_decoder(self) -> Decoder:
-        """A task decoder: shared feature (B, C, h, w) to task feature (B, C, h, w)."""
+        """Make a decoder: shared feature (B, C, h, w) to task feature alike."""
         return Decoder(self.width, self.blocks)
 
     def make_head(self, task: Task) -> Head:
-        """A prediction head: task feature (B, C, h, w) to prediction (B, task.channels, H, W)."""
+        """Make a head: task feature to prediction (B, task.channels, H, W)."""
         return Head(self.width, task.channels, self.size)
 
     def task_losses(
         self, predictions: dict[str, Tensor], batch: Batch | View, labelled: Tensor
     ) -> dict[str, Tensor]:
-        """{task: scalar} supervised losses, by the one reduction that all methods share.
+        """Compute {task: scalar}, by the one reduction that all methods share.
 
         (1/B) sum_b w_t weight_bt loss_t(b), with `sample_weights` and `per_sample_loss`. labelled: (B, T)
         bool.
@@ -134,21 +133,25 @@ class Problem:
 
 @dataclass(frozen=True)
 class Losses:
-    """tasks: {task: scalar} supervised; extra: {name: scalar}, already weighted. The sum of all of them is
-    minimised.
+    """Hold a batch's losses, whose sum is minimised.
+
+    tasks: {task: scalar} supervised; extra: {name: scalar}, already weighted.
     """
 
     tasks: dict[str, Tensor]
     extra: dict[str, Tensor] = field(default_factory=dict)
 
     def total(self) -> Tensor:
+        """Add up all of them."""
         return torch.stack([*self.tasks.values(), *self.extra.values()]).sum()
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """A named array for the report, which draws it by kind. labels: names of the rows and columns, or of the
-    bins. axes: what the rows and columns are."""
+    """Hold a named array for the report, which draws it by kind.
+
+    labels: names of the rows and columns, or of the bins. axes: what the rows and columns are.
+    """
 
     kind: Literal["matrix", "histogram", "scalar"]
     array: np.ndarray
@@ -157,21 +160,20 @@ class Diagnostic:
 
 
 class Method(nn.Module):
-    """A method: a network and its losses. Its keyword-only `__init__` parameters with defaults are its
-    schema.
+    """Define a method: a network and its losses.
 
-    views: how many further views `losses` wants, each a crop of the first in the protocol's colours; or a
-    tuple that says what each of them is, such as `(ViewKind(crop=False, colour=0.8, cutout=0.5),)`.
+    Its keyword-only `__init__` parameters with defaults are its schema. views: how many further views
+    `losses` wants, each a crop of the first in the protocol's colours; or a tuple that says what each of them
+    is, such as `(ViewKind(crop=False, colour=0.8, cutout=0.5),)`.
 
-    search: {keyword: values} that `bench tune` draws from, the default among them. Where it is empty, every
-    keyword whose type is a number with a fraction is searched at a quarter to four times its value, which
+    search: {hyperparameter: values} that `bench tune` draws from, the default among them. Where it is empty,
+    every one whose type is a number with a fraction is searched at a quarter to four times its value, which
     does not suit probabilities and other numbers with a bound.
 
     Override `losses` and `predict`; the rest is optional. `losses` must not synchronise with the host and
-    must not have
-    shapes that depend on data: mask and average, never index with booleans. Every parameter that is not part
-    of a module with `reset_parameters` belongs into a module that defines one, so that the harness can draw
-    it from its own stream.
+    must not have shapes that depend on data: mask and average, never index with booleans. Every parameter
+    that is not part of a module with `reset_parameters` belongs into a module that defines one, so that the
+    harness can draw it from its own stream.
     """
 
     version: ClassVar[int] = 1
@@ -186,45 +188,52 @@ class Method(nn.Module):
         self.problem = problem
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
-        """Losses of one batch. progress: 0-d tensor, the share of the budget spent, in [0, 1]."""
+        """Compute the losses of one batch.
+
+        progress: 0-d tensor, the share of the budget spent, in [0, 1].
+        """
         raise NotImplementedError
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """{task: (B, C, H, W)}: class logits, logits, metres, or vectors that need not have unit length."""
+        """Predict {task: (B, C, H, W)} for images (B, 3, H, W).
+
+        Class logits, logits, metres, or vectors that need not have unit length.
+        """
         raise NotImplementedError
 
     def shared_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters that several tasks share, for gradient aggregation. Default: the attribute
-        `encoder`'s.
+        """Yield parameters that several tasks share, for gradient aggregation.
+
+        Default: those of the attribute `encoder`.
         """
         encoder = getattr(self, "encoder", None)
         return encoder.parameters() if isinstance(encoder, nn.Module) else iter(())
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups of all trainable parameters: {"params": [...], "lr_scale": 1.0, "weight_decay": None for the
-        protocol's}.
+        """Group all trainable parameters.
+
+        {"params": [...], "lr_scale": 1.0, "weight_decay": None for the protocol's}.
         """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def prepare(self, batches: Iterator[Batch]) -> None:
-        """Called once before training, under the stream ("init", "prepare"), with the first training
-        batches.
-        """
+        """Prepare training with its first batches, under its own random stream."""
 
     def after_step(self) -> None:
-        """Called after each optimiser step, without gradients."""
+        """Update what is no parameter, after each step, without gradients."""
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
-        """Why this method cannot run on these tasks, or None."""
+        """Say why this method cannot run on these tasks, or None."""
         return None
 
     def inference_modules(self) -> list[nn.Module]:
-        """Modules that `predict` needs; their parameters are what a user ships. Default: all of the
-        method.
+        """List the modules that `predict` needs, which a user ships.
+
+        Default: all of the method.
         """
         return [self]
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
-        """Named arrays about a fixed probe batch, in evaluation mode without gradients."""
+        """Compute named arrays about a fixed batch, in evaluation mode."""
         return {}

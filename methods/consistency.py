@@ -1,6 +1,4 @@
-"""Semi-supervised consistency regularisation: two views of an image must get the same predictions, labels or
-not.
-"""
+"""Semi-supervised consistency regularisation: two views of an image must get the same predictions."""
 
 from __future__ import annotations
 
@@ -16,8 +14,7 @@ from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
 class Consistency(MultiTask):
-    """`multi_task`, plus: where a task has no label, its prediction for a second view must be the one for the
-    first.
+    """Add to `multi_task` that two views agree where there is no label.
 
     The second view is a crop of the first. The first view's prediction, detached, is warped into it and
     becomes a pseudo-label where it is to be trusted (`PseudoLabels`); the second view's prediction learns it
@@ -45,12 +42,15 @@ class Consistency(MultiTask):
         ramp_up: float = 0.25,
     ) -> None:
         """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
-        normals (1 - cosine).
-        ramp_up: share of training over which `weight` grows. Raises `UserError` for a value out of range."""
+        normals (1 - cosine). ramp_up: share of training over which `weight` grows.
+
+        Raises `UserError` for a value out of range.
+        """
         super().__init__(problem)
         self.pseudo_labels = PseudoLabels("consistency", weight, confidence, agreement, ramp_up)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         view = batch.views[0]
         first, second = self.both(batch)
         supervised = self.problem.task_losses(first, batch, batch.labelled)
@@ -58,7 +58,7 @@ class Consistency(MultiTask):
         return Losses(supervised, {"consistency": extra})
 
     def both(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Predictions for the first view and for the second."""
+        """Predict for the first view and for the second."""
         predictions = self.predict(torch.cat([batch.images, batch.views[0].images]))
         b = len(batch.images)
         return {name: p[:b] for name, p in predictions.items()}, {
@@ -66,6 +66,6 @@ class Consistency(MultiTask):
         }
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
-        """The share of pixels that get a pseudo-label, for each task."""
+        """Measure the share of pixels that get a pseudo-label, for each task."""
         targets = self.pseudo_labels.targets(self.problem.tasks, *self.both(batch), batch.views[0])
         return inspection.scalars(trusted_shares(self.problem.tasks, targets))

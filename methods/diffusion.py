@@ -20,14 +20,13 @@ Noise = Callable[[Tensor, int], Tensor]
 
 
 class DiffusionMTL(MultiTask):
-    """`multi_task`, whose predictions are preliminary; noise is added to each task's state and taken out by a
-    denoiser.
+    """Denoise noisy states of `multi_task`'s predictions or features.
 
     The denoiser estimates the clean state x_0 from the noisy x_t, conditioned on the preliminary predictions
     of all tasks, of which it sees raw maps at the feature's size, detached. x_(T-1) is drawn from the
     preliminary state, x_(t-1) from the posterior given the estimate, and the estimate at t = 0 is the result.
-    Gradients pass through all steps. There is no loss on
-    the noise: the supervised losses are on the result and, times aux_weight, on the preliminary predictions.
+    Gradients pass through all steps. There is no loss on the noise: the supervised losses are on the result
+    and, times aux_weight, on the preliminary predictions.
 
     space: what is diffused. "feature": the task's feature; a further head predicts from the result.
     "prediction": the task's prediction at the feature's size, as `as_state` scales it; the denoiser gives the
@@ -94,9 +93,7 @@ class DiffusionMTL(MultiTask):
         self.refined_heads = nn.ModuleDict({name: problem.make_head(task) for name, task in refined})
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
-        """The noise of x_(T-1) ... x_0 comes from the global generator, one draw of all samples' and tasks'
-        states each.
-        """
+        """Draw noise from the global generator, all states at once a step."""
         maps, result = self.run(
             batch.images, lambda state, t: torch.randn(state.shape, dtype=state.dtype, device=state.device)
         )
@@ -105,8 +102,9 @@ class DiffusionMTL(MultiTask):
         return Losses(tasks, {"preliminary": self.aux_weight * torch.stack([*preliminary.values()]).sum()})
 
     def run(self, images: Tensor, noise: Noise) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Preliminary predictions (B, C_t, h, w), and the denoised ones at full size. noise: for a state (B,
-        S, h, w) at t.
+        """Predict, preliminarily (B, C_t, h, w) and denoised at full size.
+
+        noise: for a state (B, S, h, w) at t.
         """
         shared = self.encoder(images)
         features = [self.decoders[name](shared) for name in self.problem.tasks]
@@ -127,8 +125,9 @@ class DiffusionMTL(MultiTask):
         }
 
     def state(self, parts: list[Tensor]) -> Tensor:
-        """(B, S, h, w) in float32 or better: features as they are, or predictions as states, one task after
-        another.
+        """Join features or predictions, as states, to (B, S, h, w).
+
+        In float32 or better, one task after another.
         """
         if not self.of_features:
             parts = [as_state(task, x) for task, x in zip(self.problem.tasks.values(), parts, strict=True)]
@@ -136,16 +135,19 @@ class DiffusionMTL(MultiTask):
         return joined.to(torch.promote_types(joined.dtype, torch.float32))
 
     def upsampled(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        """Resize every task's map to the images' size."""
         size = self.problem.size
         return {name: upsampled(x, size) for name, x in zip(self.problem.tasks, maps, strict=True)}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Method.predict`."""
         return self.run(images, lambda state, t: evaluation_noise(state, t, self.denoiser.channels))[1]
 
 
 def as_state(task: Task, prediction: Tensor) -> Tensor:
-    """A prediction (B, C, h, w) on a scale of about 1: probabilities, depth over its span's end, or vectors
-    of unit length.
+    """Scale a prediction (B, C, h, w) to about 1.
+
+    Probabilities, depth over its span's end, or vectors of unit length.
     """
     prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     if task.kind == "classes":
@@ -158,7 +160,7 @@ def as_state(task: Task, prediction: Tensor) -> Tensor:
 
 
 def evaluation_noise(state: Tensor, t: int, channels: list[int]) -> Tensor:
-    """(1, S, h, w) normal noise: channel c of a task is what channel c of every task is, in every image.
+    """Compute normal noise (1, S, h, w), the same in every image and task.
 
     It comes from the stream "evaluation noise", whose numbers are the same on every device.
     """

@@ -1,6 +1,4 @@
-"""Cross-task maps of predictions to labels, a baseline of Li, Liu and Bilen (CVPR 2022) after Zamir et al.
-(CVPR 2020).
-"""
+"""Cross-task maps of predictions to labels, after Zamir et al. (CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ from methods.networks.mapper import label_input, prediction_input
 
 
 class DirectMap(MultiTask):
-    """`multi_task`, plus: a prediction without a label, mapped into the label space of a task with one, must
-    give that label.
+    """Map `multi_task`'s unlabelled predictions to the labels there are.
 
     For sample b, task s without label and task t with one, m_st the network of that pair, y^ the prediction,
     y the label:
@@ -30,10 +27,9 @@ class DirectMap(MultiTask):
     maximum, (n + 1) / 2.
 
     Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code;
-    from Zamir et al.,
-    |m_st(y^_s) - y_t|, with networks that were trained on pairs of labels beforehand. Open, and chosen here:
-    the weight, the network, the first view, and how networks learn without a fully labelled set
-    (mapper_learns_from).
+    from Zamir et al., |m_st(y^_s) - y_t|, with networks that were trained on pairs of labels beforehand.
+    Open, and chosen here: the weight, the network, the first view, and how networks learn without a fully
+    labelled set (mapper_learns_from).
     """
 
     summary = "multi_task, and predictions of unlabelled tasks mapped to the labels that are there"
@@ -53,10 +49,10 @@ class DirectMap(MultiTask):
     ) -> None:
         """mapper_stride: networks read and are compared with every s-th pixel. mapper_learns_from:
         "predictions", from the loss above, together with the predictions; "labels", as in Zamir et al., from
-        pairs of labels of one image alone, under
-        `mapping`, and constants of the loss above. Where images carry one label each there are no such pairs.
+        pairs of labels of one image alone, under `mapping`, and constants of the loss above.
 
-        Raises `UserError` for a value out of range.
+        Where images carry one label each there are no such pairs. Raises `UserError` for a value out of
+        range.
         """
         super().__init__(problem)
         check("direct_map", problem, map_weight, mapper_width)
@@ -64,6 +60,7 @@ class DirectMap(MultiTask):
         self.mapper = CrossTask(problem.tasks, mapper_width, mapper_stride)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         predictions = self.predict(batch.images)
         supervised = self.problem.task_losses(predictions, batch, batch.labelled)
         return Losses(supervised, self.mapped(predictions, batch.targets, batch.labelled))
@@ -71,7 +68,10 @@ class DirectMap(MultiTask):
     def mapped(
         self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor
     ) -> dict[str, Tensor]:
-        """The extra losses. predictions, targets: {task: (B, C, H, W)}; labelled: (B, T) bool."""
+        """Compute the extra losses.
+
+        predictions, targets: {task: (B, C, H, W)}; labelled: (B, T) bool.
+        """
         tasks, s = self.problem.tasks, self.stride
         targets = {name: targets[name][..., ::s, ::s] for name in tasks}
         inputs = {
@@ -87,7 +87,9 @@ class DirectMap(MultiTask):
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
         return None if len(tasks) > 1 else "it maps tasks to one another, so it needs at least two"
 
     def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
         return [self.encoder, self.decoders, self.heads]

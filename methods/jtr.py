@@ -1,6 +1,4 @@
-"""Joint-task regularisation (Nishi et al., CVPR 2024): all tasks' maps as one stack, compared in a latent
-space it learns.
-"""
+"""Joint-task regularisation (Nishi et al., CVPR 2024): all tasks' maps as one stack, with a latent code."""
 
 from __future__ import annotations
 
@@ -21,8 +19,7 @@ from methods.networks.mapper import cosine_distance, direction
 
 
 class JTR(MultiTask):
-    """`multi_task`, plus: predictions must have the latent code of predictions in which labels are put where
-    there are any.
+    """Compare stacks of all tasks' maps in a latent space that is learnt.
 
     Y^ is the stack of all tasks' predictions, Y the same with labels for the labelled tasks, g an encoder, h
     its decoder, g~ the encoder as a constant, and D = 1 - cosine over channels, averaged over positions. The
@@ -40,8 +37,8 @@ class JTR(MultiTask):
     Other than in that code, where it is not meant: depth goes through its scale once, normals are compared
     with unit vectors and averaged over pixels, not components, a stack is compared with the sample that went
     in, and means are over the pixels that count. Open, and chosen here: depth that does not count is 0 after
-    its scale; D's positions. The third view is predicted apart
-    from the others, without gradients: nothing of it is to reach the predictor.
+    its scale; D's positions. The third view is predicted apart from the others, without gradients: nothing of
+    it is to reach the predictor.
     """
 
     summary = (
@@ -66,10 +63,8 @@ class JTR(MultiTask):
         depth_std: float | None = None,
     ) -> None:
         """ae_stride: 1 is as published; s has the auto-encoder read every s-th pixel, with as much less
-        pooling. depth_mean,
-        depth_std: what scales depth, in its own unit; none: those of the labels that the first training
-        batches show (published,
-        for NYUv2 and for all: 2.3618 and 1.5876).
+        pooling. depth_mean, depth_std: what scales depth, in its own unit; none: those of the labels that the
+        first training batches show (published, for NYUv2 and for all: 2.3618 and 1.5876).
 
         Raises `UserError` for a value out of range.
         """
@@ -97,6 +92,7 @@ class JTR(MultiTask):
         self.stack_decoder = StackDecoder(channels, ae_width, ae_stride)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         second, third = batch.views
         b = len(batch.images)
         predictions = self.predict(torch.cat([batch.images, second.images]))
@@ -122,6 +118,7 @@ class JTR(MultiTask):
         return Losses(supervised, extra)
 
     def stacks(self, predictions: dict[str, Tensor], view: View, labelled: Tensor, soft: bool) -> Stacks:
+        """Stack a view's labels and predictions; see `Joint.stack`."""
         s = self.stride
         predicted = {name: p[..., ::s, ::s] for name, p in predictions.items()}
         return self.joint.stack(
@@ -129,12 +126,15 @@ class JTR(MultiTask):
         )
 
     def distance(self, stacks: Stacks, labelled: Tensor) -> Tensor:
-        """D between latents, through an encoder that is a constant; no gradient reaches the auto-encoder."""
+        """Compute D through an encoder that is a constant."""
         latent = direction(frozen(self.stack_encoder, torch.cat([stacks.known, stacks.predicted]))[-1])
         return (cosine_distance(*latent.chunk(2)) * _applies(stacks, labelled)).mean()
 
     def learning(self, stacks: Stacks, labelled: Tensor) -> tuple[Tensor, Tensor]:
-        """D between latents, and how well both stacks are rebuilt; the stacks must be constants."""
+        """Compute D, and how well both stacks are rebuilt.
+
+        The stacks must be constants.
+        """
         both = torch.cat([stacks.known, stacks.predicted])
         features = self.stack_encoder(both)
         apart = cosine_distance(*direction(features[-1]).chunk(2))
@@ -149,9 +149,11 @@ class JTR(MultiTask):
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
         return None if len(tasks) > 1 else "it relates the maps of several tasks, so it needs at least two"
 
     def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
         return [self.encoder, self.decoders, self.heads]
 
 

@@ -1,6 +1,4 @@
-"""The supervised losses, and the one reduction that turns them into a number; both belong to the protocol,
-not to a method.
-"""
+"""The supervised losses and their one reduction, which belong to the protocol and not to a method."""
 
 from __future__ import annotations
 
@@ -14,13 +12,13 @@ EDGE_POSITIVE_WEIGHT = 0.95  # of boundary pixels in the binary cross-entropy (A
 
 
 def per_sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
-    """(B,) supervised loss: the mean over a sample's labelled pixels; exactly 0, with zero gradient, where it
-    has none.
+    """Compute each sample's supervised loss, over its labelled pixels; (B,).
 
-    prediction: (B, C, H, W); target: (B, C', H, W) as `datasets.tasks` describes it. Cross-entropy for class
-    maps, binary cross-entropy for edge (positives weighted 0.95) and saliency (classes balanced within the
-    sample), L1 in metres for depth, L1 summed over the components of unit vectors for normals (as in
-    DiffusionMTL, CVPR 2024, and the prototype model, AAAI 2026).
+    Exactly 0, with zero gradient, where there is none. prediction: (B, C, H, W); target: (B, C', H, W) as
+    `datasets.tasks` describes it. Cross-entropy for class maps, binary cross-entropy for edge (positives
+    weighted 0.95) and saliency (classes balanced within the sample), L1 in metres for depth, L1 summed over
+    the components of unit vectors for normals (as in DiffusionMTL, CVPR 2024, and the prototype model, AAAI
+    2026).
     """
     prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     valid = task.valid(target)
@@ -41,9 +39,7 @@ def per_sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _binary_weight(task: Task, positive: Tensor, valid: Tensor) -> Tensor:
-    """Pixel weights of a binary task: fixed for edge, inverse to the class frequency within the sample for
-    saliency.
-    """
+    """Pixel weights of a binary task: fixed for edge, by the sample's class frequency for saliency."""
     if task.kind == "edge":
         share = torch.full_like(positive, EDGE_POSITIVE_WEIGHT)
     else:
@@ -53,7 +49,7 @@ def _binary_weight(task: Task, positive: Tensor, valid: Tensor) -> Tensor:
 
 
 def sample_weights(labelled: Tensor, shares: Tensor | None) -> Tensor:
-    """(B, T) weight of each sample's loss of each task before the mean over the batch.
+    """Weigh each sample's loss of each task before the mean; (B, T).
 
     labelled: (B, T) bool. T / |T_b| where sample b carries |T_b| labels, 0 where it carries none
     (DiffusionMTL's loss scale); with `shares` (T,), the share p_t of images labelled for each task, 1 / p_t

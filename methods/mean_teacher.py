@@ -1,6 +1,4 @@
-"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017): the moving average of a network labels what nobody
-labelled.
-"""
+"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017): a network's moving average gives pseudo-labels."""
 
 from __future__ import annotations
 
@@ -18,8 +16,7 @@ from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
 class MeanTeacher(MultiTask):
-    """`multi_task`, plus: where a task has no label, its prediction for a second view must be the teacher's
-    for the first.
+    """Add to `multi_task` pseudo-labels of a moving average of it.
 
     The teacher is a second network of the same shape, theta' <- a theta' + (1 - a) theta after step k = 0, 1,
     ..., with a = min(decay, (k + 1) / (k + 10)); it starts as a copy of the student and gets no gradient. Its
@@ -34,10 +31,9 @@ class MeanTeacher(MultiTask):
 
     Not as published: the paper has a squared distance of class probabilities at every sample. Pseudo-labels
     with a threshold are what carries over to regressions; 0.9 is what HiTTs (ACM MM 2025) has for
-    segmentation. Open, and
-    chosen here: weight, and agreement, as in `consistency`; how the average warms up, (k + 1) / (k + 10): the
-    paper raises a during the ramp-up, its public code is said to take min(1 - 1 / (k + 1), decay), which was
-    not looked up.
+    segmentation. Open, and chosen here: weight, and agreement, as in `consistency`; how the average warms up,
+    (k + 1) / (k + 10): the paper raises a during the ramp-up, its public code is said to take min(1 - 1 / (k
+    + 1), decay), which was not looked up.
     """
 
     summary = (
@@ -60,9 +56,8 @@ class MeanTeacher(MultiTask):
         evaluate: Literal["teacher", "student"] = "teacher",
     ) -> None:
         """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
-        normals (1 - cosine).
-        ramp_up: share of training over which `weight` grows. decay: a, once it has grown. evaluate: whose
-        predictions count.
+        normals (1 - cosine). ramp_up: share of training over which `weight` grows. decay: a, once it has
+        grown. evaluate: whose predictions count.
 
         Raises `UserError` for a value out of range.
         """
@@ -78,6 +73,7 @@ class MeanTeacher(MultiTask):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         first, second = self.both(batch)
         supervised = self.problem.task_losses(first, batch, batch.labelled)
         taught = self.taught(batch.images)
@@ -87,7 +83,7 @@ class MeanTeacher(MultiTask):
         return Losses(supervised, {"consistency": extra})
 
     def both(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The student's predictions for the first view and for the second."""
+        """Predict, as the student, for the first view and for the second."""
         predictions = super().predict(torch.cat([batch.images, batch.views[0].images]))
         b = len(batch.images)
         return {name: p[:b] for name, p in predictions.items()}, {
@@ -96,19 +92,21 @@ class MeanTeacher(MultiTask):
 
     @torch.no_grad()
     def taught(self, images: Tensor) -> dict[str, Tensor]:
-        """The teacher's predictions; in training mode they move its BatchNorm statistics."""
+        """Predict as the teacher, moving its BatchNorm statistics in training."""
         return self.teacher.predict(images)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Method.predict`."""
         return self.teacher.predict(images) if self.evaluate == "teacher" else super().predict(images)
 
     def prepare(self, batches: Iterator[Batch]) -> None:
-        """Make the teacher a copy of the student, whose initial weights are final only now."""
+        """Make the teacher a copy of the student, now that its weights are final."""
         for name, part in self.teacher.named_children():
             part.load_state_dict(self.get_submodule(name).state_dict())
 
     @torch.no_grad()
     def after_step(self) -> None:
+        """Move the average."""
         decay = ((self.updates.double() + 1) / (self.updates + 10)).clamp(max=self.decay)
         share = (1 - decay).to(next(self.teacher.parameters()))
         for name, part in self.teacher.named_children():
@@ -117,10 +115,11 @@ class MeanTeacher(MultiTask):
         self.updates += 1
 
     def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
         return [self.teacher] if self.evaluate == "teacher" else [self.encoder, self.decoders, self.heads]
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
-        """The share of pixels that get a pseudo-label, for each task."""
+        """Measure the share of pixels that get a pseudo-label, for each task."""
         _, second = self.both(batch)
         targets = self.pseudo_labels.targets(
             self.problem.tasks, self.taught(batch.images), second, batch.views[0]

@@ -1,6 +1,4 @@
-"""Multi-task partially-supervised learning by cross-task consistency in pairwise spaces (Li, Liu and Bilen,
-CVPR 2022).
-"""
+"""Cross-task consistency in pairwise spaces (MTPSL: Li, Liu and Bilen, CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ from methods.networks.mapper import (
 
 
 class MTPSL(MultiTask):
-    """`multi_task`, plus: a prediction without a label must agree, in the space of a task pair, with a label
-    that is there.
+    """Make `multi_task`'s unlabelled predictions agree with labels, by pairs.
 
     For sample b, task s without label and task t with one, m the mapper of pair (s, t), y^ the prediction, f
     the encoder's deepest feature, detached, and D = 1 - cosine over channels, averaged over positions:
@@ -36,8 +33,8 @@ class MTPSL(MultiTask):
     supervised loss is on the first; both go through the network as one batch. Weights as published for NYUv2.
 
     Where the run's labels are complete, all ordered pairs of tasks are taken, as in the published code, in
-    which that is a
-    matter of the run: a fully labelled sample among partly labelled ones has no pair, there as here.
+    which that is a matter of the run: a fully labelled sample among partly labelled ones has no pair, there
+    as here.
 
     Other than in that code: a label without a valid pixel in the second view has nothing to agree with, so
     its pairs are left out, and its task does not become an unlabelled one.
@@ -65,7 +62,7 @@ class MTPSL(MultiTask):
     ) -> None:
         """film_lr_scale: learning rate of the mapper's FiLM over that of the rest. mapper_stride: 1 is as
         published; s has the mapper read every s-th pixel of predictions and labels, with as much less
-        pooling, which is what makes it cheap.
+        pooling.
 
         Raises `UserError` for a value out of range.
         """
@@ -88,6 +85,7 @@ class MTPSL(MultiTask):
         self.mapper = Mapper(problem.tasks, mapper_width, self.encoder.channels[-1], mapper_stride)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         view, b = batch.views[0], len(batch.images)
         stages = self.encoder.stages(torch.cat([batch.images, view.images]))
         shared = self.encoder.fuse(stages)
@@ -100,12 +98,12 @@ class MTPSL(MultiTask):
     def consistency(
         self, predictions: dict[str, Tensor], view: View, labelled: Tensor, deepest: Tensor
     ) -> Tensor:
-        """Sum over a sample's pairs, mean over the batch. deepest: (B, c, H/32, W/32).
+        """Sum over a sample's pairs, mean over the batch.
 
-        T B maps, one of each sample and task, through what does not depend on the pair, then 2 B S through
-        the trunk, S = `most_pairs`: what the fullest samples need, 2 for T = 3, which one-label and
-        random-label samples have. Under complete labels every task is a source and a target: 2 T B maps, and
-        all 6 pairs.
+        deepest: (B, c, H/32, W/32). T B maps, one of each sample and task, through what does not depend on
+        the pair, then 2 B S through the trunk, S = `most_pairs`: what the fullest samples need, 2 for T = 3,
+        which one-label and random-label samples have. Under complete labels every task is a source and a
+        target: 2 T B maps, and all 6 pairs.
         """
         tasks, s = self.problem.tasks, self.stride
         targets = {name: view.targets[name][..., ::s, ::s] for name in tasks}
@@ -143,7 +141,7 @@ class MTPSL(MultiTask):
         return (apart * taken).sum(1).mean()
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """The mapper's FiLM apart, with its own learning rate."""
+        """Set the mapper's FiLM apart, with its own learning rate."""
         film = self.mapper.film()
         ids = {id(p) for p in film}
         rest = [p for p in self.parameters() if id(p) not in ids]
@@ -151,7 +149,9 @@ class MTPSL(MultiTask):
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
         return None if len(tasks) > 1 else "it maps pairs of tasks, so it needs at least two"
 
     def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
         return [self.encoder, self.decoders, self.heads]

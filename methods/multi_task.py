@@ -1,6 +1,4 @@
-"""Supervised multi-task learning: a shared encoder, a decoder a task, and the loss of whatever label a sample
-carries.
-"""
+"""Supervised multi-task learning: a shared encoder, a decoder a task."""
 
 from __future__ import annotations
 
@@ -10,7 +8,10 @@ from methods.base import Batch, Losses, Method, Problem
 
 
 class MultiTask(Method):
-    """One encoder, one decoder and head a task; each sample trains the tasks it is labelled for."""
+    """Train each task on the samples that are labelled for it.
+
+    One encoder, one decoder and head a task.
+    """
 
     summary = "shared encoder, one decoder a task, supervised on the labels that are there"
     paper = "baseline"
@@ -22,8 +23,10 @@ class MultiTask(Method):
         self.heads = nn.ModuleDict({name: problem.make_head(task) for name, task in problem.tasks.items()})
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         return Losses(self.problem.task_losses(self.predict(batch.images), batch, batch.labelled))
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Method.predict`."""
         shared = self.encoder(images)
         return {name: self.heads[name](self.decoders[name](shared)) for name in self.problem.tasks}

@@ -1,5 +1,5 @@
-"""PAD-Net (Xu, Ouyang, Wang and Sebe, CVPR 2018): preliminary predictions a task, then distillation between
-the tasks.
+"""PAD-Net (Xu, Ouyang, Wang and Sebe, CVPR 2018): preliminary predictions, then distillation between
+tasks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from methods.networks.distillation import Distillation
 
 
 class PADNet(MultiTask):
-    """`multi_task`'s decoders with preliminary heads; every task then receives from all others' features;
-    heads on the result.
+    """Let every task of `multi_task` receive from all others' features.
 
     A reference for partial labels: all information is exchanged between the tasks, in features, and neither
     loss asks for more than the labels that are there. What task k sends to task l is trained by l's labels,
@@ -47,6 +46,7 @@ class PADNet(MultiTask):
         self.distillation = Distillation(len(problem.tasks), problem.width)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         features = self.features(batch.images)
         final = self.problem.task_losses(self.refined(features), batch, batch.labelled)
         preliminary = self.problem.task_losses(
@@ -57,22 +57,25 @@ class PADNet(MultiTask):
         )
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Each task's feature (B, C, h, w) before the exchange."""
+        """Compute each task's feature (B, C, h, w) before the exchange."""
         shared = self.encoder(images)
         return [self.decoders[name](shared) for name in self.problem.tasks]
 
     def refined(self, features: list[Tensor]) -> dict[str, Tensor]:
-        """The predictions after the exchange."""
+        """Predict after the exchange."""
         return _predicted(self.heads, self.distillation(features))
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Method.predict`."""
         return self.refined(self.features(images))
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
         return None if len(tasks) > 1 else "tasks exchange what they know, so it needs at least two"
 
     def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
         return [self.encoder, self.decoders, self.distillation, self.heads]
 
 

@@ -1,6 +1,4 @@
-"""Cross-task maps as a perceptual loss, a baseline of Li, Liu and Bilen (CVPR 2022) after Zamir et al. (CVPR
-2020).
-"""
+"""Cross-task maps as a perceptual loss, after Zamir et al. (CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -18,19 +16,17 @@ from methods.networks.mapper import label_input, prediction_input
 
 
 class PerceptualMap(MultiTask):
-    """`multi_task`, plus: a prediction must map into every other task's label space as its label does.
+    """Map predictions into every other task's label space as labels do.
 
     With m_st the network of a pair, y^ the prediction, y the label, m~ the same network as a constant:
 
         s labelled:                |m~_st(y^_s) - m_st(y_s)|, for every t, labelled or not;
-        s not labelled, t is:      loss_t(m~_st(y^_s), y_t), as m_st(y_s) is not to be had but y_t, which it
-        stands for, is;
+        s not labelled, t is:      loss_t(m~_st(y^_s), y_t), as m_st(y_s) is not to be had but y_t is;
 
     summed over pairs with the protocol's weights w_t, averaged over the batch, times map_weight. The first is
     an L1 distance of probabilities, metres or unit vectors over the pixels where y_s is known; unknown ones
-    are blanked in y^_s too. Neither trains
-    networks: that does `mapping`, loss_t(m_st(x), y_t) for every labelled t, with x = y_s, or y^_s, detached,
-    without it.
+    are blanked in y^_s too. Neither trains networks: that does `mapping`, loss_t(m_st(x), y_t) for every
+    labelled t, with x = y_s, or y^_s, detached, without it.
 
     Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code;
     from Zamir et al., the first loss, with networks that were trained on pairs of labels beforehand. Open,
@@ -65,6 +61,7 @@ class PerceptualMap(MultiTask):
         self.mapper = CrossTask(problem.tasks, mapper_width, mapper_stride)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         predictions = self.predict(batch.images)
         supervised = self.problem.task_losses(predictions, batch, batch.labelled)
         return Losses(supervised, self.mapped(predictions, batch.targets, batch.labelled))
@@ -72,7 +69,10 @@ class PerceptualMap(MultiTask):
     def mapped(
         self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor
     ) -> dict[str, Tensor]:
-        """The extra losses. predictions, targets: {task: (B, C, H, W)}; labelled: (B, T) bool."""
+        """Compute the extra losses.
+
+        predictions, targets: {task: (B, C, H, W)}; labelled: (B, T) bool.
+        """
         stride = self.stride
         predicted, learnt, valid = dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor]()
         targets = {name: target[..., ::stride, ::stride] for name, target in targets.items()}
@@ -96,7 +96,9 @@ class PerceptualMap(MultiTask):
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
         return None if len(tasks) > 1 else "it maps tasks to one another, so it needs at least two"
 
     def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
         return [self.encoder, self.decoders, self.heads]

@@ -1,11 +1,10 @@
-"""Task prototype-based knowledge retrieval (Oh, Kim and Kim, AAAI 2026): tasks related by prototypes, not by
-predictions.
+"""Task prototype-based knowledge retrieval (Oh, Kim and Kim, AAAI 2026).
 
-Not in the paper, or not known to be: both loss weights, the temperature, the margin, and the depth and width
-of the transformer. The keywords carry the values chosen here; the paper has no code. Equally open, and fixed
-here: cosine triplets with the mean of the other samples as positive (not Euclidean distance, nor hard
-mining), full attention at a quarter of the feature's size (not linear attention), no positional encoding,
-blocks shared by the tasks, no dropout.
+Tasks are related by prototypes, not by predictions. Not in the paper, or not known to be: both loss weights,
+the temperature, the margin, and the depth and width of the transformer. The hyperparameters carry the values
+chosen here; the paper has no code. Equally open, and fixed here: cosine triplets with the mean of the other
+samples as positive (not Euclidean distance, nor hard mining), full attention at a quarter of the feature's
+size (not linear attention), no positional encoding, blocks shared by the tasks, no dropout.
 """
 
 from __future__ import annotations
@@ -31,7 +30,10 @@ from methods.networks.retrieval import Retrieval
 
 
 class State(NamedTuple):
-    """One forward pass: f^i, f^q, f^t (B, T, C, h, w), log A (B, T, slots, N), and f^tr of f^t's shape."""
+    """Hold one forward pass.
+
+    f^i, f^q, f^t (B, T, C, h, w), log A (B, T, slots, N), and f^tr of f^t's shape.
+    """
 
     shared: Tensor
     quantised: Quantised | None
@@ -41,13 +43,13 @@ class State(NamedTuple):
 
 
 class Prototype(MultiTask):
-    """f^e + f^q, reconstruction (TAE), task prototypes with TKE and TC, the knowledge-retrieval transformer,
-    heads.
+    """Retrieve knowledge for each task from prototypes, by attention.
 
-    The paper's rows: (a) every switch off, which is `multi_task`; (b) vq and tae on (also its row without
-    prototypes); (c) all but tc; (d) all. Controls that it lacks: affinity_level = "slots" (keys are the T
-    prototypes, each times its mean affinity in the image), tke = tc = False (retrieval from prototypes that
-    only the task losses train), cross_attention = "constant" (no retrieval, the rest of the transformer
+    f^e + f^q, reconstruction (TAE), task prototypes with TKE and TC, the knowledge-retrieval transformer,
+    heads. The paper's rows: (a) every switch off, which is `multi_task`; (b) vq and tae on (also its row
+    without prototypes); (c) all but tc; (d) all. Controls that it lacks: affinity_level = "slots" (keys are
+    the T prototypes, each times its mean affinity in the image), tke = tc = False (retrieval from prototypes
+    that only the task losses train), cross_attention = "constant" (no retrieval, the rest of the transformer
     kept).
 
     affinity_level "pooled" averages features over the image first: one key, so the attention weights do
@@ -63,62 +65,35 @@ class Prototype(MultiTask):
     )
 
     def __init__(
-        self,
-        problem: Problem,
-        *,
-        vq: bool = True,
-        tae: bool = True,
-        tke: bool = True,
-        tc: bool = True,
-        retrieval: bool = True,
+        self, problem: Problem, *,
+        vq: bool = True, tae: bool = True, tke: bool = True, tc: bool = True, retrieval: bool = True,
         cross_attention: Literal["affinity", "constant"] = "affinity",
-        codes: int = 4096,
-        vq_mode: Mode = "lookup",
-        proto_dim: int = 1024,
-        projection: Literal["shared", "per_task"] = "shared",
-        kappa: float = 1.0,
-        affinity_level: Level = "pixel",
-        akg_tasks: Literal["all", "labelled"] = "all",
+        codes: int = 4096, vq_mode: Mode = "lookup",
+        proto_dim: int = 1024, projection: Literal["shared", "per_task"] = "shared", kappa: float = 1.0,
+        affinity_level: Level = "pixel", akg_tasks: Literal["all", "labelled"] = "all",
         detach_affinity: bool = False,
-        width: int = 512,
-        blocks: int = 2,
-        heads: int = 8,
-        lambda_tae: float = 1.0,
-        lambda_akg: float = 1.0,
-        tc_margin: float = 1.0,
-        aux_weight: float = 0.0,
-    ) -> None:
-        """Raises `UserError` for a value out of range or for a control whose part is switched off."""
+        width: int = 512, blocks: int = 2, heads: int = 8,
+        lambda_tae: float = 1.0, lambda_akg: float = 1.0, tc_margin: float = 1.0, aux_weight: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Raises `UserError` for a value out of range or a control whose part is switched off."""
         super().__init__(problem)
         retrieves = retrieval and cross_attention == "affinity"
         _check(
-            (
-                "codes, proto_dim, width, blocks and heads must be at least 1",
-                min(codes, proto_dim, width, blocks, heads) >= 1,
-            ),
+            ("codes, proto_dim, width, blocks and heads must be at least 1",
+             min(codes, proto_dim, width, blocks, heads) >= 1),
             ("kappa and tc_margin must be greater than 0", min(kappa, tc_margin) > 0),
-            (
-                "lambda_tae, lambda_akg and aux_weight must not be negative",
-                min(lambda_tae, lambda_akg, aux_weight) >= 0,
-            ),
+            ("lambda_tae, lambda_akg and aux_weight must not be negative",
+             min(lambda_tae, lambda_akg, aux_weight) >= 0),
             (f"width must be a multiple of heads, not {width} for {heads} heads", width % max(1, heads) == 0),
-            (
-                'cross_attention = "constant" needs retrieval = true',
-                retrieval or cross_attention == "affinity",
-            ),
-            (
-                'affinity_level = "slots" needs retrieval = true from the affinity',
-                retrieves or affinity_level != "slots",
-            ),
-            (
-                "detach_affinity = true needs retrieval = true from the affinity",
-                retrieves or not detach_affinity,
-            ),
-            (
-                "aux_weight > 0 needs retrieval = true, as heads are on f^t without it",
-                retrieval or aux_weight == 0,
-            ),
-        )
+            ('cross_attention = "constant" needs retrieval = true',
+             retrieval or cross_attention == "affinity"),
+            ('affinity_level = "slots" needs retrieval = true from the affinity',
+             retrieves or affinity_level != "slots"),
+            ("detach_affinity = true needs retrieval = true from the affinity",
+             retrieves or not detach_affinity),
+            ("aux_weight > 0 needs retrieval = true, as heads are on f^t without it",
+             retrieval or aux_weight == 0),
+        )  # fmt: skip
         self.akg_tasks, self.detach, self.retrieves = akg_tasks, detach_affinity, retrieves
         self.tke, self.tc, self.tc_margin = tke, tc, tc_margin
         self.scales = {"tae": lambda_tae, "tke": lambda_akg, "tc": lambda_akg, "vq": 1.0, "aux": aux_weight}
@@ -138,7 +113,7 @@ class Prototype(MultiTask):
         self.aux_heads = nn.ModuleDict({name: problem.make_head(task) for name, task in auxiliary})
 
     def run(self, images: Tensor) -> State:
-        """Everything up to the heads."""
+        """Compute everything up to the heads."""
         shared = self.encoder(images)
         quantised = log_affinity = weights = values = None
         if self.codebook is not None:
@@ -159,6 +134,7 @@ class Prototype(MultiTask):
         return State(shared, quantised, features, log_affinity, refined)
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
+        """See `Method.losses`."""
         state = self.run(batch.images)
         tasks = self.problem.task_losses(self.heads_of(self.heads, state.refined), batch, batch.labelled)
         return Losses(
@@ -166,7 +142,7 @@ class Prototype(MultiTask):
         )
 
     def terms(self, state: State, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The method's own losses before their weights, and what else is known of them."""
+        """Compute its own losses before their weights, and what else is known."""
         terms, seen = dict[str, Tensor](), dict[str, Tensor]()
         if state.quantised is not None and state.quantised.loss is not None:
             terms["vq"] = state.quantised.loss
@@ -186,12 +162,14 @@ class Prototype(MultiTask):
         return terms, seen
 
     def heads_of(self, heads: nn.ModuleDict, features: Tensor) -> dict[str, Tensor]:
+        """Predict from task features (B, T, C, h, w)."""
         return {
             name: heads[name](feature)
             for name, feature in zip(self.problem.tasks, features.unbind(1), strict=True)
         }
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Method.predict`."""
         return self.heads_of(self.heads, self.run(images).refined)
 
     @torch.no_grad()
@@ -207,11 +185,15 @@ class Prototype(MultiTask):
         self.codebook.place(torch.cat(features))
 
     def after_step(self) -> None:
+        """Move the codes that are moving averages."""
         if self.codebook is not None and self.codebook.mode == "ema":
             self.codebook.update()
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Codes and prototypes without weight decay: under Adam it would drag the unused ones to zero."""
+        """Spare codes and prototypes weight decay.
+
+        Under Adam it would drag the unused ones to zero.
+        """
         modules = (self.codebook, self.prototypes.slots if self.prototypes is not None else None)
         free = [p for m in modules if m is not None for p in m.parameters()]
         ids = {id(p) for p in free}
@@ -220,16 +202,16 @@ class Prototype(MultiTask):
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
         return None if len(tasks) > 1 else "prototypes relate tasks, so it needs at least two"
 
     def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
         parts = [self.encoder, self.decoders, self.heads, self.codebook, self.retrieval]
         return [m for m in [*parts, self.prototypes if self.retrieves else None] if m is not None]
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
-        """Affinity and its spatial sd, entropy of each cross-attention, use of the codes, active triplets,
-        unweighted losses.
-        """
+        """Measure affinity, attention, codes, triplets and unweighted losses."""
         with inspection.cross_attention(self.retrieval) as found:
             state = self.run(batch.images)
         terms, seen = self.terms(state, batch)

@@ -1,6 +1,4 @@
-"""Knowledge retrieval from learned task tokens: the prototype model's transformer without its prototypes, as
-a control.
-"""
+"""Knowledge retrieval from learned task tokens: the prototype model's transformer without its prototypes."""
 
 from __future__ import annotations
 
@@ -19,8 +17,7 @@ from methods.networks.retrieval import Retrieval as Transformer
 
 
 class Retrieval(MultiTask):
-    """`multi_task`, and the knowledge-retrieval transformer between decoders and heads, fed by T learned
-    tokens a task.
+    """Put the knowledge-retrieval transformer before `multi_task`'s heads.
 
     It controls for what `prototype` gains by its retrieval block alone: more capacity and attention behind
     the decoders, under the task losses only. No codebook, reconstruction, TKE, TC or affinity. Task t's keys
@@ -57,6 +54,7 @@ class Retrieval(MultiTask):
         self.register_buffer("chosen", torch.eye(t * t).view(t, t, t * t), persistent=False)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Method.predict`."""
         shared = self.encoder(images)
         features = torch.stack([self.decoders[name](shared) for name in self.problem.tasks], 1)
         keys = self.chosen.expand(len(images), *self.chosen.shape).flatten(0, 1)
@@ -66,13 +64,14 @@ class Retrieval(MultiTask):
         }
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """The tokens without weight decay, as the prototypes are."""
+        """Spare the tokens weight decay, as the prototypes."""
         tokens = list(self.tokens.parameters())
         rest = [p for name, p in self.named_parameters() if not name.startswith("tokens.")]
         return [{"params": rest}, {"params": tokens, "weight_decay": 0.0}]
 
     @classmethod
     def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
         return (
             None
             if len(tasks) > 1
@@ -80,7 +79,10 @@ class Retrieval(MultiTask):
         )
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
-        """Entropy of each cross-attention: 1 is an average over all tokens, whatever the feature asks."""
+        """Measure the entropy of each cross-attention.
+
+        1 is an average over all tokens, whatever the feature asks.
+        """
         with inspection.cross_attention(self.retrieval) as found:
             self.predict(batch.images)
         return found

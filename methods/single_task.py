@@ -1,6 +1,4 @@
-"""The single-task reference: one network a task, each trained on the images whose label of that task is
-visible.
-"""
+"""The single-task reference: one network a task, each trained on the images labelled for it."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from methods.multi_task import MultiTask
 
 
 class SingleTask(MultiTask):
-    """`multi_task` on a problem of one task; a plan turns it into T runs."""
+    """Train `multi_task` on one task; a plan turns it into T runs."""
 
     summary = "T networks, one a task, each on the images that carry its label; the reference of delta m"
     paper = "reference"

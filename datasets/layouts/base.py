@@ -17,7 +17,7 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold one checked sample at its stored size, in this program's conventions.
+    """Hold one checked sample at its stored size.
 
     image: (H, W, 3) uint8 RGB. labels: {task: array of the same H and W} for the tasks that this sample has a
     label of: classes, saliency and edge (H, W) uint8 with 255 unknown; depth (H, W) float32 with 0 unknown;
@@ -70,7 +70,7 @@ class Source(Protocol):
 
 
 class Reader:
-    """Share what most sources do alike; nothing is read before it is asked for.
+    """Share what most sources do alike; nothing is read before it is asked.
 
     A subclass lists a split's samples in `_list`, which is called once for each split.
     """

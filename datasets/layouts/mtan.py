@@ -37,7 +37,7 @@ CITYSCAPES = {
 
 
 class Mtan(Reader):
-    """Read a folder of arrays, one folder a kind; its kinds begin with image, label and depth."""
+    """Read a folder of arrays, one folder a kind."""
 
     layout: ClassVar[str] = "mtan"
     dataset: ClassVar[str]

@@ -1,5 +1,4 @@
-"""PASCAL-Context with five tasks: the PASCAL_MT folder of ASTMT (Maninis, Radosavovic, Kokkinos, CVPR
-2019).
+"""PASCAL-Context with five tasks, from ASTMT's PASCAL_MT (Maninis, Radosavovic, Kokkinos, CVPR 2019).
 
 JPEGImages/{id}.jpg; ImageSets/Context/{train,val}.txt, one id a line ("val" is the test set; 4998 and 5105
 ids); pascal-context/trainval/{id}.mat with LabelMap, one of 459 classes a pixel; semseg/VOC12/{id}.png or

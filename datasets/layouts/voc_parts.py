@@ -1,5 +1,4 @@
-"""Parts of people in VOC's part annotations (Chen et al., CVPR 2014): 24 names, grouped into the papers'
-6.
+"""Parts of people in VOC's part annotations (Chen et al., CVPR 2014): 24 names in the papers' 6 groups.
 
 human_parts/{id}.mat holds the struct `anno` (imname, objects); objects(i): class, class_ind, mask, parts;
 parts(j): part_name, mask. Masks have the image's size; an object without parts has an empty matrix there.

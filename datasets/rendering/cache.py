@@ -19,12 +19,11 @@ Layout = dict[str, tuple[np.dtype, tuple[int, ...]]]  # dtype and shape of each 
 
 
 class Cache:
-    """Samples 0, 1, 2, ... of one split at one size; chunk k holds the first so many of samples 32 k to 32 k
-    + 31.
+    """Keep samples 0, 1, 2, ... of one split at one size in chunk files.
 
-    Every file carries the SHA-256 of each of its samples; a truncated or altered file is rendered anew.
-    Processes may share
-    a folder: a file appears by rename, complete, and every process would write the same bytes.
+    Chunk k holds the first so many of samples 32 k to 32 k + 31. Every file carries the SHA-256 of each of
+    its samples; a truncated or altered file is rendered anew. Processes may share a folder: a file appears by
+    rename, complete, and every process would write the same bytes.
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
@@ -34,10 +33,10 @@ class Cache:
     def load(
         self, count: int, make: Callable[[int], Arrays], done: Callable[[int], None]
     ) -> tuple[Arrays, list[str]]:
-        """The first `count` samples, stacked, and their hashes; `make(i)` renders what is missing and
-        `done(n)` hears of it.
+        """Return the first `count` samples, stacked, and their hashes.
 
-        Raises `UserError` when a chunk that is missing cannot be written.
+        `make(i)` renders what is missing and `done(n)` hears of it. Raises `UserError` when a chunk that is
+        missing cannot be written.
         """
         chunks: list[Arrays] = []
         for start in range(0, count, CHUNK):

@@ -18,7 +18,7 @@ def _joint(start: Vector, length: float, swing: float, spread: float) -> Vector:
 
 
 def figure(rng: Random, vivid: bool) -> Item:
-    """A person or a doll: head, torso, two-part arms and legs in a random pose, 0.9 to 1.9 m tall."""
+    """Build a person or a doll, 0.9 to 1.9 m tall, in a random pose."""
     item, tall = Item(FIGURE), rng.uniform(1.5, 1.9) if rng.random() < 0.7 else rng.uniform(0.9, 1.3)
     skin = replace(furniture_material(rng), pattern=PLAIN) if rng.random() < 0.75 else furniture_material(rng)
     shirt, trousers, hair = (

@@ -17,9 +17,7 @@ CLASSES = (
     "wall", "floor", "ceiling", "window", "door", "table", "chair", "cabinet", "bed", "lamp", "ball", "box",
     "figure",
 )  # fmt: skip
-WALL, FLOOR, CEILING, WINDOW, DOOR, TABLE, CHAIR, CABINET, BED, LAMP, BALL, CARTON, FIGURE = range(
-    len(CLASSES)
-)
+WALL, FLOOR, CEILING, WINDOW, DOOR, TABLE, CHAIR, CABINET, BED, LAMP, BALL, CARTON, FIGURE = range(13)
 PARTS = ("background", "head", "torso", "arm", "leg")
 NO_PART, HEAD, TORSO, ARM, LEG = range(len(PARTS))
 
@@ -29,8 +27,10 @@ UPRIGHT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 @dataclass(frozen=True)
 class Solid:
-    """One solid of an item. axes: rows of the rotation matrix whose columns are the solid's own axes. relief:
-    the own axis along which it lies flat on its neighbours, too thin for creases of its own; -1 for none.
+    """Describe one solid of an item.
+
+    axes: rows of the rotation matrix whose columns are the solid's own axes. relief: the own axis along which
+    it lies flat on its neighbours, too thin for creases of its own; -1 for none.
     """
 
     kind: int
@@ -49,7 +49,9 @@ class Solid:
 
 @dataclass
 class Item:
-    """label: class of all of its solids. top: (height, half width, half depth) of the face that can carry
+    """Collect the solids of one thing.
+
+    label: class of all of its solids. top: (height, half width, half depth) of the face that can carry
     smaller things, if there is one. light: where a bulb is and its colour, if one is on. relief: of boxes and
     ellipsoids added from now on.
     """
@@ -62,40 +64,33 @@ class Item:
 
     @property
     def footprint(self) -> tuple[float, float]:
-        """Half extents along x and z of the upright box around the item and its mirror images."""
+        """Measure half extents along x and z, with those of its mirror images."""
         x, z = (max(abs(s.centre[k]) + s.reach(k) for s in self.solids) for k in (0, 2))
         return x, z
 
     @property
     def height(self) -> float:
+        """Measure how far it reaches up."""
         return max(s.centre[1] + s.reach(1) for s in self.solids)
 
     def box(self, centre: Vector, size: Vector, material: Material, part: int = NO_PART) -> None:
-        self.solids.append(
-            Solid(
-                BOX, centre, (size[0] / 2, size[1] / 2, size[2] / 2), material, part=part, relief=self.relief
-            )
-        )
+        """Add a box with sides `size`."""
+        half = (size[0] / 2, size[1] / 2, size[2] / 2)
+        self.solids.append(Solid(BOX, centre, half, material, part=part, relief=self.relief))
 
     def ellipsoid(self, centre: Vector, half: Vector, material: Material, part: int = NO_PART) -> None:
+        """Add an ellipsoid with half axes `half`."""
         self.solids.append(Solid(ELLIPSOID, centre, half, material, part=part, relief=self.relief))
 
     def post(
-        self,
-        x: float,
-        z: float,
-        low: float,
-        high: float,
-        radius: float,
-        material: Material,
-        taper: float = 1.0,
+        self, x: float, z: float, low: float, high: float, radius: float, of: Material, taper: float = 1.0
     ) -> None:
-        """An upright frustum from height `low` to `high`; `radius` is the lower one."""
+        """Add an upright frustum from `low` to `high`; `radius` is the lower one."""
         half = (radius, (high - low) / 2, radius)
-        self.solids.append(Solid(FRUSTUM, (x, (low + high) / 2, z), half, material, taper=taper))
+        self.solids.append(Solid(FRUSTUM, (x, (low + high) / 2, z), half, of, taper=taper))
 
     def limb(self, a: Vector, b: Vector, radius: float, taper: float, material: Material, part: int) -> None:
-        """A frustum from a (radius `radius`) to b."""
+        """Add a frustum from a (radius `radius`) to b."""
         along = [q - p for p, q in zip(a, b, strict=True)]
         length = math.hypot(*along)
         x, y, z = (c / length for c in along)
@@ -110,7 +105,7 @@ class Item:
         self.solids.append(Solid(FRUSTUM, middle, (radius, length / 2, radius), material, axes, taper, part))
 
     def legs(self, rng: Random, width: float, depth: float, height: float, material: Material) -> None:
-        """Four square or round legs inside a width x depth outline."""
+        """Add four square or round legs inside a width x depth outline."""
         thick, is_round = rng.uniform(0.025, 0.07), rng.random() < 0.5
         for sx in (-1, 1):
             for sz in (-1, 1):
@@ -122,7 +117,7 @@ class Item:
 
 
 def table(rng: Random, vivid: bool) -> Item:
-    """A round, four-legged or panelled table; a low one is a coffee table."""
+    """Build a round, four-legged or panelled table; a low one is a coffee table."""
     item, top = Item(TABLE), furniture_material(rng, vivid)
     base = top if rng.random() < 0.5 else furniture_material(rng)
     height = rng.uniform(0.35, 0.5) if rng.random() < 0.3 else rng.uniform(0.65, 0.8)
@@ -140,17 +135,14 @@ def table(rng: Random, vivid: bool) -> Item:
         item.legs(rng, width * 0.95, depth * 0.92, height - thick, base)
     else:
         for side in (-1, 1):
-            item.box(
-                (side * (width / 2 - 0.03), (height - thick) / 2, 0),
-                (0.04, height - thick, depth * 0.9),
-                base,
-            )
+            centre = (side * (width / 2 - 0.03), (height - thick) / 2, 0)
+            item.box(centre, (0.04, height - thick, depth * 0.9), base)
     item.top = (height, width * 0.42, depth * 0.38)
     return item
 
 
 def chair(rng: Random, vivid: bool) -> Item:
-    """A seat with a back, on legs or a pedestal, with or without arms."""
+    """Build a seat with a back, on legs or a pedestal, with or without arms."""
     item, main = Item(CHAIR), furniture_material(rng, vivid)
     frame = main if rng.random() < 0.4 else furniture_material(rng)
     width, depth, seat = rng.uniform(0.4, 0.6), rng.uniform(0.4, 0.55), rng.uniform(0.4, 0.5)
@@ -177,7 +169,7 @@ def chair(rng: Random, vivid: bool) -> Item:
 
 
 def cabinet(rng: Random, vivid: bool) -> Item:
-    """A cupboard or chest with door panels and knobs, or an open shelf."""
+    """Build a cupboard or chest with door panels and knobs, or an open shelf."""
     item, body = Item(CABINET), furniture_material(rng, vivid)
     width, depth = rng.uniform(0.5, 1.5), rng.uniform(0.32, 0.55)
     height = rng.uniform(0.5, 1.0) if rng.random() < 0.6 else rng.uniform(1.4, 2.1)
@@ -202,10 +194,8 @@ def cabinet(rng: Random, vivid: bool) -> Item:
             y = board / 2 + shelf * (height - board) / shelves
             item.box((0, y, 0), (width - 2 * board, board, depth), body)
             if shelf < shelves and rng.random() < 0.7:  # a row of books
-                w, h = (
-                    rng.uniform(0.2, 0.8) * (width - 0.1),
-                    (height / shelves - board) * rng.uniform(0.4, 0.85),
-                )
+                w = rng.uniform(0.2, 0.8) * (width - 0.1)
+                h = (height / shelves - board) * rng.uniform(0.4, 0.85)
                 x = rng.uniform(-1, 1) * (width - 0.1 - w) / 2
                 item.box((x, y + (board + h) / 2, -0.03), (w, h, depth * 0.6), furniture_material(rng))
     item.top = (height, width * 0.42, depth * 0.3)
@@ -213,7 +203,7 @@ def cabinet(rng: Random, vivid: bool) -> Item:
 
 
 def bed(rng: Random, vivid: bool) -> Item:
-    """A bed, head to the wall."""
+    """Build a bed, head to the wall."""
     item, frame, sheet = Item(BED), furniture_material(rng), furniture_material(rng, vivid)
     width, length, height = rng.uniform(0.9, 1.7), rng.uniform(1.85, 2.1), rng.uniform(0.35, 0.55)
     item.box((0, height * 0.35, 0), (width, height * 0.5, length), frame)
@@ -221,9 +211,8 @@ def bed(rng: Random, vivid: bool) -> Item:
     item.box((0, height, -length / 2), (width, rng.uniform(0.8, 1.2) * height, 0.06), frame)
     if rng.random() < 0.7:
         cover, blanket = rng.uniform(0.4, 0.65) * length, furniture_material(rng, vivid)
-        item.box(
-            (0, height * 0.82, (length - cover) / 2 - 0.01), (width * 0.9, height * 0.46, cover), blanket
-        )
+        middle = (0, height * 0.82, (length - cover) / 2 - 0.01)
+        item.box(middle, (width * 0.9, height * 0.46, cover), blanket)
     pillow = furniture_material(rng)
     for x in (-width / 4, width / 4) if width > 1.3 else (0.0,):
         item.ellipsoid((x, height * 1.03, -length / 2 + 0.28), (min(0.32, width * 0.22), 0.1, 0.2), pillow)
@@ -235,43 +224,26 @@ def _shade(rng: Random, lit: bool) -> Material:
     return replace(furniture_material(rng), glow=0.75 if lit else 0.0)
 
 
-def lamp(rng: Random, vivid: bool) -> Item:
-    """A floor lamp."""
-    return _lamp(rng, vivid, False)
-
-
-def small_lamp(rng: Random) -> Item:
-    """A table lamp."""
-    return _lamp(rng, False, True)
-
-
-def _lamp(rng: Random, vivid: bool, small: bool) -> Item:
+def lamp(rng: Random, vivid: bool = False, small: bool = False) -> Item:
+    """Build a floor lamp, or a small one for a table."""
     item, metal, lit = Item(LAMP), furniture_material(rng, vivid), rng.random() < 0.6
     height = rng.uniform(0.35, 0.6) if small else rng.uniform(1.2, 1.75)
     radius = rng.uniform(0.1, 0.16) if small else rng.uniform(0.14, 0.26)
     item.post(0, 0, 0, 0.03, radius * rng.uniform(0.6, 1), metal, rng.uniform(0.5, 1))
     item.post(0, 0, 0.03, height - radius, 0.012 if small else 0.02, metal)
     if rng.random() < 0.7:
-        item.post(
-            0,
-            0,
-            height - rng.uniform(1, 1.6) * radius,
-            height,
-            radius,
-            _shade(rng, lit),
-            rng.uniform(0.3, 0.95),
-        )
+        low = height - rng.uniform(1, 1.6) * radius
+        item.post(0, 0, low, height, radius, _shade(rng, lit), rng.uniform(0.3, 0.95))
     else:
-        item.ellipsoid(
-            (0, height - radius * 0.7, 0), (radius * 0.8, radius * 0.8, radius * 0.8), _shade(rng, lit)
-        )
+        half = (radius * 0.8, radius * 0.8, radius * 0.8)
+        item.ellipsoid((0, height - radius * 0.7, 0), half, _shade(rng, lit))
     if lit:
         item.light = ((0, height - radius * 0.7, 0), (1.0, 0.8, 0.55))
     return item
 
 
 def hanging_lamp(rng: Random, height: float) -> Item:
-    """A lamp that hangs from a ceiling at `height`."""
+    """Build a lamp that hangs from a ceiling at `height`."""
     item, radius, low = Item(LAMP), rng.uniform(0.12, 0.28), height - rng.uniform(0.35, 0.75)
     item.post(0, 0, low, height, 0.012, furniture_material(rng))
     if rng.random() < 0.6:
@@ -282,33 +254,16 @@ def hanging_lamp(rng: Random, height: float) -> Item:
     return item
 
 
-def ball(rng: Random, vivid: bool) -> Item:
-    """A ball on the floor."""
-    return _ball(rng, vivid, rng.uniform(0.14, 0.36))
-
-
-def small_ball(rng: Random) -> Item:
-    """A ball on a table."""
-    return _ball(rng, False, rng.uniform(0.07, 0.13))
-
-
-def _ball(rng: Random, vivid: bool, radius: float) -> Item:
+def ball(rng: Random, vivid: bool = False, small: bool = False) -> Item:
+    """Build a ball for the floor, or a small one for a table."""
+    radius = rng.uniform(0.07, 0.13) if small else rng.uniform(0.14, 0.36)
     item = Item(BALL)
     item.ellipsoid((0, radius, 0), (radius, radius, radius), furniture_material(rng, vivid))
     return item
 
 
-def carton(rng: Random, vivid: bool) -> Item:
-    """A box with or without a lid, sometimes with another on top."""
-    return _carton(rng, vivid, False)
-
-
-def small_carton(rng: Random) -> Item:
-    """A box on a table."""
-    return _carton(rng, False, True)
-
-
-def _carton(rng: Random, vivid: bool, small: bool) -> Item:
+def carton(rng: Random, vivid: bool = False, small: bool = False) -> Item:
+    """Build a box, perhaps with a lid or another on top, or a small one."""
     item, base, scale = Item(CARTON), 0.0, 0.45 if small else 1.0
     width, depth = rng.uniform(0.25, 0.6) * scale, rng.uniform(0.25, 0.5) * scale
     for _ in range(1 if small or rng.random() < 0.7 else 2):

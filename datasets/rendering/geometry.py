@@ -1,5 +1,4 @@
-"""Convex solids and the rays that meet them: boxes, ellipsoids, frusta (cylinders and cones), and the room
-around them.
+"""Convex solids and the rays that meet them: boxes, ellipsoids, frusta, and the room around them.
 
 Every solid is an affine image of a unit solid, so a ray keeps its parameter t in the solid's own axes. World
 axes: x right, y up, z forward; lengths in metres.
@@ -24,9 +23,10 @@ _CORNERS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)
 
 @dataclass(frozen=True)
 class Solids:
-    """P solids. kind (P,) int64; centre (P, 3); axes (P, 3, 3), whose columns are the solid's own axes in
-    world axes; half (P, 3) half extents along them; taper (P,), a frustum's upper radius over its lower one.
-    float64.
+    """Hold P solids, float64.
+
+    kind (P,) int64; centre (P, 3); axes (P, 3, 3), whose columns are the solid's own axes in world axes; half
+    (P, 3) half extents along them; taper (P,), a frustum's upper radius over its lower one.
     """
 
     kind: Tensor
@@ -37,20 +37,22 @@ class Solids:
 
     @cached_property
     def to_own(self) -> Tensor:
-        """(P, 3, 3) linear map from world axes to the axes in which the solid has unit size."""
+        """Map world axes to those in which a solid has unit size; (P, 3, 3)."""
         return self.axes.transpose(1, 2) / self.half[:, :, None]
 
     @cached_property
     def corners(self) -> Tensor:
-        """(P, 8, 3) corners of the box around each solid, in world axes."""
+        """Compute the corners of each solid's box, in world axes; (P, 8, 3)."""
         return self.centre[:, None] + torch.einsum("pij,cj->pci", self.axes * self.half[:, None, :], _CORNERS)
 
 
 @dataclass(frozen=True)
 class Surface:
-    """What N rays meet. t (N,); solid, face (N,) int64; point, normal (3, N) in world axes, the normal unit
-    and towards the origin of the rays; own (3, N) the point in the solid's own axes, in metres; uv (2, N)
-    surface coordinates in metres.
+    """Hold what N rays meet.
+
+    t (N,); solid, face (N,) int64; point, normal (3, N) in world axes, the normal unit and towards the origin
+    of the rays; own (3, N) the point in the solid's own axes, in metres; uv (2, N) surface coordinates in
+    metres.
     """
 
     t: Tensor
@@ -68,7 +70,7 @@ def _columns(table: Tensor, number: Tensor) -> Tensor:
 
 
 def bundle(directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bundles of neighbouring rays (3, N), each with a cone around it, for `candidates`.
+    """Bundle neighbouring rays (3, N), each bundle in a cone.
 
     Returns unit directions (B, 3, 32), NaN beyond the last ray, the cones' axes (B, 3) and cosines (B,);
     float32, which is enough for tests with a margin.
@@ -84,7 +86,7 @@ def bundle(directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def candidates(
     corners: Tensor, origin: Tensor, bundles: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Pairs (solid, ray) that may meet: two (n,) int64. No other pair does.
+    """Find all pairs (solid, ray) that may meet; two (n,) int64.
 
     corners: (P, 8, 3) of the solids; the rays leave `origin` (3,). Rays that meet a convex solid lie in every
     cone of less than 90 degrees that holds the solid's corners.
@@ -109,7 +111,7 @@ def candidates(
 
 
 def unit(vectors: Tensor, dim: int = 0) -> Tensor:
-    """`vectors` at length 1, their components being along `dim`."""
+    """Scale vectors, with components along `dim`, to length 1."""
     return vectors * (vectors * vectors).sum(dim, keepdim=True).rsqrt()
 
 
@@ -166,7 +168,7 @@ def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
 def cast(
     solids: Solids, origin: Tensor, directions: Tensor, among: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """First solid that each ray origin + t * direction meets.
+    """Find the first solid that each ray origin + t * direction meets.
 
     origin: (3,). directions: (3, N), of any length. among: (P,) bool, the solids that count (default: all).
     Returns t (N,), infinity where there is none, and the solid's number (N,), -1 where there is none; of
@@ -200,7 +202,10 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def surface(solids: Solids, origin: Tensor, directions: Tensor, t: Tensor, solid: Tensor) -> Surface:
-    """Face, normal and coordinates at the hits that `cast` found; every ray must have one."""
+    """Compute face, normal and coordinates at the hits of `cast`.
+
+    Every ray must have one.
+    """
     point = origin[:, None] + t * directions
     to_own = solids.to_own.flatten(1).T.contiguous().index_select(1, solid)
     x = _apply(to_own, point - solids.centre.T.contiguous().index_select(1, solid))

@@ -15,7 +15,7 @@ STEP = 0.04  # metres out of a face's plane from which a jump within one object 
 
 
 def label_maps(scene: Scene, hit: Surface, camera: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-    """{task: (C, H, W)} in the compact dtypes of `datasets.base.Split`.
+    """Read off {task: (C, H, W)} in the compact dtypes of `Split`.
 
     hit: surfaces of all pixels, row by row. camera: (3, 3), whose columns are the camera's axes.
     """
@@ -36,12 +36,12 @@ def label_maps(scene: Scene, hit: Surface, camera: Tensor, size: tuple[int, int]
 
 
 def edges(scene: Scene, hit: Surface, size: tuple[int, int]) -> Tensor:
-    """(H, W) uint8: 1 at object boundaries, occlusions and creases, one pixel wide.
+    """Draw object boundaries, occlusions and creases, one pixel wide.
 
-    Of two neighbours that an edge parts, the nearer one carries it where they belong to two objects or
-    classes, or one hides the other; the left or upper one does in a crease. Reliefs (panels, frames, posters,
-    rugs) count as painted on: their sides, a pixel across at most, would draw dotted lines that say more of
-    the raster than of the room.
+    (H, W) uint8. Of two neighbours that an edge parts, the nearer one carries it where they belong to two
+    objects or classes, or one hides the other; the left or upper one does in a crease. Reliefs (panels,
+    frames, posters, rugs) count as painted on: their sides, a pixel across at most, would draw dotted lines
+    that say more of the raster than of the room.
     """
     face = (hit.solid * FACES + hit.face).view(size)
     # Objects and classes in one number: the room is one object, and walls, floor and ceiling are not one

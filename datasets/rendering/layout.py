@@ -1,6 +1,4 @@
-"""A random furnished room: what stands where, the camera in it and the lights. Plain Python numbers, no
-tensors.
-"""
+"""A random furnished room: what stands where, the camera in it and the lights. Plain numbers, no tensors."""
 
 from __future__ import annotations
 
@@ -39,8 +37,9 @@ _HERO_OFTEN = {f.TABLE: 2, f.CHAIR: 2, f.CABINET: 1.5, f.BED: 1, f.LAMP: 1, f.BA
 
 @dataclass(frozen=True)
 class Light:
-    """A point light; the object numbered `inside` casts no shadow from it. strength: of its light at one
-    metre.
+    """Describe a point light.
+
+    The object numbered `inside` casts no shadow from it. strength: of its light at one metre.
     """
 
     position: Vector
@@ -51,11 +50,12 @@ class Light:
 
 @dataclass(frozen=True)
 class Room:
-    """size: width (x), height (y), depth (z) in metres; the floor's centre is the origin. materials: of the
-    six sides
-    -x, +x, floor, ceiling, -z, +z. eye: the camera; it looks along +z when yaw, pitch and roll (rad) are 0,
-    to the right, up and tilted clockwise where they are positive. hero: number of the salient object.
-    ambient: strength of the light from everywhere.
+    """Describe a room; the floor's centre is the origin.
+
+    size: width (x), height (y), depth (z) in metres. materials: of the six sides -x, +x, floor, ceiling, -z,
+    +z. eye: the camera; it looks along +z when yaw, pitch and roll (rad) are 0, to the right, up and tilted
+    clockwise where they are positive. hero: number of the salient object. ambient: strength of the light from
+    everywhere.
     """
 
     size: Vector
@@ -71,7 +71,7 @@ class Room:
 
 
 def make_room(seed: int) -> Room:
-    """The room of a seed."""
+    """Furnish the room of a seed."""
     rng = Random(seed)
     plan = Planner(rng)
     wall, floor = wall_material(rng), floor_material(rng)
@@ -131,7 +131,7 @@ def _load(plan: Planner, below: Placed) -> None:
     count = rng.choice((0, 1, 1)) if reach_x < 0.25 else rng.choice((0, 1, 2, 3))
     c, s = math.cos(below.yaw), math.sin(below.yaw)
     for slot in range(count):
-        make = rng.choices((f.small_lamp, f.small_ball, f.small_carton), (1, 1, 2))[0]
+        make = rng.choices((f.lamp, f.ball, f.carton), (1, 1, 2))[0]
         # Slots side by side, so that things on one table do not overlap.
         x = reach_x * ((2 * slot + 1) / count - 1)
         z = rng.uniform(-reach_z, reach_z) if reach_x > 0.25 else 0.0
@@ -140,7 +140,7 @@ def _load(plan: Planner, below: Placed) -> None:
             below.position[1] + height,
             below.position[2] - s * x + c * z,
         )
-        plan.add(make(rng), rng.uniform(-3, 3), position)
+        plan.add(make(rng, small=True), rng.uniform(-3, 3), position)
 
 
 def _decorate(plan: Planner) -> list[Placed]:

@@ -21,10 +21,11 @@ _LATTICE = 16  # period of the noise
 
 @dataclass(frozen=True)
 class Material:
-    """Linear RGB colours `one` and `two`, mixed by a pattern of `pattern` kind with `scale` cells a metre at
+    """Describe a surface.
+
+    Linear RGB colours `one` and `two`, mixed by a pattern of `pattern` kind with `scale` cells a metre at
     `angle` (rad), stretched by `aspect`, shifted by `phase`; `grain`: relative strength of fine noise;
-    `gloss`: specular share;
-    `glow`: share of the light that is emitted.
+    `gloss`: specular share; `glow`: share of the light that is emitted.
     """
 
     one: Colour
@@ -40,7 +41,7 @@ class Material:
 
 
 def colour(rng: Random, saturation: float, value: tuple[float, float]) -> Colour:
-    """A random linear RGB colour; hues lean to the warm ones of wood, walls and skin."""
+    """Draw a linear RGB colour; hues lean to those of wood, walls and skin."""
     hue = rng.gauss(0.08, 0.05) % 1 if rng.random() < 0.4 else rng.random()
     r, g, b = colorsys.hsv_to_rgb(hue, saturation, rng.uniform(*value))
     return (r**2.2, g**2.2, b**2.2)
@@ -52,7 +53,7 @@ def _blend(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def furniture_material(rng: Random, vivid: bool = False) -> Material:
-    """Any material that furniture, objects and clothes may have; a vivid one is saturated and bright."""
+    """Draw any material; a vivid one is saturated and bright."""
     saturation = rng.uniform(0.65, 0.95) if vivid else min(0.85, rng.betavariate(1.3, 2.2))
     one = colour(rng, saturation, (0.7, 1.0) if vivid else (0.25, 0.95))
     two = (
@@ -70,7 +71,7 @@ def furniture_material(rng: Random, vivid: bool = False) -> Material:
 
 
 def wall_material(rng: Random) -> Material:
-    """Paint, paper or bricks."""
+    """Draw paint, paper or bricks."""
     one = colour(rng, min(0.8, rng.betavariate(1.2, 3.5)), (0.5, 1.0))
     two = _blend(one, colour(rng, rng.random() * 0.6, (0.3, 0.9)), rng.uniform(0.2, 0.7))
     pattern = rng.choices((PLAIN, STRIPES, CHECKS, TILES, PLANKS, BLOTCHES, DOTS), (5, 2, 0.5, 1, 1, 2, 1))[0]
@@ -83,7 +84,7 @@ def wall_material(rng: Random) -> Material:
 
 
 def floor_material(rng: Random) -> Material:
-    """Planks, tiles, carpet or stone."""
+    """Draw planks, tiles, carpet or stone."""
     one = colour(rng, min(0.8, rng.betavariate(1.5, 2.5)), (0.3, 0.9))
     two = _blend(one, colour(rng, rng.random() * 0.6, (0.1, 0.9)), rng.uniform(0.3, 0.9))
     pattern = rng.choices(
@@ -100,7 +101,7 @@ def floor_material(rng: Random) -> Material:
 
 
 def ceiling_material(rng: Random) -> Material:
-    """Mostly light, sometimes wood or panels."""
+    """Draw something light, sometimes wood or panels."""
     one = colour(rng, rng.betavariate(1, 5) * 0.6, (0.6, 1.0))
     two = _blend(one, (0.1, 0.1, 0.1), rng.uniform(0.2, 0.7))
     pattern = rng.choices((PLAIN, TILES, PLANKS, BLOTCHES), (6, 1, 1, 2))[0]
@@ -117,7 +118,7 @@ def ceiling_material(rng: Random) -> Material:
 
 
 def table(materials: list[Material]) -> Tensor:
-    """(M, 14) float64: the materials' numbers, colours first, for `albedo`."""
+    """Tabulate the materials' numbers, colours first; (M, 14) float64."""
     rows = [
         (*m.one, *m.two, m.pattern, m.scale, m.angle, m.aspect, m.phase, m.grain, m.gloss, m.glow)
         for m in materials
@@ -133,7 +134,7 @@ def _lattice() -> Tensor:
 
 
 def noise(points: Tensor) -> Tensor:
-    """(N,) smooth noise in [0, 1) at points (3, N), of period 16 in each direction; one cell is one unit."""
+    """Compute smooth noise in [0, 1) at points (3, N), of period 16; (N,)."""
     wrapped = (points % _LATTICE) * (2 / _LATTICE) - 1
     grid = wrapped.T[None, None, None].contiguous()
     return torch.nn.functional.grid_sample(_lattice(), grid, align_corners=True)[0, 0, 0, 0]
@@ -145,9 +146,7 @@ def _cell_noise(i: Tensor, j: Tensor) -> Tensor:
 
 
 def _mix(pattern: int, u: Tensor, v: Tensor, soft: Tensor, rough: Tensor, aspect: Tensor) -> Tensor:
-    """(n,) share of the second colour, in [0, 1]. u, v: pattern coordinates, in cells; soft: cells a pixel
-    covers.
-    """
+    """(n,) share of the second colour. u, v: pattern coordinates, in cells; soft: cells a pixel covers."""
     if pattern in (STRIPES, CHECKS):
         wave = torch.sin(torch.pi * u)
         wave = wave * torch.sin(torch.pi * v) if pattern == CHECKS else wave
@@ -167,11 +166,10 @@ def _mix(pattern: int, u: Tensor, v: Tensor, soft: Tensor, rough: Tensor, aspect
 
 
 def albedo(materials: Tensor, number: Tensor, own: Tensor, uv: Tensor, footprint: Tensor) -> Tensor:
-    """(3, N) linear colour in [0, 1].
+    """Compute linear colours in [0, 1]; (3, N).
 
     materials (M, 14) of `table`; number (N,): each pixel's material; own (3, N), uv (2, N): coordinates in
-    metres;
-    footprint (N,): metres that a pixel covers, below which patterns blur.
+    metres; footprint (N,): metres that a pixel covers, below which patterns blur.
     """
     rows = materials.T.contiguous().index_select(1, number)
     pattern, scale, angle, phase = rows[6], rows[7], rows[8], rows[10]

@@ -14,7 +14,7 @@ from datasets.rendering.materials import BLOTCHES, Material, colour, floor_mater
 
 
 def door(rng: Random) -> Item:
-    """A door leaf with its frame, panels and a knob; 0.75 to 1 m wide."""
+    """Build a door leaf with frame, panels and a knob; 0.75 to 1 m wide."""
     item, leaf = Item(DOOR, relief=2), furniture_material(rng)
     frame = leaf if rng.random() < 0.4 else furniture_material(rng)
     width, height = rng.uniform(0.75, 1.0), rng.uniform(1.9, 2.1)
@@ -33,7 +33,7 @@ def door(rng: Random) -> Item:
 
 
 def window(rng: Random, height: float) -> Item:
-    """A window with frame and bars in a wall of `height`; by day, at dusk, or with the blind down."""
+    """Build a window with frame and bars, by day, at dusk or with a blind."""
     width, sill = rng.uniform(0.6, 1.8), rng.uniform(0.5, 1.1)
     top = min(height - 0.15, sill + rng.uniform(0.8, 1.5))
     middle, tall = (sill + top) / 2, top - sill
@@ -63,7 +63,7 @@ def window(rng: Random, height: float) -> Item:
 
 
 def poster(rng: Random, height: float) -> Item:
-    """A flat picture: an appearance of the wall, not an object of its own."""
+    """Build a flat picture: an appearance of the wall, no object."""
     item, width, tall = Item(WALL, relief=2), rng.uniform(0.3, 1.0), rng.uniform(0.3, 0.9)
     y = min(height - 0.2 - tall / 2, rng.uniform(1.2, 1.7))
     item.box((0, y, 0), (width + 0.06, tall + 0.06, 0.02), furniture_material(rng))
@@ -72,7 +72,7 @@ def poster(rng: Random, height: float) -> Item:
 
 
 def rug(rng: Random) -> Item:
-    """A round or rectangular rug: an appearance of the floor."""
+    """Build a round or rectangular rug: an appearance of the floor."""
     item, material = Item(FLOOR), floor_material(rng) if rng.random() < 0.4 else furniture_material(rng)
     half: Vector = (rng.uniform(0.4, 1.0), 0.006, rng.uniform(0.5, 1.3))
     if rng.random() < 0.3:
@@ -84,7 +84,7 @@ def rug(rng: Random) -> Item:
 
 
 def skirting(length: float, material: Material) -> Item:
-    """A strip along the foot of a wall of `length`."""
+    """Build a strip along the foot of a wall of `length`."""
     item = Item(WALL, relief=2)
     item.box((0, 0.05, 0), (length, 0.1, 0.03), material)
     return item

@@ -1,6 +1,4 @@
-"""Where things stand in a room: free places on the floor and the walls that keep the camera's view of its
-object open.
-"""
+"""Where things stand in a room, so that the camera's view of its object stays open."""
 
 from __future__ import annotations
 
@@ -15,8 +13,10 @@ _EYE_CLEARANCE = 0.45  # metres around the camera
 
 @dataclass(frozen=True)
 class Placed:
-    """An item turned by `yaw` (rad, about the vertical, +z towards +x) and moved to `position`. number: of
-    the object; 0 is the room itself, to which posters, rugs and skirting belong."""
+    """Place an item, turned by `yaw` (rad, +z towards +x) and moved.
+
+    number: of the object; 0 is the room itself, to which posters, rugs and skirting belong.
+    """
 
     item: Item
     yaw: float
@@ -25,7 +25,7 @@ class Placed:
 
 
 class Planner:
-    """Draws a room's size and camera, and places items without overlaps.
+    """Draw a room's size and camera, and place items without overlaps.
 
     placed: what has been placed so far. eye: camera position; yaw (rad): its direction, +z towards +x.
     """
@@ -55,9 +55,7 @@ class Planner:
         return (max(-wide, min(wide, x)), rng.uniform(1.0, 1.85), max(-deep, min(deep, z)))
 
     def in_view(self, spread: float, near: float, far: float) -> tuple[float, float]:
-        """A random point (x, z) at most `spread` rad from the camera's direction, `near` to `far` metres
-        away.
-        """
+        """Draw a point (x, z) within `spread` rad of the camera's direction."""
         angle, distance = self.yaw + self.rng.uniform(-spread, spread), self.rng.uniform(near, far)
         return self.eye[0] + distance * math.sin(angle), self.eye[2] + distance * math.cos(angle)
 
@@ -84,7 +82,7 @@ class Planner:
         return self.add(item, yaw, (x, 0.0, z))
 
     def in_front(self, item: Item, spread: float = 0.2) -> Placed | None:
-        """Stand an item before the camera and keep the view of it free from then on."""
+        """Stand an item before the camera, and keep the view of it free."""
         for near, far in ((1.9, 3.0), (1.9, 3.0), (1.6, 3.6), (1.4, 4.0)) * 5:
             x, z = self.in_view(spread, near, far)
             facing = math.atan2(self.eye[0] - x, self.eye[2] - z)
@@ -103,8 +101,9 @@ class Planner:
         return None
 
     def wall_point(self, side: int, along: float) -> tuple[float, float]:
-        """(x, z) on a wall: side 0 is -z, 1 -x, 2 +z, 3 +x, and an item there faces the room at yaw = side *
-        90 degrees.
+        """Find (x, z) on a wall: side 0 is -z, 1 -x, 2 +z, 3 +x.
+
+        An item there faces the room at yaw = side * 90 degrees.
         """
         width, _, depth = self.size
         return ((along, -depth / 2), (-width / 2, along), (along, depth / 2), (width / 2, along))[side]

@@ -17,9 +17,10 @@ _RAYS_AT_ONCE = 1 << 16  # bounds the memory of large images
 
 
 def render(seed: int, size: tuple[int, int]) -> dict[str, Tensor]:
-    """{"image": (3, H, W) uint8, and each task's map (C, H, W)} of the room of `seed` at `size` = (H, W).
+    """Render the room of `seed` at `size` = (H, W).
 
-    A pure function: the same room at every size, computed in float64 and then quantised.
+    {"image": (3, H, W) uint8, and each task's map (C, H, W)}. A pure function: the same room at every size,
+    computed in float64 and then quantised.
     """
     room = make_room(seed)
     scene = make_scene(room)

@@ -1,6 +1,4 @@
-"""From a planned room to what the ray caster takes: solids, tables of classes and materials, and camera
-rays.
-"""
+"""From a planned room to what the ray caster takes: solids, classes, materials and camera rays."""
 
 from __future__ import annotations
 
@@ -21,10 +19,11 @@ FOCAL = 0.8  # focal length over the image's longer side: 64 degrees across
 
 @dataclass(frozen=True)
 class Scene:
-    """A room as tensors; P solids, the first being the room. label, material: (P, 6) int64, by solid and
-    face; number: (P,) int64 object numbers, 0 the room; part: (P,) int64; relief: (P,) int64 axis along which
-    a solid lies flat, or -1;
-    materials: (M, 14) of `datasets.rendering.materials.table`.
+    """Hold a room as tensors; P solids, the first being the room.
+
+    label, material: (P, 6) int64, by solid and face; number: (P,) int64 object numbers, 0 the room; part:
+    (P,) int64; relief: (P,) int64 axis along which a solid lies flat, or -1; materials: (M, 14) of
+    `datasets.rendering.materials.table`.
     """
 
     room: Room
@@ -84,8 +83,9 @@ def _float(values: Sequence[object]) -> Tensor:
 
 
 def camera(room: Room) -> tuple[Tensor, Tensor]:
-    """The eye (3,) and the world-from-camera matrix (3, 3), whose columns are the camera's right, down and
-    forward.
+    """Compute the eye (3,) and the world-from-camera matrix (3, 3).
+
+    Its columns are the camera's right, down and forward.
     """
     cy, sy, cp, sp = math.cos(room.yaw), math.sin(room.yaw), math.cos(room.pitch), math.sin(room.pitch)
     right, down, forward = (cy, 0.0, -sy), (sy * sp, -cp, cy * sp), (sy * cp, sp, cy * cp)
@@ -96,8 +96,9 @@ def camera(room: Room) -> tuple[Tensor, Tensor]:
 
 
 def camera_rays(size: tuple[int, int]) -> Tensor:
-    """(3, H * W) rays through the pixel centres, in camera axes (x right, y down, z forward), with z = 1: t
-    is depth.
+    """Compute rays through the pixel centres, in camera axes; (3, H * W).
+
+    x right, y down, z forward, with z = 1: t is depth.
     """
     height, width = size
     focal = FOCAL * max(size)

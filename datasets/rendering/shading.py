@@ -1,6 +1,4 @@
-"""Light: point lights with cast shadows, a little ambient light, and the camera that turns radiance into
-bytes.
-"""
+"""Light: point lights with shadows, a little ambient light, and the camera that makes bytes of it."""
 
 from __future__ import annotations
 
@@ -18,8 +16,9 @@ _LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)
 
 
 def radiance(scene: Scene, hit: Surface, directions: Tensor, size: tuple[int, int]) -> Tensor:
-    """(3, N) linear light that comes back along the rays `directions` (3, N), which are 1 long along the
-    optical axis.
+    """Compute the linear light that comes back along rays; (3, N).
+
+    directions: (3, N), 1 long along the optical axis.
     """
     number = scene.material[hit.solid, hit.face]
     view = -unit(directions)
@@ -65,8 +64,9 @@ def _direct(scene: Scene, hit: Surface, source: Light) -> tuple[Tensor, Tensor]:
 
 
 def develop(light: Tensor, generator: torch.Generator) -> Tensor:
-    """(3, H, W) uint8 image of linear light (3, H, W): exposure, white balance, lens blur, vignette, gamma
-    and noise.
+    """Turn linear light (3, H, W) into an image, uint8.
+
+    Exposure, white balance, lens blur, vignette, gamma and noise.
     """
     draw = torch.rand(6, generator=generator, dtype=torch.float64)
     brightness = (light * _LUMINANCE[:, None, None]).sum(0)
@@ -87,9 +87,7 @@ def develop(light: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _blur(image: Tensor) -> Tensor:
-    """Binomial-like blur of one pixel, (1, 6, 1) / 8 along rows and columns: the lens, instead of jagged
-    edges.
-    """
+    """Blur by one pixel, (1, 6, 1) / 8 along rows and columns: the lens, instead of jagged edges."""
     padded = torch.nn.functional.pad(image[None], (1, 1, 1, 1), mode="replicate")[0]
     rows = 0.125 * (padded[:, :-2] + padded[:, 2:]) + 0.75 * padded[:, 1:-1]
     return 0.125 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.75 * rows[:, :, 1:-1]

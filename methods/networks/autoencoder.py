@@ -1,5 +1,4 @@
-"""The auto-encoder of joint-task regularisation (Nishi et al., CVPR 2024): a SegNet over a stack of task
-maps.
+"""The auto-encoder of joint-task regularisation (Nishi et al., CVPR 2024): a SegNet over task maps.
 
 The published code runs it sample by sample. BatchNorm over a batch of one is normalisation over the sample's
 own positions, so a batch goes through in one call here with the same result.
@@ -19,20 +18,18 @@ from methods.networks.segnet import CONVOLUTIONS, FACTORS, Conv, unpool
 
 
 def _level(a: int, b: int, convolutions: int) -> nn.Sequential:
-    """The first 3x3 convolution goes from a to b channels, the others keep b; each normalised over positions,
-    then ReLU.
-    """
+    """3x3 convolutions, a to b and then b to b channels, each normalised over positions, then ReLU."""
     ends = [(a, b), *[(b, b)] * (convolutions - 1)]
     # nn.Identity, which once was the ReLU: weights are drawn by the number of their layer.
     return nn.Sequential(*(m for i, o in ends for m in (Conv(i, o), SampleNormReLU(o), nn.Identity())))
 
 
 class StackEncoder(nn.Module):
-    """(B, channels, H/stride, W/stride) to each level's feature before it is pooled, and last the latent (B,
-    8 w, H/32, W/32).
+    """Encode stacks (B, channels, H/stride, W/stride).
 
-    width: w, 64 as published. stride: of the input, a power of two up to 16; at 2 the first pooling is left
-    out, at 4 the first two, and so on.
+    To each level's feature before it is pooled, and last the latent (B, 8 w, H/32, W/32). width: w, 64 as
+    published. stride: of the input, a power of two up to 16; at 2 the first pooling is left out, at 4 the
+    first two, and so on.
     """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
@@ -42,6 +39,7 @@ class StackEncoder(nn.Module):
         self.unpooled = int(math.log2(stride))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Compute the features and the latent."""
         features, x = (
             [],
             x.contiguous(memory_format=torch.channels_last),
@@ -54,8 +52,9 @@ class StackEncoder(nn.Module):
 
 
 class StackDecoder(nn.Module):
-    """What `StackEncoder` gives, back to (B, channels, H/stride, W/stride), values put where they were pooled
-    from.
+    """Rebuild stacks from what `StackEncoder` gives.
+
+    Values are put where they were pooled from.
     """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
@@ -68,6 +67,7 @@ class StackDecoder(nn.Module):
         self.pooled = len(FACTORS) - int(math.log2(stride))
 
     def forward(self, features: list[Tensor]) -> Tensor:
+        """Compute the stack (B, channels, H/stride, W/stride)."""
         x = features[-1]
         for number, (level, before) in enumerate(zip(self.levels, features[-2::-1], strict=True)):
             x = level(unpool(x, before) if number < self.pooled else x)

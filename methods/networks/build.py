@@ -21,11 +21,12 @@ WEIGHTS = ("none", "imagenet", "package")  # and, instead of these, a file's con
 
 
 def encoder_names() -> list[str]:
+    """List the encoders."""
     return [*SCRATCH, *RESNETS, "timm:NAME"]
 
 
 def check_encoder(name: str, weights: str) -> None:
-    """Raise `UserError` for an encoder or weights that cannot be built, before anything starts."""
+    """Raise `UserError` for an encoder or weights that cannot be built."""
     if name.startswith("timm:"):
         _timm()
     elif name not in (*SCRATCH, *RESNETS):
@@ -39,11 +40,11 @@ def check_encoder(name: str, weights: str) -> None:
 def make_encoder(
     name: str, width: int, weights: str = "none", file: Path | None = None, freeze: bool = False
 ) -> Encoder:
-    """The encoder `name` with `width` output channels. freeze: its trunk stays as it is from the start.
+    """Build an encoder with `width` output channels.
 
     weights: "none"; "imagenet", by torchvision's or timm's own loading; "package", those that an installed
-    package carries for it; anything else loads `file`. Raises `UserError` when weights cannot be had or do
-    not fit.
+    package carries for it; anything else loads `file`. freeze: its trunk stays as it is from the start.
+    Raises `UserError` when weights cannot be had or do not fit.
     """
     check_encoder(name, weights)
     if name.startswith("timm:"):
@@ -62,8 +63,9 @@ def make_encoder(
 
 
 def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load a classifier's state into a trunk, its own names or torchvision's; classifier weights are left
-    out.
+    """Load a classifier's state into a trunk, without the classifier.
+
+    Under the trunk's own names or torchvision's.
     """
     if isinstance(trunk, ResNet):
         state = {_own_name(key): value for key, value in state.items()}
@@ -86,7 +88,7 @@ def _own_name(key: str) -> str:
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth or .safetensors file, read without running code from it."""
+    """Read a .pth or .safetensors file without running code from it."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -141,7 +143,7 @@ def _timm() -> Any:
 
 
 class TimmTrunk(Trunk):
-    """Any timm model that offers features at strides 4, 8, 16 and 32."""
+    """Wrap any timm model with features at strides 4, 8, 16 and 32."""
 
     def __init__(self, name: str, weights: str, file: Path | None) -> None:
         """weights, file: as for `make_encoder`."""
@@ -185,14 +187,13 @@ class TimmTrunk(Trunk):
         self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the four features."""
         features = self.net(images)
         return [features[i] for i in self.taken]
 
 
 def _check_timm_file(classifier: Any, file: Path, name: str) -> None:
-    """Raise `UserError` unless the file has every tensor of the model but its classifier's; timm loads
-    whatever it finds.
-    """
+    """Raise `UserError` unless the file has all but the classifier's tensors; timm loads what it finds."""
     state, head = read_state(file), classifier.pretrained_cfg["classifier"]
     heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
     wanted = {k: v.shape for k, v in classifier.state_dict().items() if not k.startswith(heads)}

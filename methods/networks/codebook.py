@@ -1,6 +1,4 @@
-"""Vector quantisation of the shared feature: nearest code, three ways to train the codes (prototype paper,
-section on VQ).
-"""
+"""Vector quantisation of the shared feature (prototype paper): nearest code, three ways to train codes."""
 
 from __future__ import annotations
 
@@ -20,11 +18,10 @@ DISTANCES = 2**24  # distances held at a time, 64 MiB in float32
 
 
 def nearest(features: Tensor, codes: Tensor) -> Tensor:
-    """(N,) index of the code (K, c) nearest to each feature (N, c), in float32 or better whatever autocast
-    says.
+    """Find the code (K, c) nearest to each feature (N, c); (N,).
 
-    Reduced precision picks another code at several per cent of the positions, so autocast and TF32 are off in
-    here.
+    In float32 or better: reduced precision picks another code at several per cent of the positions, so
+    autocast and TF32 are off in here.
     """
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False), _full_precision():
         dtype = torch.promote_types(features.dtype, torch.float32)
@@ -48,7 +45,7 @@ def _full_precision() -> Iterator[None]:
 
 
 class Quantised(NamedTuple):
-    """f^q (B, c, h, w), the code of each position (B, h, w), and the codebook's own loss if it has one."""
+    """Hold f^q (B, c, h, w), each position's code, and the codebook's loss."""
 
     features: Tensor
     indices: Tensor
@@ -56,8 +53,7 @@ class Quantised(NamedTuple):
 
 
 class Codebook(nn.Module):
-    """K codes of the shared feature's width; `forward` replaces every position of a feature by its nearest
-    code.
+    """Replace every position of a feature by the nearest of K codes.
 
     lookup: codes learn from whatever is computed from them; the feature's gradient takes the identity path of
     f^e + f^q alone (the paper names neither a straight-through estimator nor a commitment term). vqvae:
@@ -90,16 +86,16 @@ class Codebook(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Codes from N(0, 1), a placeholder until `place` has seen features."""
+        """Draw codes from N(0, 1), until `place` has seen features."""
         nn.init.normal_(self.codes)
         self._reset_averages()
 
     @torch.no_grad()
     def place(self, features: Tensor) -> None:
-        """Put the codes on features (N, c) drawn with replacement from the global CPU generator, plus 1 %
-        noise.
+        """Put the codes on features (N, c), plus 1 % noise.
 
-        Random codes far from the features stay unused: nearly every position would share a handful of them.
+        Drawn with replacement from the global CPU generator. Random codes far from the features stay unused:
+        nearly every position would share a handful of them.
         """
         chosen = torch.randint(len(features), (len(self.codes),), device="cpu").to(features.device)
         noise = torch.randn(self.codes.shape, device="cpu").to(features)
@@ -112,7 +108,7 @@ class Codebook(nn.Module):
             self.total.copy_(self.codes)
 
     def forward(self, features: Tensor) -> Quantised:
-        """Feature f^e (B, c, h, w) to f^q of that shape."""
+        """Quantise f^e (B, c, h, w) to f^q of that shape."""
         b, c, h, w = features.shape
         flat = features.permute(0, 2, 3, 1).reshape(-1, c)
         indices = nearest(flat, self.codes)
@@ -138,11 +134,10 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        """One step of the moving averages ("ema" only). Dead code k restarts at the last batch's feature k N
-        / K.
+        """Move the averages by one step ("ema" only).
 
-        The rule draws nothing, so a resumed run restarts the same codes; N is the number of positions in the
-        batch.
+        Dead code k restarts at the last batch's feature k N / K. The rule draws nothing, so a resumed run
+        restarts the same codes; N is the number of positions in the batch.
         """
         self.count.lerp_(self.step_count, 1 - DECAY)
         self.total.lerp_(self.step_total, 1 - DECAY)

@@ -1,5 +1,4 @@
-"""Networks from one task's label space into another's (Zamir et al., Robust Learning Through Cross-Task
-Consistency, CVPR 2020).
+"""Networks from one task's label space into another's (Zamir et al., CVPR 2020).
 
 Zamir et al. train a U-Net a pair. Here a source task has one pass for all of its targets: its own first
 layer, a U-Net that the sources share, with the source's gamma and beta (FiLM) after every normalisation as in
@@ -28,9 +27,7 @@ Maps = dict[tuple[str, str], Tensor]
 
 
 class Level(nn.Module):
-    """Two 3x3 convolutions, each normalised over the sample's positions, with the source's FiLM, then
-    ReLU.
-    """
+    """Convolve twice, each normalised, with the source's FiLM, then ReLU."""
 
     def __init__(self, a: int, b: int, sources: int) -> None:
         super().__init__()
@@ -38,13 +35,14 @@ class Level(nn.Module):
         self.norms = nn.ModuleList(PairNorm(b, sources) for _ in range(2))
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """x: (N, a, h, w); source: (N,) numbers of tasks."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = norm(conv(x), source)
         return x
 
 
 class CrossTask(nn.Module):
-    """m_st of every ordered pair of tasks (s, t).
+    """Compute m_st of every ordered pair of tasks (s, t).
 
     width: w of the first level. stride: of the inputs; 2 leaves out the deepest level, as the others move one
     down, and so on, so that the deepest is at stride 16 of the image whatever the stride.
@@ -66,8 +64,9 @@ class CrossTask(nn.Module):
         self.last = nn.ModuleDict({s: nn.Conv2d(width, sum(many), 1) for s, many in self.channels.items()})
 
     def forward(self, inputs: dict[str, Tensor]) -> Maps:
-        """{s: (B, C_s, h, w)}, as `prediction_input` and `label_input` have them, to {(s, t): (B, C_t, h,
-        w)}, as predictions.
+        """Map {s: (B, C_s, h, w)} to {(s, t): (B, C_t, h, w)}.
+
+        Inputs as `prediction_input` and `label_input` have them; outputs as predictions.
         """
         x = torch.stack([self.first[name](x) for name, x in inputs.items()], 1)
         source = self.source.repeat(len(x))
@@ -85,9 +84,7 @@ class CrossTask(nn.Module):
 
 
 def check(method: str, problem: Problem, map_weight: float, mapper_width: int) -> None:
-    """Raise `UserError`, in the name of `method`, for keywords out of range and for images that are too
-    small.
-    """
+    """Raise `UserError` for hyperparameters out of range or small images."""
     if map_weight < 0 or mapper_width < 1:
         raise UserError(
             f"{method}: mapper_width must be at least 1 and map_weight not negative; change the "
@@ -100,10 +97,10 @@ def check(method: str, problem: Problem, map_weight: float, mapper_width: int) -
 
 
 def map_losses(problem: Problem, maps: Maps, targets: dict[str, Tensor], sources: Tensor) -> Tensor:
-    """(B,) sum over pairs of w_t loss_t(map, label of t), the protocol's loss, of the sources that take part.
+    """Sum w_t loss_t(map, label of t) over pairs; (B,).
 
-    targets: {task: (B, C', h, w)} on the grid of `maps`; a target without a valid pixel gives 0. sources: (B,
-    T) bool.
+    The protocol's loss, of the sources that take part. targets: {task: (B, C', h, w)} on the grid of `maps`;
+    a target without a valid pixel gives 0. sources: (B, T) bool.
     """
     column = {name: t for t, name in enumerate(problem.tasks)}
     return torch.stack(
@@ -117,10 +114,10 @@ def map_losses(problem: Problem, maps: Maps, targets: dict[str, Tensor], sources
 
 
 def map_distances(problem: Problem, a: Maps, b: Maps, valid: dict[str, Tensor]) -> Tensor:
-    """(B,) sum over pairs of w_t |a - b|_1, summed over channels, averaged over the valid pixels of s; 0
-    where there are none.
+    """Sum w_t |a - b|_1 over pairs; (B,).
 
-    Compared are class and binary probabilities, metres, and unit vectors. valid: {s: (B, 1, h, w)} bool.
+    Summed over channels, averaged over the valid pixels of s; 0 where there are none. Compared are class and
+    binary probabilities, metres, and unit vectors. valid: {s: (B, 1, h, w)} bool.
     """
     return torch.stack(
         [

@@ -1,6 +1,4 @@
-"""Task decoders and heads (as in DiffusionMTL, CVPR 2024): residual blocks, then a 1x1 convolution and
-bilinear upsampling.
-"""
+"""Task decoders and heads, as in DiffusionMTL (CVPR 2024)."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from methods.networks.resize import resized
 
 
 class Block(nn.Module):
-    """A residual block of two 3x3 convolutions that keeps its width (ResNet's basic block)."""
+    """Add two 3x3 convolutions to what goes in (ResNet's basic block)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -22,12 +20,13 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) to the same shape."""
         y = F.relu(self.norm1(self.conv1(x)))
         return F.relu(x + self.norm2(self.conv2(y)))
 
 
 class Decoder(nn.Sequential):
-    """`blocks` residual blocks: shared feature (B, C, h, w) to task feature (B, C, h, w).
+    """Decode the shared feature (B, C, h, w) to a task's, by blocks.
 
     Without blocks one 3x3 convolution, for an encoder that decodes itself: with the head, SegNet's published
     two layers a task.
@@ -39,9 +38,7 @@ class Decoder(nn.Sequential):
 
 
 class Head(nn.Module):
-    """1x1 convolution to the task's channels, then bilinear to `size`: (B, C, h, w) to (B, channels, H,
-    W).
-    """
+    """Predict (B, channels, H, W): a 1x1 convolution, then bilinear."""
 
     def __init__(self, width: int, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -49,13 +46,16 @@ class Head(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, channels, H, W)."""
         return upsampled(self.conv(x), self.size)
 
 
 def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) to (B, C, H, W), bilinear, in float32 or better: the gradient sums many pixels of the
-    large map into one of the small, which bfloat16 would round at each addition. Laid out by channels, as
-    losses read it."""
+    """Resize (B, C, h, w) to (B, C, H, W), bilinear, in float32 or better.
+
+    The gradient sums many pixels of the large map into one of the small, which bfloat16 would round at each
+    addition. Laid out by channels, as losses read it.
+    """
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32)).contiguous()
     if wide.shape[-2:] == size:  # an encoder that decodes itself; torch would compute the same at some cost
         return wide

@@ -17,9 +17,10 @@ RATIO = 4  # hidden width of the blocks' networks over their width
 
 
 class Schedule:
-    """`steps` noise levels, beta_0 ... beta_(T-1) evenly spaced (Ho, Jain and Abbeel, NeurIPS 2020).
+    """Hold noise levels beta_0 ... beta_(T-1), evenly spaced.
 
-    x_t = sqrt(kept_t) x_0 + sqrt(1 - kept_t) noise, with kept_t the product of 1 - beta_0 ... 1 - beta_t.
+    x_t = sqrt(kept_t) x_0 + sqrt(1 - kept_t) noise, with kept_t the product of 1 - beta_0 ... 1 - beta_t (Ho,
+    Jain and Abbeel, NeurIPS 2020).
     """
 
     def __init__(self, steps: int, beta_start: float, beta_end: float) -> None:
@@ -27,11 +28,14 @@ class Schedule:
         self.kept = list(itertools.accumulate((1 - beta for beta in self.betas), operator.mul))
 
     def diffuse(self, clean: Tensor, t: int, noise: Tensor) -> Tensor:
-        """x_t of a clean state x_0."""
+        """Compute x_t of a clean state x_0."""
         return math.sqrt(self.kept[t]) * clean + math.sqrt(1 - self.kept[t]) * noise
 
     def reverse(self, clean: Tensor, state: Tensor, t: int, noise: Tensor) -> Tensor:
-        """x_(t-1) from the posterior given x_t = `state` and the estimate `clean` of x_0; t >= 1."""
+        """Draw x_(t-1) from the posterior given x_t and the estimate of x_0.
+
+        `state` is x_t, `clean` the estimate; t >= 1.
+        """
         beta, kept, before = self.betas[t], self.kept[t], self.kept[t - 1]
         of_clean = beta * math.sqrt(before) / (1 - kept)
         of_state = (1 - before) * math.sqrt(1 - beta) / (1 - kept)
@@ -40,11 +44,10 @@ class Schedule:
 
 
 class CrossBlock(nn.Module):
-    """Pre-norm: the noisy tokens pass a GELU network, the conditioning tokens attend to them and pass one of
-    their own.
+    """Let the conditioning tokens attend to the noisy ones; pre-norm.
 
-    That the noisy tokens' network comes before they are read is a choice: behind it, the last block's would
-    have no effect.
+    The noisy tokens pass a GELU network first, the conditioning tokens one of their own last. That the noisy
+    tokens' network comes before they are read is a choice: behind it, the last block's would have no effect.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -65,14 +68,14 @@ class CrossBlock(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Estimates every task's clean state from its noisy one and from what the preliminary predictions of all
-    tasks say.
+    """Estimate every task's clean state from its noisy one.
 
-    For each task: a 3x3 convolution of its own to `width`, plus an embedding of t; at a quarter of the size,
-    `blocks` blocks shared by the tasks, whose conditioning tokens take up the noisy ones; back to full size,
-    plus the first convolution's output; a task's own 1x1 and three 3x3 convolutions. Samples and tasks go
-    through the shared part as one batch: nothing is normalised over the batch, so each gets what it would get
-    alone. channels: of each task's state. predicted: channels of all tasks' predictions together.
+    And from what the preliminary predictions of all tasks say. For each task: a 3x3 convolution of its own to
+    `width`, plus an embedding of t; at a quarter of the size, `blocks` blocks shared by the tasks, whose
+    conditioning tokens take up the noisy ones; back to full size, plus the first convolution's output; a
+    task's own 1x1 and three 3x3 convolutions. Samples and tasks go through the shared part as one batch:
+    nothing is normalised over the batch, so each gets what it would get alone. channels: of each task's
+    state. predicted: channels of all tasks' predictions together.
     """
 
     def __init__(self, channels: list[int], predicted: int, width: int, blocks: int, heads: int) -> None:
@@ -85,14 +88,16 @@ class Denoiser(nn.Module):
         self.leave = nn.ModuleList(_leave(width, c) for c in channels)
 
     def known(self, predictions: Tensor) -> Tensor:
-        """The conditioning tokens (B, n, e) of all tasks' predictions (B, C, h, w); the same at every
-        step.
+        """Make conditioning tokens (B, n, e) of predictions (B, C, h, w).
+
+        They are the same at every step.
         """
         return _tokens(self.condition(predictions))
 
     def forward(self, state: Tensor, known: Tensor, t: int) -> list[Tensor]:
-        """Noisy states (B, S, h, w), the tasks' channels one after another, to an estimate (B, channels, h,
-        w) for each task.
+        """Estimate (B, channels, h, w) for each task from states (B, S, h, w).
+
+        The states' channels are the tasks', one after another.
         """
         tasks = len(self.channels)
         parts = zip(self.enter, state.split(self.channels, 1), strict=True)
@@ -128,9 +133,7 @@ def _tokens(x: Tensor) -> Tensor:
 
 
 def _embedding(t: int, like: Tensor) -> Tensor:
-    """Sines and cosines (256,) of t at frequencies from 1 down to 1 / 10000 (Vaswani et al., NeurIPS
-    2017).
-    """
+    """Sines and cosines (256,) of t at frequencies 1 to 1 / 10000 (Vaswani et al., NeurIPS 2017)."""
     falling = torch.arange(FREQUENCIES, device=like.device, dtype=like.dtype) / FREQUENCIES
     angles = t * torch.exp(-math.log(10000) * falling)
     return torch.cat([angles.sin(), angles.cos()])

@@ -1,10 +1,9 @@
-"""Depthwise convolutions of 5x5 whose weight gradient a CPU finds several times faster than torch's own
-kernel does.
+"""5x5 depthwise convolutions whose weight gradient a CPU finds several times faster than torch's kernel.
 
 oneDNN's kernel for the gradient of a 5x5 depthwise weight takes 3 to 9 times as long as the same sum written
-as one grouped
-convolution: sample n and channel c are a group, whose input is x_nc, whose kernel is the output's gradient
-and whose output is the k x k gradient. At 96x128 it was a seventh of the backward pass of EfficientNet-Lite0.
+as one grouped convolution: sample n and channel c are a group, whose input is x_nc, whose kernel is the
+output's gradient and whose output is the k x k gradient. At 96x128 it was a seventh of the backward pass of
+EfficientNet-Lite0.
 """
 
 from __future__ import annotations
@@ -44,9 +43,10 @@ class _Convolve(torch.autograd.Function):
 
 
 class Depthwise(nn.Conv2d):
-    """`nn.Conv2d` with one filter a channel, of stride 1; the same numbers up to rounding."""
+    """Convolve with one filter a channel, of stride 1, as `nn.Conv2d`."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """The same numbers as `nn.Conv2d`, up to rounding."""
         if x.is_cuda or torch.is_autocast_enabled(x.device.type) or not torch.is_grad_enabled():
             return super().forward(x)
         convolved: Tensor = _Convolve.apply(x, self.weight, self.padding)
@@ -54,8 +54,9 @@ class Depthwise(nn.Conv2d):
 
 
 def quicken(network: nn.Module) -> None:
-    """Turn the 5x5 and larger depthwise convolutions of a network, where they have stride 1 and no bias, into
-    `Depthwise`.
+    """Turn a network's large depthwise convolutions into `Depthwise`.
+
+    5x5 and larger, where they have stride 1 and no bias.
     """
     for module in network.modules():
         if (

@@ -1,6 +1,4 @@
-"""Multi-modal distillation: every task's feature receives from every other's what a spatial attention lets
-through (PAD-Net).
-"""
+"""Multi-modal distillation (PAD-Net): tasks receive from others what a spatial attention lets through."""
 
 from __future__ import annotations
 
@@ -9,12 +7,11 @@ from torch import Tensor, nn
 
 
 class Distillation(nn.Module):
-    """F_k + sum over l != k of sigmoid(A_kl * F_l) x (W_kl * F_l), with 3x3 convolutions A (with bias) and W
-    (without).
+    """Compute F_k + sum over l != k of sigmoid(A_kl * F_l) x (W_kl * F_l).
 
-    As in the survey of Vandenhende et al. (TPAMI 2021) the attention is read from the sender l; PAD-Net's own
-    module C reads one attention a task from the receiver k. A sender's convolutions to all receivers, in the
-    order of the tasks, are one.
+    With 3x3 convolutions A (with bias) and W (without). As in the survey of Vandenhende et al. (TPAMI 2021)
+    the attention is read from the sender l; PAD-Net's own module C reads one attention a task from the
+    receiver k. A sender's convolutions to all receivers, in the order of the tasks, are one.
     """
 
     def __init__(self, tasks: int, width: int) -> None:

@@ -1,6 +1,4 @@
-"""Encoders: a trunk with features at four strides, fused into one shared feature at stride 8 (DiffusionMTL,
-CVPR 2024).
-"""
+"""Encoders: a trunk with features at four strides, fused at stride 8 (DiffusionMTL, CVPR 2024)."""
 
 from __future__ import annotations
 
@@ -18,23 +16,24 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Trunk(nn.Module):
-    """Anything that turns images (B, 3, H, W) into four features at strides 4, 8, 16 and 32."""
+    """Turn images (B, 3, H, W) into features at strides 4, 8, 16 and 32."""
 
     channels: tuple[int, ...]
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the four features."""
         raise NotImplementedError
 
 
 class Encoder(nn.Module):
-    """`stages` gives the trunk's features; `fuse` resizes them to stride 8, concatenates and convolves them
-    to `width`.
+    """Encode images (B, 3, H, W) to (B, width, H/8, W/8).
 
-    Calling it does both: (B, 3, H, W) to (B, width, H/8, W/8). `channels` are the stages' channels at strides
-    4, 8, 16, 32. An encoder that fuses in a way of its own gives its `fusion` and overrides `fuse`. frozen:
-    whether the trunk keeps its weights and statistics; then its features carry no graph.
+    `stages` gives the trunk's features; `fuse` resizes them to stride 8, concatenates and convolves them to
+    `width`. `channels` are the stages' channels at strides 4, 8, 16, 32. An encoder that fuses in a way of
+    its own gives its `fusion` and overrides `fuse`. frozen: whether the trunk keeps its weights and
+    statistics; then its features carry no graph.
     """
 
     frozen = False
@@ -52,33 +51,38 @@ class Encoder(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> Encoder:
+        """Set the mode; a frozen trunk stays in evaluation."""
         super().train(mode)
         if self.frozen:
             self.trunk.eval()
         return self
 
     def stages(self, images: Tensor) -> list[Tensor]:
+        """Compute the trunk's features."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features: list[Tensor] = self.trunk(images)
         return features
 
     def fuse(self, stages: Sequence[Tensor]) -> Tensor:
         # Half of the first stage's size, as the published multi-scale encoders have it.
+        """Fuse the stages into the shared feature."""
         size = ((stages[0].shape[-2] + 1) // 2, (stages[0].shape[-1] + 1) // 2)
         shared: Tensor = self.fusion(torch.cat([resized(stage, size) for stage in stages], 1))
         return shared
 
     def forward(self, images: Tensor) -> Tensor:
+        """Compute the shared feature."""
         return self.fuse(self.stages(images))
 
 
 class Staged(Trunk):
-    """A stem and four layers, one a stage."""
+    """Run a stem and four layers, one a stage."""
 
     stem: nn.Module
     layers: nn.ModuleList
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the four features."""
         x, features = self.stem(images), []
         for layer in self.layers:
             x = layer(x)
@@ -87,7 +91,7 @@ class Staged(Trunk):
 
 
 class Small(Staged):
-    """Ten thin convolutions, for demonstrations on a CPU. Not pretrained."""
+    """Stack ten thin convolutions, for demonstrations on a CPU."""
 
     channels = (16, 32, 48, 64)
 
@@ -105,7 +109,7 @@ def _unit(a: int, b: int, stride: int) -> nn.Sequential:
 
 
 class ResNet(Staged):
-    """torchvision's ResNet without its classifier."""
+    """Wrap torchvision's ResNet without its classifier."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

@@ -1,6 +1,4 @@
-"""A module as a constant of the loss: gradients pass through it to what it is given, and none reaches its
-parameters.
-"""
+"""A module as a constant of the loss: gradients pass through it, and none reaches its parameters."""
 
 from __future__ import annotations
 
@@ -11,5 +9,5 @@ from torch.func import functional_call
 
 
 def frozen(module: nn.Module, *inputs: Any) -> Any:
-    """module(*inputs) with its parameters of this moment, detached: nothing is copied."""
+    """Call a module with its parameters detached; nothing is copied."""
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, inputs)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class ImageDecoder(nn.Module):
-    """Shared feature (B, C, h, w) at stride 8 to an image (B, 3, H, W): 3x3 convolutions C -> C/2 -> C/4 ->
-    C/8 -> 3.
+    """Decode the shared feature at stride 8 to an image (B, 3, H, W).
 
-    Each of the first three halves the channels before bilinear upsampling by 2. The last layer is linear, as
-    the target is an image with zero mean. The widths follow the paper's C = 1024: 512, 256, 128.
+    3x3 convolutions C -> C/2 -> C/4 -> C/8 -> 3. Each of the first three halves the channels before bilinear
+    upsampling by 2. The last layer is linear, as the target is an image with zero mean. The widths follow the
+    paper's C = 1024: 512, 256, 128.
     """
 
     def __init__(self, width: int, size: tuple[int, int]) -> None:
@@ -23,6 +23,7 @@ class ImageDecoder(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, 3, H, W)."""
         for i, conv in enumerate(self.convs):
             x = conv(x)
             if i < 3:

@@ -1,6 +1,4 @@
-"""Diagnostics of the blocks in this folder: what the affinity, the attention and the codebook do on a probe
-batch.
-"""
+"""Diagnostics of this folder's blocks: affinity, attention and codebook on a fixed batch."""
 
 from __future__ import annotations
 
@@ -17,12 +15,14 @@ from methods.networks.retrieval import Attention, RetrievalBlock
 
 
 def scalars(values: dict[str, Tensor]) -> dict[str, Diagnostic]:
+    """Turn {name: scalar} into diagnostics."""
     return {name: Diagnostic("scalar", np.asarray(float(value.detach()))) for name, value in values.items()}
 
 
 def affinity(log_affinity: Tensor | None, tasks: tuple[str, ...]) -> dict[str, Diagnostic]:
-    """Mean affinity (target tasks by slots) of log A (B, T, T, N), and its standard deviation over an image's
-    positions.
+    """Measure mean affinity (target tasks by slots) and its spatial spread.
+
+    log_affinity: log A (B, T, T, N).
     """
     if log_affinity is None:
         return {}
@@ -36,8 +36,9 @@ def affinity(log_affinity: Tensor | None, tasks: tuple[str, ...]) -> dict[str, D
 
 
 def codes(codebook: Codebook | None, quantised: Quantised | None, shared: Tensor) -> dict[str, Diagnostic]:
-    """Share of a codebook's codes in use, their perplexity, and |f^q| / |f^e| for f^i = shared = f^e + f^q
-    (B, C, h, w).
+    """Measure the share of codes in use, perplexity, and |f^q| / |f^e|.
+
+    shared: f^i = f^e + f^q (B, C, h, w).
     """
     if codebook is None or quantised is None:
         return {}
@@ -54,7 +55,7 @@ def codes(codebook: Codebook | None, quantised: Quantised | None, shared: Tensor
 
 @contextmanager
 def cross_attention(retrieval: nn.Module | None) -> Iterator[dict[str, Diagnostic]]:
-    """Collect the normalised entropy of each block's cross-attention weights while the retrieval runs."""
+    """Collect each block's cross-attention entropy while a retrieval runs."""
     found: dict[str, Diagnostic] = {}
 
     def observe(module: nn.Module, inputs: tuple[Tensor, Tensor], _: Tensor) -> None:

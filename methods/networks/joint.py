@@ -1,6 +1,4 @@
-"""The maps of all tasks as one stack of channels, and how well a stack is rebuilt (joint-task regularisation,
-CVPR 2024).
-"""
+"""The maps of all tasks as one stack of channels, and how well it is rebuilt (JTR, CVPR 2024)."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from methods.networks.mapper import label_input, prediction_input
 
 
 class DepthScale(nn.Module):
-    """Depth, metres or inverse, to (0, 1): Phi((d - mean) / std), the normal distribution's function."""
+    """Scale depth to (0, 1): Phi((d - mean) / std), the normal's function."""
 
     mean: Tensor
     std: Tensor
@@ -27,23 +25,25 @@ class DepthScale(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def measure(self, values: Tensor) -> None:
-        """Take mean and standard deviation from labelled depths (N,). Fewer than two tell nothing and change
-        nothing.
+        """Take mean and standard deviation from labelled depths (N,).
+
+        Fewer than two tell nothing and change nothing.
         """
         if len(values) > 1:
             self.mean.copy_(values.mean())
             self.std.copy_(values.std().clamp_min(1e-3 * values.abs().max()))
 
     def forward(self, depth: Tensor) -> Tensor:
+        """Scale depths of any shape."""
         return torch.special.ndtr((depth - self.mean) / self.std)
 
 
 class Stacks(NamedTuple):
-    """Y with labels where there are any, and Y^ of predictions alone, both (B, C, h, w), and where they count
-    (B, 1, h, w) bool.
+    """Hold Y, with labels where there are any, and Y^ of predictions alone.
 
-    Channels are those of the tasks, in order: classes, binary maps and depth in [0, 1] and 0 where they do
-    not count, normals as (n + 1) / 2 and 1/2 there.
+    Both (B, C, h, w), and where they count (B, 1, h, w) bool. Channels are those of the tasks, in order:
+    classes, binary maps and depth in [0, 1] and 0 where they do not count, normals as (n + 1) / 2 and 1/2
+    there.
     """
 
     known: Tensor
@@ -52,7 +52,7 @@ class Stacks(NamedTuple):
 
 
 class Joint(nn.Module):
-    """Builds stacks and judges rebuilt ones; its only state are the scales of depth tasks."""
+    """Build stacks and judge rebuilt ones; the scales of depth are its state."""
 
     def __init__(self, tasks: dict[str, Task], depth_mean: float, depth_std: float) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Joint(nn.Module):
         self.channels = [task.channels for task in tasks.values()]
 
     def measure(self, targets: Iterable[dict[str, Tensor]]) -> None:
-        """Set the scales from the labels in these targets, {task: (B, C', H, W)} each."""
+        """Set the scales from labels, {task: (B, C', H, W)} each."""
         found: dict[str, list[Tensor]] = {name: [] for name in self.scales}
         for maps in targets:
             for name, values in found.items():
@@ -74,12 +74,11 @@ class Joint(nn.Module):
     def stack(
         self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: Tensor, soft: bool
     ) -> Stacks:
-        """{task: (B, C, h, w)} and {task: (B, C', h, w)} to stacks. A prediction that has a label is a
-        constant.
+        """Stack {task: (B, C, h, w)} and {task: (B, C', h, w)}.
 
-        Pixels count where every label of the sample is known. Classes of both stacks are one and the same
-        hard Gumbel sample;
-        soft: those of Y^ are probabilities instead.
+        A prediction that has a label is a constant. Pixels count where every label of the sample is known.
+        Classes of both stacks are one and the same hard Gumbel sample; soft: those of Y^ are probabilities
+        instead.
         """
         has_label = {name: labelled[:, t].view(-1, 1, 1, 1) for t, name in enumerate(self.tasks)}
         valid = [task.valid(targets[name]) | ~has_label[name] for name, task in self.tasks.items()]
@@ -113,11 +112,10 @@ class Joint(nn.Module):
         return scaled
 
     def rebuilding(self, rebuilt: Tensor, stack: Tensor, mask: Tensor) -> Tensor:
-        """(B,) how far a rebuilt stack (B, C, h, w) is from the stack: the sum over tasks of means over the
-        pixels that count.
+        """Measure how far a rebuilt stack (B, C, h, w) is from the stack; (B,).
 
-        Binary cross-entropy with logits, summed over channels, for classes and binary maps; L1 of sigmoid and
-        scaled depth; 1 - cosine of normals.
+        The sum over tasks of means over the pixels that count: binary cross-entropy with logits, summed over
+        channels, for classes and binary maps; L1 of sigmoid and scaled depth; 1 - cosine of normals.
         """
         rebuilt = rebuilt.to(stack.dtype)
         parts = zip(

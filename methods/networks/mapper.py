@@ -1,5 +1,4 @@
-"""The mapper of cross-task consistency (Li, Liu and Bilen, CVPR 2022): predictions and labels into spaces of
-task pairs.
+"""The mapper of cross-task consistency (MTPSL, CVPR 2022): maps into spaces of task pairs.
 
 The published code runs it sample by sample, pair by pair. BatchNorm over a batch of one is normalisation over
 the sample's own positions, so many samples and pairs go through in one call here with the same result.
@@ -27,23 +26,25 @@ CONVS = (
 
 
 def pairs(tasks: int) -> list[tuple[int, int]]:
-    """The ordered pairs (s, t), s != t."""
+    """List the ordered pairs (s, t), s != t."""
     return list(itertools.permutations(range(tasks), 2))
 
 
 def most_pairs(tasks: int, complete: bool) -> int:
-    """The most pairs that one sample can have: all T (T - 1) of complete labels; else those of an unlabelled
-    s and a labelled t, k (T - k) at k = T / 2, a third of all for T = 3."""
+    """Count the most pairs that one sample can have.
+
+    All T (T - 1) of complete labels; else those of an unlabelled s and a labelled t, k (T - k) at k = T / 2,
+    a third of all for T = 3.
+    """
     return tasks * (tasks - 1) if complete else (tasks // 2) * ((tasks + 1) // 2)
 
 
 def active_pairs(ordered: Tensor, labelled: Tensor, visible: Tensor, complete: bool) -> tuple[Tensor, Tensor]:
-    """The pairs of each sample with t visible and s not labelled, or any s of complete labels, in S =
-    `most_pairs` places.
+    """Find each sample's pairs, in S = `most_pairs` places.
 
-    ordered: (T (T - 1), 2), the pairs; labelled: (B, T) bool; visible: (B, T) bool, a subset of it. Returns
-    (B, S) indices into `ordered` and (B, S) bool, which of the places are taken. The shapes depend on T and
-    `complete` alone.
+    t visible and s not labelled, or any s of complete labels. ordered: (T (T - 1), 2), the pairs; labelled:
+    (B, T) bool; visible: (B, T) bool, a subset of it. Returns (B, S) indices into `ordered` and (B, S) bool,
+    which of the places are taken. The shapes depend on T and `complete` alone.
     """
     source, target = ordered.unbind(1)
     active = visible[:, target] if complete else ~labelled[:, source] & visible[:, target]
@@ -54,12 +55,12 @@ def active_pairs(ordered: Tensor, labelled: Tensor, visible: Tensor, complete: b
 
 
 def prediction_input(task: Task, prediction: Tensor) -> Tensor:
-    """What the mapper sees of a prediction (B, C, H, W) in float32 or better: (B, C, H, W), scales as in
-    `label_input`.
+    """Turn a prediction (B, C, H, W) into the mapper's input.
 
-    Class logits: a hard Gumbel-softmax sample (temperature 1, straight-through). One logit (edge, saliency):
-    its analogue, a hard sample of the two-class distribution, of which the one channel is kept. Depth over
-    its maximum in the sample. Normals of unit length, (n + 1) / 2.
+    In float32 or better, on the scales of `label_input`. Class logits: a hard Gumbel-softmax sample
+    (temperature 1, straight-through). One logit (edge, saliency): its analogue, a hard sample of the
+    two-class distribution, of which the one channel is kept. Depth over its maximum in the sample. Normals of
+    unit length, (n + 1) / 2.
     """
     prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     if task.kind == "classes":
@@ -73,10 +74,10 @@ def prediction_input(task: Task, prediction: Tensor) -> Tensor:
 
 
 def label_input(task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
-    """What the mapper sees of a label (B, C', H, W): one-hot classes, 0/1 maps, depth over its maximum, (n +
-    1) / 2.
+    """Turn a label (B, C', H, W) into the mapper's input.
 
-    Pixels without a label are 0 everywhere, except that a normal of (0, 0, 0) becomes 1/2, as published.
+    One-hot classes, 0/1 maps, depth over its maximum, (n + 1) / 2. Pixels without a label are 0 everywhere,
+    except that a normal of (0, 0, 0) becomes 1/2, as published.
     """
     if task.kind == "classes":
         return (target == torch.arange(task.channels, device=target.device).view(1, -1, 1, 1)).to(dtype)
@@ -87,8 +88,9 @@ def label_input(task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def gumbel_sample(logits: Tensor) -> Tensor:
-    """One-hot sample over channels (B, C, H, W) with the gradient of the soft one; noise from the global
-    generator.
+    """Sample one-hot over channels (B, C, H, W), with the soft gradient.
+
+    Noise from the global generator.
     """
     uniform = torch.rand_like(logits).clamp_min(torch.finfo(logits.dtype).tiny)
     soft = (logits - (-uniform.log()).log()).softmax(1)
@@ -102,27 +104,26 @@ def _over_maximum(depth: Tensor) -> Tensor:
 
 
 class XavierConv(nn.Conv2d):
-    """A convolution that starts as the published mapper's do: normal weights of variance 2 / (fan in + fan
-    out), no bias.
+    """Convolve, starting as the published mapper: Xavier's normal, no bias.
 
     torch's own start is about .6 of that. Normalisation hides it forward; of smaller weights, Adam's steps
     are the larger part.
     """
 
     def reset_parameters(self) -> None:
+        """Draw the weights."""
         nn.init.xavier_normal_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
 
 def normed_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """ReLU of x (N, C, h, w) normalised over each sample's positions, then scaled and shifted. weight, bias:
-    (N, C).
+    """Normalise x (N, C, h, w) over each sample's positions, scale, ReLU.
 
-    The channels of all samples are normalised as the channels of one sample: a single pass over the data,
-    where this would be most of the mapper's time. With channels last they do not lie like that, and a CPU,
-    whose convolutions are faster so, takes one sample after the other. ReLU comes before the view: in place
-    on a view, autograd would copy all of it three times.
+    weight, bias: (N, C). The channels of all samples are normalised as the channels of one sample: a single
+    pass over the data, where this would be most of the mapper's time. With channels last they do not lie like
+    that, and a CPU, whose convolutions are faster so, takes one sample after the other. ReLU comes before the
+    view: in place on a view, autograd would copy all of it three times.
     """
     if x.device.type == "cpu" and not x.is_contiguous():
         one = zip(x.split(1), weight.split(1), bias.split(1), strict=True)
@@ -136,20 +137,20 @@ def _normed_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class SampleNormReLU(nn.InstanceNorm2d):
-    """Normalisation over each sample's positions, its affine map, then ReLU."""
+    """Normalise over each sample's positions, its affine map, then ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=NORM_EPS, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) to the same shape."""
         return normed_relu(x, self.weight.expand(len(x), -1), self.bias.expand(len(x), -1))
 
 
 class PairNorm(nn.Module):
-    """Normalisation over each sample's positions, its affine map, the gamma and beta (FiLM) of the sample's
-    pair, then ReLU.
+    """Normalise, with the gamma and beta (FiLM) of each sample's pair; ReLU.
 
-    The two affine maps are one.
+    Over each sample's positions, after its own affine map. The two affine maps are one.
     """
 
     def __init__(self, channels: int, pairs: int) -> None:
@@ -161,6 +162,7 @@ class PairNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Set every scale to 1 and every shift to 0."""
         nn.init.ones_(self.weight)
         nn.init.zeros_(self.bias)
         nn.init.ones_(self.gamma)
@@ -173,13 +175,11 @@ class PairNorm(nn.Module):
 
 
 class Mapper(nn.Module):
-    """m_st: a first layer a task, then a trunk for all pairs (w - 2w - 4w - 8w - channels) with the pair's
-    FiLM throughout.
+    """Compute m_st: a first layer a task, then a trunk for all pairs.
 
-    width: w, 64 as published. channels: of the encoder's deepest stage at stride 32, which the output is
-    compared with.
-    stride: of the inputs, a power of two up to 16; at 2 the first pooling is left out, at 4 the first two,
-    and so on.
+    w - 2w - 4w - 8w - channels, with the pair's FiLM throughout. width: w, 64 as published. channels: of the
+    encoder's deepest stage at stride 32, which the output is compared with. stride: of the inputs, a power of
+    two up to 16; at 2 the first pooling is left out, at 4 the first two, and so on.
     """
 
     pairs: Tensor
@@ -201,13 +201,15 @@ class Mapper(nn.Module):
         self.ends = set(list(itertools.accumulate(CONVS))[int(math.log2(stride)) :])
 
     def film(self) -> list[nn.Parameter]:
-        """Gamma and beta of all pairs."""
+        """List gamma and beta of all pairs."""
         return [p for norm in self.norms if isinstance(norm, PairNorm) for p in (norm.gamma, norm.beta)]
 
     def enter(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What does not depend on the pair, a task's first layer and the trunk's first convolution: {task:
-        (M, C, H, W)} to (T M, w, H, W), task after task, with channels last, for which a CPU's convolutions
-        and poolings are 1.4 times as fast."""
+        """Compute what does not depend on the pair, once a task and sample.
+
+        A task's first layer and the trunk's first convolution: {task: (M, C, H, W)} to (T M, w, H, W), task
+        after task, with channels last, for which a CPU's convolutions and poolings are 1.4 times as fast.
+        """
         first = [
             self.first[name](x.contiguous(memory_format=torch.channels_last)) for name, x in inputs.items()
         ]
@@ -215,7 +217,10 @@ class Mapper(nn.Module):
         return entered
 
     def forward(self, entered: Tensor, rows: Tensor, pair: Tensor) -> Tensor:
-        """The `rows` (N,) of what `enter` gives, each of pair (N,), to (N, channels, H/32, W/32)."""
+        """Map `rows` (N,) of `enter`, each of pair (N,), to (N, channels, h, w).
+
+        At stride 32 of the image.
+        """
         # Rows of channels last, as those of the tensor itself are put together in the other layout.
         x = self.norms[0](entered.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2), pair)
         for number, (conv, norm) in enumerate(zip([*self.convs][1:], [*self.norms][1:], strict=True), 2):
@@ -226,15 +231,15 @@ class Mapper(nn.Module):
 
 
 def first_layer(channels: int, width: int, conv: type[nn.Conv2d] = nn.Conv2d) -> nn.Sequential:
-    """A task's own 3x3 convolution, normalisation and ReLU: (B, channels, h, w) to (B, width, h, w)."""
+    """Make a task's own 3x3 convolution, normalisation and ReLU."""
     return nn.Sequential(conv(channels, width, 3, padding=1), SampleNormReLU(width))
 
 
 def direction(x: Tensor) -> Tensor:
-    """(N, c, h, w) in float32 or better, with vectors of unit length along c."""
+    """Scale (N, c, h, w) to unit length along c, in float32 or better."""
     return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1, eps=1e-12)
 
 
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
-    """1 - cosine of unit vectors (..., c, h, w), mean over positions: (...)."""
+    """Compute 1 - cosine of unit vectors (..., c, h, w), mean over positions."""
     return 1 - (a * b).sum(-3).mean((-2, -1))

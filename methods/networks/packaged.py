@@ -1,6 +1,4 @@
-"""ImageNet weights that an installed package carries, for machines without a way to a model hub (`weights =
-"package"`).
-"""
+"""ImageNet weights that an installed package carries (`weights = "package"`), where no hub is reached."""
 
 from __future__ import annotations
 
@@ -19,9 +17,11 @@ from benchmark.errors import UserError
 
 @dataclass(frozen=True)
 class Package:
-    """Where an encoder's weights are. name: the distribution's, on which this project depends; file: the end
-    of the path of its file of tensors. sha256: of the file, so that "package" means one content in the id of
-    every run."""
+    """Say where an encoder's weights are.
+
+    name: the distribution's, on which this project depends; file: the end of the path of its file of tensors.
+    sha256: of the file, so that "package" means one content in the id of every run.
+    """
 
     name: str
     file: str
@@ -40,8 +40,9 @@ PACKAGES = {
 
 
 def find(encoder: str) -> Path:
-    """The file with an encoder's weights; its package is looked up, not imported. Raises `UserError` where
-    there is none.
+    """Find the file with an encoder's weights; nothing is imported.
+
+    Raises `UserError` where there is none.
     """
     package = PACKAGES.get(encoder)
     if package is None:
@@ -65,12 +66,11 @@ def find(encoder: str) -> Path:
 
 
 def read(encoder: str, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An encoder's packaged weights under the names of `model`, the state of the same network with its
-    classifier.
+    """Read an encoder's packaged weights under the names of `model`.
 
-    Packages name tensors in their own way but keep the network's order: the n-th is the model's n-th, which
-    must have its shape and the last part of its name ("running_var"). Raises `UserError` where the file or a
-    tensor is another.
+    The state of the same network with its classifier. Packages name tensors in their own way but keep the
+    network's order: the n-th is the model's n-th, which must have its shape and the last part of its name
+    ("running_var"). Raises `UserError` where the file or a tensor is another.
     """
     path, package = find(encoder), PACKAGES[encoder]
     if hashlib.sha256(path.read_bytes()).hexdigest() != package.sha256:

@@ -1,6 +1,4 @@
-"""Task prototypes: one learned vector a task, and the affinity of task features to them (prototype paper,
-AKG).
-"""
+"""Task prototypes: one learned vector a task, and the affinity of task features to them."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ EPS = 1e-6  # below this norm a feature has no direction: its cosines are 0
 
 
 class Slots(nn.Module):
-    """The prototypes V (T, d), drawn from N(0, 1)."""
+    """Hold the prototypes V (T, d), drawn from N(0, 1)."""
 
     def __init__(self, tasks: int, dim: int) -> None:
         super().__init__()
@@ -26,16 +24,17 @@ class Slots(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Draw them."""
         nn.init.normal_(self.values)
 
 
 class Prototypes(nn.Module):
-    """V and the linear projection f^t -> f_hat^t (C to d) into its space, one map for all tasks or one a
-    task.
+    """Hold V and the projection f^t -> f_hat^t (C to d) into its space.
 
-    Without bias: a per-task bias alone could point at the task's own prototype and leave the decoder
-    unshaped. The maps f_hat^t (d, N) themselves are never built; what is needed of them follows from the
-    C-dimensional features, which matters because d is the larger (1024 against 32 to 256 in cheap runs).
+    One map for all tasks or one a task, without bias: a per-task bias alone could point at the task's own
+    prototype and leave the decoder unshaped. The maps f_hat^t (d, N) themselves are never built; what is
+    needed of them follows from the C-dimensional features, which matters because d is the larger (1024
+    against 32 to 256 in cheap runs).
 
     level: "pixel" has one affinity a position, for "slots" too, whose keys alone differ; "pooled" averages
     features over the image first. with_slots = False keeps the projection alone, for TC without the rest.
@@ -58,7 +57,7 @@ class Prototypes(nn.Module):
 
     @property
     def values(self) -> Tensor:
-        """V (T, d)."""
+        """Return V (T, d)."""
         assert self.slots is not None
         return self.slots.values
 
@@ -66,18 +65,16 @@ class Prototypes(nn.Module):
         return torch.stack(list(self.projections.parameters()))  # (1 or T, d, C)
 
     def vectors(self, features: Tensor) -> Tensor:
-        """x (B, T, d): the projection of task features (B, T, C, h, w) averaged over positions, in float32 or
-        better.
-        """
+        """Project task features (B, T, C, h, w), averaged; x (B, T, d)."""
         with torch.autocast(features.device.type, enabled=False):
             return (self._weight() @ wide(features).mean((3, 4))[..., None]).squeeze(-1)
 
     def log_affinity(self, features: Tensor, detach: bool = False) -> Tensor:
-        """log A (B, T, slots, N) = log softmax over slots of cos(f_hat^t, v) / kappa, in float32 or better.
+        """Compute log A (B, T, slots, N), in float32 or better.
 
-        features: (B, T, C, h, w); N is h w, or 1 for "pooled". The cosine takes <P f, v> = f . P'v and |P
-        f|^2 = f . P'P f.
-        detach: f_hat is a constant for the gradient, the prototypes are not.
+        log softmax over slots of cos(f_hat^t, v) / kappa. features: (B, T, C, h, w); N is h w, or 1 for
+        "pooled". The cosine takes <P f, v> = f . P'v and |P f|^2 = f . P'P f. detach: f_hat is a constant for
+        the gradient, the prototypes are not.
         """
         with torch.autocast(features.device.type, enabled=False):
             flat, weight = wide(features).flatten(3), self._weight()
@@ -90,11 +87,10 @@ class Prototypes(nn.Module):
             return (dots * squares.clamp_min(EPS**2).rsqrt() / self.kappa).log_softmax(2)
 
     def key_weights(self, log_affinity: Tensor, size: Sequence[int]) -> Tensor:
-        """(B T, keys, slots): what each key of the retrieval is made of, f^ta = weights @ V; features are of
-        size (h, w).
+        """Compute what the retrieval's keys are made of; (B T, keys, slots).
 
-        "pixel": a key for each token of the retrieval; "pooled": one key; "slots": T keys, each a prototype
-        times its mean affinity in the image.
+        f^ta = weights @ V; features are of size (h, w). "pixel": a key for each token of the retrieval;
+        "pooled": one key; "slots": T keys, each a prototype times its mean affinity in the image.
         """
         affinity = log_affinity.exp().flatten(0, 1)
         if self.level == "pixel":
@@ -103,27 +99,25 @@ class Prototypes(nn.Module):
 
 
 def wide(x: Tensor) -> Tensor:
-    """At least float32."""
+    """Widen to float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def task_embedding(log_affinity: Tensor) -> Tensor:
-    """(B, T) task knowledge embedding (TKE): cross-entropy of the affinity with the task's own identity, mean
-    over positions.
+    """Compute TKE: the affinity's cross-entropy with the task; (B, T).
 
-    log_affinity: (B, T, T, N), log-softmax over the slots (third axis).
+    Mean over positions. log_affinity: (B, T, T, N), log-softmax over the slots (third axis).
     """
     return -log_affinity.diagonal(dim1=1, dim2=2).mean(1)
 
 
 def task_consistency(vectors: Tensor, mask: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Task consistency (TC) of a batch: (mean triplet loss, share of active triplets); both 0 when there is
-    no triplet.
+    """Compute TC: mean triplet loss and the share of active triplets.
 
-    max(0, D(a, p) - D(a, n) + margin) with D = 1 - cosine, mean over the triplets of an anchor (b, t), its
-    positive (the mean of task t over the other samples) and a negative (b'', t'' != t), any sample's.
-    vectors: (B, T, d), one a sample and task; mask (B, T) in {0, 1}: which of them take part. An anchor whose
-    task no other sample has makes no triplet.
+    Both 0 when there is no triplet. max(0, D(a, p) - D(a, n) + margin) with D = 1 - cosine, mean over the
+    triplets of an anchor (b, t), its positive (the mean of task t over the other samples) and a negative
+    (b'', t'' != t), any sample's. vectors: (B, T, d), one a sample and task; mask (B, T) in {0, 1}: which of
+    them take part. An anchor whose task no other sample has makes no triplet.
     """
     b, t, _ = vectors.shape
     weighted = vectors * mask[..., None]

@@ -1,6 +1,4 @@
-"""Pseudo-labels: what one view's predictions say about another view, where they are to be trusted, as targets
-of a loss.
-"""
+"""Pseudo-labels: one view's predictions as targets of another, where they are to be trusted."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ SEARCH: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Where pseudo-labels are trusted, and how much they weigh.
+    """Say where pseudo-labels are trusted, and how much they weigh.
 
     weight: of the loss, at its full height. confidence: classes and binary maps count where the most likely
     class has a probability above it. agreement: regressions have no probability, so they count where the two
@@ -64,12 +62,12 @@ class PseudoLabels:
         labelled: Tensor,
         progress: Tensor,
     ) -> Tensor:
-        """Scalar, weighted: weight ramp(progress) (1/B) sum_b sum_{t not labelled in b} w_t loss_t(online,
-        target).
+        """Compute the weighted loss, a scalar.
 
-        source: {task: (B, C, H, W)} predictions for the first view, constants here, which become `targets` of
-        `view`. online: predictions for `view`, which learn. loss_t: the supervised loss, over the pixels that
-        have a pseudo-label.
+        weight ramp(progress) (1/B) sum_b sum_{t not labelled in b} w_t loss_t(online, target). source: {task:
+        (B, C, H, W)} predictions for the first view, constants here, which become `targets` of `view`.
+        online: predictions for `view`, which learn. loss_t: the supervised loss, over the pixels that have a
+        pseudo-label.
         """
         targets, terms = self.targets(problem.tasks, source, online, view), []
         for t, (name, task) in enumerate(problem.tasks.items()):
@@ -81,8 +79,7 @@ class PseudoLabels:
     def targets(
         self, tasks: dict[str, Task], source: dict[str, Tensor], online: dict[str, Tensor], view: View
     ) -> dict[str, Tensor]:
-        """{task: (B, C', H, W)} targets of `view`, as `datasets.tasks` describes them, with its ignore value
-        where not trusted.
+        """Make {task: (B, C', H, W)} targets of `view`, ignored where unsure.
 
         Pixels of exactly the mean colour are what lies outside an image in its frame, and get none.
         """
@@ -97,9 +94,7 @@ class PseudoLabels:
         return found
 
     def _target(self, task: Task, maps: Tensor, online: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor]:
-        """Target (B, C', H, W) from predictions already warped, and (B, 1, H, W) bool, whether it is to be
-        trusted.
-        """
+        """Target (B, C', H, W) from warped predictions, and where it is trusted (B, 1, H, W) bool."""
         if task.kind == "classes":
             probability, best = maps.softmax(1).max(1, keepdim=True)
             return best, probability > self.confidence
@@ -113,8 +108,9 @@ class PseudoLabels:
 
 
 def ramp(progress: Tensor, over: float) -> Tensor:
-    """exp(-5 (1 - x)^2) with x = progress / over, at most 1 (Laine and Aila, ICLR 2017); 1 where `over` is
-    0.
+    """Compute exp(-5 (1 - x)^2), x = progress / over, at most 1.
+
+    1 where `over` is 0 (Laine and Aila, ICLR 2017).
     """
     if over == 0:
         return torch.ones_like(progress)
@@ -122,8 +118,9 @@ def ramp(progress: Tensor, over: float) -> Tensor:
 
 
 def warp(maps: Tensor, geometry: Tensor) -> Tensor:
-    """Maps (B, C, H, W) of the first view as a further view sees them: bilinear, by its `geometry` (B, 2, 3),
-    border repeated.
+    """Warp maps (B, C, H, W) of the first view to a further view.
+
+    Bilinear, by its `geometry` (B, 2, 3), border repeated.
     """
     height, width = maps.shape[-2:]
     # Not affine_grid: its matrix product would round coordinates to half precision under autocast, and on
@@ -135,7 +132,7 @@ def warp(maps: Tensor, geometry: Tensor) -> Tensor:
 
 
 def trusted_shares(tasks: dict[str, Task], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-    """{label: scalar} the share of pixels that have a pseudo-label, for each task."""
+    """Measure the share of pixels that have a pseudo-label, for each task."""
     return {
         f"share pseudo-labelled, {name}": task.valid(targets[name]).float().mean()
         for name, task in tasks.items()

@@ -1,4 +1,4 @@
-"""Bilinear resizing, on a CPU as two matrix products: rows are weighted sums of rows, and columns of columns.
+"""Bilinear resizing, on a CPU as two matrix products: rows of rows, and columns of columns.
 
 torch's own kernel adds the gradient pixel by pixel: at 8x13x144x192 from stride 8 it takes 29 ms forward and
 backward, and the products take 4 (one thread). On a GPU the kernel stays.
@@ -12,8 +12,9 @@ from torch import Tensor
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) to (B, C, H, W), bilinear, pixel areas aligned (`align_corners=False`). The layout
-    stays.
+    """Resize (B, C, h, w) to (B, C, H, W), bilinear; the layout stays.
+
+    Pixel areas are aligned (`align_corners=False`).
     """
     if maps.shape[-2:] == size:
         return maps

@@ -1,6 +1,4 @@
-"""The knowledge-retrieval transformer (prototype paper, KRT): every task's feature asks what the prototypes
-know.
-"""
+"""The knowledge-retrieval transformer (prototype paper): tasks ask what the prototypes know."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ DOWN = 4  # attention runs at a quarter of the feature's size, as in DiffusionMT
 
 
 class Attention(nn.Module):
-    """Multi-head attention: queries from x (M, n, e), keys and values from y (M, k, e)."""
+    """Attend, with queries from x (M, n, e), keys and values from y (M, k, e)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -29,6 +27,7 @@ class Attention(nn.Module):
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """x (M, n, e), y (M, k, e) to (M, n, e)."""
         key, value = self.key_value(y).chunk(2, -1)
         message = F.scaled_dot_product_attention(
             self._split(self.query(x)), self._split(key), self._split(value)
@@ -37,8 +36,9 @@ class Attention(nn.Module):
         return mixed
 
     def entropy(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean entropy of the attention weights over the log of the number of keys: 1 is an average over all
-        keys.
+        """Measure the weights' mean entropy over the log of the number of keys.
+
+        1 is an average over all keys.
         """
         query, key = self._split(self.query(x)), self._split(self.key_value(y).chunk(2, -1)[0])
         log_weights = (query @ key.mT / math.sqrt(query.shape[-1])).log_softmax(-1)
@@ -46,8 +46,9 @@ class Attention(nn.Module):
 
 
 class Constant(nn.Module):
-    """The control: a learned vector (e,) in place of the cross-attention's output, the same at every token of
-    every task.
+    """Give a learned vector (e,) in place of the cross-attention's output.
+
+    The control: the same at every token of every task.
     """
 
     def __init__(self, width: int) -> None:
@@ -56,14 +57,16 @@ class Constant(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Set it to 0."""
         nn.init.zeros_(self.value)
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Expand it to the shape of x."""
         return self.value.expand_as(x)
 
 
 class RetrievalBlock(nn.Module):
-    """Pre-norm: self-attention, cross-attention (or its constant), then a GELU network of ratio 4."""
+    """Attend to itself and across, then a GELU network of ratio 4; pre-norm."""
 
     def __init__(self, width: int, heads: int, constant: bool) -> None:
         super().__init__()
@@ -76,6 +79,7 @@ class RetrievalBlock(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """x (M, n, e), y (M, k, e) to (M, n, e)."""
         z = self.norm1(x)
         x = x + self.attend(z, z)
         x = x + self.retrieve(self.norm2(x), y)
@@ -84,9 +88,10 @@ class RetrievalBlock(nn.Module):
 
 
 class Retrieval(nn.Module):
-    """f^tr = f^t + up(W_out blocks(W_in down(f^t), W_y f^ta)), with one set of weights for all tasks.
+    """Compute f^tr = f^t + up(W_out blocks(W_in down(f^t), W_y f^ta)).
 
-    width: e of the tokens. dim: d of the prototypes, or None for the control without them.
+    With one set of weights for all tasks. width: e of the tokens. dim: d of the prototypes, or None for the
+    control without them.
     """
 
     def __init__(self, channels: int, dim: int | None, width: int, blocks: int, heads: int) -> None:
@@ -97,11 +102,10 @@ class Retrieval(nn.Module):
         self.leave = nn.Linear(width, channels)
 
     def forward(self, features: Tensor, weights: Tensor | None, slots: Tensor | None) -> Tensor:
-        """Task features (M, C, h, w), tasks folded into M, to refined ones of that shape.
+        """Refine task features (M, C, h, w), tasks folded into M.
 
         The keys are f^ta = weights @ slots, with weights (M, keys, T) and the prototypes (T, d), embedded
-        before they
-        are mixed: the embedding is linear, so nothing of d channels a position is ever built.
+        before they are mixed: the embedding is linear, so nothing of d channels a position is ever built.
         """
         height, width = features.shape[-2:]
         small = F.avg_pool2d(features, DOWN, ceil_mode=True)

@@ -1,6 +1,8 @@
-"""SegNet as MTAN splits it (Liu et al., CVPR 2019), the network of MTPSL (CVPR 2022) and JTR (CVPR 2024) on
-NYUv2: a VGG-like encoder, and a decoder that puts every value back where it was pooled from. Trained from
-scratch on images in [0, 1]."""
+"""SegNet as MTAN splits it (Liu et al., CVPR 2019), the network of MTPSL and JTR on NYUv2.
+
+A VGG-like encoder, and a decoder that puts every value back where it was pooled from. Trained from scratch on
+images in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,13 @@ CONVOLUTIONS = (2, 2, 3, 3, 3)  # of each level, in the encoder and in the decod
 
 
 class Conv(nn.Conv2d):
-    """A 3x3 convolution drawn as MTAN draws it: Xavier's normal, biases 0."""
+    """Convolve 3x3, drawn as MTAN draws it: Xavier's normal, biases 0."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__(a, b, 3, padding=1)
 
     def reset_parameters(self) -> None:
+        """Draw the weights."""
         nn.init.xavier_normal_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -42,8 +45,9 @@ def _filters(width: int) -> tuple[int, ...]:
 
 
 class SegNetTrunk(Trunk):
-    """Images (B, 3, H, W) to six features: of each level before it is pooled, at strides 1, 2, 4, 8, 16, and
-    the last pooled.
+    """Turn images (B, 3, H, W) into six features.
+
+    Of each level before it is pooled, at strides 1, 2, 4, 8, 16, and the last pooled.
     """
 
     mean = (0.0, 0.0, 0.0)
@@ -57,6 +61,7 @@ class SegNetTrunk(Trunk):
         self.levels = nn.ModuleList(_level(a, b, n) for (a, b), n in zip(ends, CONVOLUTIONS, strict=True))
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the six features."""
         x, features = images, []
         for level in self.levels:
             features.append(level(x))
@@ -65,7 +70,7 @@ class SegNetTrunk(Trunk):
 
 
 class SegNetDecoder(nn.Module):
-    """The six features of `SegNetTrunk` to the shared feature (B, width, H, W)."""
+    """Decode `SegNetTrunk`'s six features to (B, width, H, W)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -76,6 +81,7 @@ class SegNetDecoder(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Compute the shared feature."""
         x = features[-1]
         for level, before in zip(self.levels, features[-2::-1], strict=True):
             x = level(unpool(x, before))
@@ -83,12 +89,11 @@ class SegNetDecoder(nn.Module):
 
 
 def unpool(x: Tensor, before: Tensor) -> Tensor:
-    """Pooled x (B, C, ceil(H/2), ceil(W/2)) put where the maxima of the 2x2 windows of `before` (B, C, H, W)
-    lie, 0 elsewhere.
+    """Put pooled x where the maxima of 2x2 windows of `before` lie.
 
-    In the layout of `before`. Finding the places anew costs a few per cent of a forward pass and keeps the
-    features plain tensors. torch's own max_unpool2d counts as not deterministic, on a CPU too; a scatter to
-    distinct places is deterministic.
+    x: (B, C, ceil(H/2), ceil(W/2)); before: (B, C, H, W), whose layout the result has; 0 elsewhere. Finding
+    the places anew costs a few per cent of a forward pass and keeps the features plain tensors. torch's own
+    max_unpool2d counts as not deterministic, on a CPU too; a scatter to distinct places is deterministic.
     """
     _, places = F.max_pool2d(before.detach(), 2, ceil_mode=True, return_indices=True)
     empty = x.new_zeros(*before.shape[:2], before[0, 0].numel())
@@ -98,16 +103,16 @@ def unpool(x: Tensor, before: Tensor) -> Tensor:
 
 
 class SegNet(Encoder):
-    """`stages` gives `SegNetTrunk`'s six features, the last of which is the bottleneck at stride 32; `fuse`
-    is the decoder.
+    """Encode and decode images to (B, width, H, W): stride 1, not 8.
 
-    The shared feature has `width` channels and the size of the image: stride 1, not 8. With width 64 and
-    decoders of no blocks, the network of `multi_task` is the published one.
+    `stages` gives `SegNetTrunk`'s six features, the last of which is the bottleneck at stride 32; `fuse` is
+    the decoder. With width 64 and decoders of no blocks, the network of `multi_task` is the published one.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__(SegNetTrunk(width), width, SegNetDecoder(width))
 
     def fuse(self, stages: Sequence[Tensor]) -> Tensor:
+        """Decode the stages."""
         shared: Tensor = self.fusion(stages)
         return shared

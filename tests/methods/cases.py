@@ -1,6 +1,12 @@
-"""Small problems and batches in float64, and the mode under which a step must run."""
+"""Small problems and batches in float64, and the slow references that several methods share."""
 
 from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +15,7 @@ from torch import Tensor, nn
 from benchmark.contract.methods import NoSync as NoSync
 from datasets import tasks
 from datasets.tasks import Task
-from methods.base import Batch, Problem, View
+from methods.base import Batch, Losses, Problem, View
 from methods.networks.encoders import Encoder, Small
 
 ALL: dict[str, Task] = {
@@ -21,6 +27,14 @@ ALL: dict[str, Task] = {
     "parts": tasks.parts(tuple("abc")),
 }
 THREE = ("semseg", "depth", "normals")
+# Which sample of a batch has which label.
+ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
+NONE_OR_ALL = [[0, 0, 0], [1, 1, 1]]
+FULL = [[1, 1, 1]] * 2
+NOTHING = [[0, 0, 0]] * 2
+SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+PATTERNS = {"one": ONE, "mixed": MIXED, "full": FULL, "nothing": NOTHING}
 
 
 def problem(
@@ -107,3 +121,160 @@ def single(data: Batch) -> Batch:
     )
     targets = {k: narrow(x) for k, x in data.targets.items()}
     return Batch(narrow(data.images), targets, data.labelled, data.labelled_host, data.index, views)
+
+
+# What learns, and what does not.
+
+
+def moved(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and bool((parameter.grad != 0).any())
+
+
+def zero(parameters: Iterable[nn.Parameter]) -> bool:
+    return not any(map(moved, parameters))
+
+
+def reached(module: nn.Module) -> bool:
+    return any(map(moved, module.parameters()))
+
+
+def constant(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+# Losses of one sample, and the reduction that all methods share.
+
+
+def pixel_loss(
+    task: Task, prediction: list[float], target: list[float], positive_share: float
+) -> float | None:
+    """Loss of one pixel, or None where it carries no label."""
+    if task.kind == "classes":
+        if target[0] == 255:
+            return None
+        top = max(prediction)
+        return top + math.log(sum(math.exp(p - top) for p in prediction)) - prediction[int(target[0])]
+    if task.kind in ("edge", "saliency"):
+        if target[0] == 255:
+            return None
+        weight = 0.95 if task.kind == "edge" else 1 - positive_share
+        probability = 1 / (1 + math.exp(-prediction[0]))
+        return (
+            -weight * math.log(probability) if target[0] == 1 else -(1 - weight) * math.log(1 - probability)
+        )
+    if not any(target):
+        return None
+    if task.kind == "depth":
+        return abs(prediction[0] - target[0])
+    length = math.sqrt(sum(p * p for p in prediction))
+    return sum(abs(p / length - t) for p, t in zip(prediction, target, strict=True))
+
+
+def slow_loss(task: Task, prediction: Tensor, target: Tensor) -> float:
+    """Mean of `pixel_loss` over the labelled pixels of one sample (C, H, W); 0 without any."""
+    predicted = prediction.flatten(1).t().tolist()
+    known = target.flatten(1).t().tolist()
+    positives, valid = sum(t[0] == 1 for t in known), sum(t[0] != 255 for t in known)
+    found = [pixel_loss(task, p, t, positives / max(1, valid)) for p, t in zip(predicted, known, strict=True)]
+    values = [value for value in found if value is not None]
+    return sum(values) / len(values) if values else 0.0
+
+
+def sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
+    """`slow_loss` with its gradient: the pixels of one sample (C, H, W) at once."""
+    x, y = prediction.flatten(1), target.flatten(1).to(prediction.dtype)
+    known = y[0] != 255 if task.is_map_of_integers else (y != 0).any(0)
+    if not known.any():
+        return 0 * x.sum()
+    x, y = x[:, known], y[:, known]
+    if task.kind == "classes":
+        return (x.logsumexp(0) - x.gather(0, y.long())).mean()
+    if task.is_map_of_integers:
+        weight = 0.95 if task.kind == "edge" else 1 - y.mean()
+        return -(weight * y * F.logsigmoid(x) + (1 - weight) * (1 - y) * F.logsigmoid(-x)).mean()
+    return ((x if task.kind == "depth" else x / x.norm(dim=0)) - y).abs().sum(0).mean()
+
+
+def supervised(problem: Problem, predictions: dict[str, Tensor], data: Batch) -> dict[str, Tensor]:
+    """{task: (1/B) sum over its labelled samples of w_t T / |T_b| loss_t}, one by one."""
+    found = {}
+    for t, (name, task) in enumerate(problem.tasks.items()):
+        total = torch.zeros((), dtype=torch.float64)
+        for b in range(len(data.images)):
+            if data.labelled[b, t]:
+                scale = len(problem.tasks) / int(data.labelled[b].sum())
+                total = total + scale * sample_loss(task, predictions[name][b], data.targets[name][b])
+        found[name] = problem.loss_weights.get(name, 1.0) * total / len(data.images)
+    return found
+
+
+def check_losses(made: nn.Module, found: Losses, extra: dict[str, Tensor], tasks: dict[str, Tensor]) -> None:
+    assert list(found.extra) == list(extra) and list(found.tasks) == list(tasks)
+    for name, value in (extra | tasks).items():
+        torch.testing.assert_close((found.extra | found.tasks)[name], value, rtol=1e-7, atol=1e-12)
+    check_gradients(made, found.total(), Losses(tasks, extra).total())
+
+
+# Parts of networks, sample by sample.
+
+
+def largest(logits: Tensor) -> Tensor:
+    """In place of the Gumbel sample: the most likely class, with the gradient of the softmax."""
+    soft = logits.softmax(1)
+    return mostly(F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1).to(soft), soft)
+
+
+def mostly(hard: Tensor, soft: Tensor) -> Tensor:
+    """`hard` with the gradient of `soft`, and a tenth of its values: of equal ones poolings would take any,
+    by rounding.
+    """
+    return 0.9 * (hard - soft.detach()) + soft
+
+
+def slow_input(task: Task, map_: Tensor, is_label: bool) -> Tensor:
+    """The mapper's input (C, H, W) for a prediction or label (C', H, W); `largest` of what would be drawn."""
+    if task.kind == "depth":
+        return map_ / map_.abs().max().clamp_min(1e-6)
+    if task.kind == "normals":
+        length = 1.0 if is_label else (map_**2).sum(0).clamp_min(1e-12) ** 0.5
+        return (map_ / length + 1) / 2
+    if is_label:
+        values = range(task.channels) if task.kind == "classes" else [1]
+        return torch.stack([map_[0] == value for value in values]).double()
+    chances = map_.softmax(0) if task.kind == "classes" else map_.sigmoid()
+    hard = (
+        [map_.argmax(0) == value for value in range(task.channels)]
+        if task.kind == "classes"
+        else [map_[0] > 0]
+    )
+    return mostly(torch.stack(hard).double(), chances)
+
+
+def batch_norm(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """A fresh BatchNorm in training, over a batch of one (1, C, h, w)."""
+    assert len(x) == 1
+    return F.batch_norm(x, None, None, weight, bias, training=True)
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """1 - cosine over channels, averaged over the cells of (c, h, w)."""
+    found = []
+    for y, x in itertools.product(range(a.shape[1]), range(a.shape[2])):
+        lengths = a[:, y, x].norm().clamp_min(1e-12) * b[:, y, x].norm().clamp_min(1e-12)
+        found.append(1 - a[:, y, x] @ b[:, y, x] / lengths)
+    return torch.stack(found).mean()
+
+
+def slow_attention(block: Any, x: Tensor, y: Tensor) -> Tensor:
+    """One sample, head by head and query by query: x (n, e), y (k, e)."""
+    query, (key, value) = block.query(x), block.key_value(y).chunk(2, -1)
+    size = query.shape[1] // block.heads
+    rows = []
+    for q in query:
+        parts = []
+        for head in range(block.heads):
+            s = slice(head * size, (head + 1) * size)
+            weights = torch.stack([q[s] @ k[s] / math.sqrt(size) for k in key]).exp()
+            parts.append(sum(w / weights.sum() * v[s] for w, v in zip(weights, value, strict=True)))
+        rows.append(torch.cat(parts))
+    return block.out(torch.stack(rows))

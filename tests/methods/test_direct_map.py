@@ -4,25 +4,34 @@ one.
 
 from __future__ import annotations
 
-import copy
 import itertools
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.errors import UserError
-from methods.base import Batch, Losses
+from methods.base import Batch
 from methods.direct_map import DirectMap
-from methods.networks import mapper
 from methods.networks.cross_task import CrossTask
 from methods.networks.frozen import frozen
 from methods.networks.mapper import PairNorm
-from tests.methods.cases import ALL, THREE, NoSync, batch, check_gradients, problem, single
-from tests.methods.test_losses import sample_loss
-from tests.methods.test_mtpsl import MIXED, NONE_OR_ALL, ONE, SIX, batch_norm, largest, slow_input
+from tests.methods.cases import (
+    ALL,
+    MIXED,
+    NONE_OR_ALL,
+    ONE,
+    SIX,
+    THREE,
+    batch,
+    batch_norm,
+    check_losses,
+    constant,
+    problem,
+    reached,
+    sample_loss,
+    slow_input,
+)
 
 
 def random_affine(network: CrossTask) -> None:
@@ -38,11 +47,6 @@ def method(names: tuple[str, ...] = THREE, **keywords: object) -> DirectMap:
     made = DirectMap(problem(names), mapper_width=2, **keywords).double()
     random_affine(made.mapper)
     return made
-
-
-@pytest.fixture
-def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapper, "gumbel_sample", largest)
 
 
 def slow_maps(network: CrossTask, tasks: list[str], s: str, x: Tensor) -> dict[str, Tensor]:
@@ -105,17 +109,6 @@ def check(made: DirectMap, data: Batch) -> None:
     check_losses(made, found, expected, made.problem.task_losses(predictions, data, data.labelled))
 
 
-def constant(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).requires_grad_(False)
-
-
-def check_losses(made: nn.Module, found: Losses, extra: dict[str, Tensor], tasks: dict[str, Tensor]) -> None:
-    assert list(found.extra) == list(extra) and list(found.tasks) == list(tasks)
-    for name, value in (extra | tasks).items():
-        torch.testing.assert_close((found.extra | found.tasks)[name], value, rtol=1e-8, atol=1e-12)
-    check_gradients(made, found.total(), Losses(tasks, extra).total())
-
-
 @pytest.mark.usefixtures("no_noise")
 @pytest.mark.parametrize("learns_from", ["predictions", "labels"])
 @pytest.mark.parametrize("labelled", [ONE, MIXED, NONE_OR_ALL], ids=["one", "mixed", "none or all"])
@@ -154,10 +147,6 @@ def test_labels_without_a_valid_pixel_and_full_labels_give_exactly_nothing() -> 
         extra.backward()
         assert extra == 0
         assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
-
-
-def reached(module: nn.Module) -> bool:
-    return any(p.grad is not None and bool((p.grad != 0).any()) for p in module.parameters())
 
 
 def test_predictions_and_the_maps_in_use_learn_together() -> None:
@@ -211,33 +200,3 @@ def test_maps_have_the_channels_and_the_grid_of_what_they_are_compared_with(
     for (s, t), found in maps.items():
         assert found.shape == (2, ALL[t].channels, *inputs[s].shape[2:])
     assert len(made.mapper.down) == {1: 5, 2: 4, 8: 2}[stride]
-
-
-def test_the_maps_are_not_shipped_and_one_task_is_skipped() -> None:
-    made = DirectMap(problem(), mapper_width=1)
-    assert made.mapper not in made.inference_modules()
-    assert "at least two" in (DirectMap.skip({"depth": ALL["depth"]}) or "")
-    assert DirectMap.skip(made.problem.tasks) is None
-
-
-@pytest.mark.parametrize("bad", [{"mapper_width": 0}, {"map_weight": -1.0}])
-def test_values_out_of_range(bad: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="direct_map: mapper_width"):
-        DirectMap(problem(), **bad)
-
-
-def test_images_that_are_too_small() -> None:
-    with pytest.raises(UserError, match="direct_map: images must be at least 32 pixels"):
-        DirectMap(problem(size=(16, 64)), mapper_width=1)
-
-
-@pytest.mark.parametrize("learns_from", ["predictions", "labels"])
-def test_a_step_never_looks_at_the_data(learns_from: str) -> None:
-    keywords = {"mapper_width": 2, "mapper_learns_from": learns_from}
-    made, progress = DirectMap(problem(tuple(ALL)), **keywords), torch.tensor(0.0)
-    data = single(batch(made.problem, SIX))
-    with NoSync():
-        made.losses(data, progress).total().backward()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        fake = DirectMap(problem(tuple(ALL)), **keywords)
-        fake.losses(data, progress).total().backward()

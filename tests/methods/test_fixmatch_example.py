@@ -11,10 +11,8 @@ from torch import Tensor
 
 from benchmark.spec import registry
 from methods.base import Batch, Method
-from tests.methods.cases import ALL, batch, check_gradients, problem
+from tests.methods.cases import ALL, SIX, batch, check_gradients, problem
 from tests.methods.pseudo_reference import slow_pseudo_loss
-
-SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
 
 
 @pytest.fixture

@@ -10,20 +10,30 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.errors import UserError
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, View
 from methods.jtr import JTR
-from methods.networks import mapper
 from methods.networks.autoencoder import StackDecoder, StackEncoder
 from methods.networks.joint import DepthScale, Joint
-from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
-from tests.methods.test_direct_map import check_losses, constant, reached
-from tests.methods.test_mtpsl import MIXED, NONE_OR_ALL, ONE, SIX, batch_norm, distance, largest, slow_input
+from tests.methods.cases import (
+    ALL,
+    MIXED,
+    NONE_OR_ALL,
+    ONE,
+    SIX,
+    THREE,
+    batch,
+    batch_norm,
+    check_losses,
+    constant,
+    distance,
+    problem,
+    reached,
+    slow_input,
+)
 from tests.methods.test_segnet import slow_unpool
 
 MEAN, STD = 1.75, 0.875  # exact in float32, which keywords pass through
@@ -37,11 +47,6 @@ def method(names: tuple[str, ...] = THREE, **keywords: object) -> JTR:
             nn.init.normal_(module.weight, 1.0, 0.3)
             nn.init.normal_(module.bias, 0.0, 0.3)
     return made
-
-
-@pytest.fixture
-def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapper, "gumbel_sample", largest)
 
 
 def entry(task: Task, map_: Tensor, kind: str) -> Tensor:
@@ -320,49 +325,9 @@ def test_a_stack_is_rebuilt_on_its_own_grid(size: tuple[int, int], stride: int) 
     assert StackDecoder(5, 1, stride)(features).shape == (2, 5, height, width)
 
 
-def test_the_auto_encoder_is_not_shipped_and_one_task_is_skipped() -> None:
-    made = JTR(problem(), ae_width=1)
-    assert not {id(m) for m in made.inference_modules()} & {
-        id(made.stack_encoder),
-        id(made.stack_decoder),
-        id(made.joint),
-    }
-    assert "at least two" in (JTR.skip({"depth": ALL["depth"]}) or "")
-    assert JTR.skip(made.problem.tasks) is None
-
-
-@pytest.mark.parametrize("bad", [{"ae_width": 0}, {"dist_weight": -1.0}, {"recon_weight": -0.1}])
-def test_values_out_of_range(bad: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="jtr: ae_width"):
-        JTR(problem(), **bad)
-
-
-@pytest.mark.parametrize(
-    "bad", [{"depth_mean": 1.0}, {"depth_std": 1.0}, {"depth_mean": 1.0, "depth_std": 0.0}]
-)
-def test_depth_statistics_that_are_none(bad: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="depth_mean and depth_std go together"):
-        JTR(problem(), **bad)
-
-
-def test_images_that_are_too_small() -> None:
-    with pytest.raises(UserError, match="jtr: images must be at least 32 pixels"):
-        JTR(problem(size=(16, 64)), ae_width=1)
-
-
 def test_inverse_depth_is_scaled_by_its_own_statistics() -> None:
     disparity = {"depth": tasks.inverse_depth(), "edge": ALL["edge"]}
     joint = Joint(disparity, 0.0, 1.0).double()
     labels = torch.tensor([0.02, 0.05, 0.0, 0.11], dtype=torch.float64).view(1, 1, 2, 2)
     joint.measure([{"depth": labels}])
     assert float(joint.scales["depth"].mean) == pytest.approx(0.06)
-
-
-def test_a_step_never_looks_at_the_data() -> None:
-    made, progress = JTR(problem(tuple(ALL)), ae_width=2, ae_stride=2), torch.tensor(0.0)
-    data = single(batch(made.problem, SIX, views=2))
-    with NoSync():
-        made.losses(data, progress).total().backward()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        fake = JTR(problem(tuple(ALL)), ae_width=2, ae_stride=2)
-        fake.losses(data, progress).total().backward()

@@ -2,66 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from datasets.tasks import Task
 from methods.losses import per_sample_loss, sample_weights
-from tests.methods.cases import ALL, batch, problem
-
-
-def pixel_loss(
-    task: Task, prediction: list[float], target: list[float], positive_share: float
-) -> float | None:
-    """Loss of one pixel, or None where it carries no label."""
-    if task.kind == "classes":
-        if target[0] == 255:
-            return None
-        top = max(prediction)
-        return top + math.log(sum(math.exp(p - top) for p in prediction)) - prediction[int(target[0])]
-    if task.kind in ("edge", "saliency"):
-        if target[0] == 255:
-            return None
-        weight = 0.95 if task.kind == "edge" else 1 - positive_share
-        probability = 1 / (1 + math.exp(-prediction[0]))
-        return (
-            -weight * math.log(probability) if target[0] == 1 else -(1 - weight) * math.log(1 - probability)
-        )
-    if not any(target):
-        return None
-    if task.kind == "depth":
-        return abs(prediction[0] - target[0])
-    length = math.sqrt(sum(p * p for p in prediction))
-    return sum(abs(p / length - t) for p, t in zip(prediction, target, strict=True))
-
-
-def slow_loss(task: Task, prediction: Tensor, target: Tensor) -> float:
-    """Mean of `pixel_loss` over the labelled pixels of one sample (C, H, W); 0 without any."""
-    predicted = prediction.flatten(1).t().tolist()
-    known = target.flatten(1).t().tolist()
-    positives, valid = sum(t[0] == 1 for t in known), sum(t[0] != 255 for t in known)
-    found = [pixel_loss(task, p, t, positives / max(1, valid)) for p, t in zip(predicted, known, strict=True)]
-    values = [value for value in found if value is not None]
-    return sum(values) / len(values) if values else 0.0
-
-
-def sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
-    """`slow_loss` with its gradient: the pixels of one sample (C, H, W) at once."""
-    x, y = prediction.flatten(1), target.flatten(1).to(prediction.dtype)
-    known = y[0] != 255 if task.is_map_of_integers else (y != 0).any(0)
-    if not known.any():
-        return 0 * x.sum()
-    x, y = x[:, known], y[:, known]
-    if task.kind == "classes":
-        return (x.logsumexp(0) - x.gather(0, y.long())).mean()
-    if task.is_map_of_integers:
-        weight = 0.95 if task.kind == "edge" else 1 - y.mean()
-        return -(weight * y * F.logsigmoid(x) + (1 - weight) * (1 - y) * F.logsigmoid(-x)).mean()
-    return ((x if task.kind == "depth" else x / x.norm(dim=0)) - y).abs().sum(0).mean()
+from tests.methods.cases import ALL, batch, problem, sample_loss, slow_loss
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -11,23 +11,29 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.errors import UserError
 from benchmark.training.build import initialise
-from datasets.tasks import Task
 from methods.base import Batch, View
 from methods.mtpsl import MTPSL
 from methods.networks import mapper
 from methods.networks.mapper import Mapper, PairNorm, active_pairs, gumbel_sample, most_pairs, pairs
-from tests.methods.cases import ALL, THREE, NoSync, batch, check_gradients, problem, single
-from tests.methods.test_losses import sample_loss
+from tests.methods.cases import (
+    ALL,
+    MIXED,
+    NONE_OR_ALL,
+    ONE,
+    SIX,
+    THREE,
+    batch,
+    batch_norm,
+    check_losses,
+    distance,
+    problem,
+    slow_input,
+    supervised,
+)
 
-ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
-NONE_OR_ALL = [[0, 0, 0], [1, 1, 1]]
 FULL = [[1, 1, 1]] * 3
-SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
 
 
 def method(
@@ -48,49 +54,6 @@ def method(
     return made
 
 
-def largest(logits: Tensor) -> Tensor:
-    """In place of the Gumbel sample: the most likely class, with the gradient of the softmax."""
-    soft = logits.softmax(1)
-    return mostly(F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1).to(soft), soft)
-
-
-def mostly(hard: Tensor, soft: Tensor) -> Tensor:
-    """`hard` with the gradient of `soft`, and a tenth of its values: of equal ones poolings would take any,
-    by rounding.
-    """
-    return 0.9 * (hard - soft.detach()) + soft
-
-
-@pytest.fixture
-def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapper, "gumbel_sample", largest)
-
-
-def slow_input(task: Task, map_: Tensor, is_label: bool) -> Tensor:
-    """The mapper's input (C, H, W) for a prediction or label (C', H, W); `largest` of what would be drawn."""
-    if task.kind == "depth":
-        return map_ / map_.abs().max().clamp_min(1e-6)
-    if task.kind == "normals":
-        length = 1.0 if is_label else (map_**2).sum(0).clamp_min(1e-12) ** 0.5
-        return (map_ / length + 1) / 2
-    if is_label:
-        values = range(task.channels) if task.kind == "classes" else [1]
-        return torch.stack([map_[0] == value for value in values]).double()
-    chances = map_.softmax(0) if task.kind == "classes" else map_.sigmoid()
-    hard = (
-        [map_.argmax(0) == value for value in range(task.channels)]
-        if task.kind == "classes"
-        else [map_[0] > 0]
-    )
-    return mostly(torch.stack(hard).double(), chances)
-
-
-def batch_norm(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
-    """A fresh BatchNorm in training, over a batch of one (1, C, h, w)."""
-    assert len(x) == 1
-    return F.batch_norm(x, None, None, weight, bias, training=True)
-
-
 def slow_map(network: Mapper, task: str, pair: int, x: Tensor, stride: int) -> Tensor:
     """m_st of one input (C, H, W): the task's layer, then 13 of the trunk, with poolings after 2, 4, 7, 10,
     13.
@@ -105,15 +68,6 @@ def slow_map(network: Mapper, task: str, pair: int, x: Tensor, stride: int) -> T
         if number + 1 in poolings:
             x = F.max_pool2d(x, 2, ceil_mode=True)
     return x[0]
-
-
-def distance(a: Tensor, b: Tensor) -> Tensor:
-    """1 - cosine over channels, averaged over the cells of (c, h, w)."""
-    found = []
-    for y, x in itertools.product(range(a.shape[1]), range(a.shape[2])):
-        lengths = a[:, y, x].norm().clamp_min(1e-12) * b[:, y, x].norm().clamp_min(1e-12)
-        found.append(1 - a[:, y, x] @ b[:, y, x] / lengths)
-    return torch.stack(found).mean()
 
 
 def slow_consistency(
@@ -142,26 +96,12 @@ def slow_consistency(
 
 def check(made: MTPSL, data: Batch) -> None:
     stages = made.encoder.stages(torch.cat([data.images, data.views[0].images]))
-    shared = made.encoder.fuse(stages)
+    shared, b = made.encoder.fuse(stages), len(data.images)
     predictions = {name: made.heads[name](made.decoders[name](shared)) for name in made.problem.tasks}
     found = made.losses(data, torch.tensor(0.5))
-    b = len(data.images)
     second = {name: p[b:] for name, p in predictions.items()}
     total = 2 * slow_consistency(made, second, data.views[0], data.labelled, stages[-1][b:].detach())
-    assert list(found.extra) == ["consistency"]
-    torch.testing.assert_close(found.extra["consistency"], total, rtol=1e-8, atol=1e-12)
-    for t, (name, task) in enumerate(made.problem.tasks.items()):
-        value = sum(
-            made.problem.loss_weights.get(name, 1.0)
-            * (len(made.problem.tasks) / float(data.labelled[i].sum()))
-            * sample_loss(task, predictions[name][i], data.targets[name][i])
-            for i in range(b)
-            if data.labelled[i, t]
-        )
-        value = value / b + torch.zeros((), dtype=torch.float64)
-        torch.testing.assert_close(found.tasks[name], value, rtol=1e-7, atol=0)
-        total = total + value
-    check_gradients(made, found.total(), total)
+    check_losses(made, found, {"consistency": total}, supervised(made.problem, predictions, data))
 
 
 @pytest.mark.usefixtures("no_noise")
@@ -394,45 +334,3 @@ def test_maps_lie_on_the_grid_of_the_encoders_deepest_stage(size: tuple[int, int
     }
     maps = made.mapper(made.mapper.enter(inputs), torch.tensor([0, 3]), torch.zeros(2, dtype=torch.int64))
     assert maps.shape == deepest.shape
-
-
-def test_parameter_groups_hold_each_parameter_once() -> None:
-    made = MTPSL(problem(), mapper_width=1, film_lr_scale=3.0)
-    groups = made.param_groups()
-    assert [group.get("lr_scale", 1.0) for group in groups] == [1.0, 3.0]
-    ids = [id(p) for group in groups for p in group["params"]]
-    assert sorted(ids) == sorted(id(p) for p in made.parameters())
-    film = {id(p) for n, p in made.named_parameters() if n.endswith(("gamma", "beta"))}
-    assert film == {id(p) for p in groups[1]["params"]}
-
-
-def test_the_mapper_is_not_shipped_and_one_task_is_skipped() -> None:
-    made = MTPSL(problem(), mapper_width=1)
-    assert made.mapper not in made.inference_modules()
-    assert "at least two" in (MTPSL.skip({"depth": ALL["depth"]}) or "")
-    assert MTPSL.skip(made.problem.tasks) is None
-
-
-@pytest.mark.parametrize(
-    "bad", [{"mapper_width": 0}, {"consistency_weight": -1.0}, {"film_lr_scale": -1.0}, {"regulariser": -0.1}]
-)
-def test_values_out_of_range(bad: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="mapper_width"):
-        MTPSL(problem(), **bad)
-
-
-def test_images_that_are_too_small() -> None:
-    with pytest.raises(UserError, match="32 pixels"):
-        MTPSL(problem(size=(16, 64)), mapper_width=1)
-
-
-@pytest.mark.parametrize("complete", [False, True])
-def test_a_step_never_looks_at_the_data(complete: bool) -> None:
-    case = replace(problem(), complete=complete)
-    made, progress = MTPSL(case, mapper_width=2), torch.tensor(0.0)
-    data = single(batch(made.problem, MIXED, views=1))
-    with NoSync():
-        made.losses(data, progress).total().backward()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        fake = MTPSL(case, mapper_width=2)
-        fake.losses(data, progress).total().backward()

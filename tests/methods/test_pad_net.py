@@ -8,23 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.errors import UserError
 from methods.base import Batch
 from methods.networks.distillation import Distillation
 from methods.pad_net import PADNet
-from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
-from tests.methods.test_direct_map import check_losses
-from tests.methods.test_losses import sample_loss
-
-PATTERNS = {
-    "one": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-    "random": [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]],
-    "full": [[1, 1, 1]] * 2,
-    "nothing": [[0, 0, 0]] * 2,
-}
-SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+from tests.methods.cases import ALL, PATTERNS, SIX, THREE, batch, check_losses, problem, supervised
 
 
 def method(names: tuple[str, ...] = THREE, weight: float = 1.0) -> PADNet:
@@ -63,18 +51,6 @@ def slow_distillation(network: Distillation, features: list[Tensor]) -> list[Ten
     return found
 
 
-def supervised(made: PADNet, predictions: dict[str, Tensor], data: Batch) -> dict[str, Tensor]:
-    found = {}
-    for t, (name, task) in enumerate(made.problem.tasks.items()):
-        total = torch.zeros((), dtype=torch.float64)
-        for b in range(len(data.images)):
-            if data.labelled[b, t]:
-                scale = len(made.problem.tasks) / int(data.labelled[b].sum())
-                total = total + scale * sample_loss(task, predictions[name][b], data.targets[name][b])
-        found[name] = made.problem.loss_weights.get(name, 1.0) * total / len(data.images)
-    return found
-
-
 def check(made: PADNet, data: Batch) -> None:
     features = made.features(data.images)
     samples = [
@@ -84,9 +60,9 @@ def check(made: PADNet, data: Batch) -> None:
     names = list(made.problem.tasks)
     final = {name: made.heads[name](f) for name, f in zip(names, refined, strict=True)}
     before = {name: made.preliminary_heads[name](f) for name, f in zip(names, features, strict=True)}
-    preliminary = made.preliminary_weight * sum(supervised(made, before, data).values())
+    preliminary = made.preliminary_weight * sum(supervised(made.problem, before, data).values())
     found = made.losses(data, torch.tensor(0.5))
-    check_losses(made, found, {"preliminary": preliminary}, supervised(made, final, data))
+    check_losses(made, found, {"preliminary": preliminary}, supervised(made.problem, final, data))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -133,40 +109,3 @@ def test_labels_of_one_task_reach_the_senders_and_no_other_head() -> None:
     for name in THREE:
         moved = any(p.grad is not None and (p.grad != 0).any() for p in made.decoders[name].parameters())
         assert moved == (name == "semseg"), "a preliminary loss trains its own task alone"
-
-
-def test_nothing_labelled_is_exactly_zero() -> None:
-    made = method()
-    losses = made.losses(batch(made.problem, PATTERNS["nothing"]), torch.tensor(0.0))
-    losses.total().backward()
-    assert losses.total() == 0
-    assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
-
-
-def test_a_step_never_looks_at_the_data() -> None:
-    made, progress = PADNet(problem()), torch.tensor(0.0)
-    data = single(batch(made.problem, PATTERNS["random"]))
-    with NoSync():
-        made.losses(data, progress).total().backward()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        PADNet(problem()).losses(data, progress).total().backward()
-
-
-def test_predictions_need_no_preliminary_head() -> None:
-    made = method().eval()
-    shipped = {id(p) for module in made.inference_modules() for p in module.parameters()}
-    assert shipped == {
-        id(p) for name, p in made.named_parameters() if not name.startswith("preliminary_heads.")
-    }
-    images = torch.randn(2, 3, 32, 64, dtype=torch.float64)
-    with torch.no_grad():
-        before = made.predict(images)
-        del made.preliminary_heads
-        assert all(torch.equal(made.predict(images)[name], before[name]) for name in THREE)
-
-
-def test_bad_values_and_one_task() -> None:
-    with pytest.raises(UserError, match=r"preliminary_weight = -1.0 is negative"):
-        method(weight=-1.0)
-    assert "at least two" in (PADNet.skip({"depth": ALL["depth"]}) or "")
-    assert PADNet.skip(problem().tasks) is None

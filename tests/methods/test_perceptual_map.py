@@ -7,17 +7,26 @@ import itertools
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Batch
-from methods.networks import mapper
 from methods.perceptual_map import PerceptualMap
-from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
-from tests.methods.test_direct_map import check_losses, constant, random_affine, reached, slow_maps
-from tests.methods.test_losses import sample_loss
-from tests.methods.test_mtpsl import MIXED, NONE_OR_ALL, ONE, SIX, largest, slow_input
+from tests.methods.cases import (
+    ALL,
+    MIXED,
+    NONE_OR_ALL,
+    ONE,
+    SIX,
+    THREE,
+    batch,
+    check_losses,
+    constant,
+    problem,
+    reached,
+    sample_loss,
+    slow_input,
+)
+from tests.methods.test_direct_map import random_affine, slow_maps
 
 
 def method(names: tuple[str, ...] = THREE, **keywords: object) -> PerceptualMap:
@@ -25,11 +34,6 @@ def method(names: tuple[str, ...] = THREE, **keywords: object) -> PerceptualMap:
     made = PerceptualMap(problem(names), mapper_width=2, **keywords).double()
     random_affine(made.mapper)
     return made
-
-
-@pytest.fixture
-def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapper, "gumbel_sample", largest)
 
 
 def known(task: Task, target: Tensor) -> Tensor:
@@ -163,31 +167,3 @@ def test_without_unlabelled_sources_labelled_tasks_alone_learn() -> None:
     made = method(unlabelled_sources=False)
     made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0)).extra["perceptual"].backward()
     assert {name for name, head in made.heads.items() if reached(head)} == {"semseg"}
-
-
-def test_the_maps_are_not_shipped_and_one_task_is_skipped() -> None:
-    made = PerceptualMap(problem(), mapper_width=1)
-    assert made.mapper not in made.inference_modules()
-    assert "at least two" in (PerceptualMap.skip({"depth": ALL["depth"]}) or "")
-    assert PerceptualMap.skip(made.problem.tasks) is None
-
-
-@pytest.mark.parametrize("bad", [{"mapper_width": 0}, {"map_weight": -1.0}])
-def test_values_out_of_range(bad: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="perceptual_map: mapper_width"):
-        PerceptualMap(problem(), **bad)
-
-
-def test_images_that_are_too_small() -> None:
-    with pytest.raises(UserError, match="perceptual_map: images must be at least 32 pixels"):
-        PerceptualMap(problem(size=(16, 64)), mapper_width=1)
-
-
-def test_a_step_never_looks_at_the_data() -> None:
-    made, progress = PerceptualMap(problem(tuple(ALL)), mapper_width=2), torch.tensor(0.0)
-    data = single(batch(made.problem, SIX))
-    with NoSync():
-        made.losses(data, progress).total().backward()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        fake = PerceptualMap(problem(tuple(ALL)), mapper_width=2)
-        fake.losses(data, progress).total().backward()

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.errors import UserError
 from datasets import augment, tasks
 from datasets.tasks import Task
 from methods.base import View
@@ -200,21 +199,3 @@ def test_autocast_changes_no_target() -> None:
         view,
     )
     assert half["depth"].dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("bad", "sentence"),
-    [
-        ({"weight": -1.0}, "weight must be 0 or more, not -1.0"),
-        ({"weight": math.inf}, "weight must be 0 or more, not inf"),
-        ({"confidence": 1.0}, "confidence must be at least 0 and below 1, not 1.0"),
-        ({"confidence": -0.1}, "confidence must be at least 0 and below 1, not -0.1"),
-        ({"agreement": 0.0}, "agreement must be greater than 0, not 0.0"),
-        ({"ramp_up": 1.5}, "ramp_up must lie between 0 and 1, not 1.5"),
-        ({"ramp_up": math.nan}, "ramp_up must lie between 0 and 1, not nan"),
-    ],
-)
-def test_values_out_of_range(bad: dict[str, float], sentence: str) -> None:
-    values = {"weight": 1.0, "confidence": 0.9, "agreement": 0.1, "ramp_up": 0.25}
-    with pytest.raises(UserError, match=f"^some_method: {sentence}; change the hyper-parameter.$"):
-        PseudoLabels("some_method", **values | bad)

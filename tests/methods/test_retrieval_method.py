@@ -10,25 +10,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmark.errors import UserError
 from methods.base import Batch
 from methods.prototype import Prototype
 from methods.retrieval import Retrieval
-from tests.methods.cases import ALL, THREE, NoSync, batch, problem, single
-from tests.methods.test_direct_map import check_losses
-from tests.methods.test_losses import sample_loss
-from tests.methods.test_prototype import slow_attention
+from tests.methods.cases import (
+    ALL,
+    PATTERNS,
+    SIX,
+    THREE,
+    batch,
+    check_losses,
+    problem,
+    slow_attention,
+    supervised,
+)
 
 SMALL: dict[str, Any] = {"token_dim": 6, "width": 8, "heads": 2}
-PATTERNS = {
-    "one": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-    "random": [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]],
-    "full": [[1, 1, 1]] * 2,
-    "nothing": [[0, 0, 0]] * 2,
-}
-SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
 
 
 def method(names: tuple[str, ...] = THREE, size: tuple[int, int] = (32, 64), **given: Any) -> Retrieval:
@@ -52,21 +50,12 @@ def slow_refined(made: Retrieval, feature: Tensor, t: int) -> Tensor:
 
 
 def check(made: Retrieval, data: Batch) -> None:
-    tasks, b, expected = made.problem.tasks, len(data.images), dict[str, Tensor]()
-    shared = made.encoder(data.images)
-    for t, (name, task) in enumerate(tasks.items()):
+    shared, predictions = made.encoder(data.images), dict[str, Tensor]()
+    for t, name in enumerate(made.problem.tasks):
         features = made.decoders[name](shared)
-        predictions = made.heads[name](torch.stack([slow_refined(made, f, t) for f in features]))
-        losses = [
-            len(tasks)
-            / int(data.labelled[i].sum())
-            * sample_loss(task, predictions[i], data.targets[name][i])
-            for i in range(b)
-            if data.labelled[i, t]
-        ]
-        total = sum(losses, torch.zeros((), dtype=torch.float64))
-        expected[name] = made.problem.loss_weights.get(name, 1.0) * total / b
-    check_losses(made, made.losses(data, torch.tensor(0.5)), {}, expected)
+        predictions[name] = made.heads[name](torch.stack([slow_refined(made, f, t) for f in features]))
+    found = made.losses(data, torch.tensor(0.5))
+    check_losses(made, found, {}, supervised(made.problem, predictions, data))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -109,23 +98,6 @@ def test_a_tasks_labels_train_its_own_tokens_alone() -> None:
     assert all(any((p.grad != 0).any() for p in module.parameters()) for module in reached)
 
 
-def test_nothing_labelled_is_exactly_zero() -> None:
-    made = method()
-    losses = made.losses(batch(made.problem, PATTERNS["nothing"]), torch.tensor(0.0))
-    losses.total().backward()
-    assert losses.total() == 0
-    assert all(p.grad is None or (p.grad == 0).all() for p in made.parameters())
-
-
-def test_tokens_are_without_weight_decay_and_every_parameter_is_listed_once() -> None:
-    made = method()
-    rest, tokens = made.param_groups()
-    assert tokens["weight_decay"] == 0.0 and [id(p) for p in tokens["params"]] == [id(made.tokens.values)]
-    assert sorted(id(p) for p in [*rest["params"], *tokens["params"]]) == sorted(
-        id(p) for p in made.parameters()
-    )
-
-
 def test_diagnostics_are_the_entropies_of_the_attention() -> None:
     made = method()
     with torch.no_grad():
@@ -137,23 +109,3 @@ def test_diagnostics_are_the_entropies_of_the_attention() -> None:
     assert all(float(d.array) == pytest.approx(1.0) for d in equal.values()), (
         "equal tokens cannot be told apart"
     )
-
-
-def test_a_step_never_looks_at_the_data() -> None:
-    made, progress = Retrieval(problem(), **SMALL), torch.tensor(0.0)
-    data = single(batch(made.problem, PATTERNS["random"]))
-    with NoSync():
-        made.losses(data, progress).total().backward()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        Retrieval(problem(), **SMALL).losses(data, progress).total().backward()
-
-
-@pytest.mark.parametrize("bad", [{"token_dim": 0}, {"width": 9}, {"blocks": 0}, {"heads": 0}, {"width": 0}])
-def test_values_out_of_range(bad: dict[str, int]) -> None:
-    with pytest.raises(UserError, match="must be at least 1, and width a multiple of heads"):
-        method(**bad)
-
-
-def test_one_task_is_skipped() -> None:
-    assert "at least two" in (Retrieval.skip({"depth": ALL["depth"]}) or "")
-    assert Retrieval.skip(problem().tasks) is None

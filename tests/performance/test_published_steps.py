@@ -9,7 +9,7 @@ from torch import nn
 from methods.jtr import JTR
 from methods.networks import mapper
 from methods.networks.mapper import PairNorm
-from tests.methods.test_mtpsl import largest
+from tests.methods.cases import largest
 from tests.performance import published_steps
 from tests.performance.against_published import Pair, made_up, pair
 

@@ -1,0 +1,195 @@
+"""What every method's own code must do, whichever it is; the harness's side is in tests/test_contract.py."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmark.errors import UserError
+from benchmark.spec import registry
+from methods.base import Batch, Method, view_kinds
+from tests.helpers import SMALL
+from tests.methods.cases import ALL, FULL, MIXED, NOTHING, THREE, NoSync, batch, problem, reached, single
+
+METHODS = registry.method_names()
+# Every method with its defaults, and what they do not reach.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
+    f"{name}({key}={value})": (name, {key: value})
+    for name, key, value in (
+        ("diffusion", "space", "prediction"), ("direct_map", "mapper_learns_from", "labels"),
+        ("mean_teacher", "evaluate", "student"), ("prototype", "vq_mode", "ema"),
+        ("prototype", "affinity_level", "slots"), ("prototype", "projection", "per_task"),
+        ("prototype", "cross_attention", "constant"), ("prototype", "aux_weight", 0.5),
+    )
+}  # fmt: skip
+OFF = {"prototype": {"vq": False, "tae": False, "tke": False, "tc": False, "retrieval": False}}
+THIN = {"direct_map": {"mapper_width": 1}, "jtr": {"ae_width": 1}, "mtpsl": {"mapper_width": 1}}
+SIZE = (32, 32)
+
+
+def made(case: str, **changes: Any) -> Method:
+    name, keywords = CASES[case]
+    kind = registry.method(name)
+    torch.manual_seed(3)
+    chosen = problem(("depth",) if kind.one_task else THREE, SIZE)
+    return kind(replace(chosen, **changes), **(SMALL.get(name, {}) | THIN.get(name, {}) | keywords))
+
+
+def given(method: Method, labelled: list[list[int]]) -> Batch:
+    columns = [row[-len(method.problem.tasks) :] for row in labelled]
+    return single(batch(method.problem, columns, views=len(view_kinds(method.views))))
+
+
+def ids(parameters: Any) -> list[int]:
+    return sorted(map(id, parameters))
+
+
+@pytest.mark.parametrize(("case", "complete"), [*((case, False) for case in CASES), ("mtpsl", True)])
+def test_a_step_never_looks_at_the_data(case: str, complete: bool) -> None:
+    method = made(case, complete=complete)
+    data, progress = given(method, MIXED[:2]), torch.tensor(0.1)
+    with NoSync():
+        method.losses(data, progress).total().backward()
+        method.after_step()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = made(case, complete=complete)
+        fake.losses(data, progress).total().backward()
+
+
+@pytest.mark.parametrize("labelled", [MIXED, NOTHING, FULL], ids=["mixed", "nothing", "full"])
+@pytest.mark.parametrize("case", CASES)
+def test_losses_and_gradients_are_finite_and_no_label_is_no_supervised_loss(
+    case: str, labelled: list[list[int]]
+) -> None:
+    """In reduced precision too, in which losses are float32."""
+    method = made(case)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = method.losses(given(method, labelled), torch.tensor(0.5))
+    terms = [*losses.tasks.values(), *losses.extra.values()]
+    assert all(term.dtype == torch.float32 and term.isfinite() for term in terms)
+    sum(losses.tasks.values(), torch.zeros(())).backward(retain_graph=True)
+    if labelled is NOTHING:
+        assert not reached(method) and all(value == 0 for value in losses.tasks.values())
+    losses.total().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_hidden_label_is_no_supervised_loss_of_its_tasks_own_parts(case: str) -> None:
+    method = made(case)
+    losses = method.losses(given(method, [[1, 0, 0]] * 3), torch.tensor(0.0))
+    sum(losses.tasks.values(), torch.zeros(())).backward()
+    assert reached(method) == ("semseg" in method.problem.tasks)
+    for name in method.problem.tasks:
+        assert name == "semseg" or not reached(method.heads[name]), name  # type: ignore[index]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_parameters_are_listed_once_and_drawn_by_their_module(case: str) -> None:
+    method = made(case)
+    listed = [p for group in method.param_groups() for p in group["params"]]
+    assert ids(listed) == ids(p for p in method.parameters() if p.requires_grad)
+    assert all(group["params"] for group in method.param_groups())
+    for group in method.param_groups():
+        free = [n for n, p in method.named_parameters() if id(p) in ids(group["params"])]
+        if group.get("weight_decay") == 0.0:
+            assert all(n.endswith(("codebook.codes", "slots.values", "tokens.values")) for n in free)
+        elif "lr_scale" in group:
+            assert group["lr_scale"] == 10.0 and all(n.endswith(("gamma", "beta")) for n in free)
+    for module in method.modules():
+        if list(module.parameters(recurse=False)):
+            assert callable(getattr(module, "reset_parameters", None)), type(module)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_predictions_need_no_more_than_what_is_shipped(case: str) -> None:
+    method = made(case).eval()
+    images = torch.randn(2, 3, *SIZE)
+    shipped = ids(p for module in method.inference_modules() for p in module.parameters())
+    with torch.no_grad():
+        before = method.predict(images)
+        for p in method.parameters():
+            if id(p) not in shipped:
+                p.fill_(torch.nan)
+        after: dict[str, Tensor] = method.predict(images)
+    assert all(torch.equal(after[name], before[name]) for name in method.problem.tasks)
+    extra = CASES[case][0] in (
+        "direct_map",
+        "jtr",
+        "mean_teacher",
+        "mtpsl",
+        "pad_net",
+        "perceptual_map",
+        "prototype",
+    )
+    assert (len(set(shipped)) < len(ids(method.parameters()))) == extra
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_task_is_trained_or_skipped_and_small_images_are_refused_or_fit(name: str) -> None:
+    kind = registry.method(name)
+    assert kind.one_task or kind.skip({name: ALL[name] for name in THREE}) is None
+    reason = kind.skip({"depth": ALL["depth"]})
+    if reason is None:
+        method = kind(problem(("depth",)), **SMALL.get(name, {}))
+        method.losses(given(method, [[1], [0]]), torch.tensor(1.0)).total().backward()
+        assert reached(method)
+    else:
+        assert "at least two" in reason
+    try:
+        kind(problem(size=(16, 64)), **SMALL.get(name, {}))
+    except UserError as error:
+        assert str(error).startswith(f"{name}: images must be at least 32 pixels")
+    else:
+        assert name not in ("direct_map", "jtr", "mtpsl", "perceptual_map")
+
+
+# Whole numbers are at least 1 and others not negative, as `bounds` asks; these are what else is said.
+OTHERS: list[tuple[str, dict[str, Any], str]] = [
+    ("consistency", {"confidence": 1.0}, "confidence must be at least 0 and below 1, not 1.0"),
+    ("consistency", {"weight": float("inf")}, "weight must be 0 or more, not inf"),
+    ("consistency", {"agreement": 0.0}, "agreement must be greater than 0, not 0.0"),
+    ("consistency", {"ramp_up": 1.5}, "ramp_up must lie between 0 and 1, not 1.5"),
+    ("consistency", {"ramp_up": float("nan")}, "ramp_up must lie between 0 and 1, not nan"),
+    ("diffusion", {"beta_start": 0.0}, "beta_start"), ("diffusion", {"beta_end": 1.0}, "beta_end"),
+    ("diffusion", {"beta_start": 0.1, "beta_end": 0.01}, "beta_end"),
+    ("diffusion", {"heads": 5}, "multiple of heads"), ("diffusion", {"heads": 3}, "not 8 for 3 heads"),
+    ("jtr", {"depth_mean": 1.0}, "depth_mean and depth_std go together"),
+    ("jtr", {"depth_std": 1.0}, "depth_mean and depth_std go together"),
+    ("jtr", {"depth_mean": 1.0, "depth_std": 0.0}, "depth_std must be positive"),
+    ("mean_teacher", {"decay": 1.0}, "decay must be at least 0 and below 1, not 1.0"),
+    ("prototype", {"heads": 3}, "multiple of heads"), ("prototype", {"kappa": 0.0}, "kappa"),
+    ("prototype", {"retrieval": False, "cross_attention": "constant"}, "cross_attention"),
+    ("prototype", {"cross_attention": "constant", "affinity_level": "slots"}, "affinity_level"),
+    ("prototype", {"retrieval": False, "affinity_level": "slots"}, "affinity_level"),
+    ("prototype", {"retrieval": False, "detach_affinity": True}, "detach_affinity"),
+    ("prototype", {"retrieval": False, "aux_weight": 0.5}, "aux_weight"),
+    ("retrieval", {"width": 9}, "width a multiple of heads"),
+]  # fmt: skip
+
+
+def bounds() -> list[tuple[str, dict[str, Any], str]]:
+    """From the signatures: 0 in place of each whole number, -1 in place of each number with a fraction."""
+    found = []
+    for name in METHODS:
+        for key, parameter in inspect.signature(registry.method(name)).parameters.items():
+            if str(parameter.annotation) in ("int", "float"):
+                found.append(
+                    (name, {key: 0 if "int" in str(parameter.annotation) else -1.0}, "hyper-parameter")
+                )
+    return found
+
+
+@pytest.mark.parametrize(("name", "bad", "words"), [*bounds(), *OTHERS])
+def test_hyperparameters_out_of_range_are_one_sentence(name: str, bad: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        registry.method(name)(problem(), **(SMALL.get(name, {}) | bad))
+    text = str(caught.value)
+    assert text.startswith(f"{name}: ") and text.endswith(".") and "\n" not in text
+    assert len(bounds()) > 40
