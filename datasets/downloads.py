@@ -30,8 +30,7 @@ DOWNLOADS = {
         2_972_037_809,
         (
             f"the MTAN folder (288x384, 13 classes), which most papers train on, is {MTAN}: fetch it in a "
-            f"browser, unpack it and "
-            "run `bench data prepare nyuv2 FOLDER`.",
+            "browser, unpack it and run `bench data prepare nyuv2 FOLDER`.",
             "the NYUD_MT folders (40 classes) are behind pages linked from "
             "SimonVandenhende/Multi-Task-Learning-PyTorch and "
             "prismformore/Multi-Task-Transformer on GitHub: fetch one in a browser, unpack it and run "
@@ -54,9 +53,8 @@ DOWNLOADS = {
         None,
         (
             f"the MTAN folders (128x256 with 7 classes, 256x512 with 19) are {MTAN}, for those who have "
-            f"accepted the terms at "
-            "www.cityscapes-dataset.com: fetch one in a browser, unpack it and run `bench data prepare "
-            "cityscapes FOLDER`.",
+            "accepted the terms at www.cityscapes-dataset.com: fetch one in a browser, unpack it and run "
+            "`bench data prepare cityscapes FOLDER`.",
             SPLITS,
         ),
     ),

@@ -139,8 +139,7 @@ def _fraction(ids: Tensor, available: Tensor, p: float, seed: int) -> Tensor:
         if len(order) and not keep:
             raise UserError(
                 f"label setting 'fraction:{p!r}' leaves task {task + 1} of {available.shape[1]} without a "
-                f"label, because only "
-                f"{len(order)} images have it; use a larger share."
+                f"label, because only {len(order)} images have it; use a larger share."
             )
         mask[:, task] = torch.isin(ids, order[:keep])
     return mask

@@ -48,8 +48,7 @@ class NYUv2(Prepared):
     }
     expected: ClassVar[str] = (
         "an MTAN folder ({train,val}/{image,label,depth,normal}/{i}.npy, 13 classes), an NYUD_MT folder "
-        "(images, segmentation, "
-        "depth, normals, gt_sets), or nyu_depth_v2_labeled.mat"
+        "(images, segmentation, depth, normals, gt_sets), or nyu_depth_v2_labeled.mat"
     )
 
     @classmethod

@@ -54,8 +54,7 @@ class OwnData(Prepared):
             if self._tasks_in(store) != self._tasks_in(stores[0]):
                 raise UserError(
                     f"{stores[0].folder} and {store.folder} were packed with different tasks; `bench data "
-                    f"prepare --force` packs "
-                    f"the older one again."
+                    "prepare --force` packs the older one again."
                 )
         return super().tasks
 

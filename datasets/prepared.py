@@ -181,8 +181,7 @@ class Prepared:
     def _absent(self) -> UserError:
         return UserError(
             f"there is no {self.wanted} in {self.data}; `bench data prepare {self.form_of(self.wanted)} "
-            f"PATH` prepares it "
-            f"from {self.expected}."
+            f"PATH` prepares it from {self.expected}."
         )
 
     def _published(self, split: Split, which: str, tasks: Sequence[str]) -> Tensor:

@@ -43,8 +43,7 @@ class Retrieval(MultiTask):
         if min(token_dim, width, blocks, heads) < 1 or width % heads:
             raise UserError(
                 f"retrieval: token_dim, width, blocks, heads = {token_dim}, {width}, {blocks}, {heads} must "
-                f"be at least 1, and "
-                f"width a multiple of heads; change the hyper-parameter."
+                "be at least 1, and width a multiple of heads; change the hyper-parameter."
             )
         t = len(problem.tasks)
         self.tokens = Slots(t * t, token_dim)

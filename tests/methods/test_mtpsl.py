@@ -118,13 +118,6 @@ def test_complete_labels_take_all_pairs_of_tasks(labelled: list[list[int]]) -> N
     check(made, batch(made.problem, labelled, views=1, empty=((0, "depth"),)))
 
 
-def test_a_full_sample_has_no_pair_where_labels_are_not_complete() -> None:
-    made, complete = method(), method(complete=True)
-    data = batch(made.problem, FULL, views=1)
-    assert made.losses(data, torch.tensor(0.0)).extra["consistency"] == 0
-    assert complete.losses(data, torch.tensor(0.0)).extra["consistency"] > 1
-
-
 @pytest.mark.parametrize(("complete", "places"), [(False, 2), (True, 6)])
 def test_partly_labelled_runs_do_not_pay_for_the_pairs_of_complete_ones(complete: bool, places: int) -> None:
     made, seen = method(complete=complete), []
@@ -195,22 +188,6 @@ def test_gradients_reach_what_they_should() -> None:
         moved = {int(i) for i in (norm.gamma.grad != 0).any(1).nonzero()}
         assert moved == active
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
-
-
-@pytest.mark.usefixtures("no_noise")
-def test_the_encoders_feature_is_a_constant_of_the_loss() -> None:
-    made = method()
-    data = batch(made.problem, ONE, views=1)
-    deepest = torch.randn(3, made.encoder.channels[-1], 1, 2, dtype=torch.float64)
-    predictions = {
-        n: torch.randn(3, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()
-    }
-    scaled = made.consistency(predictions, data.views[0], data.labelled, 7 * deepest)
-    torch.testing.assert_close(scaled, made.consistency(predictions, data.views[0], data.labelled, deepest))
-    seen: list[Tensor] = []
-    made.consistency = lambda *args: seen.append(args[3]) or torch.zeros(())
-    made.losses(data, torch.tensor(0.0))
-    assert not seen[0].requires_grad
 
 
 def test_negative_depth_predictions_stay_finite() -> None:
@@ -296,41 +273,9 @@ def test_pair_norm_is_batch_norm_of_one_sample_the_film_of_its_pair_and_relu(
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-10)
 
 
-def test_what_does_not_depend_on_the_pair_is_computed_once_a_task_and_sample(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made, data = method(), batch(problem(), [[1, 0, 0], [0, 1, 1]], views=1)
-    seen: list[dict[str, Tensor]] = []
-    enter = made.mapper.enter
-    monkeypatch.setattr(made.mapper, "enter", lambda inputs: seen.append(inputs) or enter(inputs))
-    predictions = {
-        n: torch.randn(2, t.channels, 32, 64, dtype=torch.float64) for n, t in made.problem.tasks.items()
-    }
-    made.consistency(predictions, data.views[0], data.labelled, torch.randn(2, 64, 1, 2, dtype=torch.float64))
-    for t, (name, task) in enumerate(made.problem.tasks.items()):
-        known = mapper.label_input(task, data.views[0].targets[name], torch.float64)
-        assert seen[0][name].shape == known.shape
-        for b in range(2):
-            assert torch.equal(seen[0][name][b], known[b]) == bool(data.labelled[b, t]), (
-                "a label where there is one"
-            )
-
-
 def test_the_published_mapper_has_as_many_parameters() -> None:
     chosen = {name: ALL[name] for name in THREE}
     chosen["semseg"] = type(chosen["semseg"])("semseg", "classes", 13, "mIoU", True)
     published = Mapper(chosen, 64, 512, 1)
     assert sum(p.numel() for p in published.film()) == 50_688
     assert sum(p.numel() for p in published.parameters()) == 14_819_328
-
-
-@pytest.mark.parametrize(("size", "stride"), [((32, 64), 1), ((50, 70), 1), ((50, 70), 4), ((97, 33), 2)])
-def test_maps_lie_on_the_grid_of_the_encoders_deepest_stage(size: tuple[int, int], stride: int) -> None:
-    made = MTPSL(problem(size=size), mapper_width=1, mapper_stride=stride)
-    deepest = made.encoder.stages(torch.zeros(2, 3, *size))[-1]
-    inputs = {
-        name: torch.zeros(2, t.channels, *size)[..., ::stride, ::stride]
-        for name, t in made.problem.tasks.items()
-    }
-    maps = made.mapper(made.mapper.enter(inputs), torch.tensor([0, 3]), torch.zeros(2, dtype=torch.int64))
-    assert maps.shape == deepest.shape

@@ -170,16 +170,6 @@ def test_attention_equals_torchs_own_and_its_entropy_is_that_of_the_weights() ->
     assert float(attention.entropy(x, y[:, :1]).detach()) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("size", [(12, 16), (5, 7), (3, 3)])
-def test_retrieval_is_residual_and_keeps_the_shape(size: tuple[int, int]) -> None:
-    retrieval = Retrieval(6, 10, 8, blocks=1, heads=2)
-    features, weights, slots = torch.randn(4, 6, *size), torch.rand(4, 3, 2), torch.randn(2, 10)
-    assert retrieval(features, weights, slots).shape == features.shape
-    nn.init.zeros_(retrieval.leave.weight)
-    nn.init.zeros_(retrieval.leave.bias)
-    assert torch.equal(retrieval(features, weights, slots), features)
-
-
 def test_rows_of_a_retrieval_do_not_mix() -> None:
     retrieval = Retrieval(6, 10, 8, blocks=2, heads=2)
     features, weights, slots = torch.randn(4, 6, 8, 8), torch.rand(4, 3, 2), torch.randn(2, 10)

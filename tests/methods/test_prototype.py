@@ -336,15 +336,6 @@ def test_each_part_can_be_switched_off_alone(given: dict[str, Any], gone: list[s
     assert not [name for name in unused if "bias" not in name], "no parameter is left without a use"
 
 
-def test_rows_c_and_d_differ_from_the_first_step() -> None:
-    weights = []
-    for tc in (False, True):
-        made = method(tc=tc)
-        made.losses(batch(made.problem, ONE), torch.tensor(0.0)).total().backward()
-        weights.append(made.decoders["depth"][0].conv1.weight.grad)
-    assert not torch.allclose(weights[0], weights[1], rtol=1e-3)
-
-
 def test_controls_change_the_predictions() -> None:
     images = batch(problem(), ONE).images
     shared = method().state_dict()

@@ -122,14 +122,6 @@ def test_pixels_without_a_pseudo_label_give_no_gradient_and_a_task_without_one_g
     assert all((x.grad == 0).all() for x in far.values())
 
 
-def test_no_gradient_reaches_the_source() -> None:
-    named, source, online, view = case()
-    given = {name: x.clone().requires_grad_() for name, x in source.items()}
-    made = replace(problem(tuple(ALL)), tasks=named, size=SIZE)
-    DEFAULT.loss(made, given, online, view, torch.zeros(4, 6, dtype=torch.bool), torch.tensor(1.0)).backward()
-    assert all(x.grad is None for x in given.values())
-
-
 def test_a_warp_is_grid_sample_on_affine_grid() -> None:
     x, geometry = torch.randn(4, 5, *SIZE, dtype=torch.float64), crops(4)
     geometry = geometry + 0.1 * torch.randn(4, 2, 3, dtype=torch.float64)  # any affine map

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,10 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.errors import UserError
-from benchmark.runs.rundir import RunDir
 from benchmark.spec import protocol
 from benchmark.training.build import initialise
-from benchmark.training.loop import Options, Run
 from datasets import tasks
 from methods.base import Problem
 from methods.mtpsl import MTPSL
@@ -26,7 +23,7 @@ from methods.multi_task import MultiTask
 from methods.networks.build import check_encoder, encoder_names, make_encoder
 from methods.networks.decoders import Decoder
 from methods.networks.segnet import Conv, SegNet, unpool
-from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
+from tests.helpers import THREE
 from tests.methods import cases, test_mtpsl
 
 PUBLISHED = {
@@ -193,42 +190,6 @@ def test_mtpsl_on_it_equals_the_loop(labelled: list[list[int]], monkeypatch: pyt
     made = MTPSL(Problem(chosen, (32, 64), 2, 0, lambda: SegNet(2), {"depth": 0.5}), mapper_width=2).double()
     assert made.mapper.convs[-1].out_channels == made.encoder.channels[-1] == 16
     test_mtpsl.check(made, cases.batch(made.problem, labelled, views=1))
-
-
-@pytest.mark.parametrize("method", ["multi_task", "mtpsl"])
-def test_runs_repeat_to_the_bit_on_images_without_normalisation(method: str, tmp_path: Path) -> None:
-    spec = tiny_spec(method, encoder="segnet", width=4, decoder_blocks=0, epochs=1.0)
-    found = []
-    for name in ("one", "two"):
-        run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
-        images = run.feed.batch(0).images
-        assert 0 <= float(images.min()) < 0.1 and 0.9 < float(images.max()) <= 1
-        place = RunDir(tmp_path / name, spec.folder)
-        claim = place.claim(spec)
-        assert claim is not None
-        run.start(place)
-        before = {k: v.clone() for k, v in run.method.state_dict().items()}
-        run.train(place, claim)
-        claim.release()
-        found.append(run.method.state_dict())
-        assert all(
-            not torch.equal(before[k], v)
-            for k, v in found[-1].items()
-            if "weight" in k and k.startswith("encoder")
-        )
-    assert all(torch.equal(found[0][k], found[1][k]) for k in found[0])
-
-
-def test_a_step_in_bfloat16_is_finite() -> None:
-    made = MultiTask(cases.problem(width=2, blocks=0))
-    made.encoder = SegNet(2)
-    data = cases.single(cases.batch(made.problem, [[1, 0, 0], [0, 1, 1]]))
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = made.losses(data, torch.tensor(0.0)).total()
-    loss.backward()
-    assert loss.isfinite() and all(
-        p.grad is not None and p.grad.isfinite().all() for p in made.encoder.parameters()
-    )
 
 
 def test_the_protocols_name_the_published_recipe() -> None:
