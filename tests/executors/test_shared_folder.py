@@ -43,6 +43,34 @@ def test_staleness_goes_by_the_folders_clock(
     claim.release()
 
 
+def test_deaths_are_counted_by_claims_until_a_checkpoint_or_a_return(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    """By whoever takes a run over, so that it ends though every holder is another process."""
+    (spec,) = cells(data_folder)
+    folder = RunDir(tmp_path, spec.folder)
+
+    def take(dead: bool = True) -> int:
+        claim = folder.claim(spec)
+        assert claim is not None
+        claim._done.set()  # no heartbeat
+        if dead:
+            claim.path.write_text(json.dumps(claims.holder_of(claim.path) | {"host": "another"}))
+            os.utime(claim.path, (1, 1))
+        else:
+            claim.release()
+        return claim.deaths
+
+    assert [take(), take(), take()] == [0, 1, 2]
+    folder.file("checkpoint.pt").write_text("progress")
+    assert [take(), take(dead=False), take()] == [0, 1, 0]
+    assert [take(), take()] == [1, 2]
+    found, log = run((spec,), tmp_path, data_folder, workers=0)
+    assert found["failed"] == [spec] and folder.file("checkpoint.pt").exists()
+    reason = "its process ended, 3 times in a row without a new checkpoint"
+    assert folder.reason == reason and log.reasons(spec) == [reason]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_another_host_holds_is_waited_for_and_taken_up_when_it_dies(
     workers: int, calm: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
