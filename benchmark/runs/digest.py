@@ -16,25 +16,17 @@ FILES = "files"  # in a published record: {suffix: `of_file`} of what lies besid
 
 
 def of(record: dict[str, Any]) -> str:
-    """First 16 hex digits of the SHA-256 of the canonical JSON of a record as read from a file, its own
-    digest left out.
-    """
+    """Return 16 hex digits of the SHA-256 of a record's canonical JSON, as read, without its digest."""
     content = {key: value for key, value in record.items() if key != KEY}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def edited(record: dict[str, Any]) -> str:
-    """What of a record is not as its run wrote it, its id or its digest, in words; "" where both are, or
-    there is no digest.
-    """
-    for what, said, made in (
-        ("id is not that of its spec", record["id"], run_id(record["spec"])),
-        ("digest is not that of its content", record.get(KEY), of(record)),
-    ):
-        if said not in (None, made):
-            return what
-    return ""
+    """Return what of a record is not as its run wrote it, in words; "" where nothing is."""
+    if record["id"] != run_id(record["spec"]):
+        return "id is not that of its spec"
+    return "digest is not that of its content" if record.get(KEY) not in (None, of(record)) else ""
 
 
 def read_published(path: Path) -> dict[str, Any]:
@@ -47,21 +39,19 @@ def read_published(path: Path) -> dict[str, Any]:
 
 
 def of_file(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file. Raises `OSError`."""
+    """Return 16 hex digits of the SHA-256 of a file. Raises `OSError`."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def beside(path: Path, record: dict[str, Any]) -> str:
-    """What is wrong with the files beside a published record, without a full stop; "" if they are those that
-    it names.
-    """
+    """Return what is wrong with the files beside a published record, without a full stop; "" if nothing."""
     named = record.get(FILES, {})
     if not isinstance(named, dict) or not named.keys() <= {".npz", ".webp"}:
         return f"{path} is damaged: {FILES} is no table of the files .npz and .webp beside it"
-    for suffix, said in named.items():
+    for suffix, expected in named.items():
         file = path.with_suffix(suffix)
         try:
-            if of_file(file) != said:
+            if of_file(file) != expected:
                 return f"{file} is not what was published with {path.name}: it was changed or exchanged"
         except OSError as error:
             return f"{file}, which {path.name} names, could not be read: {error.strerror}"
@@ -69,6 +59,6 @@ def beside(path: Path, record: dict[str, Any]) -> str:
 
 
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its digest."""
+    """Return the record with its digest."""
     # As a file gives it back: keys that are numbers become texts, which sort otherwise.
     return record | {KEY: of(json.loads(json.dumps(record)))}

@@ -34,11 +34,10 @@ def _git(*arguments: str) -> bytes | None:
 
 @cache
 def _commit() -> tuple[str | None, bool | None]:
-    """(commit, whether the code differs from it), read once a process: what runs is what was imported.
+    """Return (commit, whether the code differs from it), read once: what runs is what was imported.
 
-    A copy without a git folder has the commit that BENCH_COMMIT names, and whether its code differs is not
-    known here:
-    `publish` compares its hash, where there is git.
+    A copy without a git folder has the commit that BENCH_COMMIT names; whether its code differs is not known
+    here, and `publish` compares its hash, where there is git.
     """
     if not (ROOT / ".git").exists():  # not that of a folder around it
         named = os.environ.get(COMMIT)
@@ -54,35 +53,33 @@ def _commit() -> tuple[str | None, bool | None]:
 
 @cache
 def code_here() -> str:
-    """The hash of the code as it lies here, read once a process."""
-    files: dict[str, bytes] = {}
-    for top in CODE:
-        for path in [ROOT / top, *(ROOT / top).rglob("*")]:
-            parts = path.relative_to(ROOT).parts
+    """Return the hash of the code as it lies here, read once a process."""
+    paths = [path for top in CODE for path in (ROOT / top, *(ROOT / top).rglob("*")) if path.is_file()]
+    files = {path.relative_to(ROOT): path for path in paths}
+    return _hash(
+        {
+            name.as_posix(): path.read_bytes()
+            for name, path in files.items()
             # What Python and editors leave there is no code.
-            if (
-                path.is_file()
-                and "__pycache__" not in parts
-                and not any(part.startswith(".") for part in parts)
-            ):
-                files["/".join(parts)] = path.read_bytes()
-    return _hash(files)
+            if "__pycache__" not in name.parts and not any(part.startswith(".") for part in name.parts)
+        }
+    )
 
 
 @cache
 def code_at(commit: str) -> str | None:
-    """The hash of the code at a commit of this checkout; None where it, or git, is not here."""
+    """Return the hash of the code at a commit of this checkout; None where it, or git, is not here."""
     # A record may say anything, and git would take what begins with a hyphen for an option.
     archive = _git("archive", "--format=tar", commit, "--", *CODE) if FULL.fullmatch(commit) else None
     if archive is None:
         return None
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        found = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
-        return _hash({name: content.read() for name, content in found.items() if content})
+        files = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
+        return _hash({name: file.read() for name, file in files.items() if file})
 
 
 def _hash(files: dict[str, bytes]) -> str:
-    """First 16 hex digits of the SHA-256 of names and contents."""
+    """Return 16 hex digits of the SHA-256 of names and contents."""
     lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
@@ -95,7 +92,7 @@ def _version(package: str) -> str | None:
 
 
 def device_name(device: str) -> str:
-    """The device in words: the GPU's name, or the processor's with its architecture."""
+    """Return the device in words: the GPU's name, or the processor's."""
     if device.startswith("cuda"):
         import torch
 
@@ -109,7 +106,7 @@ def device_name(device: str) -> str:
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """What a record says of its environment. Paths, user and host names are left out."""
+    """Return what a record says of its environment. Paths, user and host names are left out."""
     commit, dirty = _commit()
     return {
         "commit": commit,
@@ -118,12 +115,10 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        # Processes that wanted a core in the last minute, as the run began: times of a busy machine are
-        # longer.
+        # Processes that wanted a core as the run began: times of a busy machine are longer.
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "threads": threads,
         "device": device_name(device),
-        # CUDA has no deterministic kernels for several operators used here; on CPU results are bitwise
-        # repeatable.
+        # CUDA has no deterministic kernels for several operators used here; CPU results repeat bitwise.
         "deterministic": not device.startswith("cuda"),
     } | {package: _version(package) for package in PACKAGES}

@@ -1,32 +1,27 @@
-"""How the losses of several tasks become one gradient: the balancings by name, and what each needs.
+"""Loss weighting and gradient aggregation by name: how the losses of several tasks become one gradient.
 
-Orthogonal to methods: a balancing sees named losses and tells nothing back. Auxiliary losses (`Losses.extra`)
-stay outside with weight 1. One rule for all but `uncertainty`, which learns the scale too: a balancing
-decides proportions, not the total. The weights of the tasks present in a batch are about 1 on average; where
-a paper's sum to 1, they are multiplied by the number of tasks. So the auxiliary losses keep their share, the
-clip its meaning, and one present task is left as it is.
-
-A label that is not there must move nothing. What that means for each is in its class; see also
-`benchmark.training.weighting.base`.
+Orthogonal to methods: a weighting sees named losses and tells nothing back. Auxiliary losses
+(`Losses.extra`) stay outside with weight 1. All but `uncertainty`, which learns the scale too, decide
+proportions, not the total: the weights of the tasks present in a batch are about 1 on average, and where a
+paper's sum to 1, they are multiplied by the number of tasks. So the auxiliary losses keep their share, the
+clip its meaning, and one present task is left as it is. A label that is not there must move nothing; see
+`training.weighting.base`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError
+from benchmark.typed import check_keys
 
 if TYPE_CHECKING:
     from methods.base import Method
 
 
-@dataclass(frozen=True)
-class Entry:
-    """kind: what is balanced, "losses" (on the device, by weights) or "gradients" (of the shared
-    parameters).
-    """
+class Entry(NamedTuple):
+    """kind: "losses" (weighted on the device) or "gradients" (of shared parameters, aggregated)."""
 
     kind: str
     summary: str
@@ -111,29 +106,22 @@ EAGER = "it takes a backward pass for each task that a batch has labels of, and 
 
 
 def check(name: str) -> None:
-    """Raise `UserError` for an unknown balancing, and for one that needs a package which is not installed."""
-    if name not in BALANCES:
-        raise unknown("balance", name, BALANCES)
-    missing = (
-        [package for package in PACKAGES if find_spec(package) is None]
-        if BALANCES[name].kind == "gradients"
-        else []
-    )
-    if missing:
+    """Raise `UserError` for an unknown weighting, and for one whose packages are not installed."""
+    check_keys([name], BALANCES, "balance")
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing and BALANCES[name].kind == "gradients":
         raise UserError(
             f"balance {name} needs {', '.join(missing)}; install it with `pip install -e '.[torchjd]'`."
         )
 
 
 def note(name: str) -> str | None:
-    """What a user should know before a run with this balancing, or None."""
+    """Return what a user should know before a run with this weighting, or None."""
     return f"balance {name} runs eagerly: {EAGER}" if BALANCES[name].kind == "gradients" else None
 
 
 def check_method(name: str, method: Method) -> None:
-    """Raise `UserError` where gradients of shared parameters are to be combined and the method shares
-    none.
-    """
+    """Raise `UserError` where gradients are to be aggregated and the method shares no parameters."""
     if BALANCES[name].kind == "gradients" and not any(p.requires_grad for p in method.shared_parameters()):
         what = type(method).__name__
         raise UserError(

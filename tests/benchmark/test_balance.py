@@ -4,8 +4,6 @@ nothing.
 
 import math
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from benchmark.cli.listing import entries
 from benchmark.errors import UserError
 from benchmark.report import leaderboard, records
 from benchmark.spec import plan
@@ -26,7 +23,6 @@ from benchmark.training.step import Step
 from benchmark.training.weighting.base import Balancing, LossBalancing
 from methods.base import Batch, Losses, Method
 from tests.benchmark.report import make
-from tests.conftest import ROOT
 from tests.helpers import TASKS, THREE, tiny_batch, tiny_problem, tiny_protocol
 from tests.methods.cases import NoSync
 
@@ -332,34 +328,6 @@ def test_weights_depend_on_losses_per_label_not_on_how_many_labels_a_batch_has(n
         assert [w / full[0] for w in full] == pytest.approx([w / partial[0] for w in partial], rel=1e-6)
 
 
-def test_weights_average_one() -> None:
-    """So that auxiliary losses keep their share: the sum is T for dwa, n for rlw and famo; for gls the
-    product is 1.
-    """
-    for name in ("dwa", "rlw", "famo", "gls"):
-        made, stream = new(name), Stream()
-        for pattern in MIXED[:4] * 3:
-            losses = reduced(pattern, stream())[0]
-            found, _ = gradients(made, losses, pattern)
-            here = [w for w, loss in zip(found, losses, strict=True) if loss]
-            if name == "gls":
-                labels = reduced(pattern, stream())[1]
-                assert math.prod(w**k for w, k in zip(found, labels, strict=True) if k) == pytest.approx(1)
-            else:
-                assert sum(found if name == "dwa" else here) == pytest.approx(
-                    3 if name == "dwa" else len(here)
-                )
-
-
-def test_random_weights_differ_from_step_to_step_and_follow_the_seed() -> None:
-    made = new("rlw")
-    drawn = []
-    for seed in (0, 1, 0):
-        torch.manual_seed(seed)
-        drawn.append(gradients(made, [1.0, 1.0, 1.0], FULL)[0])
-    assert drawn[0] == drawn[2] != drawn[1]
-
-
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_step_never_looks_at_the_data(name: str) -> None:
     def step(made: LossBalancing, data: Batch) -> None:
@@ -540,14 +508,6 @@ def test_rows_of_another_balance_are_scored_against_the_equal_reference(tmp_path
     )
 
 
-def test_balances_are_listed() -> None:
-    rows = entries("balances", Path("none"))
-    assert [row["name"] for row in rows] == list(balance.BALANCES) and all(
-        row["summary"] and row["paper"] for row in rows
-    )
-    assert {row["name"]: row["balances"] for row in rows}["upgrad"] == "gradients"
-
-
 def test_a_missing_package_is_one_sentence_at_planning_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(balance, "find_spec", lambda name: None if name in ("torchjd", "ecos") else object())
     with pytest.raises(
@@ -556,14 +516,3 @@ def test_a_missing_package_is_one_sentence_at_planning_time(monkeypatch: pytest.
     ):
         plan.make(["multi_task"], ["balance=nash"], Path("none"))
     assert plan.make(["multi_task"], ["balance=famo"], Path("none")).cells
-
-
-def test_torchjd_is_imported_only_where_it_is_needed() -> None:
-    code = (
-        "import sys; from pathlib import Path; import benchmark.training.step, "
-        "benchmark.training.weighting; from benchmark.spec import plan\n"
-    )
-    code += "assert plan.make(['multi_task'], ['balance=[\"equal\", \"famo\"]'], Path('none')).cells\n"
-    code += "print([m for m in ('torchjd', 'cvxpy') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
