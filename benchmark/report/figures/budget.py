@@ -177,7 +177,8 @@ def _draw(
         ax.axhline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
     elif task is None:
         ax.clear()
-        style.hide_frame(ax)
+        ax.set_axis_off()
+        ax.grid(False)
         ax.text(0, 0.5, f"no Δm: {family.group.protocol['reference']}\non all labels is absent", fontsize=7.5)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from PIL import Image, UnidentifiedImageError
 
 from benchmark.errors import UserError
@@ -14,13 +15,12 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.captions import seed_name
 from benchmark.report.figures import style
 from benchmark.report.figures.style import Drawing, paragraphs, wrapped
-from benchmark.report.naming import title as board_title
+from benchmark.report.naming import title
 from benchmark.report.records import Record
 from benchmark.runs import pictures
 
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
 CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.runs.pictures.panel` draws them
-_LEFT, _RIGHT = 0.3, 0.06  # inches: for the names of tasks, and to the page's edge
 
 
 class Cells(NamedTuple):
@@ -97,7 +97,7 @@ def predictions(board: Board, drawing: Drawing) -> None:
     shown = _shown(board, "predictions", drawing)
     if not shown:
         return drawing.omit("predictions", "left out, because no row has panels")
-    _draw(board, shown, "predictions", "", drawing)
+    _draw(board, shown, "predictions", drawing)
 
 
 def errors(board: Board, drawing: Drawing) -> None:
@@ -105,7 +105,7 @@ def errors(board: Board, drawing: Drawing) -> None:
     shown = _shown(board, "errors", drawing)
     if not shown:
         return drawing.omit("errors", "left out, because no row has panels with errors")
-    _draw(board, shown, "errors", _scale(board, shown[0].entry.row.records), drawing)
+    _draw(board, shown, "errors", drawing)
 
 
 def _scale(board: Board, records: Sequence[Record]) -> str:
@@ -130,57 +130,43 @@ def _scale(board: Board, records: Sequence[Record]) -> str:
     return f"Palest: right. Darkest: {ends}. Hatched: no label."
 
 
-def _draw(board: Board, shown: list[_Shown], name: str, scale: str, drawing: Drawing) -> None:
+def _draw(board: Board, shown: list[_Shown], name: str, drawing: Drawing) -> None:
     """Draw the blocks of predictions or errors as PNG alone: they are all pixels."""
     tasks = [t.name for t in board.group.tasks]
     shapes = [s.panel[t].images.shape for s in shown for t in tasks]
     size = (max(shape[1] for shape in shapes), max(shape[2] for shape in shapes))
     images = min(ROWS if len(tasks) <= 3 else 2, *(shape[0] for shape in shapes))  # to keep to a page
     across = 2 + len(shown)
-    cell = (style.WIDTH - _LEFT - _RIGHT) / across
+    cell = (style.WIDTH - 0.3) / across  # inches
     points = min(7.0, 11.5 * cell)  # names of eleven letters fit a cell
-    letters = max(10, int(cell * 120 / points))
-    names = ["image", "truth", *(wrapped(s.entry.label, letters) for s in shown)]
+    names = ["image", "truth", *(wrapped(s.entry.label, max(10, int(cell * 120 / points))) for s in shown)]
     high, wide = board.group.protocol["size"]  # the shape of the images, whatever that of the stored cells
-    block = images * cell * high / wide
-    seeds = ", ".join(sorted({s.seed for s in shown}))
-    title = paragraphs(f"Fixed test images: truth and {name}, seed {seeds}", board_title(board.group))
-    legend = paragraphs(scale, inches=6.6) if scale else ""
-    above = 0.3 + 0.14 * title.count("\n") + 0.25 + 0.13 * max(text.count("\n") for text in names)
-    total = above + len(tasks) * (block + 0.1) + (0.14 * (legend.count("\n") + 1) if scale else 0)
-    with style.figure(height=total) as fig:
-        fig.set_layout_engine("none")  # cells without gaps: placed by hand
-        fig.text(_LEFT / style.WIDTH, 1 - 0.08 / total, title, ha="left", va="top", fontsize=8.5)
-        left, width = _LEFT / style.WIDTH, across * cell / style.WIDTH
-        for t, task in enumerate(tasks):
-            ax = fig.add_axes((left, 1 - (above + t * (block + 0.1) + block) / total, width, block / total))
+    height = (
+        len(tasks) * (images * cell * high / wide + 0.06) + 0.12 * max(n.count("\n") for n in names) + 0.2
+    )
+    what = f"Fixed test images: truth and {name}, seed {', '.join(sorted({s.seed for s in shown}))}"
+    # No more pixels than the pictures have: they are most of the file.
+    png: Any = {"suffixes": (".png",), "dpi": max(100, min(150, round(size[1] / cell)))}
+    with drawing.figure(name, what, title(board.group), height=height, **png) as fig:
+        axes = fig.subplots(len(tasks), 1, squeeze=False)[:, 0]
+        for ax, task in zip(axes, tasks, strict=True):
             first = shown[0].panel[task]
             strips = [first.images, first.truths, *(getattr(s.panel[task], name) for s in shown)]
-            _draw_block(ax, task, [_resized(strip[:images], size) for strip in strips])
-            for c, text in enumerate(names if t == 0 else []):
-                where: Any = {"transform": ax.transAxes, "ha": "center", "va": "bottom"}
-                ax.text((c + 0.5) / across, 1.01, text, fontsize=points, **where)
-        if scale:
-            bottom = 0.14 * (legend.count("\n") + 1)
-            ramp = fig.add_axes((left, (bottom - 0.1) / total, 0.1, 0.09 / total))
-            ramp.imshow(np.linspace(0, 1, 64)[None], aspect="auto", cmap="Reds")
-            style.hide_frame(ramp)
-            fig.text(left + 0.11, (bottom - 0.005) / total, legend, ha="left", va="top", fontsize=7)
-        # No more pixels than the pictures have: they are most of the file.
-        dpi = max(100, min(150, round(size[1] / cell)))
-        drawing.files += style.save(fig, drawing.folder / name, (".png",), dpi)
-
-
-def _draw_block(ax: Any, task: str, strips: list[np.ndarray]) -> None:
-    """Draw columns of pictures (N, h, w, 3) side by side, thin white lines between them."""
-    images, high, wide = strips[0].shape[:3]
-    mosaic = np.concatenate([strip.reshape(images * high, wide, 3) for strip in strips], axis=1)
-    ax.imshow(mosaic, aspect="auto", interpolation="auto")
-    lines = {"colors": "white", "linewidth": 1.2}
-    ax.vlines(np.arange(1, len(strips)) * wide - 0.5, -0.5, images * high - 0.5, **lines)
-    ax.hlines(np.arange(1, images) * high - 0.5, -0.5, len(strips) * wide - 0.5, **lines)
-    style.hide_frame(ax)
-    ax.text(-0.006, 0.5, task, rotation=90, transform=ax.transAxes, ha="right", va="center", fontsize=8)
+            cells = [_resized(strip[:images], size).reshape(-1, size[1], 3) for strip in strips]
+            ax.imshow(np.concatenate(cells, axis=1), extent=(0, across * wide, images * high, 0))
+            ax.vlines(np.arange(1, across) * wide, 0, images * high, colors="white", linewidth=1.2)
+            ax.hlines(np.arange(1, images) * high, 0, across * wide, colors="white", linewidth=1.2)
+            ax.set(xticks=[], yticks=[], ylabel=task)
+            ax.spines[:].set_visible(False)
+            ax.grid(False)
+        axes[0].set_xticks((np.arange(across) + 0.5) * wide, names, fontsize=points)
+        axes[0].tick_params(length=0, labeltop=True, labelbottom=False)
+        if name == "errors":
+            scale = paragraphs(_scale(board, shown[0].entry.row.records), inches=6.6)
+            ramp = fig.colorbar(ScalarMappable(cmap="Reds"), ax=axes, location="bottom", aspect=60, pad=0.01)
+            ramp.set_label(scale, fontsize=7)
+            ramp.set_ticks([])
+            fig.set_figheight(fig.get_figheight() + 0.25 + 0.13 * scale.count("\n"))
 
 
 def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -28,13 +28,6 @@ MAX_ROWS = 12  # rows that a reader can tell apart
 _SHEET = Path(__file__).with_name("bench.mplstyle")
 
 
-@contextmanager
-def figure(width: float = WIDTH, height: float = 3.0) -> Iterator[Figure]:
-    """Open a figure in the style, sizes in inches; draw and `save` inside the block."""
-    with context(_SHEET):
-        yield Figure(figsize=(width, height))
-
-
 def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png"), dpi: int = 150) -> list[Path]:
     """Write `stem` with each suffix, without dates or versions; hide empty axes."""
     for ax in fig.axes:
@@ -55,12 +48,20 @@ class Drawing:
     notes: list[str] = field(default_factory=list)
 
     @contextmanager
-    def figure(self, name: str, *title: str, width: float = WIDTH, height: float) -> Iterator[Figure]:
-        """Open a figure, then write it with a title over it; height: of what is below the title."""
-        with figure(width, height) as fig:
+    def figure(
+        self, name: str, *title: str, width: float = WIDTH, height: float, **how: Any
+    ) -> Iterator[Figure]:
+        """Open a figure, then write it with a title over it.
+
+        height: in inches, of what is below the title. how: options of `save`.
+        """
+        with context(_SHEET):
+            fig = Figure(figsize=(width, height))
             yield fig
-            add_title(fig, paragraphs(*title, inches=width))
-            self.files += save(fig, self.folder / name)
+            text = paragraphs(*title, inches=width)
+            fig.set_figheight(fig.get_figheight() + 0.1 + 0.14 * (text.count("\n") + 1))
+            fig.suptitle(text, x=0.01, ha="left")
+            self.files += save(fig, self.folder / name, **how)
 
     def omit(self, name: str, reason: str) -> None:
         """Note why a figure, or a part of it, is not drawn."""
@@ -174,12 +175,6 @@ def heat_map(
     ax.tick_params(length=0)
 
 
-def add_title(fig: Figure, text: str) -> None:
-    """Add a title over the whole figure, which grows by its height, from the left edge."""
-    fig.set_figheight(fig.get_figheight() + 0.1 + 0.14 * (text.count("\n") + 1))
-    fig.suptitle(text, x=0.01, ha="left")
-
-
 def wrapped(label: str, width: int = 24) -> str:
     """Break a row's label into lines, before its bracket first, names after underscores."""
     if len(label) <= width:
@@ -207,9 +202,3 @@ def current(board: Board) -> list[Entry]:
 def comparable(board: Board) -> list[Entry]:
     """Return the rows with a delta m, best first, earlier versions left out."""
     return [e for e in board.entries if e.delta is not None and not e.row.outdated]
-
-
-def hide_frame(ax: Axes) -> None:
-    """Leave only what is drawn inside an axes."""
-    ax.set_axis_off()
-    ax.grid(False)
