@@ -265,10 +265,10 @@ def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
     notes = (tmp_path / "figures" / plots.LEFT_OUT).read_text().splitlines()
     assert notes == made.notes and [path.name for path in made.files] == [plots.LEFT_OUT]
     for name, reason in {
-        "delta_m": "no seed of the reference is complete",
-        "changes": "no seed of the reference is complete",
-        "cost": "no seed of the reference is complete",
-        "wins": "no seed of the reference is complete",
+        "delta_m": "no seed of the reference single_task is complete",
+        "changes": "no seed of the reference single_task is complete",
+        "cost": "no seed of the reference single_task is complete",
+        "wins": "no seed of the reference single_task is complete",
         "variance": "no row has a whole grid",
         "labels": "no per-image arrays",
         "predictions": "no panel of predictions",
