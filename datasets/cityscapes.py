@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from benchmark.errors import UserError
 from datasets.layouts.base import Source
@@ -37,8 +37,5 @@ class Cityscapes(Prepared):
             raise UserError(
                 "--derive-normals needs depth in metres, and Cityscapes has inverse depth; leave it out."
             )
-        return (
-            MtanCityscapes(path, 19 if form == "cityscapes-19" else 7)
-            if MtanCityscapes.detect(path)
-            else None
-        )
+        classes: Literal[7, 19] = 19 if form == "cityscapes-19" else 7
+        return MtanCityscapes(path, classes) if MtanCityscapes.detect(path) else None

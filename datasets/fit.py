@@ -14,9 +14,7 @@ from datasets.tasks import Task
 
 Fit = Literal["scale", "pad"]
 FITS = get_args(Fit)
-STRETCH = (
-    0.03  # an aspect this close to the frame's fills it; a strip of padding a few pixels wide helps nobody
-)
+STRETCH = 0.03  # an aspect this close to the frame's fills it; a strip of padding helps nobody
 
 
 class Row(NamedTuple):

@@ -124,9 +124,8 @@ def _random(ids: Tensor, available: Tensor, seed: int) -> Tensor:
     draw = streams.uniform(seed, "labels random count", ids)
     k = torch.minimum((draw * (number - 1).clamp_min(1)).long() + 1, number)
     columns = torch.arange(tasks)
-    key = (
-        streams.bits(seed, "labels random subset", ids[:, None], columns) * tasks + columns
-    )  # distinct within an image
+    # Distinct within an image.
+    key = streams.bits(seed, "labels random subset", ids[:, None], columns) * tasks + columns
     rank = torch.where(available, key, torch.iinfo(torch.int64).max).argsort(1).argsort(1)
     return (rank < k[:, None]) & available
 
@@ -156,9 +155,8 @@ def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
     """
     tasks = range(available.shape[1])
     has: list[list[bool]] = available.tolist()
-    ties: list[list[int]] = streams.bits(
-        seed, "labels one tie", ids[:, None], torch.arange(len(tasks))
-    ).tolist()
+    columns = torch.arange(len(tasks))
+    ties: list[list[int]] = streams.bits(seed, "labels one tie", ids[:, None], columns).tolist()
     by_id = ids.argsort()
     rows = by_id[torch.searchsorted(ids[by_id], streams.order(seed, "labels one", ids))].tolist()
     dealt: list[list[int]] = [[] for _ in tasks]
@@ -180,16 +178,14 @@ def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
             for other in (task for task in tasks if task not in previous):
                 sources = [task for task in frontier if movable[task][other]]
                 if sources:
-                    # The task with most images to give away gives one: else some task would lose all images
-                    # of a rare kind.
+                    # The task with most to give away gives: else one would lose all of a rare kind.
                     links[other] = max(sources, key=lambda task: (movable[task][other], ties[row][task]))
             previous |= links
             frontier = list(links)
         if not previous:
             continue
-        target = min(
-            previous, key=lambda task: len(dealt[task])
-        )  # of equal ones the first: the shortest chain, then chance
+        # Of equal ones the first: the shortest chain, then chance.
+        target = min(previous, key=lambda task: len(dealt[task]))
         while (source := previous[target]) is not None:
             passed_on = next(held for held in reversed(dealt[source]) if has[held][target])
             move(passed_on, source, -1)
@@ -271,19 +267,13 @@ def picture(mask: Tensor, tasks: Sequence[str], available: Tensor | None = None)
     axes.imshow(canvas.numpy(), aspect="auto", interpolation="nearest")
     every = math.ceil(blocks / 20)
     axes.set_yticks([block * (rows + 1) + (rows - 1) / 2 for block in range(0, blocks, every)])
-    axes.set_yticklabels(
-        [f"{block * across}-{min(number, (block + 1) * across) - 1}" for block in range(0, blocks, every)]
-    )
+    first = range(0, blocks * across, every * across)
+    axes.set_yticklabels([f"{start}-{min(number, start + across) - 1}" for start in first])
     axes.set_ylabel("images")
     axes.set_xticks([])
     if across <= 150:
-        axes.vlines(
-            [column + 0.5 for column in range(across - 1)],
-            -0.5,
-            len(canvas) - 0.5,
-            colors="white",
-            linewidths=0.6,
-        )
+        between = [column + 0.5 for column in range(across - 1)]
+        axes.vlines(between, -0.5, len(canvas) - 0.5, colors="white", linewidths=0.6)
     axes.spines[:].set_visible(False)
     labelled = counts(mask).per_task
     handles = [

@@ -64,10 +64,8 @@ class NYUv2(Prepared):
             number = re.search(r"\d+$", name)
             row = sample if name.startswith("train/") else rows.get(int(number[0]) if number else -1)
             if row is None:
-                raise UserError(
-                    f"the train image {name} has no number of NYUv2's official split, which published splits "
-                    f"need."
-                )
+                odd = "has no number of NYUv2's official split, which published splits need"
+                raise UserError(f"the train image {name} {odd}.")
             found.append(row)
         return torch.tensor(found)
 
@@ -88,7 +86,6 @@ class NYUv2(Prepared):
         if not MtanNYUv2.detect(path):
             return None
         if classes == 40:
-            raise UserError(
-                f"{path} is an MTAN folder, which holds 13 classes; name nyuv2-13, or an NYUD_MT folder."
-            )
+            cure = "name nyuv2-13, or an NYUD_MT folder"
+            raise UserError(f"{path} is an MTAN folder, which holds 13 classes; {cure}.")
         return MtanNYUv2(path)

@@ -33,9 +33,7 @@ class OwnData(Prepared):
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
         """Return the reader of a folder; see `Prepared.open`."""
         if derive_normals:
-            raise UserError(
-                "--derive-normals needs a camera that is known, which own data have not; leave it out."
-            )
+            raise UserError("--derive-normals needs a camera, which own data do not name; leave it out.")
         return TomlFolder(path) if TomlFolder.detect(path) else None
 
     @classmethod

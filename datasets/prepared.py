@@ -101,10 +101,8 @@ class Prepared:
         if self.wanted in here or len(here) == 1:
             return self.wanted if self.wanted in here else here[0]
         if here:
-            raise UserError(
-                f"{self.data} holds {', '.join(here)}; name one of them as dataset instead of "
-                f"{self.wanted!r}."
-            )
+            cure = f"name one of them as dataset instead of {self.wanted!r}"
+            raise UserError(f"{self.data} holds {', '.join(here)}; {cure}.")
         form = self.form_of(self.wanted)
         if self._unpacked:
             return variant_of(form, self._unpacked)
@@ -126,9 +124,8 @@ class Prepared:
         """Return the papers' (H, W), or one that is here."""
         form = self.form_of(self.variant)
         sizes = [store.size for store in self._stores if store.variant == self.variant]
-        size = (
-            self.form_in(self._unpacked, form).size if not sizes and self._unpacked else self.forms[form].size
-        )
+        unpacked = self._unpacked if not sizes else None
+        size = (self.form_in(unpacked, form) if unpacked else self.forms[form]).size
         return size if size in sizes or not sizes else sizes[0]
 
     @property
@@ -186,9 +183,8 @@ class Prepared:
 
     def _published(self, split: Split, which: str, tasks: Sequence[str]) -> Tensor:
         total = split.total if split.total is not None else len(split)
-        return published.load(
-            self.data, self.name, which, split.names, self.published_rows(split), total, tuple(tasks)
-        )
+        rows = self.published_rows(split)
+        return published.load(self.data, self.name, which, split.names, rows, total, tuple(tasks))
 
     @classmethod
     def published_rows(cls, split: Split) -> Tensor:

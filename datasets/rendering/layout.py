@@ -23,14 +23,9 @@ from datasets.rendering.planner import Placed, Planner
 
 FIGURE_SHARE = 0.36  # of the rooms have a figure
 _MAKERS: dict[int, Callable[[Random, bool], Item]] = {
-    f.TABLE: f.table,
-    f.CHAIR: f.chair,
-    f.CABINET: f.cabinet,
-    f.BED: f.bed,
-    f.LAMP: f.lamp,
-    f.BALL: f.ball,
-    f.CARTON: f.carton,
-}
+    f.TABLE: f.table, f.CHAIR: f.chair, f.CABINET: f.cabinet, f.BED: f.bed,
+    f.LAMP: f.lamp, f.BALL: f.ball, f.CARTON: f.carton,
+}  # fmt: skip
 _OFTEN = {f.TABLE: 3, f.CHAIR: 5, f.CABINET: 3, f.BED: 2, f.LAMP: 2.5, f.BALL: 2, f.CARTON: 3}
 _HERO_OFTEN = {f.TABLE: 2, f.CHAIR: 2, f.CABINET: 1.5, f.BED: 1, f.LAMP: 1, f.BALL: 2, f.CARTON: 2}
 
@@ -135,11 +130,8 @@ def _load(plan: Planner, below: Placed) -> None:
         # Slots side by side, so that things on one table do not overlap.
         x = reach_x * ((2 * slot + 1) / count - 1)
         z = rng.uniform(-reach_z, reach_z) if reach_x > 0.25 else 0.0
-        position = (
-            below.position[0] + c * x + s * z,
-            below.position[1] + height,
-            below.position[2] - s * x + c * z,
-        )
+        left, floor, front = below.position
+        position = (left + c * x + s * z, floor + height, front - s * x + c * z)
         plan.add(make(rng, small=True), rng.uniform(-3, 3), position)
 
 
@@ -174,9 +166,8 @@ def _lights(plan: Planner, windows: list[Placed]) -> list[Light]:
     if windows:
         pane = rng.choice(windows)
         x, z = pane.position[0] + 0.3 * math.sin(pane.yaw), pane.position[2] + 0.3 * math.cos(pane.yaw)
-        lights.append(
-            Light((x, pane.item.height * 0.85, z), (rng.uniform(0.7, 1), 0.9, 1.0), rng.uniform(0.5, 3.0))
-        )
+        place = (x, pane.item.height * 0.85, z)
+        lights.append(Light(place, (rng.uniform(0.7, 1), 0.9, 1.0), rng.uniform(0.5, 3.0)))
     lamps = [p for p in plan.placed if p.item.light]
     if lamps:
         on = rng.choice(lamps)

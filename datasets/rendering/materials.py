@@ -56,18 +56,15 @@ def furniture_material(rng: Random, vivid: bool = False) -> Material:
     """Draw any material; a vivid one is saturated and bright."""
     saturation = rng.uniform(0.65, 0.95) if vivid else min(0.85, rng.betavariate(1.3, 2.2))
     one = colour(rng, saturation, (0.7, 1.0) if vivid else (0.25, 0.95))
-    two = (
-        colour(rng, saturation, (0.2, 1.0))
-        if rng.random() < 0.5
-        else _blend(one, (0.02, 0.02, 0.02), rng.uniform(0.3, 0.7))
-    )
+    if rng.random() < 0.5:
+        two = colour(rng, saturation, (0.2, 1.0))
+    else:
+        two = _blend(one, (0.02, 0.02, 0.02), rng.uniform(0.3, 0.7))
     pattern = rng.choices((PLAIN, STRIPES, CHECKS, TILES, WOOD, BLOTCHES, DOTS), (5, 1.5, 1, 0.5, 3, 2, 1))[0]
     scale = rng.uniform(4, 12) if pattern in (STRIPES, CHECKS, TILES, DOTS) else rng.uniform(2, 6)
-    return Material(
-        one, two, pattern, scale, rng.choice((0.0, 1.5708, rng.uniform(0, 3.14))), rng.uniform(1, 3),
-        rng.uniform(0, 16),
-        rng.uniform(0.05, 0.25), rng.choice((0.0, 0.0, rng.uniform(0.1, 0.5))),
-    )  # fmt: skip
+    angle, aspect = rng.choice((0.0, 1.5708, rng.uniform(0, 3.14))), rng.uniform(1, 3)
+    phase, grain, gloss = rng.uniform(0, 16), rng.uniform(0.05, 0.25), (0.0, 0.0, rng.uniform(0.1, 0.5))
+    return Material(one, two, pattern, scale, angle, aspect, phase, grain, rng.choice(gloss))
 
 
 def wall_material(rng: Random) -> Material:
@@ -76,28 +73,22 @@ def wall_material(rng: Random) -> Material:
     two = _blend(one, colour(rng, rng.random() * 0.6, (0.3, 0.9)), rng.uniform(0.2, 0.7))
     pattern = rng.choices((PLAIN, STRIPES, CHECKS, TILES, PLANKS, BLOTCHES, DOTS), (5, 2, 0.5, 1, 1, 2, 1))[0]
     scale = rng.uniform(3, 7) if pattern != BLOTCHES else rng.uniform(1, 3)
-    return Material(
-        one, two, pattern, scale, rng.choice((0.0, 1.5708)) if pattern == STRIPES else 0.0, rng.uniform(1,
-        2.5),
-        rng.uniform(0, 16), rng.uniform(0.03, 0.15),
-    )  # fmt: skip
+    angle, aspect = rng.choice((0.0, 1.5708)) if pattern == STRIPES else 0.0, rng.uniform(1, 2.5)
+    return Material(one, two, pattern, scale, angle, aspect, rng.uniform(0, 16), rng.uniform(0.03, 0.15))
 
 
 def floor_material(rng: Random) -> Material:
     """Draw planks, tiles, carpet or stone."""
     one = colour(rng, min(0.8, rng.betavariate(1.5, 2.5)), (0.3, 0.9))
     two = _blend(one, colour(rng, rng.random() * 0.6, (0.1, 0.9)), rng.uniform(0.3, 0.9))
-    pattern = rng.choices(
-        (PLAIN, STRIPES, CHECKS, TILES, PLANKS, WOOD, BLOTCHES), (2, 0.5, 1.5, 2.5, 3, 1, 2)
-    )[0]
-    scale = {CHECKS: rng.uniform(1.5, 4), PLANKS: rng.uniform(5, 9), BLOTCHES: rng.uniform(1.5, 4)}.get(
-        pattern, rng.uniform(2, 5)
-    )
-    return Material(
-        one, two, pattern, scale, rng.choice((0.0, 1.5708, 0.7854)), rng.uniform(4,
-        8) if pattern == PLANKS else 1.0,
-        rng.uniform(0, 16), rng.uniform(0.05, 0.25), rng.choice((0.0, rng.uniform(0.05, 0.3))),
-    )  # fmt: skip
+    patterns = (PLAIN, STRIPES, CHECKS, TILES, PLANKS, WOOD, BLOTCHES)
+    pattern = rng.choices(patterns, (2, 0.5, 1.5, 2.5, 3, 1, 2))[0]
+    scales = {CHECKS: rng.uniform(1.5, 4), PLANKS: rng.uniform(5, 9), BLOTCHES: rng.uniform(1.5, 4)}
+    scale = scales.get(pattern, rng.uniform(2, 5))
+    angle = rng.choice((0.0, 1.5708, 0.7854))
+    aspect = rng.uniform(4, 8) if pattern == PLANKS else 1.0
+    phase, grain, gloss = rng.uniform(0, 16), rng.uniform(0.05, 0.25), (0.0, rng.uniform(0.05, 0.3))
+    return Material(one, two, pattern, scale, angle, aspect, phase, grain, rng.choice(gloss))
 
 
 def ceiling_material(rng: Random) -> Material:
@@ -105,16 +96,8 @@ def ceiling_material(rng: Random) -> Material:
     one = colour(rng, rng.betavariate(1, 5) * 0.6, (0.6, 1.0))
     two = _blend(one, (0.1, 0.1, 0.1), rng.uniform(0.2, 0.7))
     pattern = rng.choices((PLAIN, TILES, PLANKS, BLOTCHES), (6, 1, 1, 2))[0]
-    return Material(
-        one,
-        two,
-        pattern,
-        rng.uniform(1.5, 4),
-        rng.choice((0.0, 1.5708)),
-        2.0,
-        rng.uniform(0, 16),
-        rng.uniform(0.02, 0.1),
-    )
+    scale, angle = rng.uniform(1.5, 4), rng.choice((0.0, 1.5708))
+    return Material(one, two, pattern, scale, angle, 2.0, rng.uniform(0, 16), rng.uniform(0.02, 0.1))
 
 
 def table(materials: list[Material]) -> Tensor:

@@ -26,9 +26,8 @@ def door(rng: Random) -> Item:
     for row in range(panels):
         step = height / panels
         item.box((0, (row + 0.5) * step, 0.01), (width * 0.65, step * 0.7, 0.05), inset)
-    item.ellipsoid(
-        (rng.choice((-1, 1)) * width * 0.4, height * 0.48, 0.05), (0.035, 0.03, 0.04), furniture_material(rng)
-    )
+    knob = (rng.choice((-1, 1)) * width * 0.4, height * 0.48, 0.05)
+    item.ellipsoid(knob, (0.035, 0.03, 0.04), furniture_material(rng))
     return item
 
 
@@ -39,18 +38,8 @@ def window(rng: Random, height: float) -> Item:
     middle, tall = (sill + top) / 2, top - sill
     item, frame = Item(WINDOW, relief=2), furniture_material(rng)
     near, far = colour(rng, rng.uniform(0.1, 0.7), (0.2, 0.9)), colour(rng, rng.uniform(0, 0.4), (0.5, 1.0))
-    pane = Material(
-        far,
-        near,
-        BLOTCHES,
-        rng.uniform(1.2, 3),
-        0,
-        1,
-        rng.uniform(0, 16),
-        0.1,
-        0,
-        rng.choice((0.3, 0.8, 0.95)),
-    )
+    scale, phase, glow = rng.uniform(1.2, 3), rng.uniform(0, 16), rng.choice((0.3, 0.8, 0.95))
+    pane = Material(far, near, BLOTCHES, scale, 0, 1, phase, 0.1, 0, glow)
     if rng.random() < 0.2:
         pane = replace(furniture_material(rng), glow=0.2)
     item.box((0, middle, 0), (width, tall, 0.02), pane)

@@ -35,9 +35,8 @@ class Planner:
         self.size = (rng.uniform(3.2, 6.5), rng.uniform(2.3, 3.1), rng.uniform(3.6, 7.0))
         self.placed: list[Placed] = []
         self._objects = 0
-        self._taken: list[
-            tuple[float, float, float, float]
-        ] = []  # x0, x1, z0, z1 of what stands on the floor
+        # x0, x1, z0, z1 of what stands on the floor
+        self._taken: list[tuple[float, float, float, float]] = []
         self._sight: list[tuple[float, float]] = []  # points of the floor that must stay free
         self._walls: list[list[tuple[float, float]]] = [[], [], [], []]  # taken intervals
         self.yaw = rng.uniform(-math.pi, math.pi)
@@ -90,13 +89,10 @@ class Planner:
             if placed:
                 half = 0.8 * max(item.footprint)
                 for side in (-half, 0.0, half):
-                    dx, dz = (
-                        x + side * math.cos(facing) - self.eye[0],
-                        z - side * math.sin(facing) - self.eye[2],
-                    )
-                    self._sight += [
-                        (self.eye[0] + dx * k / 12, self.eye[2] + dz * k / 12) for k in range(1, 12)
-                    ]
+                    dx = x + side * math.cos(facing) - self.eye[0]
+                    dz = z - side * math.sin(facing) - self.eye[2]
+                    shares = range(1, 12)
+                    self._sight += [(self.eye[0] + dx * k / 12, self.eye[2] + dz * k / 12) for k in shares]
                 return placed
         return None
 

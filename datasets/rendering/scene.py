@@ -53,9 +53,8 @@ def make_scene(room: Room) -> Scene:
     yaw = _float([0.0] + [placed.yaw for placed, _ in items])
     position = _float([(0.0, 0.0, 0.0)] + [placed.position for placed, _ in items])
     zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
-    turn = torch.stack((yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos()), 1).view(
-        -1, 3, 3
-    )
+    rows = (yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos())
+    turn = torch.stack(rows, 1).view(-1, 3, 3)
     solids = Solids(
         kind=torch.tensor([ROOM] + [solid.kind for _, solid in items]),
         centre=(turn @ own[:, 0, :, None])[:, :, 0] + position,

@@ -76,10 +76,7 @@ def develop(light: Tensor, generator: torch.Generator) -> Tensor:
     image = 1 - torch.exp(light * (math.log(1 - target) / float(brightness.median().clamp_min(1e-6))))
     image = _blur(image).clamp(0, 1) ** (1 / 2.2)
     height, width = image.shape[1:]
-    y, x = (
-        torch.linspace(-1, 1, height, dtype=torch.float64),
-        torch.linspace(-1, 1, width, dtype=torch.float64),
-    )
+    y, x = (torch.linspace(-1, 1, side, dtype=torch.float64) for side in (height, width))
     image = image * (1 - (0.05 + 0.15 * draw[4]) * (y[:, None] ** 2 + x**2) / 2)
     noise = torch.randn(image.shape, generator=generator, dtype=torch.float64)
     image = image + noise * (0.006 + 0.024 * draw[5]) * (1.3 - 0.6 * image)
