@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from benchmark.errors import UserError, unknown
 from benchmark.files import read_toml
 from benchmark.spec import ablation, registry, select
+from benchmark.spec import protocol as protocols
 from benchmark.spec.ablation import Ablation
 from benchmark.spec.grid import Expansion, renamed
 from benchmark.spec.run import RunSpec
+from benchmark.spec.weighting import EQUAL
 from benchmark.typed import check_keys, convert
 
 FOLDER = Path(__file__).parents[1] / "plans"
@@ -33,9 +38,12 @@ CURES |= {"ablate": "write [ablate] above its keys", "include": 'write for examp
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a plan in order, without repeats. notes: what was skipped or assumed, and why. weights: the
-    files of pretrained weights by the content that stands for them in specs. ablation: the rows of its own
-    [ablate]. protocols: the names or files that it gives protocols by, by their names in specs."""
+    """The runs of a plan in order, without repeats.
+
+    notes: what was skipped or assumed, and why. weights: the files of pretrained weights by the content that
+    stands for them in specs. ablation: the rows of its own [ablate]. protocols: the names or files that it
+    gives protocols by, by their names in specs.
+    """
 
     name: str
     cells: tuple[RunSpec, ...]
@@ -46,13 +54,16 @@ class Plan:
 
 
 def names() -> list[str]:
+    """Return the names of the shipped plans."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def read(name: str) -> dict[str, Any]:
-    """The plan called `name`, or in the file `name` if it ends in .toml: its keys, "name", and under
-    "include" the plans that it includes, read in the same way. The files are read once, so what is made of
-    them does not change when they do."""
+    """Return the tables of the plan of that name or .toml file, with "name".
+
+    Under "include" are the plans that it includes, read in the same way. The files are read once, so what is
+    made of them does not change when they do.
+    """
     return _read(name, Path(), ())
 
 
@@ -79,16 +90,13 @@ def _read(name: str, base: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
-    """The plan that command-line arguments mean: a plan's name or file, methods' names, or a plan and methods
-    of it.
-    """
+    """Return the plan that arguments mean: its name or file, methods' names, or a plan and methods of it."""
     methods = [a for a in arguments if a in registry.method_names()]
     others = [a for a in arguments if a not in methods]
     if len(others) > 1:
         raise UserError(
             f"{others[1]!r} is neither a method nor the only plan named; give one plan and any of its "
-            f"methods, and --plugin "
-            f"FILE.py for one of your own."
+            f"methods, and --plugin FILE.py for one of your own."
         )
     if others and not others[0].endswith(".toml") and others[0] not in names():
         raise registry.unknown_method("plan or method", others[0], [*names(), *registry.method_names()])
@@ -104,15 +112,13 @@ def _assignments(settings: list[str]) -> dict[str, Any]:
             raise UserError(f"--set {setting!r} is not key=value; write for example --set labels=random.")
         try:
             result[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             result[key.strip()] = text.strip()  # a bare word
     return result
 
 
 def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str], data: Path) -> Plan:
-    """Every cell of a plan, with the command line's settings on top. Raises `UserError` for what does not
-    fit.
-    """
+    """Return every cell of a plan with settings on top. Raises `UserError` for what does not fit."""
     expansion = Expansion(settings, methods, data)
     expansion.contrasts = _contrasts(values)
     cells, ablated = _runs(values, expansion)
@@ -131,16 +137,14 @@ def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str],
 
 
 def _contrasts(values: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Those of a plan and of the plans that it includes, each once."""
+    """Return the contrasts of a plan and of the plans that it includes, each once."""
     found = [contrast for other in values["include"] for contrast in _contrasts(other)]
     found += select.read_contrasts(values.get("contrast", []), values["name"])
     return tuple({contrast["name"]: contrast for contrast in found}.values())
 
 
 def _runs(values: dict[str, Any], expansion: Expansion) -> tuple[list[RunSpec], Ablation | None]:
-    """The runs of the included plans, of the grids and of [ablate], but those that an [[exclude]] leaves
-    out.
-    """
+    """Return the runs of included plans, grids and [ablate], without what an [[exclude]] leaves out."""
     name = values["name"]
     found = [spec for other in values["include"] for spec in _runs(other, expansion)[0]]
     found += [spec for grid in values["grid"] for spec in expansion.specs(grid, name)]
@@ -151,3 +155,71 @@ def _runs(values: dict[str, Any], expansion: Expansion) -> tuple[list[RunSpec], 
     kept, notes = select.left_out(unique, values["exclude"], name, expansion.weights, whole)
     expansion.notes |= dict.fromkeys(notes)
     return kept, ablated.only({spec.id for spec in kept}) if ablated else None
+
+
+def text(
+    base: Plan, runs: Sequence[RunSpec], tuning: Mapping[str, dict[str, Any]], summary: str, data: Path
+) -> str:
+    """Return a plan, in TOML, of runs like those of `base`. tuning: {id of a run: how it was searched}.
+
+    Raises `UserError` where the text, read as `bench run` will, does not give just those runs.
+    """
+    content: dict[str, Any] = {"summary": summary, "grid": []}
+    for grid, spec in _grids(runs, base):
+        grid["tuning"] = {spec.method: tuning[spec.id]}
+        if spec.changed:
+            grid["hparams"] = {spec.method: {name: spec.hyperparameters[name] for name in spec.changed}}
+        content["grid"].append(grid)
+    content["contrast"] = [
+        contrast
+        for contrast in runs[0].contrasts
+        if all(any(select.matches(spec, contrast[side]) for spec in runs) for side in select.SIDES)
+    ]
+    text = tomli_w.dumps(_plain({key: value for key, value in content.items() if value}))
+    values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(text)
+    if {spec.id for spec in expand(values, {}, [], data).cells} != {spec.id for spec in runs}:
+        raise UserError(
+            f"the runs of plan {base.name} cannot be written as a plan of their own; tune on another plan."
+        )
+    return text
+
+
+def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, Any], RunSpec]]:
+    """Yield (the keys of a grid, one of its runs): one or, for its seeds, several for each kind of run."""
+    kinds: dict[str, list[RunSpec]] = {}
+    for spec in wanted:
+        kinds.setdefault(repr(replace(spec, label_seed=0, train_seed=0, tasks=())), []).append(spec)
+    for specs in kinds.values():
+        spec = specs[0]
+        named = base.protocols[spec.protocol.name]
+        grid: dict[str, Any] = {"protocol": named, "dataset": spec.variant, "labels": spec.labels}
+        grid["method"] = spec.method
+        grid |= {"balance": spec.balance} if spec.balance != EQUAL else {}
+        grid |= {"lr_scale": spec.lr_scale} if spec.lr_scale != 1 else {}
+        own = {"weights": str(base.weights.get(spec.protocol.weights, spec.protocol.weights))}
+        plain = protocols.load(named)
+        for key in protocols.SETTABLE:
+            value = own.get(key, getattr(spec.protocol, key))
+            if value != getattr(plain, key):
+                grid[key] = value
+        for seeds in _seeds(dict.fromkeys((s.label_seed, s.train_seed) for s in specs), spec.labels):
+            yield grid | seeds, spec
+
+
+def _seeds(pairs: Iterable[tuple[int, int]], labels: str) -> list[dict[str, list[int]]]:
+    """Return the seeds of one grid, or of several, that make these pairs of label and train seed."""
+    trains: dict[int, list[int]] = {}
+    for label, train in pairs:
+        trains.setdefault(label, []).append(train)
+    if labels.startswith("published:") or all([label] == seeds for label, seeds in trains.items()):
+        return [{"seeds": [seed for seeds in trains.values() for seed in seeds]}]
+    return [{"label_seeds": [label], "train_seeds": seeds} for label, seeds in trains.items()]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as TOML has it; none as plans write it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return "none" if value is None else value

@@ -21,16 +21,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from benchmark.errors import UserError
 from benchmark.spec import plan as plans
-from benchmark.spec import protocol as protocols
-from benchmark.spec import registry, select
+from benchmark.spec import registry
 from benchmark.spec.grid import searched
 from benchmark.spec.plan import Plan
 from benchmark.spec.run import RunSpec
-from benchmark.spec.weighting import EQUAL
 from benchmark.typed import check_keys
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of a number's default
@@ -256,77 +252,16 @@ def best(scored: Mapping[float, float | None]) -> float | None:
 
 
 def written(base: Plan, chosen: Sequence[tuple[Search, float]], summary: str, data: Path) -> str:
-    """Return a plan, in TOML, of the runs of `base` with what each search chose.
-
-    Raises `UserError` where the text, read as `bench run` will, does not give just those runs.
-    """
-    tables = {spec.id: search.table for search, trial in chosen for spec in search.tuned[trial]}
-    wanted = [spec for search, trial in chosen for spec in search.tuned[trial]]
-    content: dict[str, Any] = {"summary": summary, "grid": []}
-    for grid, spec in _grids(wanted, base):
-        grid["tuning"] = {spec.method: _whole(tables[spec.id], spec)}
-        if spec.changed:
-            grid["hparams"] = {spec.method: {name: spec.hyperparameters[name] for name in spec.changed}}
-        content["grid"].append(grid)
-    contrasts = [
-        contrast
-        for contrast in wanted[0].contrasts
-        if all(any(select.matches(spec, contrast[side]) for spec in wanted) for side in select.SIDES)
-    ]
-    text = tomli_w.dumps(_plain(content | ({"contrast": contrasts} if contrasts else {})))
-    values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(text)
-    if {spec.id for spec in plans.expand(values, {}, [], data).cells} != {spec.id for spec in wanted}:
-        raise UserError(
-            f"the runs of plan {base.name} cannot be written as a plan of their own; tune on another plan."
-        )
-    return text
-
-
-def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, Any], RunSpec]]:
-    """Yield (the keys of a grid, one of its runs): one or, for its seeds, several for each kind of run."""
-    kinds: dict[str, list[RunSpec]] = {}
-    for spec in wanted:
-        kinds.setdefault(repr(replace(spec, label_seed=0, train_seed=0, tasks=())), []).append(spec)
-    for specs in kinds.values():
-        spec = specs[0]
-        named = base.protocols[spec.protocol.name]
-        grid: dict[str, Any] = {"protocol": named, "dataset": spec.variant, "labels": spec.labels}
-        grid["method"] = spec.method
-        grid |= {"balance": spec.balance} if spec.balance != EQUAL else {}
-        grid |= {"lr_scale": spec.lr_scale} if spec.lr_scale != 1 else {}
-        own = {"weights": str(base.weights.get(spec.protocol.weights, spec.protocol.weights))}
-        plain = protocols.load(named)
-        for key in protocols.SETTABLE:
-            value = own.get(key, getattr(spec.protocol, key))
-            if value != getattr(plain, key):
-                grid[key] = value
-        for seeds in _seeds(dict.fromkeys((s.label_seed, s.train_seed) for s in specs), spec.labels):
-            yield grid | seeds, spec
-
-
-def _seeds(pairs: Iterable[tuple[int, int]], labels: str) -> list[dict[str, list[int]]]:
-    """Return the seeds of one grid, or of several, that make these pairs of label and train seed."""
-    trains: dict[int, list[int]] = {}
-    for label, train in pairs:
-        trains.setdefault(label, []).append(train)
-    if labels.startswith("published:") or all([label] == seeds for label, seeds in trains.items()):
-        return [{"seeds": [seed for seeds in trains.values() for seed in seeds]}]
-    return [{"label_seeds": [label], "train_seeds": seeds} for label, seeds in trains.items()]
+    """Return a plan, in TOML, of the runs of `base` with what each search chose."""
+    runs = [(spec, search.table) for search, trial in chosen for spec in search.tuned[trial]]
+    tables = {spec.id: _whole(table, spec) for spec, table in runs}
+    return plans.text(base, [spec for spec, _ in runs], tables, summary, data)
 
 
 def key(base: Plan, runs: Iterable[RunSpec]) -> str:
     """Return what tells a search from others on plans of this name."""
     text = json.dumps([sorted(spec.id for spec in base.cells), sorted(spec.id for spec in runs)])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as TOML has it; none as plans write it."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return "none" if value is None else value
 
 
 def of_rates(text: str) -> bool:

@@ -183,7 +183,7 @@ def test_a_part_of_the_shipped_plan_can_be_written_with_rates(
 def test_what_cannot_be_written_is_said_before_any_trial(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "_seeds", lambda pairs, labels: [{"seeds": [9]}])
+    monkeypatch.setattr(plan, "_seeds", lambda pairs, labels: [{"seeds": [9]}])
     code, out, err = bench("tune", "mtpsl", *TINY, "--results", tmp_path / "runs")
     assert code == 2 and out == "" and not (tmp_path / "runs").exists()
     assert (
@@ -326,7 +326,7 @@ def test_a_search_of_a_hyperparameter_that_a_class_lacks_is_refused(monkeypatch:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"trials": 3}, "expected a table with the key 'holdout'"),
+        ({"trials": 3}, "holdout is missing; let `bench tune` write it"),
         ({"trials": 3, "holdout": "a"}, "holdout is 'a'; expected a number, got a text"),
         ({"trials": 3, "holdout": 0.1, "luck": 1}, "unknown"),
         ({"rates": "all", "seeds": 1, "holdout": 0.1}, "rates is 'all'; expected a list"),
