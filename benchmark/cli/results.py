@@ -216,7 +216,7 @@ def compare(
     as_json: Json = False,
 ) -> int:
     """Say whether A is better than B: the difference, its intervals, the exact test, tasks and cost."""
-    from benchmark.report import answers
+    from benchmark.report import compare as answers
 
     folder = published_in if published else results
     shown: dict[str, Any] = {}

@@ -105,7 +105,7 @@ def _table(
     signs = np.array([t.sign for t in g.tasks], dtype=float)
     planned = [{(spec.label_seed, spec.train_seed) for spec in row.cells} for row in rows]
     held = [next((by_id[spec.id] for spec in row.cells if spec.id in by_id), None) for row in rows]
-    done = [pairs & set(row.seeds) if row else set() for row, pairs in zip(held, planned, strict=True)]
+    done = [pairs & set(g.shared(row)) if row else set() for row, pairs in zip(held, planned, strict=True)]
     reference, shared, called = _reference(board, held[0], done, first)
     leave_one_out = ablation.form == "leave-one-out"
     lines = []
@@ -126,7 +126,7 @@ def _table(
             elif i and base and both:
                 a, b, ref = (g.scores(each, both) for each in (row, base, reference))
                 difference = statistics.difference(a, b, ref, signs)
-        units, of = len(g.units(done[i])), len(g.units(planned[i]))
+        units, of = len(done[i]), len({g.unit(pair) for pair in planned[i]})
         lines.append(Line(rows[i].name, units, of, scores, delta, difference))
     balance = rows[0].cells[0].balance
     about = title(g) + (f", balance {balance}" if balance != EQUAL else "")
@@ -139,7 +139,7 @@ def _reference(
 ) -> tuple[Row | None, set[Pair], str]:
     """(the row that delta m is relative to, its seeds, its name in the table)"""
     named = board.reference
-    candidates = [(named.row, set(named.row.seeds), named.label)] if named else []
+    candidates = [(named.row, set(board.group.shared(named.row)), named.label)] if named else []
     candidates += [(first, done[0], first_name)] if first else []
     for row, pairs, name in candidates:
         defined = bool(pairs) and bool((board.group.scores(row, pairs).mean(0) != 0).all())

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from benchmark.report import statistics
+from benchmark.report import statistics, verdict
+from benchmark.report.grouping import group
 from benchmark.report.images import Resampled
 from benchmark.report.naming import file_name
 from benchmark.report.records import Collection
-from benchmark.report.references import Beside, beside, named, references
+from benchmark.report.references import Beside, named, references, secondary
 from benchmark.report.reruns import Rerun
-from benchmark.report.rows import Cost, Group, Pair, Row, group
-from benchmark.report.statistics import Array, Estimate, Spread
-from benchmark.report.verdict import Comparison, compare, holm, shared
-
-RANKED_SEEDS = 5  # fewer is development: shown, not ranked
+from benchmark.report.rows import Cost, Group, Pair, Row
+from benchmark.report.statistics import Estimate, Spread
+from benchmark.report.verdict import RANKED_SEEDS, Comparison, Verdicts
 
 
 @dataclass(frozen=True)
 class Entry:
     """A row with its numbers; n counts units (label seeds, see `Group`).
 
-    tier: a number from 1, "tuning" where a part of the train images judged, "demonstration" where the
-    protocol is none to rank by, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed
-    or is missing, "version 1 (current 2)" for an outdated row, or "" without delta m or against an outdated
-    reference. by_unit: {task: {metric: {unit: value}}} over all
-    complete seeds, spreads: the same summed up. paired:
-    units that row and reference share; delta, changes and psi rest on them alone. changes: {task: relative
-    change in %}. psi: {unit: influence on delta m}. versus: delta m minus that of the baseline, over the
-    units that all three share. undefined: tasks on which the reference scores 0 over the paired units, so
-    that there is no delta m. decidable: None outside the family of comparisons with the baseline. compared:
-    more about versus. beside: what stands beside delta m.
+    tier: a number from 1, "tuning" where a part of the train images judged, "demonstration" or "undertrained"
+    where the board ranks nothing, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed
+    failed or is missing, "version 1 (current 2)" for an outdated row, or "" without delta m or against an
+    outdated reference. by_unit: {task: {metric: {unit: value}}} over all complete units, spreads: the same
+    summed up. paired: units that row and reference share; delta, changes and psi rest on them alone. changes:
+    {task: relative change in %}. psi: {unit: influence on delta m}. versus: delta m minus that of the
+    baseline, over the units that all three share; compared: more about it, None for the reference and the
+    baseline; decidable: whether there are seeds enough to test it. undefined: tasks on which the reference
+    scores 0 over the paired units, so that there is no delta m. beside: secondary numbers.
     """
 
     row: Row
@@ -57,18 +55,17 @@ class Entry:
 
     @property
     def label(self) -> str:
+        """Return the name of the row."""
         return self.row.label
 
     def whole(self, planned: tuple[int, ...]) -> bool:
-        """Whether every planned unit is complete."""
-        return not self.failed and not self.row.partial and self.units == planned
+        """Tell whether every planned unit is complete."""
+        return self.units == planned
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The best predictor that ignores the image: means over the seeds' constants; its delta m has no
-    interval.
-    """
+    """The best predictor that ignores the image: means over the seeds' constants, without intervals."""
 
     means: dict[str, dict[str, float]]
     changes: dict[str, float]
@@ -77,26 +74,35 @@ class Constant:
 
 @dataclass(frozen=True)
 class Lead:
-    """The row with the highest delta m, the next one, and their difference over the seeds they share.
+    """The row with the highest delta m and the next one, or the reference where none is above it.
 
-    Among rows that have every planned seed, where one besides the reference does. p: of the exact sign-flip
-    test of that difference, or, where the best row is not above the reference, of its difference to that;
-    None with too few seeds for it.
+    Among rows that have every planned seed, where one besides the reference does. compared: the first with
+    the second; its verdict says whether the order is sure.
     """
 
     best: Entry
     second: Entry | None
-    margin: Estimate | None
-    p: float | None = None
+    compared: Comparison | None
+
+    @property
+    def margin(self) -> Estimate | None:
+        """Return the difference of the two."""
+        return self.compared.estimate if self.compared else None
+
+    @property
+    def p(self) -> float | None:
+        """Return the corrected p of their order, None with too few seeds."""
+        return self.compared.p_holm if self.compared else None
 
 
 @dataclass(frozen=True)
 class Board:
-    """One leaderboard. entries: by delta m, those without one last. planned: units that any current row has
-    attempted.
+    """One leaderboard.
 
-    comparisons: rows compared with the baseline, the size of the confirmatory family. reruns: {row: its
-    re-run floor} of rows of which seeds were run a second time.
+    entries: by delta m, those without one last. planned: units that any current row has attempted.
+    comparisons: rows compared with the baseline. withheld: why nothing is ranked, empty if it is; unknown:
+    that the protocol is not known to be trained. reruns: {row: its re-run floor} of rows of which seeds were
+    run a second time.
     """
 
     name: str
@@ -108,48 +114,46 @@ class Board:
     comparisons: int
     constant: Constant
     lead: Lead | None
+    verdicts: Verdicts
+    withheld: str = ""
+    unknown: str = ""
     reruns: Mapping[str, Rerun] = field(default_factory=dict)
 
     @property
     def run_ids(self) -> tuple[str, ...]:
-        """The ids of every finished run on the board, of incomplete seeds too."""
+        """Return the ids of every finished run on the board, of incomplete seeds too."""
         return self.group.run_ids
 
 
 def build(collection: Collection, current: Mapping[str, int] | None = None) -> list[Board]:
-    """The boards of a collection, in the order of their names. Raises `UserError` where records must not be
-    compared.
+    """Return the boards of a collection, in the order of their names.
 
-    current: {method: its version today}; rows of earlier versions are outdated.
+    current: {method: its version today}; rows of earlier versions are outdated. Raises `UserError` where
+    records must not be compared.
     """
     groups = group(collection, current)
     return sorted((_board(file_name(g), g, groups) for g in groups), key=lambda board: board.name)
 
 
 def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
-    signs = np.array([t.sign for t in g.tasks], dtype=float)
     reference, baseline = named(g.rows, g.protocol["reference"]), named(g.rows, g.protocol["baseline"])
-    current = [row for row in g.rows if not row.outdated]
-    # Where every row is outdated, what they attempted was the plan.
-    planned = g.units({pair for row in current or g.rows for pair in (*row.seeds, *row.failed, *row.partial)})
-    family = [row for row in current if baseline and row.seeds and row not in (baseline, reference)]
+    held = verdict.withheld(g, reference, baseline)
     others, resampled = references(g, groups), Resampled(g)
+    verdicts = Verdicts(g, reference, others, held)
     entries = []
     for row in g.rows:
         entry = _entry(g, row, "reference" if row is reference else "baseline" if row is baseline else "")
+        rival = baseline if row.seeds and not row.outdated and entry.role == "" else None
         if reference and reference.seeds:
-            entry = _scored(g, entry, reference, signs)
-            if baseline and row in family:
-                versus = _difference(g, row, baseline, reference, signs)
-                decided = statistics.decidable(versus.n if versus else 0, len(family))
-                entry = replace(
-                    entry, versus=versus, decidable=decided, compared=compare(g, row, baseline, reference)
-                )
-        found = beside(g, row, reference, baseline if row in family else None, others, resampled)
+            entry = _scored(g, entry, reference)
+            if rival:
+                compared = verdicts.pair(row, rival) if g.shared(row, rival, reference) else None
+                versus, decided = (compared.estimate, compared.decidable) if compared else (None, False)
+                entry = replace(entry, compared=compared, versus=versus, decidable=decided)
+        found = secondary(g, row, reference, rival, others, resampled)
         entries.append(replace(entry, beside=found))
-    entries = _corrected(entries)
     entries.sort(key=lambda e: (e.row.outdated, -e.delta.value if e.delta else math.inf, e.label))
-    entries = _tiers(g, entries, reference, signs, planned)
+    entries = _tiers(g, entries, reference, held)
     of = {e.row.label: e for e in entries}
     return Board(
         name,
@@ -157,136 +161,84 @@ def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
         tuple(entries),
         of[reference.label] if reference else None,
         of[baseline.label] if baseline else None,
-        planned,
-        len(family),
+        g.planned,
+        sum(e.decidable is not None for e in entries),
         _constant(g, reference),
-        _lead(g, entries, reference, signs, planned),
+        _lead(g, entries, verdicts),
+        verdicts,
+        held,
+        verdict.unknown(g),
     )
-
-
-def _corrected(entries: list[Entry]) -> list[Entry]:
-    """The entries with the p values of the family corrected for each other, where they can decide."""
-    family = [e for e in entries if e.decidable is not None]
-    corrected = {e.label: p for e, p in zip(family, holm([e.compared for e in family]), strict=True)}
-    return [
-        replace(e, compared=replace(e.compared, p_holm=corrected[e.label]))
-        if e.compared and e.decidable
-        else e
-        for e in entries
-    ]
 
 
 def _entry(g: Group, row: Row, role: str) -> Entry:
     by_unit: dict[str, dict[str, dict[int, float]]] = {}
+    pairs = g.shared(row)
     for task in g.tasks:
-        names = {m for seed in row.seeds.values() for m in seed.metrics(task.name)}
-        ordered = [task.metric, *sorted(names - {task.metric})]
-        by_unit[task.name] = {
-            m: values for m in ordered if (values := g.by_unit(row, task.name, m, row.seeds))
-        }
+        names = {m for pair in pairs for m in row.seeds[pair].metrics(task.name)}
+        ordered = [task.metric, *sorted(names - {task.metric})] if pairs else []
+        values = {m: g.by_unit(row, task.name, m, pairs) for m in ordered}
+        by_unit[task.name] = {m: found for m, found in values.items() if found}
     spreads = {
         task: {m: statistics.spread(np.array([*v.values()])) for m, v in found.items()}
         for task, found in by_unit.items()
     }
-    return Entry(row, role, "", g.units(row.seeds), len(row.failed), by_unit, spreads, _cost(row))
+    return Entry(row, role, "", g.units(pairs), len(row.failed), by_unit, spreads, row.cost)
 
 
-def _cost(row: Row) -> Cost | None:
-    """The mean over seeds of what a seed costs; a value that some seed lacks is None."""
-    costs = [seed.cost for seed in row.seeds.values()]
-    if not costs:
-        return None
-
-    def mean(name: str) -> float | None:
-        values = [getattr(cost, name) for cost in costs]
-        return None if None in values else float(np.mean(values))
-
-    numbers = {f.name: mean(f.name) for f in fields(Cost) if f.name != "device"}
-    return Cost(
-        **numbers, device="; ".join(sorted({device for cost in costs for device in cost.device.split("; ")}))
-    )
-
-
-def _scored(g: Group, entry: Entry, reference: Row, signs: Array) -> Entry:
-    pairs = shared(entry.row, reference)
+def _scored(g: Group, entry: Entry, reference: Row) -> Entry:
+    pairs = g.shared(entry.row, reference)
     if not pairs:
         return entry
-    units = g.units(pairs)
-    scores, base = g.scores(entry.row, pairs), g.scores(reference, pairs)
+    units, scores, base = g.units(pairs), g.scores(entry.row, pairs), g.scores(reference, pairs)
     undefined = tuple(t.name for t, mean in zip(g.tasks, base.mean(0), strict=True) if mean == 0)
     if undefined:
         return replace(entry, paired=units, undefined=undefined)
+    names = [t.name for t in g.tasks]
     if entry.row is reference:  # 0 by definition, without an interval of its own
         zero = Estimate(0.0, None, None, len(units))
-        return replace(
-            entry,
-            paired=units,
-            delta=zero,
-            changes={t.name: zero for t in g.tasks},
-            psi=dict.fromkeys(units, 0.0),
-        )
-    delta = statistics.delta_m(scores, base, signs)
-    psi = statistics.influence(scores, base, signs).mean(-1)
-    changes = dict(zip((t.name for t in g.tasks), statistics.task_changes(scores, base, signs), strict=True))
-    by_unit = {unit: float(value) for unit, value in zip(units, psi, strict=True)}
-    return replace(entry, paired=units, delta=delta, changes={**changes}, psi=by_unit)
+        changes: dict[str, Estimate | None] = dict.fromkeys(names, zero)
+        return replace(entry, paired=units, delta=zero, changes=changes, psi=dict.fromkeys(units, 0.0))
+    delta = statistics.delta_m(scores, base, g.signs)
+    changes = dict(zip(names, statistics.task_changes(scores, base, g.signs), strict=True))
+    influence = statistics.influence(scores, base, g.signs).mean(-1)
+    psi = {unit: float(value) for unit, value in zip(units, influence, strict=True)}
+    return replace(entry, paired=units, delta=delta, changes=changes, psi=psi)
 
 
-def _difference(g: Group, a: Row, b: Row, reference: Row, signs: Array) -> Estimate | None:
-    pairs = shared(a, b, reference)
-    if not pairs:
-        return None
-    found = statistics.difference(g.scores(a, pairs), g.scores(b, pairs), g.scores(reference, pairs), signs)
-    return found if math.isfinite(found.value) else None
+def _tiers(g: Group, entries: list[Entry], reference: Row | None, held: str) -> list[Entry]:
+    unranked = {entry.label: _unranked(g, entry, reference, held) for entry in entries}
+    rows = [entry.row for entry in entries if unranked[entry.label] is None]
+    numbers = verdict.tiers(g, rows, reference) if reference else []
+    found = unranked | {row.label: str(n) for row, n in zip(rows, numbers, strict=True)}
+    return [replace(entry, tier=found[entry.label] or "") for entry in entries]
 
 
-def _tiers(
-    g: Group, entries: list[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]
-) -> list[Entry]:
-    """A row shares its leader's tier unless the interval of their difference excludes 0; then it opens the
-    next tier.
-    """
-    tiers: list[Entry] = []
-    leader: Row | None = None
-    number = 1
-    for entry in entries:
-        if entry.row.outdated:
-            tier = f"version {entry.row.version} (current {entry.row.newest})"
-        elif g.protocol["judge"] != "test":
-            tier = "tuning"
-        elif entry.delta is None or reference is None or reference.outdated:
-            tier = ""
-        elif g.protocol["demonstration"]:
-            tier = "demonstration"
-        elif len(entry.paired) < RANKED_SEEDS:
-            tier = "development"
-        elif not entry.whole(planned):
-            tier = "incomplete"
-        else:
-            gap = _difference(g, leader, entry.row, reference, signs) if leader else None
-            if leader is None or (gap and gap.low is not None and gap.low > 0):
-                number, leader = number + (leader is not None), entry.row
-            tier = str(number)
-        tiers.append(replace(entry, tier=tier))
-    return tiers
+def _unranked(g: Group, entry: Entry, reference: Row | None, held: str) -> str | None:
+    """Return what stands in place of the tier of a row, None where it is ranked."""
+    if entry.row.outdated:
+        return f"version {entry.row.version} (current {entry.row.newest})"
+    if g.protocol["judge"] != "test":
+        return "tuning"
+    if entry.delta is None or reference is None or reference.outdated:
+        return ""
+    if held:
+        return "demonstration" if g.protocol["demonstration"] else "undertrained"
+    if len(entry.paired) < RANKED_SEEDS:
+        return "development"
+    return None if g.whole(entry.row) else "incomplete"
 
 
-def _lead(
-    g: Group, entries: Sequence[Entry], reference: Row | None, signs: Array, planned: tuple[int, ...]
-) -> Lead | None:
+def _lead(g: Group, entries: Sequence[Entry], verdicts: Verdicts) -> Lead | None:
     current = [e for e in entries if e.delta and not e.row.outdated]
-    whole = [e for e in current if e.whole(planned)]
+    whole = [e for e in current if g.whole(e.row)]
     ordered = whole if any(e.role != "reference" for e in whole) else current
     best = next((e for e in ordered if e.role != "reference"), None)
-    if best is None or best.delta is None or reference is None:
+    if best is None or best.delta is None:
         return None
-    second = next((e for e in ordered if e is not best), None)
-    margin = _difference(g, best.row, second.row, reference, signs) if second else None
-    rival = second.row if second and best.delta.value > 0 else reference
-    found = compare(g, best.row, rival, reference)
-    return Lead(
-        best, second, margin, found.p if found and statistics.decidable(len(found.differences), 1) else None
-    )
+    reference = next((e for e in entries if e.role == "reference"), None)
+    second = next((e for e in ordered if e is not best), None) if best.delta.value > 0 else reference
+    return Lead(best, second, verdicts.pair(best.row, second.row) if second else None)
 
 
 def _constant(g: Group, reference: Row | None) -> Constant:
@@ -302,15 +254,12 @@ def _constant(g: Group, reference: Row | None) -> Constant:
         means[task.name] = {
             m: float(np.mean([by_pair[pair][m] for pair in sorted(by_pair)])) for m in ordered
         }
-    complete = all(t.metric in means[t.name] for t in g.tasks)
-    if not (g.tasks and complete and reference and reference.seeds):
+    pairs = g.shared(reference) if reference else []
+    if reference is None or not pairs or not all(t.metric in means[t.name] for t in g.tasks):
         return Constant(means, {}, None)
     scores = np.array([[means[t.name][t.metric] for t in g.tasks]])
-    changes = statistics.changes(
-        scores, g.scores(reference, reference.seeds), np.array([t.sign for t in g.tasks], dtype=float)
-    )
-    if not np.isfinite(changes).all():
+    changes = statistics.changes(scores, g.scores(reference, pairs), g.signs)
+    if not g.tasks or not np.isfinite(changes).all():
         return Constant(means, {}, None)
-    return Constant(
-        means, {t.name: float(v) for t, v in zip(g.tasks, changes, strict=True)}, float(changes.mean())
-    )
+    each = {t.name: float(v) for t, v in zip(g.tasks, changes, strict=True)}
+    return Constant(means, each, float(changes.mean()))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from benchmark.report.board import RANKED_SEEDS, Board
-from benchmark.report.formats import counted, interval, signed, with_interval
-from benchmark.report.naming import protocol_title, shipped_values, value_text
+from benchmark.report.board import Board
+from benchmark.report.formats import interval, signed, with_interval
+from benchmark.report.naming import protocol_title, value_text
 from benchmark.report.records import Record
-from benchmark.report.statistics import ALPHA, seeds_to_decide
+from benchmark.report.rows import shipped_values
+from benchmark.report.statistics import seeds_to_decide
 from benchmark.runs import digest
 from benchmark.spec.tuning import alike, of_rates
 
-DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to rank methods."
 UNEVEN = 0.5  # share by which the training times of a row's seeds may differ before a board says so
 _NAMED = 3  # run ids in a fact
 _REFERENCES = {
@@ -28,32 +28,25 @@ def verdict(board: Board) -> str:
     """The row with the highest delta m, its lead, and whether that is sure."""
     if board.lead is None:
         return f"No comparison: {without_delta(board)}."
-    best, second, margin = board.lead.best, board.lead.second, board.lead.margin
+    best, second, compared = board.lead.best, board.lead.second, board.lead.compared
     found = f"Highest Δm: {best.label}, {with_interval(best.delta)} %"
-    if second is None or second is best or margin is None:
+    if second is None or compared is None:
         return f"{found}; no other row shares its seeds."
-    ahead = f"ahead of {second.label} by {signed(margin.value)} {interval(margin)}".rstrip()
-    if best.delta and best.delta.value <= 0 and board.reference:
-        found, ahead, margin = f"No row is above {board.reference.label}. {found}", "", best.delta
-    return f"{'; '.join(filter(None, (found, ahead)))}. {_sure(board, margin.n, margin.excludes_zero())}"
-
-
-def _sure(board: Board, n: int, apart: bool | None) -> str:
-    p = board.lead.p if board.lead else None
-    if demonstration(board):
-        return DEMONSTRATION
-    if apart is None or not apart:
-        return f"Not sure: over {counted(n, 'seed')} there is no interval that excludes 0."
-    if n < RANKED_SEEDS or p is None:
-        return f"Not sure: {counted(n, 'seed')} of {max(RANKED_SEEDS, seeds_to_decide(1))} that a test needs."
-    if board.lead and not board.lead.best.whole(board.planned):
-        return "Not sure: the row lacks a planned seed."
-    return f"{'Sure' if p <= ALPHA else 'Not sure'}: exact sign-flip test, p = {p:.2g}, {counted(n, 'seed')}."
+    margin = compared.estimate
+    if second is board.reference and margin.value <= 0:
+        found = f"No row is above {second.label}. {found}"
+    else:
+        found += f"; ahead of {second.label} by {signed(margin.value)} {interval(margin)}".rstrip()
+    if board.withheld:
+        return f"{found}. {board.withheld}"
+    if compared.reason:
+        return f"{found}. Not sure: {compared.reason.rstrip('.')}."
+    return f"{found}. Sure: exact sign-flip test, corrected p = {compared.p_holm:.2g}."
 
 
 def demonstration(board: Board) -> str:
     """The sentence of a board that ranks nothing; "" for one that may."""
-    return DEMONSTRATION if board.group.protocol["demonstration"] else ""
+    return board.withheld
 
 
 def without_delta(board: Board) -> str:

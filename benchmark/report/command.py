@@ -10,9 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from benchmark.report.naming import shipped_values
 from benchmark.report.records import Failure, Record
-from benchmark.report.rows import Group, Pair, Row
+from benchmark.report.rows import Group, Pair, Row, shipped_values
 from benchmark.spec import plan
 from benchmark.spec import protocol as protocols
 from benchmark.spec.weighting import EQUAL

@@ -1,34 +1,21 @@
-"""What a board is called: its file name and title, which say where its protocol is not the shipped one of
-that name.
-"""
+"""The names of boards, which say where a protocol is not the shipped one of that name."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from dataclasses import asdict
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.report.rows import Group, canonical, protocol_values
+from benchmark.report.rows import Group, canonical, protocol_values, shipped_values
 from benchmark.spec import protocol as protocols
+from benchmark.spec.protocol import ABOUT
 
 TITLE_CHANGES = 4  # in a title that must stay short
 
 
-def shipped_values(name: str) -> dict[str, Any] | None:
-    """The values of the shipped protocol of this name as a record holds them, None where there is none."""
-    if name not in protocols.names():
-        return None
-    try:
-        return protocol_values(json.loads(json.dumps(asdict(protocols.load(name)))))
-    except UserError:  # a protocol file that cannot be read is reported where protocols are used, not here
-        return None
-
-
 def protocol_summary(name: str) -> str:
-    """What the shipped protocol of this name is for, "" for one that is not shipped."""
+    """Return what the shipped protocol of this name is for, "" for one that is not shipped."""
     try:
         return protocols.load(name).summary if name in protocols.names() else ""
     except UserError:
@@ -36,24 +23,25 @@ def protocol_summary(name: str) -> str:
 
 
 def file_name(g: Group) -> str:
-    """`quickstart-rooms-v1-one`; under other values than the shipped ones with a hash of them.
+    """Return `quickstart-rooms-v1-one`, with a hash of other values than the shipped ones.
 
-    It depends on the board alone, so that no later run renames it; values at their defaults are left out of
-    the hash, so that a new protocol key does not either.
+    It depends on the board alone, so that no later run renames it; values at their defaults and what is only
+    said about a protocol are left out of the hash, so that a new protocol key or a trial does not either.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{g.protocol['name']}-{g.variant}-{g.labels}")
     if g.protocol == shipped_values(g.protocol["name"]):
         return plain
     defaults = protocol_values({"name": ""})
     values = {
-        key: value for key, value in g.protocol.items() if key == "version" or value != defaults.get(key)
+        key: value
+        for key, value in g.protocol.items()
+        if key == "version" or (key not in ABOUT and value != defaults.get(key))
     }
     return f"{plain}-{hashlib.sha256(canonical(values).encode()).hexdigest()[:6]}"
 
 
 def protocol_changes(protocol: dict[str, Any]) -> list[str]:
-    """`["epochs=1", "size=[32,64]"]`: where a protocol's values differ from the shipped ones; [] for the
-    shipped one.
+    """Return `["epochs=1", "size=[32,64]"]`: the values that differ from the shipped protocol's.
 
     A protocol that is not shipped gives `["own protocol"]`; another version of a shipped one starts with
     `shipped: v2`.
@@ -61,19 +49,16 @@ def protocol_changes(protocol: dict[str, Any]) -> list[str]:
     shipped = shipped_values(protocol["name"])
     if shipped is None:
         return ["own protocol"]
-    changed = [
-        key
-        for key in (*shipped, *sorted(protocol.keys() - shipped.keys()))
-        if protocol[key] != shipped.get(key)
-    ]
+    keys = [key for key in (*shipped, *sorted(protocol.keys() - shipped.keys())) if key not in ABOUT]
     return [
         f"shipped: v{shipped['version']}" if key == "version" else f"{key}={value_text(protocol[key])}"
-        for key in changed
+        for key in keys
+        if protocol[key] != shipped.get(key)
     ]
 
 
 def protocol_title(protocol: dict[str, Any], limit: int | None = TITLE_CHANGES) -> str:
-    """`quickstart v1 (epochs=1, size=[32,64])`, with at most `limit` differences, all for None."""
+    """Return `quickstart v1 (epochs=1)`, with at most `limit` differences, all for None."""
     changes = protocol_changes(protocol)
     listed = ", ".join(changes[:limit])
     if limit is not None and len(changes) > limit:
@@ -82,12 +67,12 @@ def protocol_title(protocol: dict[str, Any], limit: int | None = TITLE_CHANGES) 
 
 
 def title(g: Group, limit: int | None = TITLE_CHANGES) -> str:
-    """`quickstart v1: rooms-v1, labels 'one'`"""
+    """Return `quickstart v1: rooms-v1, labels 'one'`."""
     return f"{protocol_title(g.protocol, limit)}: {g.variant}, labels '{g.labels}'"
 
 
 def value_text(value: Any) -> str:
-    """A value of a protocol or a hyperparameter as people write it: `1`, `0.5`, `resnet18`, `[32,64]`."""
+    """Return a value as people write it: `1`, `0.5`, `resnet18`, `[32,64]`."""
     if value is None:
         return "none"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:

@@ -1,55 +1,299 @@
-"""Which row is ahead of which: paired comparisons and their correction."""
+"""Which row is ahead of which: the one rule that tiers, figures, `bench compare`, captions and the page
+follow.
+
+A is *surely* ahead of B where the exact sign-flip test of their paired differences says so at `ALPHA` after
+Holm's correction within its family, both rows have every planned seed, and the board ranks at all. The
+families are the contrasts that plans named before their runs; where there are none, the comparisons of
+methods with the protocol's baseline, and those of further rows of a method (ablations, controls) with it. A
+pair of neither is corrected for all pairs of the board. Tiers group rows, and claim nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from benchmark.report import statistics
-from benchmark.report.rows import Group, Pair, Row
+from benchmark.report.references import Other, References, named
+from benchmark.report.rows import Group, Row, canonical
+from benchmark.report.statistics import ALPHA, Array, Estimate
+
+RANKED_SEEDS = 5  # fewer is development: shown, not ranked
+AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
+DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to rank methods."
+UNDERTRAINED = "Undertrained: no ranking"
+TOO_FEW = "too few seeds to decide"
+LEARNT_IOU = 5.0  # percent, above which a class counts as learnt; half of those that occur must be
+DOUBLED = 5.0  # percent of a primary score, by which twice the epochs may improve it
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A row with another over the n units that both share with the reference.
 
-    differences: {unit: difference in points of delta m}. p: exact two-sided sign-flip test. p_holm: that
-    corrected for the family of comparisons with the baseline, None outside it or where it has too few seeds
-    to decide. p_better: share of units in which the row is ahead, ties half. rho: correlation of the two over
-    units, None below three.
+    differences: {unit: difference in points of delta m}. estimate: their mean with its 95 % interval. p:
+    exact two-sided sign-flip test. p_better: share of units in which the row is ahead, ties half. rho:
+    correlation of the two over units, None below three. family: how many comparisons p_holm is corrected for;
+    contrast: the name that a plan gave to this one, if it did. p_holm: None with too few seeds to decide.
+    reason: why it is not sure, empty where it is.
     """
 
     differences: dict[int, float]
+    estimate: Estimate
     p: float
     p_better: float
     rho: float | None
+    family: int = 1
+    contrast: str = ""
     p_holm: float | None = None
+    reason: str = ""
+
+    @property
+    def decidable(self) -> bool:
+        """Tell whether there are seeds enough for a test of this family."""
+        return statistics.decidable(len(self.differences), self.family)
+
+    @property
+    def verdict(self) -> str:
+        """Return `AHEAD` or `BEHIND` where that is sure, else `UNSURE`."""
+        return UNSURE if self.reason else AHEAD if self.estimate.value > 0 else BEHIND
 
 
-def shared(*rows: Row) -> list[Pair]:
-    """The seeds that all rows have complete."""
-    return sorted(set.intersection(*(set(row.seeds) for row in rows)))
+def _comparison(g: Group, units: Sequence[int], a: Array, b: Array, base: Array) -> Comparison | None:
+    if not len(units) or (base.mean(0) == 0).any():
+        return None
+    d = statistics.differences(a, b, base, g.signs)
+    by_unit = {unit: float(value) for unit, value in zip(units, d, strict=True)}
+    estimate, rho = statistics.difference(a, b, base, g.signs), statistics.correlation(a, b, base, g.signs)
+    return Comparison(by_unit, estimate, statistics.sign_flip(d), statistics.p_better(d), rho)
 
 
 def compare(g: Group, a: Row, b: Row, reference: Row) -> Comparison | None:
-    """The comparison of a with b, None without seeds that all three share or where the reference scores 0."""
-    pairs = shared(a, b, reference)
-    if not pairs or (g.scores(reference, pairs).mean(0) == 0).any():
-        return None
-    signs = np.array([t.sign for t in g.tasks], dtype=float)
-    of_a, of_b, base = (g.scores(row, pairs) for row in (a, b, reference))
-    d = statistics.differences(of_a, of_b, base, signs)
-    by_unit = {unit: float(value) for unit, value in zip(g.units(pairs), d, strict=True)}
-    return Comparison(
-        by_unit,
-        statistics.sign_flip(d),
-        statistics.p_better(d),
-        statistics.correlation(of_a, of_b, base, signs),
-    )
+    """Return the bare comparison of two rows of a group, uncorrected.
+
+    None without seeds that all three share or where the reference scores 0.
+    """
+    pairs = g.shared(a, b, reference)
+    return _comparison(g, g.units(pairs), *(g.scores(row, pairs) for row in (a, b, reference)))
 
 
-def holm(found: Sequence[Comparison | None]) -> list[float]:
-    """The corrected p of each comparison of a family; one that has no seeds yet counts with p = 1."""
-    return [float(p) for p in statistics.holm(np.array([c.p if c else 1.0 for c in found]))]
+class Verdicts:
+    """The verdicts on all pairs of rows of a group.
+
+    reference: what delta m is relative to; of a pair that shares no seed with it, its second row.
+    withheld: why the board ranks nothing, empty if it does.
+    """
+
+    def __init__(self, g: Group, reference: Row | None, others: References, withheld: str = "") -> None:
+        self._g, self._withheld = g, withheld
+        self._reference = reference if reference and not reference.outdated else None
+        beside = (others.equal_epochs, others.equal_steps)
+        self._others = [other for other in beside if other and other.g is not g]
+        self._rows = [row for row in g.rows if not row.outdated and g.shared(row)]
+        self._bare: dict[tuple[str, str], Comparison | None] = {}
+
+    def pair(self, a: Row, b: Row) -> Comparison | None:
+        """Return the comparison of a with b, None where they share no seed."""
+        bare = self._compare(a, b)
+        if bare is None:
+            return None
+        known = self._families.get((a.label, b.label)) or self._families.get((b.label, a.label))
+        family, p = (known.family, known.p_holm) if known else self._over_all(a, b)
+        found = replace(bare, family=family, p_holm=p, contrast=known.contrast if known else "")
+        return self._judged(found, a, b)
+
+    @property
+    def contrasts(self) -> list[tuple[str, str, Comparison]]:
+        """Return (first label, second label, comparison) of each contrast that a plan named."""
+        return [(*labels, c) for labels, c in self._families.items() if c.contrast]
+
+    def base(self, a: Row, b: Row) -> Row:
+        """Return what the delta m of a pair is relative to: b where the reference shares no seed with
+        both."""
+        base = self._reference
+        return base if base and compare(self._g, a, b, base) else b
+
+    def _compare(self, a: Row, b: Row | Other) -> Comparison | None:
+        key = a.label, _label(b)
+        if key not in self._bare:
+            if isinstance(b, Other):
+                pairs, base = b.scores(self._g, a)
+                found = _comparison(self._g, self._g.units(pairs), self._g.scores(a, pairs), base, base)
+            else:
+                found = compare(self._g, a, b, self.base(a, b))
+            self._bare[key] = found
+        return self._bare[key]
+
+    def _judged(self, found: Comparison, a: Row, b: Row | Other) -> Comparison:
+        whole = {
+            a.label: self._g.whole(a),
+            _label(b): b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b),
+        }
+        lacking = [label for label, complete in whole.items() if not complete]
+        if self._withheld:
+            return replace(found, reason=self._withheld)
+        if lacking:
+            return replace(found, reason=f"a planned seed of {' and '.join(lacking)} is missing")
+        if found.estimate.low is None and len(found.differences) > 1:
+            return replace(found, reason="seeds without any spread say nothing of noise")
+        if not found.decidable or found.p_holm is None:
+            needed = statistics.seeds_to_decide(found.family)
+            return replace(found, reason=f"{TOO_FEW}: {len(found.differences)} of {needed}")
+        if found.p_holm > ALPHA:
+            return replace(found, reason=f"p = {found.p_holm:.2g}, corrected for {found.family}")
+        return found
+
+    def _over_all(self, a: Row, b: Row) -> tuple[int, float | None]:
+        """Return the number of pairs of the board, and the p of one of them corrected for all."""
+        rows = {row.label: row for row in (*self._rows, a, b)}
+        pairs = list(combinations(sorted(rows), 2))
+        found = [self._compare(rows[x], rows[y]) for x, y in pairs]
+        own = pairs.index((min(a.label, b.label), max(a.label, b.label)))
+        return len(pairs), _corrected(found)[own]
+
+    @cached_property
+    def _families(self) -> dict[tuple[str, str], Comparison]:
+        """Return {two labels: their comparison} of every family; of a pair in two, the larger p."""
+        found: dict[tuple[str, str], Comparison] = {}
+        for family in self._named() or self._protocol():
+            bare = [self._compare(a, b) if a and b else None for _, a, b in family]
+            for (name, a, b), c, p in zip(family, bare, _corrected(bare), strict=True):
+                if a is None or b is None or c is None:
+                    continue
+                c = self._judged(replace(c, family=len(family), contrast=name, p_holm=p), a, b)
+                other = found.get((a.label, _label(b)))
+                if other is None or (c.p_holm or 1.0) > (other.p_holm or 1.0):
+                    found[a.label, _label(b)] = c
+        return found
+
+    def _protocol(self) -> list[Family]:
+        """Return the methods, and the further rows of methods, each against the protocol's baseline."""
+        baseline = named(self._rows, self._g.protocol["baseline"])
+        reference = named(self._rows, self._g.protocol["reference"])
+        rows = [row for row in self._rows if baseline and row is not baseline and row is not reference]
+        plain = [row for row in rows if row is named(self._rows, row.method)]
+        further = [row for row in rows if row not in plain]
+        return [[("", row, baseline) for row in family] for family in (plain, further) if family]
+
+    def _named(self) -> list[Family]:
+        """Return the contrasts of each plan whose runs are on the board, with the rows that they mean.
+
+        A contrast counts where every run of one of its rows kept it from before it ran; others of the plan,
+        and those that were not run yet, are corrected for all the same.
+        """
+        plans: dict[str, list[dict[str, Any]]] = {}
+        held: dict[str, str] = {}
+        for row in self._rows:
+            kept = {
+                canonical(c): c
+                for pair in self._g.shared(row)
+                for r in row.seeds[pair].records
+                for c in [r.spec.get("contrasts", [])]
+            }
+            if len(kept) == 1 and (contrasts := next(iter(kept.values()))):
+                held[row.label] = canonical(contrasts)
+                plans[held[row.label]] = contrasts
+        families = []
+        for plan, contrasts in sorted(plans.items()):
+            family: Family = []
+            for contrast in contrasts:
+                sides = [contrast[side] for side in ("first", "second")]
+                if all(map(self._here, sides)):
+                    a, b = map(self._side, sides)
+                    a, b = (b, a) if isinstance(a, Other) else (a, b)
+                    kept_by = [x for x in (a, b) if isinstance(x, Row) and held.get(x.label) == plan]
+                    family.append((contrast["name"], a if kept_by and isinstance(a, Row) else None, b))
+            families.append(family)
+        return [family for family in families if family]
+
+    def _here(self, side: dict[str, Any]) -> bool:
+        """Tell whether a side of a contrast can be on this board: its labels and protocol keys are."""
+        groups = [self._g, *(other.g for other in self._others)]
+        keys = [key for key in side if key == "labels" or key in self._g.protocol]
+        return any(all({**g.protocol, "labels": g.labels}[key] == side[key] for key in keys) for g in groups)
+
+    def _side(self, side: dict[str, Any]) -> Row | Other | None:
+        """Return the row that a side means: the plainest that fits, else a reference at another budget."""
+        rows = [row for row in self._rows if _fits(row.records[0].spec, side)]
+        if rows:
+            return min(rows, key=lambda r: (len(r.changed), r.balance != "equal", r.label))
+        return next((o for o in self._others if _fits(o.row.records[0].spec, side)), None)
+
+
+Family = list[tuple[str, Row | None, Row | Other | None]]  # (name of the contrast, first, second)
+
+
+def _label(row: Row | Other) -> str:
+    return row.label if isinstance(row, Row) else f"{row.row.label} at equal {row.g.protocol['budget']}"
+
+
+def _fits(spec: dict[str, Any], side: dict[str, Any]) -> bool:
+    values = spec["protocol"] | spec["hyperparameters"] | {"lr_scale": 1.0} | spec
+    return all(values.get(key) == value for key, value in side.items())
+
+
+def _corrected(family: Sequence[Comparison | None]) -> list[float | None]:
+    """Return the corrected p of a family, None where there are too few seeds; one without seeds has p = 1."""
+    p = statistics.holm(np.array([c.p if c else 1.0 for c in family]))
+    enough = [c is not None and statistics.decidable(len(c.differences), len(family)) for c in family]
+    return [float(value) if able else None for value, able in zip(p, enough, strict=True)]
+
+
+def tiers(g: Group, rows: Sequence[Row], reference: Row) -> list[int]:
+    """Return the tier of each of the rows, the best first.
+
+    A row shares its leader's tier unless the interval of their difference excludes 0 at level 1 - alpha over
+    the number of all pairs; then it opens the next tier. The data choose the leader, so that every pair
+    counts.
+    """
+    level = 1 - ALPHA / max(1, len(rows) * (len(rows) - 1) // 2)
+    found: list[int] = []
+    leader = rows[0] if rows else None
+    for row in rows:
+        three = leader or row, row, reference
+        a, b, base = (g.scores(x, g.shared(*three)) for x in three)
+        gap = statistics.difference(a, b, base, g.signs, level)
+        opens = gap.low is not None and gap.low > 0
+        leader = row if opens else leader
+        found.append((found[-1] if found else 1) + opens)
+    return found
+
+
+def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
+    """Return why a board ranks nothing: it is a demonstration or undertrained; empty where it ranks.
+
+    Undertrained: the reference or the baseline has fewer than half of the classes that occur above
+    `LEARNT_IOU`, or the protocol's trial of twice the epochs improved a primary score of theirs by more than
+    `DOUBLED`.
+    """
+    if g.protocol["demonstration"]:
+        return DEMONSTRATION
+    rows = [row for row in (reference, baseline) if row]
+    for row in rows:
+        for task in (t for t in g.tasks if t.kind == "classes"):
+            values: dict[str, list[float]] = {}
+            for pair in g.shared(row):
+                for name, value in row.seeds[pair].metrics(task.name).items():
+                    if name.startswith("IoU/"):
+                        values.setdefault(name, []).append(value)
+            learnt = sum(float(np.mean(each)) > LEARNT_IOU for each in values.values())
+            if 2 * learnt < len(values):
+                found = f"{learnt} of {len(values)} classes of {task.name} above {LEARNT_IOU:g} % IoU"
+                return f"{UNDERTRAINED}: {row.label} has {found}."
+    for trial, gain in sorted(g.protocol["doubled"].items()):
+        method, *_, task_name = trial.split()
+        if gain > DOUBLED and method in {row.method for row in rows}:
+            return f"{UNDERTRAINED}: twice the epochs improve {task_name} of {method} by {gain:.3g} %."
+    return ""
+
+
+def unknown(g: Group) -> str:
+    """Return that a protocol is not known to be trained, empty where a trial of twice the epochs is there."""
+    if g.protocol["doubled"] or g.protocol["demonstration"]:
+        return ""
+    return "Not known to be trained: the protocol holds no trial of twice the epochs."

@@ -16,8 +16,9 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
 from benchmark.report.figures.limits import axis_limits
 from benchmark.report.figures.style import Drawing, Look, current
+from benchmark.report.grouping import row_label
 from benchmark.report.naming import file_name, protocol_title
-from benchmark.report.rows import Group, TaskInfo, canonical, row_label
+from benchmark.report.rows import Group, TaskInfo, canonical
 
 FIGURE = "budget"
 _DODGE = 0.05  # of the axis, from the interval of the first to that of the last row at one share

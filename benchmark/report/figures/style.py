@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.style import context
 
 from benchmark.report.board import Board, Entry
-from benchmark.report.naming import shipped_values
+from benchmark.report.rows import shipped_values
 from benchmark.spec import plan, registry
 
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it

@@ -26,8 +26,7 @@ def noise(board: Board, entry: Entry) -> dict[str, tuple[float, float, float]]:
     reference, g = board.reference, board.group
     if reference is None or not reference.units:
         return {}
-    means = g.scores(reference.row, reference.row.seeds).mean(0)
-    scale = {t.name: 100 / abs(float(mean)) for t, mean in zip(g.tasks, means, strict=True) if mean}
+    scale = {t.name: 100 / abs(mean) for t in g.tasks if (mean := reference.row.mean(t))}
     scale[DELTA_M] = 1.0
     parts = {name: part for name, part in entry.beside.variance.items() if name in scale}
     return {

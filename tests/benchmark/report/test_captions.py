@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from benchmark.report.board import Board
-from benchmark.report.captions import DEMONSTRATION, facts, other_code, verdict, warnings
+from benchmark.report.captions import facts, other_code, verdict, warnings
 from benchmark.report.leaderboard import markdown
+from benchmark.report.verdict import DEMONSTRATION
 from benchmark.spec import registry
 from benchmark.spec.protocol import load
 from tests.benchmark.report import make

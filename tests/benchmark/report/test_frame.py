@@ -12,8 +12,8 @@ import pytest
 from benchmark import ROOT
 from benchmark.errors import UserError
 from benchmark.files import read_json
+from benchmark.report.grouping import group, row_label
 from benchmark.report.records import collect
-from benchmark.report.rows import group, row_label
 from tests.benchmark.report import make
 
 

@@ -112,14 +112,6 @@ def test_references_that_are_not_comparable_do_not_count(tmp_path: Path) -> None
     assert row(board(tmp_path)).beside.against.equal_steps
 
 
-def test_a_full_label_reference_of_one_train_seed_for_several_units_has_no_interval(tmp_path: Path) -> None:
-    for label in range(3):
-        write(tmp_path, "multi_task", range(label, label + 1), 4.0, train_seed=0)
-    write(tmp_path, "single_task", range(1), 0.0, labels="full")
-    found = row(board(tmp_path)).beside.against
-    assert found.full_labels and found.full_labels.n == 3 and found.full_labels.low is None
-
-
 def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
     write(tmp_path, "multi_task", range(2), 4.0, oracle=3.0)
     write(tmp_path, "single_task", range(2), 0.0, oracle=1.0)

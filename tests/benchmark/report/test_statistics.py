@@ -1,0 +1,297 @@
+"""The statistics against hand-worked numbers, slow references, scipy and simulation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from benchmark.report import statistics
+
+SIGNS = np.array([1.0, -1.0])
+
+
+def noisy(seed: int, n: int, count: int = 3) -> list[np.ndarray]:
+    """Return scores (n, 2) of several rows, 5 % about the same means."""
+    rng = np.random.default_rng(seed)
+    return [np.array([30.0, 0.4]) * (1 + 0.05 * rng.normal(size=(n, 2))) for _ in range(count)]
+
+
+def test_delta_m_by_hand() -> None:
+    # Task 1 up from 20 to 22: +10 %. Task 2, lower is better, from 0.5 to 0.6: -20 %. Mean: -5 %.
+    scores, reference = np.array([[21.0, 0.6], [23.0, 0.6]]), np.array([[19.0, 0.4], [21.0, 0.6]])
+    found = statistics.delta_m(scores, reference, SIGNS)
+    assert found.value == pytest.approx(-5.0, abs=1e-12)
+    # psi_1 = 50 [(-1/20 + 22/400) - (0 + 0.6/0.25 * 0.1)] = 50 [0.005 - 0.24] = -11.75, psi_2 = +11.75.
+    psi = statistics.influence(scores, reference, SIGNS).mean(-1)
+    np.testing.assert_allclose(psi, [-11.75, 11.75], rtol=1e-12)
+    # sd = 11.75 sqrt 2, so the half width is t_{1, .975} * 11.75 = 12.7062 * 11.75.
+    half = 12.706204736432095 * 11.75
+    assert found.low == pytest.approx(-5 - half) and found.high == pytest.approx(-5 + half)
+    changes = [e.value for e in statistics.task_changes(scores, reference, SIGNS)]
+    assert changes == [pytest.approx(10.0), pytest.approx(-20.0)]
+
+
+def slow(a: np.ndarray, s: np.ndarray, signs: np.ndarray) -> tuple[float, float]:
+    """Return delta m and its half width: gradient and covariance of all 2 T means, in plain loops."""
+    n, tasks = a.shape
+    value, gradient = 0.0, []
+    for t in range(tasks):
+        m, b = sum(a[:, t]) / n, sum(s[:, t]) / n
+        value += 100 / tasks * signs[t] * (m - b) / b
+        gradient += [100 / tasks * signs[t] / b, -100 / tasks * signs[t] * m / b**2]
+    stacked = [column for t in range(tasks) for column in (a[:, t], s[:, t])]
+    variance = 0.0
+    for i, x in enumerate(stacked):
+        for j, y in enumerate(stacked):
+            covariance = sum((x - sum(x) / n) * (y - sum(y) / n)) / (n - 1)
+            variance += gradient[i] * gradient[j] * covariance
+    return value, float(scipy_stats.t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_agrees_with_an_independent_computation(n: int) -> None:
+    a, b, s = noisy(n, n)
+    value, half = slow(a, s, SIGNS)
+    found = statistics.delta_m(a, s, SIGNS)
+    assert (found.value, found.high) == pytest.approx((value, value + half), rel=1e-9)
+    gap = statistics.difference(a, b, s, SIGNS)
+    assert gap.value == pytest.approx(value - slow(b, s, SIGNS)[0], rel=1e-9)
+    for t, each in enumerate(statistics.task_changes(a, s, SIGNS)):
+        value, half = slow(a[:, [t]], s[:, [t]], SIGNS[[t]])
+        assert (each.value, each.high) == pytest.approx((value, value + half), rel=1e-9)
+    # Paired differences have the mean and the t-interval of the difference, at any level.
+    d = statistics.differences(a, b, s, SIGNS)
+    for level in (0.95, 0.999):
+        gap = statistics.difference(a, b, s, SIGNS, level)
+        other = scipy_stats.ttest_1samp(d, 0).confidence_interval(level)
+        assert (gap.value, gap.low, gap.high) == pytest.approx((d.mean(), other.low, other.high), abs=1e-9)
+
+
+def test_units_and_order_of_seeds_do_not_matter_and_shared_noise_cancels() -> None:
+    a, s = noisy(0, 4, 2)
+    psi = statistics.influence(a, s, SIGNS)
+    np.testing.assert_allclose(psi.mean(-2), 0, atol=1e-12)
+    scaled = statistics.influence(a * [7, 1000], s * [7, 1000], SIGNS)
+    np.testing.assert_allclose(scaled, psi, rtol=1e-10)
+    found = statistics.delta_m(a, s, SIGNS)
+    assert statistics.delta_m(a[::-1], s[::-1], SIGNS).high == pytest.approx(found.high)
+    assert statistics.delta_m(a, s, -SIGNS).value == pytest.approx(-found.value)
+    rng = np.random.default_rng(0)
+    shared, own = 1 + 0.2 * rng.normal(size=(4, 1)), 1 + 1e-6 * rng.normal(size=(4, 1))
+    base = shared * [[30.0, 0.4]]
+    gap = statistics.difference(own * shared * [[33.0, 0.4]], base, base, SIGNS)
+    assert (gap.low, gap.high) == pytest.approx((5.0, 5.0), abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_without_spread_there_is_no_interval(n: int) -> None:
+    a, s = np.full((n, 2), [0.1, 31.7]), np.full((n, 2), [0.3, 29.1])
+    noise = np.random.default_rng(0).uniform(1, 2, (n, 1))
+    found = [statistics.delta_m(a, s, SIGNS), *statistics.task_changes(a, s, SIGNS)]
+    found.append(statistics.difference(a * noise, a * noise, s * noise, SIGNS))
+    for estimate in found:
+        assert estimate.n == n and estimate.low is None and estimate.excludes_zero() is None
+    assert statistics.spread(np.array([3.0])) == statistics.Spread(3.0, None, 1)
+
+
+@pytest.mark.parametrize(("low", "high", "apart"), [(1.0, 3.0, True), (-3.0, -1.0, True), (-1.0, 5.0, False)])
+def test_excludes_zero(low: float, high: float, apart: bool) -> None:
+    assert statistics.Estimate((low + high) / 2, low, high, 3).excludes_zero() is apart
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_interval_covers_95_percent(n: int) -> None:
+    rng, signs = np.random.default_rng(n), np.array([1.0, -1.0, -1.0])
+    truth = np.array([[31.5, 0.39, 24.0], [30.0, 0.42, 23.5], [33.0, 0.4, 22.0]])
+    shared = rng.normal(size=(20_000, n, 3))
+    noise = (0.04 * (0.6 * shared + 0.8 * rng.normal(size=shared.shape)) for _ in range(3))
+    a, s, b = (mean * (1 + each) for mean, each in zip(truth, noise, strict=True))
+    target, other = (float((100 * signs * (truth[i] / truth[1] - 1)).mean()) for i in (0, 2))
+    values, psi = statistics.changes(a, s, signs).mean(-1), statistics.influence(a, s, signs).mean(-1)
+
+    def coverage(error: np.ndarray, influence: np.ndarray) -> float:
+        return float((np.abs(error) <= statistics.half_width(influence)).mean())
+
+    assert coverage(values - target, psi) == pytest.approx(0.95, abs=0.008)
+    gap = values - statistics.changes(b, s, signs).mean(-1)
+    difference = psi - statistics.influence(b, s, signs).mean(-1)
+    assert coverage(gap - (target - other), difference) == pytest.approx(0.95, abs=0.008)
+    # The same with the reference held fixed covers less, which is why psi carries its noise.
+    fixed = statistics.influence(a, np.broadcast_to(s.mean(-2, keepdims=True), s.shape), signs).mean(-1)
+    assert abs(coverage(values - target, fixed) - 0.95) > 0.01
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_half_width_has_the_quantile_of_scipy(level: float) -> None:
+    for n in (2, 3, 5, 30, 1000):
+        psi = np.linspace(-1, 1, n)
+        plain = scipy_stats.t.ppf((1 + level) / 2, n - 1) * psi.std(ddof=1) / n**0.5
+        assert float(statistics.half_width(psi, level)) == pytest.approx(plain, rel=1e-14)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 12])
+def test_sign_flip_by_enumeration_and_scipy(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for shift in (0.0, 0.7):
+        d = rng.normal(shift, 1, n)
+        sums = [abs(float(np.dot(signs, d))) for signs in itertools.product((1, -1), repeat=n)]
+        plain = sum(s >= abs(d.sum()) - 1e-12 for s in sums) / 2**n
+        assert statistics.sign_flip(d) == pytest.approx(plain, abs=1e-9)
+        if n > 1:
+            other = scipy_stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf)
+            assert statistics.sign_flip(d) == pytest.approx(other.pvalue, abs=1e-9)
+
+
+def test_sign_flip_at_its_ends() -> None:
+    assert statistics.sign_flip(np.full(6, 2.0)) == 2**-5  # all on one side: the smallest there is
+    assert statistics.sign_flip(np.array([1.0, -1.0, 1.0, -1.0])) == statistics.sign_flip(np.zeros(4)) == 1.0
+    d = np.array([0.1, 0.2, 0.3, -0.4])
+    assert statistics.sign_flip(d) == statistics.sign_flip(-d) == statistics.sign_flip(d[::-1])
+
+
+def test_the_exact_test_keeps_its_level() -> None:
+    rng = np.random.default_rng(5)
+    p = np.array([statistics.sign_flip(d) for d in rng.standard_t(2, size=(4000, 6))])
+    assert (p <= 0.05).mean() == pytest.approx(2**-5, abs=0.01)
+
+
+def test_sign_flip_of_many_pairs_is_drawn_and_always_the_same() -> None:
+    n = statistics.ENUMERATED + 4
+    d = np.random.default_rng(1).normal(0.3, 1, n)
+    sums = np.zeros(1)
+    for x in d:
+        sums = np.concatenate([sums + x, sums - x])
+    exact = float((np.abs(sums) >= abs(d.sum()) - 1e-12).mean())
+    found = statistics.sign_flip(d)
+    assert found == statistics.sign_flip(d) == pytest.approx(exact, abs=4 * (exact / statistics.DRAWN) ** 0.5)
+    assert statistics.sign_flip(np.full(n, 1.0)) == 1 / (1 + statistics.DRAWN)
+
+
+@pytest.mark.parametrize("n", [1, 21])
+def test_drawn_signs_are_the_bits_of_a_fixed_stream(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "DRAWN", 64)
+    d = np.random.default_rng(n).normal(0.3, 1, n)
+    # Eight draws a word, a byte each.
+    words = [int(word) for word in np.random.PCG64(0).random_raw(8 * -(-n // 8))]
+    for draw, found in enumerate(statistics._drawn(d)):
+        plain = 0.0
+        for i, x in enumerate(d):
+            byte = words[8 * (i // 8) + draw // 8] >> 8 * (draw % 8) & 255
+            plain += -x if byte >> (7 - i % 8) & 1 else x
+        assert found == pytest.approx(plain, abs=1e-12)
+
+
+def test_drawn_signs_are_fair() -> None:
+    one_up = [statistics._drawn(np.eye(30)[i]) for i in range(30)]
+    assert set(np.unique(one_up)) == {-1.0, 1.0}
+    off = 5 / statistics.DRAWN**0.5
+    assert np.abs(np.mean(one_up, 1)).max() < off and np.abs(np.corrcoef(one_up) - np.eye(30)).max() < off
+
+
+def test_holm_by_closed_testing() -> None:
+    # The closure of Bonferroni tests: the p of i is the largest, over the subsets with i, of the subset's
+    # size times its least p.
+    rng = np.random.default_rng(0)
+    for m in (1, 2, 5):
+        p = rng.uniform(0, 0.4, m)
+        subsets = [s for k in range(1, m + 1) for s in itertools.combinations(range(m), k)]
+        plain = [max(min(1.0, len(s) * min(p[j] for j in s)) for s in subsets if i in s) for i in range(m)]
+        np.testing.assert_allclose(statistics.holm(p), plain, atol=1e-12)
+    np.testing.assert_allclose(statistics.holm(np.array([0.04, 0.01, 0.03])), [0.06, 0.03, 0.06])
+    assert statistics.holm(np.array([])).tolist() == []
+
+
+def test_decidable() -> None:
+    for comparisons, n in {1: 6, 2: 7, 3: 7, 4: 8, 6: 8, 7: 9, 12: 9}.items():
+        assert statistics.seeds_to_decide(comparisons) == n
+        assert statistics.decidable(n, comparisons) and not statistics.decidable(n - 1, comparisons)
+    assert not statistics.decidable(0, 1)
+
+
+def test_p_better_counts_ties_half() -> None:
+    assert statistics.p_better(np.array([1.0, 0.0, -2.0, 3.0])) == 0.625
+    (same,) = noisy(0, 4, 1)
+    d = statistics.differences(same, same * 1.0, same[::-1], SIGNS)
+    assert d.tolist() == [0.0] * 4 and statistics.p_better(d) == 0.5 and statistics.sign_flip(d) == 1.0
+
+
+def test_correlation() -> None:
+    a, b, s = noisy(4, 6)
+    base = s.mean(0)
+    own = [[x[0] / base[0] - x[1] / base[1] for x in scores] for scores in (a, b)]
+    found = statistics.correlation(a, b, s, SIGNS)
+    assert found == pytest.approx(scipy_stats.pearsonr(*own).statistic, abs=1e-9)
+    assert statistics.correlation(a, a, s, SIGNS) == pytest.approx(1)
+    assert statistics.correlation(a[:2], b[:2], s[:2], SIGNS) is None
+    assert statistics.correlation(a, np.tile(b[:1], (6, 1)), s, SIGNS) is None
+    # The reference's noise, which both rows carry however their seeds are drawn, does not count as pairing.
+    louder = s * (1 + np.random.default_rng(4).normal(size=(6, 1)) * 0.5)
+    assert statistics.correlation(a, b, louder * base / louder.mean(0), SIGNS) == pytest.approx(found)
+
+
+def test_the_mean_over_boards_against_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    cells = [rng.normal(1, 1, 3), rng.normal(2, 1, 5)]
+    source = np.random.PCG64(0)
+    drawn = [source.random_raw(50 * len(d)).reshape(50, len(d)) % len(d) for d in cells]
+    plain = [
+        sum(sum(d[int(i)] for i in picks[k]) / len(d) for d, picks in zip(cells, drawn, strict=True)) / 2
+        for k in range(50)
+    ]
+    np.testing.assert_allclose(statistics.resampled_means(cells, 50), plain, rtol=1e-9)
+    found = statistics.over_boards(cells)
+    assert found.value == pytest.approx((cells[0].mean() + cells[1].mean()) / 2) and found.n == 2
+    assert found.low is not None and found.high is not None and found.low < found.value < found.high
+
+
+@pytest.mark.parametrize(("n", "coverage"), [(3, 0.83), (5, 0.89), (10, 0.925)])
+def test_coverage_of_the_mean_over_boards(n: int, coverage: float) -> None:
+    rng = np.random.default_rng(n)
+    means = statistics.resampled_means([rng.normal(size=(3000, n)) for _ in range(3)], 1000)
+    low, high = np.percentile(means, [2.5, 97.5], axis=-1)
+    assert ((low <= 0) & (high >= 0)).mean() == pytest.approx(coverage, abs=0.02)
+
+
+def mean_squares(y: np.ndarray) -> tuple[float, float, float]:
+    """Return variances over rows, over columns and of the rest, from sums of squares in loops."""
+    a, b = y.shape
+    mean = sum(map(sum, y)) / (a * b)
+    rows, columns = [sum(line) / b for line in y], [sum(y[:, j]) / a for j in range(b)]
+    total = sum((y[i, j] - mean) ** 2 for i in range(a) for j in range(b))
+    of_rows, of_columns = b * sum((r - mean) ** 2 for r in rows), a * sum((c - mean) ** 2 for c in columns)
+    rest = (total - of_rows - of_columns) / ((a - 1) * (b - 1))
+    return (of_rows / (a - 1) - rest) / b, (of_columns / (b - 1) - rest) / a, rest
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (7, 4)])
+def test_components_against_plain_mean_squares(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape[0])
+    y = 30 + 2 * rng.normal(size=(shape[0], 1)) + 3 * rng.normal(size=(1, shape[1])) + rng.normal(size=shape)
+    found, plain = statistics.components(y), [max(v, 0) ** 0.5 for v in mean_squares(y)]
+    assert [found.label_sd, found.train_sd, found.rest_sd] == pytest.approx(plain, abs=1e-9)
+    assert (found.label_seeds, found.train_seeds) == shape
+
+
+def test_components_in_a_simulation() -> None:
+    rng, truth, squares = np.random.default_rng(0), (1.5, 0.8, 0.5), []
+    for _ in range(2000):
+        parts = [sd * rng.normal(size=size) for sd, size in zip(truth, ((8, 1), (1, 6), (8, 6)), strict=True)]
+        found = statistics.components(parts[0] + parts[1] + parts[2])
+        squares.append([found.label_sd**2, found.train_sd**2, found.rest_sd**2])
+    np.testing.assert_allclose(np.mean(squares, 0), np.square(truth), rtol=0.06)
+    negative = statistics.components(np.array([[1.0, -1, 0], [-1, 1, 0], [1, -1, 0], [-1, 1, 0]]))
+    assert negative.label_sd == 0 and negative.rest_sd > 0
+
+
+def test_the_grid_that_is_split() -> None:
+    value = {(label, train): float(label + train) for label in range(4) for train in range(3)}
+    expected = statistics.components(np.add.outer(np.arange(4.0), np.arange(3.0)))
+    assert statistics.split(value) == expected
+    more = value | {(9, 9): 5.0, (8, 0): 1.0, (0, 7): 2.0}  # seeds outside the grid are left out
+    assert statistics.split(more) == expected
+    for missing in ((0, 0), (3, 2)):
+        assert statistics.split({pair: v for pair, v in value.items() if pair != missing}) is None
+    assert statistics.split({(i, i): 1.0 for i in range(10)}) is None and statistics.split({}) is None
