@@ -59,19 +59,25 @@ def fixmatch(tmp_path: Path) -> Iterator[str]:
     plugins.forget()
 
 
+def run_here(*arguments: object) -> int:
+    """Run a command line in this process; its exit code. For fixtures of modules and sessions."""
+    from benchmark.cli.app import main
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        main()
+    return int(stopped.value.code or 0)
+
+
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Bench:
     """Run a command line in this process: (exit code, standard output, standard error)."""
-    from benchmark.cli.app import main
-
     monkeypatch.setenv("BENCH_DATA", str(data_folder))
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
+        code = run_here(*arguments)
         out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
+        return code, out, err
 
     return call

@@ -1,44 +1,52 @@
-"""The command line from end to end: real runs on small rooms, real kills, and a table of what users get
-wrong.
-"""
+"""The command line from end to end: real runs on small rooms, real kills, `--json`, and users' mistakes."""
 
+import csv
 import errno
+import io
 import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import typer
+from PIL import Image
 
+from benchmark.cli.app import app
+from benchmark.execute import workers
 from benchmark.runs import rundir
-from tests.conftest import ROOT, Bench
+from benchmark.spec import plugins
+from datasets import packed
+from tests.benchmark.report.make import write_board
+from tests.conftest import ROOT, Bench, run_here
+from tests.datasets.folders import write_mtan
+from tests.file_server import only_this_machine, serving
 
 TINY = [
-    "size=[32, 64]",
-    "train_images=16",
-    "test_images=8",
-    "batch=4",
-    "epochs=3",
-    "width=8",
-    "decoder_blocks=1",
-]
-SMALL = [
-    "hparams.prototype.codes=16",
-    "hparams.prototype.proto_dim=16",
-    "hparams.prototype.width=16",
-    "hparams.prototype.heads=2",
-]
+    "size=[32, 64]", "train_images=16", "test_images=8", "batch=4", "epochs=3", "width=8", "decoder_blocks=1",
+]  # fmt: skip
 
 
 def sets(*settings: str) -> list[str]:
     return [part for setting in (*TINY, *settings) for part in ("--set", setting)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+SHORT = sets("seeds=1", "epochs=1", 'tasks=["semseg", "depth"]')
 
 
 def start(*arguments: object, data: Path, **options: Any) -> "subprocess.Popen[str]":
@@ -62,43 +70,28 @@ def without_cost(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_plan_from_nothing_to_a_published_board(bench: Bench, tmp_path: Path) -> None:
-    first, second = tmp_path / "one", tmp_path / "two"
-    methods = ["single_task", "multi_task", "mtpsl", "prototype"]
-    code, out, _ = bench(
-        "run", *methods, *sets("seeds=2", "hparams.mtpsl.mapper_width=4", *SMALL), "--results", first
-    )
-    assert code == 0
-    assert len(records(first)) == 12
-    for name in methods:
-        assert name in out
-    (csv,) = (first / "leaderboards").glob("*.csv")
-    assert str(csv) in out.replace("\n", "")
-    text = csv.read_text()
-    assert text.endswith("\n") and all(name in text for name in methods)
-    assert list((first / "figures").rglob("*.png")) and list((first / "figures").rglob("*.svg"))
-    # The same command again into an empty folder: the same records to the last digit, cost aside.
-    bench("run", *methods, *sets("seeds=2", "hparams.mtpsl.mapper_width=4", *SMALL), "--results", second)
-    a, b = records(first), records(second)
-    assert a.keys() == b.keys()
-    for key in a:
-        assert without_cost(a[key]) == without_cost(b[key])
-    # Twice: nothing to do.
-    code, out, _ = bench(
-        "run", *methods, *sets("seeds=2", "hparams.mtpsl.mapper_width=4", *SMALL), "--results", first
-    )
-    assert code == 0 and "nothing to do: all 12 runs" in out
+    runs, public = tmp_path / "runs", tmp_path / "public"
+    methods = ["single_task", "multi_task"]
+    run = ("run", *methods, *SHORT, "--set", "seeds=2", "--results", runs)
+    code, out, _ = bench(*run)
+    assert code == 0 and len(records(runs)) == 6 and all(name in out for name in methods)
+    (table,) = (runs / "leaderboards").glob("*.csv")
+    assert str(table) in out.replace("\n", "") and all(name in table.read_text() for name in methods)
+    assert list((runs / "figures").rglob("*.png")) and list((runs / "figures").rglob("*.svg"))
+    code, out, _ = bench(*run)
+    assert code == 0 and "nothing to do: all 6 runs" in out
     # Published records alone give the tables, without any data set.
-    public = tmp_path / "public"
-    assert bench("publish", "--all", "--results", first, "--published-in", public)[0] == 0
-    assert len(list((public / "records").glob("*.json"))) == 12
-    assert len(list((public / "records").glob("*.webp"))) == 6  # one seed a method, three of them single-task
+    shown = json.loads(bench("publish", "--all", "--results", runs, "--published-in", public, "--json")[1])
+    assert set(shown["published"]) == records(runs).keys() and shown["folder"] == str(public / "records")
+    assert len(list((public / "records").glob("*.json"))) == 6
+    assert len(list((public / "records").glob("*.webp"))) == 3  # one seed a method, two of them single-task
     nowhere = ["--published", "--published-in", public]
-    assert bench("leaderboard", *nowhere)[0] == 0
-    assert bench("leaderboard", *nowhere, "--check")[0] == 0
+    assert bench("leaderboard", *nowhere)[0] == 0 and bench("leaderboard", *nowhere, "--check")[0] == 0
     (table,) = (public / "leaderboards").glob("*.csv")
     table.write_text(table.read_text().replace("multi_task", "multi_tusk", 1))
-    code, out, _ = bench("leaderboard", *nowhere, "--check")
-    assert code == 1 and table.name in out
+    code, out, err = bench("leaderboard", *nowhere, "--check", "--json")
+    (difference,) = json.loads(out)["differences"]
+    assert code == 1 and table.name in difference and difference in err
     # A record whose content is not its id's is refused.
     victim = next((public / "records").glob("*.json"))
     edited = json.loads(victim.read_text())
@@ -136,8 +129,7 @@ def wait_for(pattern: str, results: Path, process: "subprocess.Popen[str]") -> P
 def calm(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of `run_arguments`, never interrupted."""
     results = tmp_path_factory.mktemp("calm")
-    process = start(*run_arguments(results), data=data_folder)
-    assert process.communicate(timeout=120) and process.returncode == 0
+    assert run_here(*run_arguments(results), "--data", data_folder) == 0
     return results
 
 
@@ -167,16 +159,6 @@ def test_killed_in_the_middle_and_run_again_ends_in_the_same_bits(
     assert not checkpoint.exists()
 
 
-def test_two_processes_share_a_results_folder(data_folder: Path, tmp_path: Path) -> None:
-    arguments = ["run", "thin", "multi_task", *sets("seeds=6", "epochs=10"), "--results", tmp_path]
-    processes = [start(*arguments, data=data_folder) for _ in range(2)]
-    outs = [p.communicate(timeout=120)[0] for p in processes]
-    assert [p.returncode for p in processes] == [0, 0]
-    assert len(records(tmp_path)) == 6
-    computed = [len(re.findall(r": done in", out)) for out in outs]
-    assert sum(computed) == 6, outs  # no cell twice
-
-
 def test_a_diverging_run_fails_alone(bench: Bench, tmp_path: Path) -> None:
     arguments = ["run", "multi_task", *sets("lr=[1e30, 1e-3]", "clip=0", "seeds=1"), "--results", tmp_path]
     code, out, _ = bench(*arguments)
@@ -192,133 +174,449 @@ def test_a_diverging_run_fails_alone(bench: Bench, tmp_path: Path) -> None:
     assert error.stat().st_mtime_ns != before
 
 
-def test_force_and_keep_and_clean(bench: Bench, tmp_path: Path) -> None:
-    arguments = ["run", "multi_task", *sets("seeds=1"), "--results", tmp_path]
-    bench(*arguments, "--keep", "none")
-    assert not list(tmp_path.glob("*/*/*.pt"))
-    (record,) = tmp_path.glob("*/*/record.json")
+def test_force_and_keep_and_clean(bench: Bench, place: "Place") -> None:
+    arguments = ["run", "multi_task", *SHORT, "--results", place.results]
+    (record,) = place.results.glob("*/*/record.json")
     before = json.loads(record.read_text())
-    bench(*arguments, "--force", "--keep", "all")
-    assert without_cost(json.loads(record.read_text())) == without_cost(before)
-    assert {p.name for p in tmp_path.glob("*/*/*.pt")} == {"checkpoint.pt", "weights.pt"}
-    code, out, _ = bench("clean", "--results", tmp_path)
-    assert code == 0 and "can be freed" in out and list(tmp_path.glob("*/*/*.pt"))
-    bench("clean", "--yes", "--results", tmp_path)
-    assert not list(tmp_path.glob("*/*/*.pt")) and record.exists()
-    bench("clean", before["id"][:6], "--yes", "--results", tmp_path)
+    for keep, files in (("none", set()), ("all", {"checkpoint.pt", "weights.pt"})):
+        bench(*arguments, "--force", "--keep", keep)
+        assert {p.name for p in place.results.glob("*/*/*.pt")} == files
+        assert without_cost(json.loads(record.read_text())) == without_cost(before)
+    bench("clean", "--yes", "--results", place.results)
+    assert not list(place.results.glob("*/*/*.pt")) and record.exists()
+    bench("clean", before["id"][:6], "--yes", "--results", place.results)
     assert not record.parent.exists()
 
 
-def test_looking_needs_no_data(bench: Bench, tmp_path: Path) -> None:
-    bench("run", "multi_task", *sets("seeds=1"), "--results", tmp_path)
-    (key,) = records(tmp_path)
-    none = ["--data", tmp_path / "none", "--results", tmp_path]
-    code, out, _ = bench("plan", "multi_task", *sets("seeds=1"), *none)
+PLUGIN = """print("imported")
+from methods.multi_task import MultiTask
+
+class Loud(MultiTask):
+    summary = "says much"
+    search = {"loudness": (1.0, 2.0)}
+
+    def __init__(self, problem, *, loudness: float = 1.0):
+        print("made")
+        super().__init__(problem)
+        self.loudness = loudness
+
+    def losses(self, batch, progress):
+        print("a step")
+        return super().losses(batch, progress)
+
+    def predict(self, images):
+        print("a prediction")
+        return super().predict(images)
+"""
+
+
+@dataclass
+class Place:
+    """folder: for what a command writes. results: of one finished multi_task run, with the id. url: of a file
+    to get.
+    """
+
+    folder: Path
+    results: Path
+    id: str
+    url: str
+
+    @property
+    def photo(self) -> Path:
+        path = self.folder / "photo.png"
+        Image.new("RGB", (64, 32)).save(path)
+        return path
+
+    @property
+    def mtan(self) -> Path:
+        return write_mtan(self.folder / "mtan")
+
+    @property
+    def split(self) -> Path:
+        torch.save({"labels_weights": torch.eye(3)[[0, 1, 2]]}, self.folder / "split.pth")
+        return self.folder / "split.pth"
+
+    @property
+    def ablation(self) -> Path:
+        path = self.folder / "mine.toml"
+        head = 'protocol = "thin"\ndataset = "scenes"\nmethod = "mtpsl"\n'
+        path.write_text(
+            f"[ablate]\n{head}components = {{ regulariser = 0.0 }}\nhparams.mtpsl.mapper_width = 4\n"
+        )
+        return path
+
+    @property
+    def loud(self) -> Path:
+        path = self.folder / "loud.py"
+        path.write_text(PLUGIN)
+        return path
+
+
+@pytest.fixture(scope="module")
+def finished(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("finished") / "runs"
+    assert run_here("run", "multi_task", *SHORT, "--results", results, "--data", data_folder) == 0
+    return results
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    only_this_machine(monkeypatch)
+    (record,) = finished.glob("*/*/record.json")
+    shutil.copytree(finished, tmp_path / "runs")
+    with serving(b"a file") as site:
+        yield Place(tmp_path, tmp_path / "runs", json.loads(record.read_text())["id"], f"{site.url}/nyu.mat")
+    plugins.forget()
+
+
+def with_a_board(place: Place) -> Place:
+    """The place with made-up runs of several methods among its results."""
+    write_board(place.results, seeds=2)
+    return place
+
+
+def keys(*wanted: str) -> Callable[[Any], bool]:
+    return lambda shown: set(wanted) <= shown.keys()
+
+
+def rows(*wanted: str) -> Callable[[Any], bool]:
+    return lambda shown: (
+        isinstance(shown, list) and bool(shown) and all(set(wanted) <= row.keys() for row in shown)
+    )
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def commands() -> dict[str, Any]:
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        for child, sub in getattr(command, "commands", {}).items():
+            yield from leaves(sub, f"{name} {child}".strip())
+        if not getattr(command, "commands", {}):
+            yield name, command
+
+    return dict(leaves(typer.main.get_command(app), ""))
+
+
+# What each command is given beside its name, --json and, unless it names others, the results of `place`; and
+# what it says then.
+CASES: dict[str, tuple[Callable[[Place], list[object]], Callable[[Any], bool]]] = {
+    "run": (lambda p: ["multi_task", *SHORT, "--set", "labels=full"], keys("states", "failures", "boards",
+    "exit")),
+    "ablate": (lambda p: [p.ablation, *SHORT], keys("plan", "form", "rows")),
+    "plan": (lambda p: ["multi_task", *SHORT], keys("plan", "cells", "notes", "expected", "others")),
+    "status": (lambda p: [], rows("run", "id", "state")),
+    "cancel": (lambda p: ["--all"], lambda shown: shown == []),
+    "leaderboard": (lambda p: [], keys("boards", "notes")),
+    "report": (lambda p: [], keys("page", "files", "notes")),
+    "compare": (lambda p: ["mtpsl", "multi_task"] if with_a_board(p) else [], keys("answers", "overall")),
+    "publish": (lambda p: ["--all", "--published-in", p.folder], keys("published", "folder")),
+    "clean": (lambda p: [], keys("runs", "bytes", "deleted")),
+    "show": (lambda p: [p.id], keys("state", "folder", "spec", "metrics")),
+    "predict": (lambda p: [p.id, p.photo, "--out", p.folder / "out"], keys("files")),
+    "tune": (lambda p: ["loud", "--plugin", p.loud, "--trials", 2, *SHORT], keys("method", "trials", "best",
+    "plan")),
+    "perf": (
+        lambda p: ["multi_task", "--steps", 2, *SHORT, "--device", "cpu", "--out", p.folder / "perf"],
+        keys("machine", "rows", "notes")
+    ),
+    "check": (lambda p: ["scenes"], rows("check", "about", "kept", "reason")),
+    "new": (lambda p: ["mine", "--out", p.folder], keys("files")),
+    "list": (lambda p: ["plans"], rows("name", "summary")),
+    "doctor": (lambda p: [], keys("results", "data")),
+    "data list": (lambda p: [], rows("name", "here", "source", "licence")),
+    "data get": (lambda p: ["nyuv2", "--yes", "--url", p.url, "--data", p.folder], keys("file", "said")),
+    "data prepare": (
+        lambda p: ["nyuv2", p.mtan, "--size", "32x40", "--data", p.folder / "data"], keys("variant",
+        "folders", "counts")
+    ),
+    "data check": (lambda p: ["nyuv2", "--data", p.folder / "data"], keys("variant", "problems", "splits")),
+    "data show": (lambda p: ["scenes", "--size", "32x64", "--count", 2], keys("picture")),
+    "labels import": (
+        lambda p: [p.split, "--data", p.folder], rows("setting", "dataset", "images", "counts",
+        "as_in_papers", "file")
+    ),
+    "labels show": (lambda p: ["--count", 12], keys("images", "setting", "seed", "hash", "labelled",
+    "available")),
+}  # fmt: skip
+
+
+def test_every_command_is_in_a_panel_and_takes_the_shared_options(bench: Bench) -> None:
+    found = commands()
+    assert found.keys() == CASES.keys()
+    for name, command in found.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--json", "--results", "--data"} <= options, name
+        first = command.help.split("\n\n")[0]
+        assert first.endswith(".") and bench(*name.split(), "--help")[0] == 0, name
+    code, out, _ = bench("--help")
+    panels = [line.split()[1] for line in out.splitlines() if line.startswith("╭─ ")]
+    assert code == 0 and panels == ["Options", "Run", "Look", "Data", "Methods", "Publish"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_standard_output_is_one_json_value(name: str, bench: Bench, place: "Place") -> None:
+    arguments, as_expected = CASES[name]
+    if name == "data check":
+        bench("data", "prepare", *CASES["data prepare"][0](place))
+    code, out, err = bench(*name.split(), *arguments(place), "--results", place.results, "--json")
+    assert code == 0, err
+    shown = json.loads(out)
+    assert as_expected(shown), shown
+    assert isinstance(shown, dict | list) and out.endswith("\n")
+
+
+def test_a_board_holds_the_rows_of_its_csv(bench: Bench, place: "Place") -> None:
+    code, out, err = bench("leaderboard", "--results", place.results, "--json")
+    shown = json.loads(out)
+    (found,) = shown["boards"]
+    assert code == 0 and "wrote" in err and all(Path(file).exists() for file in found["files"])
+    (file,) = (file for file in found["files"] if Path(file).parent.name == "leaderboards")
+    assert Path(file).stem == found["name"] and any(f.endswith(".svg") for f in found["files"])
+    written = list(csv.DictReader(io.StringIO(Path(file).read_text())))
+    assert [row.keys() for row in found["rows"]] == [row.keys() for row in written]
+    for row, texts in zip(found["rows"], written, strict=True):
+        for column, value in row.items():
+            assert (
+                texts[column]
+                == ("" if value is None else value if isinstance(value, str) else f"{value:.6g}")
+                or value > 999_999
+            )
+    (multi, constant) = found["rows"]
+    assert (
+        multi["n_seeds"] == 1 and isinstance(multi["depth_absErr_mean"], float) and multi["delta_m"] is None
+    )
+    assert (
+        multi["method"] == "multi_task" and constant["method"] == "constant" and multi["run_ids"] == place.id
+    )
+    assert shown["notes"] and all(note in err for note in shown["notes"])
+
+
+def test_looking_needs_no_data(bench: Bench, place: "Place") -> None:
+    none = ["--data", place.folder / "none", "--results", place.results]
+    code, out, _ = bench("plan", "multi_task", *SHORT, *none)
     assert code == 0 and "1 done" in out
     code, out, _ = bench("plan", "nyuv2-smoke", *none)
     assert code == 0 and "6 missing" in out
-    assert json.loads(bench("status", "--results", tmp_path, "--json")[1])[0]["state"] == "done"
-    code, out, _ = bench("show", key[:8], "--results", tmp_path)
+    code, out, _ = bench("show", place.id[:8], *none)
     assert code == 0 and "mIoU" in out
-    assert json.loads(bench("show", key, "--results", tmp_path, "--json")[1])["id"] == key
-    assert bench("doctor", *none)[0] == 0
-    for what in ("methods", "datasets", "protocols", "plans", "metrics"):
-        assert json.loads(bench("list", what, "--json", "--data", tmp_path / "none")[1])
-        assert bench("list", what, "--data", tmp_path / "none")[0] == 0
-    assert bench("run", "multi_task", *sets("seeds=2"), *none, "--dry-run")[0] == 0
-    assert not (tmp_path / "none").exists()
+    for what in ("datasets", "protocols", "plans", "balances", "metrics"):
+        assert bench("list", what, *none)[0] == 0
+        assert json.loads(bench("list", what, "--json", *none)[1])
+    assert bench("run", "multi_task", *SHORT, *none, "--dry-run")[0] == 0
+    assert not (place.folder / "none").exists()
 
 
-def test_pictures_of_data_and_labels(bench: Bench, tmp_path: Path) -> None:
-    out_file = tmp_path / "sheet.png"
-    assert bench("data", "show", "scenes", "--size", "32x64", "--count", 3, "--out", out_file)[0] == 0
-    assert out_file.read_bytes()[:4] == b"\x89PNG"
-    picture = tmp_path / "mask.png"
-    code, out, _ = bench(
-        "labels",
-        "show",
-        "--count",
-        12,
-        "--labels",
-        "random",
-        "--task",
-        "depth",
-        "--task",
-        "semseg",
-        "--out",
-        picture,
+LOUD: dict[str, list[object]] = {
+    "plan": ["plan", "loud", *SHORT],
+    "methods": ["list", "methods", "loud", "--plan", "thin"],
+    "mask": ["labels", "show", "--count", 2],
+    "check": ["check", "loud"],
+}
+
+
+@pytest.mark.parametrize("case", LOUD)
+def test_what_a_users_own_method_prints_goes_to_standard_error(
+    case: str, bench: Bench, place: "Place"
+) -> None:
+    code, out, err = bench(*LOUD[case], "--plugin", place.loud, "--results", place.results, "--json")
+    assert code == 0 and json.loads(out) and "imported" in err, out + err
+
+
+def test_what_workers_print_goes_to_standard_error(place: Place, data_folder: Path) -> None:
+    loud = ["--plugin", place.loud, "--workers", 1, "--results", place.results, "--json"]
+    out, err = start("run", "loud", *SHORT, *loud, data=data_folder).communicate(timeout=300)
+    assert json.loads(out)["exit"] == 0 and "imported" in err, out + err
+
+
+def test_tuning_and_predicting_with_a_users_own_method(bench: Bench, place: "Place") -> None:
+    loud = ("loud", "--plugin", place.loud)
+    tune = ("tune", *loud, "--trials", 3, *SHORT, "--results", place.results, "--json")
+    code, out, err = bench(*tune)
+    shown = json.loads(out)
+    assert code == 0 and "imported" in err and "a step" in err
+    assert shown["method"] == "loud" and [t["keywords"].keys() for t in shown["trials"]] == [
+        set(),
+        {"loudness"},
+    ]
+    # Two of three trials, all there are; loudness changes nothing, so that the first of two equals is the
+    # best.
+    assert [t["score"] for t in shown["trials"]] == [0, 0] and shown["best"] == 0
+    assert Path(shown["plan"]).exists() and shown["plan"].startswith(
+        str(place.results / "tuned" / "loud-thin-")
     )
-    assert code == 0 and picture.exists() and "mask" in out
-    counts = json.loads(bench("labels", "show", "--count", 12, "--labels", "one", "--json")[1])
-    assert sum(counts["labelled"].values()) == 12
+    shown = json.loads(bench("run", *loud, *SHORT, "--results", place.results, "--json")[1])
+    (key,) = shown["states"]
+    predict = ("predict", key, place.photo, "--plugin", place.loud, "--results", place.results, "--json")
+    code, out, err = bench(*predict, "--out", place.folder / "out")
+    assert code == 0 and "a prediction" in err
+    names = ("predictions.png", "photo.npz", "photo-semseg.png", "photo-depth.png")
+    files = json.loads(out)["files"]
+    assert files == [str(place.folder / "out" / name) for name in names] and all(
+        Path(file).exists() for file in files
+    )
+
+
+def test_a_plan_that_ablates(bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    ablate = ("ablate", place.ablation, *SHORT, "--results", place.results, "--json")
+    code, out, _ = bench(*ablate, "--dry-run")
+    assert code == 0 and [cell["state"] for cell in json.loads(out)["cells"]] == ["missing", "missing"]
+    monkeypatch.setattr(workers, "work", interrupt)
+    code, out, err = bench(*ablate)
+    assert (code, json.loads(out)) == (
+        130,
+        {"plan": "mine", "form": "leave-one-out", "rows": []},
+    ) and "interrupted" in err
+    assert not (place.results / "tables" / "ablation-mine.md").exists()
+
+
+def test_interrupted_commands_print_what_there_is(
+    bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "work", interrupt)
+    monkeypatch.setattr(packed, "prepare", interrupt)
+    monkeypatch.setattr("benchmark.execute.fetch.fetch", interrupt)
+    code, out, err = bench("tune", *CASES["tune"][0](place), "--results", place.results, "--json")
+    assert (code, json.loads(out)) == (130, {"method": "loud", "trials": [], "best": None, "plan": None})
+    assert "interrupted: finished trials are kept" in err
+    code, out, err = bench("data", "prepare", *CASES["data prepare"][0](place), "--json")
+    assert (code, json.loads(out)) == (
+        130,
+        {"variant": "nyuv2-13", "folders": [], "counts": {}},
+    ) and "interrupted: " in err
+    code, out, err = bench("data", "get", *CASES["data get"][0](place), "--json")
+    shown = json.loads(out)
+    assert (
+        code == 130
+        and shown["file"] is None
+        and shown["said"].startswith("interrupted: ")
+        and shown["said"] in err
+    )
+
+
+def test_data_that_come_and_are_packed(bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = CASES["data get"][0](place)
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    code, out, err = bench("data", "get", *(a for a in get if a != "--yes"), "--json")
+    assert (code, json.loads(out)) == (
+        1,
+        {"file": None, "said": "nothing was fetched."},
+    ) and "Fetch it? [y/N]" in err
+    code, out, err = bench("data", "get", *get, "--json")
+    file = place.folder / "downloads" / "nyu.mat"
+    said = f"{file} is here; next: bench data prepare nyuv2 {file} --data {place.folder}"
+    assert (
+        (code, json.loads(out)) == (0, {"file": str(file), "said": said})
+        and said in err
+        and file.read_bytes() == b"a file"
+    )
+    code, out, _ = bench("data", "get", "scenes", "--json")
+    said = "scenes is made on the spot; there is nothing to download."
+    assert (code, json.loads(out)) == (0, {"file": None, "said": said})
+    data = place.folder / "data"
+    code, out, err = bench("data", "prepare", *CASES["data prepare"][0](place), "--size", "64x80", "--json")
+    assert code == 0 and "note: 3 + 2 images, not the papers' 795 + 654" in err
+    labels = {
+        name: {"images": n, "labels": dict.fromkeys(("semseg", "depth", "normals"), n)}
+        for name, n in (("train", 3), ("test", 2))
+    }
+    folders = [str(data / "nyuv2-13" / size) for size in ("32x40", "64x80")]
+    assert json.loads(out) == {"variant": "nyuv2-13", "folders": folders, "counts": labels}
+    (imported,) = json.loads(bench("labels", "import", place.split, "--data", data, "--json")[1])
+    assert Path(imported.pop("file")).exists()
+    counts = {"semseg": 1, "depth": 1, "normals": 1}
+    wanted = {
+        "setting": "published:one",
+        "dataset": "nyuv2",
+        "images": 3,
+        "counts": counts,
+        "as_in_papers": False,
+    }
+    assert imported == wanted
+
+
+def test_pictures_and_files_are_named_as_given(
+    bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch, data_folder: Path
+) -> None:
+    monkeypatch.chdir(place.folder)
+    assert json.loads(bench("new", "mine", "--dataset", "--json")[1]) == {
+        "files": ["mine.py", "test_mine.py"]
+    }
+    assert Path("mine.py").exists() and Path("test_mine.py").exists()
+    show = ("data", "show", "scenes", "--size", "32x64", "--count", 2, "--results", "here", "--json")
+    assert (
+        json.loads(bench(*show)[1]) == {"picture": "here/scenes-train.png"}
+        and Path("here/scenes-train.png").exists()
+    )
+    labels = ("labels", "show", "--count", 12, "--results", "there", "--json")
+    assert "picture" not in json.loads(bench(*labels)[1]) and not Path("there").exists()
+    assert (
+        json.loads(bench(*labels, "--out", "mask.png")[1])["picture"] == "mask.png"
+        and Path("mask.png").exists()
+    )
+
+
+def run_multi(*settings: str) -> list[str]:
+    return ["run", "multi_task", *(part for setting in settings for part in ("--set", setting))]
 
 
 BAD: dict[str, tuple[list[str], str]] = {
     "method": (["run", "protoype"], r"unknown plan or method 'protoype'; did you mean 'prototype'\?"),
-    "hyper-parameter": (["run", "prototype", "--set", "hparams.tc_magin=1"], r"did you mean 'tc_margin'\?"),
-    "setting": (["run", "--set", "labels=fractions:0.5"], "fractions"),
-    "task": (["run", "--set", 'tasks=["depht"]'], r"did you mean 'depth'\?"),
-    "a task twice": (["run", "multi_task", "--set", 'tasks=["depth", "depth"]'], "must name each task once"),
-    "no scales": (["run", "multi_task", "--set", "scales=[]"], r"scales = \[\]"),
-    "no seeds": (["run", "multi_task", "--set", "seeds=[]"], r"seeds = \[\]"),
-    "no labels": (
-        ["run", "multi_task", "--set", "labels=[]"],
-        r"labels = \[\] in plan thin leaves nothing to run",
-    ),
-    "not finite": (
-        ["run", "multi_task", "--set", "epochs=nan"],
-        "epochs = nan .* is not a finite number above 0",
-    ),
-    "negative": (
-        ["run", "multi_task", "--set", "clip=-1"],
-        "clip = -1.0 .* is not a finite number 0 or more",
-    ),
-    "colour": (["run", "multi_task", "--set", "colour=9"], "colour = 9.0 .* is not below 1"),
-    "keywords in a dry run": (["run", "prototype", "--set", "hparams.heads=5", "--dry-run"], "heads"),
+    "hyperparameter": (["run", "prototype", "--set", "hparams.tc_magin=1"], r"did you mean 'tc_margin'\?"),
+    "setting": (run_multi("labels=fractions:0.5"), "fractions"),
+    "task": (run_multi('tasks=["depht"]'), r"did you mean 'depth'\?"),
+    "a task twice": (run_multi('tasks=["depth", "depth"]'), "must name each task once"),
+    "no scales": (run_multi("scales=[]"), r"scales is \[\]; expected a list of length >= 1"),
+    "no seeds": (run_multi("seeds=[]"), r"seeds is \[\]; expected a list of length >= 1"),
+    "not finite": (run_multi("epochs=nan"), "epochs is nan; expected a number > 0"),
+    "negative": (run_multi("clip=-1"), "clip is -1; expected a number >= 0"),
+    "no images": (run_multi("train_images=0"), "train_images is 0; expected a whole number >= 1"),
+    "weight of no task": (run_multi("loss_weights={dept=2.0}"), r"'dept'; did you mean 'depth'\?"),
+    "baseline": (run_multi("baseline=mutli_task"), r"did you mean 'multi_task'\?"),
+    "timm model": (run_multi("encoder=timm:foo"), "unknown timm model 'foo'; .* more"),
+    "encoder": (run_multi("encoder=resnet19"), r"did you mean 'resnet18'\?"),
+    "in a dry run": (["run", "prototype", "--set", "hparams.heads=5", "--dry-run"], "heads"),
     "no test label": (
-        ["run", *sets("seeds=1", "test_images=2", 'tasks=["depth", "parts"]')],
+        run_multi(*TINY, "seeds=1", "test_images=2", 'tasks=["depth", "parts"]'),
         "none of the 2 test images has a label for parts",
     ),
-    "no images": (["run", "multi_task", "--set", "train_images=0"], "train_images = 0"),
-    "weight of no task": (
-        ["run", "multi_task", "--set", "loss_weights={dept=2.0}"],
-        r"'dept'; did you mean 'depth'\?",
-    ),
-    "baseline": (["run", "multi_task", "--set", "baseline=mutli_task"], r"did you mean 'multi_task'\?"),
-    "value of a method's": (
-        ["run", "multi_task", "prototype", "--set", "hparams.prototype.heads=5"],
-        "heads",
-    ),
-    "file type": (["data", "show", "scenes", "--count", "1", "--out", "sheet.txt"], "ends in .png"),
-    "timm model": (["run", "multi_task", "--set", "encoder=timm:foo"], "unknown timm model 'foo'; .* more"),
     "device": (["run", "multi_task", "--device", "gpu"], "--device 'gpu' is not one of auto, cpu, cuda"),
     "keep": (["run", "multi_task", "--keep", "some"], "--keep 'some' is not one of all, weights, none"),
     "checkpoints": (["run", "multi_task", "--checkpoint-every", "0"], "--checkpoint-every 0"),
-    "encoder": (["run", "multi_task", "--set", "encoder=resnet19"], r"did you mean 'resnet18'\?"),
     "no such data": (["run", "nyuv2-smoke", "--data", "nowhere"], "nowhere"),
     "list": (["list", "method"], r"unknown listing 'method'; did you mean 'methods'\?"),
+    "list by name": (["list", "plans", "thin"], "only methods are shown by name, not plans; leave thin out"),
     "run": (["show", "abcdef"], "'abcdef' names no run"),
+    "file type": (["data", "show", "scenes", "--count", "1", "--out", "sheet.txt"], "ends in .png"),
     "size": (["data", "show", "scenes", "--size", "96"], "--size '96' is not HEIGHTxWIDTH"),
     "split": (["data", "show", "scenes", "--split", "val"], "--split 'val' is not one of train, test"),
     "data set": (["labels", "show", "rooms"], "unknown data set 'rooms'"),
     "nothing to publish": (["publish", "--all"], "no finished run to publish"),
-    "no runs": (["leaderboard"], "there are no finished runs"),
+    "no board": (["leaderboard"], "there are no finished runs"),
+    "no report": (["report"], "there are no finished runs"),
+    "no comparison": (["compare", "mtpsl", "multi_task"], "there are no finished runs"),
+    "nothing to clean": (["clean", "abcdef"], "'abcdef' names no run"),
+    "no network": (["predict", "abcdef", "a.jpg", "--out", "out"], "'abcdef' names no run"),
+    "trials": (["tune", "mtpsl", "--trials", "1"], "--trials 1"),
+    "name": (["new", "Mine"], "'Mine' cannot be the name of a method"),
+    "download": (["data", "get", "nyuv3"], "unknown data set 'nyuv3'"),
+    "nothing to prepare": (["data", "prepare", "nyuv2", "nowhere"], "there is no nowhere"),
+    "no label file": (["labels", "import", "nowhere.pth"], "nowhere.pth"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence_and_exit_code_2(case: str, bench: Bench, tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    case: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with --json: standard output stays empty, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
     arguments, message = BAD[case]
-    results = (
-        []
-        if arguments[0] in ("list", "data", "labels") and arguments[1] != "show"
-        else ["--results", tmp_path / "r"]
-    )
-    code, out, err = bench(*arguments, *results)
-    assert code == 2, out + err
-    assert re.search(message, err), err
-    assert err.startswith("bench: ") and err.count("\n") == 1 and "Traceback" not in out + err
-    assert not (tmp_path / "r").exists()  # nothing was written
+    code, out, err = bench(*arguments, "--results", "r", "--json")
+    assert code == 2 and out == "", out + err
+    assert re.search(message, err) and err.startswith("bench: ") and err.count("\n") == 1, err
+    assert not list(tmp_path.iterdir())
 
 
 def test_damaged_files_are_named_and_nothing_is_lost(bench: Bench, tmp_path: Path) -> None:
