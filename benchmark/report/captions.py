@@ -67,8 +67,11 @@ def facts(board: Board) -> list[Fact]:
 def _data(board: Board) -> Iterator[Fact]:
     g, protocol = board.group, board.group.protocol
     images = [r["images"] for e in board.entries for r in e.row.records if not r["one_task"]]
-    shown = ", ".join(f"{task} {count}" for task, count in label_counts(board).items())
-    yield "labelled train images", shown + (f" of {max(images)}" if images else "")
+    records = [r for e in board.entries for r in e.row.records]
+    counts = {t.name: [r["label_counts"].get(t.name) for r in records] for t in g.tasks}
+    shown = {name: sorted({int(n) for n in found if n is not None}) for name, found in counts.items()}
+    listed = ", ".join(f"{name} {'-'.join(map(str, (n[:1] + n[1:][-1:])))}" for name, n in shown.items() if n)
+    yield "labelled train images", listed + (f" of {max(images)}" if images else "")
     yield "test images", ", ".join(f"{t.name} {t.test_images}" for t in g.tasks if t.test_images is not None)
     if protocol["judge"] != "test":
         yield (
@@ -128,7 +131,9 @@ def _rows(board: Board) -> Iterator[Fact]:
             yield "outdated", f"{e.label}: version {e.row.version}, current {e.row.newest}{reference}"
     devices = {e.cost.device for e in board.entries if e.cost}
     yield "devices differ, costs are not comparable", "; ".join(sorted(devices)) if len(devices) > 1 else ""
-    yield f"training times differ by more than {UNEVEN:.0%} between seeds", ", ".join(_uneven(board))
+    times = {e.label: [s.cost.seconds or 0.0 for s in e.row.seeds.values()] for e in board.entries}
+    uneven = [label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found)]
+    yield f"training times differ by more than {UNEVEN:.0%} between seeds", ", ".join(uneven)
     for label, again in board.reruns.items():
         yield "run again on another device", f"{label}: {'; '.join(again.devices)}" if again.devices else ""
 
@@ -225,21 +230,6 @@ def warnings(boards: Sequence[Board], sources: Mapping[str, str]) -> list[str]:
         listed = [f"{name}: {text}" for name, text in origins(board) if text]
         found += [f"{board.name}: {text}." for text in (*listed, other_code(board, sources)) if text]
     return found + apart(boards)
-
-
-def label_counts(board: Board) -> dict[str, str]:
-    """{task: `64`, or `61-66` where seeds differ}: training images whose label the setting shows."""
-    counts: dict[str, set[int]] = defaultdict(set)
-    for record in (r for e in board.entries for r in e.row.records):
-        for task, count in record["label_counts"].items():
-            counts[task].add(int(count))
-    ordered = [t.name for t in board.group.tasks if t.name in counts]
-    return {t: "-".join(str(v) for v in sorted({min(counts[t]), max(counts[t])})) for t in ordered}
-
-
-def _uneven(board: Board) -> list[str]:
-    times = {e.label: [s.cost.seconds for s in e.row.seeds.values() if s.cost.seconds] for e in board.entries}
-    return [label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found)]
 
 
 def seed_name(pair: tuple[int, int]) -> str:

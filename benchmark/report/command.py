@@ -35,31 +35,21 @@ def command(g: Group, row: Row) -> str:
     return " && ".join(_line(g, methods, items[0].spec, seeds) for seeds in _seeds(g, pairs))
 
 
-def run_command(g: Group, record: Record) -> str:
-    """The command that makes one run again; of a one-task method, the runs of its other tasks too."""
-    spec = record.spec
-    return _line(g, [spec["method"]], spec, _seeds(g, [(spec["label_seed"], spec["train_seed"])])[0])
-
-
 def _line(g: Group, methods: list[str], spec: dict[str, Any], seeds: dict[str, Any]) -> str:
-    settings = {
-        "protocol": g.protocol["name"],
-        "dataset": g.variant,
-        "labels": g.labels,
-        **_protocol(g.protocol),
-    }
+    method, keywords = spec["method"], spec["hyperparameters"]
+    settings = {"protocol": g.protocol["name"], "dataset": g.variant, "labels": g.labels}
+    settings |= _protocol(g.protocol)
     if spec["balance"] != EQUAL:
         settings["balance"] = spec["balance"]
     if spec.get("lr_scale", 1.0) != 1.0:
-        settings["lr_scale"] = {spec["method"]: spec["lr_scale"]}
-    settings |= {
-        f"hparams.{spec['method']}.{name}": spec["hyperparameters"][name] for name in _keywords(spec)
-    }
+        settings["lr_scale"] = {method: spec["lr_scale"]}
+    grids = plan.read(plan.DEFAULT)["grid"]  # it gives keywords too
+    given = {name for grid in grids for name in grid.get("hparams", {}).get(method, {})}
+    for name in sorted({*spec["changed"], *(given & keywords.keys())}):
+        settings[f"hparams.{method}.{name}"] = keywords[name]
     texts = [f"{key}={_toml(value)}" for key, value in (settings | seeds).items()]
-    plugin = ["--plugin", f"{spec['method']}.py"] if spec.get("plugin") else []
-    return shlex.join(
-        ["bench", "run", *methods, *plugin, *(word for text in texts for word in ("--set", text))]
-    )
+    plugin = ["--plugin", f"{method}.py"] if spec.get("plugin") else []
+    return shlex.join(["bench", "run", *methods, *plugin, *(w for text in texts for w in ("--set", text))])
 
 
 def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
@@ -69,27 +59,11 @@ def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
     shipped = shipped_values(protocol["name"])
     if shipped is None:
         return {"protocol": f"{protocol['name']}.toml"}
-    changed = {
-        key: value
-        for key, value in protocol.items()
-        if key in protocols.SETTABLE and value != shipped.get(key)
-    }
+    changed = {k: v for k, v in protocol.items() if k in protocols.SETTABLE and v != shipped.get(k)}
     weights = str(changed.get("weights", ""))
-    return changed | (
-        {"weights": f"FILE-{weights.removeprefix('sha256:')}"} if weights.startswith("sha256:") else {}
-    )
-
-
-def _keywords(spec: dict[str, Any]) -> list[str]:
-    """The keywords that a command must give: those away from defaults, and those that the default plan
-    gives.
-    """
-    given = {
-        name
-        for grid in plan.read(plan.DEFAULT)["grid"]
-        for name in grid.get("hparams", {}).get(spec["method"], {})
-    }
-    return sorted({*spec["changed"], *(given & spec["hyperparameters"].keys())})
+    if weights.startswith("sha256:"):
+        changed["weights"] = f"FILE-{weights.removeprefix('sha256:')}"
+    return changed
 
 
 def _seeds(g: Group, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
@@ -116,14 +90,6 @@ def _count(seeds: Iterable[int]) -> int | list[int]:
 
 def _toml(value: Any) -> str:
     """A value as `--set` reads it."""
-    if isinstance(value, str):
-        return value
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return (
-            "["
-            + ", ".join(json.dumps(inner) if isinstance(inner, str) else _toml(inner) for inner in value)
-            + "]"
-        )
-    return json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -9,7 +9,7 @@ import pytest
 from benchmark import ROOT
 from benchmark.cli.results import boards_of
 from benchmark.report import leaderboard, records
-from benchmark.report.command import command, run_command
+from benchmark.report.command import command
 from benchmark.report.rows import Group, Row
 from benchmark.spec import plan
 from benchmark.spec.run import run_id
@@ -48,8 +48,6 @@ def test_of_the_committed_records(tmp_path: Path) -> None:
         for row in board.group.rows:
             ids = planned(command(board.group, row), tmp_path)
             assert ids == {record.id for record in row.records} | reference_ids(board.group, row)
-            for record in row.records:
-                assert record.id in planned(run_command(board.group, record), tmp_path)
             tried += 1
     assert tried >= 4
 
