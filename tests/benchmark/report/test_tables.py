@@ -193,8 +193,9 @@ def test_identical_seeds_are_marked(tmp_path: Path) -> None:
 
 def ranked(folder: Path, seeds: int, **data: str) -> Board:
     """Two best rows that cannot be told apart; one row lacks a failed seed, one is of an older version."""
-    rows = [("single_task", {}, 0.0), ("multi_task", {}, 2.0), ("own_%&#$", {}, 4.0), ("mtpsl", {}, 8.0)]
-    rows += [("prototype", {"changed": {"codes": 64}}, 8.0), ("mtpsl", {"method_version": 0}, 5.0)]
+    rows = [("single_task", {}, 0.0), ("multi_task", {}, 2.0), ("own_%&#$", {}, 4.0)]
+    rows += [("prototype", {"changed": {"codes": 64}}, 8.0), ("mtpsl", {"method_version": 9}, 8.0)]
+    rows += [("mtpsl", {"method_version": 8}, 5.0)]
     for method, values, gain in rows:
         for seed in range(seeds):
             for s in make.specs(method, seed, labels="random", **values):
@@ -219,7 +220,7 @@ def test_latex_marks_tier_one_and_sets_incomplete_rows_apart(tmp_path: Path) -> 
     assert best and {re.match(r"\\textbf\{(.*?)\} &", line)[1] for line in counted if "bf{" in line} == best  # type: ignore[index]
     assert len(counted) == 4 and [line.split(" & ")[0] for line in others] == [
         "own\\_\\%\\&\\#\\$",
-        "mtpsl v0",
+        "mtpsl v8",
     ]
     assert "constant" in constant[0] and "bf{" not in "".join((*others, *constant, *papers))
     assert len(papers) > 5 and "37.08" in "".join(papers) and "Bold: tier 1." in text
