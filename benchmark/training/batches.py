@@ -1,6 +1,4 @@
-"""From a split and a label mask to the batches of one run: which samples, in which order, under which
-augmentation.
-"""
+"""From a split and a label mask to the batches of a run: which samples, in which order, how augmented."""
 
 from __future__ import annotations
 
@@ -55,19 +53,16 @@ class Feed:
         orders = [streams.order(seed, "order", ids, epoch) for epoch in range(epochs)]
         sequence = torch.cat(orders)[:count] if orders else ids
         epoch = torch.arange(epochs).repeat_interleave(self.images)[:count]
-        config = augment.Augmentation(
-            protocol.scales, protocol.flip, protocol.colour, uniform=protocol.scale_draw == "uniform"
-        )
+        uniform = protocol.scale_draw == "uniform"
+        config = augment.Augmentation(protocol.scales, protocol.flip, protocol.colour, uniform=uniform)
         configs = [config, *(kind.augmentation(config) for kind in view_kinds(views))]
         draws = [augment.draw(each, seed, epoch, sequence, view) for view, each in enumerate(configs)]
         by_id = torch.argsort(split.ids)
         positions = by_id[torch.searchsorted(split.ids[by_id], sequence)]
         # Comparable across methods: the first epoch's order, and its crops listed by sample.
         first = slice(0, min(self.images, count))
-        self.hashes = {
-            "order": _hash(sequence[first]),
-            "crops": _hash(draws[0][first][torch.argsort(sequence[first])]),
-        }
+        crops = draws[0][first][torch.argsort(sequence[first])]
+        self.hashes = {"order": _hash(sequence[first]), "crops": _hash(crops)}
 
         self._labelled_host = labelled[positions]
         self._labelled = self._labelled_host.to(device)
@@ -78,18 +73,20 @@ class Feed:
         self.samples = Samples(split, tasks, positions, self.batch_size, device)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+        """Return the batch of a step, counted from 0."""
         at = torch.full((1,), step, device=self._ids.device)
         return self._batch(at, self.samples(step), self.labelled_host(step))
 
     def labelled_host(self, step: int) -> Tensor:
-        """(B, T) bool on the host: the visible labels of a step's batch."""
+        """Return (B, T) bool on the host: the visible labels of a step's batch."""
         return self._labelled_host[step * self.batch_size : (step + 1) * self.batch_size]
 
     def batch_at(self, at: Tensor, samples: Gathered | None, host: Tensor) -> Batch:
-        """The batch of the step that `at` (1,) counts, whose number the host need not know. samples: what
-        `self.samples` gives for it, or None where they lie on the device; host: what takes the place of its
-        `labelled_host`."""
+        """Return the batch of the step that `at` (1,) counts, whose number the host need not know.
+
+        samples: what `self.samples` gives for it, or None where they lie on the device; host: what takes the
+        place of its `labelled_host`.
+        """
         return self._batch(at, samples or self.samples.at(at), host)
 
     def _batch(self, at: Tensor, samples: Gathered, host: Tensor) -> Batch:

@@ -1,12 +1,10 @@
 """A run's steps by their number: launched kernel by kernel or, on a GPU, repeated as one CUDA graph.
 
 At these sizes a GPU waits for the host, which launches hundreds of kernels a step. A graph is launched once.
-It holds the
-whole step: gathering the batch, augmentation, losses, backward, balancing, clip, update, moving averages.
-What changes from
-step to step is on the device: the number of the step, and through it samples, crops, learning rates and
-progress; the global generator, which is registered with the graph, is seeded by the host before each step as
-it is without one.
+It holds the whole step: gathering the batch, augmentation, losses, backward, balancing, clip, update, moving
+averages. What changes from step to step is on the device: the number of the step, and through it samples,
+crops, learning rates and progress; the global generator, which is registered with the graph, is seeded by the
+host before each step as it is without one.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
 from benchmark.spec import weighting as balance
 from benchmark.training.batches import Feed
@@ -28,26 +25,22 @@ from benchmark.training.step import Step
 WARM = 3  # steps before capture: libraries make their handles and workspaces, the optimiser its state
 
 
-class HostLook(Exception):
-    """Something in the step asks the host for what it knows of one batch, which a graph would repeat for
-    all.
-    """
+class HostSyncError(Exception):
+    """The step asks the host for what it knows of one batch, which a graph would repeat for all."""
 
 
 class _Absent:
     """Stands for `Batch.labelled_host` while a graph is captured."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise HostLook("it looks at labelled_host, which differs from batch to batch")
+        raise HostSyncError("it looks at labelled_host, which differs from batch to batch")
 
     __getattr__ = __getitem__ = __len__ = __iter__ = __bool__ = __invert__ = __and__ = __or__ = _refuse
     __torch_function__ = _refuse
 
 
 class Loop:
-    """Call it with the numbers of steps in order. reason: why no graph is captured, or None; captured:
-    whether one is in use.
-    """
+    """Call it with the numbers of steps in order. reason: why no graph is captured, or None."""
 
     def __init__(self, feed: Feed, stepper: Step, name: str = balance.EQUAL, wanted: bool = True) -> None:
         """name: of the balancing. wanted: False for kernel by kernel."""
@@ -63,6 +56,7 @@ class Loop:
 
     @property
     def captured(self) -> bool:
+        """Whether a graph is in use."""
         return self._replay is not None
 
     def __call__(self, number: int) -> None:
@@ -88,9 +82,7 @@ class Loop:
             )
 
     def _capture(self) -> None:
-        """Record the step; nothing is computed. Where something in it cannot be recorded, `reason` says so
-        and all goes on.
-        """
+        """Record the step without computing it; where that cannot be, `reason` says so and all goes on."""
         host: Any = _Absent()
         try:
             self._replay = record(
@@ -98,15 +90,17 @@ class Loop:
             )
         except torch.OutOfMemoryError:
             raise
-        except (HostLook, RuntimeError, TypeError, ValueError) as error:
+        except (HostSyncError, RuntimeError, TypeError, ValueError) as error:
             # A capture that the device broke off hides what broke it.
             cause = error.__context__ or error
             self.reason = (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
 def waits(step: Callable[[], None]) -> str | None:
-    """Take a step; a sentence where it waited for the device, which no graph may hold, or None. Asked before
-    a capture, as one that is broken off may leave its generator unusable."""
+    """Take a step; return a sentence where it waited for the device, which no graph may hold, or None.
+
+    Asked before a capture, as one that is broken off may leave its generator unusable.
+    """
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         before = torch.cuda.get_sync_debug_mode()
@@ -119,15 +113,13 @@ def waits(step: Callable[[], None]) -> str | None:
     for warning in found:
         if warning not in synced and "Synchronization debug mode" not in str(warning.message):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return (
-        f"it waits for the device ({Path(synced[0].filename).name}, line {synced[0].lineno})"
-        if synced
-        else None
-    )
+    if not synced:
+        return None
+    return f"it waits for the device ({Path(synced[0].filename).name}, line {synced[0].lineno})"
 
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
-    """What repeats a step, which is recorded as a CUDA graph on the current stream and not computed."""
+    """Record a step as a CUDA graph on the current stream, without computing it; return what repeats it."""
     gc.collect()  # a graph of an earlier run, freed during a capture, would break it off
     graph = torch.cuda.CUDAGraph()
     try:
@@ -140,11 +132,8 @@ def record(step: Callable[[], None]) -> Callable[[], None]:
 
 
 def _copy(to: Gathered, source: Gathered) -> None:
-    pairs: list[tuple[Tensor | None, Tensor | None]] = [
-        (to.images, source.images),
-        (to.extents, source.extents),
-    ]
-    pairs += [(to.targets[name], source.targets[name]) for name in to.targets]
-    for old, new in pairs:
-        if old is not None and new is not None:
-            old.copy_(new)
+    to.images.copy_(source.images)
+    for name, target in to.targets.items():
+        target.copy_(source.targets[name])
+    if to.extents is not None and source.extents is not None:
+        to.extents.copy_(source.extents)

@@ -19,9 +19,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def arithmetic(device: str, precision: str) -> None:
-    """Deterministic on a CPU. On a GPU, matrix products and convolutions of float32 are IEEE's unless
-    `precision` is "tf32": torch's own default for convolutions is not; and the fastest of cuDNN's algorithms
-    is searched for each shape, of which a run has few."""
+    """Choose deterministic operators on a CPU, and the precision of float32 on a GPU.
+
+    There, matrix products and convolutions are IEEE's unless `precision` is "tf32": torch's own default for
+    convolutions is not; and the fastest of cuDNN's algorithms is searched for each shape, of which a run has
+    few.
+    """
     torch.use_deterministic_algorithms(device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device == "cpu":
@@ -43,28 +46,26 @@ def _keep_freed_memory() -> None:
 
 
 def autocast(device: str, precision: str) -> torch.autocast:
-    """In which a method's forward passes run, training and not: in bfloat16 where `precision` is "bf16"."""
+    """Return the context of a method's forward passes: bfloat16 where `precision` is "bf16"."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def layout(device: str, encoder: str) -> torch.memory_format:
-    """How images and weights lie in memory: with channels last on a GPU, whose kernels are made for it, and
-    on a CPU for the encoders of `CHANNELS_LAST`."""
-    return (
-        torch.channels_last
-        if device.startswith("cuda") or encoder in CHANNELS_LAST
-        else torch.contiguous_format
-    )
+    """Return how images and weights lie in memory: channels last on a GPU, whose kernels are made for it."""
+    last = device.startswith("cuda") or encoder in CHANNELS_LAST
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def laid_out(images: Tensor, encoder: str) -> Tensor:
-    """Images (B, 3, H, W) in the layout of their device and encoder."""
+    """Return images (B, 3, H, W) in the layout of their device and encoder."""
     return images.contiguous(memory_format=layout(images.device.type, encoder))
 
 
 def on_device(network: nn.Module, device: str, encoder: str) -> None:
-    """Move a network, in the layout of the device and of its encoder. On a GPU: on a stream of the process's
-    own, as CUDA graphs ask for; and with the peak of memory counted anew."""
+    """Move a network, in the layout of the device and of its encoder.
+
+    On a GPU: on a stream of the process's own, as CUDA graphs ask for, the peak of memory counted anew.
+    """
     network.to(memory_format=layout(device, encoder))
     if not device.startswith("cuda"):
         network.to(device)

@@ -18,16 +18,12 @@ from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Method
 
-EVALUATED = (
-    8  # images at least that a GPU is given at once: smaller batches of training would keep it waiting
-)
+EVALUATED = 8  # images at least that a GPU is given at once: smaller batches would keep it waiting
 
 
 @dataclass(frozen=True)
 class Scores:
-    """values: {metric: value}, the primary first. per_image: (N, K) sufficient statistics, as far as they are
-    stored.
-    """
+    """Values {metric: value}, the primary first, and per_image (N, K) statistics, as far as stored."""
 
     values: dict[str, float]
     per_image: np.ndarray
@@ -35,8 +31,10 @@ class Scores:
 
 
 class TestSet:
-    """The test split on the device, in batches of one size (the last is filled up and its surplus cut off):
-    that of training or, on a GPU, `EVALUATED` where that is more."""
+    """The test split on the device, in batches of one size, the last filled up and its surplus cut off.
+
+    The size is that of training or, on a GPU, `EVALUATED` where that is more.
+    """
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
 
@@ -58,16 +56,14 @@ class TestSet:
         self.beat: Callable[[], None] = lambda: None  # called after every batch
 
     def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Normalised images and widened targets of the batch from `start`; positions past the end repeat the
-        last sample.
-        """
+        """Return normalised images and widened targets from `start`; the last sample fills up a batch."""
         images, targets, extents = self.samples(start // self.batch)
         shown, wide = augment.identity(images, targets, self.tasks, *self.normalisation, extents)
         return laid_out(shown, self.encoder), wide
 
     @torch.no_grad()
     def scores(self, method: Method, precision: str) -> dict[str, Scores]:
-        """{task: scores} of a method in evaluation mode, with full labels. Restores training mode."""
+        """Return {task: scores} of a method, with full labels; it is in training mode afterwards."""
         method.eval()
 
         def predict(images: Tensor) -> dict[str, Tensor]:
@@ -79,7 +75,7 @@ class TestSet:
         return scores
 
     def constant(self, constants: dict[str, Tensor]) -> dict[str, dict[str, float]]:
-        """{task: metrics} of {task: (C,) raw prediction} for every pixel of every image."""
+        """Return {task: metrics} of a raw prediction (C,) for every pixel of every image."""
 
         def predict(images: Tensor) -> dict[str, Tensor]:
             size = (images.shape[2], images.shape[3])
@@ -88,9 +84,7 @@ class TestSet:
         return {name: scores.values for name, scores in self._judge(predict).items()}
 
     def _judge(self, predict: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Scores]:
-        """Statistics of every batch, gathered on the device and read at the end: per image where they are
-        few, else summed.
-        """
+        """Gather statistics on the device and read them at the end: per image where few, else summed."""
         meters = {name: meter(task) for name, task in self.tasks.items()}
         stored: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
         sums: dict[str, Tensor] = {}

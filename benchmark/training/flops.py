@@ -1,6 +1,4 @@
-"""What a method computes and holds: operations and parameters, counted on tensors without data, so on any
-machine alike.
-"""
+"""Operations and parameters of a method, counted on tensors without data, so on any machine alike."""
 
 from __future__ import annotations
 
@@ -24,10 +22,12 @@ Shape = Sequence[int]
 
 @dataclass(frozen=True)
 class Workload:
-    """train_flops: floating-point operations of losses and backward, an image; infer_flops: of a prediction,
-    an image. Counted are convolutions, matrix products and attention, a multiplication and an addition as
-    two. params_train: parameters held
-    in training, params_infer: those that a prediction needs."""
+    """Cost of a method.
+
+    train_flops: floating-point operations of losses and backward, an image; infer_flops: of a prediction, an
+    image. Counted are convolutions, matrix products and attention, a multiplication and an addition as two.
+    params_train: parameters held in training, params_infer: those that a prediction needs.
+    """
 
     train_flops: float
     infer_flops: float
@@ -39,7 +39,7 @@ class Workload:
 
 
 def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -> Batch:
-    """A batch of `size` samples with every label, of zeros."""
+    """Return a batch of `size` samples of zeros with every label."""
 
     def targets() -> dict[str, torch.Tensor]:
         maps = {}
@@ -49,10 +49,8 @@ def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -
         return maps
 
     labelled = torch.ones(size, len(problem.tasks), dtype=torch.bool)
-    images, erased = (
-        torch.zeros(size, 3, *problem.size),
-        torch.zeros(size, 1, *problem.size, dtype=torch.bool),
-    )
+    images = torch.zeros(size, 3, *problem.size)
+    erased = torch.zeros(size, 1, *problem.size, dtype=torch.bool)
     more = tuple(
         View(images, targets(), torch.zeros(size, 2, 3), erased if kind.cutout else None)
         for kind in view_kinds(views)
@@ -75,16 +73,11 @@ FORMULAS = {torch.ops.aten.convolution_backward: _of_backward}
 def workload(
     name: str, protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]
 ) -> Workload:
-    """Of one step of a method under a protocol; of a one-task method the sum over its tasks' networks. tasks:
-    {name: Task}.
-    """
+    """Return the cost of a step under a protocol, of a one-task method summed over its tasks' networks."""
     kind = registry.method(name)
     parts = [{n: task} for n, task in tasks.items()] if kind.one_task else [tasks]
     found = [_one(kind, protocol, part, hyperparameters) for part in parts]
-    total = found[0]
-    for more in found[1:]:
-        total += more
-    return total
+    return sum(found[1:], found[0])
 
 
 def _one(

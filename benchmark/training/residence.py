@@ -1,6 +1,4 @@
-"""Where the samples of a split lie while they are used: on the device where they fit, else in host memory,
-sent ahead of time.
-"""
+"""Samples of a split in use: on the device where they fit, else in host memory and sent ahead of time."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ AHEAD = 2  # batches gathered in advance
 
 
 class Gathered(NamedTuple):
-    """images (B, 3, H, W) uint8, compact targets {task: (B, C, H, W)}, extents (B, 2) or None, of some
-    samples.
-    """
+    """Images (B, 3, H, W) uint8, compact targets {task: (B, C, H, W)} and extents (B, 2) or None."""
 
     images: Tensor
     targets: dict[str, Tensor]
@@ -29,12 +25,11 @@ class Gathered(NamedTuple):
 
 
 class Samples:
-    """The samples of a split in a given order, cut into batches of one size; every batch is a pure function
-    of its number and the caller's own copy.
+    """Samples of a split in a given order, in batches of one size.
 
-    order: (S,) int64 positions in the split on the host, S a multiple of `batch`. resident: whether the split
-    lies on the device; otherwise a thread gathers the batches to come in pinned memory, from where they are
-    copied beside the computing.
+    Every batch is a pure function of its number and the caller's own copy. order: (S,) int64 positions in the
+    split on the host, S a multiple of `batch`. resident: whether the split lies on the device; otherwise a
+    thread gathers the batches to come in pinned memory, from where they are copied beside the computing.
     """
 
     def __init__(self, split: Split, tasks: dict[str, Task], order: Tensor, batch: int, device: str) -> None:
@@ -51,7 +46,7 @@ class Samples:
             self._order = order.to(device)
 
     def __call__(self, number: int) -> Gathered:
-        """Batch `number`, counted from 0, on the device."""
+        """Return batch `number`, counted from 0, on the device."""
         if self._pool is None:
             return self._gathered(self._order[number * self.batch : (number + 1) * self.batch])
         last = len(self.order) // self.batch
@@ -63,16 +58,14 @@ class Samples:
         return Gathered(parts.pop(""), parts, parts.pop("extents", None))
 
     def at(self, number: Tensor) -> Gathered:
-        """Batch `number` (1,), which the host need not know, of samples that lie on the device."""
+        """Return batch `number` (1,), which the host need not know, of samples on the device."""
         rows = number * self.batch + torch.arange(self.batch, device=number.device)
         return self._gathered(self._order.index_select(0, rows))
 
     def empty(self) -> Gathered:
-        """Room on the device for one batch."""
-        parts = {
-            name: torch.empty((self.batch, *p.shape[1:]), dtype=p.dtype, device=self.device)
-            for name, p in self._parts.items()
-        }
+        """Return room on the device for one batch."""
+        shaped = {name: (p, (self.batch, *p.shape[1:])) for name, p in self._parts.items()}
+        parts = {n: torch.empty(s, dtype=p.dtype, device=self.device) for n, (p, s) in shaped.items()}
         return Gathered(parts.pop(""), parts, parts.pop("extents", None))
 
     def _gathered(self, here: Tensor) -> Gathered:
@@ -82,22 +75,16 @@ class Samples:
     def _gather(self, number: int) -> dict[str, Tensor]:
         here = self.order[number * self.batch : (number + 1) * self.batch]
         parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
+        if not self.device.startswith("cuda"):
+            return parts
         # The pinned copies go back to torch's own pool when the copy to the device is done with them.
-        return (
-            {name: part.pin_memory() for name, part in parts.items()}
-            if self.device.startswith("cuda")
-            else parts
-        )
+        return {name: part.pin_memory() for name, part in parts.items()}
 
 
 def _fits(parts: dict[str, Tensor], device: str) -> bool:
-    """Whether the samples may lie on the device; where that is the host's processor, they lie there
-    already.
-    """
+    """Whether the samples may lie on the device, which the host's processor is already."""
     if not device.startswith("cuda"):
         return True
     torch.cuda.empty_cache()  # what torch keeps of earlier runs counts as taken otherwise
-    return (
-        sum(part.numel() * part.element_size() for part in parts.values())
-        <= SHARE * torch.cuda.mem_get_info(device)[0]
-    )
+    taken = sum(part.numel() * part.element_size() for part in parts.values())
+    return taken <= SHARE * torch.cuda.mem_get_info(device)[0]

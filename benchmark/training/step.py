@@ -1,6 +1,4 @@
-"""One optimisation step, with static shapes and without a host sync, and the latch that stops a run that
-turns non-finite.
-"""
+"""One optimisation step, with static shapes and without a host sync."""
 
 from __future__ import annotations
 
@@ -23,39 +21,29 @@ OPTIMISERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.Ada
 def make_optimiser(
     method: Method, protocol: Protocol, balancing: Balancing | None = None
 ) -> torch.optim.Optimizer:
-    """The protocol's optimiser over the groups of the method, without what a frozen encoder keeps, and after
-    them those of the balancing. Where the trunk of the encoder has a rate of its own, its part of each group
-    follows that group.
+    """Return the protocol's optimiser over the groups of the method, and after them of the balancing.
 
-    Raises `TypeError` unless the method's hold each of its trainable parameters once.
+    What a frozen encoder keeps is left out. Where the trunk of the encoder has a rate of its own, its part of
+    each group follows that group. Raises `TypeError` unless the method's groups hold each of its trainable
+    parameters once.
     """
-    groups = [
-        {**group, "params": [p for p in group["params"] if p.requires_grad]}
-        for group in method.param_groups()
-    ]
+    groups = [g | {"params": [p for p in g["params"] if p.requires_grad]} for g in method.param_groups()]
     listed = [id(p) for group in groups for p in group["params"]]
     trainable = {id(p) for p in method.parameters() if p.requires_grad}
     if len(listed) != len(set(listed)) or set(listed) != trainable:
-        raise TypeError(
-            f"param_groups() of {type(method).__name__} must hold every trainable parameter exactly once"
-        )
+        name = type(method).__name__
+        raise TypeError(f"param_groups() of {name} must hold every trainable parameter exactly once")
     if protocol.encoder_lr_scale != 1:
-        trunk = {
-            id(p) for module in method.modules() if isinstance(module, Trunk) for p in module.parameters()
-        }
+        trunks = (module for module in method.modules() if isinstance(module, Trunk))
+        trunk = {id(p) for module in trunks for p in module.parameters()}
         groups = [part for group in groups for part in _parted(group, trunk, protocol.encoder_lr_scale)]
     device = next(method.parameters()).device
-    prepared = [
-        {
-            "params": list(group["params"]),
-            "lr": torch.zeros((), dtype=torch.float32, device=device),
-            "lr_scale": group.get("lr_scale", 1.0),
-            "weight_decay": protocol.weight_decay
-            if group.get("weight_decay") is None
-            else group["weight_decay"],
-        }
-        for group in [*groups, *(balancing.param_groups() if balancing else [])]
-    ]
+    prepared = []
+    for group in [*groups, *(balancing.param_groups() if balancing else [])]:
+        rate, decay = torch.zeros((), dtype=torch.float32, device=device), group.get("weight_decay")
+        decay = protocol.weight_decay if decay is None else decay
+        own = {"lr": rate, "lr_scale": group.get("lr_scale", 1.0), "weight_decay": decay}
+        prepared.append({"params": list(group["params"]), **own})
     # Capturable: counts of steps stay on the device. SGD has none.
     extra = {"momentum": 0.9} if protocol.optimiser == "sgd" else {"capturable": device.type == "cuda"}
     optimiser: torch.optim.Optimizer = OPTIMISERS[protocol.optimiser](prepared, fused=True, **extra)
@@ -63,22 +51,15 @@ def make_optimiser(
 
 
 def _parted(group: dict[str, Any], trunk: set[int], scale: float) -> list[dict[str, Any]]:
-    """The rest of a group, and its parameters in the trunk with their rate scaled; a part without any is left
-    out.
-    """
-    parts = [
-        {**group, "params": [p for p in group["params"] if id(p) not in trunk]},
-        {
-            **group,
-            "params": [p for p in group["params"] if id(p) in trunk],
-            "lr_scale": group.get("lr_scale", 1.0) * scale,
-        },
-    ]
+    """The rest of a group, and its parameters in the trunk with their rate scaled, where there are any."""
+    inside, outside = ([p for p in group["params"] if (id(p) in trunk) == there] for there in (True, False))
+    scaled = group.get("lr_scale", 1.0) * scale
+    parts = [group | {"params": outside}, group | {"params": inside, "lr_scale": scaled}]
     return [part for part in parts if part["params"]]
 
 
 def lr_factor(protocol: Protocol, step: int, steps: int) -> float:
-    """The learning rate of a step relative to the protocol's `lr`."""
+    """Return the learning rate of a step relative to the protocol's `lr`."""
     if protocol.schedule == "poly":
         return float((1 - step / steps) ** protocol.poly_power)
     if protocol.schedule == "step":
@@ -90,19 +71,13 @@ class Step:
     """Losses, backward, clip and update of one batch.
 
     Everything a step decides stays on the device: its number `at`, what depends on that (learning rates and
-    progress, from
-    tables), and whether it counts: once a loss term or the gradient norm is not finite, `latch` keeps that
-    step and term, and the fused optimiser's `found_inf` stops every later update. `read` is the only host
-    sync.
+    progress, from tables), and whether it counts: once a loss term or the gradient norm is not finite,
+    `latch` keeps that step and term, and the fused optimiser's `found_inf` stops every later update. `read`
+    is the only host sync.
     """
 
     def __init__(
-        self,
-        method: Method,
-        protocol: Protocol,
-        steps: int,
-        balance: str = EQUAL,
-        lr_scale: float = 1.0,
+        self, method: Method, protocol: Protocol, steps: int, balance: str = EQUAL, lr_scale: float = 1.0
     ) -> None:
         """lr_scale: of this run's learning rate over the protocol's."""
         self.method, self.protocol, self.steps = method, protocol, steps
@@ -111,29 +86,26 @@ class Step:
         self.device = next(method.parameters()).device
         self.latch = torch.full((2,), -1, dtype=torch.int64, device=self.device)  # first bad step, its term
         self.names: tuple[str, ...] = ()
-        self.sums = torch.zeros(
-            0, dtype=torch.float64, device=self.device
-        )  # of each term since the last `read`
+        # Of each term since the last `read`.
+        self.sums = torch.zeros(0, dtype=torch.float64, device=self.device)
         self.optimiser.found_inf = torch.zeros((), device=self.device)  # type: ignore[attr-defined]
         self.optimiser.grad_scale = None  # type: ignore[attr-defined]
         self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
-        factors = torch.tensor(
-            [lr_factor(protocol, step, steps) for step in range(steps)], dtype=torch.float64
-        )
+        factors = torch.tensor([lr_factor(protocol, n, steps) for n in range(steps)], dtype=torch.float64)
         scales = [protocol.lr * lr_scale * group["lr_scale"] for group in self.optimiser.param_groups]
-        self._rates = (
-            torch.stack([scale * factors for scale in scales]).float().to(self.device)
-        )  # (groups, steps)
+        rates = torch.stack([scale * factors for scale in scales])  # (groups, steps)
+        self._rates = rates.float().to(self.device)
         self._progress = (torch.arange(steps, dtype=torch.float64) / steps).float().to(self.device)
 
     def __call__(self, batch: Batch, step: int) -> None:
-        """The step of this number, counted from 0, on its batch."""
+        """Take the step of this number, counted from 0, on its batch."""
         self.at.fill_(step)
         self.advance(batch)
 
     def advance(self, batch: Batch) -> None:
-        """The step that `at` counts. Nothing in it depends on a value that the host knows, so a CUDA graph
-        may repeat it.
+        """Take the step that `at` counts.
+
+        Nothing in it depends on a value that the host knows, so a CUDA graph may repeat it.
         """
         rates = self._rates.index_select(1, self.at)
         for row, group in enumerate(self.optimiser.param_groups):
@@ -174,24 +146,24 @@ class Step:
         self.sums += terms.double()
 
     def read(self, count: int) -> dict[str, float]:
-        """{term: mean over the `count` steps since the last read}. Synchronises with the device."""
+        """Return {term: mean over the `count` steps since the last read}; synchronise with the device."""
         means = (self.sums / max(1, count)).tolist()
         self.sums.zero_()
         return dict(zip(self.names, means, strict=True))
 
     def failure(self) -> tuple[int, str] | None:
-        """(step, term) that first was not finite, or None. Synchronises with the device."""
+        """Return (step, term) that first was not finite, or None; synchronise with the device."""
         step, term = (int(v) for v in self.latch.tolist())
         return None if step < 0 else (step, (*self.names, "the gradient's norm")[term])
 
     def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
         state = {"optimiser": self.optimiser.state_dict(), "sums": self.sums, "names": list(self.names)}
         return state | {"balancing": self.balancing.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint; one of earlier code has no state of the balancing, nor needs it."""
         self.optimiser.load_state_dict(state["optimiser"])
-        self.balancing.load_state_dict(
-            state.get("balancing", {})
-        )  # a checkpoint of earlier code has none, nor needs it
+        self.balancing.load_state_dict(state.get("balancing", {}))
         self.sums.resize_(len(state["names"])).copy_(state["sums"])
         self.names = tuple(state["names"])
