@@ -77,6 +77,10 @@ def test_it_opens_without_a_network(opened: webdriver.Chrome) -> None:
     assert opened.title.startswith("bench")
     assert len(column(opened, 0)) == 5
     pictures = opened.find_elements(CSS, ".board:not([hidden]) figure img")
+    opened.execute_async_script(
+        "Promise.all([...document.querySelectorAll('.board:not([hidden]) figure img')]"
+        ".map(i => { i.loading = 'eager'; return i.decode(); })).then(arguments[0])"
+    )
     assert len(pictures) >= 5 and all(p.get_property("naturalWidth") > 100 for p in pictures)
     quiet(opened)
 

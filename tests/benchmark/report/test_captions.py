@@ -132,6 +132,38 @@ def test_facts(name: str, tmp_path: Path) -> None:
         assert not [key for key, _ in facts(made(tmp_path, gains, 2)) if key.startswith(title)]
 
 
+TWENTY, FIVE = "20 trials on the last 10% of train", "5 of 20 trials, all there are, on the last 10% of train"
+UNEQUAL = "tuning, NOT the same for all rows"
+
+
+@pytest.mark.parametrize(
+    ("tunings", "wanted"),
+    [
+        ({"mtpsl": "", "multi_task": ""}, None),
+        (
+            {"mtpsl": TWENTY, "jtr": FIVE, "multi_task": ""},
+            ("tuning", [f"jtr: {FIVE}", f"mtpsl: {TWENTY}", "multi_task: nothing to tune"]),
+        ),
+        (
+            {"mtpsl": TWENTY, "prototype": "", "multi_task": ""},
+            (UNEQUAL, [f"mtpsl: {TWENTY}", "multi_task: nothing to tune", "prototype: none"]),
+        ),
+        (
+            {"mtpsl": TWENTY, "jtr": "5 trials on the last 10% of train"},
+            (UNEQUAL, ["jtr: 5 trials on the last 10% of train", f"mtpsl: {TWENTY}"]),
+        ),
+    ],
+)
+def test_unequal_tuning_is_told(
+    tunings: dict[str, str], wanted: tuple[str, list[str]] | None, tmp_path: Path
+) -> None:
+    for method, how in tunings.items():
+        values = make.spec(method) | ({"tuning": how} if how else {})
+        make.write_run(tmp_path, make.record(values), panels=False)
+    found = [(name, sorted(text.split("; "))) for name, text in facts(only(tmp_path)) if "tuning" in name]
+    assert found == ([wanted] if wanted else [])
+
+
 def test_seeds_that_the_reference_lacks_are_left_out(tmp_path: Path) -> None:
     made(tmp_path, {"single_task": 0.0}, 2)
     board = made(tmp_path, {"multi_task": 2.0}, 4)
