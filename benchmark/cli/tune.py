@@ -114,7 +114,8 @@ def tune(
             shown["plan"] = str(file)
             if rate and (edge := [s.name for s, trial in found if trial in (min(rates), max(rates))]):
                 say(f"note: the best rate of {', '.join(edge)} is the lowest or highest; try more.")
-            say(f"`bench run {file}` runs the plan with the best and scores it on the test set.")
+            how = "" if rate else f"best of {found[0][0].tuned[found[0][1]][0].tuning}. "
+            say(f"{how}`bench run {file}` runs the plan with the best and scores it on the test set.")
     return 1 if reasons else 0
 
 
