@@ -1,10 +1,26 @@
-"""The harness: it knows no method and no data set by name."""
+"""The harness: it knows no method and no data set by name.
 
+Public, and loaded when first asked for: `load_model`, `load_records`, `load_board`.
+"""
+
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+_PUBLIC = {
+    "load_model": "benchmark.execute.model",
+    "load_records": "benchmark.report.load",
+    "load_board": "benchmark.report.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _check_neighbours() -> None:

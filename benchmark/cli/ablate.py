@@ -41,11 +41,11 @@ def ablate(**options: Any) -> int:
 
 def _report(plan: str, ablation: Any, results: Path, as_json: bool, written: bool) -> None:
     """Print the table, or with `as_json` it alone on standard output, and write it with its figure."""
-    from benchmark.cli.results import boards_of
     from benchmark.execute.progress import make_console
     from benchmark.files import writing
     from benchmark.report import ablation as report
     from benchmark.report.figures.waterfall import waterfall
+    from benchmark.report.load import boards_of
 
     tables = report.tables(ablation, boards_of(results))
     records, stem = report.records(tables), results / "tables" / f"ablation-{plan}"

@@ -15,7 +15,6 @@ from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError, unknown
 from benchmark.execute.progress import make_console
 from benchmark.spec import registry
-from benchmark.spec.run import run_id
 
 if TYPE_CHECKING:
     from benchmark.report.compare import Answer
@@ -24,37 +23,13 @@ if TYPE_CHECKING:
 UsePublished = Annotated[bool, typer.Option("--published", help="Use the published records, not the runs.")]
 
 
-def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
-    """Return the boards of all records in a results folder, or in a folder of published records.
-
-    again: results in which some of the same runs were made a second time; published ones are found beside
-    their records. Raises `UserError` where there are none of the runs in `again`.
-    """
-    from benchmark.report import leaderboard, records, reruns
-
-    if not folder.is_dir():
-        return []
-    collection = records.collect(folder, run_id)
-    specs = [r.spec for r in collection.records] + [f.spec for f in collection.failures]
-    used = {spec["method"] for spec in specs}
-    current = {name: registry.describe(name).version for name in used.intersection(registry.method_names())}
-    boards = leaderboard.build(collection, current)
-    place = again or reruns.published(folder)
-    if place and boards:
-        boards = reruns.attached(boards, records.collect(place, run_id))
-    if again and not any(board.reruns for board in boards):
-        raise UserError(
-            f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same "
-            "runs were made again."
-        )
-    return boards
-
-
 def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list[Board]:
-    """Return the boards of a folder of runs, or of published results; see `boards_of`.
+    """Return the boards of a folder of runs, or of published results.
 
     Raises `UserError` where there is none.
     """
+    from benchmark.report.load import boards_of
+
     boards = boards_of(folder / "records" if use_published else folder, again)
     if boards:
         return boards

@@ -173,8 +173,9 @@ def _nothing_to_do(count: int, results: Path, console: Console) -> None:
 
 def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Board]:
     """Print the boards with the plan's runs, and write all of the results folder if runs were added."""
-    from benchmark.cli.results import boards_of, write_boards
+    from benchmark.cli.results import write_boards
     from benchmark.report import leaderboard
+    from benchmark.report.load import boards_of
 
     ids = {spec.id for spec in plan.cells}
     every = boards_of(results)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.cli.results import boards_of
 from benchmark.errors import UserError
 from benchmark.execute.data import Data
 from benchmark.execute.options import Options
 from benchmark.execute.workers import carry_out
 from benchmark.report.captions import facts
+from benchmark.report.load import boards_of
 from benchmark.spec import plan
 
 SETTINGS = [

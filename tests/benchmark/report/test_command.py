@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from benchmark import ROOT
-from benchmark.cli.results import boards_of
 from benchmark.report import leaderboard, records
 from benchmark.report.command import command
+from benchmark.report.load import boards_of
 from benchmark.report.rows import Group, Row
 from benchmark.spec import plan
 from benchmark.spec.run import run_id
