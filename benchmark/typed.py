@@ -34,17 +34,27 @@ def convert(value: Any, kind: Any, where: str, cure: str = "correct it", name: s
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         inner_key, inner, part, reason = _innermost(value, kind, error)
+    except TypeError:  # a type that msgspec does not know, such as Literal[0.5, 1.0]: its values are compared
+        choices = _choices(kind)
+        if not choices or any(type(one) is type(value) and one == value for one in choices):
+            return value
+        inner_key, inner, part, reason = "", kind, value, ""
     key = ".".join(filter(None, (name, inner_key)))
     field = re.search(r"(missing required|unknown) field `(.+?)`", reason)
     if field and field[1] == "unknown":
         raise UserError(f"{where}: {unknown('key', field[2], typing.get_type_hints(_bare(inner)))}")
     if field:
         raise UserError(f"{where}: {'.'.join(filter(None, (key, field[2])))} is missing; {cure}.")
-    literal = typing.get_args(_bare(inner)) if typing.get_origin(_bare(inner)) is typing.Literal else ()
+    literal = _choices(inner)
     if literal and isinstance(part, str):
         raise UserError(f"{where}: {unknown(key, part, map(str, literal))}")
     expected = "one of " + ", ".join(map(repr, literal)) if literal else _in_words(reason)
     raise UserError(f"{where}: {key} is {shown(part)}; expected {expected}; {cure}.")
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal; none for another type."""
+    return typing.get_args(_bare(kind)) if typing.get_origin(_bare(kind)) is typing.Literal else ()
 
 
 def check_keys(values: Iterable[str], known: Iterable[str], what: str) -> None:
