@@ -1,6 +1,4 @@
-"""The command that makes a row's runs again, together with those of the reference that its delta m rests
-on.
-"""
+"""Commands that make the runs of a row, and those of its reference, again."""
 
 from __future__ import annotations
 
@@ -18,13 +16,12 @@ from benchmark.spec.weighting import EQUAL
 
 
 def command(g: Group, row: Row) -> str:
-    """`bench run METHOD REFERENCE --set protocol=...`; joined by && where the seeds form no single grid, ""
-    without any.
+    """Return `bench run METHOD REFERENCE --set ...`; "" without any run.
 
-    It sets what the default plan sets otherwise, and every keyword away from its default. A plug-in and
-    pretrained weights are files that a record knows by content alone, so they stand there as names to
-    replace. What it cannot give is how keywords were searched, which is part of a row but not of what was
-    run.
+    Joined by && where the seeds form no single grid. It sets every value that the default plan sets
+    otherwise, and every hyperparameter away from its default. A record knows a plug-in and pretrained weights
+    by content alone, so their files stand there as names to replace. How hyperparameters were tuned is left
+    out.
     """
     pairs = sorted({*row.seeds, *row.failed, *row.partial})
     items: list[Record | Failure] = [*row.records, *(f for failures in row.failed.values() for f in failures)]
@@ -53,9 +50,7 @@ def _line(g: Group, methods: list[str], spec: dict[str, Any], seeds: dict[str, A
 
 
 def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
-    """Its values that are not those of the shipped protocol of its name; one that is not shipped is a
-    file.
-    """
+    """Return its values away from the shipped protocol's; one that is not shipped is a file."""
     shipped = shipped_values(protocol["name"])
     if shipped is None:
         return {"protocol": f"{protocol['name']}.toml"}
@@ -67,9 +62,7 @@ def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seeds(g: Group, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    """The settings that give these seeds: the fewest grids of label seeds times train seeds, or seeds that
-    are both.
-    """
+    """Return the fewest grids of label seeds times train seeds, or of seeds that are both."""
     if g.labels.startswith("published:"):  # one mask: its runs have label seed 0 whatever the seed
         return [{"seeds": _count(train for _, train in pairs)}]
     if all(label == train for label, train in pairs):
@@ -89,7 +82,7 @@ def _count(seeds: Iterable[int]) -> int | list[int]:
 
 
 def _toml(value: Any) -> str:
-    """A value as `--set` reads it."""
+    """Return a value as `--set` reads it."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -33,7 +33,7 @@ class Section:
 
 
 def sections(board: Board) -> list[Section]:
-    """The sections for which some row of the board has a value, with the columns that have any."""
+    """Return the sections and columns for which some row has a value."""
     tests: dict[str, Cell] = {
         "seeds": lambda r: fixed(r["vs_baseline_n"], 0),
         "difference": lambda r: with_interval(
@@ -84,7 +84,7 @@ def sections(board: Board) -> list[Section]:
 
 
 def markdown(board: Board) -> str:
-    """The sections as Markdown."""
+    """Return the sections as Markdown."""
     tables = ((s.title, markdown_table([*s.table], s.table.values.tolist()), s.note) for s in sections(board))
     return "".join(f"\n## {title}\n\n{table}\n\n{note}\n" for title, table, note in tables)
 

@@ -21,7 +21,7 @@ def number(value: float | None) -> str:
 
 
 def fixed(value: float | None, decimals: int) -> str:
-    """A number with these decimals, without a negative zero."""
+    """Return a number with these decimals, without a negative zero."""
     text = "" if value is None else f"{value:.{decimals}f}"
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
@@ -58,7 +58,7 @@ def duration(seconds: float | None) -> str:
 
 
 def training_time(gpu_hours: float | None, seconds: float | None) -> str:
-    """The training time of a seed, in GPU-hours where a GPU was used."""
+    """Return a training time, in GPU-hours where a GPU was used."""
     return f"{gpu_hours:.2g} GPU-h" if gpu_hours else duration(seconds)
 
 
@@ -78,7 +78,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """A table in Markdown; all but the first `texts` columns are aligned right."""
+    """Return a table in Markdown, aligned right after `texts` columns."""
     rule = ["---"] * texts + ["---:"] * (len(header) - texts)
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"

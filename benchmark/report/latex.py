@@ -30,7 +30,7 @@ def escape(text: str) -> str:
 
 
 def table(board: Board) -> str:
-    """The board as a `table` environment.
+    """Return the board as a `table*` environment.
 
     Rows of tier 1 are bold, never a maximum. Rows that lack seeds or count for another version, the constant
     prediction and published numbers stand below rules of their own.

@@ -21,7 +21,7 @@ _TABLES = ("leaderboards/*.csv", "leaderboards/long/*.csv", "tables/*.md", "tabl
 
 
 def markdown(board: Board) -> str:
-    """The board as a Markdown document: verdict, table, facts, footnotes, and the tables below it."""
+    """Return the board as a Markdown document."""
     shown = tables.texts(board)
     lines = [f"{name}: {value}" for name, value in facts(board)] + footnotes(board)
     notes = "".join(f"- {line}\n" for line in lines)
@@ -43,9 +43,7 @@ def files(boards: Sequence[Board]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Written:
-    """paths: the files written. notes: a sentence for each figure, or part of one, left out for want of
-    input.
-    """
+    """The paths of files, and a note for each figure that lacks input."""
 
     paths: list[Path]
     notes: list[str]
@@ -82,7 +80,7 @@ def write(
 
 
 def _tables(folder: Path) -> list[Path]:
-    """The tables of boards on disk; those of `bench ablate` lie beside them."""
+    """Return the tables of boards on disk; those of `bench ablate` lie beside them."""
     found = [path for pattern in _TABLES for path in sorted(folder.glob(pattern)) if path.is_file()]
     return [path for path in found if path.parent.name != "tables" or not path.name.startswith("ablation-")]
 
@@ -104,7 +102,7 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 
 
 def check(boards: Sequence[Board], folder: Path, *, with_page: bool = False) -> list[str]:
-    """What differs between the tables below `folder` and those that the records give, one sentence each.
+    """Return a sentence for each table on disk that the records do not give.
 
     with_page: the page too, for the figures that lie there.
     """
@@ -138,7 +136,7 @@ def _difference(folder: Path, name: str, expected: str) -> str:
 
 
 def check_figures(boards: Sequence[Board], folder: Path) -> list[str]:
-    """A sentence for each figure below `folder` that is missing, another or too many.
+    """Return a sentence for each figure that is missing, another or too many.
 
     Each is drawn again. SVG must be the same bytes, as they are under the versions of the constraints file.
     """

@@ -28,8 +28,10 @@ TITLE = "Published numbers (other code, their own choice of epoch; not comparabl
 
 
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row of a paper. metrics: {`TASK_METRIC`: value with the digits in print}. source: a key of
-    `Papers.sources`. delta_m: in print, in %, relative to the row with the key delta_m_reference.
+    """A row of a paper.
+
+    metrics: {`TASK_METRIC`: value with the digits in print}. source: a key of `Papers.sources`. delta_m: in
+    print, in %, relative to the row with the key delta_m_reference.
     """
 
     key: str
@@ -50,8 +52,10 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Papers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file. metrics: the better direction of each `TASK_METRIC`. reference: the key of its single-task
-    rows. images: {data set: "795 + 654"}, the number for training and for the test.
+    """The content of the file.
+
+    metrics: the better direction of each `TASK_METRIC`. reference: the key of its single-task rows. images:
+    {data set: "795 + 654"}, the number for training and for the test.
     """
 
     reference: str
@@ -61,13 +65,11 @@ class Papers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: dict[str, str] = {}
 
     def find(self, row: Paper, key: str) -> Paper | None:
-        """The row with this key of the same data set, label setting and encoder as `row`."""
+        """Return the row with this key and the same place as `row`."""
         return next((r for r in self.row if (r.place, r.key) == (row.place, key)), None)
 
     def delta_m(self, row: Paper, key: str) -> float | None:
-        """Delta m of a row in %, from its metrics against those of the row with this key; None where they are
-        not the same.
-        """
+        """Return delta m of a row in % against that with this key, or None for other metrics."""
         base = self.find(row, key)
         if base is None or base.metrics.keys() != row.metrics.keys():
             return None
@@ -88,7 +90,7 @@ class Section:
 
 
 def read(path: Path = PATH) -> Papers:
-    """The file's rows. Raises `UserError` naming the row and the key that is unknown, missing or wrong."""
+    """Read the file. Raises `UserError` that names a wrong row and key."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except (OSError, ValueError) as error:
@@ -113,8 +115,9 @@ def read(path: Path = PATH) -> Papers:
 
 
 def section(board: Board) -> Section | None:
-    """The published rows of the board's data set and label setting, whoever drew the labels; None without
-    any, and for a board evaluated on a part of the train images.
+    """Return the rows of the board's data set and label setting, if any.
+
+    None for a board evaluated on a part of the train images.
     """
     if not PATH.is_file() or board.group.protocol["judge"] != "test":
         return None
@@ -165,7 +168,7 @@ def _notes(g: Group, row: Paper, images: dict[str, str]) -> list[str]:
 
 
 def markdown(board: Board) -> str:
-    """The section as Markdown, to stand at the end of a board's document; "" where there is none."""
+    """Return the section as Markdown, "" where there is none."""
     found = section(board)
     if found is None:
         return ""

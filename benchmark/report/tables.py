@@ -35,7 +35,7 @@ Values = dict[str, Any]
 
 
 def frame(board: Board) -> pd.DataFrame:
-    """One row a method, sorted by delta m, then the constant prediction.
+    """Return one row a method, sorted by delta m, then the constant prediction.
 
     Columns have one type each: text, Int64 or float; an absent value is "", NA or NaN. Columns on tuning,
     re-runs of tasks and parts of the variance are there where some row has a value.
@@ -57,7 +57,9 @@ def frame(board: Board) -> pd.DataFrame:
 
 
 def long_frame(board: Board) -> pd.DataFrame:
-    """One row for each method x seed x task x metric, with the columns `LONG`, in the board's order.
+    """Return one row for each method x seed x task x metric.
+
+    The columns are `LONG`, the order of rows is the board's.
 
     Rows without a task hold, a unit each, delta_m (delta m plus the unit's influence: their mean is delta m,
     their spread makes its interval), influence, and vs_baseline. A seed that failed or lacks a run has one
@@ -71,17 +73,17 @@ def long_frame(board: Board) -> pd.DataFrame:
 
 
 def csv_text(board: Board) -> str:
-    """`frame` as CSV with six significant digits."""
+    """Return `frame` as CSV with six significant digits."""
     return frame(board).to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def long_csv_text(board: Board) -> str:
-    """`long_frame` as CSV with nine significant digits, all that a record has."""
+    """Return `long_frame` as CSV with nine significant digits."""
     return long_frame(board).to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
 def objects(board: Board) -> list[Values]:
-    """One object for each row of `frame`; None for an absent or infinite number."""
+    """Return one object a row of `frame`; None for an absent number."""
     table = frame(board).replace([math.inf, -math.inf], math.nan).astype(object)
     return [
         {str(k): v for k, v in row.items()} for row in table.where(table.notna(), None).to_dict("records")
@@ -95,7 +97,7 @@ def decimals(board: Board) -> dict[str, int]:
 
 
 def texts(board: Board) -> pd.DataFrame:
-    """The table that people read, one text a cell: a score's second line is its change in brackets."""
+    """Return the table to read; a score's second line is its change."""
     baseline = board.baseline.label if board.baseline else "baseline"
     places, lines = decimals(board), []
     for row in objects(board):
@@ -126,7 +128,7 @@ def texts(board: Board) -> pd.DataFrame:
 
 
 def between(row: Values, name: str, prefix: str, n: int | None) -> Estimate | None:
-    """The estimate in the columns `name`, `{prefix}ci_low` and `{prefix}ci_high`; None without a value."""
+    """Return the estimate in columns `name` and `{prefix}ci_low`, `ci_high`."""
     value = row.get(name)
     return None if value is None else Estimate(value, row[f"{prefix}ci_low"], row[f"{prefix}ci_high"], n or 0)
 
@@ -220,12 +222,10 @@ def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Values:
     }
     for name in REFERENCES:
         cells |= _bounds(f"delta_m_{name}", f"delta_m_{name}_ci_", getattr(beside.against, name))
-    cells |= _bounds("", "delta_m_images_", images.delta if images else None)
-    cells |= _bounds("", "vs_baseline_images_", images.versus if images else None)
-    for task in g.tasks:
-        cells |= _bounds(
-            "", f"{task.name}_{task.metric}_images_", images.scores[task.name] if images else None
-        )
+    imaged = {f"{t.name}_{t.metric}": images.scores[t.name] if images else None for t in g.tasks}
+    imaged = {"delta_m": images and images.delta, "vs_baseline": images and images.versus} | imaged
+    for name, interval in imaged.items():
+        cells |= _bounds("", f"{name}_images_", interval)
     split = next(iter(beside.variance.values()), None)
     cells["variance_split"] = f"{split.label_seeds} x {split.train_seeds}" if split else "not separable"
     parts = {DELTA_M: "delta_m"} | {t.name: f"{t.name}_{t.metric}" for t in g.tasks}

@@ -15,7 +15,7 @@ from benchmark.spec import registry
 
 
 def commits(records: Iterable[Record]) -> list[str]:
-    """The commits, twelve digits each, whose code made these records."""
+    """Return the commits of these records, twelve digits each."""
     return sorted({str(record["environment"].get("commit", ""))[:12] for record in records} - {""})
 
 
@@ -24,8 +24,10 @@ def _records(boards: Sequence[Board]) -> list[Record]:
 
 
 def methods(boards: Sequence[Board]) -> list[dict[str, Any]]:
-    """{name, summary, paper, version} of each method of the boards. A method that this installation does not
-    have is known by its records alone, which hold no paper."""
+    """Return {name, summary, paper, versions, one_task} of each method.
+
+    A method that is not installed is known by its records alone, which hold no paper.
+    """
     records = _records(boards)
     said = {record.spec["method"]: record["summary"] for record in records if record.content.get("summary")}
     single = {record.spec["method"] for record in records if record["one_task"]}
@@ -67,7 +69,7 @@ def tasks(boards: Sequence[Board]) -> list[tuple[str, str]]:
 
 
 def dataset(name: str) -> str:
-    """What a data set is, and who made it; "" for one that this installation does not have."""
+    """Return the summary and source of a data set; "" for an unknown one."""
     try:
         found = registry.dataset(name)
     except UserError:
@@ -76,7 +78,7 @@ def dataset(name: str) -> str:
 
 
 def provenance(boards: Sequence[Board]) -> dict[str, Any]:
-    """Counts and versions of what the records come from, each with how many runs it made."""
+    """Count the runs of each commit, device and version."""
     records = _records(boards)
 
     def counts(key: str) -> list[tuple[str, int]]:
@@ -99,7 +101,7 @@ def provenance(boards: Sequence[Board]) -> dict[str, Any]:
 
 
 def citation(boards: Sequence[Board]) -> str:
-    """A BibTeX entry of this suite with the code that made the records."""
+    """Return a BibTeX entry of this suite with the records' commits."""
     made = commits(_records(boards))
     note = f"results of commit{'s' * (len(made) > 1)} {', '.join(made)}" if made else "results"
     lines = [

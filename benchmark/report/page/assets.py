@@ -11,15 +11,17 @@ _EXPORT = re.compile(r"export\s*\{([^}]*)\}\s*;?\s*$")
 
 
 def text(name: str) -> str:
-    """A file of the page's own."""
+    """Return the text of one of the page's own files."""
     return (files("benchmark") / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache
 def library() -> str:
-    """DataTables (MIT, with jQuery, MIT) as the package itables brings it, its licences inside, as the text
-    of a module script that leaves the class under `window.DataTable`. Raises `ValueError` where the bundle is
-    not of the form that is known."""
+    """Return DataTables as a module script that sets `window.DataTable`.
+
+    It is MIT, with jQuery, MIT, as the package itables brings it, licences inside. Raises `ValueError` where
+    the bundle is not of the known form.
+    """
     bundle = (files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8").rstrip()
     # The licences are a comment at the end; the exports stand before it.
     code, opening, licences = bundle.partition("/*! Bundled license information")

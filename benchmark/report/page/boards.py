@@ -41,7 +41,7 @@ WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels of the strip of a row
 
 
 def view(board: Board, folder: Path, drawn: Sequence[Figure]) -> dict[str, Any]:
-    """Everything that the template shows of a board. folder: of the page, for links to records."""
+    """Collect the values of a board for the template of the page in `folder`."""
     places, rows, at = decimals(board), objects(board), _scale(board)
     return {
         "id": slug(board.name),
@@ -75,7 +75,7 @@ def view(board: Board, folder: Path, drawn: Sequence[Figure]) -> dict[str, Any]:
 
 
 def slug(name: str) -> str:
-    """A board's name as the id of an element."""
+    """Return a board's name as the id of an element."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
 
 
@@ -88,7 +88,7 @@ def labels_text(setting: str) -> str:
 
 
 def facet_values(board: Board) -> dict[str, str]:
-    """The board's value of each of `FACETS`."""
+    """Return the board's value of each of `FACETS`."""
     protocol = board.group.protocol
     weights = "" if protocol["weights"] == "none" else f", {protocol['weights']} weights"
     return {
@@ -100,7 +100,7 @@ def facet_values(board: Board) -> dict[str, str]:
 
 
 def facets(views: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The choices among boards: {name, title, values}, values in the boards' order."""
+    """Return the choices among boards: {name, title, values} each."""
     found = []
     for name, title in FACETS.items():
         values = list(dict.fromkeys(view["facets"][name] for view in views))

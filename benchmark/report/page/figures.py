@@ -29,7 +29,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """source: a path relative to the page, of the drawing as SVG where there is one, else of its pixels."""
+    """A figure at `source`, relative to the page: its SVG, or else its pixels."""
 
     name: str
     title: str
@@ -38,7 +38,7 @@ class Figure:
 
 
 def of_board(folder: Path, board: str) -> list[Figure]:
-    """The figures of a board in the order of `TITLES`."""
+    """Return the figures of a board in the order of `TITLES`."""
     known = list(TITLES)
     paths = sorted((folder / "figures" / board).glob("*.png"))
     return [
@@ -47,7 +47,7 @@ def of_board(folder: Path, board: str) -> list[Figure]:
 
 
 def across(folder: Path, boards: Collection[str]) -> list[Figure]:
-    """The figures of folders that are no board's: those that several boards share."""
+    """Return the figures that several boards share."""
     paths = sorted(path for path in folder.glob("figures/*/*.png") if path.parent.name not in boards)
     return [_figure(path, f"{path.parent.name}: ") for path in paths]
 

@@ -19,7 +19,7 @@ NAME = "index.html"
 
 
 def html(found: Sequence[Board], folder: Path) -> str:
-    """The page of all boards of a results folder, to lie there: it links to figures and records below it."""
+    """Return the page of all boards, to lie in `folder`, whose files it links to."""
     environment = Environment(
         loader=PackageLoader("benchmark"),
         autoescape=True,
