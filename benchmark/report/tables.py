@@ -223,8 +223,8 @@ def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Values:
     for name in REFERENCES:
         cells |= _bounds(f"delta_m_{name}", f"delta_m_{name}_ci_", getattr(beside.against, name))
     imaged = {f"{t.name}_{t.metric}": images.scores[t.name] if images else None for t in g.tasks}
-    imaged = {"delta_m": images and images.delta, "vs_baseline": images and images.versus} | imaged
-    for name, interval in imaged.items():
+    whole = {"delta_m": images.delta if images else None, "vs_baseline": images.versus if images else None}
+    for name, interval in (whole | imaged).items():
         cells |= _bounds("", f"{name}_images_", interval)
     split = next(iter(beside.variance.values()), None)
     cells["variance_split"] = f"{split.label_seeds} x {split.train_seeds}" if split else "not separable"
