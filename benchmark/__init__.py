@@ -24,9 +24,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _check_neighbours() -> None:
-    """Stop when `datasets` or `methods` would be imported from elsewhere: `datasets` is also a well-known
-    package's name.
-    """
+    """Stop when `datasets`, also a well-known package, or `methods` would be imported from elsewhere."""
     for name in ("datasets", "methods"):
         spec = importlib.util.find_spec(name)
         places = list(spec.submodule_search_locations or []) if spec else []

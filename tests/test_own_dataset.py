@@ -70,7 +70,7 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, t
     assert ruff.returncode == 0
     data = ("--data", tmp_path / "data")
     code, out, err = bench("check", mine, *data)
-    assert code == 0 and "my-rooms keeps all 6 checks" in out and "--set dataset=my-rooms" in out, out + err
+    assert code == 0 and "my-rooms passes all 6 checks" in out and "--set dataset=my-rooms" in out, out + err
     settings = sets("seeds=1", "dataset=my-rooms", 'tasks=["semseg", "depth"]', "labels=given")
     run = (
         "run",
@@ -104,7 +104,7 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, t
 def test_the_data_sets_of_the_tree_keep_the_contract(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "SIZES", {"train": 20, "test": 18})  # splits are read whole
     code, out, err = bench("check", "scenes")
-    assert code == 0 and "scenes keeps all 6 checks" in out, out + err
+    assert code == 0 and "scenes passes all 6 checks" in out, out + err
 
 
 BROKEN = {
@@ -261,7 +261,7 @@ def test_bad_input_is_one_sentence(bench: Bench, mine: Path, tmp_path: Path) -> 
         assert code == 2 and message in err and err.count("\n") == 1 and not out, (out, err)
     for name, text, message in (
         ("broken", "def (", "broken.py, line 1 cannot be imported (SyntaxError"),
-        ("scenes", mine.read_text(), "is called as the data set scenes of this program; rename it"),
+        ("scenes", mine.read_text(), "has the same name as the built-in data set scenes; rename it"),
         ("other", mine.read_text(), "other.py defines 0 classes with name = 'other'"),
     ):
         (tmp_path / f"{name}.py").write_text(text)

@@ -16,10 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmark import load_model
 from benchmark.cli.app import main
 from benchmark.cli.predict import predict
 from benchmark.errors import UserError
-from benchmark.execute.model import Model, as_rgb, load_model, restored
+from benchmark.execute.model import Model, as_rgb, restored
 from benchmark.execute.options import Options
 from benchmark.execute.progress import Progress, make_console
 from benchmark.execute.workers import carry_out
