@@ -96,9 +96,8 @@ class JTR(MultiTask):
         second, third = batch.views
         b = len(batch.images)
         predictions = self.predict(torch.cat([batch.images, second.images]))
-        with (
-            torch.no_grad()
-        ):  # after the others: autocast keeps weights that it has cast, with their gradient or without
+        # After the others: autocast keeps weights that it has cast, with their gradient or without.
+        with torch.no_grad():
             last = self.predict(third.images)
         supervised = self.problem.task_losses(
             {name: p[:b] for name, p in predictions.items()}, batch, batch.labelled

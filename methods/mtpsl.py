@@ -124,8 +124,7 @@ class MTPSL(MultiTask):
         if self.problem.complete:
             entered = torch.cat([self.mapper.enter(predicted), self.mapper.enter(known)])
             rows = rows + len(tasks) * len(labelled) * torch.arange(2, device=rows.device)
-        # a task is a source where it has no label and a target where it has one: a sample needs one map of
-        # each
+        # A task is a source without a label and a target with one: a sample needs one map of each.
         else:
             there = dict(zip(tasks, labelled.T[..., None, None, None], strict=True))
             entered = self.mapper.enter(

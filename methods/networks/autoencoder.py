@@ -40,10 +40,8 @@ class StackEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Compute the features and the latent."""
-        features, x = (
-            [],
-            x.contiguous(memory_format=torch.channels_last),
-        )  # in which convolutions and poolings of a CPU are faster
+        # With channels last, convolutions and poolings of a CPU are faster.
+        features, x = [], x.contiguous(memory_format=torch.channels_last)
         for number, level in enumerate(self.levels):
             x = level(x)
             features.append(x)

@@ -120,9 +120,8 @@ def _fetched(name: str, fetch: Callable[[], Any], where: str) -> Any:
     """What `fetch` downloads; a `UserError` says how to get it where there is no network."""
     try:
         return fetch()
-    except (
-        Exception
-    ) as error:  # URLError, HTTPError, OSError, hash mismatch, the hub's own: all mean no weights
+    # URLError, HTTPError, OSError, a hash mismatch, the hub's own: all mean no weights.
+    except Exception as error:
         raise UserError(
             f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); fetch {where} "
             "where there is a network and set weights = 'PATH' of the file, or set weights = 'none'."

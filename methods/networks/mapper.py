@@ -16,13 +16,8 @@ from torch import Tensor, nn
 from datasets.tasks import Task
 
 NORM_EPS = 1e-5  # BatchNorm's
-CONVS = (
-    2,
-    2,
-    3,
-    3,
-    3,
-)  # a stage, as in the SegNet encoder that the published mapper is; one x2 pooling after each
+# A stage, as in the SegNet encoder that the published mapper is; one x2 pooling after each.
+CONVS = (2, 2, 3, 3, 3)
 
 
 def pairs(tasks: int) -> list[tuple[int, int]]:

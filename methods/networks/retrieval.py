@@ -71,9 +71,7 @@ class RetrievalBlock(nn.Module):
     def __init__(self, width: int, heads: int, constant: bool) -> None:
         super().__init__()
         self.norm1, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.norm2 = (
-            nn.Identity() if constant else nn.LayerNorm(width)
-        )  # a constant has no query to normalise
+        self.norm2 = nn.Identity() if constant else nn.LayerNorm(width)  # a constant has no query
         self.attend = Attention(width, heads)
         self.retrieve = Constant(width) if constant else Attention(width, heads)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -95,7 +95,8 @@ def slow_view(
     extent: tuple[int, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """One sample's view with loops: its image, widened targets and what is erased. extent: of the content;
-    outside of it there is nothing."""
+    outside of it there is nothing.
+    """
     size = (image.shape[1], image.shape[2])
     height, width = extent or size
     outside = np.zeros(size, dtype=bool)
@@ -359,33 +360,6 @@ def test_unknown_stays_exactly_unknown():
             assert not torch.signbit(values).any()  # no -0.0: equal bits for equal meaning
         lengths = crop.targets["normals"].norm(dim=1)
         assert ((lengths - 1).abs() < 1e-6).logical_or(lengths == 0).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    outer=st.tuples(st.sampled_from([1, 2, 4]), st.integers(0, 16), st.integers(0, 16), st.booleans()),
-    inner=st.tuples(
-        st.sampled_from([1.0, 1.2, 1.5, 2.0]), st.floats(0, 1, width=32), st.floats(0, 1, width=32)
-    ),
-)
-def test_a_crop_of_a_crop_equals_two_steps(outer, inner):
-    """At a whole zoom and a place on whole pixels of the crop, two nearest-neighbour steps equal the one that
-    is done.
-    """
-    images, targets = batch(1, 16, 32)
-    scale, top, left, flip = outer
-    first = table(1, scale=scale, top=top / 16, left=left / 16, flip=float(flip))
-    second = table(1, scale=inner[0], top=inner[1], left=inner[2])
-    for place, size in ((1, 16), (2, 32)):
-        zoom, share = float(second[0, 0]), float(second[0, place])
-        centres = (np.arange(size) + 0.5) / zoom + share * (size - size / zoom)
-        assume(
-            (np.abs(centres - np.rint(centres)) > 1e-9).all()
-        )  # on the border of two pixels both are nearest
-    once = apply(images, targets, TASKS, [first, second], MEAN, STD)
-    again = apply(images, once[0].targets, TASKS, [second], MEAN, STD)[0]
-    for name in TASKS:
-        torch.testing.assert_close(once[1].targets[name], again.targets[name], rtol=1e-6, atol=0)
 
 
 def test_geometry_maps_a_view_into_view_0():

@@ -110,7 +110,8 @@ def slow_result(
     made: DiffusionMTL, clean: list[Tensor], maps: list[Tensor], sample: int, task: int, noise: list[Tensor]
 ) -> Tensor:
     """The prediction (C, H, W) of one task of one sample. clean, maps: of each task (B, c, h, w). noise: of t
-    = T-1, ..., 0, of this task and sample."""
+    = T-1, ..., 0, of this task and sample.
+    """
     betas = [float(b) for b in torch.linspace(1e-3, 1e-2, made.steps, dtype=torch.float64)]
     kept = [math.prod(1 - b for b in betas[: t + 1]) for t in range(made.steps)]
     name = list(made.problem.tasks)[task]

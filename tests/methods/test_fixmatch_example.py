@@ -41,7 +41,7 @@ def both(made: Method, given: Batch) -> list[dict[str, Tensor]]:
     return [{name: p.chunk(2)[i] for name, p in predictions.items()} for i in range(2)]
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.2, 0.8])
+@pytest.mark.parametrize("progress", [0.2, 0.8])
 def test_losses_equal_the_loop(made: Method, progress: float) -> None:
     given = data(made, SIX)
     weak, strong = both(made, given)

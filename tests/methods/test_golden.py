@@ -35,7 +35,8 @@ def trajectory(
     steps: int = STEPS,
 ) -> dict[str, Any]:
     """Loss terms of each step, and the sum and the sum of squares of the final parameters. form: how weights
-    and images lie in memory."""
+    and images lie in memory.
+    """
     name, keywords = CASES[case]
     kind = registry.method(name)
     tasks = ("depth",) if kind.one_task else THREE

@@ -175,7 +175,7 @@ def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
 
 
 @pytest.mark.usefixtures("no_noise")
-@pytest.mark.parametrize("stride", [2, 4, 16])
+@pytest.mark.parametrize("stride", [4, 16])
 def test_losses_equal_the_loop_with_a_stride(stride: int) -> None:
     made = method(ae_stride=stride, dist_weight=3.0, recon_weight=0.5)
     check(made, batch(made.problem, MIXED, views=2))

@@ -53,7 +53,8 @@ def probabilities(trunk: Any, head: Any) -> Tensor:
 def test_the_packaged_weights_are_the_pretrained_ones() -> None:
     """The whole classifier, and this project's trunk under the classifier's head, both see a military
     uniform; a random trunk does not. Seen: probability 0.47 (the next class 0.07), and at most 0.0013 for
-    eight random trunks."""
+    eight random trunks.
+    """
     net = classifier(packaged.read(LITE0, classifier().state_dict()))
     trunk = make_encoder(LITE0, 8, "package").eval().trunk
     assert trunk.mean == trunk.std == (0.5, 0.5, 0.5)

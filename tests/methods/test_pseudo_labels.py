@@ -82,9 +82,9 @@ def test_targets_equal_the_loop(inverse: bool, confidence: float, agreement: flo
 
 
 @pytest.mark.parametrize(
-    "labelled", [SIX_OF_FOUR, [[0] * 6] * 4, [[1] * 6] * 4], ids=["mixed", "none", "all"]
+    ("labelled", "progress"),
+    [*((SIX_OF_FOUR, share) for share in (0.0, 0.1, 0.6)), ([[0] * 6] * 4, 0.6), ([[1] * 6] * 4, 0.6)],
 )
-@pytest.mark.parametrize("progress", [0.0, 0.1, 0.6])
 def test_the_loss_equals_the_loop(labelled: list[list[int]], progress: float) -> None:
     named, source, online, view = case()
     made = replace(problem(tuple(ALL)), tasks=named, size=SIZE, loss_weights={"semseg": 1.5, "edge": 50.0})
