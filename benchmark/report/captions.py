@@ -25,7 +25,7 @@ Fact = tuple[str, str]
 
 
 def verdict(board: Board) -> str:
-    """The row with the highest delta m, its lead, and whether that is sure."""
+    """Return the row with the highest delta m, its lead, and whether that is sure."""
     if board.lead is None:
         return f"No comparison: {without_delta(board)}."
     best, second, compared = board.lead.best, board.lead.second, board.lead.compared
@@ -44,11 +44,6 @@ def verdict(board: Board) -> str:
     return f"{found}. Sure: exact sign-flip test, corrected p = {compared.p_holm:.2g}."
 
 
-def demonstration(board: Board) -> str:
-    """The sentence of a board that ranks nothing; "" for one that may."""
-    return board.withheld
-
-
 def without_delta(board: Board) -> str:
     """Why no row has a delta m, without a full stop."""
     if tasks := next((e.undefined for e in board.entries if e.undefined), ()):
@@ -59,7 +54,7 @@ def without_delta(board: Board) -> str:
 
 
 def facts(board: Board) -> list[Fact]:
-    """(`name`, `value`) of the runs of a board: their data first, then what limits their use."""
+    """Return (name, value) of the runs of a board: data, then limits of their use."""
     found = [*_data(board), *_rows(board), *origins(board)]
     return [(name, text) for name, text in found if text]
 
@@ -72,6 +67,7 @@ def _data(board: Board) -> Iterator[Fact]:
     shown = {name: sorted({int(n) for n in found if n is not None}) for name, found in counts.items()}
     listed = ", ".join(f"{name} {'-'.join(map(str, (n[:1] + n[1:][-1:])))}" for name, n in shown.items() if n)
     yield "labelled train images", listed + (f" of {max(images)}" if images else "")
+    yield "training", board.unknown
     yield "test images", ", ".join(f"{t.name} {t.test_images}" for t in g.tasks if t.test_images is not None)
     if protocol["judge"] != "test":
         yield (
@@ -184,7 +180,7 @@ def _ids(ids: list[str]) -> str:
 
 
 def footnotes(board: Board) -> list[str]:
-    """The fixed footnotes of a board's table."""
+    """Return the fixed footnotes of a board's table."""
     name = board.group.protocol["reference"]
     return [
         f"Δm: mean over tasks of the relative change against {name} on the same labels and seeds, in %, + is "
@@ -195,7 +191,7 @@ def footnotes(board: Board) -> list[str]:
 
 
 def other_code(board: Board, sources: Mapping[str, str]) -> str:
-    """The rows that today's code did not compute though their method's version is today's; "" without any.
+    """Return the rows of today's version that other code computed, "" without any.
 
     sources: {method: hash of its source today}. It is no part of a table: a changed comment must not make
     published ones wrong.
@@ -212,7 +208,7 @@ def other_code(board: Board, sources: Mapping[str, str]) -> str:
 
 
 def apart(boards: Sequence[Board]) -> list[str]:
-    """A sentence for each protocol, data set and label setting that has several boards."""
+    """Return a sentence for each protocol, data and labels with several boards."""
     found: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for board in boards:
         g = board.group

@@ -66,6 +66,20 @@ def sections(board: Board) -> list[Section]:
         again[f"{title}: run again"] = _sd(f"{name}_rerun_sd", places + 1)
         noise |= {f"{title}: {part}": _sd(f"{name}_sd_{part}", places) for part in PARTS}
     baseline, found, rows = board.baseline.label if board.baseline else "", [], objects(board)[:-1]
+    if contrasts := board.verdicts.contrasts:
+        lines = [
+            (
+                c.contrast,
+                a,
+                b,
+                with_interval(c.estimate),
+                "" if c.p_holm is None else f"{c.p_holm:.3g}",
+                c.verdict,
+            )
+            for a, b, c in contrasts
+        ]
+        table = pd.DataFrame(lines, columns=["contrast", "first", "second", "difference", "p", "first is"])
+        found.append(Section("Named contrasts", table, _NOTES["Against"]))
     for title, cells in {
         f"Against {baseline}": tests,
         "Other Δm, in %": other,

@@ -10,10 +10,12 @@ import pytest
 
 from benchmark.report.board import Board
 from benchmark.report.captions import facts, other_code, verdict, warnings
+from benchmark.report.details import sections
 from benchmark.report.leaderboard import markdown
 from benchmark.report.verdict import DEMONSTRATION
 from benchmark.spec import registry
 from benchmark.spec.protocol import load
+from benchmark.spec.run import run_id
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import only
 
@@ -130,6 +132,20 @@ def test_facts(name: str, tmp_path: Path) -> None:
     assert found.startswith(text), found
     if name in ("weak", "dirty", "code", "time", "device"):
         assert not [key for key, _ in facts(made(tmp_path, gains, 2)) if key.startswith(title)]
+
+
+def test_named_contrasts_have_a_table(tmp_path: Path) -> None:
+    def edit(r: dict[str, Any]) -> None:
+        ours = {"name": "ours", "first": {"method": "prototype"}, "second": {"method": "mtpsl"}}
+        r["spec"]["contrasts"] = [ours]
+        r["id"] = run_id(r["spec"])
+
+    board = made(tmp_path, GAINS, 8, edit)
+    (section,) = [s for s in sections(board) if s.title == "Named contrasts"]
+    ((name, first, second, difference, p, state),) = section.table.values.tolist()
+    assert (name, first, second, state) == ("ours", "prototype", "mtpsl", "ahead")
+    assert difference.startswith("+") and float(p) == pytest.approx(2 / 2**8, abs=1e-3)
+    assert not any(s.title == "Named contrasts" for s in sections(made(tmp_path / "none", GAINS, 2)))
 
 
 TWENTY, FIVE = "20 trials on the last 10% of train", "5 of 20 trials, all there are, on the last 10% of train"
