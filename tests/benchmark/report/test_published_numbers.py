@@ -24,9 +24,17 @@ ROUNDING = {"nyuv2-13": 0.015, "pascal-context": 0.015, "cityscapes-7": 0.22}
 WRONG_IN_PRINT = {("pascal-context", "published:one", "resnet18", "diffusionmtl-no-diffusion"): (0.11, -0.03)}
 
 
-def board(folder: Path, variant: str, labels: str) -> Board:
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """Return a board of made-up runs."""
+    folder = tmp_path_factory.mktemp("runs")
     make.write_board(folder, seeds=2)
     (found,) = build(collect(folder))
+    return found
+
+
+def board(found: Board, variant: str, labels: str) -> Board:
+    """Return the board as one of another data set and label setting."""
     return replace(found, group=replace(found.group, variant=variant, labels=labels))
 
 
@@ -81,8 +89,8 @@ def test_rows_known_by_heart() -> None:
     assert all(r.metrics["semseg_mIoU"] < 100 for r in papers.row) and len(papers.row) == 70
 
 
-def test_they_stand_below_the_board_and_nowhere_else(tmp_path: Path) -> None:
-    plain, shown = board(tmp_path, "scenes-v1", "one"), board(tmp_path / "x", "nyuv2-13", "published:one")
+def test_they_stand_below_the_board_and_nowhere_else(base: Board) -> None:
+    plain, shown = board(base, "scenes-v1", "one"), board(base, "nyuv2-13", "published:one")
     assert published.TITLE not in leaderboard.files([plain])[f"tables/{plain.name}.md"]
     files = leaderboard.files([shown])
     own, apart = files[f"tables/{shown.name}.md"].split(f"\n## {published.TITLE}\n")
@@ -128,9 +136,9 @@ def test_they_stand_below_the_board_and_nowhere_else(tmp_path: Path) -> None:
     ],
 )
 def test_which_boards_have_them(
-    variant: str, labels: str, method: str | None, differences: list[str], tmp_path: Path
+    variant: str, labels: str, method: str | None, differences: list[str], base: Board
 ) -> None:
-    section = published.section(board(tmp_path, variant, labels))
+    section = published.section(board(base, variant, labels))
     assert (section is None) == (method is None)
     if section:
         assert method in set(section.table["method"])
@@ -138,22 +146,22 @@ def test_which_boards_have_them(
         assert named == differences
 
 
-def test_the_reference_of_a_printed_delta_m_is_named(tmp_path: Path) -> None:
-    section = published.section(board(tmp_path, "nyuv2-13", "published:random"))
+def test_the_reference_of_a_printed_delta_m_is_named(base: Board) -> None:
+    section = published.section(board(base, "nyuv2-13", "published:random"))
     assert section is not None
     (jtr,) = (list(line) for line in section.table.values if line[0] == "JTR")
     assert jtr[5:7] == ["+17.98", "+21.92 (against Supervised multi-task)"]
 
 
-def test_boards_for_tuning_have_none(tmp_path: Path) -> None:
-    found = board(tmp_path, "nyuv2-13", "one")
+def test_boards_for_tuning_have_none(base: Board) -> None:
+    found = board(base, "nyuv2-13", "one")
     group = replace(found.group, protocol=found.group.protocol | {"judge": "holdout"})
     assert published.section(replace(found, group=group)) is None
 
 
 @pytest.mark.parametrize("width", [60, 140])
-def test_the_terminal_cuts_nothing(width: int, tmp_path: Path) -> None:
-    shown = board(tmp_path, "pascal-context", "one")
+def test_the_terminal_cuts_nothing(width: int, base: Board) -> None:
+    shown = board(base, "pascal-context", "one")
     section = published.section(shown)
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(leaderboard.text(shown))
