@@ -89,7 +89,7 @@ app.command(rich_help_panel=PUBLISH)(publish)
 
 
 def main() -> None:
-    """The console script: a `UserError` becomes its sentence and exit code 2."""
+    """Run the console script: a `UserError` becomes its sentence and exit code 2."""
     try:
         app()
     except UserError as error:

@@ -53,8 +53,7 @@ class Model:
         self.normalisation = normalisation(method)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """{task: (B, channels, H, W)} float32 on the CPU, as the network gives them, of images (B, 3, H, W)
-        uint8 RGB.
+        """Return {task: (B, channels, H, W)} float32 on the CPU of images (B, 3, H, W) uint8 RGB.
 
         Logits of classes, one logit of edges and saliency, metres of depth, normals that need not have unit
         length. The size is `self.size`; `predict_images` takes any. Raises `UserError` for another shape or
@@ -70,8 +69,7 @@ class Model:
         return {name: torch.cat([batch[name] for batch in batches]) for name in self.tasks}
 
     def predict_images(self, images: Iterable[Image.Image | np.ndarray]) -> Iterator[dict[str, Tensor]]:
-        """For each image {task: map} at its own size (h, w), in the order given; images are taken a batch at
-        a time.
+        """Yield {task: map} at its own size (h, w) for each image; images are taken a batch at a time.
 
         images: Pillow's, turned as their EXIF orientation says, or (h, w, 3) uint8 RGB. Each is resized to
         the largest size that the network's frame takes, its aspect kept (to 3 %, as for training images), the
@@ -93,7 +91,7 @@ class Model:
 
     @torch.no_grad()
     def _raw(self, images: Tensor, extents: Tensor | None = None) -> dict[str, Tensor]:
-        """Predictions of one batch of frames, computed as a run's evaluation does."""
+        """Return the predictions of one batch of frames, computed as a run's evaluation does."""
         here = None if extents is None else extents.to(self.device)
         shown, _ = augment.identity(images.to(self.device), {}, {}, *self.normalisation, here)
         with autocast(str(shown.device), self.spec.protocol.precision):
@@ -102,9 +100,9 @@ class Model:
 
 
 def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str = "cpu") -> Model:
-    """The network of a finished run: the folder of one, or its name, id or the start of its id in the folder
-    `results`.
+    """Return the network of a finished run.
 
+    run: its folder, or its name, id or the start of its id in the folder `results`.
     Neither the data set nor the file or package of pretrained weights is needed: the run's own files have
     everything. Raises `UserError` when there is no such run, it is not finished, its weights were not kept,
     or they do not fit.
@@ -150,9 +148,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
 
 
 def _fit(record: dict[str, Any], spec: RunSpec) -> Fit:
-    """How images of other sizes met the frame in training; of a record of earlier code, as far as the data
-    set's name tells.
-    """
+    """Return how images of other sizes met the frame; for earlier code, as the data set's name tells."""
     if record.get("fit") in FITS:
         return record["fit"]
     kind: Any = registry.dataset(spec.dataset)
@@ -160,7 +156,7 @@ def _fit(record: dict[str, Any], spec: RunSpec) -> Fit:
 
 
 def _spec(record: dict[str, Any], place: RunDir) -> RunSpec:
-    """The spec that a record holds, checked to be the one that its id stands for."""
+    """Return the spec that a record holds, checked to be the one that its id stands for."""
     found = record.get("spec")
     where = str(place.file("record.json"))
     if not isinstance(found, dict) or run_id(found) != record.get("id"):
@@ -179,7 +175,7 @@ def _spec(record: dict[str, Any], place: RunDir) -> RunSpec:
 
 
 def _tasks(record: dict[str, Any], place: RunDir, spec: RunSpec) -> dict[str, Task]:
-    """What the run's tasks are, as its record keeps it: its data need not be here."""
+    """Return the run's tasks, as its record keeps them: its data need not be here."""
     try:
         return {name: from_dict(record["tasks"][name]) for name in spec.tasks}
     except (KeyError, TypeError, ValueError):
@@ -190,7 +186,7 @@ def _tasks(record: dict[str, Any], place: RunDir, spec: RunSpec) -> dict[str, Ta
 
 
 def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
-    """(h, w, 3) uint8 RGB. Raises `UserError` for an array of another kind."""
+    """Return (h, w, 3) uint8 RGB. Raises `UserError` for an array of another kind."""
     if isinstance(image, Image.Image):
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
@@ -202,8 +198,9 @@ def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
 
 
 def restored(task: Task, raw: Tensor, extent: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """A map of `predict_images` at `size` (h, w) from a prediction (channels, H, W) whose first `extent` (h,
-    w) is the image.
+    """Return a map of `predict_images` at `size` (h, w) from a prediction (channels, H, W).
+
+    extent: (h, w) of the image in the frame.
     """
     raw = raw[:, : extent[0], : extent[1]]
 
