@@ -15,7 +15,6 @@ TITLES = {
     "wins": ("Every pair of methods", "Matrix of paired differences in Δm: ahead, behind, or cannot tell"),
     "cost": ("What Δm costs", "Training time of a seed against Δm"),
     "budget": ("Label budgets", "Scores and Δm against the share of labels, a line a method"),
-    "ablation": ("Ablation", "What each component brings, with paired intervals"),
     "labels": ("Who is labelled", "Which labels of which training images are visible, for one label seed"),
     "predictions": ("Predictions", "The same test images for all methods: image, truth and predictions"),
     "errors": ("Errors", "The same test images for all methods: where and by how much each is wrong"),
