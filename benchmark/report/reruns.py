@@ -19,6 +19,7 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.report.records import Collection, Record
 from benchmark.report.rows import Group, Row, Seed
+from benchmark.report.statistics import Array
 from benchmark.runs import digest
 
 if TYPE_CHECKING:
@@ -45,82 +46,69 @@ class Rerun:
 
 
 def published(records: Path) -> Path | None:
-    """The folder of re-runs beside a folder of published records, where there is one."""
+    """Return the folder of re-runs beside a folder of published records, where there is one."""
     folder = records.with_name("reruns")
     return folder if records.name == "records" and folder.is_dir() else None
 
 
 def attached(boards: Sequence[Board], again: Collection) -> list[Board]:
-    """The boards, with the floor of rows of which `again` has a whole seed. Raises `UserError` where one is
-    no other run.
+    """Return the boards with the floors of rows of which `again` has a whole seed.
+
+    Raises `UserError` where a run of `again` is no second run.
     """
     by_id = {record.id: record for record in again.records}
     found = []
     for board in boards:
-        floors = {
-            e.label: _floor(board.group, e.row, board.reference.row, by_id)
-            for e in board.entries
-            if board.reference
-        }
+        reference = board.reference.row if board.reference else None
+        floors = {e.label: _floor(board.group, e.row, reference, by_id) for e in board.entries}
         found.append(replace(board, reruns={label: floor for label, floor in floors.items() if floor}))
     return found
 
 
 def pooled(found: Iterable[Rerun | None]) -> Rerun | None:
-    """The floor of several rows together; None without any."""
+    """Return the floor of several rows together; None without any."""
     there = [one for one in found if one]
     n = sum(one.n for one in there)
     return Rerun(float(np.sqrt(sum(one.n * one.sd**2 for one in there) / n)), n) if n else None
 
 
 def not_another(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """Why the second record, of the same id, is no second run of the first; "" where it is one."""
-    # Time and memory are in a record: two runs that agree in them too are one.
-    one, other = (
-        {key: value for key, value in content.items() if key != digest.FILES} for content in (first, second)
-    )
-    if digest.of(one) == digest.of(other):
+    """Return why the second record, of the same id, is no second run; "" where it is one.
+
+    Time and memory are in a record: two runs that agree in them too are one.
+    """
+    contents = ({k: v for k, v in content.items() if k != digest.FILES} for content in (first, second))
+    if len({digest.of(content) for content in contents}) == 1:
         return "is the very same run, its time included"
     given = [word for key, word in _INPUT.items() if first["hashes"].get(key) != second["hashes"].get(key)]
     return f"was given other {' and '.join(given)}" if given else ""
 
 
-def _floor(g: Group, row: Row, reference: Row, again: Mapping[str, Record]) -> Rerun | None:
+def _floor(g: Group, row: Row, reference: Row | None, again: Mapping[str, Record]) -> Rerun | None:
     twice = [(seed, twin) for seed in row.seeds.values() if (twin := _twin(seed, again))]
-    if not twice or not reference.seeds:
+    pairs = g.shared(reference) if reference else []
+    if reference is None or not twice or not pairs or not (base := g.scores(reference, pairs).mean(0)).all():
         return None
-    base = g.scores(reference, reference.seeds).mean(0)
-    if (base == 0).any():
-        return None
-    d = np.array(
-        [[_score(a, t.name, t.metric) - _score(b, t.name, t.metric) for t in g.tasks] for a, b in twice]
-    )
-    points = (100 * np.array([t.sign for t in g.tasks]) * d / base).mean(1)
-    sd = np.sqrt((d**2).mean(0) / 2)
-    devices = sorted(
-        {f"{a.cost.device}, then {b.cost.device}" for a, b in twice if a.cost.device != b.cost.device}
-    )
+
+    def scores(seed: Seed) -> Array:
+        return np.array([seed.value(t.name, t.metric) for t in g.tasks], dtype=float)
+
+    d: Array = np.array([scores(a) - scores(b) for a, b in twice])
+    sd, points = np.sqrt((d**2).mean(0) / 2), (100 * g.signs * d / base).mean(1)
+    changed = {f"{a.cost.device}, then {b.cost.device}" for a, b in twice if a.cost.device != b.cost.device}
     tasks = {t.name: float(value) for t, value in zip(g.tasks, sd, strict=True)}
-    return Rerun(float(np.sqrt(np.mean(points**2) / 2)), len(twice), tasks, tuple(devices))
+    return Rerun(float(np.sqrt(np.mean(points**2) / 2)), len(twice), tasks, tuple(sorted(changed)))
 
 
 def _twin(seed: Seed, again: Mapping[str, Record]) -> Seed | None:
-    """The second run of a seed; None unless each of its runs was made again."""
-    twins = []
-    for first in seed.records:
-        second = again.get(first.id)
-        if second is None:
-            return None
+    """Return the second run of a seed; None unless each of its runs was made again."""
+    if any(first.id not in again for first in seed.records):
+        return None
+    twins = tuple(again[first.id] for first in seed.records)
+    for first, second in zip(seed.records, twins, strict=True):
         if reason := not_another(first.content, second.content):
             raise UserError(
                 f"{second.path} is no second run of {first.path}: it {reason}; remove it, or make the run "
                 f"again elsewhere."
             )
-        twins.append(second)
-    return Seed(seed.label_seed, seed.train_seed, tuple(twins))
-
-
-def _score(seed: Seed, task: str, metric: str) -> float:
-    value = seed.value(task, metric)
-    assert value is not None  # records without a primary metric are failures
-    return value
+    return Seed(seed.label_seed, seed.train_seed, twins)

@@ -1,4 +1,4 @@
-"""Delta m against references of other boards: equal epochs, equal steps, full labels; and the oracle."""
+"""The secondary numbers of a row: other references and definitions, the oracle, the split of the noise."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from benchmark.metrics.pooled import ABOUT, TASKS
 from benchmark.report import statistics
 from benchmark.report.board import Board, Entry, build
 from benchmark.report.captions import facts
+from benchmark.report.details import sections
 from benchmark.report.records import collect
-from benchmark.report.references import Against
+from benchmark.report.references import Against, Definitions, counted
+from benchmark.report.rows import TaskInfo
+from benchmark.report.tables import csv_text, frame
 from tests.benchmark.report import make
+from tests.benchmark.report.test_statistics import mean_squares
 
 SIGNS = {"semseg": 1, "depth": -1, "normals": -1}
 
@@ -126,3 +132,110 @@ def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
     write(tmp_path, "multi_task", range(2, 3), 4.0)
     write(tmp_path, "single_task", range(2, 3), 0.0)
     assert row(board(tmp_path)).beside.oracle is None  # a run without evaluations has no best one
+
+
+LOWER = {"absErr", "relErr", "mErr", "medErr"}
+NAMES = {
+    "semseg": ("mIoU", "pixAcc"),
+    "depth": ("absErr", "relErr"),
+    "normals": ("mErr", "medErr", "within11.25", "within22.5", "within30"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(TASKS.values())))
+def test_directions_are_those_of_the_metrics(kind: str) -> None:
+    about = ABOUT[kind]
+    primary = next(iter(about))
+    task = TaskInfo("task", primary, "", "higher is better" in about[primary], None, kind)
+    for metric, sign in counted(task).items():
+        assert f"{'higher' if sign > 0 else 'lower'} is better" in about[metric], metric
+    assert next(iter(counted(task))) == primary
+
+
+def values(method: str, seed: int) -> dict[str, dict[str, float]]:
+    """Every metric of every task."""
+    rng = make.rng("definitions", method, seed)
+    return {task: {name: float(rng.uniform(10, 40)) for name in names} for task, names in NAMES.items()}
+
+
+def with_metrics(folder: Path, change: Any = lambda found: found) -> Board:
+    for method in ("single_task", "multi_task"):
+        for seed in range(2):
+            for s in make.specs(method, seed):
+                r = make.record(s)
+                found = change(values(method, seed)) if method == "single_task" else values(method, seed)
+                r["metrics"] = {task: found[task] for task in s["tasks"]}
+                make.write_run(folder, r, panels=False)
+    (made,) = build(collect(folder))
+    return made
+
+
+def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
+    made = with_metrics(tmp_path)
+    changes: dict[str, list[float]] = {}
+    for task, names in NAMES.items():
+        for name in names:
+            mine, base = (
+                sum(values(m, seed)[task][name] for seed in range(2)) / 2
+                for m in ("multi_task", "single_task")
+            )
+            changes.setdefault(task, []).append(100 * (mine - base) / base * (-1 if name in LOWER else 1))
+    found = next(e for e in made.entries if e.label == "multi_task")
+    flat = [change for each in changes.values() for change in each]
+    assert len(flat) == 9 and found.beside.definitions.all_metrics == pytest.approx(sum(flat) / 9, abs=1e-9)
+    by_task = sum(sum(each) / len(each) for each in changes.values()) / 3
+    assert found.beside.definitions.task_mean == pytest.approx(by_task, abs=1e-9)
+    assert found.delta is not None and found.delta.value == pytest.approx(
+        sum(each[0] for each in changes.values()) / 3, abs=1e-9
+    )
+    reference = next(e for e in made.entries if e.label == "single_task")
+    assert reference.beside.definitions == Definitions(0.0, 0.0)
+
+
+def test_a_metric_that_is_missing_or_zero_leaves_them_empty(tmp_path: Path) -> None:
+    without = with_metrics(
+        tmp_path / "a", lambda found: found | {"depth": {"absErr": found["depth"]["absErr"]}}
+    )
+    zero = with_metrics(
+        tmp_path / "b", lambda found: found | {"normals": found["normals"] | {"within30": 0.0}}
+    )
+    for made in (without, zero):
+        found = next(e for e in made.entries if e.label == "multi_task")
+        assert found.beside.definitions == Definitions(None, None) and found.delta is not None
+
+
+def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:
+    for method in ("single_task", "multi_task"):
+        for label in range(4):
+            for train in range(3):
+                for s in make.specs(method, label, train_seed=train):
+                    make.write_run(tmp_path, make.record(s), panels=False)
+    for s in make.specs("mtpsl", 0):
+        make.write_run(tmp_path, make.record(s), panels=False)
+    (made,) = build(collect(tmp_path))
+    found = {e.label: e.beside.variance for e in made.entries}
+    assert found["mtpsl"] == {} and found["multi_task"].keys() == {"delta_m", *make.TASKS}
+    records = {
+        (r.spec["label_seed"], r.spec["train_seed"]): r
+        for r in collect(tmp_path).records
+        if r.spec["method"] == "multi_task"
+    }
+    y = np.array([[records[i, j]["metrics"]["depth"]["absErr"] for j in range(3)] for i in range(4)])
+    assert found["multi_task"]["depth"].rest_sd == pytest.approx(mean_squares(y)[2] ** 0.5, abs=1e-9)
+    assert (
+        "delta_m_sd_label_seed" in frame(made)
+        and ",4 x 3," in csv_text(made)
+        and ",not separable," in csv_text(made)
+    )
+    section = next(s for s in sections(made) if s.title == "Where the noise comes from")
+    assert list(section.table["seeds"]) == ["4 x 3"] * 2 and len(section.table.columns) == 14
+
+
+def test_under_a_fixed_mask_nothing_is_split(tmp_path: Path) -> None:
+    for label in range(4):
+        for train in range(3):
+            r = make.record(make.spec("multi_task", label, train_seed=train, labels="full"))
+            r["hashes"]["labels"] = "mask0"  # one mask for all
+            make.write_run(tmp_path, r, panels=False)
+    (made,) = build(collect(tmp_path))
+    assert made.entries[0].beside.variance == {} and "delta_m_sd_label_seed" not in frame(made)

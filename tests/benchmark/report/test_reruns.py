@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchmark.errors import UserError
 from benchmark.report import details, reruns
 from benchmark.report.board import Board, build
+from benchmark.report.load import boards_of
 from benchmark.report.records import collect
 from benchmark.report.reruns import Rerun, pooled
 from benchmark.report.tables import csv_text
@@ -111,33 +113,21 @@ def test_rows_together() -> None:
     assert found and found.n == 4 and found.sd == pytest.approx(math.sqrt((4 + 3 * 1) / 4))
 
 
-def test_runs_again_by_the_command(bench: Bench, tmp_path: Path) -> None:
+def test_what_is_no_second_run_is_refused(tmp_path: Path) -> None:
     runs, again = tmp_path / "runs", tmp_path / "again"
     write(runs, again)
-    code, out, _ = bench("leaderboard", "--results", runs, "--rerun", again)
-    (table,) = (runs / "leaderboards").glob("*.csv")
-    floors = {line["method"]: line["rerun_floor"] for line in csv.DictReader(io.StringIO(table.read_text()))}
-    assert code == 0 and float(floors["mtpsl"]) > 0 and floors["prototype"] == ""
-    assert bench("leaderboard", "--results", runs, "--rerun", again, "--check")[0] == 0
-    code, out, _ = bench("leaderboard", "--results", runs, "--check")
-    assert code == 1 and f"leaderboards/{table.name} differs from its records at line " in out
-    for arguments, sentence in (
-        (("--results", runs, "--rerun", runs), "is no second run of "),
-        (("--results", runs, "--rerun", tmp_path), "holds no whole seed of a row in "),
-        (("--results", runs, "--rerun", tmp_path / "none"), "there is no results folder "),
-        (
-            ("--published", "--published-in", runs, "--rerun", again),
-            "--rerun is for runs; those of published records are in ",
-        ),
-    ):
-        (tmp_path / "records").mkdir(exist_ok=True)
-        code, out, err = bench("leaderboard", *arguments)
-        assert code == 2 and sentence in err and err.count("\n") == 1, err
+    assert boards_of(runs, again)[0].reruns["mtpsl"].sd > 0
     other = make.record(make.spec("mtpsl", 2))
     other["hashes"]["data"] = "data9"
     make.write_run(again, other, panels=False)
-    code, _, err = bench("leaderboard", "--results", runs, "--rerun", again)
-    assert code == 2 and "it was given other training data" in err
+    for folder, sentence in (
+        (runs, "it is the very same run, its time included"),
+        (tmp_path, "holds no whole seed of a row in "),
+        (tmp_path / "none", "there is no results folder "),
+        (again, "it was given other training data"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            boards_of(runs, folder)
 
 
 def test_published_second_runs(bench: Bench, tmp_path: Path) -> None:
@@ -164,13 +154,8 @@ def test_published_second_runs(bench: Bench, tmp_path: Path) -> None:
         and len(made) == 18
         and not any("webp" in name for name in made)
     )
-    assert bench("leaderboard", "--published", *at)[0] == 0
-    assert bench("leaderboard", "--published", *at, "--check")[0] == 0
-    (table,) = (public / "leaderboards").glob("*.csv")
-    floors = {line["method"]: line["rerun_floor"] for line in csv.DictReader(io.StringIO(table.read_text()))}
-    assert float(floors["mtpsl"]) > 0 and floors["multi_task"] == "0" and floors["prototype"] == ""
+    (board,) = (board for board in boards_of(public) if board.reruns)
+    assert board.reruns["mtpsl"].sd > 0 and board.reruns["multi_task"].sd == 0
+    assert "prototype" not in board.reruns
     code, out, _ = bench("compare", "mtpsl", "multi_task", "--published", *at, "--json")
     assert code == 0 and json.loads(out)["answers"][0]["rerun"]["n"] == 3
-    # A second run that is gone takes its floor along.
-    (public / "reruns" / made[0]).unlink()
-    assert bench("leaderboard", "--published", *at, "--check")[0] == 1
