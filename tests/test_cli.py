@@ -320,7 +320,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], Callable[[Any], bool]]] 
         lambda p: ["multi_task", "--steps", 2, *SHORT, "--device", "cpu", "--out", p.folder / "perf"],
         keys("machine", "rows", "notes")
     ),
-    "check": (lambda p: ["scenes"], rows("check", "about", "kept", "reason")),
+    "check": (lambda p: ["multi_task"], rows("check", "about", "kept", "reason")),
     "new": (lambda p: ["mine", "--out", p.folder], keys("files")),
     "list": (lambda p: ["plans"], rows("name", "summary")),
     "doctor": (lambda p: [], keys("results", "data")),
