@@ -76,6 +76,7 @@ def _data(board: Board) -> Iterator[Fact]:
         )
     unit = "train seeds under one label mask: training noise only" if g.fixed_mask else "label seeds"
     yield "seeds", f"{len(board.planned)} {unit}"
+    yield "training", board.unknown
     if board.baseline and board.comparisons:
         needed = seeds_to_decide(board.comparisons)
         yield (

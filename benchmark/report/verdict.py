@@ -296,4 +296,4 @@ def unknown(g: Group) -> str:
     """Return that a protocol is not known to be trained, empty where a trial of twice the epochs is there."""
     if g.protocol["doubled"] or g.protocol["demonstration"]:
         return ""
-    return "Not known to be trained: the protocol holds no trial of twice the epochs."
+    return "not known to be trained: the protocol holds no trial of twice the epochs"

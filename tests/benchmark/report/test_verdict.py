@@ -279,7 +279,7 @@ def test_undertrained_boards_rank_nothing() -> None:
     assert twice == "Undertrained: no ranking: twice the epochs improve depth of multi by 5.1 %."
     assert why(bad, bad, demonstration=True) == verdict.DEMONSTRATION
     assert verdict.unknown(group(good, doubled=known)) == ""
-    assert verdict.unknown(group(good)).startswith("Not known to be trained")
+    assert verdict.unknown(group(good)).startswith("not known to be trained")
 
 
 def test_a_trial_in_the_shipped_protocol_is_known_to_earlier_runs(tmp_path: Path, monkeypatch: Any) -> None:
