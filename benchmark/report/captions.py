@@ -85,7 +85,7 @@ def _data(board: Board) -> Iterator[Fact]:
         )
     if any(e.delta for e in board.entries):
         against = [e.beside.against for e in board.entries]
-        missing = [text for name, text in _REFERENCES.items() if not any(getattr(a, name) for a in against)]
+        missing = [text for name, text in _REFERENCES.items() if not any(name in a for a in against)]
         yield f"references not run ({protocol['reference']})", ", ".join(missing)
     yield _tuning(board)
 

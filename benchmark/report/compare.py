@@ -86,8 +86,35 @@ def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
 
 def paragraph(found: Answer) -> str:
     """Return the answer first, then its numbers: difference, seeds, tasks and cost."""
-    parts = [_verdict(found), _difference(found), _seeds(found)]
-    parts.append(f"By task, in points: {_listed(found.tasks)}.")
+    c, a, b, g = found.found, found.a.label, found.b.label, found.board.group
+    where = " on held-out train images, for tuning only" if g.protocol["judge"] != "test" else ""
+    if c.verdict == UNSURE:
+        said = f"Cannot tell{where}: {c.reason.rstrip('.')}."
+    else:
+        better, worse = (a, b) if c.verdict == AHEAD else (b, a)
+        said = f"{found.verdict.capitalize()}: {better} is better than {worse}{where}."
+    gap = c.estimate
+    above = "above" if gap.value >= 0 else "below"
+    numbers = f"Δm of {a} is {fixed(abs(gap.value), 1)} points {above} that of {b}"
+    if gap.low is not None:
+        numbers += f" (relative to {found.reference}), 95 % interval {interval(gap)}"
+    numbers += f" over {counted(gap.n, 'train seed' if g.fixed_mask else 'label seed')}"
+    if found.images:
+        numbers += f", and {interval(found.images)} over {found.images.n} test images"
+    if c.p_holm is not None:
+        numbers += (
+            f"; exact sign-flip test, corrected for {counted(c.family, 'comparison')}: p = {c.p_holm:.2g}"
+        )
+    numbers += "; one mask of labels, so training noise only." if g.fixed_mask else "."
+    ahead, seeds = sum(d > 0 for d in c.differences.values()), counted(len(c.differences), "seed")
+    rho = "" if c.rho is None else f"; correlation of the two over seeds {fixed(c.rho, 2)}"
+    tasks = ", ".join(f"{task} {with_interval(estimate)}" for task, estimate in found.tasks.items())
+    parts = [
+        f"{title(g)}: {said}",
+        numbers,
+        f"{a} is ahead in {ahead} of {seeds} (P(better) {c.p_better:.2f}){rho}.",
+        f"By task, in points: {tasks}.",
+    ]
     if found.rerun:
         parts.append(
             f"Run again, one run scatters with a standard deviation of {fixed(found.rerun.sd, 2)} points of "
@@ -95,43 +122,10 @@ def paragraph(found: Answer) -> str:
         )
     if found.cost:
         ratios = ", ".join(f"{_COSTS[what]} {ratio:.2g}x" for what, ratio in found.cost.items())
-        where = "" if found.same_device else " (on different devices)"
-        parts.append(f"Cost of {found.a.label} over {found.b.label}: {ratios}{where}.")
-    return f"{title(found.board.group)}: {' '.join(parts)}"
-
-
-def _verdict(found: Answer) -> str:
-    a, b, tuning = found.a.label, found.b.label, found.board.group.protocol["judge"] != "test"
-    where = " on held-out train images, for tuning only" if tuning else ""
-    if found.verdict == "cannot tell":
-        return f"Cannot tell{where}: {found.found.reason.rstrip('.')}."
-    better, worse = (a, b) if found.verdict == "yes" else (b, a)
-    return f"{found.verdict.capitalize()}: {better} is better than {worse}{where}."
-
-
-def _listed(tasks: dict[str, Estimate]) -> str:
-    return ", ".join(f"{task} {with_interval(estimate)}" for task, estimate in tasks.items())
-
-
-def _difference(found: Answer) -> str:
-    c, fixed_mask = found.found, found.board.group.fixed_mask
-    gap, where = c.estimate, "above" if c.estimate.value >= 0 else "below"
-    text = f"Δm of {found.a.label} is {fixed(abs(gap.value), 1)} points {where} that of {found.b.label}"
-    text += f" (relative to {found.reference}), 95 % interval {interval(gap)}" if gap.low is not None else ""
-    text += f" over {counted(gap.n, 'train seed' if fixed_mask else 'label seed')}"
-    if found.images:
-        text += f", and {interval(found.images)} over {found.images.n} test images"
-    if c.p_holm is not None:
-        text += f"; exact sign-flip test, corrected for {counted(c.family, 'comparison')}: p = {c.p_holm:.2g}"
-    return text + ("; one mask of labels, so training noise only." if fixed_mask else ".")
-
-
-def _seeds(found: Answer) -> str:
-    c = found.found
-    ahead = sum(d > 0 for d in c.differences.values())
-    rho = "" if c.rho is None else f"; correlation of the two over seeds {fixed(c.rho, 2)}"
-    seeds = counted(len(c.differences), "seed")
-    return f"{found.a.label} is ahead in {ahead} of {seeds} (P(better) {c.p_better:.2f}){rho}."
+        parts.append(
+            f"Cost of {a} over {b}: {ratios}{'' if found.same_device else ' (on different devices)'}."
+        )
+    return " ".join(parts)
 
 
 def summary(answers: Sequence[Answer]) -> str:

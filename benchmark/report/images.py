@@ -10,11 +10,8 @@ less where few images show a class.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -81,15 +78,13 @@ class Resampled:
             gap = self._changes(a, reference, pairs) - self._changes(b, reference, pairs)
         return self._interval(gap, a)
 
+    @np.errstate(invalid="ignore")
     def _changes(self, row: Row, reference: Row, pairs: list[Pair]) -> Array:
-        a, s = self._mean(row, pairs), self._mean(reference, pairs)
-        with np.errstate(invalid="ignore"):
-            found = statistics.changes(a.T[:, None], s.T[:, None], self._g.signs)
-        return np.asarray(found.mean(-1))
+        a, s = (self._mean(r, pairs).T[:, None] for r in (row, reference))
+        return np.asarray(statistics.changes(a, s, self._g.signs).mean(-1))
 
     def _interval(self, values: Array, row: Row) -> Estimate | None:
-        """Return the value of the test set with the percentile interval of the draws in which it is
-        defined."""
+        """Return the value of the test set with the interval of the draws in which it is defined."""
         drawn = values[1:][np.isfinite(values[1:])]
         if not np.isfinite(values[0]) or len(drawn) < _DEFINED * DRAWS:
             return None
@@ -100,31 +95,26 @@ class Resampled:
         """Return (T, DRAWS + 1) means over seeds; NaN where a run has no statistics."""
         key = row.label, tuple(pairs)
         if key not in self._means:
-            total = np.zeros((len(self._g.tasks), DRAWS + 1))
-            for pair in pairs:
-                seed = np.full_like(total, np.nan)
+            values = np.full((len(pairs), len(self._g.tasks), DRAWS + 1), np.nan)
+            for pair, seed in zip(pairs, values, strict=True):
                 for record in row.seeds[pair].records:
-                    self._add(record, row, seed)
-                total += seed
-            self._means[key] = total / len(pairs) if pairs else np.full_like(total, np.nan)
+                    self._fill(seed, record, row)
+            self._means[key] = values.mean(0) if pairs else np.full(values.shape[1:], np.nan)
         return self._means[key]
 
-    def _add(self, record: Record, row: Row, values: Array) -> None:
-        """Fill in the metrics (T, DRAWS + 1) of one record."""
-        tasks = {
-            t.name: (i, t)
-            for i, t in enumerate(self._g.tasks)
-            if t.metric in PRIMARY and t.name in record.spec["tasks"]
-        }
-        for name, table in (_statistics(record.arrays, [*tasks]) if record.arrays else {}).items():
-            i, task = tasks[name]
-            values[i] = PRIMARY[task.metric](weights(len(table)) @ table)
-            _check(record, task, float(values[i, 0]))
-            self._images[row.label] = max(self._images.get(row.label, 0), len(table))
+    def _fill(self, seed: Array, record: Record, row: Row) -> None:
+        """Set the metrics (T, DRAWS + 1) that a record has the statistics of, a line (K,) an image."""
+        names = [t.name for t in self._g.tasks if t.metric in PRIMARY and t.name in record.spec["tasks"]]
+        tables = record.read(lambda file: {n: file[n].astype(float) for n in names if n in file}) or {}
+        for i, task in enumerate(self._g.tasks):
+            if task.name in tables:
+                table = tables[task.name]
+                seed[i] = PRIMARY[task.metric](weights(len(table)) @ table)
+                _check(record, task, float(seed[i, 0]))
+                self._images[row.label] = max(self._images.get(row.label, 0), len(table))
 
 
 def _check(record: Record, task: TaskInfo, found: float) -> None:
-    """Raise `UserError` unless the statistics of the test images give the score that the record has."""
     own = float(record["metrics"][task.name][task.metric])
     if not abs(found - own) <= _ROUNDED * max(abs(own), 1e-3):
         raise UserError(
@@ -132,23 +122,3 @@ def _check(record: Record, task: TaskInfo, found: float) -> None:
             f"{record.arrays} give {found:.6g}: one of the two was edited or belongs to another run; restore "
             f"the files, or make the run again."
         )
-
-
-def _statistics(path: Path, names: list[str]) -> dict[str, Array]:
-    """Return {task: (N, K) statistics of its test images}, of the tasks that the file holds.
-
-    Raises `UserError` for a damaged file.
-    """
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            found = {name: arrays[name] for name in names if name in arrays}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{path} could not be read ({error}); restore it, or remove it to do without it."
-        ) from None
-    for name, table in found.items():
-        if table.ndim != 2 or not len(table) or table.dtype.kind not in "iuf":
-            raise UserError(
-                f"{path} has no table of {name}, a line an image; restore it, or remove it to do without it."
-            )
-    return {name: table.astype(float) for name, table in found.items()}

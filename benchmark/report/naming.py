@@ -6,7 +6,6 @@ import hashlib
 import re
 from typing import Any
 
-from benchmark.errors import UserError
 from benchmark.report.rows import Group, canonical, protocol_values, shipped_values
 from benchmark.spec import protocol as protocols
 from benchmark.spec.protocol import ABOUT
@@ -16,10 +15,7 @@ TITLE_CHANGES = 4  # in a title that must stay short
 
 def protocol_summary(name: str) -> str:
     """Return what the shipped protocol of this name is for, "" for one that is not shipped."""
-    try:
-        return protocols.load(name).summary if name in protocols.names() else ""
-    except UserError:
-        return ""
+    return protocols.load(name).summary if name in protocols.names() else ""
 
 
 def file_name(g: Group) -> str:
@@ -32,11 +28,8 @@ def file_name(g: Group) -> str:
     if g.protocol == shipped_values(g.protocol["name"]):
         return plain
     defaults = protocol_values({"name": ""})
-    values = {
-        key: value
-        for key, value in g.protocol.items()
-        if key == "version" or (key not in ABOUT and value != defaults.get(key))
-    }
+    changed = {k: v for k, v in g.protocol.items() if k not in ABOUT and v != defaults.get(k)}
+    values = changed | {"version": g.protocol["version"]}
     return f"{plain}-{hashlib.sha256(canonical(values).encode()).hexdigest()[:6]}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,7 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.files import read_json
 from benchmark.runs import digest, rundir, snapshots
-from benchmark.runs.schema import CheckId, check_record, check_spec
-from benchmark.spec.run import run_id
+from benchmark.runs.schema import check_record, check_spec
 
 T = TypeVar("T")
 
@@ -45,22 +44,16 @@ class Record:
 
     @cached_property
     def labelled(self) -> np.ndarray | None:
-        """(N, T) bool: which label of which training image the run's setting shows, over the protocol's whole
-        task set.
-
-        None where no array file holds it. Raises `UserError` for a damaged file.
-        """
-        return self._held(lambda file: file["labelled"].astype(bool) if "labelled" in file else None)
+        """Labels that the setting shows, (N, T) bool over the protocol's tasks, None where not kept."""
+        return self.read(lambda file: file["labelled"].astype(bool) if "labelled" in file else None)
 
     @cached_property
     def snapshots(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Epochs (P,) and {diagnostic: (P, *shape)} over training, none where no array file holds them.
+        """Epochs (P,) and {diagnostic: (P, *shape)} over training, empty where no array file holds them."""
+        return self.read(snapshots.read) or (np.empty(0), {})
 
-        Raises `UserError` for a damaged file.
-        """
-        return self._held(snapshots.read) or (np.empty(0), {})
-
-    def _held(self, read: Callable[[Any], T]) -> T | None:
+    def read(self, read: Callable[[Any], T]) -> T | None:
+        """Read from the array file, None without one. Raises `UserError` where it is damaged."""
         if self.arrays is None:
             return None
         try:
@@ -74,9 +67,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended in an error or without a score. reason: one line of its error.txt, or which score is
-    undefined.
-    """
+    """A run that ended in an error or without a score. reason: a line of its error.txt, or the score."""
 
     path: Path
     spec: dict[str, Any]
@@ -91,89 +82,65 @@ class Collection:
     failures: tuple[Failure, ...] = ()
 
 
-def collect(folder: Path, check_id: CheckId | None = run_id) -> Collection:
-    """The records below `folder`: a folder of runs, a results folder with `records/`, or a `records` folder
-    itself.
+def collect(folder: Path) -> Collection:
+    """Read a folder of runs, a results folder with `records/`, or a `records` folder itself.
 
-    A run whose primary metric of a task is undefined is a failure: it leaves the other records readable.
-    check_id: derives an id from a spec; None skips that comparison. Raises `UserError` naming the file for a
-    missing folder, an unreadable, truncated or mis-shaped record, and a record whose id differs from its
-    content or its name.
+    A run whose primary metric of a task is undefined is a failure. Raises `UserError` naming the file for a
+    missing folder, a damaged or edited record, and one whose id differs from its content or its name.
     """
     if not folder.is_dir():
         raise UserError(
             f"there is no results folder {folder}; name another with --results, or make it with `bench run`."
         )
+    records: list[Record] = []
+    failures: list[Failure] = []
     published = folder / "records" if (folder / "records").is_dir() else folder
     if published != folder or (any(folder.glob("*.json")) and not rundir.every_run(folder)):
         cure = "restore the file, or publish the run again"
-        return _sorted_out([_published(path, check_id, cure) for path in sorted(published.glob("*.json"))])
-    finished: list[Record] = []
-    failures: list[Failure] = []
-    for run in rundir.every_run(folder):
-        state = run.state()
-        cure = f"remove the folder {run.path} and run the same command again"
-        if state == "done":
-            path = run.file("record.json")
-            files = _existing(run.file("per_image.npz")), _existing(run.file("panel.webp"))
-            finished.append(_record(path, *files, check_id, run.name.rpartition("-")[2], cure))
-        elif state == "failed":
-            spec = read_json(run.file("spec.json"), cure)
-            check_spec(spec, str(run.file("spec.json")), cure)
-            failures.append(Failure(run.file("error.txt"), spec, _reason(run.file("error.txt"))))
-    return _sorted_out(finished, failures)
-
-
-def _sorted_out(records: Sequence[Record], failures: Sequence[Failure] = ()) -> Collection:
-    """Those with every score as records, those without as failures."""
-    undefined = {r.id: missing for r in records if (missing := _undefined(r))}
-    without = [Failure(r.path, r.spec, undefined[r.id]) for r in records if r.id in undefined]
-    return Collection(tuple(r for r in records if r.id not in undefined), (*failures, *without))
+        for path in sorted(published.glob("*.json")):
+            beside = path.with_suffix(".npz"), path.with_suffix(".webp")
+            records.append(_record(path, *beside, path.stem, cure))
+            if complaint := digest.beside(path, records[-1].content):
+                raise UserError(f"{complaint}; {cure}.")
+    else:
+        for run in rundir.every_run(folder):
+            state = run.state()
+            cure = f"remove the folder {run.path} and run the same command again"
+            if state == "done":
+                beside = run.file("per_image.npz"), run.file("panel.webp")
+                records.append(_record(run.file("record.json"), *beside, run.name.rpartition("-")[2], cure))
+            elif state == "failed":
+                spec = read_json(run.file("spec.json"), cure)
+                check_spec(spec, str(run.file("spec.json")), cure)
+                failures.append(Failure(run.file("error.txt"), spec, _reason(run.file("error.txt"))))
+    undefined = {r.id: reason for r in records if (reason := _undefined(r))}
+    failures += [Failure(r.path, r.spec, undefined[r.id]) for r in records if r.id in undefined]
+    return Collection(tuple(r for r in records if r.id not in undefined), tuple(failures))
 
 
 def _undefined(record: Record) -> str:
-    """`its absErr of depth is undefined`, or nothing where every primary metric is a finite number."""
-    primary = {task: record["tasks"][task]["metric"] for task in record.spec["tasks"]}
-    values = {
-        f"its {metric} of {task}": record["metrics"][task].get(metric) for task, metric in primary.items()
-    }
-    return "; ".join(
-        f"{name} is undefined" for name, v in values.items() if v is None or not math.isfinite(v)
-    )
+    found = []
+    for task in record.spec["tasks"]:
+        metric = record["tasks"][task]["metric"]
+        value = record["metrics"][task].get(metric)
+        if value is None or not math.isfinite(value):
+            found.append(f"its {metric} of {task} is undefined")
+    return "; ".join(found)
 
 
-def _published(path: Path, check_id: CheckId | None, cure: str) -> Record:
-    arrays, panel = _existing(path.with_suffix(".npz")), _existing(path.with_suffix(".webp"))
-    record = _record(path, arrays, panel, check_id, path.stem, cure)
-    if complaint := digest.beside(path, record.content):
-        raise UserError(f"{complaint}; {cure}.")
-    return record
-
-
-def _record(
-    path: Path, arrays: Path | None, panel: Path | None, check_id: CheckId | None, named: str, cure: str
-) -> Record:
+def _record(path: Path, arrays: Path, panel: Path, named: str, cure: str) -> Record:
     content = read_json(path, cure)
-    check_record(content, path, named, cure, check_id)
+    check_record(content, path, named, cure)
     for task in content["spec"]["tasks"]:
         content["constant"].setdefault(task, {})  # a floor may be undefined
-    return Record(path, content, arrays, panel)
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
+    return Record(path, content, *(file if file.is_file() else None for file in (arrays, panel)))
 
 
 def _reason(path: Path) -> str:
-    """The line of an error file that says most: the last of a traceback, else the first."""
+    """Return the last line of a traceback, else the first line."""
     try:
-        lines = [
-            line.strip()
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if line.strip()
-        ]
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
-    return (
-        "no reason was written" if not lines else lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    )
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was written"]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,60 +47,36 @@ class Other:
 
     def scores(self, g: Group, row: Row) -> tuple[list[Pair], np.ndarray]:
         """Return the seeds of a row of `g` that pair with a seed of this one, and this one's scores there."""
+
+        def key(pair: Pair) -> object:
+            return pair[1] if self.by_train else pair
+
         mine = self.g.shared(self.row)
-        place = {pair[1] if self.by_train else pair: i for i, pair in enumerate(mine)}
-        pairs = [pair for pair in g.shared(row) if (pair[1] if self.by_train else pair) in place]
-        lines = [place[pair[1] if self.by_train else pair] for pair in pairs]
-        return pairs, self.g.scores(self.row, mine)[lines]
+        place = {key(pair): i for i, pair in enumerate(mine)}
+        pairs = [pair for pair in g.shared(row) if key(pair) in place]
+        return pairs, self.g.scores(self.row, mine)[[place[key(pair)] for pair in pairs]]
 
 
-@dataclass(frozen=True)
-class References:
-    """The references that a group's rows can be held against, None where there is no comparable one.
-
-    equal_epochs, equal_steps: of the same setting with the budget counted in passes over the images that a
-    run may use, and in optimiser steps; the group's own is one of the two. full_labels: trained on every
-    label, with the group's own budget.
-    """
-
-    equal_epochs: Other | None
-    equal_steps: Other | None
-    full_labels: Other | None
-
-
-@dataclass(frozen=True)
-class Against:
-    """Delta m of one row against each of `References`."""
-
-    equal_epochs: Estimate | None = None
-    equal_steps: Estimate | None = None
-    full_labels: Estimate | None = None
-
-
-@dataclass(frozen=True)
-class Definitions:
-    """Delta m by two other definitions, in percent, higher is better.
-
-    None where a metric is missing or the reference's is 0. all_metrics: the flat mean over all metrics of all
-    tasks (Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, and its code, which prints it
-    with the opposite sign). task_mean: the mean over tasks of the mean over a task's metrics (LibMTL, which
-    prints a share, not percent).
-    """
-
-    all_metrics: float | None = None
-    task_mean: float | None = None
+References = dict[str, Other]  # by name as in `Beside.against`, those that the results hold
 
 
 @dataclass(frozen=True)
 class Beside:
-    """The secondary numbers of a row; see the types of its fields.
+    """The secondary numbers of a row, absent where they are not defined.
 
-    oracle: delta m of best evaluations on the test set, a diagnostic. variance: {task, or "delta_m": split
-    into label seed and train seed}, empty where they cannot be told apart.
+    all_metrics, task_mean: delta m by two other definitions, in percent, higher is better: the flat mean over
+    all metrics of all tasks (Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, and its
+    code, which prints it with the opposite sign), and the mean over tasks of the mean over a task's metrics
+    (LibMTL, which prints a share). against: delta m against the reference of the same setting with the budget
+    counted in passes over the images that a run may use ("equal_epochs") and in optimiser steps
+    ("equal_steps"), the group's own being one of the two, and against that trained on every label
+    ("full_labels"). oracle: delta m of best evaluations on the test set, a diagnostic. variance: {task, or
+    `DELTA_M`: split into label seed and train seed}, empty where they cannot be told apart.
     """
 
-    definitions: Definitions = field(default_factory=Definitions)
-    against: Against = field(default_factory=Against)
+    all_metrics: float | None = None
+    task_mean: float | None = None
+    against: dict[str, Estimate] = field(default_factory=dict)
     oracle: float | None = None
     images: Images | None = None
     variance: dict[str, Split] = field(default_factory=dict)
@@ -108,22 +84,21 @@ class Beside:
 
 def references(g: Group, groups: Sequence[Group]) -> References:
     """Return the references of a group among those of all groups of the results."""
-    budgets = {budget: _find(g, groups, {"budget": budget}, g.labels) for budget in ("epochs", "steps")}
-    full = (_find(g, groups, {}, labels) for labels in ("full", "fraction:1.0"))
-    return References(budgets["epochs"], budgets["steps"], next(filter(None, full), None))
+    found = {
+        f"equal_{budget}": _find(g, groups, {"budget": budget}, g.labels) for budget in ("epochs", "steps")
+    }
+    found["full_labels"] = _find(g, groups, {}, "full", "fraction:1.0")
+    return {name: other for name, other in found.items() if other}
 
 
-def _find(g: Group, groups: Sequence[Group], changed: dict[str, Any], labels: str) -> Other | None:
+def _find(g: Group, groups: Sequence[Group], changed: dict[str, Any], *labels: str) -> Other | None:
     wanted = _unnamed(g.protocol | changed)
-    alike = [x for x in groups if (x.dataset, x.variant, x.labels) == (g.dataset, g.variant, labels)]
-    # A budget of another kind may stand in a protocol file of another name; that of the same name comes
-    # first.
-    for other in sorted(alike, key=lambda x: x.protocol["name"] != g.protocol["name"]):
-        row = named(other.rows, g.protocol["reference"])
-        if row is None or row.outdated or not other.shared(row):
-            continue
-        if _unnamed(other.protocol) == wanted and _same_data(g, other):
-            return Other(other, row, by_train=labels != g.labels)
+    alike = [x for x in groups if (x.dataset, x.variant) == (g.dataset, g.variant) and x.labels in labels]
+    # A budget of another kind may stand in a protocol file of another name; that of the same name is first.
+    for x in sorted(alike, key=lambda x: (labels.index(x.labels), x.protocol["name"] != g.protocol["name"])):
+        row = named(x.rows, g.protocol["reference"])
+        if row and not row.outdated and x.shared(row) and _unnamed(x.protocol) == wanted and _same_data(g, x):
+            return Other(x, row, by_train=x.labels != g.labels)
     return None
 
 
@@ -143,33 +118,31 @@ def _same_data(g: Group, other: Group) -> bool:
     return prints[0] == prints[1] and tasks[0] == tasks[1] and same_labels
 
 
-def _against(g: Group, row: Row, other: Other | None) -> Estimate | None:
-    """Return delta m of a row against the reference of another group, over the seeds that pair."""
-    pairs, base = other.scores(g, row) if other else ([], np.empty(0))
-    if not pairs or (base.mean(0) == 0).any():
-        return None
-    return statistics.delta_m(g.scores(row, pairs), base, g.signs)
+def _against(g: Group, row: Row, other: Other) -> Estimate | None:
+    pairs, base = other.scores(g, row)
+    defined = bool(pairs) and base.mean(0).all()
+    return statistics.delta_m(g.scores(row, pairs), base, g.signs) if defined else None
 
 
 def secondary(
     g: Group, row: Row, reference: Row | None, baseline: Row | None, others: References, resampled: Resampled
 ) -> Beside:
     """Return the secondary numbers of a row. baseline: None for rows that are not compared with one."""
+    variance = _splits(g, row, reference)
     if not g.shared(row):
-        return Beside(variance=_splits(g, row, reference))
-    found = (_against(g, row, x) for x in (others.equal_epochs, others.equal_steps, others.full_labels))
-    against, split, scores = Against(*found), _splits(g, row, reference), resampled.scores(row)
+        return Beside(variance=variance)
+    against = {name: found for name, other in others.items() if (found := _against(g, row, other))}
+    images = Images(resampled.scores(row))
     pairs = g.shared(row, reference) if reference else []
-    if reference is None or not pairs or (g.scores(reference, pairs).mean(0) == 0).any():
-        return Beside(against=against, images=Images(scores), variance=split)
-    definitions = _definitions(g, row, reference, pairs)
-    if row is reference:
-        return Beside(definitions, against, None, Images(scores), split)
-    three = g.shared(row, baseline, reference) if baseline else []
-    delta = resampled.delta(row, reference, pairs)
-    versus = resampled.difference(row, baseline, reference, three) if baseline and three else None
-    oracle = _oracle(g, row, reference, pairs)
-    return Beside(definitions, against, oracle, Images(scores, delta, versus), split)
+    if reference is None or not pairs or not g.scores(reference, pairs).mean(0).all():
+        return Beside(against=against, images=images, variance=variance)
+    (flat, by_task), oracle = _definitions(g, row, reference, pairs), None
+    if row is not reference:
+        three = g.shared(row, baseline, reference) if baseline else []
+        versus = resampled.difference(row, baseline, reference, three) if baseline and three else None
+        images = replace(images, delta=resampled.delta(row, reference, pairs), versus=versus)
+        oracle = _oracle(g, row, reference, pairs)
+    return Beside(flat, by_task, against, oracle, images, variance)
 
 
 def counted(task: TaskInfo) -> dict[str, int]:
@@ -177,7 +150,9 @@ def counted(task: TaskInfo) -> dict[str, int]:
     return {task.metric: task.sign} | _COUNTED.get(task.kind, {})
 
 
-def _definitions(g: Group, row: Row, reference: Row, pairs: list[Pair]) -> Definitions:
+def _definitions(
+    g: Group, row: Row, reference: Row, pairs: list[Pair]
+) -> tuple[float, float] | tuple[None, None]:
     def change(task: TaskInfo, metric: str, sign: int) -> float:
         means = [g.by_unit(r, task.name, metric, pairs) for r in (row, reference)]
         score, base = (float(np.mean([*found.values()])) if found else math.nan for found in means)
@@ -186,16 +161,12 @@ def _definitions(g: Group, row: Row, reference: Row, pairs: list[Pair]) -> Defin
     by_task = [[change(task, m, sign) for m, sign in counted(task).items()] for task in g.tasks]
     flat = [value for values in by_task for value in values]
     if not flat or not all(map(math.isfinite, flat)):
-        return Definitions()
-    return Definitions(float(np.mean(flat)), float(np.mean([np.mean(values) for values in by_task])))
+        return None, None
+    return float(np.mean(flat)), float(np.mean([np.mean(values) for values in by_task]))
 
 
 def _oracle(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> float | None:
-    """Return delta m had every run kept its best evaluation on the test set, task by task.
-
-    A diagnostic of how much that would flatter, never a score. None where a run was not evaluated during
-    training.
-    """
+    """Return delta m had every run kept its best evaluation, None where one had none during training."""
     means = []
     for r in (row, reference):
         records = [x for pair in pairs for x in r.seeds[pair].records]
@@ -207,23 +178,16 @@ def _oracle(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> float 
 
 
 def _splits(g: Group, row: Row, reference: Row | None) -> dict[str, Split]:
-    """Return {task, and `DELTA_M`: the split of its noise}, empty where the two seeds cannot be told apart.
+    """Return {task, and `DELTA_M`: the split of its noise}; empty under a fixed mask.
 
-    Delta m is in points, with the reference held at its mean: the row's own noise. Under a fixed mask the
-    label seed changes nothing.
+    Delta m is in points, with the reference held at its mean: the row's own noise.
     """
     if g.fixed_mask:
         return {}
-    scores = {
-        t.name: {pair: seed.value(t.name, t.metric) or 0.0 for pair, seed in row.seeds.items()}
-        for t in g.tasks
-    }
-    if reference and reference.seeds:
-        base = {t.name: reference.mean(t) for t in g.tasks}
-        if all(base.values()):
-            weight = {t.name: 100 * t.sign / base[t.name] / len(g.tasks) for t in g.tasks}
-            scores[DELTA_M] = {
-                pair: sum(weight[t.name] * scores[t.name][pair] for t in g.tasks) for pair in row.seeds
-            }
+    scores = {t.name: {p: s.value(t.name, t.metric) or 0.0 for p, s in row.seeds.items()} for t in g.tasks}
+    base = {t.name: reference.mean(t) for t in g.tasks} if reference and reference.seeds else {}
+    if base and all(base.values()):
+        weight = {t.name: 100 * t.sign / base[t.name] / len(g.tasks) for t in g.tasks}
+        scores[DELTA_M] = {p: sum(weight[t.name] * scores[t.name][p] for t in g.tasks) for p in row.seeds}
     found = {name: statistics.split(by_pair) for name, by_pair in scores.items()}
     return {name: result for name, result in found.items() if result}

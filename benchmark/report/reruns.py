@@ -1,10 +1,8 @@
-"""The re-run floor: what making the same runs a second time changes, which is the noise of machine and
-kernels alone.
+"""The re-run floor: what making the same runs a second time changes, the noise of machine and kernels alone.
 
-Both runs of a seed share every stream of random numbers, so their difference d has twice the variance of one
-run about what
-its seeds fix: sd = sqrt(mean d^2 / 2). In points of delta m, d = 100 / T sum_t s_t (M_t - M'_t) / mean S_t
-with the reference S held at its mean.
+Both runs of a seed share every stream of random numbers, so their difference d has twice the variance of
+one run about what its seeds fix: sd = sqrt(mean d^2 / 2). In points of delta m, d = 100 / T sum_t s_t (M_t -
+M'_t) / mean S_t with the reference S held at its mean.
 """
 
 from __future__ import annotations
@@ -25,19 +23,16 @@ from benchmark.runs import digest
 if TYPE_CHECKING:
     from benchmark.report.board import Board
 
-_INPUT = {
-    "labels": "labels",
-    "data": "training data",
-    "test_data": "test data",
-}  # hashes of what a run was given
+_INPUT = {"labels": "labels", "data": "training data", "test_data": "test data"}  # hashes in a record
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """sd: in points of delta m, of one run about what its seeds fix; 0 where both runs of each seed agree to
-    the last digit.
-    n: seeds that were run twice. tasks: {task: the same of its primary metric}. devices: `A, then B` where
-    they changed."""
+    """The floor of a row over n seeds that were run twice.
+
+    sd: in points of delta m, of one run about what its seeds fix. tasks: {task: the same of its primary
+    metric}. devices: `A, then B` where they changed.
+    """
 
     sd: float
     n: int
@@ -102,9 +97,9 @@ def _floor(g: Group, row: Row, reference: Row | None, again: Mapping[str, Record
 
 def _twin(seed: Seed, again: Mapping[str, Record]) -> Seed | None:
     """Return the second run of a seed; None unless each of its runs was made again."""
-    if any(first.id not in again for first in seed.records):
+    twins = tuple(again[first.id] for first in seed.records if first.id in again)
+    if len(twins) < len(seed.records):
         return None
-    twins = tuple(again[first.id] for first in seed.records)
     for first, second in zip(seed.records, twins, strict=True):
         if reason := not_another(first.content, second.content):
             raise UserError(

@@ -217,11 +217,11 @@ def _row(board: Board, entry: Entry, secondary: dict[str, list[str]]) -> Values:
     cells |= {f"{t.name}_{t.metric}_rerun_sd": again.tasks[t.name] if again else None for t in g.tasks}
     cells |= {
         "oracle_delta_m": beside.oracle,
-        "delta_m_all_metrics": beside.definitions.all_metrics,
-        "delta_m_task_mean": beside.definitions.task_mean,
+        "delta_m_all_metrics": beside.all_metrics,
+        "delta_m_task_mean": beside.task_mean,
     }
     for name in REFERENCES:
-        cells |= _bounds(f"delta_m_{name}", f"delta_m_{name}_ci_", getattr(beside.against, name))
+        cells |= _bounds(f"delta_m_{name}", f"delta_m_{name}_ci_", beside.against.get(name))
     imaged = {f"{t.name}_{t.metric}": images.scores[t.name] if images else None for t in g.tasks}
     whole = {"delta_m": images.delta if images else None, "vs_baseline": images.versus if images else None}
     for name, interval in (whole | imaged).items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +10,9 @@ from msgspec import Meta, Struct
 from benchmark.errors import UserError
 from benchmark.runs import digest
 from benchmark.spec.protocol import Count, CountOrZero, Name, NotNegative
-from benchmark.spec.run import SCHEMA, RunSpec
+from benchmark.spec.run import SCHEMA, RunSpec, run_id
 from benchmark.typed import convert, shown
 
-CheckId = Callable[[dict[str, Any]], str]
 Values = dict[Name, float | None]  # JSON has no NaN: undefined is null
 
 
@@ -85,17 +83,8 @@ def check_spec(spec: dict[str, Any], where: str, cure: str) -> None:
     convert(plain, RunSpec, f"{where} is damaged", cure)
 
 
-def check_record(
-    record: dict[str, Any],
-    path: Path,
-    named: str,
-    cure: str,
-    check_id: CheckId | None,
-) -> None:
-    """Raise `UserError` unless a record has the shape of one and is the run that its name says, unedited.
-
-    check_id: derives an id from a spec; None skips that comparison.
-    """
+def check_record(record: dict[str, Any], path: Path, named: str, cure: str) -> None:
+    """Raise `UserError` unless a record has its shape and is the run that its name says, unedited."""
     if record.get("schema") != SCHEMA:
         raise UserError(
             f"{path} has record schema {shown(record.get('schema'))}, not {SCHEMA}; read it with the version "
@@ -111,7 +100,7 @@ def check_record(
         for key in ("tasks", "metrics"):
             if task not in record[key]:
                 raise UserError(f"{path} is damaged: {key}.{task} is missing; {cure}.")
-    derived = check_id(record["spec"]) if check_id else made.id
+    derived = run_id(record["spec"])
     if derived != made.id:
         raise UserError(
             f"{path} says id {made.id}, but its content has id {derived}: it was edited or mixed up; {cure}."

@@ -186,7 +186,7 @@ def _draw(
 def _values(entry: Entry, task: TaskInfo | None) -> tuple[float, float, float] | None:
     """(value, low, high); without an interval both are the value."""
     if task is None:
-        delta = entry.beside.against.full_labels
+        delta = entry.beside.against.get("full_labels")
         if delta is None:
             return None
         low, high = (delta.value if bound is None else bound for bound in (delta.low, delta.high))

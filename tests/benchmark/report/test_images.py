@@ -214,22 +214,15 @@ def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:
 def test_damaged_statistics_are_named(tmp_path: Path) -> None:
     write(tmp_path)
     path = next(tmp_path.rglob("mtpsl*s1*/per_image.npz"))
-    for values in (np.zeros(3), np.zeros((0, 9)), np.array([["a"]])):
-        np.savez(path, semseg=values)
-        with pytest.raises(
-            UserError, match=r"per_image.npz has no table of semseg, a line an image; restore it"
-        ):
-            only(tmp_path)
+    whole = path.read_bytes()
     np.savez(path, semseg=np.array([[None]]))
-    with pytest.raises(UserError, match=r"per_image.npz could not be read \(Object arrays .*\); restore it"):
-        only(tmp_path)
+    pickled = path.read_bytes()
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("semseg.npy", b"\x93NUMPY\x03\x00" + bytes(20))
-    with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*\); restore it"):
-        only(tmp_path)
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*\); restore it"):
-        only(tmp_path)
+    for damaged in (pickled, path.read_bytes(), whole[:50]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*\); restore it"):
+            only(tmp_path)
 
 
 @pytest.mark.parametrize("count", [64, 300])

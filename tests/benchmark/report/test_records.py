@@ -155,13 +155,6 @@ def test_a_record_under_another_name_is_refused(published: bool, tmp_path: Path)
         collect(tmp_path)
 
 
-def test_the_id_check_can_be_given(tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("multi_task")))
-    assert len(collect(tmp_path, check_id=None).records) == 1
-    with pytest.raises(UserError, match="has id ffff"):
-        collect(tmp_path, check_id=lambda spec: "ffff")
-
-
 @pytest.mark.parametrize(
     ("hash_", "message"),
     [
@@ -225,10 +218,3 @@ def test_row_labels_show_only_what_differs() -> None:
     assert label(1, {"codes": 64}, {"codes": 16, "tke": False}) == "prototype(codes=16, tke=false)"
     assert label(1, {}, {}, balance=("equal", "dwa")) == "prototype(balance=dwa)"
     assert label(0, {}, balance=("dwa",)) == "prototype"
-
-
-def test_a_file_of_ones_own_hides_no_run(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=1)
-    before = len(collect(tmp_path).records)
-    (tmp_path / "status.json").write_text("[]")
-    assert len(collect(tmp_path).records) == before > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from benchmark.report.board import Board, Entry, build
 from benchmark.report.captions import facts
 from benchmark.report.details import sections
 from benchmark.report.records import collect
-from benchmark.report.references import Against, Definitions, counted
+from benchmark.report.references import counted
 from benchmark.report.rows import TaskInfo
 from benchmark.report.tables import csv_text, frame
 from tests.benchmark.report import make
@@ -57,6 +56,10 @@ def scores(folder: Path, method: str, budget: str, labels: str) -> dict[str, lis
 def test_references_of_other_boards(tmp_path: Path) -> None:
     write(tmp_path, "multi_task", range(3), 4.0)
     write(tmp_path, "single_task", range(3), 0.0)
+    alone = board(tmp_path)
+    assert row(alone).beside.against == {"equal_epochs": row(alone).delta}
+    missing = "equal steps (--set budget=steps), full labels (--set labels=full)"
+    assert ("references not run (single_task)", missing) in facts(alone)
     write(tmp_path, "single_task", range(3), 1.5, protocol={"budget": "steps", "name": "other"})
     write(tmp_path, "single_task", range(3), 9.0, labels="full")
     found = row(board(tmp_path)).beside.against
@@ -68,54 +71,28 @@ def test_references_of_other_boards(tmp_path: Path) -> None:
     ):
         base = scores(tmp_path, "single_task", budget, labels)
         plain = sum(100 * SIGNS[t] * (sum(mine[t]) - sum(base[t])) / sum(base[t]) for t in SIGNS) / 3
-        estimate = getattr(found, name)
-        assert (
-            estimate.value == pytest.approx(plain, abs=1e-9)
-            and estimate.n == 3
-            and estimate.low < plain < estimate.high
-        ), name
-    assert row(board(tmp_path)).delta == found.equal_epochs
-    assert found.equal_epochs and found.equal_steps and found.full_labels
-    assert found.equal_epochs.value > found.equal_steps.value > found.full_labels.value
+        estimate = found[name]
+        assert estimate.value == pytest.approx(plain, abs=1e-9) and estimate.n == 3, name
+        assert estimate.low is not None and estimate.low < plain
     # The board of the other budget holds the reference alone: 0 against itself, and each other's.
     steps = row(board(tmp_path, "steps"), "single_task").beside.against
-    assert steps.equal_steps == statistics.Estimate(0.0, None, None, 3)
-    assert steps.equal_epochs and steps.equal_epochs.value > 0 and steps.full_labels is None
-    assert not any("not run" in name for name, _ in facts(board(tmp_path)))
-
-
-def test_absent_references_are_named(tmp_path: Path) -> None:
-    write(tmp_path, "multi_task", range(2), 4.0)
-    write(tmp_path, "single_task", range(2), 0.0)
-    made = board(tmp_path)
-    found = row(made).beside.against
-    assert found == Against(row(made).delta, None, None)
-    missing = "equal steps (--set budget=steps), full labels (--set labels=full)"
-    assert ("references not run (single_task)", missing) in facts(made)
+    assert steps["equal_steps"] == statistics.Estimate(0.0, None, None, 3)
+    assert steps["equal_epochs"].value > 0 and "full_labels" not in steps
 
 
 def test_references_that_are_not_comparable_do_not_count(tmp_path: Path) -> None:
     write(tmp_path, "multi_task", range(2), 4.0)
     write(tmp_path, "single_task", range(2), 0.0)
-    write(tmp_path, "single_task", range(2), 0.0, protocol={"budget": "steps"})
-    write(
-        tmp_path, "single_task", range(2), 0.0, labels="full", protocol={"epochs": 99.0}
-    )  # another protocol
-    assert (
-        row(board(tmp_path)).beside.against.equal_steps
-        and not row(board(tmp_path)).beside.against.full_labels
-    )
-    for key, value in (("data", "data9"), ("test_data", "data9"), ("labels", "mask9")):
-        changed = []
-        for path in tmp_path.rglob("record.json"):
-            r = json.loads(path.read_text())
-            if r["spec"]["protocol"]["budget"] == "steps":
-                changed.append((path, path.read_text()))
-                path.write_text(json.dumps(r | {"hashes": r["hashes"] | {key: value}}))
-        assert row(board(tmp_path)).beside.against.equal_steps is None, key
-        for path, text in changed:
-            path.write_text(text)
-    assert row(board(tmp_path)).beside.against.equal_steps
+    write(tmp_path, "single_task", range(2), 0.0, labels="full", protocol={"epochs": 99.0})
+    steps = [s | {"protocol": s["protocol"] | {"budget": "steps"}} for s in make.specs("single_task", 0)]
+    for key in ("data", "test_data", "labels", ""):
+        for s in steps:
+            r = make.record(s, 0.0)
+            make.write_run(tmp_path, r | {"hashes": r["hashes"] | {key: "other"}}, panels=False)
+        assert row(board(tmp_path)).beside.against.keys() == {
+            "equal_epochs",
+            *(() if key else ("equal_steps",)),
+        }
 
 
 def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
@@ -182,26 +159,20 @@ def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
             changes.setdefault(task, []).append(100 * (mine - base) / base * (-1 if name in LOWER else 1))
     found = next(e for e in made.entries if e.label == "multi_task")
     flat = [change for each in changes.values() for change in each]
-    assert len(flat) == 9 and found.beside.definitions.all_metrics == pytest.approx(sum(flat) / 9, abs=1e-9)
+    assert len(flat) == 9 and found.beside.all_metrics == pytest.approx(sum(flat) / 9, abs=1e-9)
     by_task = sum(sum(each) / len(each) for each in changes.values()) / 3
-    assert found.beside.definitions.task_mean == pytest.approx(by_task, abs=1e-9)
+    assert found.beside.task_mean == pytest.approx(by_task, abs=1e-9)
     assert found.delta is not None and found.delta.value == pytest.approx(
         sum(each[0] for each in changes.values()) / 3, abs=1e-9
     )
     reference = next(e for e in made.entries if e.label == "single_task")
-    assert reference.beside.definitions == Definitions(0.0, 0.0)
+    assert (reference.beside.all_metrics, reference.beside.task_mean) == (0.0, 0.0)
 
 
-def test_a_metric_that_is_missing_or_zero_leaves_them_empty(tmp_path: Path) -> None:
-    without = with_metrics(
-        tmp_path / "a", lambda found: found | {"depth": {"absErr": found["depth"]["absErr"]}}
-    )
-    zero = with_metrics(
-        tmp_path / "b", lambda found: found | {"normals": found["normals"] | {"within30": 0.0}}
-    )
-    for made in (without, zero):
-        found = next(e for e in made.entries if e.label == "multi_task")
-        assert found.beside.definitions == Definitions(None, None) and found.delta is not None
+@pytest.mark.parametrize("damage", [{"depth": {"absErr": 0.4}}, {"normals": {"mErr": 24.0, "within30": 0.0}}])
+def test_a_metric_that_is_missing_or_zero_leaves_them_empty(damage: dict[str, Any], tmp_path: Path) -> None:
+    made = row(with_metrics(tmp_path, lambda found: found | damage))
+    assert made.beside.all_metrics is made.beside.task_mean is None and made.delta is not None
 
 
 def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.benchmark.report import make
 TASKS = (TaskInfo("semseg", "mIoU", "%", True, 64, "classes"), TaskInfo("depth", "absErr", "m", False, 64))
 SIGNS = np.array([1.0, -1.0])
 BASE = np.array([30.0, 0.4])
-ALONE = References(None, None, None)
+ALONE: References = {}
 PROTOCOL = {
     "reference": "single",
     "baseline": "multi",
@@ -133,7 +133,7 @@ def test_named_contrasts_are_the_family() -> None:
     steps.records[0].spec["protocol"] = PROTOCOL | {"budget": "steps"}
     g = group(*(row(label, values, PLAN) for label, values in scores.items()))
     rows = {r.label: r for r in g.rows}
-    verdicts = Verdicts(g, rows["single"], References(None, Other(other, steps), None))
+    verdicts = Verdicts(g, rows["single"], {"equal_steps": Other(other, steps)})
     found = {c.contrast: (a, b, c) for a, b, c in verdicts.contrasts}
     assert {name: value[:2] for name, value in found.items()} == {
         "ours": ("good", "multi"),
