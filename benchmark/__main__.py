@@ -1,3 +1,5 @@
+"""Start the command line: `python -m benchmark`."""
+
 from benchmark.cli.app import main
 
 main()

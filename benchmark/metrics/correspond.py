@@ -155,6 +155,7 @@ _REMOVABLE = _removable()
 
 
 def main() -> None:
+    """Read arrays from standard input and write the counts of each image to standard output."""
     given = np.load(io.BytesIO(sys.stdin.buffer.read()))
     images = zip(given["levels"], given["labelled"], given["true"], strict=True)
     np.save(sys.stdout.buffer, np.stack([counts(*image, float(given["distance"])) for image in images]))

@@ -35,10 +35,12 @@ class Record:
 
     @property
     def id(self) -> str:
+        """The run's id."""
         return str(self.content["id"])
 
     @property
     def spec(self) -> dict[str, Any]:
+        """What was run."""
         spec: dict[str, Any] = self.content["spec"]
         return spec
 

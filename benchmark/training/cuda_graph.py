@@ -60,6 +60,7 @@ class Loop:
         return self._replay is not None
 
     def __call__(self, number: int) -> None:
+        """Make a step, captured where that can be."""
         if self._replay is None and (self.reason is not None or self._warm < WARM):
             self._warm += 1
             batch = self.feed.batch(number)
