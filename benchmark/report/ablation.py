@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
 
 from benchmark.report import statistics
 from benchmark.report.board import Board
-from benchmark.report.formats import counted, digits, fixed, number, signed
+from benchmark.report.formats import counted, digits, fixed, markdown_table, number, signed
 from benchmark.report.naming import title
 from benchmark.report.rows import Group, Pair, Row, canonical
 from benchmark.report.statistics import Estimate
-from benchmark.spec import ablation as spec_ablation
 from benchmark.spec.ablation import Ablation
 from benchmark.spec.run import RunSpec
 from benchmark.spec.weighting import EQUAL
@@ -62,18 +61,15 @@ class Table:
         if self.group.fixed_mask:
             found.append("One mask of labels: the intervals hold training noise only.")
         if self.reference:
-            found += [
+            found.append(
                 f"Δm: mean relative change of the primary metrics against {self.reference} in the same "
-                f"setting, in percent, higher is better; its interval holds the reference's noise.",
-                f"Difference: Δm minus that of {self.compared}, paired by seed.",
-            ]
+                f"setting, in percent, higher is better; its interval holds the reference's noise. "
+                f"Difference: Δm minus that of {self.compared}, paired by seed."
+            )
         else:
-            shares = "shares finished seeds with every row"
-            found.append(f"No Δm: neither a reference of this setting nor the first row {shares}.")
-        few = (line for line in self.lines if line.units < line.planned)
-        return found + [
-            f"{line.name}: {line.units} of {counted(line.planned, unit)} finished." for line in few
-        ]
+            found.append("No Δm: no reference of this setting shares finished seeds with every row.")
+        few = [line for line in self.lines if line.units < line.planned]
+        return found + [f"{x.name}: {x.units} of {counted(x.planned, unit)} finished." for x in few]
 
 
 def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
@@ -82,67 +78,60 @@ def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
     Settings are protocol, data set, labels and balance, in the plan's order. Delta m is relative to the
     board's reference where it shares seeds with every row that has any; else to the first row.
     """
-    where = {
-        record.id: (board, row) for board in boards for row in board.group.rows for record in row.records
-    }
-    settings: dict[str, list[spec_ablation.Row]] = {}
-    for row in ablation.rows:
-        cells: dict[str, list[RunSpec]] = {}
+    where = {r.id: (board, row) for board in boards for row in board.group.rows for r in row.records}
+    settings: dict[str, dict[int, list[RunSpec]]] = defaultdict(dict)
+    for i, row in enumerate(ablation.rows):
         for spec in row.cells:
             setting = canonical([asdict(spec.protocol), spec.variant, spec.labels, spec.balance])
-            cells.setdefault(setting, []).append(spec)
-        for setting, specs in cells.items():
-            settings.setdefault(setting, []).append(spec_ablation.Row(row.name, tuple(specs)))
-    known = {s: [where[c.id] for r in rows for c in r.cells if c.id in where] for s, rows in settings.items()}
-    rows_of = {run: row for run, (_, row) in where.items()}
-    return [_table(ablation, known[s][0][0], rows, rows_of) for s, rows in settings.items() if known[s]]
+            settings[setting].setdefault(i, []).append(spec)
+    found = []
+    for rows in settings.values():
+        if board := next((where[s.id][0] for specs in rows.values() for s in specs if s.id in where), None):
+            found.append(_table(ablation, board, rows, {run: row for run, (_, row) in where.items()}))
+    return found
 
 
-def _table(
-    ablation: Ablation, board: Board, rows: Sequence[spec_ablation.Row], by_id: dict[str, Row]
-) -> Table:
-    g, first = board.group, f"the row '{rows[0].name}'"
-    signs = np.array([t.sign for t in g.tasks], dtype=float)
-    planned = [{(spec.label_seed, spec.train_seed) for spec in row.cells} for row in rows]
-    held = [next((by_id[spec.id] for spec in row.cells if spec.id in by_id), None) for row in rows]
+def _table(ablation: Ablation, board: Board, rows: dict[int, list[RunSpec]], by_id: dict[str, Row]) -> Table:
+    g, names = board.group, [ablation.rows[i].name for i in rows]
+    first = f"the row '{names[0]}'"
+    planned = [{(spec.label_seed, spec.train_seed) for spec in specs} for specs in rows.values()]
+    held = [next((by_id[s.id] for s in specs if s.id in by_id), None) for specs in rows.values()]
     done = [pairs & set(g.shared(row)) if row else set() for row, pairs in zip(held, planned, strict=True)]
     reference, shared, called = _reference(board, held[0], done, first)
     leave_one_out = ablation.form == "leave-one-out"
     lines = []
-    for i, row in enumerate(held):
+    for i, (name, row) in enumerate(zip(names, held, strict=True)):
         scores, delta, difference = {}, None, None
         if row and done[i]:
-            values = g.scores(row, done[i])
-            means = values.mean(0)
-            scores = {
-                t.name: statistics.estimate(float(means[k]), values[:, k]) for k, t in enumerate(g.tasks)
-            }
+            columns = zip(g.tasks, g.scores(row, done[i]).T, strict=True)
+            scores = {t.name: statistics.estimate(float(values.mean()), values) for t, values in columns}
         if row and reference and (pairs := done[i] & shared):
-            delta = statistics.delta_m(g.scores(row, pairs), g.scores(reference, pairs), signs)
+            delta = statistics.delta_m(g.scores(row, pairs), g.scores(reference, pairs), g.signs)
             other = 0 if leave_one_out else max(i - 1, 0)
             base, both = held[other], pairs & done[other]
             if not math.isfinite(delta.value):
                 delta = None
             elif i and base and both:
                 a, b, ref = (g.scores(each, both) for each in (row, base, reference))
-                difference = statistics.difference(a, b, ref, signs)
-        units, of = len(done[i]), len({g.unit(pair) for pair in planned[i]})
-        lines.append(Line(rows[i].name, units, of, scores, delta, difference))
-    balance = rows[0].cells[0].balance
-    about = title(g) + (f", balance {balance}" if balance != EQUAL else "")
-    compared = first if leave_one_out else ABOVE
-    return Table(f"{ablation.method}, {ablation.form}: {about}", g, balance, tuple(lines), called, compared)
+                difference = statistics.difference(a, b, ref, g.signs)
+        units = len({g.unit(pair) for pair in planned[i]})
+        lines.append(Line(name, len(done[i]), units, scores, delta, difference))
+    balance = next(iter(rows.values()))[0].balance
+    about = f"{ablation.method}, {ablation.form}: {title(g)}" + (
+        "" if balance == EQUAL else f", balance {balance}"
+    )
+    return Table(about, g, balance, tuple(lines), called, first if leave_one_out else ABOVE)
 
 
 def _reference(
     board: Board, first: Row | None, done: Sequence[set[Pair]], first_name: str
 ) -> tuple[Row | None, set[Pair], str]:
-    """(the row that delta m is relative to, its seeds, its name in the table)"""
+    """Return the row that delta m is relative to, its seeds, and its name in the table."""
     named = board.reference
     candidates = [(named.row, set(board.group.shared(named.row)), named.label)] if named else []
     candidates += [(first, done[0], first_name)] if first else []
     for row, pairs, name in candidates:
-        defined = bool(pairs) and bool((board.group.scores(row, pairs).mean(0) != 0).all())
+        defined = bool(pairs) and bool(board.group.scores(row, pairs).mean(0).all())
         if defined and not row.outdated and all(pairs & other for other in done if other):
             return row, pairs, name
     return None, set(), ""
@@ -176,11 +165,8 @@ def markdown(found: Sequence[Table], plan: str) -> str:
     parts = [f"# Ablation: plan {plan}"]
     for table in found:
         frame = shown(table)
-        lines = [frame.columns, ["---", *["---:"] * (len(frame.columns) - 1)], *frame.to_numpy()]
-        body = "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-        )
-        parts += [f"## {table.title}", body, "\n".join(f"- {sentence}" for sentence in table.sentences)]
+        notes = "\n".join(f"- {sentence}" for sentence in table.sentences)
+        parts += [f"## {table.title}", markdown_table([*frame], frame.values.tolist()), notes]
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,15 +179,9 @@ def records(found: Sequence[Table]) -> pd.DataFrame:
     for table in found:
         g = table.group
         for line in table.lines:
-            values = {
-                "protocol": str(g.protocol["name"]),
-                "dataset": g.dataset,
-                "labels": g.labels,
-                "balance": table.balance,
-                "row": line.name,
-                "n_seeds": str(line.units),
-                "n_planned": str(line.planned),
-            }
+            values = {"protocol": str(g.protocol["name"]), "dataset": g.dataset, "labels": g.labels}
+            values |= {"balance": table.balance, "row": line.name}
+            values |= {"n_seeds": str(line.units), "n_planned": str(line.planned)}
             estimates = {f"{t.name}_{t.metric}": line.scores.get(t.name) for t in g.tasks}
             estimates |= {"delta_m": line.delta, "difference": line.difference}
             for name, e in estimates.items():

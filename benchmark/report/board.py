@@ -58,10 +58,6 @@ class Entry:
         """Return the name of the row."""
         return self.row.label
 
-    def whole(self, planned: tuple[int, ...]) -> bool:
-        """Tell whether every planned unit is complete."""
-        return self.units == planned
-
 
 @dataclass(frozen=True)
 class Constant:
@@ -83,16 +79,6 @@ class Lead:
     best: Entry
     second: Entry | None
     compared: Comparison | None
-
-    @property
-    def margin(self) -> Estimate | None:
-        """Return the difference of the two."""
-        return self.compared.estimate if self.compared else None
-
-    @property
-    def p(self) -> float | None:
-        """Return the corrected p of their order, None with too few seeds."""
-        return self.compared.p_holm if self.compared else None
 
 
 @dataclass(frozen=True)
@@ -153,7 +139,11 @@ def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
         found = secondary(g, row, reference, rival, others, resampled)
         entries.append(replace(entry, beside=found))
     entries.sort(key=lambda e: (e.row.outdated, -e.delta.value if e.delta else math.inf, e.label))
-    entries = _tiers(g, entries, reference, held)
+    unranked = {entry.label: _unranked(g, entry, reference, held) for entry in entries}
+    ranked = [entry.row for entry in entries if unranked[entry.label] is None]
+    numbers = verdict.tiers(g, ranked, reference) if reference else []
+    tiers = {row.label: str(n) for row, n in zip(ranked, numbers, strict=True)}
+    entries = [replace(e, tier=unranked[e.label] or tiers.get(e.label, "")) for e in entries]
     of = {e.row.label: e for e in entries}
     return Board(
         name,
@@ -175,9 +165,8 @@ def _entry(g: Group, row: Row, role: str) -> Entry:
     by_unit: dict[str, dict[str, dict[int, float]]] = {}
     pairs = g.shared(row)
     for task in g.tasks:
-        names = {m for pair in pairs for m in row.seeds[pair].metrics(task.name)}
-        ordered = [task.metric, *sorted(names - {task.metric})] if pairs else []
-        values = {m: g.by_unit(row, task.name, m, pairs) for m in ordered}
+        others = {m for pair in pairs for m in row.seeds[pair].metrics(task.name)} - {task.metric}
+        values = {m: g.by_unit(row, task.name, m, pairs) for m in (task.metric, *sorted(others))}
         by_unit[task.name] = {m: found for m, found in values.items() if found}
     spreads = {
         task: {m: statistics.spread(np.array([*v.values()])) for m, v in found.items()}
@@ -204,14 +193,6 @@ def _scored(g: Group, entry: Entry, reference: Row) -> Entry:
     influence = statistics.influence(scores, base, g.signs).mean(-1)
     psi = {unit: float(value) for unit, value in zip(units, influence, strict=True)}
     return replace(entry, paired=units, delta=delta, changes=changes, psi=psi)
-
-
-def _tiers(g: Group, entries: list[Entry], reference: Row | None, held: str) -> list[Entry]:
-    unranked = {entry.label: _unranked(g, entry, reference, held) for entry in entries}
-    rows = [entry.row for entry in entries if unranked[entry.label] is None]
-    numbers = verdict.tiers(g, rows, reference) if reference else []
-    found = unranked | {row.label: str(n) for row, n in zip(rows, numbers, strict=True)}
-    return [replace(entry, tier=found[entry.label] or "") for entry in entries]
 
 
 def _unranked(g: Group, entry: Entry, reference: Row | None, held: str) -> str | None:
@@ -243,23 +224,22 @@ def _lead(g: Group, entries: Sequence[Entry], verdicts: Verdicts) -> Lead | None
 
 def _constant(g: Group, reference: Row | None) -> Constant:
     means: dict[str, dict[str, float]] = {}
+    records = sorted((r for row in g.rows for r in row.records), key=lambda r: r.id)
     for task in g.tasks:
         by_pair: dict[Pair, dict[str, float]] = {}
-        for record in sorted((r for row in g.rows for r in row.records), key=lambda r: r.id):
-            if task.name in record["constant"]:
-                found = {m: float(v) for m, v in record["constant"][task.name].items() if v is not None}
-                by_pair.setdefault((record.spec["label_seed"], record.spec["train_seed"]), found)
-        shared = set.intersection(*map(set, by_pair.values())) if by_pair else set()
+        for record in (r for r in records if task.name in r["constant"]):
+            found = {m: float(v) for m, v in record["constant"][task.name].items() if v is not None}
+            by_pair.setdefault((record.spec["label_seed"], record.spec["train_seed"]), found)
+        values = [found for _, found in sorted(by_pair.items())]
+        shared = set.intersection(*map(set, values)) if values else set()
         ordered = [m for m in (task.metric, *sorted(shared - {task.metric})) if m in shared]
-        means[task.name] = {
-            m: float(np.mean([by_pair[pair][m] for pair in sorted(by_pair)])) for m in ordered
-        }
+        means[task.name] = {m: float(np.mean([found[m] for found in values])) for m in ordered}
     pairs = g.shared(reference) if reference else []
     if reference is None or not pairs or not all(t.metric in means[t.name] for t in g.tasks):
         return Constant(means, {}, None)
     scores = np.array([[means[t.name][t.metric] for t in g.tasks]])
     changes = statistics.changes(scores, g.scores(reference, pairs), g.signs)
-    if not g.tasks or not np.isfinite(changes).all():
+    if not np.isfinite(changes).all():
         return Constant(means, {}, None)
     each = {t.name: float(v) for t, v in zip(g.tasks, changes, strict=True)}
     return Constant(means, each, float(changes.mean()))

@@ -65,23 +65,16 @@ def _group(items: list[Item], current: Mapping[str, int]) -> Group:
 def _check_comparable(records: Sequence[Record]) -> None:
     masks: dict[int, Record] = {}
     for record in records:
-        first, seed = records[0], record.spec["label_seed"]
-        data, others = (
-            "/".join(str(r["hashes"][key]) for key in ("data", "test_data") if key in r["hashes"])
-            for r in (record, first)
-        )
-        if data != others:
-            raise UserError(
-                f"{first.path} and {record.path} used different data (fingerprints {others} and {data}), so "
-                f"they cannot share a board; {_CURE}."
-            )
-        same = masks.setdefault(seed, record)
-        mine, other = record["hashes"]["labels"], same["hashes"]["labels"]
-        if mine != other:
-            raise UserError(
-                f"{same.path} and {record.path} have label seed {seed} but different labels (mask hashes "
-                f"{other} and {mine}), so they cannot share a board; {_CURE}."
-            )
+        seed, hashes = record.spec["label_seed"], record["hashes"]
+        for other, what, keys in (
+            (records[0], "data", ("data", "test_data")),
+            (masks.setdefault(seed, record), f"labels under label seed {seed}", ("labels",)),
+        ):
+            if any(hashes.get(key) != other["hashes"].get(key) for key in keys):
+                raise UserError(
+                    f"{other.path} and {record.path} used different {what}, so they cannot share a board; "
+                    f"{_CURE}."
+                )
 
 
 def _tasks(required: Sequence[str], records: Sequence[Record]) -> tuple[TaskInfo, ...]:
@@ -111,17 +104,17 @@ def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, 
         siblings = [s for s in specs if s["method"] == spec["method"]]
         version = spec["method_version"]
         newest = max(current.get(spec["method"], 0), *(s["method_version"] for s in siblings))
-        failed: dict[Pair, tuple[Failure, ...]] = {}
+        failed: dict[Pair, tuple[Failure, ...]] = defaultdict(tuple)
         for item in same:
             if isinstance(item, Failure):
-                failed[_pair(item.spec)] = (*failed.get(_pair(item.spec), ()), item)
+                failed[_pair(item.spec)] += (item,)
         done, partial = _seeds(required, [item for item in same if isinstance(item, Record)])
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
         label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
         hidden = _distinct(spec, siblings).keys() | MORE.keys()
         unsaid = {name: value for name, value in _away(spec).items() if name not in hidden}
         about = (spec["method"], version, _changed(spec), spec["balance"], label, newest, unsaid)
-        rows.append(Row(*about, done, failed, partial))
+        rows.append(Row(*about, done, dict(failed), partial))
     return tuple(sorted(rows, key=lambda row: row.label))
 
 

@@ -74,11 +74,8 @@ class Papers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if base is None or base.metrics.keys() != row.metrics.keys():
             return None
         signs = {m: 1 if direction == "higher" else -1 for m, direction in self.metrics.items()}
-        return (
-            100
-            * sum(signs[m] * float(v / base.metrics[m] - 1) for m, v in row.metrics.items())
-            / len(row.metrics)
-        )
+        changes = [signs[m] * float(v / base.metrics[m] - 1) for m, v in row.metrics.items()]
+        return 100 * sum(changes) / len(changes)
 
 
 @dataclass(frozen=True)
@@ -115,14 +112,16 @@ def read(path: Path = PATH) -> Papers:
 
 
 def section(board: Board) -> Section | None:
-    """Return the rows of the board's data set and label setting, if any.
-
-    None for a board evaluated on a part of the train images.
-    """
-    if not PATH.is_file() or board.group.protocol["judge"] != "test":
+    """Return the rows of the board's data set and label setting; None for a board for tuning."""
+    g = board.group
+    if not PATH.is_file() or g.protocol["judge"] != "test":
         return None
-    papers, g = read(), board.group
-    rows = [r for r in papers.row if _matches(g, r)]
+    papers, labels = read(), g.labels.removeprefix("published:")
+    rows = [
+        r
+        for r in papers.row
+        if f"{g.variant}-".startswith(f"{r.dataset}-") and r.labels.removeprefix("published:") == labels
+    ]
     if not rows:
         return None
     metrics = [m for m in papers.metrics if any(m in r.metrics for r in rows)]
@@ -133,22 +132,14 @@ def section(board: Board) -> Section | None:
             arrow = "↑" if papers.metrics[m] == "higher" else "↓"
             line[f"{m.replace('_', ' ')} {arrow}"] = str(r.metrics.get(m, ""))
         line["Δm (%)"] = "0" if r.key == papers.reference else signed(papers.delta_m(r, papers.reference), 2)
-        lines.append(line | {"Δm as printed": _printed(papers, r), "source": r.source, "note": r.note})
+        line["Δm as printed"] = "" if r.delta_m is None else f"{r.delta_m:+}"
+        if r.delta_m is not None and r.delta_m_reference != papers.reference:
+            base = papers.find(r, r.delta_m_reference)
+            line["Δm as printed"] += f" (against {base.method if base else r.delta_m_reference})"
+        lines.append(line | {"source": r.source, "note": r.note})
     used = {r.source for r in rows}
     sources = [f"{name}: {text}." for name, text in papers.sources.items() if name in used]
     return Section(pd.DataFrame(lines), [*_notes(g, rows[0], papers.images), *sources])
-
-
-def _matches(g: Group, row: Paper) -> bool:
-    same_data = g.variant == row.dataset or g.variant.startswith(f"{row.dataset}-")
-    return same_data and g.labels.removeprefix("published:") == row.labels.removeprefix("published:")
-
-
-def _printed(papers: Papers, row: Paper) -> str:
-    if row.delta_m is None or row.delta_m_reference == papers.reference:
-        return "" if row.delta_m is None else f"{row.delta_m:+}"
-    base = papers.find(row, row.delta_m_reference)
-    return f"{row.delta_m:+} (against {base.method if base else row.delta_m_reference})"
 
 
 def _notes(g: Group, row: Paper, images: dict[str, str]) -> list[str]:

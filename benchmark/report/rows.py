@@ -53,8 +53,7 @@ class TaskInfo:
 class Cost:
     """The cost of a seed, None where a record does not say.
 
-    One-task runs: parameters and time summed, memory the largest, images per second averaged by time. device:
-    every device used, joined.
+    One-task runs: sums, but the largest memory and images per second averaged by time. device: all, joined.
     """
 
     params_train: float | None
@@ -90,20 +89,17 @@ class Seed:
     @property
     def cost(self) -> Cost:
         """Return what its runs cost together."""
-        every = [r["cost"] for r in self.records]
-
-        def values(key: str) -> list[float]:
-            found = [cost.get(key) for cost in every]
-            return [] if None in found else found
-
-        def total(key: str) -> float | None:
-            return float(sum(values(key))) if values(key) else None
-
-        rates, times = values("images_per_second"), values("seconds")
-        rate = float(np.average(rates, weights=times)) if rates and sum(times) > 0 else None
-        sums = {key: total(key) for key in ("params_train", "params_infer", "seconds", "gpu_hours")}
-        device, peak = "; ".join(sorted({cost["device"] for cost in every})), values("peak_gib")
-        return Cost(**sums, peak_gib=max(peak) if peak else None, images_per_second=rate, device=device)
+        columns: dict[str, list[float]] = {}
+        for key in ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second"):
+            found = [r["cost"].get(key) for r in self.records]
+            columns[key] = [] if None in found else found
+        rates, peak, times = columns.pop("images_per_second"), columns.pop("peak_gib"), columns["seconds"]
+        return Cost(
+            **{key: float(sum(values)) if values else None for key, values in columns.items()},
+            peak_gib=max(peak) if peak else None,
+            images_per_second=float(np.average(rates, weights=times)) if rates and sum(times) > 0 else None,
+            device="; ".join(sorted({r["cost"]["device"] for r in self.records})),
+        )
 
 
 @dataclass(frozen=True)

@@ -146,18 +146,11 @@ def sign_flip(d: Array) -> float:
 
 
 def _drawn(d: Array) -> Array:
-    """Return (DRAWN,) sums of d (n,) under random signs, a bit of a fixed stream each.
-
-    Eight signs at a time are looked up among their 256 sums; bits are little-endian on every machine.
-    """
-    padded = np.zeros(8 * -(-len(d) // 8))
-    padded[: len(d)] = d
-    flipped = 1.0 - 2 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-    words, sums = np.random.PCG64(0), np.zeros(DRAWN)
-    for eight in padded.reshape(-1, 8):
-        bits = words.random_raw(DRAWN // 8).astype("<u8").view(np.uint8)
-        sums += (flipped * eight).sum(1)[bits]
-    return sums
+    """Return (DRAWN,) sums of d (n,) under random signs, a bit of a fixed stream each."""
+    words = np.random.PCG64(0)  # little-endian on every machine, a byte of each draw for eight numbers
+    eights = [words.random_raw(DRAWN // 8).astype("<u8").view(np.uint8) for _ in range(0, len(d), 8)]
+    bits = np.unpackbits(np.stack(eights, 1), axis=1)[:, : len(d)]
+    return np.asarray((1.0 - 2 * bits) @ d)
 
 
 def holm(p: Array) -> Array:

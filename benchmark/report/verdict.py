@@ -10,6 +10,7 @@ pair of neither is corrected for all pairs of the board. Tiers group rows, and c
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -73,15 +74,6 @@ def _comparison(g: Group, units: Sequence[int], a: Array, b: Array, base: Array)
     return Comparison(by_unit, estimate, statistics.sign_flip(d), statistics.p_better(d), rho)
 
 
-def compare(g: Group, a: Row, b: Row, reference: Row) -> Comparison | None:
-    """Return the bare comparison of two rows of a group, uncorrected.
-
-    None without seeds that all three share or where the reference scores 0.
-    """
-    pairs = g.shared(a, b, reference)
-    return _comparison(g, g.units(pairs), *(g.scores(row, pairs) for row in (a, b, reference)))
-
-
 class Verdicts:
     """The verdicts on all pairs of rows of a group.
 
@@ -113,48 +105,45 @@ class Verdicts:
         return [(*labels, c) for labels, c in self._families.items() if c.contrast]
 
     def base(self, a: Row, b: Row) -> Row:
-        """Return what the delta m of a pair is relative to: b where the reference shares no seed with
-        both."""
-        base = self._reference
-        return base if base and compare(self._g, a, b, base) else b
+        """Return what the delta m of a pair is relative to: b where no seed of the reference serves both."""
+        pairs = self._g.shared(a, b, self._reference) if self._reference else []
+        defined = self._reference and pairs and self._g.scores(self._reference, pairs).mean(0).all()
+        return self._reference if self._reference and defined else b
 
     def _compare(self, a: Row, b: Row | Other) -> Comparison | None:
-        key = a.label, _label(b)
+        """Return the bare comparison, uncorrected; None without shared seeds or where the reference is 0."""
+        g, key = self._g, (a.label, _label(b))
         if key not in self._bare:
             if isinstance(b, Other):
-                pairs, base = b.scores(self._g, a)
-                found = _comparison(self._g, self._g.units(pairs), self._g.scores(a, pairs), base, base)
+                pairs, base = b.scores(g, a)
+                of_b = base
             else:
-                found = compare(self._g, a, b, self.base(a, b))
-            self._bare[key] = found
+                reference = self.base(a, b)
+                pairs = g.shared(a, b, reference)
+                of_b, base = g.scores(b, pairs), g.scores(reference, pairs)
+            self._bare[key] = _comparison(g, g.units(pairs), g.scores(a, pairs), of_b, base)
         return self._bare[key]
 
     def _judged(self, found: Comparison, a: Row, b: Row | Other) -> Comparison:
-        whole = {
-            a.label: self._g.whole(a),
-            _label(b): b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b),
-        }
-        lacking = [label for label, complete in whole.items() if not complete]
-        if self._withheld:
-            return replace(found, reason=self._withheld)
-        if lacking:
-            return replace(found, reason=f"a planned seed of {' and '.join(lacking)} is missing")
-        if found.estimate.low is None and len(found.differences) > 1:
-            return replace(found, reason="seeds without any spread say nothing of noise")
-        if not found.decidable or found.p_holm is None:
-            needed = statistics.seeds_to_decide(found.family)
-            return replace(found, reason=f"{TOO_FEW}: {len(found.differences)} of {needed}")
-        if found.p_holm > ALPHA:
-            return replace(found, reason=f"p = {found.p_holm:.2g}, corrected for {found.family}")
-        return found
+        whole = self._g.whole(a), b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b)
+        lacking = [name for name, complete in zip((a.label, _label(b)), whole, strict=True) if not complete]
+        reason, n = self._withheld, len(found.differences)
+        if not reason and lacking:
+            reason = f"a planned seed of {' and '.join(lacking)} is missing"
+        elif not reason and found.estimate.low is None and n > 1:
+            reason = "seeds without any spread say nothing of noise"
+        elif not reason and (not found.decidable or found.p_holm is None):
+            reason = f"{TOO_FEW}: {n} of {statistics.seeds_to_decide(found.family)}"
+        elif not reason and found.p_holm is not None and found.p_holm > ALPHA:
+            reason = f"p = {found.p_holm:.2g}, corrected for {found.family}"
+        return replace(found, reason=reason)
 
     def _over_all(self, a: Row, b: Row) -> tuple[int, float | None]:
         """Return the number of pairs of the board, and the p of one of them corrected for all."""
         rows = {row.label: row for row in (*self._rows, a, b)}
         pairs = list(combinations(sorted(rows), 2))
-        found = [self._compare(rows[x], rows[y]) for x, y in pairs]
-        own = pairs.index((min(a.label, b.label), max(a.label, b.label)))
-        return len(pairs), _corrected(found)[own]
+        corrected = _corrected([self._compare(rows[x], rows[y]) for x, y in pairs])
+        return len(pairs), corrected[pairs.index((min(a.label, b.label), max(a.label, b.label)))]
 
     @cached_property
     def _families(self) -> dict[tuple[str, str], Comparison]:
@@ -189,25 +178,21 @@ class Verdicts:
         plans: dict[str, list[dict[str, Any]]] = {}
         held: dict[str, str] = {}
         for row in self._rows:
-            kept = {
-                canonical(c): c
-                for pair in self._g.shared(row)
-                for r in row.seeds[pair].records
-                for c in [r.spec.get("contrasts", [])]
-            }
-            if len(kept) == 1 and (contrasts := next(iter(kept.values()))):
-                held[row.label] = canonical(contrasts)
+            records = [r for pair in self._g.shared(row) for r in row.seeds[pair].records]
+            kept = {canonical(r.spec.get("contrasts", [])) for r in records}
+            if len(kept) == 1 and (contrasts := records[0].spec.get("contrasts")):
+                held[row.label] = kept.pop()
                 plans[held[row.label]] = contrasts
         families = []
         for plan, contrasts in sorted(plans.items()):
             family: Family = []
             for contrast in contrasts:
-                sides = [contrast[side] for side in ("first", "second")]
-                if all(map(self._here, sides)):
-                    a, b = map(self._side, sides)
+                first, second = contrast["first"], contrast["second"]
+                if self._here(first) and self._here(second):
+                    a, b = self._side(first), self._side(second)
                     a, b = (b, a) if isinstance(a, Other) else (a, b)
-                    kept_by = [x for x in (a, b) if isinstance(x, Row) and held.get(x.label) == plan]
-                    family.append((contrast["name"], a if kept_by and isinstance(a, Row) else None, b))
+                    keeps = any(isinstance(x, Row) and held.get(x.label) == plan for x in (a, b))
+                    family.append((contrast["name"], a if keeps and isinstance(a, Row) else None, b))
             families.append(family)
         return [family for family in families if family]
 
@@ -248,17 +233,16 @@ def tiers(g: Group, rows: Sequence[Row], reference: Row) -> list[int]:
     """Return the tier of each of the rows, the best first.
 
     A row shares its leader's tier unless the interval of their difference excludes 0 at level 1 - alpha over
-    the number of all pairs; then it opens the next tier. The data choose the leader, so that every pair
-    counts.
+    the number of all pairs, as the data choose the leader; then it opens the next tier.
     """
     level = 1 - ALPHA / max(1, len(rows) * (len(rows) - 1) // 2)
     found: list[int] = []
-    leader = rows[0] if rows else None
+    leader = next(iter(rows), reference)
     for row in rows:
-        three = leader or row, row, reference
-        a, b, base = (g.scores(x, g.shared(*three)) for x in three)
-        gap = statistics.difference(a, b, base, g.signs, level)
-        opens = gap.low is not None and gap.low > 0
+        pairs = g.shared(leader, row, reference)
+        a, b, base = (g.scores(x, pairs) for x in (leader, row, reference))
+        low = statistics.difference(a, b, base, g.signs, level).low
+        opens = low is not None and low > 0
         leader = row if opens else leader
         found.append((found[-1] if found else 1) + opens)
     return found
@@ -274,17 +258,16 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
     if g.protocol["demonstration"]:
         return DEMONSTRATION
     rows = [row for row in (reference, baseline) if row]
-    for row in rows:
-        for task in (t for t in g.tasks if t.kind == "classes"):
-            values: dict[str, list[float]] = {}
-            for pair in g.shared(row):
-                for name, value in row.seeds[pair].metrics(task.name).items():
-                    if name.startswith("IoU/"):
-                        values.setdefault(name, []).append(value)
-            learnt = sum(float(np.mean(each)) > LEARNT_IOU for each in values.values())
-            if 2 * learnt < len(values):
-                found = f"{learnt} of {len(values)} classes of {task.name} above {LEARNT_IOU:g} % IoU"
-                return f"{UNDERTRAINED}: {row.label} has {found}."
+    for row, task in ((row, task) for row in rows for task in g.tasks if task.kind == "classes"):
+        values: dict[str, list[float]] = defaultdict(list)
+        for pair in g.shared(row):
+            for name, value in row.seeds[pair].metrics(task.name).items():
+                if name.startswith("IoU/"):
+                    values[name].append(value)
+        learnt = sum(float(np.mean(each)) > LEARNT_IOU for each in values.values())
+        if 2 * learnt < len(values):
+            found = f"{learnt} of {len(values)} classes of {task.name} above {LEARNT_IOU:g} % IoU"
+            return f"{UNDERTRAINED}: {row.label} has {found}."
     for trial, gain in sorted(g.protocol["doubled"].items()):
         method, *_, task_name = trial.split()
         if gain > DOUBLED and method in {row.method for row in rows}:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmark.report import reruns
 from benchmark.report.board import Board, build
-from benchmark.report.compare import Answer, answer, as_object, entry, overall, paragraph, summary
+from benchmark.report.compare import Answer, answer, as_object, entry, paragraph
 from benchmark.report.records import collect
 from tests.benchmark.report import make
 from tests.conftest import Bench
@@ -101,17 +101,6 @@ def test_reservations_are_said(tmp_path: Path) -> None:
     assert "Cannot tell: A demonstration of the tool: too few images" in said["shown"]
 
 
-def test_over_boards_and_rows_by_name(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=2)
-    board = only(tmp_path)
-    names = {name: entry(board, name) for name in ("prototype", "prototype(tke=false)", "jtr")}
-    assert [e and e.label for e in names.values()] == ["prototype", "prototype(tke=false)", None]
-    found = asked(board, "mtpsl", "multi_task")
-    assert overall([found]) is None and summary([found]) == ""
-    twice = overall([found, found])
-    assert twice and twice.value == pytest.approx(found.found.estimate.value)
-
-
 def test_the_command(bench: Bench, tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=2)
     write(tmp_path, "multi_task", 2, labels="random")
@@ -164,16 +153,6 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     ):
         code, out, err = bench("compare", *arguments)
         assert code == 2 and out == "" and sentence in err and err.count("\n") == 1, err
-
-
-def test_no_seed_in_common(bench: Bench, tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("multi_task", 0)), panels=False)
-    make.write_run(tmp_path, make.record(make.spec("mtpsl", 1)), panels=False)
-    code, _, err = bench("compare", "mtpsl", "multi_task", "--results", tmp_path)
-    assert (
-        code == 2
-        and "mtpsl and multi_task have no finished seed in common; run both with the same seeds." in err
-    )
 
 
 def test_no_seed_in_common_and_published_records(bench: Bench, tmp_path: Path) -> None:

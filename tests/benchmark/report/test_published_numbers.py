@@ -2,13 +2,10 @@
 rows.
 """
 
-import io
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from benchmark.errors import UserError
 from benchmark.report import leaderboard, published
@@ -66,27 +63,20 @@ def test_the_printed_delta_m_follow_from_the_printed_metrics() -> None:
 
 
 def test_rows_known_by_heart() -> None:
-    """Values that more than one source prints alike."""
+    """Values that more than one source prints alike, digits as printed; the reference makes the number."""
     papers = published.read()
     found = {(r.dataset, r.labels, r.encoder, r.key): r for r in papers.row}
     row = found["pascal-context", "published:one", "resnet18", "tkpr"]
-    assert list(map(str, row.metrics.values())) == [
-        "59.78",
-        "59.08",
-        "78.62",
-        "15.63",
-        "65.10",
-    ]  # the digits as printed
-    assert papers.delta_m(row, "stl") == pytest.approx(5.44, abs=0.005)
-    row = found["nyuv2-13", "published:one", "resnet18", "tkpr"]
-    assert papers.delta_m(row, "stl") == pytest.approx(0.43, abs=0.005)
-    row = found["nyuv2-13", "published:one", "segnet", "xtc"]
-    assert papers.delta_m(row, "stl") == pytest.approx(10.23, abs=0.005)
-    assert papers.delta_m(row, "sl") == pytest.approx(9.76, abs=0.005)  # the reference makes the number
-    assert (
-        papers.delta_m(found["nyuv2-13", "published:one", "Stable Diffusion 2", "stablemtl"], "stl") is None
-    )
-    assert all(r.metrics["semseg_mIoU"] < 100 for r in papers.row) and len(papers.row) == 70
+    assert [*map(str, row.metrics.values())] == ["59.78", "59.08", "78.62", "15.63", "65.10"]
+    for place, reference, delta in (
+        (("pascal-context", "published:one", "resnet18", "tkpr"), "stl", 5.44),
+        (("nyuv2-13", "published:one", "resnet18", "tkpr"), "stl", 0.43),
+        (("nyuv2-13", "published:one", "segnet", "xtc"), "stl", 10.23),
+        (("nyuv2-13", "published:one", "segnet", "xtc"), "sl", 9.76),
+    ):
+        assert papers.delta_m(found[place], reference) == pytest.approx(delta, abs=0.005)
+    alone = found["nyuv2-13", "published:one", "Stable Diffusion 2", "stablemtl"]
+    assert papers.delta_m(alone, "stl") is None and len(papers.row) == 70
 
 
 def test_they_stand_below_the_board_and_nowhere_else(base: Board) -> None:
@@ -94,29 +84,19 @@ def test_they_stand_below_the_board_and_nowhere_else(base: Board) -> None:
     assert published.TITLE not in leaderboard.files([plain])[f"tables/{plain.name}.md"]
     files = leaderboard.files([shown])
     own, apart = files[f"tables/{shown.name}.md"].split(f"\n## {published.TITLE}\n")
-    assert (
-        "DiffusionMTL" not in own
-        and "mtpsl" not in apart
-        and "TKPR" not in files[f"leaderboards/{shown.name}.csv"]
-    )
-    section = published.section(shown)
-    assert section is not None
-    lines = [list(line) for line in section.table.values]
-    assert list(section.table)[2:5] == ["semseg mIoU ↑", "depth absErr ↓", "normals mErr ↓"]
-    assert ["Single-task", "resnet18", "45.28", "0.4802", "25.93", "0", "", "DiffusionMTL", ""] in lines
-    assert [
-        "MTL baseline",
-        "resnet18",
-        "43.92",
-        "0.5138",
-        "26.44",
-        "-3.99",
-        "-3.99",
-        "DiffusionMTL",
-        "",
-    ] in lines
-    assert lines[-1][:7] == ["StableMTL", "Stable Diffusion 2", "47.81", "", "22.45", "", ""]
+    assert "DiffusionMTL" not in own and "mtpsl" not in apart
+    assert "TKPR" not in files[f"leaderboards/{shown.name}.csv"]
+    for line in (
+        "| Single-task | resnet18 | 45.28 | 0.4802 | 25.93 | 0 |  | DiffusionMTL |  |",
+        "| MTL baseline | resnet18 | 43.92 | 0.5138 | 26.44 | -3.99 | -3.99 | DiffusionMTL |  |",
+        "| StableMTL | Stable Diffusion 2 | 47.81 |  | 22.45 |  |  |",
+    ):
+        assert line in apart
     assert "- JTR README: " in apart and "- JTR: " not in apart  # only the sources of these rows
+    random = published.markdown(board(base, "nyuv2-13", "published:random"))
+    assert "| +17.98 | +21.92 (against Supervised multi-task) |" in random
+    tuned = replace(shown.group, protocol=shown.group.protocol | {"judge": "holdout"})
+    assert published.section(replace(shown, group=tuned)) is None
 
 
 @pytest.mark.parametrize(
@@ -125,14 +105,11 @@ def test_they_stand_below_the_board_and_nowhere_else(base: Board) -> None:
         ("nyuv2-13", "published:random", "JTR", ["images"]),
         ("nyuv2-13", "random", "TKPR", ["images", "labels"]),
         ("nyuv2-13", "full", "Single-task", ["images"]),
-        ("nyuv2-13-derived-normals", "published:one", "TKPR", ["images", "data"]),
         ("nyuv2-13-derived-normals", "one", "TKPR", ["images", "data", "labels"]),
         ("pascal-context", "one", "TKPR with TAE only", ["images", "labels"]),
         ("cityscapes-7", "published:one", "JTR", ["images"]),
         ("nyuv2-130", "one", None, []),
-        ("nyuv2-40", "one", None, []),
         ("nyuv2-13", "fraction:0.5", None, []),
-        ("nyuv2-13", "given", None, []),
     ],
 )
 def test_which_boards_have_them(
@@ -144,33 +121,6 @@ def test_which_boards_have_them(
         assert method in set(section.table["method"])
         named = [note.split()[3] for note in section.notes if note.startswith("Not the same: ")]
         assert named == differences
-
-
-def test_the_reference_of_a_printed_delta_m_is_named(base: Board) -> None:
-    section = published.section(board(base, "nyuv2-13", "published:random"))
-    assert section is not None
-    (jtr,) = (list(line) for line in section.table.values if line[0] == "JTR")
-    assert jtr[5:7] == ["+17.98", "+21.92 (against Supervised multi-task)"]
-
-
-def test_boards_for_tuning_have_none(base: Board) -> None:
-    found = board(base, "nyuv2-13", "one")
-    group = replace(found.group, protocol=found.group.protocol | {"judge": "holdout"})
-    assert published.section(replace(found, group=group)) is None
-
-
-@pytest.mark.parametrize("width", [60, 140])
-def test_the_terminal_cuts_nothing(width: int, base: Board) -> None:
-    shown = board(base, "pascal-context", "one")
-    section = published.section(shown)
-    console = Console(width=width, record=True, file=io.StringIO())
-    console.print(leaderboard.text(shown))
-    text = console.export_text()
-    below = text[text.index("Published numbers") :]
-    assert section and "…" not in below and max(map(len, below.splitlines())) <= width
-    flat = " ".join(below.split())
-    assert all(note in flat for note in (published.TITLE, *section.notes))
-    assert all(cell in flat for line in section.table.values for cell in line[2:-3])
 
 
 ROW = """
@@ -186,32 +136,16 @@ source = "S"
 HEAD = 'reference = "stl"\n[metrics]\na_b = "higher"\n[sources]\nS = "whole"\n'
 
 
-def written(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "published.toml"
-    path.write_text(text)
-    return path
-
-
-def test_a_small_file(tmp_path: Path) -> None:
-    papers = published.read(written(tmp_path, HEAD + ROW))
-    assert papers.row == [published.Paper("stl", "Single", "d", "full", "e", {"a_b": Decimal("10.50")}, "S")]
-    assert str(papers.row[0].metrics["a_b"]) == "10.50" and papers.metrics == {"a_b": "higher"}
-
-
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        ('reference = "stl"\n', "", ["reference"]),
         ('reference = "stl"', 'referenc = "stl"', ["referenc"]),
         ('"higher"', '"up"', ["up"]),
-        ('encoder = "e"\n', "", ["encoder"]),
-        ('encoder = "e"', 'encodr = "e"', ["encodr"]),
         ('encoder = "e"', "encoder = 1", ["encoder"]),
         ('labels = "full"', 'labels = "one"', ["one"]),
         ('source = "S"', 'source = "T"', ["row 1 (Single): unknown source 'T'; known: S."]),
         ("{ a_b = 10.50 }", "{}", ["row 1 (Single)", "metrics"]),
         ("a_b = 10.50", "a_c = 10.50", ["row 1 (Single): unknown metric 'a_c'; did you mean 'a_b'?"]),
-        ("10.50", "0.0", ["row 1 (Single): a_b is 0.0; expected a number above 0"]),
         ("10.50", "nan", ["row 1 (Single): a_b is NaN; expected a number above 0"]),
         ("10.50", "'x'", ["a_b"]),
         ('source = "S"', 'source = "S"\ndelta_m = 1.0', ["row 1 (Single)", "delta_m_reference"]),
@@ -220,9 +154,10 @@ def test_a_small_file(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_in_the_file_are_named(before: str, after: str, words: list[str], tmp_path: Path) -> None:
-    text = HEAD + ROW
-    assert before in text
-    path = written(tmp_path, text.replace(before, after, 1))
+    path = tmp_path / "published.toml"
+    path.write_text(HEAD + ROW)
+    assert str(published.read(path).row[0].metrics["a_b"]) == "10.50"
+    path.write_text((HEAD + ROW).replace(before, after, 1))
     with pytest.raises(UserError) as caught:
         published.read(path)
     assert str(caught.value).startswith(str(path)) and all(word in str(caught.value) for word in words)

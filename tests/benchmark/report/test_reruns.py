@@ -16,7 +16,6 @@ from benchmark.report import details, reruns
 from benchmark.report.board import Board, build
 from benchmark.report.load import boards_of
 from benchmark.report.records import collect
-from benchmark.report.reruns import Rerun, pooled
 from benchmark.report.tables import csv_text
 from tests.benchmark.report import make
 from tests.conftest import Bench
@@ -84,33 +83,6 @@ def test_the_floor_by_plain_arithmetic(tmp_path: Path) -> None:
     shown = {line[0]: line for line in section.table.values.tolist()}
     assert shown["mtpsl"][1:3] == ["2", f"{floor.sd:.2f}"] and shown["multi_task"][2] == "0.00"
     assert "prototype" not in shown and "run again" not in details.markdown(plain)
-
-
-def test_opposite_changes_cancel(tmp_path: Path) -> None:
-    make.write_board(tmp_path / "runs", seeds=1)
-    (plain,) = build(collect(tmp_path / "runs"))
-    reference = {
-        t: next(iter(v.spreads[t].values())).mean
-        for v in plain.entries
-        if v.role == "reference"
-        for t in v.spreads
-    }
-    shift = {
-        "semseg": 0.01 * reference["semseg"],
-        "depth": 0.01 * reference["depth"],
-    }  # a percent better, a percent worse
-    make.write_run(tmp_path / "again", second(make.record(make.spec("mtpsl", 0)), shift), panels=False)
-    (board,) = reruns.attached([plain], collect(tmp_path / "again"))
-    assert (
-        board.reruns["mtpsl"].sd == pytest.approx(0, abs=1e-9)
-        and board.reruns["mtpsl"].tasks["depth"] > 0.001
-    )
-
-
-def test_rows_together() -> None:
-    assert pooled([None, None]) is None
-    found = pooled([Rerun(2.0, 1), None, Rerun(1.0, 3)])
-    assert found and found.n == 4 and found.sd == pytest.approx(math.sqrt((4 + 3 * 1) / 4))
 
 
 def test_what_is_no_second_run_is_refused(tmp_path: Path) -> None:
