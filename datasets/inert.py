@@ -24,18 +24,10 @@ NAMES = {
     "numpy._core.multiarray scalar": "scalar",
     "_codecs encode": "encode",  # how protocol 2 writes bytes
 }
-_VALUES = frozenset(
-    (
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "BINFLOAT",
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-    )
-)
+_VALUES = {
+    "BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
+    "SHORT_BINBYTES",
+}  # fmt: skip
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _MARK = object()
 _LONGEST = 100  # characters of a text scalar, so that decoding one stored text many times stays cheap
@@ -117,13 +109,10 @@ def _interpret(content: bytes) -> Any:
             case "SETITEM" | "SETITEMS" as name:
                 items = take(2) if name == "SETITEM" else take_to_mark()
                 keys = [_expect(key, str) for key in items[::2]]
-                if (
-                    len(items) % 2
-                    or len(set(keys)) != len(keys)
-                    or not _expect(stack[-1], dict).keys().isdisjoint(keys)
-                ):
+                into = _expect(stack[-1], dict)
+                if len(items) % 2 or len(set(keys)) != len(keys) or not into.keys().isdisjoint(keys):
                     raise ValueError("it gives a key twice")
-                stack[-1].update(zip(keys, items[1::2], strict=True))
+                into.update(zip(keys, items[1::2], strict=True))
             case "BINPUT" | "LONG_BINPUT":
                 memo[_expect(argument, int)] = stack[-1]
             case "MEMOIZE":

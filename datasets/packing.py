@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,8 @@ def pack(
     """
     names = source.names(split)[:limit]
     count = len(names)
-    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-        "image": (np.uint8, (3, *size)),
-        "extent": (np.int16, (2,)),
-    }
+    shapes: dict[str, tuple[Any, tuple[int, ...]]]
+    shapes = {"image": (np.uint8, (3, *size)), "extent": (np.int16, (2,))}
     for name, task in tasks.items():
         shapes[name] = (torch.empty(0, dtype=fit.dtype(task)).numpy().dtype, (task.target_channels, *size))
     shapes["available"] = (np.bool_, (len(tasks),))
@@ -127,7 +125,8 @@ def narrowed(split: Split, start: int, stop: int) -> Split:
         assert split.published is not None
         return split.published(which, tasks)[here]
 
-    return Split(
+    return replace(
+        split,
         ids=split.ids[here],
         names=split.names[here],
         images=split.images[here],
@@ -135,7 +134,5 @@ def narrowed(split: Split, start: int, stop: int) -> Split:
         available=split.available[here],
         fingerprint=hashlib.sha256(f"{split.fingerprint}/{start}:{stop}".encode()).hexdigest()[:16],
         extents=None if split.extents is None else split.extents[here],
-        total=split.total,
         published=None if split.published is None else published,
-        fit=split.fit,
     )

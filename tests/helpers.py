@@ -44,18 +44,15 @@ def tiny_split(count: int = 12, seed: int = 0, size: tuple[int, int] = SIZE) -> 
     classes = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)
     noise = torch.randint(0, 64, (count, 3, *size), generator=g)
     images = (classes * torch.tensor([60, 40, 20]).view(1, 3, 1, 1) + noise).clamp(0, 255).to(torch.uint8)
-    normals = torch.nn.functional.normalize(
-        torch.stack([0.3 * classes[:, 0] - 0.4, classes[:, 0] * 0.1, -torch.ones(count, *size)], 1)
-    )
+    vectors = [0.3 * classes[:, 0] - 0.4, classes[:, 0] * 0.1, -torch.ones(count, *size)]
+    normals = torch.nn.functional.normalize(torch.stack(vectors, 1))
     edge = torch.zeros_like(classes)
     edge[..., 1:] |= (classes[..., 1:] != classes[..., :-1]).long()
-    parts = torch.where(
-        torch.arange(count).view(-1, 1, 1, 1) % 3 == 0, classes % 3, torch.full_like(classes, 255)
-    )
+    unknown = torch.full_like(classes, 255)
+    parts = torch.where(torch.arange(count).view(-1, 1, 1, 1) % 3 == 0, classes % 3, unknown)
+    semseg = torch.where(torch.rand(classes.shape, generator=g) < 0.05, unknown, classes)
     targets = {
-        "semseg": torch.where(
-            torch.rand(classes.shape, generator=g) < 0.05, torch.full_like(classes, 255), classes
-        ).to(torch.uint8),
+        "semseg": semseg.to(torch.uint8),
         "depth": ((classes + 1) * 0.8 * (torch.rand(classes.shape, generator=g) > 0.05)).half(),
         "normals": (normals * 127).round().to(torch.int8),
         "edge": edge.to(torch.uint8),
@@ -84,13 +81,10 @@ def tiny_batch(
         targets = {}
         for i, name in enumerate(names):
             values = widen(TASKS[name], split.targets[name])
-            if (
-                TASKS[name].kind == "normals"
-            ):  # made unit in `dtype`: float32's last bit differs from processor to processor
+            if name == "normals":  # made unit in `dtype`: float32's last bit is not that of every processor
                 values = torch.nn.functional.normalize(split.targets[name].to(dtype), dim=1)
-            values = torch.where(
-                labelled[:, i].view(-1, 1, 1, 1), values, torch.full_like(values, TASKS[name].ignore)
-            )
+            hidden = ~labelled[:, i].view(-1, 1, 1, 1)
+            values = torch.where(hidden, torch.full_like(values, TASKS[name].ignore), values)
             targets[name] = values.to(dtype) if values.is_floating_point() else values
         geometry = torch.eye(2, 3, dtype=dtype).repeat(len(labelled), 1, 1)
         return View((split.images.to(dtype) / 255 - 0.45) / 0.25, targets, geometry)
@@ -122,16 +116,5 @@ def tiny_spec(
     """The spec of a tiny run; `only`: the tasks of a one-task run; `changes` are the protocol's."""
     protocol = tiny_protocol(**changes)
     values, changed = resolve_hyperparameters(method, SMALL.get(method, {}))
-    return RunSpec(
-        protocol,
-        "tiny",
-        "tiny-v1",
-        labels,
-        method,
-        method_class(method).version,
-        values,
-        changed,
-        only or protocol.tasks,
-        seed,
-        seed,
-    )
+    version, tasks = method_class(method).version, only or protocol.tasks
+    return RunSpec(protocol, "tiny", "tiny-v1", labels, method, version, values, changed, tasks, seed, seed)

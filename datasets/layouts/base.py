@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -28,56 +28,27 @@ class Sample:
     labels: dict[str, Array] = field(default_factory=dict)
 
 
-class Source(Protocol):
-    """Describe a user's folder or file in one published layout.
+class Source:
+    """Describe a user's folder or file in one published layout; nothing is read before it is asked.
 
-    layout: its name. path: what the user named. tasks: those it holds labels of, in the data set's order.
-    variant: the name of its labels where they are not the papers', which becomes part of the data set's name.
-    notes: sentences that whoever prepares it should read.
+    layout: its name. path: what the user named. `_list` is called once for each split.
     """
 
     layout: ClassVar[str]
-    path: Path
-
-    @property
-    def tasks(self) -> dict[str, Task]:
-        """Return the tasks that it holds labels of."""
-        ...
-
-    @property
-    def variant(self) -> str | None:
-        """Name the labels where they are not the papers'."""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Return sentences for whoever prepares it."""
-        ...
-
-    def names(self, split: str) -> tuple[str, ...]:
-        """Name the samples of "train" or "test", by their stable numbers.
-
-        Raises `UserError` when a list, a folder or a file that the layout needs is missing or empty.
-        """
-        ...
-
-    def read(self, split: str, i: int) -> Sample:
-        """Read sample i of a split.
-
-        Raises `UserError` naming the first file that is missing, damaged or not what the layout says.
-        """
-        ...
-
-
-class Reader:
-    """Share what most sources do alike; nothing is read before it is asked.
-
-    A subclass lists a split's samples in `_list`, which is called once for each split.
-    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._names: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """Return the tasks that it holds labels of, in the data set's order."""
+        raise NotImplementedError
+
+    @property
+    def variant(self) -> str | None:
+        """Name the labels where they are not the papers'; part of the data set's name."""
+        raise NotImplementedError
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,7 +56,10 @@ class Reader:
         return ()
 
     def names(self, split: str) -> tuple[str, ...]:
-        """Name the samples of "train" or "test"; see `Source.names`."""
+        """Name the samples of "train" or "test", by their stable numbers.
+
+        Raises `UserError` when a list, a folder or a file that the layout needs is missing or empty.
+        """
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         if split not in self._names:
@@ -93,4 +67,11 @@ class Reader:
         return self._names[split]
 
     def _list(self, split: str) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def read(self, split: str, i: int) -> Sample:
+        """Read sample i of a split.
+
+        Raises `UserError` naming the first file that is missing, damaged or not what the layout says.
+        """
         raise NotImplementedError

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
-from datasets.layouts.base import Array, Reader, Sample
+from datasets.layouts.base import Array, Sample, Source
 from datasets.layouts.files import check_values, load_npy, source_variant
 from datasets.layouts.nyuv2_maps import directions, metres
 from datasets.tasks import IGNORE, Task
@@ -36,7 +36,7 @@ CITYSCAPES = {
 }  # fmt: skip
 
 
-class Mtan(Reader):
+class Mtan(Source):
     """Read a folder of arrays, one folder a kind."""
 
     layout: ClassVar[str] = "mtan"

@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
-from datasets.layouts.base import Array, Reader, Sample
+from datasets.layouts.base import Array, Sample, Source
 from datasets.layouts.files import check_values, missing, one_line
 from datasets.layouts.fitted_normals import RADIUS, Intrinsics, fit_normals
 from datasets.layouts.nyuv2_facts import IMAGES, Classes
@@ -34,7 +34,7 @@ VARIANT = f"derived-normals-{2 * RADIUS + 1}x{2 * RADIUS + 1}"
 CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 10_007}  # a chunk holds parts of the images that come next
 
 
-class NyuMat(Reader):
+class NyuMat(Source):
     """Read the official file, or the folder that holds it.
 
     Without `derive_normals` it has no normals. Reading raises `UserError` without h5py.

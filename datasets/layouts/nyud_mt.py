@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
-from datasets.layouts.base import Array, Reader, Sample
+from datasets.layouts.base import Array, Sample, Source
 from datasets.layouts.files import check_values, load_image, load_npy, missing, read_list, source_variant
 from datasets.layouts.nyuv2_facts import Classes
 from datasets.layouts.nyuv2_maps import load_normals, metres
@@ -28,7 +28,7 @@ FOLDERS = ("images", "segmentation", "depth", "normals")
 LAYOUT = "images/, segmentation/, depth/, normals/, gt_sets/{train,val}.txt and perhaps edge/"
 
 
-class NyudMt(Reader):
+class NyudMt(Source):
     """Read the NYUD_MT folder, with its 40 classes or the 13 they make."""
 
     layout: ClassVar[str] = "nyud_mt"

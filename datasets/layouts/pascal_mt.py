@@ -21,7 +21,7 @@ from scipy.ndimage import laplace
 from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import voc_parts
-from datasets.layouts.base import Array, Reader, Sample
+from datasets.layouts.base import Array, Sample, Source
 from datasets.layouts.files import (
     check_values,
     load_image,
@@ -52,7 +52,7 @@ SURFACES = {
 }  # fmt: skip
 
 
-class PascalMt(Reader):
+class PascalMt(Source):
     """Read the PASCAL_MT folder."""
 
     layout: ClassVar[str] = "pascal_mt"

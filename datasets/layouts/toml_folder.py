@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.errors import UserError
 from datasets.fit import Fit
 from datasets.layouts import toml_description
-from datasets.layouts.base import Array, Reader, Sample
+from datasets.layouts.base import Array, Sample, Source
 from datasets.layouts.files import check_values, load_image, load_npy, read_list
 from datasets.layouts.nyuv2_maps import load_normals
 from datasets.layouts.toml_description import Description, Labels
@@ -28,7 +28,7 @@ SUFFIXES = {"depth": (".png", ".npy"), "normals": (".png", ".npy")}
 FARTHEST = 1000.0  # metres; more are millimetres
 
 
-class TomlFolder(Reader):
+class TomlFolder(Source):
     """Read the folder."""
 
     layout: ClassVar[str] = "folder"

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +46,11 @@ class Cache:
             if present < wanted:
                 made = []
                 for i in range(start + present, start + wanted):
-                    made.append(self._sample(make(i)))
+                    sample = make(i)
+                    made.append(sample | {"sha256": np.frombuffer(self._digest(sample), dtype=np.uint8)})
                     done(i + 1)
-                have = {
-                    name: np.concatenate([have[name], np.stack([m[name] for m in made])]) for name in have
-                }
+                new = {name: np.stack([sample[name] for sample in made]) for name in have}
+                have = {name: np.concatenate([have[name], new[name]]) for name in have}
                 self._write(start // CHUNK, have)
             else:
                 done(start + wanted)
@@ -59,9 +59,6 @@ class Cache:
             name: np.concatenate([chunk[name] for chunk in chunks]) for name in (*self.layout, "sha256")
         }
         return arrays, [digest.tobytes().hex() for digest in arrays.pop("sha256")]
-
-    def _sample(self, arrays: Arrays) -> Arrays:
-        return {**arrays, "sha256": np.frombuffer(self._digest(arrays), dtype=np.uint8)}
 
     def _digest(self, sample: Arrays) -> bytes:
         content = hashlib.sha256()
@@ -88,7 +85,8 @@ class Cache:
         for name, values in arrays.items():
             if values.dtype != empty[name].dtype or values.shape != (count, *empty[name].shape[1:]):
                 return empty
-        intact = all(digest.tobytes() == self._digest(sample) for digest, sample in _samples(arrays))
+        samples = ({name: values[i] for name, values in arrays.items()} for i in range(count))
+        intact = all(sample["sha256"].tobytes() == self._digest(sample) for sample in samples)
         return arrays if intact else empty
 
     def _write(self, chunk: int, arrays: Arrays) -> None:
@@ -109,8 +107,3 @@ class Cache:
                 f"cannot write rendered scenes to {self.folder}: {error.strerror or error}; "
                 "choose a writable data folder with --data DIR or BENCH_DATA, or make room there."
             ) from error
-
-
-def _samples(arrays: Arrays) -> Iterator[tuple[np.ndarray, Arrays]]:
-    for i, digest in enumerate(arrays["sha256"]):
-        yield digest, {name: values[i] for name, values in arrays.items()}

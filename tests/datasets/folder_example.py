@@ -47,15 +47,8 @@ Arrays = dict[str, np.ndarray]
 
 def has(task: str, number: int) -> bool:
     """Whether image `number` has a label of a task; image 5 has none at all."""
-    every = {
-        "semseg": (2, 1),
-        "material": (3, 2),
-        "depth": (2, 0),
-        "normals": (3, 0),
-        "edge": (4, 2),
-        "saliency": (1, 0),
-    }
-    step, offset = every[task]
+    every = ((2, 1), (3, 2), (2, 0), (3, 0), (4, 2), (1, 0))
+    step, offset = every[TASKS.index(task)]
     return number != 5 and (number % step == offset or number >= TRAIN + 2)
 
 
@@ -67,9 +60,8 @@ def arrays(number: int) -> Arrays:
     coarse = random.integers(0, 3, (HEIGHT // 8, WIDTH // 8))
     classes = coarse.repeat(8, 0).repeat(8, 1)
     unknown = random.random((HEIGHT, WIDTH)) < 0.1
-    image = np.stack([80 * classes, 40 * classes + 60, 200 - 90 * classes], -1) + random.integers(
-        0, 20, (HEIGHT, WIDTH, 3)
-    )
+    image = np.stack([80 * classes, 40 * classes + 60, 200 - 90 * classes], -1)
+    image = image + random.integers(0, 20, (HEIGHT, WIDTH, 3))
     vectors = np.stack([0.3 * classes - 0.3, 0.2 + 0 * classes, -1 + 0 * classes], -1)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     edge = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -110,9 +102,8 @@ def write(folder: Path, toml: str = TOML) -> Path:
         if has("depth", i) and i % 4 == 0:
             np.save(folder / "depth" / f"{name}.npy", made["depth"].astype(np.float32))
         elif has("depth", i):
-            Image.fromarray(np.round(made["depth"] * 1000).astype(np.uint16)).save(
-                folder / "depth" / f"{name}.png"
-            )
+            millimetres = np.round(made["depth"] * 1000).astype(np.uint16)
+            Image.fromarray(millimetres).save(folder / "depth" / f"{name}.png")
         if has("normals", i) and i % 2:
             np.save(folder / "normals" / f"{name}.npy", made["normals"])
         elif has("normals", i):

@@ -188,7 +188,10 @@ def _own(folder: Path, split: str, i: int) -> Arrays:
     return {key: made[key] for key in made if key == "image" or folder_example.has(key, number)}
 
 
-THREE = {"train": (0, 1, 2), "test": (0, 1)}
+THREE, FOUR = {"train": (0, 1, 2), "test": (0, 1)}, {"train": (0, 1, 2), "test": (0,)}
+TWELVE = {"train": tuple(range(8)), "test": tuple(range(4))}
+OF_COLOURS, OF_FLOATS = {"normals": COLOUR}, {"normals": 1e-6}
+OFFICIAL = {"train": (0, 1, 794), "test": (0, 1, 653)}
 LAYOUTS = {
     "mtan": Layout(lambda p: write_mtan(p, 3, 2, HEIGHT, WIDTH), MtanNYUv2, _mtan, THREE, {"normals": 1e-6}),
     "city 7": Layout(lambda p: write_arrays(p, city), lambda p: MtanCityscapes(p, 7), _city(7), THREE),
@@ -207,24 +210,7 @@ LAYOUTS = {
         THREE,
         {"normals": 1e-6},
     ),
-    "mat": Layout(
-        lambda p: write_mat(p / FILE, mat_samples()),
-        lambda p: NyuMat(p, 40, derive_normals=False),
-        _mat,
-        {"train": (0, 1, 794), "test": (0, 1, 653)},
-    ),
-    "pascal": Layout(
-        pascal_folder.write,
-        PascalMt,
-        pascal_folder.expected,
-        {"train": (0, 1, 2), "test": (0,)},
-        {"normals": 1e-6},
-    ),
-    "own": Layout(
-        folder_example.write,
-        TomlFolder,
-        _own,
-        {"train": tuple(range(8)), "test": tuple(range(4))},
-        {"normals": 0.02, "depth": 1e-6},
-    ),
+    "mat": Layout(lambda p: write_mat(p / FILE, mat_samples()), lambda p: NyuMat(p, 40), _mat, OFFICIAL),
+    "pascal": Layout(pascal_folder.write, PascalMt, pascal_folder.expected, FOUR, {"normals": 1e-6}),
+    "own": Layout(folder_example.write, TomlFolder, _own, TWELVE, {"normals": 0.02, "depth": 1e-6}),
 }

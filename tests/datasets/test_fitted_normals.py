@@ -19,28 +19,24 @@ CAMERA = Intrinsics(fx=40.0, fy=44.0, cx=14.2, cy=11.7)
 
 def rays(shape: tuple[int, int], camera: Intrinsics) -> np.ndarray:
     """(H, W, 3) through the pixels' centres, with z = 1."""
-    found = np.ones((*shape, 3))
-    for row in range(shape[0]):
-        for column in range(shape[1]):
-            found[row, column, :2] = (column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy
-    return found
+    rows, columns = np.indices(shape)
+    return np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(shape)], -1)
 
 
 def one_by_one(depth: np.ndarray, camera: Intrinsics) -> np.ndarray:
     """The same as `fit_normals`, each window's equations n.r = 1/Z written down and solved by themselves."""
     ray, normals = rays(depth.shape, camera), np.zeros((*depth.shape, 3))
-    for row in range(depth.shape[0]):
-        for column in range(depth.shape[1]):
-            window = (slice(max(row - 4, 0), row + 5), slice(max(column - 4, 0), column + 5))
-            known = depth[window] > 0
-            if depth[row, column] == 0 or known.mean() < 0.5:
-                continue
-            a, b = ray[window][known], 1 / depth[window][known]
-            n, _, rank, _ = np.linalg.lstsq(a, b)
-            middle = n @ ray[row, column]
-            residual = math.sqrt(np.mean((a @ n - b) ** 2))
-            if rank == 3 and middle > 0 and residual <= 0.02 * middle:
-                normals[row, column] = -n / np.linalg.norm(n)
+    for row, column in np.ndindex(depth.shape):
+        window = (slice(max(row - 4, 0), row + 5), slice(max(column - 4, 0), column + 5))
+        known = depth[window] > 0
+        if depth[row, column] == 0 or known.mean() < 0.5:
+            continue
+        a, b = ray[window][known], 1 / depth[window][known]
+        n, _, rank, _ = np.linalg.lstsq(a, b)
+        middle = n @ ray[row, column]
+        residual = math.sqrt(np.mean((a @ n - b) ** 2))
+        if rank == 3 and middle > 0 and residual <= 0.02 * middle:
+            normals[row, column] = -n / np.linalg.norm(n)
     return normals
 
 
@@ -68,9 +64,7 @@ def test_it_is_the_least_squares_plane_of_each_window(seed):
     depth = bumpy(seed)
     found, wanted = fit_normals(depth, CAMERA), one_by_one(depth, CAMERA)
     known = wanted.any(-1)
-    assert (
-        0.2 < known.mean() < 0.9 and (~known & (depth > 0)).sum() > 20
-    )  # both kinds of reasons to know nothing
+    assert 0.2 < known.mean() < 0.9 and (~known & (depth > 0)).sum() > 20  # both reasons to know nothing
     assert np.array_equal(found.any(-1), known)
     assert degrees(found[known], wanted[known]).max() < 1e-3
     assert found.dtype == np.float32 and not found[~known].any()
@@ -91,9 +85,8 @@ def test_no_depth_no_normals():
     line = np.zeros((12, 16), np.float32)
     line[5] = 2
     assert not fit_normals(line, CAMERA).any()
-    assert not fit_normals(
-        np.full((1, 16), 2, np.float32), CAMERA
-    ).any()  # more than half of each window, but on a line
+    flat = np.full((1, 16), 2, np.float32)  # more than half of each window, but on a line
+    assert not fit_normals(flat, CAMERA).any()
 
 
 def test_rooms_have_the_normals_that_they_were_rendered_with(data_folder):

@@ -152,21 +152,6 @@ def test_fractions_have_their_size_and_are_nested(problem: Any, p: float, q: flo
     assert torch.equal(labels.sample(ids, available, "fraction:1", seed), available)
 
 
-def test_fractions_of_different_tasks_are_independent() -> None:
-    mask = labels.sample(torch.arange(4000), ones(4000, 2), "fraction:0.5", 1)
-    assert abs(int((mask[:, 0] & mask[:, 1]).sum()) - 1000) < 150
-
-
-@pytest.mark.parametrize("setting", ["one", "random", "fraction:0.5"])
-def test_seeds_and_ids_matter(setting: str) -> None:
-    ids = torch.arange(60)
-    mask, same, other, moved = (
-        labels.sample(ids + first, ones(60, 3), setting, seed)
-        for first, seed in ((0, 0), (0, 0), (0, 1), (60, 0))
-    )
-    assert torch.equal(mask, same) and not torch.equal(mask, other) and not torch.equal(mask, moved)
-
-
 def test_masks_of_seed_0_stay_what_they_are() -> None:
     ids, available = torch.arange(100), nested(100)
     names = ["semseg", "parts", "depth", "normals", "edge"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import struct
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -78,9 +76,6 @@ def binaries(name: str, folder: Path) -> list[Path]:
     names = {"pascal": "2008_000002", "own": "img 00", "nyud png": "7", "nyud npy": "7", "mat": FILE[:-4]}
     unread = {"val", {"city 7": "label_19", "city 19": "label_7"}.get(name)}
     return sorted(p for p in folder.rglob("*") if p.stem == names.get(name, "0") and not unread & {*p.parts})
-
-
-# What all have in common.
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -166,22 +161,6 @@ def test_a_damaged_byte_is_read_or_one_sentence(name: str, copied: Callable[[str
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("name", "of"), [("mtan", "nyuv2"), ("nyud png", "nyuv2"), ("city 7", "cityscapes")])
-def test_variants_come_from_the_folder(name: str, of: str, tmp_path: Path) -> None:
-    source, path = LAYOUTS[name].open(tmp_path), tmp_path / "SOURCE.json"
-    assert source.variant is None and source.notes == ()
-    path.write_text(json.dumps({"dataset": of, "variant": "derived-normals", "size": [288, 384]}))
-    assert source.variant == "derived-normals"
-    for text in ("{", "[]", '{"dataset": "x", "variant": "y"}', f'{{"dataset": "{of}"}}'):
-        path.write_text(text)
-        refused(path, lambda: source.variant, "expected JSON such as")
-    path.write_text(f'{{"dataset": "{of}", "variant": "../x"}}')
-    refused(path, lambda: source.variant, f"does not name a variant of {of}")
-
-
-# Single files.
-
-
 def saved(value: Any, pickled: bool = False, **arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays) if arrays else np.save(file, value, allow_pickle=pickled)
@@ -190,15 +169,12 @@ def saved(value: Any, pickled: bool = False, **arrays: np.ndarray) -> bytes:
 
 ONES = saved(np.ones((2, 3), np.float32))
 NPY = {
-    "text": (b"hello", "damaged or not a plain .npy file"), "nothing": (b"", "damaged"),
     "pickle": (saved(np.array([{}]), pickled=True), "damaged or not a plain .npy file .*allow_pickle=False"),
     "archive": (saved(None, label=np.zeros(3)), "damaged or not a plain .npy file"),
     "open bracket": (ONES.replace(b"(2, 3)", b"(2, 3 ", 1), "damaged or not a plain .npy file"),
     "words": (saved(np.array(["a"])), "does not hold one array of numbers"),
     "NaN": (saved(np.full((2, 3), np.nan)), r"NaN or infinite values; expected maps of shape \(2, any\)"),
-    "infinity": (saved(np.full((2, 3), np.inf)), "holds NaN or infinite"),
     "turned": (saved(np.ones((3, 2))), r"has shape \(3, 2\); expected maps of shape \(2, any\)"),
-    "empty": (saved(np.ones((2, 0))), r"has shape \(2, 0\)"),
 }  # fmt: skip
 
 
@@ -243,9 +219,6 @@ def test_damage_to_a_mat_is_noticed_before_it_is_parsed(tmp_path: Path) -> None:
     refused(path, lambda: load_mat(path, "LabelMap", "a map"), "has no variable 'LabelMap'; expected a map")
 
 
-# Values that cannot be, and files that are not there.
-
-
 def at(value: float) -> Change:
     def put(array: np.ndarray) -> np.ndarray:
         array = array.astype(np.float64)
@@ -272,28 +245,23 @@ MAPS, VOC = "pascal-context/trainval/2008_000002.mat", "semseg/VOC12/2008_000002
 VALUES: list[tuple[str, str, Change, str]] = [
     ("mtan", "train/image/1.npy", lambda a: a.transpose(2, 0, 1), r"\(3, 12, 16\); .* shape \(12, 16, 3\)"),
     ("mtan", "train/image/1.npy", lambda a: a * 255, r"values in \[0, 1\], but those found .*\.\.255"),
-    ("mtan", "train/image/1.npy", lambda a: 2 * a - 1, r"values in \[0, 1\], but those found range over -"),
     ("mtan", "train/label/1.npy", at(13), r"numbers -1\.\.12, but those found range over -1\.\.13"),
-    ("mtan", "train/label/1.npy", at(-2), r"numbers -1\.\.12, .*over -2\.\.12"),
     ("mtan", "train/label/1.npy", at(1.5), r"numbers -1\.\.12"),
     ("mtan", "train/depth/1.npy", lambda a: a[..., 0], r"\(12, 16\); expected metres of shape \(12, 16, 1\)"),
     ("mtan", "train/depth/1.npy", at(-1), r"metres in 0\.\.100 .*range over -1\.\."),
     ("mtan", "train/depth/1.npy", lambda a: a * 1000, r"metres in 0\.\.100 \(millimetres\?\)"),
     ("mtan", "train/normal/1.npy", at(1), r"length 1 \(0 where unknown\), .*0\.\.1\.732"),
-    ("mtan", "train/normal/1.npy", lambda a: a / 2, r"length 1 .*0\.\.0\.5"),
     ("city 7", "train/label_7/1.npy", at(7), r"numbers -1\.\.6, but those found range over -1\.\.7"),
     ("city 19", "train/label_19/1.npy", at(19), r"numbers -1\.\.18, .*-1\.\.19"),
     ("city 7", "train/depth/1.npy", at(-0.1), r"inverse depths in 0\.\.1000 .*-0\.1\.\."),
     ("city 7", "train/depth/1.npy", lambda a: a[:-1, :, 0], r"\(7, 16\); .*shape \(8, 16\)"),
     ("nyud png", "segmentation/3.png", lambda a: a + np.uint8(1), r"classes 0\.\.40 .*over 1\.\.41"),
     ("nyud png", "segmentation/3.png", lambda a: a.astype(np.uint16) * 300, "mode I;16, not one 8-bit"),
-    ("nyud png", "segmentation/3.png", full(0, HEIGHT, WIDTH, 3), "mode RGB, not one 8-bit"),
     ("nyud png", "normals/3.png", lambda a: a[1:], r"shape \(11, 16, 3\); expected normals"),
     ("nyud png", "normals/3.png", full(250), "vectors of length 1"),
     ("nyud npy", "normals/3.npy", full(0.1, dtype=float), "vectors of length 1"),
     ("nyud npy", "edge/3.npy", full(255), r"edges of 0 and 1, .*255\.\.255"),
     ("pascal", MAPS, full(460, dtype=int), r"numbers 0\.\.459, .*460\.\.460"),
-    ("pascal", MAPS, full(-1, dtype=int), r"numbers 0\.\.459"),
     ("pascal", MAPS, full(np.nan, dtype=float), r"numbers 0\.\.459"),
     ("pascal", MAPS, lambda a: np.array("floor"), r"one array of numbers; .*\(21, 28"),
     ("pascal", MAPS, lambda a: a.T, r"\(28, 21\); .*\(21, 28"),
@@ -301,12 +269,9 @@ VALUES: list[tuple[str, str, Change, str]] = [
     ("pascal", VOC, full(0, 21, 28, 3), "mode RGB, not one 8-bit channel"),
     ("pascal", "sal_distill/2008_000002.png", full(0, 21, 27), r"\(21, 27\); .*\(21, 28"),
     ("own", "labels/img 01.png", full(0, 8, 9), r"\(8, 9\); expected classes.* of its image's size"),
-    ("own", "labels/img 01.png", full(0, 40, 56, 3), "mode RGB, not one 8-bit channel"),
     ("own", "depth/img 02.png", full(0, 8, 9, dtype=np.uint16), r"\(8, 9\); expected depth"),
     ("own", "depth/img 00.npy", full(2000.0, dtype=float), r"metres in 0..1000 \(millimetres\? unit\?\)"),
-    ("own", "depth/img 00.npy", full(-1.0, dtype=float), "metres in 0..1000"),
     ("own", "normals/img 03.npy", full(0, 8, 9, 3), r"\(8, 9, 3\); expected unit vectors"),
-    ("own", "normals/img 03.npy", full(1), "vectors of length 1"),
     ("own", "edges/img 02.png", full(0, 8, 9), "expected a map of edge, 8 bits a pixel"),
 ]  # fmt: skip
 
@@ -373,9 +338,6 @@ def test_folders_that_are_not_whole(
     folder = copied(name)
     spoil(folder)
     refused(folder, lambda: read_split(LAYOUTS[name], folder), message)
-
-
-# NYUv2 and Cityscapes.
 
 
 def test_classes_and_split_are_the_official_ones() -> None:
@@ -518,20 +480,6 @@ def test_official_files_that_are_none(
     refused(path, lambda: read_split(LAYOUTS["mat"], path), message)
 
 
-def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / FILE).touch()
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    refused(
-        tmp_path, lambda: NyuMat(tmp_path, 40).names("test"), r"read with h5py; install it with `pip inst"
-    )
-    monkeypatch.setitem(sys.modules, "skimage.morphology", None)
-    with pytest.raises(UserError, match=r"need scikit-image; install it with `pip install -e '\.\[data\]'`"):
-        edges(np.zeros((4, 4), np.int32))
-
-
-# PASCAL-Context.
-
-
 def test_tasks_of_pascal_are_the_papers(copied: Callable[[str], Path]) -> None:
     folder = copied("pascal")
     source = PascalMt(folder)
@@ -609,10 +557,8 @@ def part(name: object = "head", mask: object = None, key: str = "part_name") -> 
     ("content", "message"),
     [
         ({"anno": np.ones((2, 2))}, "holds float64 values where a struct belongs"),
-        ({"anno": {"imname": "x"}}, "has a struct without the field objects"),
         (part(key="name"), "has a struct without the field part_name"),
         (part("tail"), "has a person's part named 'tail'; expected one of hair, head, lear"),
-        (part(7), "has a person's part named '7'; expected one of"),
         (part(mask=np.ones((28, 21))), r"has shape \(28, 21\); expected a mask of head of shape \(21, 28"),
         (part(mask="x"), "does not hold one array of numbers; expected a mask of head"),
     ],

@@ -92,9 +92,8 @@ def read(source: Source, split: str, i: int) -> Sample:
 
 
 def degrees(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.degrees(
-        2 * np.arcsin(np.clip(np.linalg.norm(a.astype(float) - b.astype(float), axis=-1) / 2, 0, 1))
-    )
+    apart = np.linalg.norm(a.astype(float) - b.astype(float), axis=-1)
+    return np.degrees(2 * np.arcsin(np.clip(apart / 2, 0, 1)))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -133,9 +132,8 @@ def test_packed_arrays_agree(sources, split):
         for name in ("semseg", "depth", "extent"):
             assert mtan[name].dtype == other[name].dtype and np.array_equal(mtan[name], other[name]), name
     assert np.array_equal(mtan["image"], packed["nyud_mt"].values["image"])
-    n, m = (
-        packed[layout].values["normals"].transpose(0, 2, 3, 1).astype(float) for layout in ("mtan", "nyud_mt")
-    )
+    both = (packed[layout].values["normals"] for layout in ("mtan", "nyud_mt"))
+    n, m = (values.transpose(0, 2, 3, 1).astype(float) for values in both)
     known = n.any(-1)
     assert np.array_equal(known, m.any(-1))
     n, m = (values[known] / np.linalg.norm(values[known], axis=-1, keepdims=True) for values in (n, m))

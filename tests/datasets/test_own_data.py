@@ -131,7 +131,6 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('name = "kitchens"', 'name = "My K"', "name = 'My K' in .* is wrong; expected \"kitchens\", of small"),
     ('images = "images"', "images = 3", 'images = 3 in .* is wrong; expected "images"'),
     ('images = "images"', 'images = "../images"', r"images = '../images' in .* leads out of .*; name someth"),
-    ('folder = "depth"', 'folder = "/depth"', r"folder = '/depth' in \[tasks.depth\] .* leads out of"),
     (LISTS, "", r"toml has no \[splits\]; add it, with train = "),
     (LISTS, "splits = 3\n", "splits in .*toml is not a table; write .splits. and its keys below"),
     ('test = "test.txt"', "", r'\[splits\] of .*toml has no test; add test = "test.txt"'),
@@ -145,10 +144,8 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('kind = "depth"', 'kind = "disparity"', r"kind = 'disparity' in \[tasks.depth\] .* one of \"classes\""),
     ("[tasks.depth]", '[tasks."my depth"]', "'my depth' in .* cannot be the name of a task; use another"),
     ("[tasks.depth]", "[tasks.image]", "'image' in .* cannot be the name of a task; use another"),
-    ("[tasks.depth]", "[tasks.type]", "'type' in .* cannot be the name of a task; use another"),
     ("unit = 0.001", "unit = 0", r"unit = 0 in \[tasks.depth\] .* expected metres a step of a .png"),
     ("unit = 0.001", "", r"\.png, and \[tasks.depth\] has no unit; add the metres a step of it, such as"),
-    ('classes = ["wood", "stone"]', 'classes = ["wood"]', "expected a list of 2 to 255 different names"),
     ('classes = ["wood", "stone"]', "", r"\[tasks.material\] of .* has no classes; add classes = a list of"),
     ('classes = ["wood", "stone"]', 'classes = ["wood", "wood"]', "a list of 2 to 255 different names"),
     ("ignore = 0", "ignore = 256", "ignore = 256 in .* expected a number of 0..255"),
@@ -169,9 +166,3 @@ def test_a_mistake_in_the_description_is_one_sentence(
             for i in range(len(source.names(split))):
                 source.read(split, i)
     assert str(error.value).endswith((".", "?")) and "\n" not in str(error.value)
-
-
-def test_a_description_that_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "dataset.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"dataset.toml could not be read .*; give a text file in UTF-8"):
-        _ = TomlFolder(tmp_path).description

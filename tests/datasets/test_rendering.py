@@ -17,11 +17,6 @@ from datasets.rendering.scene import FOCAL, camera, camera_rays, make_scene
 from datasets.rendering.shading import radiance
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def _solids(seed: int) -> Solids:
     """A room with a box, an ellipsoid, a cylinder, a frustum and a cone, turned at random."""
     generator = torch.Generator().manual_seed(seed)
@@ -103,31 +98,18 @@ def test_normals_are_the_gradients_of_the_surfaces() -> None:
 
 def test_depth_of_a_sphere_is_along_the_optical_axis() -> None:
     """Analytic: |t d - c| = r with d = (u, v, 1), so that t is the z coordinate and not the distance."""
-    one = torch.ones(1, dtype=torch.float64)
+    one, eye = torch.ones(1, dtype=torch.float64), torch.eye(3).double()[None]
     centre, radius = np.array([0.3, -0.2, 4.0]), 1.1
-    solids = Solids(
-        torch.tensor([ELLIPSOID]),
-        torch.tensor(centre)[None],
-        torch.eye(3).double()[None],
-        1.1 * one.expand(1, 3),
-        one,
-    )
+    solids = Solids(torch.tensor([ELLIPSOID]), torch.tensor(centre)[None], eye, 1.1 * one.expand(1, 3), one)
     height, width = 12, 16
     t = cast(solids, torch.zeros(3, dtype=torch.float64), camera_rays((height, width)))[0].view(height, width)
-    hits = 0
-    for i in range(height):
-        for j in range(width):
-            d = np.array(
-                [(j + 0.5 - width / 2) / (FOCAL * width), (i + 0.5 - height / 2) / (FOCAL * width), 1.0]
-            )
-            b, c = d @ centre, centre @ centre - radius**2
-            disc = b * b - d @ d * c
-            if disc < 0:
-                assert torch.isinf(t[i, j])
-            else:
-                hits += 1
-                assert float(t[i, j]) == pytest.approx((b - disc**0.5) / (d @ d), rel=1e-12)
-    assert hits > 20
+    for i, j in np.ndindex(height, width):
+        d = np.array([(j + 0.5 - width / 2) / (FOCAL * width), (i + 0.5 - height / 2) / (FOCAL * width), 1.0])
+        b, c = d @ centre, centre @ centre - radius**2
+        disc = b * b - d @ d * c
+        expected = np.inf if disc < 0 else (b - disc**0.5) / (d @ d)
+        assert float(t[i, j]) == pytest.approx(expected, rel=1e-12)
+    assert torch.isfinite(t).sum() > 20
 
 
 def _empty_room(item: Item) -> Room:

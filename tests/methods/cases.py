@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -34,7 +33,6 @@ NONE_OR_ALL = [[0, 0, 0], [1, 1, 1]]
 FULL = [[1, 1, 1]] * 2
 NOTHING = [[0, 0, 0]] * 2
 SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
-PATTERNS = {"one": ONE, "mixed": MIXED, "full": FULL, "nothing": NOTHING}
 
 
 def problem(
@@ -93,16 +91,11 @@ def batch(
 def check_gradients(module: nn.Module, found: Tensor, expected: Tensor) -> None:
     """Two losses have the same gradient with respect to every parameter; none is 0."""
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    grads = []
+    parameters, grads = list(trained.values()), []
     for loss in (found, expected):
-        given = (
-            torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
-            if loss.requires_grad
-            else [None] * len(trained)
-        )
-        grads.append(
-            [torch.zeros_like(p) if g is None else g for g, p in zip(given, trained.values(), strict=True)]
-        )
+        kept = {"allow_unused": True, "materialize_grads": True}
+        none = [torch.zeros_like(p) for p in parameters]
+        grads.append(torch.autograd.grad(loss, parameters, **kept) if loss.requires_grad else none)
     largest = max(float(g.abs().max()) for g in grads[1])
     for name, one, two in zip(trained, *grads, strict=True):
         torch.testing.assert_close(
@@ -130,10 +123,6 @@ def moved(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None and bool((parameter.grad != 0).any())
 
 
-def zero(parameters: Iterable[nn.Parameter]) -> bool:
-    return not any(map(moved, parameters))
-
-
 def reached(module: nn.Module) -> bool:
     return any(map(moved, module.parameters()))
 
@@ -159,9 +148,8 @@ def pixel_loss(
             return None
         weight = 0.95 if task.kind == "edge" else 1 - positive_share
         probability = 1 / (1 + math.exp(-prediction[0]))
-        return (
-            -weight * math.log(probability) if target[0] == 1 else -(1 - weight) * math.log(1 - probability)
-        )
+        chance = probability if target[0] == 1 else 1 - probability
+        return -(weight if target[0] == 1 else 1 - weight) * math.log(chance)
     if not any(target):
         return None
     if task.kind == "depth":
@@ -242,11 +230,9 @@ def slow_input(task: Task, map_: Tensor, is_label: bool) -> Tensor:
         values = range(task.channels) if task.kind == "classes" else [1]
         return torch.stack([map_[0] == value for value in values]).double()
     chances = map_.softmax(0) if task.kind == "classes" else map_.sigmoid()
-    hard = (
-        [map_.argmax(0) == value for value in range(task.channels)]
-        if task.kind == "classes"
-        else [map_[0] > 0]
-    )
+    hard = [map_[0] > 0]
+    if task.kind == "classes":
+        hard = [map_.argmax(0) == value for value in range(task.channels)]
     return mostly(torch.stack(hard).double(), chances)
 
 

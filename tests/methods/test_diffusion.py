@@ -4,7 +4,6 @@ forms.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from typing import Any
@@ -23,16 +22,15 @@ from tests.methods.cases import (
     ALL,
     FULL,
     MIXED,
+    NOTHING,
     ONE,
     SIX,
     THREE,
     batch,
     check_losses,
-    moved,
     problem,
     slow_attention,
     supervised,
-    zero,
 )
 
 SPACES = ["feature", "prediction"]
@@ -162,33 +160,17 @@ def check(made: DiffusionMTL, data: Batch) -> None:
     check_losses(made, found, {"preliminary": preliminary}, supervised(made.problem, results, data))
 
 
+@pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize(
-    "labelled", [ONE, MIXED, FULL, [[0, 0, 0]] * 2], ids=["one", "mixed", "full", "none"]
-)
-@pytest.mark.parametrize("space", SPACES)
-def test_losses_equal_the_loop(space: str, labelled: list[list[int]]) -> None:
-    made = method(space=space)
-    check(made, batch(made.problem, labelled))
-
-
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("size", [(32, 64), (44, 72)])
-def test_losses_equal_the_loop_for_every_kind_of_task(space: str, size: tuple[int, int]) -> None:
-    made = method(tuple(ALL), size, space=space, aux_weight=0.25)
-    check(made, batch(made.problem, SIX, empty=((0, "semseg"),)))
-
-
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("steps", [1, 3, 4])
-def test_losses_equal_the_loop_for_other_numbers_of_steps(space: str, steps: int) -> None:
-    made = method(space=space, steps=steps, width=None)
-    data = batch(made.problem, ONE)
-    check(made, data)
-    predictions = made.eval().predict(data.images)
-    assert all(predictions[name].isfinite().all() for name in THREE)
-
-
-# Noise.
+    ("labelled", "given"),
+    [
+        (ONE, {}), (MIXED, {"steps": 4, "width": None}), (FULL, {"steps": 1}), (NOTHING, {}),
+        (SIX, {"names": tuple(ALL), "size": (44, 72), "aux_weight": 0.25, "blocks": 1}),
+    ],
+)  # fmt: skip
+def test_losses_equal_the_loop(space: str, labelled: list[list[int]], given: dict[str, Any]) -> None:
+    made = method(space=space, **given)
+    check(made, batch(made.problem, labelled, empty=((0, "semseg"),) if labelled is SIX else ()))
 
 
 def number(value: float) -> Tensor:
@@ -226,21 +208,6 @@ def test_the_posterior_is_bayes_rule(steps: int, beta_end: float) -> None:
             assert shifted - found == pytest.approx(deviation, rel=1e-7)
 
 
-def test_training_noise_is_drawn_once_a_step_for_all_samples_and_tasks() -> None:
-    made = method(steps=3)
-    data = batch(made.problem, ONE)
-    torch.manual_seed(5)
-    first = made.losses(data, torch.tensor(0.0)).total()
-    after = torch.get_rng_state()
-    torch.manual_seed(5)
-    assert torch.equal(first, made.losses(data, torch.tensor(0.0)).total())
-    assert not torch.equal(first, made.losses(data, torch.tensor(0.0)).total())
-    torch.manual_seed(5)
-    for _ in range(3):
-        torch.randn(3, 3 * 8, 4, 8, dtype=torch.float64)
-    assert torch.equal(torch.get_rng_state(), after)
-
-
 def test_evaluation_noise_is_normal_and_differs_by_step_channel_and_position_alone() -> None:
     like = torch.zeros(3, 40, 60, 80)
     noise = evaluation_noise(like, 1, [20, 20])
@@ -250,17 +217,13 @@ def test_evaluation_noise_is_normal_and_differs_by_step_channel_and_position_alo
     assert abs(float(sample.mean())) < 0.01 and abs(float(sample.std()) - 1) < 0.01
     assert float((sample.abs() < 1).double().mean()) == pytest.approx(0.6827, abs=0.005)
     assert float((sample.abs() < 2).double().mean()) == pytest.approx(0.9545, abs=0.005)
-    rows = torch.stack(
-        [noise[0, 0], noise[0, 1], evaluation_noise(like, 0, [20, 20])[0, 0], noise[0, 0].roll(1, 0)]
-    )
-    rows = torch.cat([rows, noise[0, :1].roll(1, 2)]).flatten(1)
+    other = evaluation_noise(like, 0, [20, 20])[0, 0]
+    rows = [noise[0, 0], noise[0, 1], other, noise[0, 0].roll(1, 0), noise[0, 0].roll(1, 1)]
+    rows = torch.stack(rows).flatten(1)
     assert float((torch.corrcoef(rows) - torch.eye(5)).abs().max()) < 0.05
     assert torch.equal(evaluation_noise(like[:1, :, :30, :40], 1, [20, 20]), noise[..., :30, :40])
     ragged = evaluation_noise(torch.zeros(1, 9, 60, 80), 1, [5, 1, 3])
     assert all(torch.equal(part, noise[:, : part.shape[1]]) for part in ragged.split([5, 1, 3], 1))
-
-
-# What a prediction depends on.
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -291,90 +254,16 @@ def test_evaluation_and_training_run_the_same_network(space: str) -> None:
     assert all(torch.equal(losses.tasks[name], supervised[name]) for name in THREE)
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_every_task_is_conditioned_on_all_preliminary_predictions(space: str) -> None:
-    made = method(space=space).eval()
-    images = batch(made.problem, ONE).images
-    with torch.no_grad():
-        before = made.predict(images)
-        made.heads["depth"].conv.bias += 1.0
-        after = made.predict(images)
-    assert not any(torch.allclose(before[name], after[name]) for name in THREE)
-
-
-# Gradients.
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_the_results_loss_reaches_its_own_task_through_all_steps_and_no_other(space: str) -> None:
-    made = method(space=space)
-    losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
-    torch.stack(list(losses.tasks.values())).sum().backward()
-    for name in ("depth", "normals"):
-        assert zero([*made.decoders[name].parameters(), *made.heads[name].parameters()]), (
-            "the conditioning is detached"
-        )
-    assert all(map(moved, made.decoders["semseg"].parameters())), "the state is not"
-    assert zero(made.heads["semseg"].parameters()) == (space == "feature")
-    assert any(map(moved, made.encoder.parameters()))
-    for other in (1, 2):
-        assert zero([*made.denoiser.enter[other].parameters(), *made.denoiser.leave[other].parameters()])
-    shared = [
-        made.denoiser.condition,
-        made.denoiser.time,
-        made.denoiser.blocks,
-        made.denoiser.enter[0],
-        made.denoiser.leave[0],
-    ]
-    assert not [name for module in shared for name, p in module.named_parameters() if not moved(p)]
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_gradients_pass_through_the_first_step(space: str) -> None:
-    """Of the estimate at t = T - 1 alone: every later call's parameters are another network's."""
-    made = method(space=space)
-    first, second = made.denoiser, copy.deepcopy(made.denoiser)
-
-    class Switch(nn.Module):
-        known, channels = first.known, first.channels
-
-        def forward(self, state: Tensor, known: Tensor, t: int) -> list[Tensor]:
-            return (second if t == 0 else first)(state, known, t)
-
-    made.denoiser = Switch()
-    made.losses(batch(made.problem, ONE), torch.tensor(0.0)).total().backward()
-    assert all(moved(p) for p in first.leave.parameters())
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_the_preliminary_loss_trains_the_plain_network_and_not_the_denoiser(space: str) -> None:
-    made = method(space=space)
-    losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
-    losses.extra["preliminary"].backward()
-    assert zero([*made.denoiser.parameters(), *made.refined_heads.parameters()])
-    for name in THREE:
-        own = [*made.decoders[name].parameters(), *made.heads[name].parameters()]
-        assert zero(own) == (name != "semseg")
-    assert any(map(moved, made.encoder.parameters()))
-
-
-# States, sizes, precision, refusals.
-
-
 def test_predictions_are_diffused_on_a_scale_of_about_one() -> None:
-    x = torch.randn(2, 3, 4, 5, dtype=torch.float64) * 9
-    torch.testing.assert_close(
-        as_state(tasks.parts(tuple("abc")), x).sum(1), torch.ones(2, 4, 5, dtype=torch.float64)
-    )
-    torch.testing.assert_close(
-        as_state(tasks.normals(), x).norm(dim=1), torch.ones(2, 4, 5, dtype=torch.float64)
-    )
-    torch.testing.assert_close(as_state(tasks.depth(), torch.full((1, 1, 2, 2), 8.0)), torch.ones(1, 1, 2, 2))
-    torch.testing.assert_close(
-        as_state(tasks.inverse_depth(), torch.full((1, 1, 2, 2), 0.3)), torch.ones(1, 1, 2, 2)
-    )
-    for task in (tasks.edge(), tasks.saliency()):
-        assert torch.equal(as_state(task, torch.zeros(1, 1, 2, 2)), torch.full((1, 1, 2, 2), 0.5))
+    x, ones = torch.randn(2, 3, 4, 5, dtype=torch.float64) * 9, torch.ones(2, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(as_state(tasks.parts(tuple("abc")), x).sum(1), ones)
+    torch.testing.assert_close(as_state(tasks.normals(), x).norm(dim=1), ones)
+    for task, given, state in (
+        (tasks.depth(), 8.0, 1.0), (tasks.inverse_depth(), 0.3, 1.0),
+        (tasks.edge(), 0.0, 0.5), (tasks.saliency(), 0.0, 0.5),
+    ):  # fmt: skip
+        found = as_state(task, torch.full((1, 1, 2, 2), given))
+        torch.testing.assert_close(found, torch.full((1, 1, 2, 2), state))
     nothing = torch.zeros(1, 3, 2, 2, requires_grad=True)
     as_state(tasks.normals(), nothing).sum().backward()
     assert nothing.grad is not None and nothing.grad.isfinite().all()

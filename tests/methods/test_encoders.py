@@ -2,6 +2,7 @@
 fit.
 """
 
+import math
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,15 @@ from methods.networks.build import check_encoder, make_encoder
 from methods.networks.encoders import IMAGENET_MEAN
 
 
+@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
 @pytest.mark.parametrize("name", ["small", "resnet18", "resnet50", "timm:resnet10t"])
-def test_stages_and_shared_feature(name: str) -> None:
+def test_stages_and_shared_feature(name: str, size: tuple[int, int]) -> None:
     encoder = make_encoder(name, 12).eval()
     with torch.no_grad():
-        stages = encoder.stages(torch.randn(2, 3, 64, 96))
-        shared = encoder(torch.randn(2, 3, 64, 96))
-    assert [tuple(s.shape[-2:]) for s in stages] == [(16, 24), (8, 12), (4, 6), (2, 3)]
-    assert tuple(s.shape[1] for s in stages) == encoder.channels
-    assert shared.shape == (2, 12, 8, 12)
+        stages = encoder.stages(torch.randn(2, 3, *size))
+    for stage, channels, stride in zip(stages, encoder.channels, (4, 8, 16, 32), strict=True):
+        assert stage.shape[1:] == (channels, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    assert encoder.fuse(stages).shape == (2, 12, math.ceil(size[0] / 8), math.ceil(size[1] / 8))
     assert encoder.trunk.mean == IMAGENET_MEAN
 
 
@@ -87,13 +88,11 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "ran code" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["resnet18"])
 def test_imagenet_weights_are_those_that_torchvision_itself_loads(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """From torchvision's cache, so that no network is needed where it has been filled; torchvision's own
-    model reads the same.
-    """
+    """From torchvision's cache, which its own model reads too."""
+    name = "resnet18"
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     weights = torchvision.models.get_model_weights(name)["DEFAULT"]
     cached = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
@@ -116,9 +115,8 @@ def test_without_a_network_the_sentence_says_how_to_get_weights(
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
-    with pytest.raises(
-        UserError, match=r"resnet18 could not be downloaded \(OSError\); fetch https.*set weights = 'PATH'"
-    ):
+    cure = r"resnet18 could not be downloaded \(OSError\); fetch https.*set weights = 'PATH'"
+    with pytest.raises(UserError, match=cure):
         make_encoder("resnet18", 8, "imagenet")
 
 

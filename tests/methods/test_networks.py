@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from methods.networks.codebook import Codebook, nearest
-from methods.networks.decoders import Block, Decoder, Head, upsampled
-from methods.networks.encoders import Encoder, ResNet, Small, Trunk
-from methods.networks.image_decoder import ImageDecoder
-from methods.networks.retrieval import Attention, Retrieval
-
-
-@pytest.mark.parametrize("trunk", [Small, lambda: ResNet("resnet18")], ids=["small", "resnet18"])
-@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
-def test_encoders_give_four_strides_and_fuse_them_at_stride_8(
-    trunk: type[Trunk], size: tuple[int, int]
-) -> None:
-    encoder = Encoder(trunk(), 24).eval()
-    images = torch.randn(2, 3, *size)
-    stages = encoder.stages(images)
-    assert [s.shape[1] for s in stages] == list(encoder.channels)
-    for stage, stride in zip(stages, (4, 8, 16, 32), strict=True):
-        assert stage.shape[-2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
-    shared = encoder(images)
-    assert shared.shape == (2, 24, math.ceil(size[0] / 8), math.ceil(size[1] / 8))
-    assert torch.equal(shared, encoder.fuse(stages))
+from methods.networks.decoders import Block, Decoder, Head
+from methods.networks.retrieval import Attention
 
 
 def test_decoder_is_residual_and_head_reaches_the_images_size() -> None:
@@ -42,15 +24,6 @@ def test_decoder_is_residual_and_head_reaches_the_images_size() -> None:
     assert head(x).shape == (2, 4, 41, 50)
     nn.init.zeros_(head.conv.weight)
     torch.testing.assert_close(head(x), head.conv.bias.view(1, 4, 1, 1).expand(2, 4, 41, 50))
-
-
-@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
-def test_image_decoder_reaches_the_images_size_with_halved_widths(size: tuple[int, int]) -> None:
-    decoder = ImageDecoder(64, size)
-    assert [conv.out_channels for conv in decoder.convs] == [32, 16, 8, 3]
-    image = decoder(torch.randn(2, 64, math.ceil(size[0] / 8), math.ceil(size[1] / 8)))
-    assert image.shape == (2, 3, *size)
-    assert (image < 0).any(), "the last layer is linear"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -87,10 +60,8 @@ def test_lookup_leaves_the_feature_out_of_the_gradient_and_vqvae_passes_it_on() 
         if mode == "lookup":
             assert found.loss is None and x.grad is None and book.codes.grad is not None
             expected = torch.zeros(6, 4)
-            for b in range(2):
-                for i in range(3):
-                    for j in range(3):
-                        expected[found.indices[b, i, j]] += weights[b, :, i, j]
+            for b, i, j in itertools.product(range(2), range(3), range(3)):
+                expected[found.indices[b, i, j]] += weights[b, :, i, j]
             torch.testing.assert_close(book.codes.grad, expected)
         else:
             assert found.loss is not None
@@ -113,11 +84,11 @@ def test_codebook_loss_pulls_each_side_with_its_own_weight() -> None:
 
 def test_moving_averages_equal_the_loop_and_dead_codes_restart() -> None:
     book = Codebook(5, 3, "ema").double()
-    book.codes[4] = 1e3  # nothing is near it
-    book.total.copy_(book.codes)
-    count, total = [1.0] * 5, [book.codes[k].clone() for k in range(5)]
+    book.codes[4], book.count[4] = 1e3, 0.05  # nothing is near it
+    book.total.copy_(book.codes * book.count[:, None])
+    count, total = book.count.tolist(), list(book.total.clone())
     restarts = 0
-    for step in range(460):
+    for step in range(100):
         torch.manual_seed(step)
         x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
         indices = book(x).indices.flatten().tolist()
@@ -168,21 +139,3 @@ def test_attention_equals_torchs_own_and_its_entropy_is_that_of_the_weights() ->
     same = torch.ones(3, 7, 8)
     assert float(attention.entropy(x, same).detach()) == pytest.approx(1.0)
     assert float(attention.entropy(x, y[:, :1]).detach()) == pytest.approx(0.0, abs=1e-6)
-
-
-def test_rows_of_a_retrieval_do_not_mix() -> None:
-    retrieval = Retrieval(6, 10, 8, blocks=2, heads=2)
-    features, weights, slots = torch.randn(4, 6, 8, 8), torch.rand(4, 3, 2), torch.randn(2, 10)
-    whole = retrieval(features, weights, slots)
-    rows = [retrieval(features[i : i + 1], weights[i : i + 1], slots) for i in range(4)]
-    torch.testing.assert_close(whole, torch.cat(rows))
-
-
-def test_maps_that_have_their_size_are_what_resizing_would_give() -> None:
-    maps = torch.randn(2, 3, 6, 10).contiguous(memory_format=torch.channels_last)
-    found = upsampled(maps, (6, 10))
-    assert (
-        torch.equal(found, F.interpolate(maps, (6, 10), mode="bilinear", align_corners=False))
-        and found.is_contiguous()
-    )
-    assert upsampled(maps, (12, 20)).shape == (2, 3, 12, 20)

@@ -91,24 +91,14 @@ def test_package_stays_package_in_a_spec(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_weights_that_no_package_carries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=f"no package carries weights of encoder 'resnet18' .but of {LITE0}.; set weights ="
-    ):
+    with pytest.raises(UserError, match=f"no package carries weights of encoder 'resnet18' .but of {LITE0}"):
         check_encoder("resnet18", "package")
     with pytest.raises(UserError, match="neither one of 'none', 'imagenet', 'package' nor a file"):
         expand(read("thin"), {"weights": "packaged"}, ["multi_task"], tmp_path)
     ours = packaged.PACKAGES[LITE0]
     monkeypatch.setitem(packaged.PACKAGES, LITE0, dataclasses.replace(ours, name="a-package-that-nobody-has"))
-    with pytest.raises(
-        UserError,
-        match=r"package a-package-that-nobody-has, which is not installed; install .* `pip install -e \.`\.",
-    ):
+    with pytest.raises(UserError, match="a-package-that-nobody-has, which is not installed; install"):
         check_encoder(LITE0, "package")
-    monkeypatch.setitem(
-        packaged.PACKAGES, LITE0, dataclasses.replace(ours, name="timm", file="no-such-file.pth")
-    )
-    with pytest.raises(UserError, match="package timm, which is not installed"):
-        make_encoder(LITE0, 8, "package")
 
 
 def test_a_file_that_is_not_the_known_one_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -121,20 +111,16 @@ def test_a_file_that_is_not_the_known_one_is_refused(monkeypatch: pytest.MonkeyP
     state = {"_a.weight": torch.zeros(3, 2), "_b.bias": torch.zeros(3)}
     torch.save(state, file)
     digest = packaged.hashlib.sha256(file.read_bytes()).hexdigest()
-    monkeypatch.setitem(
-        packaged.PACKAGES, LITE0, dataclasses.replace(packaged.PACKAGES[LITE0], sha256=digest)
-    )
+    known = dataclasses.replace(packaged.PACKAGES[LITE0], sha256=digest)
+    monkeypatch.setitem(packaged.PACKAGES, LITE0, known)
     right = {"a.weight": torch.ones(3, 2), "b.bias": torch.ones(3)}
     assert list(packaged.read(LITE0, right)) == list(right)
     others: dict[str, dict[str, Tensor]] = {
-        "_b.bias is not b.weight": right | {"b.weight": torch.ones(3)},
+        "_b.bias is not b.weight": {"a.weight": torch.ones(3, 2), "b.weight": torch.ones(3)},
         "_a.weight is not a.weight": right | {"a.weight": torch.ones(2, 3)},
         "nothing is not c.bias": right | {"c.bias": torch.ones(3)},
         "_b.bias is not there": {"a.weight": torch.ones(3, 2)},
     }
-    del others["_b.bias is not b.weight"]["b.bias"]
     for message, model in others.items():
-        with pytest.raises(
-            UserError, match=re.escape(f"as the installed timm builds it: {message}; install")
-        ):
+        with pytest.raises(UserError, match=re.escape(f"timm builds it: {message}; install")):
             packaged.read(LITE0, model)

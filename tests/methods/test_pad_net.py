@@ -12,7 +12,19 @@ from torch import Tensor, nn
 from methods.base import Batch
 from methods.networks.distillation import Distillation
 from methods.pad_net import PADNet
-from tests.methods.cases import ALL, PATTERNS, SIX, THREE, batch, check_losses, problem, supervised
+from tests.methods.cases import (
+    ALL,
+    FULL,
+    MIXED,
+    NOTHING,
+    ONE,
+    SIX,
+    THREE,
+    batch,
+    check_losses,
+    problem,
+    supervised,
+)
 
 
 def method(names: tuple[str, ...] = THREE, weight: float = 1.0) -> PADNet:
@@ -65,15 +77,11 @@ def check(made: PADNet, data: Batch) -> None:
     check_losses(made, found, {"preliminary": preliminary}, supervised(made.problem, final, data))
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-def test_losses_equal_the_loop(pattern: str) -> None:
-    made = method(weight=0.7)
-    check(made, batch(made.problem, PATTERNS[pattern]))
-
-
-def test_losses_equal_the_loop_for_every_kind_of_task() -> None:
-    made = method(tuple(ALL))
-    check(made, batch(made.problem, SIX))
+@pytest.mark.parametrize("labelled", [ONE, MIXED, FULL, NOTHING, SIX])
+def test_losses_equal_the_loop(labelled: list[list[int]]) -> None:
+    """And their gradients: of one task's labels none reaches another's head."""
+    made = method(tuple(ALL)[: len(labelled[0])], weight=0.7)
+    check(made, batch(made.problem, labelled))
 
 
 def test_without_messages_it_is_multi_task() -> None:
@@ -84,28 +92,3 @@ def test_without_messages_it_is_multi_task() -> None:
     made.eval()
     plain = super(PADNet, made).predict(images)
     assert all(torch.equal(made.predict(images)[name], plain[name]) for name in THREE)
-
-
-def test_labels_of_one_task_reach_the_senders_and_no_other_head() -> None:
-    made = method()
-    losses = made.losses(batch(made.problem, [[1, 0, 0]] * 2), torch.tensor(0.0))
-    torch.stack(list(losses.tasks.values())).sum().backward(retain_graph=True)
-    assert all((p.grad != 0).any() for name in THREE for p in made.decoders[name].parameters()), (
-        "all tasks send to semseg"
-    )
-    assert all(p.grad is None for p in made.preliminary_heads.parameters())
-    for name in ("depth", "normals"):
-        assert all(p.grad is None or (p.grad == 0).all() for p in made.heads[name].parameters())
-    c = made.problem.width
-    assert (made.distillation.send[0].weight.grad == 0).all(), (
-        "what semseg sends goes to tasks without a label"
-    )
-    assert (made.distillation.send[1].weight.grad[:c] != 0).any() and (
-        made.distillation.send[1].weight.grad[c:] == 0
-    ).all()
-    made.zero_grad()
-    losses.extra["preliminary"].backward()
-    assert all(p.grad is None for p in made.distillation.parameters())
-    for name in THREE:
-        moved = any(p.grad is not None and (p.grad != 0).any() for p in made.decoders[name].parameters())
-        assert moved == (name == "semseg"), "a preliminary loss trains its own task alone"

@@ -13,15 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.errors import UserError
 from benchmark.spec import protocol
 from benchmark.training.build import initialise
 from datasets import tasks
 from methods.base import Problem
 from methods.mtpsl import MTPSL
 from methods.multi_task import MultiTask
-from methods.networks.build import check_encoder, encoder_names, make_encoder
-from methods.networks.decoders import Decoder
+from methods.networks.build import make_encoder
 from methods.networks.segnet import Conv, SegNet, unpool
 from tests.helpers import THREE
 from tests.methods import cases, test_mtpsl
@@ -61,18 +59,13 @@ def test_the_published_network_has_as_many_parameters_and_operations() -> None:
 
 def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
     """Window by window: the pooled value to the first of the window's maxima in reading order."""
-    before = before.detach()
-    out = torch.zeros_like(before)
-    for b, c, y, z in itertools.product(*map(range, x.shape)):
-        window = [
-            (i, j)
-            for i in (2 * y, 2 * y + 1)
-            for j in (2 * z, 2 * z + 1)
-            if i < before.shape[2] and j < before.shape[3]
-        ]
-        place = max(window, key=lambda ij: float(before[b, c, ij[0], ij[1]]))
-        out[b, c, place[0], place[1]] = x[b, c, y, z]
-    return out
+    (height, width), values, places = before.shape[2:], before.flatten().tolist(), []
+    for plane, y, z in itertools.product(range(len(x) * x.shape[1]), *map(range, x.shape[2:])):
+        window = itertools.product((2 * y, 2 * y + 1), (2 * z, 2 * z + 1))
+        inside = [(plane * height + i) * width + j for i, j in window if i < height and j < width]
+        places.append(max(inside, key=values.__getitem__))
+    empty = torch.zeros(before.numel(), dtype=x.dtype)
+    return empty.index_copy(0, torch.tensor(places), x.flatten()).view(before.shape)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -80,57 +73,30 @@ def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
 def test_unpooling_equals_the_loop_and_sends_gradients_back(
     size: tuple[int, int], layout: torch.memory_format
 ) -> None:
-    before = (
-        torch.randn(2, 3, *size, dtype=torch.float64).relu().contiguous(memory_format=layout)
-    )  # zeros tie
-    x = torch.randn(
-        2, 3, math.ceil(size[0] / 2), math.ceil(size[1] / 2), dtype=torch.float64, requires_grad=True
-    )
+    before = torch.randn(2, 3, *size, dtype=torch.float64).relu()  # zeros tie
+    before = before.contiguous(memory_format=layout)
+    half = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))
+    x = torch.randn(2, 3, *half, dtype=torch.float64, requires_grad=True)
     found = unpool(x, before)
     assert torch.equal(found.detach(), slow_unpool(x.detach(), before))
     assert found.is_contiguous(memory_format=layout)
     weights = torch.randn_like(before)
     (found * weights).sum().backward()
-    of_each = slow_unpool(torch.ones_like(x), before) * weights
-    assert torch.equal(
-        x.grad, F.pad(of_each, (0, size[1] % 2, 0, size[0] % 2)).unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5))
-    )
-
-
-def theirs(x: Tensor, indices: Tensor) -> Tensor:
-    """torch's unpooling, which refuses to run where only what is deterministic may."""
-    with pytest.raises(RuntimeError, match="deterministic"):
-        F.max_unpool2d(x, indices, 2)
-    torch.use_deterministic_algorithms(False)
-    try:
-        return F.max_unpool2d(x, indices, 2)
-    finally:
-        torch.use_deterministic_algorithms(True)
+    of_each = F.pad(slow_unpool(torch.ones_like(x), before) * weights, (0, size[1] % 2, 0, size[0] % 2))
+    assert torch.equal(x.grad, of_each.unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5)))
 
 
 def test_it_is_mtans_network_with_torchs_own_unpooling() -> None:
     torch.manual_seed(0)
+    torch.use_deterministic_algorithms(False)  # which torch's unpooling is not
     made = SegNet(2).double().eval()
     for norm in (m for m in made.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.normal_(norm.running_mean, 0.0, 0.1)
         nn.init.uniform_(norm.running_var, 0.5, 2.0)
     convs = [m for m in made.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in made.modules() if isinstance(m, nn.BatchNorm2d)]
-    ends = [
-        (3, 2),
-        (2, 2),
-        (2, 4),
-        (4, 4),
-        (4, 8),
-        (8, 8),
-        (8, 8),
-        (8, 16),
-        (16, 16),
-        (16, 16),
-        *[(16, 16)] * 3,
-    ]
-    ends += [(16, 16)] * 3 + [(16, 8), (8, 8), (8, 8), (8, 4), (4, 4), (4, 4), (4, 2), (2, 2), (2, 2), (2, 2)]
-    assert [(c.in_channels, c.out_channels) for c in convs] == ends
+    widths = [3, 2, 2, 4, 4, 8, 8, 8, *[16] * 9, 8, 8, 8, 4, 4, 4, 2, 2, 2, 2]
+    assert [(c.in_channels, c.out_channels) for c in convs] == list(itertools.pairwise(widths))
     x, indices = torch.rand(2, 3, 64, 96, dtype=torch.float64), []
     images, layers = x, iter(zip(convs, norms, strict=True))
 
@@ -144,7 +110,7 @@ def test_it_is_mtans_network_with_torchs_own_unpooling() -> None:
         indices.append(places)
     deepest = x
     for count in (3, 3, 3, 2, 2):
-        x = units(theirs(x, indices.pop()), count)
+        x = units(F.max_unpool2d(x, indices.pop(), 2), count)
     stages = made.stages(images)
     torch.testing.assert_close(stages[-1], deepest, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(made(images), x, rtol=1e-12, atol=1e-12)
@@ -159,12 +125,6 @@ def test_six_stages_and_a_shared_feature_of_the_images_size(size: tuple[int, int
     for stage, stride in zip(stages, (1, 2, 4, 8, 16, 32), strict=True):
         assert stage.shape[-2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
     assert encoder.fuse(stages).shape == (2, 4, *size)
-
-
-def test_a_decoder_of_no_blocks_is_one_convolution() -> None:
-    (conv,) = Decoder(6, 0)
-    assert isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and conv.bias is not None
-    assert Decoder(6, 0)(torch.randn(2, 6, 5, 7)).shape == (2, 6, 5, 7)
 
 
 def test_its_convolutions_are_drawn_by_xavier_also_when_the_harness_draws_them() -> None:
@@ -182,41 +142,18 @@ def test_its_convolutions_are_drawn_by_xavier_also_when_the_harness_draws_them()
             assert conv.bias is not None and (conv.bias == 0).all()
 
 
-@pytest.mark.parametrize("labelled", [cases.ONE, cases.MIXED], ids=["one", "mixed"])
-def test_mtpsl_on_it_equals_the_loop(labelled: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.networks.mapper.gumbel_sample", cases.largest)
+@pytest.mark.usefixtures("no_noise")
+def test_mtpsl_on_it_equals_the_loop() -> None:
     torch.manual_seed(3)
     chosen = {name: cases.ALL[name] for name in THREE}
     made = MTPSL(Problem(chosen, (32, 64), 2, 0, lambda: SegNet(2), {"depth": 0.5}), mapper_width=2).double()
     assert made.mapper.convs[-1].out_channels == made.encoder.channels[-1] == 16
-    test_mtpsl.check(made, cases.batch(made.problem, labelled, views=1))
+    test_mtpsl.check(made, cases.batch(made.problem, cases.MIXED, views=1))
 
 
 def test_the_protocols_name_the_published_recipe() -> None:
     short, long = protocol.load("nyuv2-13-segnet"), protocol.load("nyuv2-13-segnet-long")
     assert (short.encoder, short.weights, short.width, short.decoder_blocks) == ("segnet", "none", 64, 0)
-    assert (short.batch, short.epochs, short.lr, short.schedule, short.step_every) == (
-        2,
-        200.0,
-        1e-4,
-        "step",
-        100.0,
-    )
-    assert (long.encoder, long.batch, long.epochs, long.lr, long.step_every) == (
-        "segnet",
-        4,
-        400.0,
-        1e-4,
-        200.0,
-    )
-    with pytest.raises(UserError, match=r"decoder_blocks is -1; expected a whole number"):
-        protocol.load("nyuv2-13-segnet", {"decoder_blocks": -1})
-
-
-def test_it_is_listed_and_has_no_imagenet_weights() -> None:
-    assert "segnet" in encoder_names()
-    check_encoder("segnet", "none")
-    with pytest.raises(UserError, match="encoder 'segnet' has no ImageNet weights"):
-        check_encoder("segnet", "imagenet")
-    with pytest.raises(UserError, match="did you mean 'segnet'"):
-        check_encoder("segnett", "none")
+    assert (short.batch, short.epochs, short.lr, short.step_every) == (2, 200.0, 1e-4, 100.0)
+    assert short.schedule == long.schedule == "step" and long.encoder == "segnet"
+    assert (long.batch, long.epochs, long.lr, long.step_every) == (4, 400.0, 1e-4, 200.0)
