@@ -17,35 +17,20 @@ from benchmark.spec.run import run_id
 
 TASKS = ("semseg", "depth", "normals")
 INFO: dict[str, dict[str, Any]] = {
-    "semseg": {"metric": "mIoU", "higher_is_better": True, "unit": "%", "kind": "classes", "test_images": 64},
-    "depth": {"metric": "absErr", "higher_is_better": False, "unit": "m", "kind": "depth", "test_images": 64},
-    "normals": {
-        "metric": "mErr",
-        "higher_is_better": False,
-        "unit": "deg",
-        "kind": "normals",
-        "test_images": 64,
-    },
-    "saliency": {
-        "metric": "maxF",
-        "higher_is_better": True,
-        "unit": "%",
-        "kind": "saliency",
-        "test_images": 64,
-    },
-    "edge": {"metric": "boundaryF", "higher_is_better": True, "unit": "%", "kind": "edge", "test_images": 64},
-    "parts": {"metric": "mIoU", "higher_is_better": True, "unit": "%", "kind": "classes", "test_images": 21},
+    task: {"metric": metric, "higher_is_better": up, "unit": unit, "kind": kind, "test_images": images}
+    for task, metric, up, unit, kind, images in (
+        ("semseg", "mIoU", True, "%", "classes", 64),
+        ("depth", "absErr", False, "m", "depth", 64),
+        ("normals", "mErr", False, "deg", "normals", 64),
+        ("saliency", "maxF", True, "%", "saliency", 64),
+        ("edge", "boundaryF", True, "%", "edge", 64),
+        ("parts", "mIoU", True, "%", "classes", 21),
+    )
 }
 BASE = {"semseg": 30.0, "depth": 0.42, "normals": 24.0, "saliency": 61.0, "edge": 44.0, "parts": 22.0}
 FLOOR = {"semseg": 5.0, "depth": 0.9, "normals": 48.0, "saliency": 20.0, "edge": 9.0, "parts": 4.0}
-SECOND = {
-    "semseg": "pixAcc",
-    "depth": "relErr",
-    "normals": "median",
-    "saliency": "precision",
-    "edge": "recall",
-    "parts": "pixAcc",
-}
+SECOND = {"semseg": "pixAcc", "depth": "relErr", "normals": "median"}
+SECOND |= {"saliency": "precision", "edge": "recall", "parts": "pixAcc"}
 GAIN = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 3.5, "prototype": 6.0}
 EXTRA = {"mtpsl": ("xtc",), "prototype": ("tae", "tke", "tc")}
 DEFAULTS = {"prototype": {"tke": True, "codes": 128, "lr_scale": 1.0}, "mtpsl": {"weight": 0.2}}
@@ -158,14 +143,8 @@ def record(
             "device": "cpu",
             "steps": 288,
         },
-        "hashes": {
-            "labels": f"mask{seed}",
-            "data": "data1",
-            "test_data": "data2",
-            "order": "o",
-            "crops": "c",
-            "init": {"encoder": "e"},
-        },
+        "hashes": {"labels": f"mask{seed}", "data": "data1", "test_data": "data2", "order": "o", "crops": "c"}
+        | {"init": {"encoder": "e"}},
         "label_counts": {t: int(labelled[:, whole.index(t)].sum()) for t in run},
         "images": images if method != "single_task" else int(labelled[:, whole.index(run[0])].sum()),
         "environment": {"dirty": False, "commit": "abc", "torch": "2"},
@@ -179,23 +158,12 @@ def panel(method: str, tasks: tuple[str, ...], errors: bool = True) -> Image.Ima
     rows = []
     for image in range(4):
         cells = []
-        for name in (
-            "image",
-            *(f"{what}{t}" for t in tasks for what in ("truth", method, "error" + method)[: 2 + errors]),
-        ):
-            a, b, c = rng(name if name.startswith(("image", "truth")) else name + method, image).uniform(
-                0.4, 1.6, 3
-            )
-            cells.append(
-                np.stack(
-                    [
-                        127 + 120 * np.sin(a * x + b),
-                        127 + 120 * np.cos(b * y + c),
-                        127 + 120 * np.sin(c * (x + y)),
-                    ],
-                    -1,
-                )
-            )
+        kinds = [f"{what}{t}" for t in tasks for what in ("truth", method, "error" + method)[: 2 + errors]]
+        for name in ("image", *kinds):
+            own = name if name.startswith(("image", "truth")) else name + method
+            a, b, c = rng(own, image).uniform(0.4, 1.6, 3)
+            waves = np.sin(a * x + b), np.cos(b * y + c), np.sin(c * (x + y))
+            cells.append(np.stack([127 + 120 * wave for wave in waves], -1))
         rows.append(np.concatenate(cells, 1))
     return Image.fromarray(np.concatenate(rows).astype(np.uint8))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -165,21 +164,6 @@ def test_a_contrast_that_was_thought_of_after_the_runs_is_none() -> None:
     for r in g.rows:
         r.seeds[0, 0].records[0].spec["contrasts"] = []
     assert Verdicts(g, g.rows[0], ALONE).contrasts == []
-
-
-@pytest.mark.parametrize(
-    ("n", "gains", "reason"),
-    [
-        (5, GAINS, "too few seeds to decide: 5 of 7"),
-        (9, GAINS | {"good": 2.2}, r"p = 0\.\d+, corrected for 3"),
-        (9, GAINS, ""),
-    ],
-)
-def test_the_reason_of_a_verdict(n: int, gains: dict[str, float], reason: str) -> None:
-    g, verdicts = made(gains, n)
-    found = verdicts.pair(g.rows[2], g.rows[1])
-    assert found and (found.verdict == AHEAD) == (reason == "")
-    assert re.fullmatch(reason, found.reason)
 
 
 def test_a_row_that_lacks_a_planned_seed_and_seeds_without_spread_tell_nothing() -> None:
