@@ -1,8 +1,6 @@
 """The command line from end to end: real runs on small rooms, real kills, `--json`, and users' mistakes."""
 
-import csv
 import errno
-import io
 import json
 import os
 import re
@@ -39,11 +37,6 @@ TINY = [
 
 def sets(*settings: str) -> list[str]:
     return [part for setting in (*TINY, *settings) for part in ("--set", setting)]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 SHORT = sets("seeds=1", "epochs=1", 'tasks=["semseg", "depth"]')
@@ -102,16 +95,8 @@ def test_a_plan_from_nothing_to_a_published_board(bench: Bench, tmp_path: Path) 
 
 
 def run_arguments(results: Path, *settings: str) -> list[object]:
-    return [
-        "run",
-        "thin",
-        "multi_task",
-        *sets("seeds=1", "epochs=40", *settings),
-        "--results",
-        results,
-        "--checkpoint-every",
-        5,
-    ]
+    tiny = sets("seeds=1", "epochs=40", *settings)
+    return ["run", "thin", "multi_task", *tiny, "--results", results, "--checkpoint-every", 5]
 
 
 def wait_for(pattern: str, results: Path, process: "subprocess.Popen[str]") -> Path:
@@ -366,60 +351,21 @@ def test_standard_output_is_one_json_value(name: str, bench: Bench, place: "Plac
     assert isinstance(shown, dict | list) and out.endswith("\n")
 
 
-def test_a_board_holds_the_rows_of_its_csv(bench: Bench, place: "Place") -> None:
-    code, out, err = bench("leaderboard", "--results", place.results, "--json")
-    shown = json.loads(out)
-    (found,) = shown["boards"]
-    assert code == 0 and "wrote" in err and all(Path(file).exists() for file in found["files"])
-    (file,) = (file for file in found["files"] if Path(file).parent.name == "leaderboards")
-    assert Path(file).stem == found["name"] and any(f.endswith(".svg") for f in found["files"])
-    written = list(csv.DictReader(io.StringIO(Path(file).read_text())))
-    assert [row.keys() for row in found["rows"]] == [row.keys() for row in written]
-    for row, texts in zip(found["rows"], written, strict=True):
-        for column, value in row.items():
-            assert (
-                texts[column]
-                == ("" if value is None else value if isinstance(value, str) else f"{value:.6g}")
-                or value > 999_999
-            )
-    (multi, constant) = found["rows"]
-    assert (
-        multi["n_seeds"] == 1 and isinstance(multi["depth_absErr_mean"], float) and multi["delta_m"] is None
-    )
-    assert (
-        multi["method"] == "multi_task" and constant["method"] == "constant" and multi["run_ids"] == place.id
-    )
-    assert shown["notes"] and all(note in err for note in shown["notes"])
-
-
 def test_looking_needs_no_data(bench: Bench, place: "Place") -> None:
     none = ["--data", place.folder / "none", "--results", place.results]
     code, out, _ = bench("plan", "multi_task", *SHORT, *none)
     assert code == 0 and "1 done" in out
-    code, out, _ = bench("plan", "nyuv2-smoke", *none)
-    assert code == 0 and "6 missing" in out
     code, out, _ = bench("show", place.id[:8], *none)
     assert code == 0 and "mIoU" in out
     for what in ("datasets", "protocols", "plans", "balances", "metrics"):
-        assert bench("list", what, *none)[0] == 0
         assert json.loads(bench("list", what, "--json", *none)[1])
     assert bench("run", "multi_task", *SHORT, *none, "--dry-run")[0] == 0
     assert not (place.folder / "none").exists()
 
 
-LOUD: dict[str, list[object]] = {
-    "plan": ["plan", "loud", *SHORT],
-    "methods": ["list", "methods", "loud", "--plan", "thin"],
-    "mask": ["labels", "show", "--count", 2],
-    "check": ["check", "loud"],
-}
-
-
-@pytest.mark.parametrize("case", LOUD)
-def test_what_a_users_own_method_prints_goes_to_standard_error(
-    case: str, bench: Bench, place: "Place"
-) -> None:
-    code, out, err = bench(*LOUD[case], "--plugin", place.loud, "--results", place.results, "--json")
+def test_what_a_users_own_method_prints_goes_to_standard_error(bench: Bench, place: "Place") -> None:
+    listed = ("list", "methods", "loud", "--plan", "thin", "--plugin", place.loud, "--json")
+    code, out, err = bench(*listed)
     assert code == 0 and json.loads(out) and "imported" in err, out + err
 
 
@@ -429,30 +375,13 @@ def test_what_workers_print_goes_to_standard_error(place: Place, data_folder: Pa
     assert json.loads(out)["exit"] == 0 and "imported" in err, out + err
 
 
-def test_predicting_with_a_users_own_method(bench: Bench, place: "Place") -> None:
-    loud = ("loud", "--plugin", place.loud)
-    shown = json.loads(bench("run", *loud, *SHORT, "--results", place.results, "--json")[1])
-    (key,) = shown["states"]
-    predict = ("predict", key, place.photo, "--plugin", place.loud, "--results", place.results, "--json")
-    code, out, err = bench(*predict, "--out", place.folder / "out")
-    assert code == 0 and "a prediction" in err
-    names = ("predictions.png", "photo.npz", "photo-semseg.png", "photo-depth.png")
-    files = json.loads(out)["files"]
-    assert files == [str(place.folder / "out" / name) for name in names] and all(
-        Path(file).exists() for file in files
-    )
-
-
 def test_a_plan_that_ablates(bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     ablate = ("ablate", place.ablation, *SHORT, "--results", place.results, "--json")
     code, out, _ = bench(*ablate, "--dry-run")
     assert code == 0 and [cell["state"] for cell in json.loads(out)["cells"]] == ["missing", "missing"]
     monkeypatch.setattr(workers, "work", interrupt)
-    code, out, err = bench(*ablate)
-    assert (code, json.loads(out)) == (
-        130,
-        {"plan": "mine", "form": "leave-one-out", "rows": []},
-    ) and "interrupted" in err
+    code, out, _ = bench(*ablate)
+    assert code == 130 and json.loads(out) == {"plan": "mine", "form": "leave-one-out", "rows": []}
     assert not (place.results / "tables" / "ablation-mine.md").exists()
 
 
@@ -463,80 +392,9 @@ def test_interrupted_commands_print_what_there_is(
     monkeypatch.setattr(packed, "prepare", interrupt)
     monkeypatch.setattr("benchmark.execute.fetch.fetch", interrupt)
     code, out, err = bench("data", "prepare", *CASES["data prepare"][0](place), "--json")
-    assert (code, json.loads(out)) == (
-        130,
-        {"variant": "nyuv2-13", "folders": [], "counts": {}},
-    ) and "interrupted: " in err
+    assert code == 130 and json.loads(out) == {"variant": "nyuv2-13", "folders": [], "counts": {}}
     code, out, err = bench("data", "get", *CASES["data get"][0](place), "--json")
-    shown = json.loads(out)
-    assert (
-        code == 130
-        and shown["file"] is None
-        and shown["said"].startswith("interrupted: ")
-        and shown["said"] in err
-    )
-
-
-def test_data_that_come_and_are_packed(bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    get = CASES["data get"][0](place)
-    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
-    code, out, err = bench("data", "get", *(a for a in get if a != "--yes"), "--json")
-    assert (code, json.loads(out)) == (
-        1,
-        {"file": None, "said": "nothing was fetched."},
-    ) and "Fetch it? [y/N]" in err
-    code, out, err = bench("data", "get", *get, "--json")
-    file = place.folder / "downloads" / "nyu.mat"
-    said = f"{file} is here; next: bench data prepare nyuv2 {file} --data {place.folder}"
-    assert (
-        (code, json.loads(out)) == (0, {"file": str(file), "said": said})
-        and said in err
-        and file.read_bytes() == b"a file"
-    )
-    code, out, _ = bench("data", "get", "scenes", "--json")
-    said = "scenes is made on the spot; there is nothing to download."
-    assert (code, json.loads(out)) == (0, {"file": None, "said": said})
-    data = place.folder / "data"
-    code, out, err = bench("data", "prepare", *CASES["data prepare"][0](place), "--size", "64x80", "--json")
-    assert code == 0 and "note: 3 + 2 images, not the papers' 795 + 654" in err
-    labels = {
-        name: {"images": n, "labels": dict.fromkeys(("semseg", "depth", "normals"), n)}
-        for name, n in (("train", 3), ("test", 2))
-    }
-    folders = [str(data / "nyuv2-13" / size) for size in ("32x40", "64x80")]
-    assert json.loads(out) == {"variant": "nyuv2-13", "folders": folders, "counts": labels}
-    (imported,) = json.loads(bench("labels", "import", place.split, "--data", data, "--json")[1])
-    assert Path(imported.pop("file")).exists()
-    counts = {"semseg": 1, "depth": 1, "normals": 1}
-    wanted = {
-        "setting": "published:one",
-        "dataset": "nyuv2",
-        "images": 3,
-        "counts": counts,
-        "as_in_papers": False,
-    }
-    assert imported == wanted
-
-
-def test_pictures_and_files_are_named_as_given(
-    bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch, data_folder: Path
-) -> None:
-    monkeypatch.chdir(place.folder)
-    assert json.loads(bench("new", "mine", "--dataset", "--json")[1]) == {
-        "files": ["mine.py", "test_mine.py"]
-    }
-    assert Path("mine.py").exists() and Path("test_mine.py").exists()
-    show = ("data", "show", "scenes", "--size", "32x64", "--count", 2, "--results", "here", "--json")
-    assert (
-        json.loads(bench(*show)[1]) == {"picture": "here/scenes-train.png"}
-        and Path("here/scenes-train.png").exists()
-    )
-    labels = ("labels", "show", "--count", 12, "--results", "there", "--json")
-    assert "picture" not in json.loads(bench(*labels)[1]) and not Path("there").exists()
-    assert (
-        json.loads(bench(*labels, "--out", "mask.png")[1])["picture"] == "mask.png"
-        and Path("mask.png").exists()
-    )
+    assert code == 130 and json.loads(out)["file"] is None and json.loads(out)["said"] in err
 
 
 def run_multi(*settings: str) -> list[str]:
@@ -548,16 +406,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "hyperparameter": (["run", "prototype", "--set", "hparams.tc_magin=1"], r"did you mean 'tc_margin'\?"),
     "setting": (run_multi("labels=fractions:0.5"), "fractions"),
     "task": (run_multi('tasks=["depht"]'), r"did you mean 'depth'\?"),
-    "a task twice": (run_multi('tasks=["depth", "depth"]'), "must name each task once"),
-    "no scales": (run_multi("scales=[]"), r"scales is \[\]; expected a list of length >= 1"),
-    "no seeds": (run_multi("seeds=[]"), r"seeds is \[\]; expected a list of length >= 1"),
-    "not finite": (run_multi("epochs=nan"), "epochs is nan; expected a number > 0"),
-    "negative": (run_multi("clip=-1"), "clip is -1; expected a number >= 0"),
-    "no images": (run_multi("train_images=0"), "train_images is 0; expected a whole number >= 1"),
-    "weight of no task": (run_multi("loss_weights={dept=2.0}"), r"'dept'; did you mean 'depth'\?"),
-    "baseline": (run_multi("baseline=mutli_task"), r"did you mean 'multi_task'\?"),
     "timm model": (run_multi("encoder=timm:foo"), "unknown timm model 'foo'; .* more"),
-    "encoder": (run_multi("encoder=resnet19"), r"did you mean 'resnet18'\?"),
     "in a dry run": (["run", "prototype", "--set", "hparams.heads=5", "--dry-run"], "heads"),
     "no test label": (
         run_multi(*TINY, "seeds=1", "test_images=2", 'tasks=["depth", "parts"]'),
@@ -576,8 +425,6 @@ BAD: dict[str, tuple[list[str], str]] = {
     "data set": (["labels", "show", "rooms"], "unknown data set 'rooms'"),
     "nothing to publish": (["publish", "--all"], "no finished run to publish"),
     "no board": (["leaderboard"], "there are no finished runs"),
-    "no report": (["report"], "there are no finished runs"),
-    "no comparison": (["compare", "mtpsl", "multi_task"], "there are no finished runs"),
     "nothing to clean": (["clean", "abcdef"], "'abcdef' names no run"),
     "no network": (["predict", "abcdef", "a.jpg", "--out", "out"], "'abcdef' names no run"),
     "trials": (["tune", "mtpsl", "--trials", "1"], "--trials 1"),

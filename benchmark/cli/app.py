@@ -55,24 +55,16 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 some failed or a check found differences, 2 bad input, 130 interrupted.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Get, prepare, check and look at data sets.")
-labels_app = typer.Typer(
-    no_args_is_help=True, help="Import label splits and look at which labels a setting hides."
-)
-# One line a command; a command function returns its exit code.
-app.command(rich_help_panel=RUN)(run)
-app.command(rich_help_panel=RUN)(ablate)
-app.command(rich_help_panel=RUN)(tune)
-app.command(rich_help_panel=RUN)(plan)
-app.command(rich_help_panel=RUN)(perf)
-app.command(rich_help_panel=RUN)(status)
-app.command(rich_help_panel=RUN)(cancel)
-app.command(rich_help_panel=RUN)(clean)
-app.command(rich_help_panel=LOOK)(leaderboard)
-app.command(rich_help_panel=LOOK)(report)
-app.command(rich_help_panel=LOOK)(compare)
-app.command(rich_help_panel=LOOK)(show)
-app.command(rich_help_panel=LOOK)(predict)
-app.command(rich_help_panel=LOOK)(doctor)
+labels_app = typer.Typer(no_args_is_help=True, help="Import label splits and look at what a setting hides.")
+# A command function returns its exit code.
+for panel, functions in {
+    RUN: (run, ablate, tune, plan, perf, status, cancel, clean),
+    LOOK: (leaderboard, report, compare, show, predict, doctor),
+    METHODS: (list_, check, new),
+    PUBLISH: (publish,),
+}.items():
+    for function in functions:
+        app.command(function.__name__.rstrip("_"), rich_help_panel=panel)(function)
 app.add_typer(data_app, name="data", rich_help_panel=DATA_SETS)
 app.add_typer(labels_app, name="labels", rich_help_panel=DATA_SETS)
 data_app.command("list")(list_datasets)
@@ -82,10 +74,6 @@ data_app.command("check")(check_data)
 data_app.command("show")(show_data)
 labels_app.command("import")(import_labels)
 labels_app.command("show")(show_labels)
-app.command("list", rich_help_panel=METHODS)(list_)
-app.command(rich_help_panel=METHODS)(check)
-app.command(rich_help_panel=METHODS)(new)
-app.command(rich_help_panel=PUBLISH)(publish)
 
 
 def main() -> None:

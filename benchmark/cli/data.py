@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.filesize import decimal
@@ -22,6 +22,10 @@ from benchmark.errors import UserError
 from benchmark.execute.progress import PLAIN_SECONDS, make_console
 from benchmark.files import writing
 from benchmark.spec import plan, registry
+from benchmark.typed import check_keys
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OK, DECLINED, INTERRUPTED = 0, 1, 130
 DataSet = Annotated[str, typer.Argument(metavar="DATASET")]
@@ -105,9 +109,8 @@ def get(
                 for sentence in known.elsewhere if known else ():
                     say(f"note: {sentence}")
                 if not yes and not sys.stdin.isatty():
-                    raise UserError(
-                        f"nothing was fetched, as there is no terminal to ask in; add --yes to fetch {where}."
-                    )
+                    why = "there is no terminal to ask in"
+                    raise UserError(f"nothing was fetched, as {why}; add --yes to fetch {where}.")
                 if not yes and not typer.confirm("Fetch it?"):
                     return end("nothing was fetched.", DECLINED)
             try:
@@ -116,9 +119,8 @@ def get(
                     if folder:
                         unpack(target, folder, bars)
             except KeyboardInterrupt:
-                kept = f"{target} is kept"
-                if part.exists():
-                    kept = f"{decimal(part.stat().st_size)} are kept in {part}"
+                came = decimal(part.stat().st_size) if part.exists() else ""
+                kept = f"{came} are kept in {part}" if came else f"{target} is kept"
                 return end(f"interrupted: {kept}; the same command goes on from there.", INTERRUPTED)
         here = folder or target
         shown["file"] = str(here)
@@ -152,7 +154,7 @@ def show(
         if split not in ("train", "test"):
             raise UserError(f"--split {split!r} is not one of train, test.")
         loaded = dataset.split(split, parse_size(size) if size else dataset.default_size, count)
-        _write(pictures.contact_sheet(loaded, dataset.tasks, count).save, picture)
+        save_picture(pictures.contact_sheet(loaded, dataset.tasks, count).save, picture)
     return OK
 
 
@@ -161,7 +163,8 @@ def _check_picture(out: Path) -> None:
         raise UserError(f"--out {out} is not the name of a .png file; give one that ends in .png.")
 
 
-def _write(save: Callable[[Path], None], out: Path) -> None:
+def save_picture(save: Callable[[Path], None], out: Path) -> None:
+    """Call `save` with a path whose folder is there."""
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         save(out)
@@ -200,11 +203,7 @@ def show_labels(
         _check_picture(picture)
         labels.parse(setting)
         tasks = task or list(opened.tasks)
-        for name in tasks:
-            if name not in opened.tasks:
-                raise UserError(
-                    f"data set {opened.name} has no task {name!r}; it has {', '.join(opened.tasks)}."
-                )
+        check_keys(tasks, opened.tasks, f"task of {opened.name}")
         split = opened.split("train", opened.default_size, count)
         available = split.available[:, [list(split.targets).index(name) for name in tasks]]
         mask = labels.sample(split.ids, available, setting, seed, split.frozen(tasks))
@@ -222,21 +221,22 @@ def show_labels(
             return OK
         drawn = setting if setting in labels.PUBLISHED else f"{setting}, seed {seed}"
         say(f"{drawn}: {len(split)} images of {opened.variant}, mask {shown['hash']}")
-        _table(shown["images"], shown["labelled"], shown["labels per image"], available=shown["available"])
-        _write(labels.picture(mask, tasks, available).savefig, picture)
+        _table(mask, tasks, available=shown["available"])
+        save_picture(labels.picture(mask, tasks, available).savefig, picture)
         shown["picture"] = str(picture)
     return OK
 
 
-def _table(images: int, labelled: dict[str, int], per_image: dict[str, int], **more: dict[str, int]) -> None:
+def _table(mask: Tensor, tasks: list[str], **more: dict[str, int]) -> None:
     """Print labelled images by task, with further counts in columns, and images by number of labels."""
-    table = Table()
-    for column in ("task", "labelled", *more, "share of images"):
-        table.add_column(column, justify="left" if column == "task" else "right")
-    for task, count in labelled.items():
-        table.add_row(task, str(count), *(str(each[task]) for each in more.values()), f"{count / images:.1%}")
+    table = Table("task", "labelled", *more, "share of images")
+    for task, count in zip(tasks, mask.sum(0).tolist(), strict=True):
+        table.add_row(
+            task, str(count), *(str(each[task]) for each in more.values()), f"{count / len(mask):.1%}"
+        )
     make_console().print(table)
-    say("images by number of labels: " + ", ".join(f"{k}: {v}" for k, v in per_image.items() if v))
+    by_number = enumerate(mask.sum(1).bincount().tolist())
+    say("images by number of labels: " + ", ".join(f"{k}: {count}" for k, count in by_number if count))
 
 
 def import_labels(
@@ -249,8 +249,6 @@ def import_labels(
     as_json: Json = False,
 ) -> int:
     """Import label splits that papers share, for the settings published:one and published:random."""
-    import torch
-
     from datasets import published
 
     shown: list[dict[str, Any]] = []
@@ -258,20 +256,11 @@ def import_labels(
         for path in paths:
             split = published.import_file(path, data, replace)
             images, place = len(split.rows), published.place(data, split.dataset, split.setting)
-            per_image = torch.bincount(split.rows.sum(1)).tolist()
             say(f"published:{split.setting} of {split.dataset}: {images} train images")
-            _table(images, split.counts, {str(k): n for k, n in enumerate(per_image)})
+            _table(split.rows, list(split.counts))
             same = "the very file" if split.as_in_papers else "NOT byte for byte a file"
-            say(f"{path} is {same} that the papers use.")
-            say(f"imported as {place}")
-            shown.append(
-                {
-                    "setting": f"published:{split.setting}",
-                    "dataset": split.dataset,
-                    "images": images,
-                    "counts": split.counts,
-                    "as_in_papers": split.as_in_papers,
-                    "file": str(place),
-                }
-            )
+            say(f"{path} is {same} that the papers use; imported as {place}")
+            row = {"setting": f"published:{split.setting}", "dataset": split.dataset, "images": images}
+            more = {"counts": split.counts, "as_in_papers": split.as_in_papers, "file": str(place)}
+            shown.append({**row, **more})
     return OK

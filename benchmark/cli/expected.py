@@ -6,6 +6,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,16 +67,9 @@ def _kind(spec: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _read(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """Spec and cost of records: a record has a line for each key, and the long ones are not needed."""
     for file in files:
-        try:
-            with file.open(encoding="utf-8") as lines:
-                short = [
-                    line.rstrip().rstrip(",") for line in lines if line.startswith(('"cost":', '"spec":'))
-                ]
-            yield json.loads("{" + ",".join(short) + "}")
-        except (OSError, ValueError):
-            continue
+        with suppress(OSError, ValueError):
+            yield json.loads(file.read_text(encoding="utf-8"))
 
 
 def unnamed(cells: Sequence[RunSpec], results: Path) -> list[str]:

@@ -14,8 +14,6 @@ from benchmark.execute.progress import STYLES, make_console, row_name
 from benchmark.runs.rundir import RunDir
 from benchmark.spec.plan import Plan, make
 
-SHOWN = 3  # runs that the plan does not name
-
 
 def plan(
     what: What = None,
@@ -52,8 +50,7 @@ def plan(
             asked = " ".join(["bench perf", *(what or []), *(f"--set {setting}" for setting in settings)])
             say(f"expected: unknown for {unknown} of {len(missing)} unfinished runs; `{asked}` measures them")
         if others:
-            named = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if others[SHOWN:] else "")
-            say(f"runs in {results} that this plan does not name: {len(others)}: {named}")
+            say(f"runs in {results} that this plan does not name: {len(others)}, such as {others[0]}")
         say(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
     return 0
 

@@ -12,24 +12,19 @@ import typer
 from rich.progress import MofNCompleteColumn
 from rich.table import Table
 
-from benchmark.cli.data import Bars, DataSet, parse_size
+from benchmark.cli.data import Bars, DataSet, parse_size, save_picture
 from benchmark.cli.options import DATA, RUNS, Data, Json, Results
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
 from benchmark.execute.progress import make_console
-from benchmark.files import writing
 from benchmark.spec import registry
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from datasets.base import Split
-    from datasets.layouts.base import Source
     from datasets.prepared import Prepared
     from datasets.tasks import Task
 
 SHEET = 8  # samples of a contact sheet
-SMALL = 0.6  # the share of a frame below which images are called small for it; PASCAL images fill about 0.7
 
 
 def prepare(
@@ -63,11 +58,9 @@ def prepare(
         form = kind.form_of(name.replace("_", "-"))
         _check_options(kind, path, variant, fit)
         sizes = [parse_size(text) for text in size]
-        for sized in sizes:
+        for text, sized in zip(size, sizes, strict=True):
             if min(sized) < 32 or any(side % 8 for side in sized):
-                raise UserError(
-                    f"--size {sized[0]}x{sized[1]} is not HEIGHTxWIDTH in multiples of 8, each 32 or more."
-                )
+                raise UserError(f"--size {text} is not HEIGHTxWIDTH in multiples of 8, each 32 or more.")
         source = kind.open(path, form, derive_normals=derive_normals)
         if source is None:
             raise UserError(f"{path} is not {form} in a layout that is known: expected {kind.expected}.")
@@ -94,17 +87,16 @@ def prepare(
             state = f"packed in {seconds:.0f} s" if new else "was prepared already, nothing to do"
             say(f"{full_name} at {sized[0]}x{sized[1]}: {state}, in {store.folder}")
             shown["folders"].append(str(store.folder))
-        for note in (*source.notes, *_other_counts(kind.forms[form].images, source)):
+        notes, papers = list(source.notes), kind.forms[form].images
+        if papers not in (None, counts := tuple(len(source.names(split)) for split in packed.SPLITS)):
+            apart = "results are not comparable with the papers'"
+            notes.append(
+                f"{counts[0]} + {counts[1]} images, not the papers' {papers[0]} + {papers[1]}: {apart}."
+            )
+        for note in notes:
             say(f"note: {note}")
         dataset = kind(data, full_name)
         shown["counts"] = _print_counts(dataset, sizes[0])
-        for sized in sizes:
-            filled = _filled(dataset.split("train", sized))
-            if filled < SMALL:
-                say(
-                    f"note: images fill {filled:.0%} of a frame of {sized[0]}x{sized[1]}; --fit scale "
-                    "enlarges them."
-                )
         say(f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.")
     return 0
 
@@ -114,10 +106,7 @@ def _of_files(name: str) -> type[Prepared]:
 
     kind: Any = registry.dataset(name)
     if not issubclass(kind, Prepared):
-        raise UserError(
-            f"{kind.name} is made on the spot and needs no preparation; `bench data show {kind.name}` shows "
-            "it."
-        )
+        raise UserError(f"{kind.name} is made on the spot and needs no preparation.")
     return kind
 
 
@@ -129,17 +118,7 @@ def _check_options(kind: type[Prepared], path: Path, variant: str | None, fit: s
     if fit is not None and fit not in FITS:
         raise UserError(f"--fit {fit!r} is not one of {', '.join(FITS)}.")
     if variant is not None and not re.fullmatch(r"[a-z0-9]+(-+[a-z0-9]+)*", variant):
-        raise UserError(
-            f"--variant {variant!r} is not a name of small letters, digits and hyphens, such as my-labels."
-        )
-
-
-def _other_counts(papers: tuple[int, int] | None, source: Source) -> list[str]:
-    train, test = (len(source.names(split)) for split in ("train", "test"))
-    if papers in (None, (train, test)):
-        return []
-    more = "results are not comparable with the papers'"
-    return [f"{train} + {test} images, not the papers' {papers[0]} + {papers[1]}: {more}."]
+        raise UserError(f"--variant {variant!r} is not a name of small letters, digits and hyphens.")
 
 
 def _print_counts(dataset: Prepared, size: tuple[int, int]) -> dict[str, dict[str, Any]]:
@@ -153,14 +132,6 @@ def _print_counts(dataset: Prepared, size: tuple[int, int]) -> dict[str, dict[st
         table.add_row(name, str(len(split)), *map(str, counts))
     make_console().print(table)
     return found
-
-
-def _filled(split: Split) -> float:
-    """Return the share of their frames that images cover."""
-    if split.extents is None:
-        return 1.0
-    height, width = split.images.shape[2:]
-    return float(split.extents.double().prod(1).mean()) / (height * width)
 
 
 def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
@@ -177,10 +148,7 @@ def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Js
         stores = [store for store in packed.find(data, kind.name) if store.variant == dataset.variant]
         if not stores:
             dataset.split("train", dataset.default_size, 1)  # says what is missing, or reads the own folder
-            raise UserError(
-                f"{dataset.variant} lies in {data} as people have it and is not packed; `bench data prepare "
-                f"{name} PATH` packs it."
-            )
+            raise UserError(f"{dataset.variant} is not packed; `bench data prepare {name} PATH` packs it.")
         for store in stores:
             size = "x".join(map(str, store.size))
             with Bars(MofNCompleteColumn()) as bars:
@@ -190,9 +158,7 @@ def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Js
                 split = dataset.split(each, store.size)
                 labels = {task: _range(of, split, task) for task, of in dataset.tasks.items()}
                 sheet = results / f"{dataset.variant}-{size}-{each}.png"
-                with writing(results):
-                    results.mkdir(parents=True, exist_ok=True)
-                    pictures.contact_sheet(split, dataset.tasks, SHEET).save(sheet)
+                save_picture(pictures.contact_sheet(split, dataset.tasks, SHEET).save, sheet)
                 entry = {"size": size, "split": each, "images": len(split), "fingerprint": split.fingerprint}
                 shown["splits"].append(entry | {"labels": labels, "sheet": str(sheet)})
                 say(f"{dataset.variant} {each} at {size}: {len(split)} images")
@@ -200,7 +166,6 @@ def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Js
                 for task, values in labels.items():
                     table.add_row(task, str(values["images"]), f"{values['share']:.1%}", values["values"])
                 make_console().print(table)
-                say(f"contact sheet: {sheet}")
         for problem in problems:
             say(problem)
         say(f"{counted(len(problems), 'problem')}." if problems else "every file is what was packed.")
@@ -227,16 +192,10 @@ def _range(task: Task, split: Split, name: str) -> dict[str, Any]:
     else:
         counts = np.sum([np.bincount(v.ravel(), minlength=256) for v in values], 0)[:255]
         known = int(counts.sum())
-        text = _classes(task, counts, known)
+        most, share = int(counts.argmax()), counts.max() / max(known, 1)
+        text = f"{counts[1] / max(known, 1):.1%} positive"
+        if task.kind == "classes":
+            common = task.classes[most] if task.classes else str(most)
+            text = f"{(counts > 0).sum()} of {task.channels} classes, most often {common} ({share:.0%})"
     images = int(split.available[:, list(split.targets).index(name)].sum())
     return {"images": images, "share": known / max(content, 1), "values": text}
-
-
-def _classes(task: Task, counts: np.ndarray, known: int) -> str:
-    if task.kind != "classes":
-        return f"{counts[1] / max(known, 1):.1%} positive"
-    names = task.classes or tuple(map(str, range(task.channels)))
-    most = int(counts.argmax())
-    share = counts[most] / max(known, 1)
-    present = int((counts > 0).sum())
-    return f"{present} of {task.channels} classes, most often {names[most]} ({share:.0%})"

@@ -66,11 +66,10 @@ def publish(
             runs = [find_run(here, name) for name in names or []]
         if not runs:
             raise UserError(
-                f"no finished run to publish in {results}; name runs, or give --all once `bench run` has "
-                "finished some."
+                f"no finished run to publish in {results}; name runs, or give --all once some are."
             )
         records = published_in / "records"
-        pictured = {} if rerun else _pictured(records)
+        pictured = _pictured(records)
         plans: list[tuple[Path, dict[str, Any], dict[str, Path]]] = []
         for run in runs:
             record = _finished(run)
@@ -79,27 +78,30 @@ def publish(
                 continue
             if rerun:
                 _check_second(run, record, first)
-            files, place = (
-                {".npz": run.file("per_image.npz")},
+            place, files = (
                 published_in / ("reruns" if rerun else "records"),
+                {".npz": run.file("per_image.npz")},
             )
             if record["spec"]["protocol"]["judge"] != "test":
-                files, place = {}, published_in / "trials"
+                place, files = published_in / "trials", {}
             elif not files[".npz"].is_file():
                 raise UserError(
-                    f"{files['.npz']} is missing; make the run again with `bench run ... --force`, or "
-                    "restore it."
+                    f"{files['.npz']} is missing; make the run again with --force, or restore it."
                 )
-            elif not (rerun or no_pictures) and run.file("panel.webp").exists():
-                # Those of the first seed that has any stand for all seeds of a row.
-                first_id = pictured.setdefault(_but_seed(record["spec"]), record["id"])
-                files |= {".webp": run.file("panel.webp")} if first_id == record["id"] else {}
+            panel = run.file("panel.webp")
+            # Pictures of the first seed that has any stand for all seeds of a row.
+            wanted = bool(files) and not (rerun or no_pictures) and panel.exists()
+            if wanted and pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"]:
+                files[".webp"] = panel
             # What is beside a record is named in it by content, so that no file is exchanged or lost.
             named = {suffix: digest.of_file(path) for suffix, path in files.items()}
             record = digest.sealed(record | {digest.FILES: named})
-            _check_sizes(
-                {run.file("record.json"): len(dumps(record))} | {p: p.stat().st_size for p in files.values()}
-            )
+            sizes = {run.file("record.json"): len(dumps(record))}
+            for path, size in (sizes | {path: path.stat().st_size for path in files.values()}).items():
+                if size > (limit := LIMITS[path.suffix]):
+                    raise UserError(
+                        f"{path} has {size} bytes; those of published records have at most {limit}."
+                    )
             plans.append((place, record, files))
         if not plans:
             raise UserError(
@@ -110,10 +112,7 @@ def publish(
             for place, record, files in plans:
                 _write(place, record, files)
         where = " and ".join(sorted({str(place) for place, _, _ in plans}))
-        say(
-            f"published {len(plans)} runs in {where}; `bench report --published` makes tables, figures and "
-            "the page."
-        )
+        say(f"published {len(plans)} runs in {where}; next: `bench report --published`.")
         if len(plans) < len(runs):
             say(f"left out {len(runs) - len(plans)} runs that are not in {records}.")
         shown |= {"published": [record["id"] for _, record, _ in plans], "folder": where}
@@ -131,49 +130,30 @@ def _write(place: Path, record: dict[str, Any], files: dict[str, Path]) -> None:
     write_json(place / f"{record['id']}.json", record)
 
 
-def _check_sizes(sizes: dict[Path, int]) -> None:
-    for path, size in sizes.items():
-        if size > LIMITS[path.suffix]:
-            limit = LIMITS[path.suffix] // 1024
-            raise UserError(
-                f"{path} has {size // 1024} KiB, more than the {limit} KiB of a published record."
-            )
-
-
 def _finished(run: RunDir) -> dict[str, Any]:
     """Return the record of a run. Raises `UserError` unless it is finished and as the run wrote it."""
     if run.state() != "done":
-        raise UserError(
-            f"{run.name} is {run.state()}, and only finished runs can be published; finish it with `bench "
-            "run`."
-        )
-    path = run.file("record.json")
-    record = read_json(path)
+        raise UserError(f"{run.name} is {run.state()}; finish it with `bench run` before publishing it.")
+    record = read_json(run.file("record.json"))
     if what := digest.edited(record):
-        raise UserError(f"{path} was edited: its {what}; run it again with --force.")
-    return record | {"environment": _vouched(record["environment"], run.name)}
-
-
-def _vouched(environment: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what a record says of its environment, clean where its code is that of its commit.
-
-    Raises `UserError` where a run without git had other code, or where this checkout cannot tell.
-    """
-    commit, said = environment.get("commit"), environment.get("code")
-    if environment.get("dirty") is not None or not (commit and said):  # git was asked, or no commit was named
-        return environment
-    code = provenance.code_at(str(commit))
-    if code is None:
+        raise UserError(f"{run.file('record.json')} was edited: its {what}; run it again with --force.")
+    environment = record["environment"]
+    commit, code = environment.get("commit"), environment.get("code")
+    if environment.get("dirty") is not None or not (commit and code):  # git was asked, or no commit was named
+        return record
+    # A copy of the code without git: clean where it is that of the commit it names.
+    committed = provenance.code_at(str(commit))
+    if committed is None:
         raise UserError(
-            f"{name} names the commit {commit}, which {ROOT} does not have, so its code cannot be checked; "
-            "fetch that commit, or publish from a checkout that has it."
+            f"{run.name} names the commit {commit}, which {ROOT} does not have; fetch that commit, or "
+            "publish from a checkout that has it."
         )
-    if said != code:
+    if code != committed:
         raise UserError(
-            f"{name} was computed by code with the hash {said}, and that of its commit {commit} has {code}; "
-            f"make the run again from a clean copy of the commit that {provenance.COMMIT} names."
+            f"{run.name} was computed by code with the hash {code}, and that of its commit {commit} has "
+            f"{committed}; make the run again from a clean copy of the commit."
         )
-    return environment | {"dirty": False}
+    return record | {"environment": environment | {"dirty": False}}
 
 
 def _check_second(run: RunDir, record: dict[str, Any], first: Path) -> None:
@@ -185,21 +165,16 @@ def _check_second(run: RunDir, record: dict[str, Any], first: Path) -> None:
             f"{run.name} is no second run: {first} is not there; publish the first run without --rerun."
         )
     if reason := not_another(read_json(first), record):
-        raise UserError(
-            f"{run.name} is no second run of {first}: it {reason}; make the run again in another results "
-            "folder."
-        )
+        raise UserError(f"{run.name} is no second run of {first}: it {reason}; run it in another folder.")
 
 
 def _but_seed(spec: dict[str, Any]) -> str:
-    """Return what the seeds of one method have in common."""
-    return json.dumps(
-        {k: v for k, v in spec.items() if k not in ("label_seed", "train_seed")}, sort_keys=True
-    )
+    same = {key: value for key, value in spec.items() if key not in ("label_seed", "train_seed")}
+    return json.dumps(same, sort_keys=True)
 
 
 def _pictured(records: Path) -> dict[str, str]:
-    """Return {what its seeds have in common: id} of each method published with the pictures of one seed."""
+    """Return {spec but for its seeds: id} of the records that are published with pictures."""
     published = [path.with_suffix(".json") for path in sorted(records.glob("*.webp"))]
     found = [read_json(path) for path in published if path.exists()]
     return {_but_seed(record["spec"]): record["id"] for record in found}

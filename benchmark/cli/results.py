@@ -17,7 +17,6 @@ from benchmark.execute.progress import make_console
 from benchmark.spec import registry
 
 if TYPE_CHECKING:
-    from benchmark.report.compare import Answer
     from benchmark.report.leaderboard import Board, Written
 
 UsePublished = Annotated[bool, typer.Option("--published", help="Use the published records, not the runs.")]
@@ -31,16 +30,11 @@ def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list
     from benchmark.report.load import boards_of
 
     boards = boards_of(folder / "records" if use_published else folder, again)
-    if boards:
-        return boards
-    if use_published:
-        raise UserError(
-            f"no run is published in {folder}; `bench publish` publishes finished ones, --published-in names "
-            "another folder."
-        )
-    raise UserError(
-        f"there are no finished runs in {folder}; `bench run` makes some, --results names another folder."
-    )
+    if not boards:
+        if use_published:
+            raise UserError(f"no run is published in {folder}; `bench publish` publishes finished ones.")
+        raise UserError(f"there are no finished runs in {folder}; `bench run` makes some.")
+    return boards
 
 
 def sources(boards: list[Board]) -> dict[str, str]:
@@ -89,10 +83,7 @@ def leaderboard(
     shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
         if published and rerun:
-            raise UserError(
-                f"--rerun is for runs; those of published records are in {folder}/reruns, by `bench publish "
-                "--rerun`."
-            )
+            raise UserError(f"--rerun is for runs; second runs of published ones are in {folder / 'reruns'}.")
         boards = chosen(folder, published, rerun)
         today = sources(boards)
         shown["warnings"] = captions.warnings(boards, today)
@@ -153,21 +144,17 @@ def report(
             draft.write_text(text, encoding="utf-8", newline="\n")
         say(f"wrote {path} ({len(text.encode()) / 2**20:.1f} MiB): open it in a browser")
         shown |= {"page": str(path), "files": [str(p) for p in written.paths], "notes": written.notes}
-        _warn(shown["warnings"])
+        for warning in shown["warnings"]:
+            say(f"warning: {warning}")
     return 0
-
-
-def _warn(warnings: list[str]) -> None:
-    """Print what a reader must know of where the records come from."""
-    for warning in warnings:
-        say(f"warning: {warning}")
 
 
 def _compared(shown: dict[str, Any], what: str, command: str) -> int:
     """Print what `--check` found; `command` makes `what` anew. Return the exit code."""
     from benchmark.report.formats import counted
 
-    _warn(shown["warnings"])
+    for warning in shown["warnings"]:
+        say(f"warning: {warning}")
     for difference in shown["differences"]:
         say(difference)
     if not shown["differences"]:
@@ -200,9 +187,20 @@ def compare(
         if board and board not in {each.name for each in boards}:
             raise unknown(f"board in {folder}", board, [each.name for each in boards])
         wanted = [each for each in boards if board in ("", each.name)]
-        found = [answer for each in wanted if (answer := _answer(each, a, b))]
+        pairs = [(each, answers.entry(each, a), answers.entry(each, b)) for each in wanted]
+        for name, at in ((a, 1), (b, 2)):
+            if not any(pair[at] for pair in pairs):
+                raise unknown("row", name, {e.label for each in wanted for e in each.entries})
+        if same := [each.name for each, mine, other in pairs if mine and mine is other]:
+            raise UserError(f"{a} and {b} are the same row of board {same[0]}; name two different ones.")
+        both = [(each, mine, other) for each, mine, other in pairs if mine and other]
+        if not both:
+            raise UserError(
+                f"no board holds both {a} and {b}; run them under one protocol, data set and label setting."
+            )
+        found = [answer for pair in both if (answer := answers.answer(*pair))]
         if not found:
-            raise _no_answer(wanted, a, b)
+            raise UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
         console = make_console()
         for answer in found:
             console.print(answers.paragraph(answer), markup=False, highlight=False)
@@ -211,28 +209,3 @@ def compare(
         shown["answers"] = [answers.as_object(answer) for answer in found]
         shown["overall"] = answers.estimate_object(answers.overall(found))
     return 0
-
-
-def _answer(board: Board, a: str, b: str) -> Answer | None:
-    from benchmark.report.compare import answer, entry
-
-    mine, other = entry(board, a), entry(board, b)
-    if mine is None or other is None:
-        return None
-    if mine is other:
-        raise UserError(f"{a} and {b} are the same row of board {board.name}; name two different ones.")
-    return answer(board, mine, other)
-
-
-def _no_answer(boards: list[Board], a: str, b: str) -> UserError:
-    """Return the error that says why no board answers."""
-    from benchmark.report.compare import entry
-
-    for name in (a, b):
-        if not any(entry(board, name) for board in boards):
-            return unknown("row", name, {e.label for board in boards for e in board.entries})
-    if not any(entry(board, a) and entry(board, b) for board in boards):
-        return UserError(
-            f"no board holds both {a} and {b}; run them under one protocol, data set and label setting."
-        )
-    return UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
