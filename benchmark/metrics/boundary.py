@@ -1,36 +1,29 @@
 """Boundary F: thinning, and matching within a tolerance, in tensor arithmetic with static shapes.
 
-This is NOT the odsF of BSDS and SEISM. There, predicted and true pixels are matched one to one at least cost
-(correspondPixels); here a predicted pixel is right if any true pixel lies within the tolerance, and a true
-pixel is found if any predicted pixel does. Two pixels may share their counterpart, so precision and recall
-are never lower than under one-to-one matching of the same maps; thinning differs as well. The two numbers
-must not be compared with each other: for predictions made from the truth, blurred, displaced, noisy or thick,
-boundaryF was 10 to 17 points above odsF on rendered rooms of 96 x 128 pixels, 6 to 16 on rooms of 288 x 384,
-and 9 to 18 on the class boundaries of photographs of that size. Only for almost perfect predictions do the
-two agree, to 0.3 points. `benchmark.metrics.ods` has the exact one.
+This is NOT the odsF of BSDS and SEISM (`benchmark.metrics.ods`), which matches pixels one to one: here a
+predicted pixel is right if any true pixel lies within the tolerance, and a true pixel is found if any
+predicted pixel does. Two pixels may share their counterpart, and thinning differs as well. The two numbers
+must not be compared: for predictions made from the truth, blurred, displaced, noisy or thick, boundaryF was 6
+to 18 points above odsF. Only for almost perfect predictions do the two agree, to 0.3 points.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark.metrics.base import Meter, level, tally
 from benchmark.metrics.pooled import ABOUT, THRESHOLDS, boundary_scores
-from benchmark.metrics.tallies import level, tally
-from datasets.tasks import Task
 
 TOLERANCE = 0.0075  # of the frame's diagonal, padding included: the maxDist of SEISM for PASCAL
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
-@dataclass(frozen=True)
-class BoundaryMeter:
+class BoundaryMeter(Meter):
     """Boundary F at the best of 19 thresholds, matched within a tolerance: NOT the odsF of BSDS and SEISM.
 
     The prediction is thinned (`ridges`) and cut at a threshold. P is the share of predicted pixels with a
@@ -39,12 +32,9 @@ class BoundaryMeter:
     Columns: wrong, right and found pixels by level.
     """
 
-    task: Task
-    stored: ClassVar[int] = 3 * (THRESHOLDS + 1)
+    kind, columns = "edge", 3 * (THRESHOLDS + 1)
 
-    @torch.no_grad()
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """As `Meter` says."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         radius = tolerance(*target.shape[-2:])
         valid, true = self.task.valid(target), target == 1
         logit = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
@@ -56,8 +46,7 @@ class BoundaryMeter:
         predicted = tally(level(thin) + levels * near, valid, 2 * levels)
         return torch.cat([predicted, tally(level(dilate(thin, radius)), true, levels)], 1)
 
-    def values(self, sums: np.ndarray) -> dict[str, float]:
-        """As `Meter` says."""
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
         return dict(zip(ABOUT["edge"], boundary_scores(sums).tolist(), strict=True))
 
 

@@ -16,21 +16,12 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 THRESHOLDS = 99  # probabilities 0.01, 0.02, ... 0.99
-_RING = (
-    (0, 1),
-    (-1, 1),
-    (-1, 0),
-    (-1, -1),
-    (0, -1),
-    (1, -1),
-    (1, 0),
-    (1, 1),
-)  # neighbours (y, x): east, north-east, ...
+# Neighbours (y, x): east, north-east, ...
+_RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
 def counts(levels: np.ndarray, labelled: np.ndarray, true: np.ndarray, distance: float) -> np.ndarray:
-    """(2 + 2 * 99,) float64 of one image: labelled and true pixels, then predicted and matched ones at every
-    threshold.
+    """Return (2 + 2 * 99,) float64: labelled and true pixels, then predicted and matched ones by threshold.
 
     levels: (H, W) uint8, how many of the thresholds the prediction reaches. labelled, true: (H, W) bool.
     distance: pixels match up to it, as a share of the diagonal. The image ends where its labels end: padding
@@ -56,8 +47,7 @@ def counts(levels: np.ndarray, labelled: np.ndarray, true: np.ndarray, distance:
 
 
 def thin(image: np.ndarray) -> np.ndarray:
-    """(H, W) bool: lines one pixel wide, the same as of bwmorph(image, "thin", Inf) and of
-    skimage.morphology.thin.
+    """Return (H, W) bool: lines one pixel wide, as bwmorph(image, "thin", Inf) gives them.
 
     Two subiterations take turns until neither removes a pixel (Guo and Hall 1989; G1 to G3 of Lam, Lee and
     Suen 1992). Only neighbours of removed pixels are looked at again, which takes a tenth of the time of
@@ -91,10 +81,9 @@ def thin(image: np.ndarray) -> np.ndarray:
 
 
 class Truth:
-    """The true pixels of one image, ready to be matched with predicted ones up to `radius` pixels (Euclidean)
-    away.
+    """The true pixels of one image, ready to be matched with predicted ones.
 
-    true: (H, W) bool. pixels: how many there are.
+    true: (H, W) bool. radius: pixels (Euclidean). pixels: how many there are.
     """
 
     def __init__(self, true: np.ndarray, radius: float) -> None:
@@ -106,15 +95,12 @@ class Truth:
         self._index = np.full(padded.size, -1)  # of the true pixel at a place
         self._index[places] = np.arange(self.pixels)
         y, x = np.mgrid[-self.reach : self.reach + 1, -self.reach : self.reach + 1]
-        self._disc = (y * self._width + x)[
-            y * y + x * x <= radius * radius
-        ]  # ascending, as the indices in it then are
+        self._disc = (y * self._width + x)[y * y + x * x <= radius * radius]  # ascending
         self._near = np.zeros(padded.size, bool)
         self._near[(places[:, None] + self._disc).ravel()] = True
 
     def match(self, predicted: np.ndarray) -> int:
-        """The greatest number of pairs of a predicted (H, W) bool and a true pixel in which no pixel occurs
-        twice.
+        """Return the greatest number of pairs of predicted (H, W) bool and true pixels, none in two pairs.
 
         The pairs are a flow from a source over predicted and true pixels to a sink. (scipy's
         maximum_bipartite_matching counts the same, but on some of these graphs takes seconds where Dinic's
@@ -130,17 +116,12 @@ class Truth:
         ends = np.concatenate([np.arange(1, n + 1), partners[paired] + n + 1, np.full(m, n + m + 1)])
         degrees = np.concatenate([[0, n], paired.sum(1), np.ones(m, np.int64), [0]])
         arrays = np.ones(len(ends), np.int32), ends.astype(np.int32), degrees.cumsum().astype(np.int32)
-        return int(
-            maximum_flow(
-                csr_array(arrays, shape=(n + m + 2, n + m + 2)), 0, n + m + 1, method="dinic"
-            ).flow_value
-        )
+        graph = csr_array(arrays, shape=(n + m + 2, n + m + 2))
+        return int(maximum_flow(graph, 0, n + m + 1, method="dinic").flow_value)
 
 
 def _removable() -> tuple[np.ndarray, np.ndarray]:
-    """For either subiteration, (256,) bool: whether a pixel with these neighbours (bit i: the i-th of the
-    ring) goes.
-    """
+    """Of either subiteration, (256,) bool: whether a pixel goes; bit i of 256: the i-th of the ring."""
     codes = np.arange(256)
     x = [(codes >> i % 8 & 1).astype(bool) for i in range(10)]
     crossings = sum((~x[i] & (x[i + 1] | x[i + 2])).astype(int) for i in (0, 2, 4, 6))

@@ -12,46 +12,21 @@ depth and normals NaN, and count as whatever the comparison says elsewhere; the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.metrics import pooled
+from benchmark.metrics.base import Meter, level, tally
 from benchmark.metrics.boundary import BoundaryMeter
 from benchmark.metrics.ods import OdsMeter
 from benchmark.metrics.pooled import NEAR_ANGLES, THRESHOLDS, TWICE
-from benchmark.metrics.tallies import level, tally
 from datasets.tasks import Task
 
 BELOW_HALF = 9  # thresholds below 0.5, the least value of a sigmoid of a probability
 ANGLE_BIN = 0.05  # degrees, the width of the bins that the median angle comes from
-
-
-class Meter(Protocol):
-    """The metrics of one task. stored: how many of the first columns are few and worth keeping per image."""
-
-    @property
-    def stored(self) -> int:
-        """The number of columns that are kept per image."""
-        ...
-
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return (B, K) float64 on the device, a row of zeros for an image without a label.
-
-        prediction: raw network output (B, C, H, W), any float dtype. target: (B, C', H, W) as
-        `datasets.base.widen` makes it.
-        """
-        ...
-
-    def values(self, sums: np.ndarray) -> dict[str, float]:
-        """Return {metric: value}, primary first, of summed statistics (K,).
-
-        Sums of the stored columns alone (stored,) will do; metrics that need the others are then left out.
-        """
-        ...
 
 
 def meter(task: Task) -> Meter:
@@ -61,8 +36,7 @@ def meter(task: Task) -> Meter:
     return _METERS[task.kind](task)
 
 
-@dataclass(frozen=True)
-class ClassesMeter:
+class ClassesMeter(Meter):
     """Semantic segmentation and parts, from one confusion matrix over the data set.
 
     mIoU: mean of TP / (TP + FP + FN) over the classes that the truth of the test set contains. A class that
@@ -71,67 +45,50 @@ class ClassesMeter:
     the classes is an index error, not a guess. Columns: right, predicted and true pixels of each class.
     """
 
-    task: Task
+    kind = "classes"
 
     @property
     def stored(self) -> int:
         """All columns."""
         return 3 * self.task.channels
 
-    @torch.no_grad()
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """As `Meter` says."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         c = self.task.channels
         # max(1).indices is the first greatest class, as argmax has it, and several times faster on a CPU.
         pair = target.long() * c + prediction.max(1, keepdim=True).indices
         confusion = tally(pair, self.task.valid(target), c * c).unflatten(1, (c, c))
         return torch.cat([confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)], 1)
 
-    def values(self, sums: np.ndarray) -> dict[str, float]:
-        """As `Meter` says."""
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
         right, _, true = sums.reshape(3, self.task.channels)
-        if not true.any():
-            return dict.fromkeys(pooled.ABOUT["classes"], math.nan)
         names = self.task.classes or tuple(map(str, range(self.task.channels)))
         iou = zip(names, pooled.class_iou(sums).tolist(), strict=True)
         each = {f"IoU/{name}": value for name, value in iou if not math.isnan(value)}
-        return {
-            "mIoU": float(pooled.mean_iou(sums)),
-            "pixAcc": float(100 * right.sum() / true.sum()),
-            **each,
-        }
+        return {"mIoU": float(pooled.mean_iou(sums)), "pixAcc": float(100 * right.sum() / true.sum()), **each}
 
 
-@dataclass(frozen=True)
-class DepthMeter:
+class DepthMeter(Meter):
     """Depth errors pooled over all labelled pixels, predictions as they are, neither scaled nor clipped.
 
     Columns: pixels, and sums of the absolute, relative and squared error.
     """
 
-    task: Task
-    stored: ClassVar[int] = 4
+    kind, columns = "depth", 4
 
-    @torch.no_grad()
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """As `Meter` says."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = self.task.valid(target)
         true = torch.where(valid, target, 1).double()
         error = torch.where(valid, (prediction.double() - true).abs(), 0)
         sums = (valid, error, error / true, error.square())
         return torch.stack([x.flatten(1).sum(1, dtype=torch.float64) for x in sums], 1)
 
-    def values(self, sums: np.ndarray) -> dict[str, float]:
-        """As `Meter` says."""
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
         pixels, _, relative, squared = (float(x) for x in sums)
-        if pixels == 0:
-            return dict.fromkeys(pooled.ABOUT["depth"], math.nan)
         absolute = float(pooled.mean_error(sums))
         return {"absErr": absolute, "relErr": relative / pixels, "RMSE": math.sqrt(squared / pixels)}
 
 
-@dataclass(frozen=True)
-class NormalsMeter:
+class NormalsMeter(Meter):
     """Angles between predicted and true normals, both of unit length, pooled over all labelled pixels.
 
     The angle is 2 atan2(|p - g|, |p + g|), which unlike acos is accurate near 0 and 180 degrees; a prediction
@@ -140,13 +97,10 @@ class NormalsMeter:
     number is even). Columns: pixels, sum of angles, pixels within each of `NEAR_ANGLES`, the histogram.
     """
 
-    task: Task
+    kind, columns = "normals", 2 + len(NEAR_ANGLES)
     bins: ClassVar[int] = round(180 / ANGLE_BIN)
-    stored: ClassVar[int] = 2 + len(NEAR_ANGLES)
 
-    @torch.no_grad()
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """As `Meter` says."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = self.task.valid(target)[:, 0]
         p, g = _unit(prediction.double()), _unit(target.double())
         apart, along = ([a + sign * b for a, b in zip(p, g, strict=True)] for sign in (-1, 1))
@@ -156,11 +110,8 @@ class NormalsMeter:
         index = (angle / ANGLE_BIN).long().clamp(0, self.bins - 1)  # 180 degrees belong to the last bin
         return torch.cat([torch.stack(sums, 1), tally(index, valid, self.bins)], 1)
 
-    def values(self, sums: np.ndarray) -> dict[str, float]:
-        """As `Meter` says."""
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
         pixels, _, *near = (float(x) for x in sums[: self.stored])
-        if pixels == 0:
-            return dict.fromkeys(pooled.ABOUT["normals"], math.nan)
         result = {"mErr": float(pooled.mean_error(sums))}
         if len(sums) > self.stored:
             result["medErr"] = _histogram_median(sums[self.stored :]) * ANGLE_BIN
@@ -168,8 +119,7 @@ class NormalsMeter:
         return result | {f"within{angle:g}": 100 * share / pixels for angle, share in shares}
 
 
-@dataclass(frozen=True)
-class SaliencyMeter:
+class SaliencyMeter(Meter):
     """maxF: the greatest (1 + b) P R / (b P + R), b = 0.3, over 19 thresholds, from counts of all images.
 
     A pixel is positive at threshold t where sigmoid(logit) >= t. 0 where the truth has no positive pixel.
@@ -179,12 +129,9 @@ class SaliencyMeter:
     negative and positive pixels by level, then the same of levels after the second sigmoid.
     """
 
-    task: Task
-    stored: ClassVar[int] = 2 * (THRESHOLDS + 1) + 2 * (TWICE + 1)
+    kind, columns = "saliency", 2 * (THRESHOLDS + 1) + 2 * (TWICE + 1)
 
-    @torch.no_grad()
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """As `Meter` says."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid, positive = self.task.valid(target), target.long()
         twice = (level(torch.sigmoid(prediction.double())) - BELOW_HALF).clamp(0, TWICE)
         levels = ((level(prediction), THRESHOLDS), (twice, TWICE))
@@ -192,18 +139,13 @@ class SaliencyMeter:
             [tally(reached + (n + 1) * positive, valid, 2 * (n + 1)) for reached, n in levels], 1
         )
 
-    def values(self, sums: np.ndarray) -> dict[str, float]:
-        """As `Meter` says."""
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
         twice = sums[2 * (THRESHOLDS + 1) :]
         return {"maxF": float(pooled.max_f(sums)), "maxF_twice": float(pooled.max_f(twice, TWICE))}
 
 
-_METERS: dict[str, Any] = {
-    "classes": ClassesMeter,
-    "depth": DepthMeter,
-    "normals": NormalsMeter,
-    "saliency": SaliencyMeter,
-    "edge": BoundaryMeter,
+_METERS: dict[str, type[Meter]] = {
+    kind.kind: kind for kind in (ClassesMeter, DepthMeter, NormalsMeter, SaliencyMeter, BoundaryMeter)
 }
 
 

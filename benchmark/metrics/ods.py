@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,18 +15,17 @@ from torch import Tensor
 
 from benchmark import ROOT
 from benchmark.metrics import correspond
+from benchmark.metrics.base import Meter, level
 from benchmark.metrics.correspond import THRESHOLDS
 from benchmark.metrics.pooled import ABOUT, best_f
-from benchmark.metrics.tallies import level
 from benchmark.system import cores
-from datasets.tasks import Task
 
 # pixels of a batch, some 2 seconds of work, from which on several processes count; each takes 0.4 s to start
 SHARED = 400_000
 
 
 @dataclass(frozen=True)
-class OdsMeter:
+class OdsMeter(Meter):
     """odsF of BSDS and SEISM: boundary F at the best of 99 thresholds, pixels matched one to one.
 
     At every threshold 0.01 ... 0.99 the prediction is cut, thinned as MATLAB's bwmorph does and matched with
@@ -37,28 +35,22 @@ class OdsMeter:
     towards the diagonal. 0 where the truth has no boundary.
 
     Exact here is the number of pairs: the greatest there is. The published correspondPixels wants pairs of
-    least total distance, an unmatched pixel costing 100 tolerances; these are as many, unless one more pair
-    lengthens the others by over 100 tolerances in all. Its solver comes near that (integer costs, six random
-    outliers a pixel): on seven maps of up to 321 x 481 pixels it found up to 7 pairs of some 3,800 fewer, and
-    odsF up to 0.15 points lower, than the exact optimum.
-    Other differences: the truth is thinned as well, which leaves lines one pixel wide as they are, while
-    thicker ones would keep a perfect prediction below 100 (87 for lines of two pixels); BSDS also
-    interpolates P and R between neighbouring thresholds; and pipelines such as HED's suppress non-maxima in
-    their maps beforehand, which is no step of the metric and raises odsF by 1 to 7 points on blurred or noisy
-    maps.
+    least total distance, which are as many, and its solver comes near that: on seven maps of up to 321 x 481
+    pixels it found up to 7 pairs of some 3,800 fewer, and odsF up to 0.15 points lower.
+    Other differences: the truth is thinned as well (else a truth of two pixels keeps a perfect prediction at
+    87); BSDS also interpolates P and R between thresholds; pipelines such as HED's suppress non-maxima
+    beforehand, which is no step of the metric and raises odsF by 1 to 7 points on blurred or noisy maps.
 
     The one meter that works on the host: it waits for the device, and takes about 0.7 s of one core for an
     image of 321 x 481, 1.2 s for 512 x 512. Batches large enough are shared out among processes, one a core
     at the most. Columns: labelled and true pixels, then predicted and matched ones at every threshold.
     """
 
-    task: Task
     distance: float = 0.0075
-    stored: ClassVar[int] = 2  # the rest would take some 300 bytes an image
+    kind: ClassVar[str] = "ods"
+    columns: ClassVar[int] = 2  # the rest would take some 300 bytes an image
 
-    @torch.no_grad()
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """As `Meter` says."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         maps = (level(prediction, THRESHOLDS).to(torch.uint8), self.task.valid(target), target == 1)
         levels, labelled, true = (x[:, 0].cpu().numpy() for x in maps)
         parts = min(len(levels), cores()) if levels.size >= SHARED else 1
@@ -81,10 +73,7 @@ class OdsMeter:
         rows: np.ndarray = np.load(io.BytesIO(done.stdout))
         return rows
 
-    def values(self, sums: np.ndarray) -> dict[str, float]:
-        """As `Meter` says."""
-        if not sums.any():
-            return dict.fromkeys(ABOUT["ods"], math.nan)
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
         if len(sums) == self.stored:
             return {}
         predicted, matched = sums[self.stored :].reshape(2, THRESHOLDS)

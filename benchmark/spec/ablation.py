@@ -94,12 +94,11 @@ def _check(rows: list[Row], where: str) -> None:
         sets = {repr(sorted(spec.hyperparameters.items())) for spec in row.cells}
         if len(sets) > 1:
             raise UserError(
-                f"{where} gives its method {len(sets)} sets of hyperparameters in the row '{row.name}'; give "
-                f"each hyperparameter one value."
+                f"{where} gives its method {len(sets)} sets of hyperparameters in the row '{row.name}'."
             )
         same = known.setdefault(frozenset(spec.id for spec in row.cells), row.name)
         if row.cells and same != row.name:
             raise UserError(
-                f"the rows '{same}' and '{row.name}' in {where} are the same runs: a component must set a "
-                f"hyperparameter to a value that the full method does not have; correct components."
+                f"the rows '{same}' and '{row.name}' in {where} are the same runs: a component must set "
+                f"what the full method does not have."
             )

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
 from benchmark.spec import weighting as balance
 from benchmark.spec.protocol import LISTS, SETTABLE, Count, Positive, Protocol, Share
 from benchmark.spec.run import RunSpec, Seed
-from benchmark.spec.select import AXES, choices
+from benchmark.spec.select import AXES, SEEDS, choices
 from benchmark.typed import check_keys, convert
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
 
-SEEDS = ("seeds", "label_seeds", "train_seeds")
 ALIASES = {"methods": "method", "seed": "seeds", "label_seed": "label_seeds", "train_seed": "train_seeds"}
 Names = str | Annotated[list[str], Meta(min_length=1)]
 Seeds = Annotated[int, Meta(ge=1, le=100_000)] | Annotated[list[Seed], Meta(min_length=1)]
@@ -132,21 +131,21 @@ class Expansion:
         balance.check(weighting)
         protocol = self._protocol(cell["protocol"], cell["set"], dataset)
         if not dataset.present():  # planning needs no data; a run will say what is missing
-            self._note(
+            text = (
                 f"{dataset.name} was not found in {self.data}, so ids assume the variant {dataset.variant!r}"
             )
+            self.notes[text] = None
         name = cell["method"]
         method = registry.method(name)
         if reason := method.skip({task: dataset.tasks[task] for task in protocol.tasks}):
-            self._note(f"{name} is skipped: {reason}")
+            self.notes[f"{name} is skipped: {reason}"] = None
             return []
         if weighting != balance.EQUAL and (method.one_task or len(protocol.tasks) == 1):
-            self._note(
-                f"{name} runs with balance {balance.EQUAL}, not {weighting}: one task has nothing to weigh"
-            )
+            text = f"{name} runs with balance {balance.EQUAL}, not {weighting}: one task has nothing to weigh"
+            self.notes[text] = None
             weighting = balance.EQUAL
         if note := balance.note(weighting):
-            self._note(note)
+            self.notes[note] = None
         hyperparameters, changed = registry.resolve_hyperparameters(name, cell["hparams"])
         label_seed, train_seed = cell["seeds"]
         return [
@@ -172,9 +171,6 @@ class Expansion:
             for tasks in ([(t,) for t in protocol.tasks] if method.one_task else [protocol.tasks])
         ]
 
-    def _note(self, text: str) -> None:
-        self.notes[text] = None
-
     def _protocol(self, name: str, overrides: dict[str, Any], dataset: Dataset) -> Protocol:
         """Return a cell's protocol with what it leaves to the data set, weights known by content, checked."""
         from methods.networks.build import WEIGHTS, check_encoder
@@ -188,54 +184,38 @@ class Expansion:
         if protocol.weights not in WEIGHTS:  # a file: its content, not its place, is part of what a run is
             file = Path(protocol.weights)
             if not file.is_file():
-                known = ", ".join(map(repr, WEIGHTS))
+                known_weights = ", ".join(map(repr, WEIGHTS))
                 raise UserError(
-                    f"weights = {protocol.weights!r} is neither one of {known} nor a file; give the file's "
-                    f"path."
+                    f"weights = {protocol.weights!r} is neither one of {known_weights} nor a file."
                 )
-            content = self._content(file)
+            known = (content for content, path in self.weights.items() if path == file)  # read once
+            content = next(known, "") or "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
             self.weights[content] = file
             protocol = replace(protocol, weights=content)
         check_encoder(protocol.encoder, protocol.weights)
-        for key in ("reference", "baseline"):
-            if getattr(protocol, key) not in ("", *registry.method_names()):
-                raise unknown(
-                    f"{key} method of protocol {protocol.name}",
-                    getattr(protocol, key),
-                    registry.method_names(),
-                )
+        compared = filter(None, (protocol.reference, protocol.baseline))
+        check_keys(compared, registry.method_names(), f"method of protocol {protocol.name}")
         check_keys(
             protocol.tasks, dataset.tasks, f"task of data set {dataset.name} (protocol {protocol.name})"
         )
         return protocol
 
-    def _content(self, file: Path) -> str:
-        """Return what stands for a file of weights in specs, read once."""
-        known = (content for content, path in self.weights.items() if path == file)
-        return next(known, None) or "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
 
 def _seed_pairs(grid: dict[str, Any], where: str) -> list[tuple[int, int]]:
-    """Return (label seed, train seed) of each seed of a grid.
-
-    Both are equal with `seeds`; otherwise they are the product of label_seeds and train_seeds, where one of
-    them left out is seed 0. Takes the latter two out of the grid.
-    """
+    """Return (label seed, train seed) of each seed; takes label_seeds and train_seeds out of the grid."""
     apart = {key: grid.pop(key) for key in SEEDS[1:] if key in grid}
     if apart and "seeds" in grid:
         raise UserError(
-            f"a grid of plan {where} has seeds and {next(iter(apart))}; give seeds, which are both, or "
-            f"label_seeds and train_seeds."
+            f"a grid of plan {where} has seeds and {next(iter(apart))}; give seeds, which are both, or those."
         )
+
+    def listed(seeds: int | list[int]) -> list[int]:
+        return seeds if isinstance(seeds, list) else list(range(seeds))
+
     if apart:
-        labels, trains = (_listed(apart.get(key, [0])) for key in SEEDS[1:])
+        labels, trains = (listed(apart.get(key, [0])) for key in SEEDS[1:])
         return list(itertools.product(labels, trains))
-    return [(seed, seed) for seed in _listed(grid.get("seeds", 1))]
-
-
-def _listed(seeds: int | list[int]) -> list[int]:
-    """Return a list of seeds, or as many as a number says, counted from 0."""
-    return seeds if isinstance(seeds, list) else list(range(seeds))
+    return [(seed, seed) for seed in listed(grid.get("seeds", 1))]
 
 
 class Trials(Struct, forbid_unknown_fields=True):
@@ -264,17 +244,12 @@ def searched(table: dict[str, Any] | None, where: str) -> str:
         return ""
     checked = (f"tuning in plan {where}", "let `bench tune` write it")
     if "rates" in table:
-        found: RateTrials = convert(table, RateTrials, *checked)
+        found = convert(table, RateTrials, *checked)
         rates = ", ".join(f"{rate:g}" for rate in sorted(found.rates))
         seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
-        return (
-            f"learning rates {rates} (of the protocol's) on {seeds}, judged on the last "
-            f"{found.holdout:.0%} of train"
-        )
-    made: Trials = convert(table, Trials, *checked)
-    of = (
-        f"{made.distinct} of {made.trials} trials, all there are,"
-        if made.distinct
-        else f"{made.trials} trials"
-    )
-    return f"{of} on the last {made.holdout:.0%} of train"
+        of = f"learning rates {rates} (of the protocol's) on {seeds}, judged"
+    else:
+        found = convert(table, Trials, *checked)
+        few = f"{found.distinct} of {found.trials} trials, all there are,"
+        of = few if found.distinct else f"{found.trials} trials"
+    return f"{of} on the last {found.holdout:.0%} of train"

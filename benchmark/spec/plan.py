@@ -95,8 +95,7 @@ def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
     others = [a for a in arguments if a not in methods]
     if len(others) > 1:
         raise UserError(
-            f"{others[1]!r} is neither a method nor the only plan named; give one plan and any of its "
-            f"methods, and --plugin FILE.py for one of your own."
+            f"{others[1]!r} is neither a method nor the only plan named; give one plan and methods of it."
         )
     if others and not others[0].endswith(".toml") and others[0] not in names():
         raise registry.unknown_method("plan or method", others[0], [*names(), *registry.method_names()])
@@ -168,14 +167,15 @@ def text(
     for grid, spec in _grids(runs, base):
         grid["tuning"] = {spec.method: tuning[spec.id]}
         if spec.changed:
-            grid["hparams"] = {spec.method: {name: spec.hyperparameters[name] for name in spec.changed}}
+            own = {name: spec.hyperparameters[name] for name in spec.changed}
+            grid["hparams"] = {spec.method: _without_none(own)}
         content["grid"].append(grid)
     content["contrast"] = [
         contrast
         for contrast in runs[0].contrasts
         if all(any(select.matches(spec, contrast[side]) for spec in runs) for side in select.SIDES)
     ]
-    text = tomli_w.dumps(_plain({key: value for key, value in content.items() if value}))
+    text = tomli_w.dumps({key: value for key, value in content.items() if value})
     values = {"name": base.name, "include": [], "exclude": []} | tomllib.loads(text)
     if {spec.id for spec in expand(values, {}, [], data).cells} != {spec.id for spec in runs}:
         raise UserError(
@@ -203,7 +203,7 @@ def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, An
             if value != getattr(plain, key):
                 grid[key] = value
         for seeds in _seeds(dict.fromkeys((s.label_seed, s.train_seed) for s in specs), spec.labels):
-            yield grid | seeds, spec
+            yield _without_none(grid) | seeds, spec
 
 
 def _seeds(pairs: Iterable[tuple[int, int]], labels: str) -> list[dict[str, list[int]]]:
@@ -216,10 +216,5 @@ def _seeds(pairs: Iterable[tuple[int, int]], labels: str) -> list[dict[str, list
     return [{"label_seeds": [label], "train_seeds": seeds} for label, seeds in trains.items()]
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as TOML has it; none as plans write it."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return "none" if value is None else value
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: "none" if value is None else value for key, value in values.items()}

@@ -28,16 +28,11 @@ def use(path: Path) -> str:
 
     Raises `UserError` for other files and for a name that is taken.
     """
-    if path.suffix != ".py" or not path.is_file():
-        raise UserError(
-            f"--plugin {path} is not a Python file that is there; name the .py file of a method or data set."
-        )
     name = path.stem
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"--plugin {path} is not a Python file that is there; name a method's or data set's.")
     if not name.isidentifier() or keyword.iskeyword(name):
-        raise UserError(
-            f"--plugin {path}: {name!r} cannot be a method's or data set's name; use letters, digits, "
-            f"underscores."
-        )
+        raise UserError(f"--plugin {path}: {name!r} is no name; use letters, digits, underscores.")
     known = _files.setdefault(name, path.resolve())
     if known != path.resolve():
         raise UserError(f"--plugin {path} and {known} are both called {name}; rename one.")

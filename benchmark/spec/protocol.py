@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,9 +115,7 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Protocol:
     if "base" in values:
         where, basis = _read(str(values.pop("base")))
         if "base" in basis:
-            raise UserError(
-                f"{where} is the base of {path} and has one itself; name a protocol that stands alone."
-            )
+            raise UserError(f"{where} is the base of {path} and has one itself; name one that stands alone.")
         values = basis | values
     return build(values | {"name": path.stem}, str(path), overrides)
 
@@ -157,11 +154,8 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
     frozen = made.freeze and made.weights == "none" and bool(made.name)
     require(not frozen, "freeze", "would keep an encoder at random weights; set weights, or freeze = false")
     bounds = len(made.scales) == 2 and made.scales[0] <= made.scales[1]
-    require(
-        made.scale_draw == "choice" or bounds,
-        "scales",
-        'with scale_draw = "uniform" must be two bounds, such as [0.5, 2.0]',
-    )
+    fits = made.scale_draw == "choice" or bounds
+    require(fits, "scales", 'with scale_draw = "uniform" must be two bounds, such as [0.5, 2.0]')
     if made.tasks:
         check_keys(made.loss_weights, made.tasks, f"task in loss_weights of protocol {made.name}")
     return made
@@ -169,9 +163,5 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
 
 def without_none(values: dict[str, Any], hints: dict[str, Any]) -> dict[str, Any]:
     """Return values with None for the text "none", which TOML needs, where a type allows None."""
-    return {k: None if v == "none" and _optional(hints.get(k)) else v for k, v in values.items()}
-
-
-def _optional(hint: Any) -> bool:
-    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
-    return union and type(None) in typing.get_args(hint)
+    optional = {key for key, hint in hints.items() if type(None) in typing.get_args(hint)}
+    return {k: None if v == "none" and k in optional else v for k, v in values.items()}

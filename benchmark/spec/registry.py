@@ -110,30 +110,29 @@ def method(name: str) -> type[Method]:
         raise unknown_method("method", name, method_names())
     from methods.base import Method
 
-    if is_plugin(name):
-        file, load = plugins.where(name), lambda: plugins.module(name)
-    else:
-        file, load = f"methods/{name}.py", lambda: importlib.import_module(f"methods.{name}")
-    module = plugins.imported(file, load)
-    found = [
-        c
-        for c in vars(module).values()
-        if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        raise UserError(f"{file} defines {len(found)} subclasses of Method; it must define exactly one.")
-    _check_method(file, found[0], Method)
-    return found[0]
+    def is_own(kind: type) -> bool:
+        return issubclass(kind, Method) and kind.__module__ in (f"methods.{name}", f"bench_plugin_{name}")
 
-
-def _check_method(file: str, kind: type[Method], base: type[Method]) -> None:
-    """Raise `UserError` where a class does not say what it must: ids, records and boards are made of it."""
+    file, kind = _class("methods", name, is_own, "subclasses of Method")
     for key, (words, holds) in CLASS_ATTRIBUTES.items():
         if not holds(value := getattr(kind, key)):
             raise UserError(f"{file}: {key} = {value!r} of {kind.__name__} is not {words}; correct it.")
     for key, arguments in (("losses", "batch, progress"), ("predict", "images")):
-        if getattr(kind, key) is getattr(base, key):
+        if getattr(kind, key) is getattr(Method, key):
             raise UserError(f"{file}: {kind.__name__} has no {key}(self, {arguments}); define it.")
+    return kind
+
+
+def _class(package: plugins.Kind, stem: str, holds: Callable[[type], bool], what: str) -> tuple[str, Any]:
+    """Return (file, the one class in it that fulfils a condition), of the tree or of a plug-in."""
+    if stem not in SUPPORT[package] and (ROOT / package / f"{stem}.py").is_file():
+        file, load = f"{package}/{stem}.py", lambda: importlib.import_module(f"{package}.{stem}")
+    else:
+        file, load = plugins.where(stem), lambda: plugins.module(stem)
+    found = [c for c in vars(plugins.imported(file, load)).values() if inspect.isclass(c) and holds(c)]
+    if len(found) != 1:
+        raise UserError(f"{file} defines {len(found)} {what}; it must define exactly one.")
+    return file, found[0]
 
 
 def plugin_content(name: str) -> str:
@@ -150,18 +149,10 @@ def dataset(name: str) -> type[Dataset]:
     file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
     if file is None:
         raise unknown("data set", name, dataset_names())
-    stem = file.replace("-", "_")
-    if file in _names("datasets"):
-        where, load = f"datasets/{stem}.py", lambda: importlib.import_module(f"datasets.{stem}")
-    else:
-        where, load = plugins.where(stem), lambda: plugins.module(stem)
-    module = plugins.imported(where, load)
-    found = [c for c in vars(module).values() if inspect.isclass(c) and getattr(c, "name", None) == file]
-    if len(found) != 1:
-        raise UserError(
-            f"{where} defines {len(found)} classes with name = {file!r}; it must define exactly one."
-        )
-    return typing.cast("type[Dataset]", found[0])
+    stem, what = file.replace("-", "_"), f"classes with name = {file!r}"
+    return typing.cast(
+        "type[Dataset]", _class("datasets", stem, lambda c: getattr(c, "name", None) == file, what)[1]
+    )
 
 
 def open_dataset(name: str, data: Path) -> Dataset:
@@ -177,15 +168,12 @@ def default_labels(name: str) -> str:
 def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (defaults, types) of a method's keyword-only `__init__` parameters, which are its schema."""
     init = method(name).__init__
-    parameters = [
-        p for p in inspect.signature(init).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
+    parameters = [p for p in inspect.signature(init).parameters.values() if p.kind is p.KEYWORD_ONLY]
     hints = typing.get_type_hints(init)
     for p in parameters:
         if p.default is p.empty or p.name not in hints:
             raise UserError(
-                f"the hyperparameter {p.name} of the method {name} lacks a type or a default; write "
-                f"{p.name}: float = 1.0."
+                f"the hyperparameter {p.name} of the method {name} lacks a type or a default; add it."
             )
     return {p.name: p.default for p in parameters}, {p.name: hints[p.name] for p in parameters}
 

@@ -69,8 +69,7 @@ class RunSpec:
         """
         if run_id(values) != values.get("id"):
             raise UserError(
-                f"{where} was edited: the id {values.get('id')!r} is not that of its spec; restore it or "
-                f"remove it."
+                f"{where} was edited: the id {values.get('id')!r} is not that of its spec; restore it."
             )
         plain = {key: value for key, value in values.items() if key not in ("schema", "id")}
         check_keys(plain, typing.get_type_hints(cls), f"key in {where}")
@@ -80,10 +79,8 @@ class RunSpec:
         spec = dataclasses.replace(spec, protocol=protocol, hyperparameters=hyperparameters, changed=changed)
         code = (registry.method(spec.method).version, registry.plugin_content(spec.method))
         if spec.id != values["id"] or code != (spec.method_version, spec.plugin):
-            raise UserError(
-                f"{spec.method} has changed since {where} was written, so {values['id']} cannot run; plan it "
-                f"again."
-            )
+            text = f"{spec.method} has changed since {where} was written"
+            raise UserError(f"{text}, so {values['id']} cannot run; plan it again.")
         return spec
 
     @property
@@ -129,10 +126,7 @@ def run_id(spec: dict[str, Any]) -> str:
             identity["lr_scale"] = spec["lr_scale"]
         identity |= {key: spec[key] for key in ("plugin", "tuning") if spec.get(key)}
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"this is not a run's spec: {error!r} is missing or of the wrong kind; restore the file or "
-            f"remove it."
-        ) from None
+        raise UserError(f"this is not a run's spec ({error!r}); restore the file or remove it.") from None
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -23,17 +23,8 @@ from benchmark.spec.run import RunSpec
 from benchmark.typed import check_keys, convert
 
 SIDES = ("first", "second")
-AXES = (
-    "protocol",
-    "dataset",
-    "labels",
-    "method",
-    "balance",
-    "lr_scale",
-    "seeds",
-    "label_seeds",
-    "train_seeds",
-)
+SEEDS = ("seeds", "label_seeds", "train_seeds")
+AXES = ("protocol", "dataset", "labels", "method", "balance", "lr_scale", *SEEDS)
 
 
 def choices(value: Any, takes_list: bool) -> list[Any]:
@@ -99,9 +90,7 @@ def left_out(
             check_keys(keywords, known, f"hyperparameter of {method} in [[exclude]] of plan {where}")
             flat |= {f"hparams.{method}.{name}": value for name, value in keywords.items()}
         if not flat:
-            raise UserError(
-                f"an [[exclude]] of plan {where} has no key, which would leave out every run; give it one."
-            )
+            raise UserError(f"an [[exclude]] of plan {where} has no key, which would leave out every run.")
         text = "exclude " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in flat.items())
         count = sum(matches(spec, flat, weights) for spec in cells)
         if count == 0 and whole:
@@ -119,18 +108,14 @@ def read_contrasts(tables: Iterable[dict[str, Any]], where: str) -> tuple[dict[s
         for side in SIDES:
             values = table.get(side)
             if not isinstance(values, dict) or not isinstance(values.get("method"), str):
-                raise UserError(
-                    f'[[contrast]] of {where} has no {side} = {{ method = "..." }}; add it, and keys that '
-                    f"single out one row."
-                )
+                raise UserError(f'[[contrast]] of {where} has no {side} = {{ method = "..." }}; add it.')
             own = registry.hyperparameters(values["method"])[0]
             known = ("method", "balance", "labels", "lr_scale", *SETTABLE, *own)
             check_keys(values, known, f"key in {side} of [[contrast]] of {where}")
         name = table.get("name", f"{_words(table['first'])} - {_words(table['second'])}")
         if not isinstance(name, str) or not name or name in found:
             raise UserError(
-                f"name = {name!r} in [[contrast]] of {where} is not a text that no other contrast has; "
-                f"change it."
+                f"name = {name!r} in [[contrast]] of {where} is not a text of its own; change it."
             )
         found[name] = {"name": name, "first": dict(table["first"]), "second": dict(table["second"])}
     return tuple(found.values())
@@ -148,12 +133,8 @@ def check_contrasts(contrasts: Iterable[dict[str, Any]], cells: Sequence[RunSpec
         for side in SIDES:
             rows = {row(spec) for spec in cells if matches(spec, contrast[side])}
             if len(rows) != 1:
-                cure = "add a key that tells them apart" if rows else "name a row of the plan"
-                many = f"{len(rows)} rows" if rows else "no row"
-                raise UserError(
-                    f"{side} = {_words(contrast[side])} in [[contrast]] of plan {where} is {many} of it, not "
-                    f"one; {cure}."
-                )
+                said = f"{side} = {_words(contrast[side])} in [[contrast]] of plan {where}"
+                raise UserError(f"{said} is {len(rows)} rows of it, not one; name another, or add a key.")
 
 
 def row(spec: RunSpec) -> str:

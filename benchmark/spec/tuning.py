@@ -82,24 +82,22 @@ def space(method: str, base: Mapping[str, Any], given: Sequence[str]) -> Space:
     numbers = [k for k, hint in hints.items() if float in (typing.get_args(hint) or (hint,)) and base[k]]
     if not numbers:
         raise UserError(
-            f"{method} has nothing to search: no hyperparameter of it is a number with a fraction; name what "
-            f"to search with --space."
+            f"{method} has nothing to search: no hyperparameter of it has a fraction; give --space."
         )
     return {name: tuple(base[name] * factor for factor in FACTORS) for name in numbers}
 
 
 def _given(method: str, text: str, defaults: Iterable[str]) -> tuple[str, tuple[Any, ...]]:
-    name, sign, values = text.partition("=")
+    name, _, values = text.partition("=")
     check_keys([name], defaults, f"hyperparameter of {method} in --space")
     try:
-        listed = tomllib.loads(f"v = {values}")["v"] if sign else None
+        listed = tomllib.loads(f"v = {values}")["v"]
     except tomllib.TOMLDecodeError:
         listed = None
     found = _values(method, name, listed) if isinstance(listed, list) else ()
     if len(found) < 2:
         raise UserError(
-            f"--space {text!r} is not a hyperparameter with two or more values; write for example --space "
-            f"{name}=[0.1, 1]."
+            f"--space {text!r} is not a hyperparameter with two or more values, such as {name}=[0.1, 1]."
         )
     return name, found
 
@@ -140,16 +138,13 @@ def hyperparameter_search(base: Plan, given: Sequence[str], asked: int) -> Searc
     """
     method, own = base.cells[0].method, base.cells[0].hyperparameters
     if asked < 2:
-        raise UserError(
-            f"--trials {asked} leaves nothing to compare; give 2 or more, the same number to every method."
-        )
+        raise UserError(f"--trials {asked} leaves nothing to compare; give 2 or more.")
     values = space(method, own, given)
     for name in values:
         if several := {repr(spec.hyperparameters[name]) for spec in base.cells} - {repr(own[name])}:
             raise UserError(
                 f"plan {base.name} gives {name} of {method} several values ({own[name]!r}, "
-                f"{', '.join(sorted(several))}), which are no one trial; give it one with --set "
-                f"hparams.{method}.{name}=..., or tune on another plan."
+                f"{', '.join(sorted(several))}), which are no one trial; give one with --set."
             )
     chosen = settings(method, values, own, asked)
     table = {"trials": asked} | ({"distinct": len(chosen)} if len(chosen) < asked else {})
@@ -160,12 +155,8 @@ def hyperparameter_search(base: Plan, given: Sequence[str], asked: int) -> Searc
         cells = [_with(spec, keywords) for spec in base.cells]
         held_out = (replace(s, protocol=replace(s.protocol, judge="holdout")) for s in cells)
         search.trials[number] = tuple({spec.id: spec for spec in held_out}.values())
-        search.tuned[number] = tuple(
-            replace(
-                s, protocol=replace(s.protocol, judge="test"), tuning=searched(_whole(table, s), base.name)
-            )
-            for s in cells
-        )
+        judged = (replace(s, protocol=replace(s.protocol, judge="test")) for s in cells)
+        search.tuned[number] = tuple(replace(s, tuning=searched(_whole(table, s), base.name)) for s in judged)
     return search
 
 
@@ -189,10 +180,7 @@ def rate_searches(
     """
     own = {spec.label_seed for spec in base.cells} | {spec.train_seed for spec in base.cells}
     if taken := sorted(own & set(seeds)):
-        raise UserError(
-            f"seed {taken[0]} is one of the plan's, and trials need seeds of their own; give others with "
-            f"--seeds."
-        )
+        raise UserError(f"seed {taken[0]} is one of the plan's; give trials others with --seeds.")
     groups: dict[str, list[RunSpec]] = {}
     for spec in base.cells:
         key = repr((spec.protocol, spec.variant, spec.labels, spec.balance, spec.method))
@@ -239,9 +227,7 @@ def score(records: Sequence[Record], first: Sequence[Record]) -> float:
 def _mean(records: Sequence[Record], task: str, metric: str) -> float:
     values = [record["metrics"][task][metric] for record in records if task in record["metrics"]]
     if any(value is None for value in values):
-        raise UserError(
-            f"{metric} of {task} is undefined in a trial; the held-out slice may hold no label of it."
-        )
+        raise UserError(f"{metric} of {task} is undefined in a trial; the slice may hold no label of it.")
     return float(sum(values) / len(values))
 
 
@@ -274,9 +260,6 @@ def alike(first: str, second: str) -> bool:
 
     A small space may hold fewer settings, and a long row fewer seeds.
     """
-    return _asked(first) == _asked(second)
-
-
-def _asked(text: str) -> str:
-    text = re.sub(r" on \d+ seeds?,", "", text)
-    return re.sub(r"^\d+ of (\d+ trials), all there are,", r"\1", text)
+    short = [re.sub(r" on \d+ seeds?,", "", text) for text in (first, second)]
+    short = [re.sub(r"^\d+ of (\d+ trials), all there are,", r"\1", text) for text in short]
+    return short[0] == short[1]

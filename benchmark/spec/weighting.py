@@ -110,9 +110,8 @@ def check(name: str) -> None:
     check_keys([name], BALANCES, "balance")
     missing = [package for package in PACKAGES if find_spec(package) is None]
     if missing and BALANCES[name].kind == "gradients":
-        raise UserError(
-            f"balance {name} needs {', '.join(missing)}; install it with `pip install -e '.[torchjd]'`."
-        )
+        what = ", ".join(missing)
+        raise UserError(f"balance {name} needs {what}; install it with `pip install -e '.[torchjd]'`.")
 
 
 def note(name: str) -> str | None:
@@ -124,7 +123,4 @@ def check_method(name: str, method: Method) -> None:
     """Raise `UserError` where gradients are to be aggregated and the method shares no parameters."""
     if BALANCES[name].kind == "gradients" and not any(p.requires_grad for p in method.shared_parameters()):
         what = type(method).__name__
-        raise UserError(
-            f"balance {name} combines gradients of shared parameters and {what} has none; balance losses "
-            f"instead."
-        )
+        raise UserError(f"balance {name} combines gradients of shared parameters, and {what} has none.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmark import streams
 from benchmark.errors import UserError
 from benchmark.spec import registry
 from benchmark.spec import weighting as balance
+from benchmark.spec.protocol import Protocol
 from benchmark.spec.run import RunSpec
 from datasets import labels
 from datasets.base import Split
@@ -57,32 +59,33 @@ def build_method(
 
     def encoder() -> Any:
         with streams.seeded(spec.train_seed, "init", streams.name_hash("trunk")):
-            file = weights.get(protocol.weights)
-            return make_encoder(
-                protocol.encoder, protocol.width, protocol.weights, file, freeze=protocol.freeze
-            )
+            file, options = weights.get(protocol.weights), {"freeze": protocol.freeze}
+            return make_encoder(protocol.encoder, protocol.width, protocol.weights, file, **options)
 
-    problem = Problem(
-        tasks, protocol.size, protocol.width, protocol.decoder_blocks, encoder, protocol.loss_weights, shares,
-        complete,
-    )  # fmt: skip
+    own = replace(problem(protocol, tasks), make_encoder=encoder, label_shares=shares, complete=complete)
     with streams.seeded(spec.train_seed, "init"):
-        method = registry.method(spec.method)(problem, **spec.hyperparameters)
+        method = registry.method(spec.method)(own, **spec.hyperparameters)
     initialise(method, spec.train_seed)
     return method
 
 
+def problem(protocol: Protocol, tasks: dict[str, Task]) -> Problem:
+    """Return what a method is built of, with an encoder at random weights."""
+    return Problem(
+        tasks,
+        protocol.size,
+        protocol.width,
+        protocol.decoder_blocks,
+        lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze),
+        protocol.loss_weights,
+    )
+
+
 def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
     """Raise the `UserError` that building a method would raise, at next to no cost."""
-    protocol = spec.protocol
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        problem = Problem(
-            {name: tasks[name] for name in spec.tasks}, protocol.size, protocol.width,
-            protocol.decoder_blocks,
-            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze),
-            protocol.loss_weights,
-        )  # fmt: skip
-        balance.check_method(spec.balance, registry.method(spec.method)(problem, **spec.hyperparameters))
+        own = problem(spec.protocol, {name: tasks[name] for name in spec.tasks})
+        balance.check_method(spec.balance, registry.method(spec.method)(own, **spec.hyperparameters))
 
 
 def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
@@ -96,14 +99,12 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
     for name in spec.tasks:
         if not bool(test.available[:, list(test.targets).index(name)].any()):
             raise UserError(
-                f"none of the {len(test)} test images has a label for {name}; set test_images higher or "
-                f"leave it out."
+                f"none of the {len(test)} test images has a label for {name}; set test_images higher."
             )
         if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name)]).any()):
             raise UserError(
                 f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or "
-                f"more images, or leave "
-                f"{name} out with --set tasks=[...]."
+                f"images, or leave it out with --set tasks=[...]."
             )
     return mask
 

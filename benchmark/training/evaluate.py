@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.metrics.base import Meter
 from benchmark.metrics.constant import as_prediction
-from benchmark.metrics.maps import Meter, meter
+from benchmark.metrics.maps import meter
 from benchmark.training.device import autocast, laid_out
 from benchmark.training.residence import Samples
 from datasets import augment

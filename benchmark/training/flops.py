@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.spec import registry
 from benchmark.spec.protocol import Protocol
+from benchmark.training.build import problem
 from datasets.tasks import Task
 from methods.base import Batch, Method, Problem, View, ViewKind, view_kinds
-from methods.networks.build import make_encoder
 
 Shape = Sequence[int]
 
@@ -84,13 +84,8 @@ def _one(
     kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]
 ) -> Workload:
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
-        problem = Problem(
-            tasks, protocol.size, protocol.width, protocol.decoder_blocks,
-            lambda: make_encoder(protocol.encoder, protocol.width, freeze=protocol.freeze),
-            protocol.loss_weights,
-        )  # fmt: skip
-        method = kind(problem, **hyperparameters)
-        batch = fake_batch(problem, protocol.batch, kind.views)
+        method = kind(problem(protocol, tasks), **hyperparameters)
+        batch = fake_batch(method.problem, protocol.batch, kind.views)
         with FlopCounterMode(display=False, custom_mapping=FORMULAS) as train:
             method.losses(batch, torch.zeros(())).total().backward()
         with FlopCounterMode(display=False) as infer, torch.no_grad():

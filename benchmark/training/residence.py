@@ -48,37 +48,40 @@ class Samples:
     def __call__(self, number: int) -> Gathered:
         """Return batch `number`, counted from 0, on the device."""
         if self._pool is None:
-            return self._gathered(self._order[number * self.batch : (number + 1) * self.batch])
+            return _gathered(self._rows(self._order[number * self.batch : (number + 1) * self.batch]))
         last = len(self.order) // self.batch
         for n in range(number, min(number + 1 + AHEAD, last)):
             if n not in self._ahead:
                 self._ahead[n] = self._pool.submit(self._gather, n)
         parts = {k: v.to(self.device, non_blocking=True) for k, v in self._ahead.pop(number).result().items()}
         self._ahead = {n: batch for n, batch in self._ahead.items() if n > number}
-        return Gathered(parts.pop(""), parts, parts.pop("extents", None))
+        return _gathered(parts)
 
     def at(self, number: Tensor) -> Gathered:
         """Return batch `number` (1,), which the host need not know, of samples on the device."""
         rows = number * self.batch + torch.arange(self.batch, device=number.device)
-        return self._gathered(self._order.index_select(0, rows))
+        return _gathered(self._rows(self._order.index_select(0, rows)))
 
     def empty(self) -> Gathered:
         """Return room on the device for one batch."""
         shaped = {name: (p, (self.batch, *p.shape[1:])) for name, p in self._parts.items()}
-        parts = {n: torch.empty(s, dtype=p.dtype, device=self.device) for n, (p, s) in shaped.items()}
-        return Gathered(parts.pop(""), parts, parts.pop("extents", None))
+        return _gathered(
+            {n: torch.empty(s, dtype=p.dtype, device=self.device) for n, (p, s) in shaped.items()}
+        )
 
-    def _gathered(self, here: Tensor) -> Gathered:
-        parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
-        return Gathered(parts.pop(""), parts, parts.pop("extents", None))
+    def _rows(self, here: Tensor) -> dict[str, Tensor]:
+        return {name: part.index_select(0, here) for name, part in self._parts.items()}
 
     def _gather(self, number: int) -> dict[str, Tensor]:
-        here = self.order[number * self.batch : (number + 1) * self.batch]
-        parts = {name: part.index_select(0, here) for name, part in self._parts.items()}
+        parts = self._rows(self.order[number * self.batch : (number + 1) * self.batch])
         if not self.device.startswith("cuda"):
             return parts
         # The pinned copies go back to torch's own pool when the copy to the device is done with them.
         return {name: part.pin_memory() for name, part in parts.items()}
+
+
+def _gathered(parts: dict[str, Tensor]) -> Gathered:
+    return Gathered(parts.pop(""), parts, parts.pop("extents", None))
 
 
 def _fits(parts: dict[str, Tensor], device: str) -> bool:

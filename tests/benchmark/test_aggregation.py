@@ -1,6 +1,5 @@
 """Gradient aggregators: properties of each, and which gradient goes where."""
 
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -9,14 +8,13 @@ from torch import Tensor, nn
 
 from benchmark.errors import UserError
 from benchmark.spec import weighting as balance
-from benchmark.training.step import Step
 from benchmark.training.weighting import Aggregation
 from methods.base import Batch, Losses, Method
 from methods.multi_task import MultiTask
-from tests.helpers import THREE, tiny_batch, tiny_problem, tiny_protocol
+from tests.helpers import THREE, tiny_batch, tiny_problem
 
 torchjd = pytest.importorskip("torchjd.aggregation")
-from benchmark.training.weighting.gradients import RULES, aggregate  # noqa: E402
+from benchmark.training.weighting.gradients import aggregate  # noqa: E402
 
 NAMES = [name for name, entry in balance.BALANCES.items() if entry.kind == "gradients"]
 RANDOM = ("pcgrad", "graddrop")
@@ -25,10 +23,6 @@ JACOBIANS = [
     torch.tensor([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]]),
     torch.tensor([[3.0, 0.1, 0.0], [0.0, 0.4, 0.1], [0.2, 0.0, 0.03]]),
 ]
-
-
-def test_there_is_a_rule_for_every_name() -> None:
-    assert set(NAMES) == {*RULES, "graddrop"}
 
 
 @pytest.mark.parametrize("jacobian", JACOBIANS)
@@ -49,29 +43,13 @@ def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_t
     if name == "nash":
         weights = torch.linalg.lstsq(jacobian.T, aggregate(name, jacobian)).solution
         assert weights.sum().item() == pytest.approx(n, rel=1e-4)
-        bargain = weights * (
-            jacobian @ jacobian.T @ weights
-        )  # constant: (G G^T) alpha = 1 / alpha up to scale
+        bargain = weights * (jacobian @ jacobian.T @ weights)  # constant: (G G^T) alpha = 1 / alpha
         assert torch.allclose(bargain, bargain.mean(), rtol=1e-3)
         return
     torch.manual_seed(0)
     expected = own[name](jacobian) * (n if name in ("cagrad", "mgda", "imtl_g") else 1)
     torch.manual_seed(0)
     assert torch.allclose(aggregate(name, jacobian), expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("jacobian", JACOBIANS)
-@pytest.mark.parametrize("name", ["upgrad", "mgda", "cagrad", "nash"])
-def test_no_task_loses(name: str, jacobian: Tensor) -> None:
-    """For cagrad this holds as far as its radius reaches, which is far enough here."""
-    vector = aggregate(name, jacobian)
-    assert (jacobian @ vector >= -2e-3 * jacobian.norm(dim=1) * vector.norm()).all()
-
-
-@pytest.mark.parametrize("jacobian", JACOBIANS)
-def test_imtl_g_projects_equally_on_every_gradient(jacobian: Tensor) -> None:
-    projections = jacobian @ aggregate("imtl_g", jacobian) / jacobian.norm(dim=1)
-    assert torch.allclose(projections, projections.mean(), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,14 +74,6 @@ def test_it_is_linear_under_scaling(name: str, scale: float) -> None:
     assert torchjd.CAGrad(c=0.4)(JACOBIANS[0] * 1e-6).abs().max() == 0
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in RANDOM])
-def test_the_order_of_tasks_does_not_matter(name: str) -> None:
-    for jacobian in JACOBIANS:
-        expected = aggregate(name, jacobian)
-        for order in itertools.permutations(range(len(jacobian))):
-            assert torch.allclose(aggregate(name, jacobian[list(order)]), expected, rtol=1e-3, atol=1e-3)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gradient_of_zero_takes_no_part(name: str) -> None:
     two, zero = JACOBIANS[0][:2], torch.zeros(1, 4)
@@ -122,12 +92,6 @@ def test_what_is_not_finite_stays_so(name: str) -> None:
     bad = JACOBIANS[0].clone()
     bad[1, 2] = torch.nan
     assert not torch.isfinite(aggregate(name, bad)).all()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gradients_of_very_different_size_are_no_trouble(name: str) -> None:
-    vector = aggregate(name, JACOBIANS[0] * torch.tensor([[1e-3], [1.0], [30.0]]))
-    assert torch.isfinite(vector).all() and vector.norm() > 0
 
 
 class Linear(Method):
@@ -216,27 +180,13 @@ def test_a_network_gets_its_jacobian() -> None:
     assert all(g.stride() == p.stride() for g, p in zip(gradients, made.encoder.parameters(), strict=True))
 
 
-def test_a_step_follows_the_aggregate() -> None:
-    made, data = Linear(JACOBIANS[0], extra=False), batch_of([1, 1, 1])
-    protocol = tiny_protocol(weight_decay=0.0, optimiser="sgd", lr=0.01, schedule="constant", clip=0.0)
-    step = Step(made, protocol, 1, "mgda")
-    step(data, 0)
-    assert torch.allclose(made.shared, -0.01 * aggregate("mgda", JACOBIANS[0]))
-    assert step.state()["balancing"] == {}
-
-
 def test_a_method_that_shares_nothing_is_refused() -> None:
     class Apart(Linear):
         def shared_parameters(self) -> Iterator[nn.Parameter]:
             return iter(())
 
     made = Apart(JACOBIANS[0])
-    with pytest.raises(
-        UserError,
-        match="balance mgda combines gradients of shared parameters and Apart has none; balance losses",
-    ):
+    with pytest.raises(UserError, match="combines gradients of shared parameters, and Apart has none"):
         balance.check_method("mgda", made)
     balance.check_method("dwa", made)
-    assert (
-        balance.note("mgda") == f"balance mgda runs eagerly: {balance.EAGER}" and balance.note("dwa") is None
-    )
+    assert "runs eagerly" in str(balance.note("mgda")) and balance.note("dwa") is None

@@ -1,6 +1,4 @@
-"""Balancings of losses against slow references, and what a label that is not there may do to them:
-nothing.
-"""
+"""Balancings of losses against slow references; a label that is not there may do nothing to them."""
 
 import math
 import random
@@ -14,15 +12,12 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 from benchmark.errors import UserError
-from benchmark.report import leaderboard, records
 from benchmark.spec import plan
 from benchmark.spec import weighting as balance
-from benchmark.spec.run import run_id
 from benchmark.training import weighting as balancing
 from benchmark.training.step import Step
 from benchmark.training.weighting.base import Balancing, LossBalancing
 from methods.base import Batch, Losses, Method
-from tests.benchmark.report import make
 from tests.helpers import TASKS, THREE, tiny_batch, tiny_problem, tiny_protocol
 from tests.methods.cases import NoSync
 
@@ -227,51 +222,8 @@ def test_uncertainty_is_the_likelihood_of_the_labels(shares: list[float] | None)
                 by_loss[t] = factor * math.exp(-s[t])
         assert made.log_variances.grad is not None
         assert made.log_variances.grad.tolist() == pytest.approx(by_s, rel=1e-6, abs=1e-12) and aux == 1
-        assert [
-            w for w, row in zip(found, zip(*pattern, strict=True), strict=True) if any(row)
-        ] == pytest.approx(
-            [w for w, row in zip(by_loss, zip(*pattern, strict=True), strict=True) if any(row)]
-        )
-
-
-def test_the_optimum_of_uncertainty_does_not_depend_on_how_many_labels_are_visible() -> None:
-    """The gradient of s vanishes at exp(s) = c l for every pattern, summed over the labels that are there."""
-    made = new("uncertainty").double()
-    assert isinstance(made, balancing.Uncertainty)
-    truth = [0.7, 1.9, 0.2]
-    with torch.no_grad():
-        made.log_variances.copy_(torch.log(torch.tensor([2 * truth[0], truth[1], truth[2]])))
-    for pattern in MIXED:
-        gradients(made, reduced(pattern, [truth] * 4)[0], pattern)
-        assert made.log_variances.grad is not None
-        assert made.log_variances.grad.abs().max() < 1e-7
-
-
-def test_full_labels_give_what_torchjd_computes() -> None:
-    """Its scalarisers know no absent task; where all are present they are the published formulas, in
-    another's code.
-    """
-    scalarization = pytest.importorskip("torchjd.scalarization")
-    for name, other, scale in (
-        ("gls", scalarization.GeometricMean(), 3),
-        ("dwa", scalarization.DWA(), 1),
-        ("famo", scalarization.FAMO(3), 3),
-    ):
-        made, stream = new(name), Stream()
-        before = None
-        for step in range(12):
-            losses, _ = reduced(FULL, stream())
-            values = torch.tensor(losses, requires_grad=True)
-            if name == "famo" and before is not None:
-                other.update(values.detach())  # the losses of the next batch stand for those after the update
-            if name == "dwa" and step and step // EPOCH > (step - 1) // EPOCH:
-                other.step()
-            other(values).backward()
-            before = values
-            assert values.grad is not None
-            assert gradients(made, losses, FULL)[0] == pytest.approx(
-                (scale * values.grad).tolist(), rel=1e-4
-            ), (name, step)
+        here = [any(column) for column in zip(*pattern, strict=True)]
+        assert [w * seen for w, seen in zip(found, here, strict=True)] == pytest.approx(by_loss)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -299,33 +251,10 @@ def test_a_label_without_a_valid_pixel_is_no_label() -> None:
             losses = [0.4, 0.8, 0.5 if seen[0][2] else 0.0]
             torch.manual_seed(1)
             first = gradients(one, losses, pattern)[0]
-            scaled = [
-                v * (1.5 if seen[0] == [1, 1, 0] else 1) for v in losses
-            ]  # T / |T_b| for two labels is 3 / 2
+            scaled = [v * (1.5 if seen[0] == [1, 1, 0] else 1) for v in losses]  # T / |T_b| is 3 / 2 for two
             torch.manual_seed(1)
             second = gradients(two, scaled, seen)[0]
             assert all(map(math.isfinite, first)) and first[:2] == pytest.approx(second[:2], rel=1e-6), name
-
-
-@pytest.mark.parametrize("name", ["rlw", "gls", "famo"])
-def test_one_present_task_keeps_its_weight_of_one(name: str) -> None:
-    made, stream = new(name), Stream()
-    for pattern in (FULL, MIXED[3], FULL, MIXED[3]):
-        found, _ = gradients(made, reduced(pattern, stream())[0], pattern)
-    assert found[2] == pytest.approx(1, abs=1e-12)
-
-
-@pytest.mark.parametrize("name", ["gls", "famo", "dwa"])
-def test_weights_depend_on_losses_per_label_not_on_how_many_labels_a_batch_has(name: str) -> None:
-    losses = [[0.4, 0.9, 1.7], [0.3, 0.9, 1.5], [0.2, 0.8, 1.5], [0.1, 0.8, 1.4], [0.1, 0.7, 1.2]] * 2
-    few = [[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]]
-    results = []
-    for pattern in (FULL, few):
-        made = new(name)
-        results.append([gradients(made, reduced(pattern, [row] * 4)[0], pattern)[0] for row in losses])
-    for full, partial in zip(*results, strict=True):
-        # The geometric mean weighs by labels; the weights relative to each other are the same.
-        assert [w / full[0] for w in full] == pytest.approx([w / partial[0] for w in partial], rel=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -358,10 +287,7 @@ def test_state_is_whole(name: str) -> None:
 
 def test_mean_weights_are_told() -> None:
     made = new("famo")
-    found = [
-        gradients(made, reduced(p, s)[0], p)[0]
-        for p, s in zip(MIXED, map(lambda _: Stream()(), MIXED), strict=True)
-    ]
+    found = [gradients(made, reduced(pattern, Stream()())[0], pattern)[0] for pattern in MIXED]
     present = [[any(row[t] for row in pattern) for t in range(3)] for pattern in MIXED]
     told = made.diagnostics()["balance_weights"]
     for t in range(3):
@@ -433,10 +359,7 @@ def test_log_variances_are_learnt_by_the_runs_optimiser_without_decay() -> None:
     # d/ds (c exp(-s) L + s/2) at s = 0, with L = 1, 2, 3: 1/2 - c L
     expected = [-0.01 * (0.5 - c * loss) for c, loss in ((1, 1), (0.5, 2), (0.5, 3))]
     assert step.balancing.log_variances.tolist() == pytest.approx(expected)
-    assert (
-        step.optimiser.param_groups[-1]["weight_decay"] == 0
-        and step.optimiser.param_groups[0]["weight_decay"] == 0.5
-    )
+    assert [group["weight_decay"] for group in step.optimiser.param_groups] == [0.5, 0]
     second = stepped(toy, "uncertainty", [FULL], optimiser="adam")
     assert second.balancing.log_variances.abs().max() > 0
 
@@ -452,67 +375,25 @@ def test_the_latch_names_the_step_and_term_and_stops_every_update(name: str) -> 
     assert toy.x.tolist() == reference.x.tolist()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_curves_hold_raw_losses(name: str) -> None:
-    toy = Toy()
-    assert stepped(toy, name, [FULL]).read(1) == pytest.approx(
-        {"semseg": 1, "depth": 2, "normals": 3, "aux": 0.3}
-    )
-
-
 def test_losses_of_other_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     toy = Toy()
     monkeypatch.setattr(toy, "losses", lambda batch, progress: Losses({"depth": toy.x[0]}))
-    with pytest.raises(
-        TypeError, match="losses are of depth, but the tasks to balance are semseg, depth, normals"
-    ):
+    with pytest.raises(TypeError, match="losses are of depth, but the tasks to balance are semseg"):
         stepped(toy, "dwa", [FULL])
-
-
-def test_a_checkpoint_from_before_there_were_balancings_still_loads() -> None:
-    step = stepped(Toy(), "equal", [FULL])
-    state = step.state()
-    assert state.pop("balancing") == {}
-    stepped(Toy(), "equal", [FULL]).load(state)
 
 
 def test_one_task_runs_as_equal_and_says_so() -> None:
     made = plan.make(["single_task", "multi_task"], ['balance=["dwa", "gls"]', "seeds=1"], Path("none"))
-    assert [(c.method, c.balance) for c in made.cells].count(("single_task", "equal")) == 3 and len(
-        made.cells
-    ) == 5
-    assert {c.balance for c in made.cells if c.method == "multi_task"} == {"dwa", "gls"}
+    assert sorted((c.method, c.balance) for c in made.cells) == [
+        *(("multi_task", name) for name in ("dwa", "gls")), *[("single_task", "equal")] * 3
+    ]  # fmt: skip
     assert "single_task runs with balance equal, not dwa: one task has nothing to weigh" in made.notes
     alone = plan.make(["multi_task"], ["balance=dwa", 'tasks=["depth"]', "seeds=1"], Path("none"))
     assert [c.balance for c in alone.cells] == ["equal"]
-    names = [c.folder.split("/")[1] for c in made.cells]
-    assert any(n.startswith("multi_task-dwa-one-s0-") for n in names) and any(
-        n.startswith("single_task-depth-one-s0-") for n in names
-    )
-
-
-def test_rows_of_another_balance_are_scored_against_the_equal_reference(tmp_path: Path) -> None:
-    for seed in range(2):
-        for s in [
-            *make.specs("single_task", seed),
-            *(make.spec("multi_task", seed, balance=b) for b in ("equal", "dwa")),
-        ]:
-            make.write_run(tmp_path, make.record(s))
-    (board,) = leaderboard.build(records.collect(tmp_path, run_id))
-    found = {entry.label: entry for entry in board.entries}
-    assert set(found) == {"single_task", "multi_task", "multi_task(balance=dwa)"}
-    assert found["single_task"].role == "reference" and found["multi_task"].role == "baseline"
-    assert (
-        found["multi_task(balance=dwa)"].delta is not None
-        and found["multi_task(balance=dwa)"].versus is not None
-    )
 
 
 def test_a_missing_package_is_one_sentence_at_planning_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(balance, "find_spec", lambda name: None if name in ("torchjd", "ecos") else object())
-    with pytest.raises(
-        UserError,
-        match=r"balance nash needs torchjd, ecos; install it with `pip install -e '\.\[torchjd\]'`\.",
-    ):
+    with pytest.raises(UserError, match="balance nash needs torchjd, ecos; install it with"):
         plan.make(["multi_task"], ["balance=nash"], Path("none"))
     assert plan.make(["multi_task"], ["balance=famo"], Path("none")).cells

@@ -113,25 +113,9 @@ def test_no_other_constant_does_better_on_the_labels_it_saw(name: str) -> None:
     assert any(task.sign * (best - judged(task, other, targets[name])) > 0 for other in others)
 
 
-def test_always_positive_scores_the_f_of_the_base_rate() -> None:
-    task = tasks.saliency()
-    target = torch.zeros(2, 1, 10, 10, dtype=torch.uint8)
-    target[..., :3] = 1
-    constant = constant_predictions(
-        {"saliency": task}, {"saliency": target}, torch.ones(2, 1, dtype=torch.bool)
-    )["saliency"]
-    assert judged(task, constant, target) == pytest.approx(100 * 1.3 * 0.3 / (0.3 * 0.3 + 1))
-
-
 def test_a_task_without_a_visible_label_gets_zeros() -> None:
     targets, labelled = split()
     labelled[:, 1] = False
     targets["normals"][:] = 0
     constants = constant_predictions(TASKS, targets, labelled)
     assert constants["depth"].tolist() == [0] and constants["normals"].tolist() == [0, 0, 0]
-
-
-def test_as_prediction_gives_every_pixel_the_constant() -> None:
-    prediction = as_prediction(torch.tensor([1.0, 2, 3]), 4, (5, 6))
-    assert prediction.shape == (4, 3, 5, 6)
-    assert torch.equal(prediction.movedim(1, -1).reshape(-1, 3), torch.tensor([1.0, 2, 3]).expand(120, 3))

@@ -24,7 +24,6 @@ def specs(**changes: Any) -> dict[str, RunSpec]:
         prototype, hyperparameters=prototype.hyperparameters | {"vq_mode": "ema"}, changed=("vq_mode",)
     )
     return {
-        "codes": prototype,
         "averaged codes": averaged,
         "teacher": tiny_spec("mean_teacher", **changes),
         "balancing": replace(tiny_spec("multi_task", **changes), balance="uncertainty"),
@@ -72,7 +71,7 @@ def same_numbers(a: Any, b: Any) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_does_not_notice_them(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = specs(epochs=4.0, evaluations=2)[case]
+    spec = specs(epochs=2.0, evaluations=2)[case]
     watched = run_of(spec, tmp_path / "watched")
     seen = [point.pop("diagnostics", None) for point in watched[0].curve if "test" in point]
     scalars = {name for name, d in watched[1]["diagnostics"].items() if d["kind"] == "scalar"}
@@ -128,7 +127,7 @@ def test_a_stopped_run_leaves_the_same_files(tmp_path: Path) -> None:
     spec = specs(epochs=4.0, evaluations=2)["averaged codes"]
     whole = run_of(spec, tmp_path / "whole")
     content = RunDir(tmp_path / "whole", spec.folder).file("per_image.npz").read_bytes()
-    for stop in (1, 5, 12):
+    for stop in (5, 12):
         cut = run_of(spec, tmp_path / str(stop), stop=stop)
         assert whole[0].feed.steps == 12 == cut[0].step
         same_numbers(whole, cut)

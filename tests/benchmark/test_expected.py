@@ -46,35 +46,6 @@ def test_hours_are_medians_of_runs_of_the_same_kind(tmp_path: Path) -> None:
     assert expected.expect([], tmp_path, tmp_path / "none") == ([], 0)
 
 
-def test_runs_of_the_same_label_setting_count_where_there_are_any(tmp_path: Path) -> None:
-    full, one = (
-        next(c for c in cells(f"labels={s}", "seeds=1") if c.method == "multi_task") for s in ("full", "one")
-    )
-    finish(tmp_path, full, 900.0)
-    random, later = (
-        next(c for c in cells(f"labels={s}", "seeds=[3]") if c.method == "multi_task")
-        for s in ("random", "one")
-    )
-    assert expected.expect([random], tmp_path, tmp_path)[0][0].hours == pytest.approx(900 / 3600)
-    finish(tmp_path, one, 300.0)
-    assert expected.expect([later], tmp_path, tmp_path)[0][0].hours == pytest.approx(300 / 3600)
-    assert expected.expect([random], tmp_path, tmp_path)[0][0].hours == pytest.approx(600 / 3600)
-
-
-def test_each_device_is_an_estimate_of_its_own_and_published_records_count(tmp_path: Path) -> None:
-    a, b, c = (spec for spec in cells("seeds=3") if spec.method == "multi_task")
-    finish(tmp_path / "runs", a, 360.0, "NVIDIA H100")
-    finish(tmp_path, b, 3600.0, file=tmp_path / "records" / f"{b.id}.json")
-    (tmp_path / "records" / "damaged.json").write_text('{\n"cost":{"seconds')
-    (tmp_path / "records" / "other.json").write_text('{\n"cost":{},\n"spec":{}\n}\n')
-    hours, unknown = expected.expect([c], tmp_path / "runs", tmp_path / "records")
-    assert [(h.device, h.unit, round(h.hours, 6), h.cells, h.records) for h in hours] == [
-        ("CPU x", "CPU-hours", 1.0, 1, 1),
-        ("NVIDIA H100", "GPU-hours", 0.1, 1, 1),
-    ]
-    assert unknown == 0
-
-
 def test_what_bench_plan_says(bench: Bench, tmp_path: Path) -> None:
     file, results = tmp_path / "mine.toml", tmp_path / "runs"
     grid = (

@@ -13,9 +13,11 @@ from benchmark.execute.options import Options
 from benchmark.execute.workers import carry_out
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan
+from benchmark.spec.protocol import Protocol
 from benchmark.training import residence
 from benchmark.training.batches import Feed
 from datasets import labels, packed
+from datasets.base import Split
 from datasets.layouts.mtan import MtanNYUv2
 from methods.base import ViewKind
 from tests.benchmark.test_holdout import Silent
@@ -24,18 +26,13 @@ from tests.datasets.folders import write_mtan as write
 from tests.helpers import TASKS, tiny_protocol, tiny_split
 
 SIX = tuple(TASKS)
-SETTINGS = [
-    "size=[32, 40]",
-    "batch=2",
-    "epochs=2",
-    "width=8",
-    "decoder_blocks=1",
-    "encoder=small",
-    "weights=none",
-]
-
-
+SETTINGS = ["size=[32, 40]", "batch=2", "epochs=2", "width=8", "encoder=small", "weights=none"]
 CUT = (ViewKind(crop=False, colour=0.8, cutout=0.5), ViewKind(cutout=0.3))
+
+
+def feed(split: Split, mask: torch.Tensor, protocol: Protocol, views: int | tuple[ViewKind, ...]) -> Feed:
+    normalisation = ((0.5,) * 3, (0.2,) * 3)
+    return Feed(split, mask, TASKS, protocol, seed=3, views=views, normalisation=normalisation, device="cpu")
 
 
 @pytest.mark.parametrize("sent", [False, True])
@@ -53,21 +50,9 @@ def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
         dirty[name] = torch.where(mask[:, t].view(-1, 1, 1, 1), split.targets[name], bad)
         assert not torch.equal(dirty[name], split.targets[name])
     protocol = tiny_protocol(tasks=SIX, scales=(0.5, 2.0), scale_draw="uniform", flip=True, colour=0.3)
-    feeds = [
-        Feed(
-            s,
-            mask,
-            TASKS,
-            protocol,
-            seed=3,
-            views=views,
-            normalisation=((0.5,) * 3, (0.2,) * 3),
-            device="cpu",
-        )
-        for s in (split, replace(split, targets=dirty))
-    ]
+    feeds = [feed(s, mask, protocol, views) for s in (split, replace(split, targets=dirty))]
     for step in range(feeds[0].steps):
-        clean, other = (feed.batch(step) for feed in feeds)
+        clean, other = (each.batch(step) for each in feeds)
         assert torch.equal(clean.images, other.images)
         for a, b in zip((clean, *clean.views), (other, *other.views), strict=True):
             assert torch.equal(a.images, b.images)
@@ -80,28 +65,14 @@ def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
 
 
 def test_a_number_of_views_is_as_many_crops_and_moves_no_bit_of_the_first_view() -> None:
-    """Nor does any description of further views: a method sees the crops and the order that all others
-    see.
-    """
+    """Nor does any description of further views: methods see the same crops in the same order."""
     split = tiny_split()
     protocol = tiny_protocol(tasks=SIX)
     asked: tuple[int | tuple[ViewKind, ...], ...] = (2, (ViewKind(), ViewKind()), CUT)
-    number, crops, cut = (
-        Feed(
-            split,
-            split.available,
-            TASKS,
-            protocol,
-            seed=3,
-            views=v,
-            normalisation=((0.5,) * 3, (0.2,) * 3),
-            device="cpu",
-        )
-        for v in asked
-    )
+    number, crops, cut = (feed(split, split.available, protocol, views) for views in asked)
     assert number.hashes == crops.hashes == cut.hashes
     for step in range(number.steps):
-        a, b, c = (feed.batch(step) for feed in (number, crops, cut))
+        a, b, c = (each.batch(step) for each in (number, crops, cut))
         assert torch.equal(a.images, c.images) and all(torch.equal(a.targets[n], c.targets[n]) for n in SIX)
         for one, two in zip(a.views, b.views, strict=True):
             assert torch.equal(one.images, two.images) and torch.equal(one.geometry, two.geometry)

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmark.metrics.maps import ANGLE_BIN, meter
-from benchmark.metrics.pooled import ABOUT, TWICE
+from benchmark.metrics.pooled import ABOUT
 from datasets import tasks
-from datasets.base import widen
 from datasets.tasks import IGNORE, Task
 
 SEMSEG = tasks.semseg(("wall", "floor", "door", "lamp", "bed"))
@@ -163,17 +162,6 @@ def test_max_f_twice_is_that_of_probabilities_squashed_again() -> None:
     assert both["maxF_twice"] != pytest.approx(both["maxF"], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("probability", "said"),
-    [(0.0, 1), (0.19, 1), (0.21, 2), (0.41, 3), (0.62, 4), (0.84, 4), (0.86, 5), (1.0, 5)],
-)
-def test_thresholds_that_a_probability_squashed_again_reaches(probability: float, said: int) -> None:
-    m = meter(tasks.saliency())
-    prediction = torch.logit(torch.full((1, 1, 1, 1), probability, dtype=torch.float64))
-    row = m.statistics(prediction, torch.ones(1, 1, 1, 1, dtype=torch.long))[0].tolist()
-    assert [place for place, count in enumerate(row[-(TWICE + 1) :]) if count] == [said]
-
-
 # --- worked by hand
 
 
@@ -188,21 +176,6 @@ def test_a_class_absent_from_the_truth_has_no_iou_but_costs_the_class_it_was_tak
     )
 
 
-def test_miou_is_pooled_over_the_data_set_not_averaged_over_images() -> None:
-    task = tasks.semseg(("a", "b"))
-    target = torch.tensor([[0, 0, 0, 0], [1, 1, 0, IGNORE]]).view(2, 1, 1, 4)
-    prediction = torch.tensor([[0, 0, 0, 1], [1, 0, 0, 0]]).view(2, 1, 4)
-    logits = torch.nn.functional.one_hot(prediction, 2).movedim(-1, 1).float()
-    # a: 4 right, 1 missed, 1 wrong. b: 1 right, 1 missed, 1 wrong.
-    assert judge(task, logits, target)["mIoU"] == pytest.approx(100 * (4 / 6 + 1 / 3) / 2)
-
-
-def test_equal_logits_mean_the_first_class() -> None:
-    prediction = torch.zeros(1, 5, 3, 4)
-    assert judge(SEMSEG, prediction, torch.zeros(1, 1, 3, 4, dtype=torch.long))["pixAcc"] == 100
-    assert judge(SEMSEG, prediction, torch.ones(1, 1, 3, 4, dtype=torch.long))["pixAcc"] == 0
-
-
 @pytest.mark.parametrize("label", [5, 7, 200])
 def test_a_label_outside_the_classes_is_an_error(label: int) -> None:
     target = torch.full((2, 1, 3, 4), 1)
@@ -215,25 +188,6 @@ def test_compact_labels_do_not_overflow() -> None:
     task = tasks.semseg(tuple(f"class {c}" for c in range(40)))
     prediction, target = sample(task)
     assert judge(task, prediction, target.to(torch.uint8)) == judge(task, prediction, target)
-
-
-def test_perfect_predictions() -> None:
-    for task in TASKS:
-        _, target = sample(task)
-        labels = target.masked_fill(target == IGNORE, 0) if task.is_map_of_integers else target
-        if task.kind == "classes":
-            prediction = torch.nn.functional.one_hot(labels[:, 0], task.channels).movedim(-1, 1).float()
-        elif task.is_map_of_integers:
-            prediction = labels * 16.0 - 8
-        else:
-            prediction = labels * (3.7 if task.kind == "normals" else 1)  # lengths of normals must not matter
-        values = judge(task, prediction, target)
-        expected = {"absErr": 0, "relErr": 0, "RMSE": 0, "mErr": 0, "medErr": 0}
-        for name, value in values.items():
-            # A median of 0 lies in the middle of the first bin at worst.
-            assert value == pytest.approx(
-                expected.get(name, 100), abs=ANGLE_BIN if name == "medErr" else 1e-4
-            ), (task.name, name)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +212,7 @@ def test_angles_worked_by_hand(vector: tuple[float, float, float], degrees: floa
     ]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 1000])
+@pytest.mark.parametrize("count", [1, 2, 11, 1000])
 @pytest.mark.parametrize("spread", ["uniform", "near", "two"])
 def test_the_median_angle_keeps_its_stated_precision(count: int, spread: str) -> None:
     rng = np.random.default_rng(count)
@@ -275,16 +229,6 @@ def test_the_median_angle_keeps_its_stated_precision(count: int, spread: str) ->
     assert judge(tasks.normals(), prediction, target)["medErr"] == pytest.approx(
         np.median(degrees), abs=ANGLE_BIN
     )
-
-
-def test_max_f_worked_by_hand_with_probabilities_taken_once() -> None:
-    task = tasks.saliency()
-    target = torch.tensor([1, 1, 0, 0, 0, IGNORE]).view(1, 1, 2, 3)
-    probability = torch.tensor([0.31, 0.12, 0.18, 0.02, 0.02, 0.99]).view(1, 1, 2, 3)
-    # At 0.10: P = 2/3, R = 1. At 0.20 to 0.30: P = 1, R = 1/2. A second sigmoid would put all of them above
-    # 0.5.
-    expected = max(1.3 * (2 / 3) / (0.3 * 2 / 3 + 1), 1.3 * 0.5 / (0.3 + 0.5))
-    assert judge(task, torch.logit(probability), target)["maxF"] == pytest.approx(100 * expected)
 
 
 def test_binary_truth_without_a_positive_scores_zero() -> None:
@@ -333,15 +277,6 @@ def test_the_batch_size_does_not_matter(task: Task) -> None:
 
 
 @by_task
-def test_sums_of_resampled_images_are_the_metric_of_the_resampled_data_set(task: Task) -> None:
-    m = meter(task)
-    prediction, target = sample(task)
-    drawn = [0, 0, 3, 5, 5, 4]
-    resampled = m.values(m.statistics(prediction, target)[drawn].sum(0).numpy())
-    assert resampled == pytest.approx(judge(task, prediction[drawn], target[drawn]), rel=1e-12)
-
-
-@by_task
 def test_stored_sums_are_enough_for_the_primary_metric(task: Task) -> None:
     m = meter(task)
     sums = m.statistics(*sample(task)).sum(0).numpy()
@@ -357,15 +292,6 @@ def test_half_precision_predictions_are_judged_at_their_exact_values(task: Task)
     half = prediction.to(torch.bfloat16)
     assert judge(task, half, target) == judge(task, half.float(), target)
     assert judge(task, half.double(), target) == pytest.approx(judge(task, half.float(), target), abs=1e-4)
-
-
-@by_task
-def test_targets_as_the_data_sets_store_them(task: Task) -> None:
-    prediction, target = sample(task)
-    compact = target.to(torch.uint8) if task.is_map_of_integers else target.half()
-    if task.kind == "normals":
-        compact = (target * 127).round().to(torch.int8)
-    assert all(math.isfinite(v) for v in judge(task, prediction, widen(task, compact)).values())
 
 
 @by_task

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from benchmark.metrics import ods as odsf
@@ -20,7 +18,6 @@ from benchmark.metrics.maps import meter
 from benchmark.metrics.ods import OdsMeter
 from benchmark.metrics.pooled import ABOUT
 from datasets import tasks
-from datasets.scenes import Scenes
 from datasets.tasks import IGNORE
 
 TASK = replace(tasks.edge(), metric="odsF")
@@ -139,18 +136,6 @@ def test_thinning_equals_a_loop_over_pixels() -> None:
         np.testing.assert_array_equal(thin(thin(image)), thin(image))  # lines one pixel wide stay
 
 
-def test_thinning_equals_that_of_scikit_image() -> None:
-    morphology = pytest.importorskip("skimage.morphology", reason="scikit-image is not installed")
-    rng = np.random.default_rng(1)
-    large = [
-        ndimage.gaussian_filter(rng.standard_normal((200, 260)), s) > level
-        for s in (1, 6)
-        for level in (-0.05, 0, 0.05)
-    ]
-    for image in [*maps(), *large]:
-        np.testing.assert_array_equal(thin(image), morphology.thin(image))
-
-
 @pytest.mark.parametrize("radius", [0.4, 1, 1.5, 2.3, 5])
 def test_the_number_of_pairs_is_the_greatest_there_is(radius: float) -> None:
     rng = np.random.default_rng(0)
@@ -165,44 +150,16 @@ def test_the_number_of_pairs_is_the_greatest_there_is(radius: float) -> None:
     assert Truth(nothing, radius).match(~nothing) == Truth(~nothing, radius).match(nothing) == 0
 
 
-@pytest.mark.parametrize("radius", [1, 2.3, 4])
-def test_pairs_of_least_cost_are_as_many(radius: float) -> None:
-    """The assignment that correspondPixels approximates: an unmatched pixel costs 100 tolerances, a pair its
-    distance.
-    """
-    rng = np.random.default_rng(3)
-    for density in (0.05, 0.2):
-        predicted, true = (thin(rng.random((22, 26)) < density) for _ in range(2))
-        p, t = np.argwhere(predicted), np.argwhere(true)
-        n, m = len(p), len(t)
-        cost = np.full((n + m, n + m), 1e6)
-        cost[:n, :m][near(p, t, radius)] = np.sqrt(((p[:, None] - t[None]) ** 2).sum(2))[near(p, t, radius)]
-        cost[np.arange(n), m + np.arange(n)] = cost[n + np.arange(m), np.arange(m)] = 100 * radius
-        cost[n:, m:] = 100 * radius  # outliers among themselves
-        rows, columns = linear_sum_assignment(cost)
-        assert Truth(true, radius).match(predicted) == ((rows < n) & (columns < m)).sum() > 0
-
-
 # --- the metric
 
 
-@pytest.mark.parametrize(("height", "width", "distance"), [(14, 18, 0.0075), (14, 18, 0.07), (12, 22, 0.12)])
+@pytest.mark.parametrize(("height", "width", "distance"), [(12, 16, 0.0075), (10, 18, 0.12)])
 def test_ods_f_equals_a_loop_over_thresholds_and_points(height: int, width: int, distance: float) -> None:
     prediction, target = sample(3, height, width)
     target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = 0  # labelled corners: the diagonal is the image's
     expected = slow_ods(prediction, target, distance)
     assert judge(prediction, target, OdsMeter(TASK, distance)) == pytest.approx(expected, rel=1e-12)
     assert 5 < expected["odsF"] < 99
-
-
-def test_worked_by_hand() -> None:
-    target = torch.zeros(1, 1, 30, 40, dtype=torch.long)
-    target[..., 5, 4:14] = 1  # 10 true pixels
-    prediction = torch.full((1, 1, 30, 40), -8.0)
-    prediction[..., 7, 4:10] = 8  # 6 predicted, two pixels off: right
-    prediction[..., 20, 30:36] = 8  # 6 wrong
-    values = judge(prediction, target, OdsMeter(TASK, 0.06))  # up to 3 pixels
-    assert values == pytest.approx({"odsF": 100 * 2 * 0.5 * 0.6 / 1.1, "odsP": 50, "odsR": 60})
 
 
 def test_pixels_share_no_counterpart_as_they_do_in_boundary_f() -> None:
@@ -225,21 +182,6 @@ def test_a_pair_is_at_most_the_tolerance_apart(offset: tuple[int, int], right: i
     prediction = torch.full((1, 1, 30, 40), -8.0)
     prediction[..., 10 + offset[0], 10 + offset[1]] = 8
     assert judge(prediction, target, OdsMeter(TASK, 0.06))["odsF"] == 100 * right
-
-
-def test_below_a_pixel_of_tolerance_only_the_same_pixel_is_right() -> None:
-    target = torch.zeros(1, 1, 20, 20, dtype=torch.long)
-    target[..., 10, 2:8] = 1
-    prediction = target * 16.0 - 8
-    assert judge(prediction, target)["odsF"] == 100
-    assert judge(prediction.roll(1, 2), target)["odsF"] == 0
-
-
-def test_a_perfect_prediction_scores_100_however_thick_the_truth_is_drawn() -> None:
-    for thickness in (1, 2, 3):
-        target = torch.zeros(1, 1, 40, 50, dtype=torch.long)
-        target[..., 10 : 10 + thickness, 3:40] = 1
-        assert judge(target * 16.0 - 8, target) == {"odsF": 100, "odsP": 100, "odsR": 100}
 
 
 def test_the_threshold_is_one_for_the_data_set_and_finer_than_a_twentieth() -> None:
@@ -288,13 +230,13 @@ def test_truth_without_a_boundary_scores_zero_and_no_label_is_nan() -> None:
 
 def test_what_all_meters_have_in_common() -> None:
     assert meter(TASK) == METER and isinstance(meter(tasks.edge()), BoundaryMeter)
-    prediction, target = sample(5)
+    prediction, target = sample(5, 16, 20)
     whole = METER.statistics(prediction, target)
     assert whole.shape == (5, 2 + 2 * THRESHOLDS) and whole.dtype == torch.float64
     values = METER.values(whole.sum(0).numpy())
     assert list(values) == list(ABOUT["ods"]) and next(iter(values)) == TASK.metric == "odsF"
     assert METER.values(whole.sum(0).numpy()[: METER.stored]) == {}
-    for size in (1, 2, 3):
+    for size in (1, 3):
         parts = [
             METER.statistics(p, t) for p, t in zip(prediction.split(size), target.split(size), strict=True)
         ]
@@ -308,7 +250,7 @@ def test_what_all_meters_have_in_common() -> None:
 
 
 def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    prediction, target = sample(5)
+    prediction, target = sample(5, 12, 16)
     judged = OdsMeter(TASK, 0.04)
     alone = judged.statistics(prediction, target)
     monkeypatch.setattr(odsf, "SHARED", 0)
@@ -320,31 +262,3 @@ def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 # --- the fast metric beside it
 
 # Thickness, noise and displacement (pixels) of predictions made from the truth.
-SEVERITIES = {
-    "sharp": (1.5, 0.3, 0),
-    "blurred": (3, 1, 0),
-    "displaced by 4": (3, 1, 4),
-    "noisy": (3, 2.5, 0),
-    "thick": (8, 0.5, 0),
-}
-
-
-def test_how_far_boundary_f_is_from_ods_f(data_folder: Path) -> None:
-    """The figures in the docstring of `benchmark.metrics.boundary`: never well below, and up to 20 points
-    above.
-    """
-    target = Scenes(data_folder).split("test", (96, 128), 2).targets["edge"]
-    fast, gaps = BoundaryMeter(tasks.edge()), {}
-    for name, (width, noise, shift) in SEVERITIES.items():
-        rng = np.random.default_rng(0)
-        logits = []
-        for true in target[:, 0].numpy() == 1:
-            away = ndimage.distance_transform_edt(~np.roll(true, (shift, shift), (0, 1)))
-            rough = ndimage.gaussian_filter(rng.standard_normal(true.shape), 1.5)
-            logits.append(3 - 3 * away.clip(max=2 * width) / width + noise * rough / rough.std())
-        prediction = torch.from_numpy(np.stack(logits))[:, None]
-        approximate = fast.values(fast.statistics(prediction, target).sum(0).numpy())["boundaryF"]
-        exact = judge(prediction, target)["odsF"]
-        gaps[name] = approximate - exact
-    assert -0.5 < gaps.pop("sharp") < 0.5
-    assert all(5 < gap < 20 for gap in gaps.values()), gaps

@@ -16,8 +16,6 @@ from benchmark.runs.pictures import (
     colour_prediction,
     contact_sheet,
     errors,
-    grid,
-    palette,
     panel,
     save_webp,
     worst,
@@ -46,13 +44,6 @@ def _targets(n: int, height: int, width: int) -> dict[str, np.ndarray]:
     }
 
 
-def test_every_class_has_a_colour_of_its_own() -> None:
-    colours = palette(TASKS["semseg"])
-    assert colours.shape == (13, 3) and len(np.unique(colours, axis=0)) == 13
-    assert palette(semseg(tuple(map(str, range(40))))).shape == (40, 3)
-    assert palette(TASKS["parts"])[0].tolist() == [0, 0, 0]
-
-
 @pytest.mark.parametrize("name", list(TASKS))
 def test_unknown_pixels_are_grey_and_known_ones_are_not_touched(name: str) -> None:
     task, target = TASKS[name], _targets(1, 9, 12)[name][0]
@@ -63,14 +54,6 @@ def test_unknown_pixels_are_grey_and_known_ones_are_not_touched(name: str) -> No
     assert np.array_equal(whole[4:], part[4:])
     top = part[:4].reshape(-1, 3)
     assert (top == top[:, :1]).all() and len(np.unique(top)) == 2  # hatched in two greys
-
-
-def test_class_maps_use_the_palette() -> None:
-    target = np.arange(13, dtype=np.uint8).reshape(1, 1, 13)
-    assert np.array_equal(colour(TASKS["semseg"], target)[0], palette(TASKS["semseg"]))
-    logits = np.full((13, 1, 13), -5.0)
-    logits[np.arange(13), 0, np.arange(13)] = 5
-    assert np.array_equal(colour_prediction(TASKS["semseg"], logits), colour(TASKS["semseg"], target))
 
 
 def test_normals_and_depth_map_linearly() -> None:
@@ -89,14 +72,6 @@ def test_normals_and_depth_map_linearly() -> None:
     )
     assert np.array_equal(near, far)
     assert near[0, 0].tolist() == [68, 1, 84] and near[0, 2].tolist() == near[0, 3].tolist() == [253, 231, 36]
-
-
-def test_binary_predictions_show_the_probability() -> None:
-    logits = np.array([[[-1000.0, 0.0, 1000.0]]])
-    low, high = palette(TASKS["edge"])
-    shown = colour_prediction(TASKS["edge"], logits)[0]
-    assert np.array_equal(shown[0], low) and np.array_equal(shown[2], high)
-    assert abs(int(shown[1, 0]) - (int(low[0]) + int(high[0])) / 2) <= 1
 
 
 def test_errors_are_those_of_the_metrics() -> None:
@@ -130,17 +105,6 @@ def test_the_picture_of_an_error_goes_from_white_to_dark_red(name: str) -> None:
     assert best[0].tolist() == [255, 245, 240] and worse[0].tolist() == [103, 0, 12]
     assert np.array_equal(best[2], worse[2]) and len(set(best[2].tolist())) == 1  # grey: there is no label
     assert worst(task.kind, task.span) == (60.0 if name == "normals" else 1.0)
-
-
-def test_grid_places_cells_exactly() -> None:
-    rng = np.random.default_rng(1)
-    cells = [[rng.integers(0, 256, (8, 10, 3), dtype=np.uint8) for _ in range(3)] for _ in range(2)]
-    sheet = np.asarray(grid(cells, gap=2))
-    assert sheet.shape == (2 * 8 + 2, 3 * 10 + 4, 3)
-    assert np.array_equal(sheet[10:18, 12:22], cells[1][1]) and (sheet[8:10] == 255).all()
-    titled = np.asarray(grid(cells, gap=2, titles=["a", "b", "c"], row_titles=["first", "second"]))
-    assert np.array_equal(titled[-18:, -34:], sheet)
-    assert (titled[:-18] < 128).any() and (titled[:, :-34] < 128).any()  # something is written there
 
 
 def test_panel_slices_back_into_its_cells() -> None:
@@ -182,8 +146,3 @@ def test_webp_files_keep_the_limit(limit: int, tmp_path: Path) -> None:
     assert 0 < (tmp_path / "x.webp").stat().st_size <= limit
     with Image.open(tmp_path / "x.webp") as image:
         assert image.format == "WEBP" and (limit < 10000 or image.size == (300, 200))
-
-
-def test_a_limit_that_nothing_fits_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no WebP"):
-        save_webp(Image.new("RGB", (4, 4)), tmp_path / "x.webp", 5)

@@ -1,17 +1,16 @@
 """Protocols and plans: which runs they mean, and one sentence for what they cannot mean."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.spec import plan, protocol, registry
+from benchmark.spec import plan, protocol
 from benchmark.spec.grid import Expansion
 from benchmark.spec.run import RunSpec, run_id
-from tests.conftest import SHIPPED_DEFAULT, Bench
+from tests.conftest import SHIPPED_DEFAULT
 
 NOWHERE = Path("no-such-data")
 GRID = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\n'
@@ -41,67 +40,23 @@ def test_shipped_protocols_and_plans_load() -> None:
         plan.make(["own-data"], [], NOWHERE)
 
 
-def test_what_a_protocol_leaves_empty_is_the_data_sets() -> None:
-    (made,) = plan.make(["multi_task"], ["tasks=[]", "size=[]", "seeds=1"], NOWHERE).cells
-    scenes = registry.open_dataset("scenes", NOWHERE)
-    assert made.protocol.tasks == tuple(scenes.tasks) and len(made.protocol.tasks) > 3
-    assert made.protocol.size == scenes.default_size
-    (sized,) = plan.make(["multi_task"], ["tasks=[]", "size=[64, 64]", "seeds=1"], NOWHERE).cells
-    assert sized.protocol.size == (64, 64) and sized.protocol.tasks == made.protocol.tasks
-    assert sized.labels == "one"
-    with pytest.raises(UserError, match=r"unknown task in loss_weights .* 'dept'; did you mean 'depth'"):
-        plan.make(["multi_task"], ["tasks=[]", "loss_weights={dept=2.0}"], NOWHERE)
-
-
-@pytest.mark.parametrize("name", ["quickstart", "thin"])
-def test_the_quickstart_is_four_methods_and_two_seeds_in_twelve_runs(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_the_quickstart_trains_a_pretrained_encoder_and_ranks_nothing(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan, "DEFAULT", SHIPPED_DEFAULT if name == "quickstart" else name)
+    monkeypatch.setattr(plan, "DEFAULT", SHIPPED_DEFAULT)
     cells = plan.make([], [], NOWHERE).cells
-    assert {c.protocol.name for c in cells} == {name}
-    assert len(cells) == 12 and len({c.id for c in cells}) == 12
-    assert {c.method for c in cells} == {"single_task", "multi_task", "mtpsl", "prototype"}
-    single = [c for c in cells if c.method == "single_task" and c.label_seed == 0]
-    assert [c.tasks for c in single] == [("semseg",), ("depth",), ("normals",)]
-    assert all(c.protocol.tasks == ("semseg", "depth", "normals") for c in single)
-
-
-def test_the_quickstart_trains_a_pretrained_encoder_and_ranks_nothing() -> None:
-    cells = plan.make(["quickstart"], [], NOWHERE).cells
     (shown,) = {c.protocol.name: c.protocol for c in cells}.values()
     assert (shown.version, shown.encoder, shown.weights) == (2, "timm:tf_efficientnet_lite0", "package")
     assert shown.demonstration and "demonstration" not in protocol.SETTABLE
-    assert cells[6].id == replace(cells[6], protocol=replace(shown, demonstration=False)).id == "56231d082226"
-    # The methods' own networks are the same under both; the thin one's runs take seconds.
-    quick = plan.make(["thin"], [], NOWHERE).cells
-    assert [(c.method, c.hyperparameters, c.seed) for c in cells] == [
-        (c.method, c.hyperparameters, c.seed) for c in quick
-    ]
-    assert quick[0].protocol.encoder == "small" and not quick[0].protocol.demonstration
-    for name in (
-        "field",
-        "label-budget-scenes",
-        "balancing-scenes",
-        "seed-variance-scenes",
-        "ablation-scenes",
-    ):
-        assert all(c.protocol == shown for c in plan.make([name], [], NOWHERE).cells), name
+    single = [c for c in cells if c.method == "single_task" and c.label_seed == 0]
+    assert [c.tasks for c in single] == [("semseg",), ("depth",), ("normals",)]
 
 
 def test_settings_override_the_plan() -> None:
-    settings = [
-        "labels=random",
-        "seeds=[4]",
-        "epochs=2",
-        "size=[64, 96]",
-        "hparams.prototype.codes=[8, 16]",
-        "encoder=resnet18",
-    ]
+    settings = ["labels=random", "seeds=[4]", "epochs=2", "size=[64, 96]", "hparams.prototype.codes=[8, 16]"]
     cells = plan.make(["prototype"], settings, NOWHERE).cells
-    assert [
-        (c.labels, c.label_seed, c.protocol.epochs, c.protocol.size, c.protocol.encoder) for c in cells
-    ] == [("random", 4, 2.0, (64, 96), "resnet18")] * 2
+    found = [(c.labels, c.label_seed, c.protocol.epochs, c.protocol.size) for c in cells]
+    assert found == [("random", 4, 2.0, (64, 96))] * 2
     assert [c.hyperparameters["codes"] for c in cells] == [8, 16]
     product = plan.make(["multi_task"], ['labels=["one", "full"]', "seeds=3", "lr=[0.1, 0.2]"], NOWHERE).cells
     assert len(product) == 12
@@ -117,28 +72,18 @@ def test_weights_enter_the_spec_by_content(tmp_path: Path) -> None:
 
 def test_a_protocol_may_change_another(tmp_path: Path) -> None:
     light, full = protocol.load("nyuv2-13-light"), protocol.load("nyuv2-13")
-    assert (
-        light.size == full.size
-        and light.tasks == full.tasks
-        and light.epochs < full.epochs
-        and light.name == "nyuv2-13-light"
-    )
+    assert light.tasks == full.tasks and light.epochs < full.epochs and light.name == "nyuv2-13-light"
     (tmp_path / "mine.toml").write_text('base = "thin"\nepochs = 1\n')
     mine = protocol.load(str(tmp_path / "mine.toml"))
     assert mine.name == "mine" and mine.epochs == 1.0 and mine.size == protocol.load("thin").size
     (tmp_path / "deep.toml").write_text(f'base = "{tmp_path / "mine.toml"}"\n')
     with pytest.raises(UserError, match=r"mine\.toml is the base of .*deep\.toml and has one itself"):
         protocol.load(str(tmp_path / "deep.toml"))
-    (tmp_path / "lost.toml").write_text('base = "quickstrat"\n')
-    with pytest.raises(UserError, match="unknown protocol 'quickstrat'; did you mean 'quickstart'"):
-        protocol.load(str(tmp_path / "lost.toml"))
 
 
 def test_a_frozen_split_varies_the_train_seed_alone() -> None:
     cells = plan.make(["nyuv2", "multi_task"], ["labels=published:one", "seeds=3"], NOWHERE).cells
-    assert [(c.labels, c.label_seed, c.train_seed) for c in cells] == [
-        ("published:one", 0, s) for s in range(3)
-    ]
+    assert [(c.label_seed, c.train_seed) for c in cells] == [(0, s) for s in range(3)]
     assert cells[1].folder.split("/")[1].startswith("multi_task-publishedone-s0.1-")
     assert [c.seed for c in cells] == ["0", "0.1", "0.2"]
 
@@ -153,18 +98,11 @@ def test_every_number_of_a_protocol_has_bounds() -> None:
 
 def test_label_and_train_seeds_may_be_axes_of_their_own(tmp_path: Path) -> None:
     text = GRID + 'method = "multi_task"\nlabel_seeds = 2\ntrain_seeds = [3, 4]\n'
-    assert [(c.label_seed, c.train_seed, c.seed) for c in made(tmp_path, text).cells] == [
-        (0, 3, "0.3"),
-        (0, 4, "0.4"),
-        (1, 3, "1.3"),
-        (1, 4, "1.4"),
-    ]
+    assert [c.seed for c in made(tmp_path, text).cells] == ["0.3", "0.4", "1.3", "1.4"]
     alone = made(tmp_path, GRID + 'method = "multi_task"\ntrain_seed = 2\n').cells
-    assert [(c.label_seed, c.train_seed) for c in alone] == [(0, 0), (0, 1)]
-    assert [(c.label_seed, c.train_seed) for c in made(tmp_path, text, ("seeds=[7]",)).cells] == [(7, 7)]
-    assert [
-        (c.label_seed, c.train_seed) for c in made(tmp_path, FOUR, ("label_seeds=[5]",), ("mtpsl",)).cells
-    ] == [(5, 0)] * 2
+    assert [c.seed for c in alone] == ["0", "0.1"]
+    assert [c.seed for c in made(tmp_path, text, ("seeds=[7]",)).cells] == ["7"]
+    assert [c.seed for c in made(tmp_path, FOUR, ("label_seeds=[5]",), ("mtpsl",)).cells] == ["5.0"] * 2
 
 
 EXCLUDES: dict[str, Callable[[RunSpec], bool]] = {
@@ -173,9 +111,7 @@ EXCLUDES: dict[str, Callable[[RunSpec], bool]] = {
         c.method in ("mtpsl", "prototype") and c.train_seed == 1
     ),
     "seeds = [1]": lambda c: c.label_seed == 1,
-    "train_seeds = 1\nlabel_seeds = 1": lambda c: c.label_seed == 1,
     'protocol = "thin"\nencoder = "small"\nmethod = "multi_task"': lambda c: c.method == "multi_task",
-    'dataset = "scenes"\nsize = [96, 128]\nbalance = "equal"\nlabels = "one"': lambda c: c.labels == "one",
     'dataset = "scenes-v1"\nlabels = "one"\nweights = "none"': lambda c: c.labels == "one",
     "hparams.prototype.codes = 4096": lambda c: c.method == "prototype",
     "hparams.prototype = { codes = [1, 4096], tke = true }\nlabels = 'one'": lambda c: (
@@ -189,21 +125,14 @@ EXCLUDES: dict[str, Callable[[RunSpec], bool]] = {
 def test_what_matches_all_keys_of_an_exclude_is_left_out(table: str, tmp_path: Path) -> None:
     whole = made(tmp_path, FOUR).cells
     found = made(tmp_path, f"{FOUR}\n[[exclude]]\n{table}\n")
-    assert found.cells == tuple(c for c in whole if not EXCLUDES[table](c)) and 0 < len(found.cells) < len(
-        whole
-    )
-    assert any(
-        note.startswith(f"{len(whole) - len(found.cells)} runs are left out by exclude ")
-        for note in found.notes
-    )
+    kept = tuple(c for c in whole if not EXCLUDES[table](c))
+    assert found.cells == kept and 0 < len(kept) < len(whole)
+    assert f"{len(whole) - len(kept)} runs are left out by exclude " in " ".join(found.notes)
 
 
 def test_excludes_are_united_and_hold_for_what_the_command_line_changes(tmp_path: Path) -> None:
     text = FOUR + '[[exclude]]\nmethod = "mtpsl"\n[[exclude]]\nlabels = "full"\nmethod = "multi_task"\n'
-    with pytest.raises(
-        UserError,
-        match=r'exclude labels = "full", method = "multi_task" matches no run of plan mine; correct',
-    ):
+    with pytest.raises(UserError, match=r'exclude labels = "full", method = "multi_task" matches no run'):
         made(tmp_path, text)
     found = made(tmp_path, text, ("labels=full", "seeds=1"))
     assert {c.method for c in found.cells} == {"single_task", "prototype"}
@@ -212,13 +141,9 @@ def test_excludes_are_united_and_hold_for_what_the_command_line_changes(tmp_path
 
 
 def test_a_published_split_and_a_file_of_weights_are_excluded_by_what_the_plan_says(tmp_path: Path) -> None:
-    grid = (
-        '[[grid]]\nprotocol = "nyuv2-13"\ndataset = "nyuv2-13"\nlabels = "published:one"\nmethod = '
-        '"multi_task"\nseeds = 3\n'
-    )
-    assert [
-        c.train_seed for c in made(tmp_path, grid + '[[exclude]]\nseeds = 1\ndataset = "nyuv2"\n').cells
-    ] == [0, 2]
+    grid = '[[grid]]\nprotocol = "nyuv2-13"\ndataset = "nyuv2-13"\nlabels = "published:one"\n'
+    grid += 'method = "multi_task"\nseeds = 3\n[[exclude]]\nseeds = 1\ndataset = "nyuv2"\n'
+    assert [c.train_seed for c in made(tmp_path, grid).cells] == [0, 2]
     (tmp_path / "a.pth").write_bytes(b"content")
     weights = f'weights = "{tmp_path / "a.pth"}"\n'
     text = FOUR.replace("seeds", f'weights = ["none", "{tmp_path / "a.pth"}"]\nseeds')
@@ -243,17 +168,9 @@ def test_a_plan_includes_others_with_what_they_exclude(tmp_path: Path) -> None:
 
 def test_leave_one_out(tmp_path: Path) -> None:
     found = made(tmp_path, ABLATE + 'names = { tke = "task knowledge embedding" }\n')
-    assert (
-        found.ablation is not None
-        and found.ablation.method == "prototype"
-        and found.ablation.form == "leave-one-out"
-    )
-    assert [row.name for row in found.ablation.rows] == [
-        "full",
-        "without task knowledge embedding",
-        "without tc",
-        "without tae",
-    ]
+    assert found.ablation is not None and found.ablation.form == "leave-one-out"
+    names = [row.name for row in found.ablation.rows]
+    assert names == ["full", "without task knowledge embedding", "without tc", "without tae"]
     assert [row.cells[0].changed for row in found.ablation.rows] == [(), ("tke",), ("tc",), ("tae", "vq")]
     assert [c.label_seed for c in found.ablation.rows[1].cells] == [0, 1] and len(found.cells) == 8
     # The full method is the same run as a grid's.
@@ -265,21 +182,14 @@ def test_cumulative_adds_in_the_order_of_the_components(tmp_path: Path) -> None:
     found = made(tmp_path, ABLATE + 'form = "cumulative"\n').ablation
     assert found is not None
     assert [row.name for row in found.rows] == ["base", "+ tke", "+ tc", "+ tae"]
-    assert [row.cells[0].changed for row in found.rows] == [
-        ("tae", "tc", "tke", "vq"),
-        ("tae", "tc", "vq"),
-        ("tae", "vq"),
-        (),
-    ]
+    lacking = [row.cells[0].changed for row in found.rows]
+    assert lacking == [("tae", "tc", "tke", "vq"), ("tae", "tc", "vq"), ("tae", "vq"), ()]
 
 
 def test_the_command_line_and_excludes_hold_for_an_ablation(tmp_path: Path) -> None:
     settings = ("labels=random", "seeds=[3]", "epochs=1", "hparams.prototype.codes=16")
-    found = made(
-        tmp_path,
-        FOUR + ABLATE + "hparams.prototype.kappa = 0.5\n[[exclude]]\nhparams.prototype.tc = false\n",
-        settings,
-    )
+    text = FOUR + ABLATE + "hparams.prototype.kappa = 0.5\n[[exclude]]\nhparams.prototype.tc = false\n"
+    found = made(tmp_path, text, settings)
     assert found.ablation is not None and [len(row.cells) for row in found.ablation.rows] == [1, 1, 0, 1]
     for row in found.ablation.rows:
         for c in row.cells:
@@ -287,17 +197,11 @@ def test_the_command_line_and_excludes_hold_for_an_ablation(tmp_path: Path) -> N
             assert (c.hyperparameters["codes"], c.hyperparameters["kappa"]) == (16, 0.5)
     # A component stays removed whatever a setting says of its keyword.
     kept = made(tmp_path, ABLATE, ("hparams.tke=true",)).ablation
-    assert kept is not None and [row.cells[0].hyperparameters["tke"] for row in kept.rows] == [
-        True,
-        False,
-        True,
-        True,
-    ]
+    assert kept is not None
+    assert [row.cells[0].hyperparameters["tke"] for row in kept.rows] == [True, False, True, True]
     other = made(tmp_path, FOUR + ABLATE, methods=("mtpsl",))
     assert other.ablation is None and {c.method for c in other.cells} == {"mtpsl"}
     assert "the ablation of prototype is left out, as other methods were named" in other.notes
-    assert made(tmp_path, FOUR + ABLATE, methods=("prototype",)).ablation is not None
-    assert made(tmp_path, FOUR + ABLATE, ('method=["prototype"]',)).ablation is not None
 
 
 def contrasted(tmp_path: Path, contrast: str) -> plan.Plan:
@@ -339,38 +243,27 @@ def test_a_rate_is_a_number_a_list_or_a_table_by_method(tmp_path: Path) -> None:
 
 BAD = {
     "unknown method": (["multitask"], [], r"unknown plan or method 'multitask'; did you mean 'multi_task'\?"),
+    "frozen": (["multi_task"], ["freeze=true"], "would keep an encoder at random weights"),
     "two plans": (["thin", "other"], [], "neither a method nor the only plan"),
     "absent file": (["absent.toml"], [], "there is no plan file absent.toml"),
     "unknown setting": ([], ["epoch=3"], r"unknown key in plan thin 'epoch'; did you mean 'epochs'\?"),
     "not a setting": ([], ["epochs"], "'epochs' is not key=value"),
     "near miss": ([], ["hparams.tc_magin=1"], r"'tc_magin'; did you mean 'tc_margin'\?"),
-    "near miss of a method's": (
-        [],
-        ["hparams.prototype.tc_magin=1"],
-        r"'tc_magin'; did you mean 'tc_margin'\?",
-    ),
     "wrong type": ([], ["epochs=many"], "epochs is 'many'; expected a number"),
     "unknown label setting": ([], ["labels=ones"], r"'ones'"),
-    "fraction out of range": ([], ["labels=fraction:1.5"], "fraction"),
     "unknown task": ([], ['tasks=["semseg", "dept"]'], r"'dept'; did you mean 'depth'\?"),
-    "unknown data set": ([], ["dataset=scene"], r"'scene'; did you mean 'scenes'\?"),
     "unknown protocol": ([], ["protocol=quick"], "unknown protocol 'quick'"),
     "unknown balance": ([], ["balance=equals"], "did you mean 'equal'"),
     "seeds": ([], ["seeds=-1"], "seeds is -1; expected a whole number >= 1; give a number of seeds"),
-    "size": ([], ["size=[90, 128]"], "multiple of 8"),
-    "batch": ([], ["batch=0"], "batch is 0; expected a whole number >= 1"),
     "weights": ([], ["weights=nowhere.pth"], "nowhere.pth.*nor a file"),
     "judge": ([], ["judge=train"], "unknown judge 'train'; known: holdout, test"),
-    "holdout": ([], ["holdout=1.0"], "holdout is 1.0; expected a number < 1"),
     "scales": ([], ["scales=[0.0, 1.0]"], r"scales.0 is 0.0; expected a number > 0"),
     "scale bounds": ([], ["scale_draw=uniform", "scales=[1.0]"], "must be two bounds"),
-    "edge metric": ([], ["edge_metric=odsf"], "edge_metric 'odsf'; did you mean 'odsF'"),
     "form of a data set": (
         [],
         ["dataset=nyuv2-14"],
         r"unknown form of nyuv2 'nyuv2-14'; did you mean 'nyuv2-",
     ),
-    "variant of scenes": ([], ["dataset=scenes-v9"], "unknown variant of scenes 'scenes-v9'"),
 }
 
 
@@ -388,40 +281,22 @@ WRONG = {
     "deep": ("a = " + "[" * 100_000, r"mine\.toml is not valid TOML"),
     "no data set": ('[[grid]]\nprotocol = "thin"\n', "has no dataset"),
     "unknown key": ('[[grids]]\nprotocol = "thin"\n', "did you mean 'grid'"),
-    "hparams": (GRID + "method = 'prototype'\nhparams = 3\n", "plan mine: hparams is 3; expected a table"),
-    "tuning": (
-        GRID + "method = 'prototype'\ntuning.prototype = 3\n",
-        "tuning.prototype is 3; expected a table",
-    ),
     "contrast: two rows": (
         FOUR + CONTRAST + '}\nsecond = { method = "multi_task" }\n',
-        "is 2 rows of it, not one; add a key",
+        "is 2 rows of it, not one",
     ),
     "contrast: no row": (
         FOUR + CONTRAST + ', labels = "full" }\nsecond = { method = "multi_task" }\n',
-        "is no row of it, not one",
+        "is 0 rows of it, not one",
     ),
     "contrast: unknown key": (
         FOUR + CONTRAST + ', tkee = true }\nsecond = { method = "multi_task" }\n',
         "did you mean 'tke'",
     ),
     "contrast: one side": (FOUR + CONTRAST + "}\n", "has no second ="),
-    "contrast: third": (FOUR + CONTRAST + "}\nthird = 1\n", r"unknown key in \[\[contrast\]\]"),
-    "contrast: name": (
-        FOUR + "[[contrast]]\nname = 3\nfirst = { method = 'mtpsl' }\nsecond = { method = 'mtpsl' }\n",
-        "is not a text",
-    ),
     "exclude: unknown key": (
         FOUR + '[[exclude]]\nmethods = "mtpsl"\nlabel = "one"\n',
         r"key in \[\[exclude\]\] of plan mine 'label'; did",
-    ),
-    "exclude: hparams": (
-        FOUR + "[[exclude]]\nhparams.codes = 16\n",
-        r"hparams.codes is 16; expected a table",
-    ),
-    "exclude: hparams of nobody": (
-        FOUR + "[[exclude]]\nhparams.protoype.codes = 16\n",
-        "unknown method in .* did you mean 'prototype'",
     ),
     "exclude: unknown keyword": (
         FOUR + "[[exclude]]\nhparams.prototype.code = 16\n",
@@ -435,75 +310,31 @@ WRONG = {
         FOUR + "[[exclude]]\nseed = 7\n",
         "exclude seeds = 7 matches no run of plan mine; correct",
     ),
-    "exclude: no run has both": (
-        GRID
-        + 'method = ["multi_task", "prototype"]\n[[exclude]]\nmethod = "multi_task"\nhparams.prototype.codes '
-        "= 4096\n",
-        "matches no run of plan mine; correct it or remove it",
-    ),
     "exclude: everything": (
         FOUR + '[[exclude]]\ndataset = "scenes"\n',
         "has no run left: 24 runs are left out by exclude dataset",
-    ),
-    "exclude: not tables": (
-        'exclude = "mtpsl"\n' + FOUR,
-        r"mine\.toml: exclude is 'mtpsl'; expected a list.*; write \[\[exclude\]\]",
     ),
     "grid: not tables": (
         FOUR.replace("[[grid]]", "[grid]"),
         r"mine\.toml: grid is .*; expected a list.*; write \[\[grid\]\]",
     ),
     "nothing": ('summary = "x"\n', r"mine\.toml has no \[\[grid\]\]; add one"),
-    "include: not a list": ('include = "thin"\n', r"mine\.toml: include is 'thin'; expected a list"),
-    "include: unknown": (
-        'include = ["quickstrat"]\n',
-        "unknown plan 'quickstrat'; did you mean 'quickstart'",
-    ),
-    "include: absent": ('include = ["other.toml"]\n', r"there is no plan file .*other\.toml"),
     "include: itself": (
         'include = ["mine.toml"]\n',
         r"include each other in a circle: mine\.toml -> mine\.toml; remove one",
     ),
     "seeds twice": (
         FOUR + "label_seeds = 2\n",
-        "has seeds and label_seeds; give seeds, which are both, or label_seeds and train_seeds",
-    ),
-    "label seeds": (
-        GRID + "method = 'multi_task'\nlabel_seeds = -1\n",
-        "label_seeds is -1; expected a whole number >= 1",
-    ),
-    "ablate: not a table": (
-        'ablate = "prototype"\n' + FOUR,
-        r"mine\.toml: ablate is 'prototype'; expected a table.*; write \[ablate\]",
-    ),
-    "ablate: unknown key": (
-        ABLATE + "component = 1\n",
-        r"unknown key in \[ablate\] of plan mine 'component'; did you mean 'components'",
-    ),
-    "ablate: no method": (
-        ABLATE.replace("method", "# method"),
-        r"\[ablate\] of plan mine: method is None; expected a text",
+        "has seeds and label_seeds; give seeds",
     ),
     "ablate: methods": (
         ABLATE.replace('"prototype"', '["prototype", "mtpsl"]'),
         r"method is \['prototype', 'mtpsl'\]; expected a text.*name one method",
     ),
     "ablate: no components": (OPEN, r"\[ablate\] of plan mine has no components; add components"),
-    "ablate: form": (
-        ABLATE + 'form = "cumulativ"\n',
-        r"\[ablate\] of plan mine: unknown form 'cumulativ'; did you mean 'cumulative'",
-    ),
-    "ablate: names": (
-        ABLATE + "names = { tke = 1 }\n",
-        r"\[ablate\] of plan mine: names.tke is 1; expected a text",
-    ),
     "ablate: names nobody": (
         ABLATE + "names = { tk = 'x' }\n",
         r"component in names of \[ablate\] of plan mine 'tk'; did you mean 'tke'",
-    ),
-    "ablate: keyword": (
-        OPEN + "components = { tkee = false }\n",
-        "unknown hyperparameter of prototype 'tkee'; did you mean 'tke'",
     ),
     "ablate: nothing removed": (
         OPEN + "components = { tke = true }\n",
@@ -522,18 +353,3 @@ def test_what_a_plan_cannot_mean_is_one_sentence(case: str, tmp_path: Path) -> N
     with pytest.raises(UserError, match=message) as caught:
         made(tmp_path, text)
     assert "\n" not in str(caught.value)
-
-
-def test_a_longer_circle_of_includes_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('include = ["mine.toml"]\n')
-    with pytest.raises(
-        UserError, match=r"circle: mine\.toml -> a\.toml -> mine\.toml; remove one of these includes"
-    ):
-        made(tmp_path, 'include = ["a.toml"]\n')
-
-
-def test_a_frozen_random_encoder_is_refused(bench: Bench, tmp_path: Path) -> None:
-    frozen = ("--set", "encoder=small", "--set", "weights=none", "--set", "freeze=true")
-    code, _, err = bench("run", "multi_task", *frozen, "--results", tmp_path / "r")
-    assert code == 2 and "would keep an encoder at random weights; set weights, or freeze = false" in err
-    assert not (tmp_path / "r").exists()

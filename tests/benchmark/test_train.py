@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,27 +23,28 @@ SIX = tuple(TASKS)
 
 
 def begin(
-    spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS, **options: object
+    spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS, **options: Any
 ) -> tuple[Run, RunDir, Claim]:
     place = RunDir(folder, spec.folder)
     claim = place.claim(spec)
     assert claim is not None
-    run = Run(
-        spec, tiny_split(), tiny_split(4, 9), {n: tasks[n] for n in spec.protocol.tasks}, Options(**options)
-    )  # type: ignore[arg-type]
+    own = {n: tasks[n] for n in spec.protocol.tasks}
+    run = Run(spec, tiny_split(), tiny_split(4, 9), own, Options(**options))
     run.start(place)
     return run, place, claim
 
 
+def whole(spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS) -> tuple[Run, RunDir, dict[str, Any]]:
+    run, place, claim = begin(spec, folder, tasks)
+    run.train(place, claim)
+    record = run.finish(place, claim)
+    claim.release()
+    return run, place, record
+
+
 def test_evaluating_during_training_changes_no_weight_and_the_oracle_is_the_best_seen(tmp_path: Path) -> None:
-    runs = []
-    for evaluations in (0, 3):
-        run, place, claim = begin(tiny_spec(evaluations=evaluations, epochs=8.0), tmp_path)
-        run.train(place, claim)
-        record = run.finish(place, claim)
-        claim.release()
-        runs.append((run, record))
-    (quiet, plain), (watched, record) = runs
+    quiet, _, plain = whole(tiny_spec(epochs=4.0), tmp_path)
+    watched, _, record = whole(tiny_spec(evaluations=3, epochs=4.0), tmp_path)
     for key, value in quiet.method.state_dict().items():
         assert torch.equal(value, watched.method.state_dict()[key]), key
     assert plain["metrics"] == record["metrics"] and plain["oracle"] == {}
@@ -57,14 +59,9 @@ def test_evaluating_during_training_changes_no_weight_and_the_oracle_is_the_best
 
 
 def test_a_method_is_told_whether_its_labels_are_complete(tmp_path: Path) -> None:
-    told = {
-        labels: begin(tiny_spec(labels=labels), tmp_path)[0].method.problem.complete
-        for labels in ("full", "one", "random")
-    }
-    told |= {
-        p: begin(tiny_spec(labels=f"fraction:{p}"), tmp_path)[0].method.problem.complete for p in (0.5, 1.0)
-    }
-    assert told == {"full": True, "one": False, "random": False, 0.5: False, 1.0: True}
+    settings = ("full", "one", "random", "fraction:0.5", "fraction:1.0")
+    runs = [begin(tiny_spec(labels=labels), tmp_path)[0] for labels in settings]
+    assert [run.method.problem.complete for run in runs] == [True, False, False, False, True]
     assert begin(tiny_spec("single_task", only=("depth",)), tmp_path)[0].method.problem.complete
 
 
@@ -79,10 +76,7 @@ def test_a_budget_in_steps_gives_one_task_runs_the_steps_of_all_images(tmp_path:
 
 
 def test_what_a_record_counts(tmp_path: Path) -> None:
-    run, place, claim = begin(tiny_spec("prototype", epochs=1.0), tmp_path)
-    run.train(place, claim)
-    record = run.finish(place, claim)
-    claim.release()
+    run, place, record = whole(tiny_spec("prototype", epochs=1.0), tmp_path)
     everything = sum(p.numel() for p in run.method.parameters())
     thrown_away = sum(p.numel() for p in run.method.image_decoder.parameters())  # type: ignore[union-attr]
     assert record["cost"]["params_train"] == everything
@@ -91,11 +85,8 @@ def test_what_a_record_counts(tmp_path: Path) -> None:
     tables = np.load(place.file("per_image.npz"))
     assert tables["labelled"].sum(1).tolist() == [1] * 12 and tables["depth"].shape[0] == 4
     assert json.loads(place.file("record.json").read_text()) == record
-    assert [json.loads(line)["step"] for line in place.file("curve.jsonl").read_text().splitlines()] == [
-        1,
-        2,
-        3,
-    ]
+    lines = place.file("curve.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
     assert not place.file("checkpoint.pt").exists() and place.file("weights.pt").exists()
 
 
@@ -104,10 +95,7 @@ def test_a_record_of_six_tasks_can_be_published(tmp_path: Path) -> None:
     classes = tuple(f"some class {i}" for i in range(13))
     tasks = TASKS | {"semseg": t.semseg(classes)}
     spec = tiny_spec("prototype", tasks=SIX, evaluations=2, epochs=2.0)
-    run, place, claim = begin(spec, tmp_path, tasks)
-    run.train(place, claim)
-    record = run.finish(place, claim)
-    claim.release()
+    _, place, record = whole(spec, tmp_path, tasks)
     # The tiny labels hold 4 of the classes; the others' values would add this much, and so would more points.
     missing = 2 * sum(len(f'"IoU/{name}":12.3456789,') for name in classes)
     sizes = sorted(len(json.dumps(point, separators=(",", ":"))) for point in record["curve"])
@@ -147,9 +135,8 @@ def test_a_resumed_run_counts_the_time_before(tmp_path: Path) -> None:
 
 
 def test_weights_that_blow_up_in_the_last_update_fail_the_run(tmp_path: Path) -> None:
-    run, place, claim = begin(
-        tiny_spec(lr=1e38, clip=0.0, epochs=1 / 3, optimiser="sgd", loss_weights={"depth": 1e6}), tmp_path
-    )
+    bad = tiny_spec(lr=1e38, clip=0.0, epochs=1 / 3, optimiser="sgd", loss_weights={"depth": 1e6})
+    run, place, claim = begin(bad, tmp_path)
     assert run.feed.steps == 1
     with pytest.raises(Diverged, match=r"after the update is not finite at step 0 .* learning rate 1e\+38"):
         run.train(place, claim)
@@ -172,19 +159,3 @@ def test_a_task_without_a_visible_training_label_is_refused(method: str, labels:
     without = replace(train, available=train.available & torch.tensor([True, False, True, True, True, True]))
     with pytest.raises(UserError, match="no image carries a label for depth"):
         Run(spec, without, tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
-
-
-def test_a_network_of_one_task_sees_labelled_images_alone_whatever_the_other_tasks() -> None:
-    train = tiny_split()
-    half = torch.tensor([i % 2 == 0 for i in range(len(train))])
-    train = replace(train, available=train.available & (half[:, None] | (torch.arange(len(SIX)) != 1)))
-    for tasks in (THREE, ("depth",)):
-        seen = {}
-        for method in ("single_task", "multi_task"):
-            spec = tiny_spec(
-                method, labels="given", only=("depth",) if method == "single_task" else (), tasks=tasks
-            )
-            seen[method] = Run(
-                spec, train, tiny_split(4, 9), {n: TASKS[n] for n in tasks}, Options()
-            ).feed.images
-        assert seen == {"single_task": int(half.sum()), "multi_task": len(train)}

@@ -25,9 +25,7 @@ def test_rates_of_groups_trunk_and_run_multiply() -> None:
     assert [float(g["lr"]) for g in step.optimiser.param_groups] == pytest.approx([0.03, 0.003])
 
 
-@pytest.mark.parametrize(
-    "method", ["multi_task", "mtpsl", "prototype", "mean_teacher", "perceptual_map", "diffusion"]
-)
+@pytest.mark.parametrize("method", ["multi_task", "prototype", "mean_teacher", "perceptual_map"])
 def test_a_frozen_trunk_keeps_weights_and_statistics_and_holds_no_graph(method: str) -> None:
     spec = tiny_spec(method)
     spec = replace(spec, protocol=replace(spec.protocol, freeze=True))
@@ -47,7 +45,5 @@ def test_a_frozen_trunk_keeps_weights_and_statistics_and_holds_no_graph(method: 
     assert not torch.equal(fusion, encoder.fusion.weight)
     held = {id(p) for group in step.optimiser.param_groups for p in group["params"]}
     assert not held & {id(p) for p in encoder.trunk.parameters()}
-    assert (
-        all(not stage.requires_grad for stage in encoder.stages(batch.images))
-        and encoder(batch.images).requires_grad
-    )
+    assert not any(stage.requires_grad for stage in encoder.stages(batch.images))
+    assert encoder(batch.images).requires_grad

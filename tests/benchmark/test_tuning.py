@@ -2,7 +2,6 @@
 
 import json
 import tomllib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,8 @@ def test_every_method_can_be_built_in_each_of_its_first_trials(method: str, tmp_
     own = base.cells[0].hyperparameters
     space = tuning.space(method, own, [])
     assert all(own[name] in values and len(values) == 5 for name, values in space.items())
-    search = tuning.hyperparameter_search(base, [], 8)
-    assert len(search.trials) == min(8, 5 ** len(space)) == len({s.id for s in search.runs})
+    search = tuning.hyperparameter_search(base, [], 4)
+    assert len(search.trials) == 4 == len({s.id for s in search.runs})
     data = Data(tmp_path)
     for spec in search.runs:
         assert spec.protocol.judge == "holdout"
@@ -104,8 +103,6 @@ def test_each_row_is_tried_alike_and_an_ablation_keeps_the_rate_of_what_it_ablat
     assert search.scores(known) == {0.3: pytest.approx(2.5), 1.0: 0.0}
     without = {name: value for name, value in known.items() if name != search.trials[0.3][0].id}
     assert search.scores(without) == {0.3: None, 1.0: 0.0}
-    without = {name: value for name, value in known.items() if name != search.trials[1.0][0].id}
-    assert set(search.scores(without).values()) == {None}
     for seeds, once, message in (
         ((1, 100), [], "seed 1 is one of the plan's"),
         ((100,), ["mtpls"], "mean 'mtpsl'"),
@@ -180,18 +177,6 @@ def test_a_part_of_the_shipped_plan_can_be_written_with_rates(
     assert len(read[0].contrasts) == contrasts
 
 
-def test_what_cannot_be_written_is_said_before_any_trial(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "_seeds", lambda pairs, labels: [{"seeds": [9]}])
-    code, out, err = bench("tune", "mtpsl", *TINY, "--results", tmp_path / "runs")
-    assert code == 2 and out == "" and not (tmp_path / "runs").exists()
-    assert (
-        err
-        == "bench: the runs of plan thin cannot be written as a plan of their own; tune on another plan.\n"
-    )
-
-
 def test_from_trials_to_a_row_that_says_how_it_was_tuned(bench: Bench, tmp_path: Path) -> None:
     command = ["tune", "mtpsl", *TINY, "--results", tmp_path, "--json"]
     command += ["--trials", 2, "--space", "regulariser=[0.1, 0.5, 5.0]"]
@@ -243,9 +228,6 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
     code, out, err = bench(*command, *other, "--json", *place)
     assert code == 0 and json.loads(out)["rows"] == shown["rows"] and "6 of 6 trials are taken from" in err
     assert not list((tmp_path / "other").rglob("record.json"))
-    trials[0].write_text(trials[0].read_text().replace('"steps"', '"stops"'))
-    code, _, err = bench(*command, *other, *place)
-    assert code == 2 and "was edited" in err
 
 
 BROKEN = """
@@ -265,50 +247,35 @@ class Broken(MultiTask):
 """
 
 
-@pytest.fixture
-def broken(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "broken.py").write_text(BROKEN)
-    yield tmp_path / "broken.py"
-    plugins.forget()
-
-
-def test_without_the_first_trial_there_is_its_reason(bench: Bench, tmp_path: Path, broken: Path) -> None:
+def test_without_the_first_trial_there_is_its_reason(
+    bench: Bench, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    (broken := tmp_path / "broken.py").write_text(BROKEN)
+    request.addfinalizer(plugins.forget)
     few = (*TINY[:-2], "--results", tmp_path / "runs")
-    for _ in range(2):  # as it fails, and as the failure is found
-        code, out, err = bench("tune", "broken", "--plugin", broken, "--trials", 2, *few, "--json")
-        assert code == 1 and not (tmp_path / "runs" / "tuned").exists()
-        shown = json.loads(out)
-        assert shown["plan"] is None and shown["rows"][0]["best"] is None
-        (why,) = shown["failures"].values()
-        assert why.startswith("AssertionError: too low (details in") and "to try again, remove" in why
-        assert "no plan is written" in err
+    code, out, err = bench("tune", "broken", "--plugin", broken, "--trials", 2, *few, "--json")
+    assert code == 1 and not (tmp_path / "runs" / "tuned").exists() and "no plan is written" in err
+    shown = json.loads(out)
+    assert shown["plan"] is None and shown["rows"][0]["best"] is None
+    (why,) = shown["failures"].values()
+    assert why.startswith("AssertionError: too low (details in") and "to try again, remove" in why
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["mtpsl", "--trials", "1"], "--trials 1 leaves nothing to compare; give 2 or more"),
-        (["mtpsll"], "unknown method 'mtpsll'; did you mean 'mtpsl'?"),
         (["mtpsl", "jtr"], "2 methods are named, and hyperparameters are searched of one"),
-        (["mtpsl", "--plan", "quikstart"], "unknown plan 'quikstart'; did you mean 'quickstart'?"),
         (["mtpsl", "--set", "judge=test"], "--set judge=test is not for tuning"),
         (["multi_task"], "multi_task has nothing to search: "),
         (["mtpsl", "--set", "hparams.regulariser=[0.1, 0.5, 1]"],
          "plan thin gives regulariser of mtpsl several values (0.1, 0.5, 1.0), which are no one trial"),
         (["mtpsl", "--space", "regularizer=[1, 2]"],
          "unknown hyperparameter of mtpsl in --space 'regularizer'; did you mean 'regulariser'?"),
-        (["mtpsl", "--space", "regulariser=1"], "--space 'regulariser=1' is not a hyperparameter with two"),
         (["mtpsl", "--space", "regulariser=[1, 1.0]"], "--space 'regulariser=[1, 1.0]' is not a"),
-        (["mtpsl", "--space", "regulariser=[1, 'a']"],
-         "hyperparameter of mtpsl: regulariser is 'a'; expected a number"),
         (["consistency", "--space", "confidence=[0.9, 1.9]"], "consistency: confidence must be at least 0"),
-        (["--rate", "--rates", "1"], "--rates [1.0] are not two or more different numbers above 0"),
         (["--rate", "--rates", "1", "--rates", "nan"], "--rates [1.0, nan] are not two or more different"),
-        (["--rate", "--seeds", "0"], "seed 0 is one of the plan's"),
-        (["--rate", "--once", "mtpls"], "unknown row in --once 'mtpls'; did you mean 'mtpsl'"),
         (["--rate", "--set", "lr_scale=2"], "--set lr_scale=2 is not for tuning, which sets it itself"),
-        (["--rate", "jtr"], "unknown method of plan thin 'jtr'"),
-        (["--rate", "--workers", "-1"], "--workers -1 is not a number of processes"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(bench: Bench, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -317,19 +284,11 @@ def test_bad_input_is_one_sentence(bench: Bench, tmp_path: Path, arguments: list
     assert not list((tmp_path / "runs").rglob("*"))
 
 
-def test_a_search_of_a_hyperparameter_that_a_class_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry.method("mtpsl"), "search", {"regularizer": (0.1, 0.5)}, raising=False)
-    with pytest.raises(UserError, match="'regularizer'; did you mean 'regulariser'"):
-        tuning.space("mtpsl", MTPSL, [])
-
-
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ({"trials": 3}, "holdout is missing; let `bench tune` write it"),
         ({"trials": 3, "holdout": "a"}, "holdout is 'a'; expected a number, got a text"),
-        ({"trials": 3, "holdout": 0.1, "luck": 1}, "unknown"),
-        ({"rates": "all", "seeds": 1, "holdout": 0.1}, "rates is 'all'; expected a list"),
         ({"rates": [1.0], "seeds": 1.5, "holdout": 0.1}, "seeds is 1.5; expected a whole number"),
     ],
 )

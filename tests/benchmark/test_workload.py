@@ -9,7 +9,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.cli import listing
-from benchmark.cli.listing import year
 from benchmark.spec import registry
 from benchmark.training.flops import FORMULAS, workload
 from tests.conftest import Bench
@@ -23,13 +22,7 @@ def layers_operations(network: nn.Module, images: torch.Tensor) -> int:
     def count(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
         nonlocal total
         if isinstance(module, nn.Conv2d):
-            products = (
-                output.numel()
-                * module.in_channels
-                // module.groups
-                * module.kernel_size[0]
-                * module.kernel_size[1]
-            )
+            products = output.numel() * module.weight[0].numel()
         else:
             assert isinstance(module, nn.Linear)
             products = output.numel() * module.in_features
@@ -66,13 +59,6 @@ def test_a_one_task_method_costs_the_sum_of_its_networks_and_training_parts_are_
     plain = workload("multi_task", protocol, tasks, {})
     assert mapped.params_infer == plain.params_infer < mapped.params_train
     assert mapped.infer_flops == plain.infer_flops and mapped.train_flops > 2 * plain.train_flops
-
-
-@pytest.mark.parametrize(
-    ("paper", "expected"), [("A, B: C, CVPR 2022", 2022), ("D 2022, after E 2020", 2022), ("baseline", None)]
-)
-def test_year(paper: str, expected: int | None) -> None:
-    assert year(paper) == expected
 
 
 def test_the_table_fits_a_terminal_and_crops_nothing(
@@ -112,22 +98,10 @@ def test_a_grouped_convolution_costs_twice_as_much_backward(kind: type[nn.Conv2d
     assert both.get_total_flops() == 3 * forward.get_total_flops() > 0
 
 
-def test_methods_by_name_show_their_keywords(bench: Bench, tmp_path: Path) -> None:
+def test_methods_by_name_show_their_keywords(bench: Bench) -> None:
     code, out, _ = bench("list", "methods", "mtpsl")
-    assert (
-        code == 0
-        and "mapper_stride" in out
-        and "2022" in out
-        and "parameters x" in out
-        and "1 further view" in out
-    )
-    assert "direct_map" not in out
+    assert code == 0 and "mapper_stride" in out and "1 further view" in out and "direct_map" not in out
     code, _, err = bench("list", "methods", "mptsl")
     assert code == 2 and "did you mean 'mtpsl'" in err
     code, _, err = bench("list", "plans", "field")
     assert code == 2 and "only methods are shown by name, not plans; leave field out" in err
-    mixed = tmp_path / "mixed.toml"
-    grid = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "multi_task"\nbatch = [2, 4]\n'
-    mixed.write_text(grid)
-    code, _, err = bench("list", "methods", "--plan", mixed)
-    assert code == 2 and "has several protocols or data sets" in err
