@@ -14,7 +14,9 @@ from benchmark.runs import rundir
 from benchmark.runs.claim import Claim, Lost
 from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
+from benchmark.training import residence
 from benchmark.training.loop import CURVE_POINTS, Diverged, Options, Run
+from benchmark.training.residence import Samples
 from datasets import tasks as t
 from datasets.tasks import Task
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
@@ -159,3 +161,32 @@ def test_a_task_without_a_visible_training_label_is_refused(method: str, labels:
     without = replace(train, available=train.available & torch.tensor([True, False, True, True, True, True]))
     with pytest.raises(UserError, match="no image carries a label for depth"):
         Run(spec, without, tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options())
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every split too large for its device."""
+    monkeypatch.setattr(residence, "_fits", lambda parts, device: False)
+
+
+@pytest.mark.parametrize("asked", [[0, 1, 2, 3], [2, 0, 1, 1, 3, 0]])
+def test_batches_are_a_function_of_their_number(asked: list[int], elsewhere: None) -> None:
+    split = replace(tiny_split(), extents=torch.arange(24).view(12, 2))
+    order = torch.tensor([3, 1, 0, 11, 5, 5, 2, 7, 8, 9, 10, 4, 6, 0, 1, 2])
+    samples = Samples(split, {n: TASKS[n] for n in THREE}, order, 4, "cpu")
+    for number in asked:
+        batch, here = samples(number), order[4 * number : 4 * number + 4]
+        assert torch.equal(batch.images, split.images[here]) and list(batch.targets) == list(THREE)
+        assert all(torch.equal(batch.targets[n], split.targets[n][here]) for n in THREE)
+        assert batch.extents is not None and split.extents is not None
+        assert torch.equal(batch.extents, split.extents[here])
+
+
+def test_a_run_from_either_ends_in_the_same_bits(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    spec = tiny_spec(epochs=2.0)
+    resident, _, record = whole(spec, tmp_path / "resident")
+    request.getfixturevalue("elsewhere")
+    sent, _, same = whole(spec, tmp_path / "sent")
+    assert (record["metrics"], record["curve"]) == (same["metrics"], same["curve"])
+    for name, value in resident.method.state_dict().items():
+        assert torch.equal(value, sent.method.state_dict()[name]), name

@@ -66,11 +66,11 @@ class LossBalancing(Balancing):
         # Sum of each task's weights over the steps in which it was present, and their number.
         self.register_buffer("seen", torch.zeros(2, len(self.tasks), dtype=torch.float64))
 
-    def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
+    def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         """Return (T,) weights from detached L_t and labels_t (T,), float64, once a step: state may move."""
         raise NotImplementedError
 
-    def regulariser(self, labels: Tensor) -> Tensor | None:
+    def _regulariser(self, labels: Tensor) -> Tensor | None:
         """Return what is minimised besides, from labels_t (T,)."""
         return None
 
@@ -82,11 +82,11 @@ class LossBalancing(Balancing):
         values = torch.stack([losses.tasks[name] for name in self.tasks])
         detached = values.detach().double()
         labels = torch.where(detached != 0, sample_weights(batch.labelled, self.shares).double().mean(0), 0)
-        weights = self.weights(detached, labels)
+        weights = self._weights(detached, labels)
         present = (labels > 0).double()
         self.seen += torch.stack([weights.detach() * present, present])
         terms = [(weights.to(values) * values).sum(), *losses.extra.values()]
-        regulariser = self.regulariser(labels)
+        regulariser = self._regulariser(labels)
         if regulariser is not None:
             terms.append(regulariser)
         torch.stack([term.to(values) for term in terms]).sum().backward()

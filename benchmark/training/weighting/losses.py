@@ -41,12 +41,10 @@ class Uncertainty(LossBalancing):
         self.factors: Tensor
         self.log_variances = nn.Parameter(torch.zeros(len(factors)))
 
-    def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """Return (T,) weights, as `LossBalancing` says."""
+    def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         return self.factors * torch.exp(-self.log_variances.double())
 
-    def regulariser(self, labels: Tensor) -> Tensor:
-        """Return half the log-variances, as often as there are labels."""
+    def _regulariser(self, labels: Tensor) -> Tensor:
         return (labels * self.log_variances).sum() / 2
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -79,8 +77,7 @@ class DWA(LossBalancing):
         self.register_buffer("sums", zeros)  # of losses, of labels
         self.register_buffer("means", zeros.clone())  # last epoch but one, last epoch
 
-    def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """Return (T,) weights, as `LossBalancing` says."""
+    def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         begins = torch.floor(self.step / self.epoch_steps) > torch.floor((self.step - 1) / self.epoch_steps)
         mean = self.sums[0] / torch.where(self.sums[1] > 0, self.sums[1], 1)
         learnt = begins & (self.sums[1] > 0)
@@ -101,8 +98,7 @@ class RLW(LossBalancing):
     Absence: the softmax is over the n tasks present, though a number is drawn for every task.
     """
 
-    def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """Return (T,) weights, as `LossBalancing` says."""
+    def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         present = labels > 0
         z = torch.randn(labels.shape, dtype=labels.dtype, device=labels.device)
         return present.sum() * present_softmax(z, present)
@@ -119,8 +115,7 @@ class GLS(LossBalancing):
     task would pull equally hard, however few of the batch's labels are its own.
     """
 
-    def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """Return (T,) weights, as `LossBalancing` says."""
+    def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         logs = torch.log(per_label(losses, labels))
         mean = (labels * logs).sum() / labels.sum().clamp_min(torch.finfo(labels.dtype).tiny)
         return torch.exp(mean - logs) * (labels > 0)
@@ -158,8 +153,7 @@ class FAMO(LossBalancing):
         never = torch.full((count,), torch.inf, dtype=torch.float64)
         self.register_buffer("last", never)  # log l_t; infinite: none yet
 
-    def weights(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """Return (T,) weights, as `LossBalancing` says."""
+    def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         present, logs = labels > 0, torch.log(per_label(losses, labels))
         self._learn(logs, present)
         self.last.copy_(torch.where(present, logs, self.last))
