@@ -30,12 +30,8 @@ BAD_INPUT, NO_CUDA = 2, 3
 def main(arguments: Sequence[str], stages: Sequence[Stage] = STAGES) -> int:
     began = time.monotonic()
     parser = argparse.ArgumentParser(prog="tests/gpu/run.sh", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "seconds", nargs="?", type=float, default=480.0, help="how long it may take in all (default 480)"
-    )
-    parser.add_argument(
-        "--cpu", action="store_true", help="take the CPU for the card, at tiny sizes: to try the way through"
-    )
+    parser.add_argument("seconds", nargs="?", type=float, default=480.0, help="in all (default 480)")
+    parser.add_argument("--cpu", action="store_true", help="try the way through on the CPU, at tiny sizes")
     given = parser.parse_args(arguments)
     device = "cpu" if given.cpu else "cuda"
     with TemporaryDirectory(prefix="bench-gpu-") as place:
@@ -47,11 +43,8 @@ def main(arguments: Sequence[str], stages: Sequence[Stage] = STAGES) -> int:
             print(f"a first run could not look at the machine: {machine['refused']}", file=sys.stderr)
             return BAD_INPUT
         if device == "cuda" and not machine["cuda"]:
-            why = f"torch {machine['torch']} sees none"
-            print(
-                f"a first run needs a CUDA GPU, and there is none here ({why}); --cpu tries the way through.",
-                file=sys.stderr,
-            )
+            why = f"torch {machine['torch']} sees none); --cpu tries the way through."
+            print(f"a first run needs a CUDA GPU, and there is none here ({why}", file=sys.stderr)
             return NO_CUDA
         out = ROOT / os.environ.get("BENCH_GPU_OUT", "runs/gpu")
         report = Report(out, work, machine | ({"wheels": said} if said else {}))
@@ -96,11 +89,10 @@ def carry_out(
         except LeftOut as reason:
             entry["outcome"] = f"left out: {reason}"
         except Overrun:
-            rest = stage.share is None  # runs go on until the time is over
-            entry["outcome"] = (
-                "until the time was over" if rest else f"killed after its {until - start:.0f} s"
-            )
-            fine = fine and rest
+            entry["outcome"] = f"killed after its {until - start:.0f} s"
+            if stage.share is None:  # runs go on until the time is over
+                entry["outcome"] = "until the time was over"
+            fine = fine and stage.share is None
         except Failed as reason:
             entry["outcome"], fine = f"failed: {reason}", False
         except Exception as error:  # a fault of this script in one stage must not cost the others
@@ -127,19 +119,9 @@ def _wheels(shell: Shell, work: Path) -> str:
     wheels = sorted((ROOT / ".whl").glob("*.whl"))
     if not wheels:
         return ""
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--target", work / "site"]
     options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir"]
-    command = [
-        PYTHON,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        *options,
-        "--target",
-        work / "site",
-        *wheels,
-    ]
-    code = shell(command, time.monotonic() + START_SECONDS)
+    code = shell([*pip, *options, *wheels], time.monotonic() + START_SECONDS)
     return f"the wheels in .whl could not be installed: {shell.last_words()}" if code else ""
 
 
@@ -150,10 +132,7 @@ def _machine(shell: Shell, work: Path, device: str) -> dict[str, Any]:
         code = shell([PYTHON, "-m", "tests.gpu.machine", device], time.monotonic() + START_SECONDS, out=out)
     except Overrun:
         return {"refused": f"a look at the machine took more than {START_SECONDS:.0f} s"}
-    found: dict[str, Any] = (
-        json.loads(out.read_text(encoding="utf-8")) if not code else {"refused": shell.last_words()}
-    )
-    return found
+    return {"refused": shell.last_words()} if code else json.loads(out.read_text(encoding="utf-8"))
 
 
 def _interrupt(number: int, frame: object) -> None:

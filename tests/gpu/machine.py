@@ -16,12 +16,8 @@ from benchmark.runs import provenance
 
 def main(device: str) -> None:
     cuda = torch.cuda.is_available()
-    found = {
-        "cuda": cuda,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "cores": os.cpu_count() or 1,
-    }
+    found = {"cuda": cuda, "torch": torch.__version__, "python": platform.python_version()}
+    found["cores"] = os.cpu_count() or 1
     if cuda or device == "cpu":
         said = provenance.environment(device, threads=1)
         found |= {key: said[key] for key in ("commit", "dirty", "code", "device")}

@@ -21,6 +21,10 @@ ARCHIVE_BYTES = 15 * 2**20
 OVERHEAD = 2048  # of a file in an archive, at most: its header and what fills its last block
 KEPT = ("spec.json", "per_image.npz", "record.json")  # of a run, beside its pictures; never weights
 Columns = dict[str, tuple[str, str]]  # {header: (key, pattern)}
+STAGES: Columns = {
+    "stage": ("name", "{}"), "s": ("seconds", "{:.0f}"), "outcome": ("outcome", "{}"),
+    "what": ("title", "{}"),
+}  # fmt: skip
 RUNS: Columns = {
     "run": ("run", "{}"), "metrics": ("metrics", "{}"), "s": ("seconds", "{:.0f}"),
     "evaluation s": ("evaluation_seconds", "{:.1f}"), "images/s": ("images_per_second", "{:.0f}"),
@@ -52,22 +56,17 @@ class Report:
     def _values(self) -> dict[str, Any]:
         measured = {name: read_perf(self.work / name) for name in MEASURED}
         tests = read_lines(self.work / "tests.jsonl")
-        return {
-            "machine": self.machine,
-            "stages": self.stages,
-            "tests": tests,
-            **measured,
-            "runs": self._runs(),
-        }
+        head = {"machine": self.machine, "stages": self.stages, "tests": tests}
+        return head | measured | {"runs": self._runs()}
 
     def _runs(self) -> list[dict[str, Any]]:
         found = []
         for path in self._finished():
             record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-            primary = {
-                task: record["metrics"][task][kind["metric"]] for task, kind in record["tasks"].items()
-            }
-            texts = (f"{task} {'-' if v is None else format(v, '.4g')}" for task, v in primary.items())
+            shown = [
+                (task, record["metrics"][task][kind["metric"]]) for task, kind in record["tasks"].items()
+            ]
+            texts = (f"{task} {'-' if v is None else format(v, '.4g')}" for task, v in shown)
             keys = ("seconds", "evaluation_seconds", "images_per_second", "peak_gib", "captured")
             cost = {key: record["cost"][key] for key in keys}
             found.append({"run": path.name, "metrics": ", ".join(texts)} | cost)
@@ -107,27 +106,18 @@ class Report:
 
     def _text(self, values: dict[str, Any]) -> str:
         m = values["machine"]
-        state = {
-            True: ", with changes",
-            False: "",
-            None: ", which its code is checked against when runs are published",
-        }
+        state = {True: ", with changes", False: "", None: ", which its code is checked against on publishing"}
+        free = f", {m['free_gib']:.0f} of {m['total_gib']:.0f} GiB free" if "free_gib" in m else ""
         parts = [
-            f"{m.get('device')}, torch {m['torch']}, Python {m['python']}, {m['cores']} cores"
-            + (f", {m['free_gib']:.0f} of {m['total_gib']:.0f} GiB free" if "free_gib" in m else ""),
-            f"commit {m['commit']}{state[m['dirty']]}" if m["commit"] else "no commit is known: BENCH_COMMIT "
-                                                                           "names none",
+            f"{m.get('device')}, torch {m['torch']}, Python {m['python']}, {m['cores']} cores{free}",
+            f"commit {m['commit']}{state[m['dirty']]}" if m["commit"] else "no commit is known",
             f"code {m['code']}" + (f"; {m['wheels']}" if "wheels" in m else ""),
-            table({"stage": ("name", "{}"), "s": ("seconds", "{:.0f}"), "outcome": ("outcome", "{}"),
-            "what": ("title", "{}")},
-                  values["stages"]),
-        ]  # fmt: skip
+            table(STAGES, values["stages"]),
+        ]
         if tests := values["tests"]:
-            counts = {
-                outcome: sum(t["outcome"] == outcome for t in tests)
-                for outcome in ("passed", "failed", "skipped")
-            }
-            parts.append("tests: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+            outcomes = [test["outcome"] for test in tests]
+            counts = (f"{outcomes.count(kind)} {kind}" for kind in ("passed", "failed", "skipped"))
+            parts.append("tests: " + ", ".join(counts))
             parts += [f"  failed: {t['test']}: {t['why']}" for t in tests if t["outcome"] == "failed"]
         for stage in MEASURED:
             if rows := values[stage]:
@@ -135,10 +125,8 @@ class Report:
         if values["runs"]:
             parts.append(f"runs that finished, in their order\n{table(RUNS, values['runs'])}")
             left = values["records"]["left_out"]
-            parts.append(
-                f"{RECORDS} holds {values['records']['runs']} of them"
-                + (f"; {left} found no room" if left else "")
-            )
+            none = f"; {left} found no room" if left else ""
+            parts.append(f"{RECORDS} holds {values['records']['runs']} of them{none}")
         return "\n\n".join(parts) + "\n"
 
 

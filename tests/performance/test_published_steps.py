@@ -28,13 +28,9 @@ def perturb(ours: nn.Module) -> None:
 def both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pair:
     monkeypatch.setattr(mapper, "gumbel_sample", largest)
     monkeypatch.setattr(published_steps, "hard_sample", largest)
-    torch.use_deterministic_algorithms(
-        False
-    )  # theirs unpools by an operation of which torch knows no deterministic one
+    torch.use_deterministic_algorithms(False)  # which theirs, in its unpooling, is not
     ours, theirs = pair(request.param, SIZE, WIDTH, torch.float64, perturb)
-    if isinstance(
-        ours, JTR
-    ):  # its third view is apart, in the published step part of the batch: no statistics of batches
+    if isinstance(ours, JTR):  # its third view is apart, theirs part of the batch: no statistics of batches
         for network in (ours.encoder, theirs.network):
             network.eval()
     return ours, theirs
@@ -46,11 +42,8 @@ def test_both_have_the_same_loss_and_the_same_gradient_of_the_network(both: Pair
     found, expected = ours.losses(data, torch.tensor(0.0)).total(), theirs.loss(data)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
     weight, of_theirs = ours.encoder.trunk.levels[0][0].weight, theirs.network.segnet.down[0][0][0].weight
-    torch.testing.assert_close(
-        *(torch.autograd.grad(loss, w)[0] for loss, w in ((found, weight), (expected, of_theirs))),
-        rtol=1e-6,
-        atol=1e-9,
-    )
+    gradients = [torch.autograd.grad(loss, w)[0] for loss, w in ((found, weight), (expected, of_theirs))]
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
 
 
 def test_a_published_step_changes_every_weight(both: Pair) -> None:
