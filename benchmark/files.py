@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tomllib
 import uuid
@@ -13,41 +14,29 @@ from typing import Any
 from benchmark.errors import UserError
 
 
-class writing:
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
     """Turn a failing write below `folder` into a `UserError` that says what failed and what to do."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise UserError(
-                f"could not write in {self.folder}: {error.strerror or error}; make room, permit writing "
-                f"there, or name another "
-                f"folder with --results; finished runs are untouched and the same command goes on from the "
-                f"last checkpoint."
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"could not write in {folder}: {error.strerror or error}; make room, permit writing there, or "
+            f"name another folder with --results: finished runs are untouched, and the same command goes on "
+            f"from the last checkpoint."
+        ) from error
 
 
 def dumps(value: dict[str, Any]) -> str:
-    """JSON with one line for each key of the object: small, and still a readable difference under version
-    control.
-    """
-    lines = (
-        f"{json.dumps(k)}:{json.dumps(value[k], sort_keys=True, separators=(',', ':'))}"
-        for k in sorted(value)
-    )
+    """Return JSON with a line a key: small, and still a readable difference under version control."""
+    compact = functools.partial(json.dumps, sort_keys=True, separators=(",", ":"))
+    lines = (f"{json.dumps(key)}:{compact(value[key])}" for key in sorted(value))
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 @contextmanager
 def replacing(path: Path, token: str) -> Iterator[Path]:
-    """A draft beside `path` that takes its place when the block ends well. The token keeps two processes'
-    drafts apart.
-    """
+    """Give a draft beside `path` that takes its place when the block ends well; each process has a token."""
     draft = path.with_name(f".{token}.{path.name}")
     try:
         yield draft
@@ -85,6 +74,4 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a text file; give a TOML file.") from None
     except OSError as error:
-        raise UserError(
-            f"{path} could not be read: {error.strerror}; check the name and its permissions."
-        ) from None
+        raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None

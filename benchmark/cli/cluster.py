@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from benchmark.cli.options import DATA, RUNS, Data, Json, Results
 from benchmark.errors import UserError
 from benchmark.execute import slurm
-from benchmark.execute.options import Options
-from benchmark.runs.rundir import RunDir
+from benchmark.runs.rundir import RunDir, means
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmark.execute.options import Options
     from benchmark.spec.plan import Plan
 
 IDLE = ("missing", "stale", "failed")  # states of run directories that no process is in
@@ -33,45 +34,44 @@ def submit(
     Returns the exit code and, for --json, the runs' states and the job's id.
     """
     from benchmark.execute.data import Data, check_keywords
-    from benchmark.execute.slurm_options import parameters
     from benchmark.spec import plugins
 
     if not settings:
         raise UserError("--wait requires --slurm.")
     if options.force:
         raise UserError("--force does not go with --slurm; `bench clean` deletes runs, to be made anew.")
-    values = parameters(settings, plan.cells)
+    values = slurm.parameters(settings, plan.cells)
     for command in ("sbatch", "srun"):
         slurm.call(command, "--version")
     check_keywords(plan.cells, Data(options.data))
-    options = replace(
-        options, weights=plan.weights, plugins=tuple(file.resolve() for file in plugins.files())
-    )
+    files = tuple(file.resolve() for file in plugins.files())
+    job = None
     with slurm.submitting(options.results):
         states = _states(plan, options.results)
         wanted = [state for state in IDLE if options.retry_failed or state != "failed"]
         cells = [spec for spec in plan.cells if states[spec.id] in wanted]
         others = Counter(state for state in states.values() if state not in wanted)
-        rest = f" ({', '.join(f'{count} {state}' for state, count in others.items())})" if others else ""
-        job = None
+        said = "nothing to submit"
         if cells:
-            job, logs = slurm.submit(cells, options, values)
-            runs = f"{len(cells)} run{'s' if len(cells) > 1 else ''}"
-            console.print(f"submitted {runs} as Slurm job {job}{rest}; logs: {logs}", soft_wrap=True)
-        else:
-            console.print(f"nothing to submit{rest}.", soft_wrap=True)
+            job, logs = slurm.submit(cells, replace(options, weights=plan.weights, plugins=files), values)
+            said = f"submitted {len(cells)} run{'s' if len(cells) > 1 else ''} as Slurm job {job}"
+    said += f" ({_counts(others)})" if others else ""
+    console.print(said + (f"; logs: {logs}" if cells else "."), soft_wrap=True)
     if "failed" in others:
         console.print("--retry-failed submits what failed.")
+    code = 1 if "failed" in others else 0
     if wait:
         code, states = _wait(plan, options.results, console)
-    else:
-        code = 1 if "failed" in others else 0
+    elif cells:
         states |= {spec.id: "queued" for spec in cells}
-        if cells:
-            console.print("`bench status` shows how they fare, `bench cancel` stops them.")
+        console.print("`bench status` shows how they fare, `bench cancel` stops them.")
     failed = [spec for spec in plan.cells if states[spec.id] == "failed"]
     failures = {spec.id: RunDir(options.results, spec.folder).reason or "unknown" for spec in failed}
     return code, {"states": states, "failures": failures, "boards": [], "job": job}
+
+
+def _counts(states: Counter[str]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
 def _states(plan: Plan, results: Path) -> dict[str, str]:
@@ -93,8 +93,12 @@ def _wait(plan: Plan, results: Path, console: Console) -> tuple[int, dict[str, s
         console.print("interrupted: the runs stay in Slurm's queue; `bench cancel` takes them out.")
         return 130, _states(plan, results)
     states = _states(plan, results)
-    console.print(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
+    console.print(_counts(Counter(states.values())))
     return 0 if set(states.values()) == {"done"} else 1, states
+
+
+def _waiting(results: Path) -> list[slurm.Queued]:
+    return [task for task in slurm.queue(results) if task.state != "COMPLETING"]  # whose process has ended
 
 
 def mark(rows: list[dict[str, Any]], results: Path) -> str:
@@ -103,7 +107,7 @@ def mark(rows: list[dict[str, Any]], results: Path) -> str:
     Runs that wait are "queued", with a reason; those without a folder get a row.
     """
     try:
-        waiting = [task for task in slurm.queue(results) if not task.ending]
+        waiting = _waiting(results)
     except UserError as error:
         return f"what waits in Slurm's queue is not shown: {error}"
     known = {row["run"]: row for row in rows}
@@ -131,10 +135,20 @@ def cancel(
 
     if bool(names) == everything:
         raise UserError("name the runs to cancel, as `bench status` prints them or by id, or give --all.")
-    waiting = [task for task in slurm.queue(results) if not task.ending]
-    chosen = {task.task: task for name in names or [] for task in _matching(name, waiting, results)}
-    tasks = waiting if everything else list(chosen.values())
-    slurm.cancel(tasks)
+    tasks = waiting = _waiting(results)
+    if names:
+        tasks = []
+        for name in dict.fromkeys(names):
+            found = [task for task in waiting if means(name, task.folder)]
+            if len({task.folder for task in found}) != 1:
+                many = f"{len(found)} runs" if found else "no run"
+                raise UserError(
+                    f"{name!r} names {many} that Slurm holds for {results}; `bench status` shows what is "
+                    "queued."
+                )
+            tasks += [task for task in found if task not in tasks]
+    if tasks:  # a run under way is sent SIGTERM, and has Slurm's KillWait to checkpoint
+        slurm.call("scancel", *(task.task for task in tasks))
     if as_json:
         print(json.dumps([{"run": t.folder, "task": t.task, "state": t.state} for t in tasks], indent=1))
         return 0
@@ -145,16 +159,3 @@ def cancel(
     if not tasks:
         console.print(f"Slurm holds no run of {results}.")
     return 0
-
-
-def _matching(name: str, waiting: list[slurm.Queued], results: Path) -> list[slurm.Queued]:
-    def named(folder: str) -> bool:
-        return name in (folder, folder.rpartition("/")[2]) or folder.rpartition("-")[2].startswith(name)
-
-    found = [task for task in waiting if named(task.folder)]
-    if len({task.folder for task in found}) != 1:
-        many = f"{len(found)} runs" if found else "no run"
-        raise UserError(
-            f"{name!r} names {many} that Slurm holds for {results}; `bench status` shows what is queued."
-        )
-    return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,30 +91,22 @@ def predict(
 
 
 def _collect(images: Sequence[Path], out: Path) -> list[Path]:
-    """Return every image file that is named or in a folder that is named, each once.
-
-    Raises `UserError` for what is none.
-    """
+    """Return every image file that is named or in a folder that is named, each once; `UserError` for none."""
     found: dict[Path, Path] = {}
     for path in images:
-        files = [path]
-        if path.is_dir():
-            files = [f for f in sorted(path.iterdir()) if f.suffix.lower() in SUFFIXES and f.is_file()]
-            if not files:
-                raise UserError(
-                    f"there is no image ({', '.join(SUFFIXES)}) in the folder {path}; name a folder that "
-                    "holds some."
-                )
-        elif not path.is_file():
-            raise UserError(f"there is no {path}; name image files, or folders of them.")
+        files = (
+            [f for f in sorted(path.iterdir()) if f.suffix.lower() in SUFFIXES] if path.is_dir() else [path]
+        )
+        if not files:
+            raise UserError(f"there is no image ({', '.join(SUFFIXES)}) in the folder {path}; name another.")
         found |= {file.resolve(): file for file in files}
-    for path in found.values():
-        if path.resolve().parent == out.resolve():
-            raise UserError(
-                f"{path} lies in {out} itself, where predictions are to be written; name another folder with "
-                "--out."
-            )
-        _opened(path).close()
+    for resolved, path in found.items():
+        if not path.is_file():
+            raise UserError(f"there is no {path}; name image files, or folders of them.")
+        if resolved.parent == out.resolve():
+            raise UserError(f"{path} lies in {out}, where predictions go; name another folder with --out.")
+        with _opened(path):  # what is cut off shows when it is read
+            pass
     return list(found.values())
 
 
@@ -131,30 +123,25 @@ def _named(paths: list[Path]) -> dict[str, Path]:
     return result
 
 
-def _opened(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     from PIL import Image
 
     try:
-        return Image.open(path, formats=FORMATS)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    return UserError(
-        f"{path} could not be read as a JPEG, PNG or WebP image ({reason}); remove it or name others."
-    )
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise UserError(
+            f"{path} could not be read as a JPEG, PNG or WebP image ({reason}); remove it or name others."
+        ) from None
 
 
 def _read(path: Path) -> np.ndarray:
     from benchmark.execute.model import as_rgb
 
-    try:
-        with _opened(path) as image:
-            return as_rgb(image)
-    except (OSError, ValueError, SyntaxError) as error:  # cut off, or damaged inside
-        raise _unreadable(path, error) from None
+    with _opened(path) as image:
+        return as_rgb(image)
 
 
 def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:

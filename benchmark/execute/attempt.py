@@ -60,13 +60,11 @@ def work(
     while left:
         left = held = False
         for spec in cells:
-            state = (
-                "refused" if spec.id in refused else standing(RunDir(options.results, spec.folder), options)
-            )
+            state = standing(RunDir(options.results, spec.folder), options)
             if state == "running":
                 held = True
                 watcher.state(spec, "elsewhere")
-            elif state in ("missing", "stale"):
+            elif state in ("missing", "stale") and spec.id not in refused:
                 left = True
                 try:
                     attempt(spec, options, data, watcher, stop)
@@ -116,11 +114,11 @@ def attempt(spec: RunSpec, options: Options, data: Data, watcher: Watcher, stop:
 
 def _verdict(claim: Claim) -> str:
     """Fail the run that has killed its processes so far, and return why; "" for any other."""
-    ended = claim.last.get("ended")
-    times = f"{claim.deaths} times in a row without a new checkpoint"
-    reason = str(claim.last.get("failure") or f"its process ended{f' by {ended}' if ended else ''}, {times}")
     if "failure" not in claim.last and claim.deaths < DEATHS:
         return ""
+    how = f" by {claim.last['ended']}" if "ended" in claim.last else ""
+    died = f"its process ended{how}, {claim.deaths} times in a row without a new checkpoint"
+    reason = str(claim.last.get("failure", died))
     note_failure(claim, reason)
     return reason
 

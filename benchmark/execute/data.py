@@ -47,8 +47,7 @@ class Data:
             train = self._whole(spec, "train")
             kept = len(train) - max(1, round(spec.protocol.holdout * len(train)))
             if kept < 1:
-                share = f"holdout = {spec.protocol.holdout}"
-                raise UserError(f"{share} sets all {len(train)} train images aside; use a smaller share.")
+                raise UserError(f"holdout = {spec.protocol.holdout} sets all train images aside; lower it.")
             return narrowed(train, *((0, kept) if name == "train" else (kept, len(train))))
         return self._whole(spec, name)
 
@@ -72,8 +71,7 @@ class Data:
             if record["hashes"]["data"] != self.split(spec, "train").fingerprint:
                 raise UserError(
                     f"{spec.folder} was computed on other data than those of {spec.variant} in {self.folder} "
-                    f"now, so no board could hold both: --force runs the plan anew, --results names another "
-                    f"folder."
+                    f"now; give --force to run the plan anew, or another folder with --results."
                 )
 
     def _whole(self, spec: RunSpec, name: str) -> Split:
@@ -86,23 +84,19 @@ class Data:
                     f"the data in {self.folder} are {dataset.variant!r} but the run was planned for "
                     f"{spec.variant!r}; name the right folder with --data or plan again."
                 )
-            began = time.perf_counter()
-            dataset.progress = self._progress(f"{dataset.variant}: {name} images")
+            began = told = time.monotonic()
+
+            def progress(done: int, wanted: int) -> None:
+                nonlocal told
+                if time.monotonic() - told > PATIENCE_SECONDS:
+                    told = time.monotonic()
+                    self.note(f"{spec.variant}: {name} images: {done} of {wanted}")
+
+            dataset.progress = progress
             split = self._splits[key] = dataset.split(name, spec.protocol.size, limit)
-            size, seconds = "x".join(map(str, spec.protocol.size)), time.perf_counter() - began
+            size, seconds = "x".join(map(str, spec.protocol.size)), time.monotonic() - began
             self.note(f"{dataset.variant}: {len(split)} {name} images at {size} ready in {seconds:.1f} s")
         return self._splits[key]
-
-    def _progress(self, what: str) -> Callable[[int, int], None]:
-        told = time.monotonic()
-
-        def progress(done: int, wanted: int) -> None:
-            nonlocal told
-            if time.monotonic() - told > PATIENCE_SECONDS:
-                told = time.monotonic()
-                self.note(f"{what}: {done} of {wanted}")
-
-        return progress
 
 
 def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:

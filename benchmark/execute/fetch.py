@@ -14,7 +14,8 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,18 +41,13 @@ class _Dropped(Exception):
 
 
 def name_of(url: str) -> str:
-    """Return the file name that a URL ends in.
-
-    Raises `UserError` for one that is not http or https, or that ends in no name.
-    """
+    """Return the file name that an http or https URL ends in. Raises `UserError` for another or none."""
     try:
         parts = urlsplit(url)
-        usable = (
-            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username
-        )
+        usable = re.fullmatch(r"https?://[!-~]+", url) and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not re.fullmatch(r"[!-~]+", url):
+    if not usable or parts.username:
         raise UserError(
             f"{url!r} is not a URL that can be fetched; expected https://HOST/PATH or http://HOST/PATH."
         )
@@ -59,6 +55,16 @@ def name_of(url: str) -> str:
     if not re.fullmatch(r"[^\\/\x00-\x1f.][^\\/\x00-\x1f]*", name):
         raise UserError(f"{url!r} does not end in the name of a file; give the file's own URL.")
     return name
+
+
+@contextmanager
+def alone(path: Path, doing: str) -> Iterator[None]:
+    """Keep other processes from doing the same to a path. Raises `UserError` where one does."""
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"another process is {doing}; wait for it, or end it and try again.") from None
 
 
 def fetch(
@@ -72,21 +78,17 @@ def fetch(
     the disk is not as it must be.
     """
     name_of(url)
-    part, about = (target.with_name(f"{target.name}{end}") for end in (".part", ".part.json"))
+    part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / f".{target.name}.lock", timeout=0):
+        with alone(target, f"fetching {target}"):
             if target.exists():
                 _check(target, target, note, sha256)
                 return
-            _download(url, part, about, progress, note, size)
+            _download(url, part, progress, note, size)
             _check(part, target, note, sha256)
             part.replace(target)
-            about.unlink(missing_ok=True)
-    except Timeout:
-        raise UserError(
-            f"another process is fetching {target}; wait for it, or end it and try again."
-        ) from None
+            _about(part).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {error.strerror or error}; make room there and run the same command "
@@ -101,30 +103,19 @@ def _check(path: Path, target: Path, note: Note, sha256: str | None) -> None:
     removed.
     """
     record = target.with_name(f"{target.name}.sha256")
-    text = record.read_text(encoding="utf-8", errors="replace") if record.exists() else None
-    remembered = re.match(r"[0-9a-f]{64}(?=\s)", text or "")
-    if text is not None and not remembered:
-        raise UserError(
-            f"{record} is damaged: expected a sha256 and a file name; remove it and run the same command "
-            "again."
-        )
-    expected = sha256.lower() if sha256 else remembered[0] if remembered else None
+    expected, whose, where = sha256 and sha256.lower(), "asked for", ""
+    if not expected and record.exists():
+        expected, whose = record.read_text(encoding="utf-8", errors="replace")[:64], "of the first time"
+        where = f", in {record}; remove that file to accept what comes"
     note(f"computing the sha256 of {target.name}.")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    whose = "asked for" if sha256 else "of the first time"
     if expected and found != expected:
-        where = "" if sha256 else f", in {record}; remove that file to accept what comes"
-        if path == target:
-            raise UserError(
-                f"{target} has sha256 {found}, not {expected} as {whose}{where}; remove {target}, and the "
-                "same command fetches it again."
-            )
-        path.unlink()
-        raise UserError(
-            f"what came for {target} has sha256 {found}, not {expected} as {whose}{where}; it was not kept: "
-            "try another source."
-        )
+        cure = f"remove {target}, and the same command fetches it again"
+        if path != target:
+            path.unlink()
+            cure = "it was not kept: try another source"
+        raise UserError(f"{target} has sha256 {found}, not {expected} as {whose}{where}; {cure}.")
     record.write_text(f"{found}  {target.name}\n", encoding="utf-8")
     if expected:
         note(f"{target.name} has the sha256 {whose}.")
@@ -134,41 +125,40 @@ def _check(path: Path, target: Path, note: Note, sha256: str | None) -> None:
         )
 
 
-def _download(url: str, part: Path, about: Path, progress: Progress, note: Note, size: int | None) -> None:
+def _download(url: str, part: Path, progress: Progress, note: Note, size: int | None) -> None:
     """Try until all of it is there; after PAUSES without anything new, raise."""
     furthest, failures = _size(part), 0
     while True:
         try:
-            return _attempt(url, part, about, progress, note, size)
+            return _attempt(url, part, progress, note, size)
         except _Dropped as error:
             if _size(part) > furthest:
                 furthest, failures = _size(part), 0
             if failures == len(PAUSES):
-                kept = f"; {decimal(_size(part))} of it are kept" if _size(part) else ""
                 raise UserError(
-                    f"{url} could not be fetched: {error}{kept}; check the connection and run the same "
-                    "command again later."
+                    f"{url} could not be fetched: {error}; {decimal(_size(part))} of it are kept; check the "
+                    "connection and run the same command again later."
                 ) from None
             note(f"{error}; trying again in {PAUSES[failures]:g} s.")
             time.sleep(PAUSES[failures])
             failures += 1
 
 
-def _attempt(url: str, part: Path, about: Path, progress: Progress, note: Note, size: int | None) -> None:
+def _attempt(url: str, part: Path, progress: Progress, note: Note, size: int | None) -> None:
     """Ask for what is missing and append it. Returns when all of it is there."""
-    version = _version(url, about) if _size(part) else None
+    version = _version(url, part)
     start = _size(part) if version else 0
     headers = {"User-Agent": "bench", "Accept-Encoding": "identity"}
     if version:
         headers |= {"Range": f"bytes={start}-", "If-Range": version["validator"]}
     with _answer(url, headers) as response:
-        found: dict[str, Any] = {"url": url, "validator": _validator(response.headers), "bytes": None}
+        validator = _validator(response.headers)
         if version and response.status in (206, 416):
             first, total = _range(response.headers)
             if response.status == 416 and total == start and version["bytes"] in (None, start):
                 return  # there is nothing after what came
             # Not every server heeds If-Range: look whether this is the rest of what came.
-            changed = found["validator"] not in (None, version["validator"]) or total != version["bytes"]
+            changed = validator not in (None, version["validator"]) or total != version["bytes"]
             if response.status == 416 or first != start or changed:
                 part.unlink()
                 raise _Dropped("the file on the server is not the one that a part came of")
@@ -180,17 +170,16 @@ def _attempt(url: str, part: Path, about: Path, progress: Progress, note: Note, 
             length = response.headers["Content-Length"]
             start, total = 0, int(length) if length and length.isdigit() else None
             part.unlink(missing_ok=True)
-            write_json(about, found | {"bytes": total})
+            write_json(_about(part), {"url": url, "validator": validator, "bytes": total})
             if total and size and total != size:
                 note(
                     f"the server has {total:,} bytes where {size:,} are expected: it may be another version."
                 )
-        elif response.status in BUSY:
-            raise _Dropped(f"the server answered {response.status} {response.reason}")
         else:
-            raise UserError(
-                f"{url} cannot be fetched: the server answered {response.status} {response.reason}."
-            )
+            answer = f"the server answered {response.status} {response.reason}"
+            if response.status in BUSY:
+                raise _Dropped(answer)
+            raise UserError(f"{url} cannot be fetched: {answer}.")
         missing, free = (total or size or 0) - start, shutil.disk_usage(part.parent).free
         if missing > free:
             raise UserError(
@@ -207,9 +196,9 @@ def _answer(url: str, headers: dict[str, str]) -> Any:
     except urllib.error.HTTPError as error:
         return error
     except (OSError, http.client.HTTPException) as error:
-        raise _Dropped(f"there is no connection ({_reason(getattr(error, 'reason', error))})") from None
+        raise _Dropped(f"there is no connection ({reason(getattr(error, 'reason', error))})") from None
     except ValueError as error:
-        raise UserError(f"{url!r} is not a URL that can be fetched ({_reason(error)}).") from None
+        raise UserError(f"{url!r} is not a URL that can be fetched ({reason(error)}).") from None
 
 
 def _append(response: Any, part: Path, start: int, total: int | None, progress: Progress) -> None:
@@ -220,7 +209,7 @@ def _append(response: Any, part: Path, start: int, total: int | None, progress: 
             try:
                 chunk = response.read1(CHUNK)
             except (OSError, http.client.HTTPException) as error:
-                raise _Dropped(f"the connection broke after {decimal(done)} ({_reason(error)})") from None
+                raise _Dropped(f"the connection broke after {decimal(done)} ({reason(error)})") from None
             if not chunk:
                 break
             file.write(chunk)
@@ -234,10 +223,14 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _version(url: str, about: Path) -> dict[str, Any] | None:
+def _about(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _version(url: str, part: Path) -> dict[str, Any] | None:
     """Return which file of the server a part is of; None unless it is known well enough to go on with it."""
     try:
-        version = read_json(about)
+        version = read_json(_about(part)) if _size(part) else {}
     except UserError:
         return None
     return version if version.get("url") == url and version.get("validator") else None
@@ -256,5 +249,6 @@ def _range(headers: Message) -> tuple[int | None, int | None]:
     return (int(first) if first else None), (int(total) if total else None)
 
 
-def _reason(error: object) -> str:
+def reason(error: object) -> str:
+    """Return an error's message on one line."""
     return " ".join(str(error).split()) or type(error).__name__

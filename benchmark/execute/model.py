@@ -17,15 +17,15 @@ from torch import Tensor
 from benchmark import ROOT
 from benchmark.errors import UserError
 from benchmark.runs.rundir import RunDir, find_run
+from benchmark.runs.schema import check_record
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
-from benchmark.spec.run import RunSpec, run_id
+from benchmark.spec.run import RunSpec
 from benchmark.training.build import build_method, normalisation
 from benchmark.training.device import autocast
 from datasets import augment
-from datasets.fit import FITS, Fit, fit
+from datasets.fit import Fit, fit
 from datasets.layouts.base import Sample
-from datasets.prepared import Prepared
 from datasets.tasks import Task, from_dict
 from methods.base import Method
 
@@ -34,21 +34,15 @@ class Model:
     """A run's network with its final weights, in evaluation mode.
 
     spec: the run's. tasks: {name: Task} that it predicts. size: (H, W) in pixels that it was trained at.
-    note: what a user should know about it, or "".
+    note: what a user should know about it, or "". fit: how images of other sizes met the frame in training.
     """
 
     def __init__(
-        self,
-        spec: RunSpec,
-        tasks: dict[str, Task],
-        method: Method,
-        device: str,
-        note: str = "",
-        how: Fit = "scale",
-    ) -> None:
-        """how: images of other sizes met the frame in training."""
+        self, spec: RunSpec, tasks: dict[str, Task], method: Method, device: str, note: str = "",
+        fit: Fit = "scale",
+    ) -> None:  # fmt: skip
         self.spec, self.tasks, self.size = spec, tasks, spec.protocol.size
-        self.device, self.note, self.fit = device, note, how
+        self.device, self.note, self.fit = device, note, fit
         self.method = method.to(device).eval()
         self.normalisation = normalisation(method)
 
@@ -78,16 +72,15 @@ class Model:
         probabilities; depth (h, w) float32 metres; normals (3, h, w) float32 unit vectors (x right, y down, z
         forward). Raises `UserError` for an array that is no such image.
         """
-        for batch in _batches(images, self.spec.protocol.batch):
+        source = iter(images)
+        while batch := list(itertools.islice(source, self.spec.protocol.batch)):
             arrays = [as_rgb(image) for image in batch]
             rows = [fit(Sample(array), {}, self.size, self.fit) for array in arrays]
             extents = torch.tensor([row.extent for row in rows])
             raw = self._raw(torch.stack([row.image for row in rows]), extents)
             for i, (array, row) in enumerate(zip(arrays, rows, strict=True)):
-                yield {
-                    name: restored(task, raw[name][i], row.extent, (array.shape[0], array.shape[1]))
-                    for name, task in self.tasks.items()
-                }
+                size = (array.shape[0], array.shape[1])
+                yield {name: restored(t, raw[name][i], row.extent, size) for name, t in self.tasks.items()}
 
     @torch.no_grad()
     def _raw(self, images: Tensor, extents: Tensor | None = None) -> dict[str, Tensor]:
@@ -107,82 +100,50 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     everything. Raises `UserError` when there is no such run, it is not finished, its weights were not kept,
     or they do not fit.
     """
-    folder = Path(run)
+    folder, again = Path(run), "compute it again with `bench run ... --force`"
     named = (folder / "spec.json").is_file()
     place = RunDir(folder.parent, folder.name) if named else find_run(Path(results), str(run))
-    record, state = place.record, place.state()
+    record, file = place.record, place.file("weights.pt")
     if record is None:
         raise UserError(
-            f"{place.name} is {state}, and only a finished run has a network to use; finish it with `bench "
-            "run`."
+            f"{place.name} is {place.state()}, and only a finished run has a network to use; finish it with "
+            "`bench run`."
         )
-    spec = _spec(record, place)
-    file = place.file("weights.pt")
+    check_record(record, place.file("record.json"), record.get("id", ""), f"restore it, or {again}")
     if not file.exists():
         raise UserError(
-            f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); compute "
-            "them again with `bench run ... --force`."
+            f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); {again}."
         )
-    tasks = _tasks(record, place, spec)
+    spec = _spec(record["spec"], str(place.file("record.json")))
+    tasks = {name: from_dict(record["tasks"][name]) for name in spec.tasks}
     method = build_method(replace(spec, protocol=replace(spec.protocol, weights="none")), tasks, None, {})
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file raises many kinds
-        raise UserError(
-            f"{file} is damaged ({_reason(error)}); compute it again with `bench run ... --force`."
-        ) from None
+        raise UserError(f"{file} is damaged ({_reason(error)}); {again}.") from None
     try:
         method.load_state_dict(weights)
     except Exception as error:  # not a table of tensors, other names, other shapes
         raise UserError(
             f"{file} does not fit {spec.method} as it is built now ({_reason(error)}); it is another run's "
-            "or of other code: restore it or that code, or compute it again with `bench run ... --force`."
+            f"or of other code: restore it or that code, or {again}."
         ) from None
-    note = ""
-    if record.get("source") != registry.source_hash(spec.method):
-        note = (
-            f"{place.name} was computed by other code of {spec.method}, so its predictions may differ from "
-            "those judged."
-        )
-    return Model(spec, tasks, method, device, note, _fit(record, spec))
+    other = record.get("source") != registry.source_hash(spec.method)
+    note = f"{place.name} was computed by other code of {spec.method}, so its predictions may differ."
+    return Model(spec, tasks, method, device, note if other else "", record.get("fit", "scale"))
 
 
-def _fit(record: dict[str, Any], spec: RunSpec) -> Fit:
-    """Return how images of other sizes met the frame; for earlier code, as the data set's name tells."""
-    if record.get("fit") in FITS:
-        return record["fit"]
-    kind: Any = registry.dataset(spec.dataset)
-    return kind.forms[kind.form_of(spec.variant)].fit if issubclass(kind, Prepared) else "scale"
-
-
-def _spec(record: dict[str, Any], place: RunDir) -> RunSpec:
-    """Return the spec that a record holds, checked to be the one that its id stands for."""
-    found = record.get("spec")
-    where = str(place.file("record.json"))
-    if not isinstance(found, dict) or run_id(found) != record.get("id"):
-        raise UserError(
-            f"{where} was edited: its id is not that of its spec; restore it, or run it again with --force."
-        )
-    hyperparameters, changed = registry.resolve_hyperparameters(found["method"], found["hyperparameters"])
-    values = {key: value for key, value in found.items() if key != "schema"} | {
-        "protocol": protocols.build(found["protocol"], where),
+def _spec(values: dict[str, Any], where: str) -> RunSpec:
+    """Return the spec that a record holds, whether or not the code as it is now would run it."""
+    hyperparameters, changed = registry.resolve_hyperparameters(values["method"], values["hyperparameters"])
+    own = {key: value for key, value in values.items() if key != "schema"} | {
+        "protocol": protocols.build(values["protocol"], where),
         "hyperparameters": hyperparameters,
         "changed": changed,
-        "tasks": tuple(found["tasks"]),
-        "contrasts": tuple(found.get("contrasts", ())),
+        "tasks": tuple(values["tasks"]),
+        "contrasts": tuple(values.get("contrasts", ())),
     }
-    return RunSpec(**values)
-
-
-def _tasks(record: dict[str, Any], place: RunDir, spec: RunSpec) -> dict[str, Task]:
-    """Return the run's tasks, as its record keeps them: its data need not be here."""
-    try:
-        return {name: from_dict(record["tasks"][name]) for name in spec.tasks}
-    except (KeyError, TypeError, ValueError):
-        cure = "restore it, or run it again with --force"
-        raise UserError(
-            f"{place.file('record.json')} does not say what the run's tasks are; {cure}."
-        ) from None
+    return RunSpec(**own)
 
 
 def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
@@ -224,12 +185,5 @@ def restored(task: Task, raw: Tensor, extent: tuple[int, int], size: tuple[int, 
     return values[0] if task.kind == "depth" else values[0].sigmoid()
 
 
-def _batches(images: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    source = iter(images)
-    while batch := list(itertools.islice(source, size)):
-        yield batch
-
-
 def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2])[:160]
+    return " ".join(str(error).split())[:160] or type(error).__name__

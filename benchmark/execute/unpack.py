@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock, Timeout
-
 from benchmark.errors import UserError
-from benchmark.execute.fetch import Progress
+from benchmark.execute.fetch import Progress, alone, reason
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".zip")
 # What damaged content makes of the readers; RuntimeError: it is encrypted, or packed in an unknown way.
@@ -35,7 +33,7 @@ def unpack(archive: Path, folder: Path, progress: Progress | None = None, limit:
     """
     draft = folder.with_name(f".{folder.name}.part")
     try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+        with alone(folder, f"unpacking {archive}"):
             if folder.exists():
                 return
             shutil.rmtree(draft, ignore_errors=True)
@@ -57,10 +55,6 @@ def unpack(archive: Path, folder: Path, progress: Progress | None = None, limit:
                 (inside[0] if len(inside) == 1 and inside[0].is_dir() else draft).rename(folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-    except Timeout:
-        raise UserError(
-            f"another process is unpacking {archive}; wait for it, or end it and try again."
-        ) from None
     except tarfile.FilterError as error:
         raise UserError(
             f"{archive} holds {error.tarinfo.name!r}, which leads out of its folder or is no plain file; "
@@ -72,10 +66,9 @@ def unpack(archive: Path, folder: Path, progress: Progress | None = None, limit:
                 f"cannot unpack {archive} to {folder}: {error.strerror}; make room there, or name another "
                 "folder with --data DIR."
             ) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{archive} is damaged or not such an archive ({reason}); remove it and run the same command "
-            "again."
+            f"{archive} is damaged or not such an archive ({reason(error)}); remove it and run the same "
+            "command again."
         ) from None
 
 

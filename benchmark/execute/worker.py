@@ -103,13 +103,9 @@ class _Messenger:
 
 
 def _main(
-    cells: Sequence[RunSpec],
-    options: Options,
-    place: str | None,
-    pipe: Connection,
-    parent: int,
+    cells: Sequence[RunSpec], options: Options, place: str | None, pipe: Connection, parent: int,
     shared: Data | None,
-) -> None:
+) -> None:  # fmt: skip
     """Be a worker. shared: what a fork shares with its parent."""
     from benchmark.training.loop import Interrupted
 

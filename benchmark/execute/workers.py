@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -16,7 +15,7 @@ from benchmark.execute.attempt import DEATHS, MEMORY, Watcher, standing, work
 from benchmark.execute.data import Data
 from benchmark.execute.options import Options
 from benchmark.execute.worker import REFUSED, STOP_SIGNALS, STOPPED, Worker, forks, prepare
-from benchmark.files import write_json, writing
+from benchmark.files import write_json
 from benchmark.runs.claim import holder_of
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plugins
@@ -89,11 +88,6 @@ def _by_workers(
 ) -> None:  # fmt: skip
     """Carry runs out by workers, and those that ran out of memory once more, with no other beside them."""
     folders = {spec.id: RunDir(options.results, spec.folder) for spec in cells}
-    with writing(options.results):  # one sentence now, instead of one from every worker
-        options.results.mkdir(parents=True, exist_ok=True)
-        probe = options.results / f".write-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
     failed = {name for name, run in folders.items() if standing(run, options) == "failed"}
     Workers(cells, options, data, watcher, stop).run(places)
     short = [s for s in cells if s.id not in failed and folders[s.id].reason.startswith(MEMORY)]
@@ -125,7 +119,7 @@ class Workers:
             prepare()
         try:
             for place in places[: len(self.cells)]:
-                self._start(place)
+                self.at_work.append(Worker(place, self.cells, self.options, self.data))
             told, before = False, time.monotonic()
             while self.at_work:
                 wait([end for one in self.at_work for end in (one.pipe, one.process.sentinel)], POLL_SECONDS)
@@ -152,9 +146,6 @@ class Workers:
             raise Interrupted("what was under way goes on from its last checkpoint")
         if self.refusals:
             raise UserError(self.refusals[0])
-
-    def _start(self, place: str | None) -> None:
-        self.at_work.append(Worker(place, self.cells, self.options, self.data))
 
     def _hear(self, one: Worker) -> None:
         """Pass on what a worker has told since the last time."""
@@ -189,9 +180,7 @@ class Workers:
                     self.watcher.step(one.spec, step, steps, loss)
             one.silent += seconds
             if one.silent > limit and not one.failure:
-                one.failure = (
-                    f"hung: no step, evaluation or note for {limit:g} s (--hang-after), so it was killed"
-                )
+                one.failure = f"hung: no step, evaluation or note for {limit:g} s (--hang-after)"
                 one.process.kill()
 
     def _bury(self, one: Worker, code: int) -> None:
@@ -201,9 +190,7 @@ class Workers:
             kills, before = out_of_memory_kills(), self.kills
             self.kills = kills
             if code == -signal.SIGKILL and kills > before and not one.failure:
-                one.failure = (
-                    f"{MEMORY}its process ended by {how}, and the system counted an out-of-memory kill"
-                )
+                one.failure = f"{MEMORY}its process ended by {how}, and the system counted such a kill"
             for claim in RunDir(self.options.results, one.spec.folder).claims()[:1]:
                 holder = holder_of(claim)
                 if holder.get("pid") == one.process.pid:
@@ -222,4 +209,4 @@ class Workers:
         self.strays += one.spec is None
         if self.strays > DEATHS:
             raise UserError(f"workers end at once, by {how}; run with --workers 0 to see why.")
-        self._start(one.place)
+        self.at_work.append(Worker(one.place, self.cells, self.options, self.data))

@@ -8,7 +8,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,14 @@ class Claim:
 
     def create(self) -> bool:
         """Take the run; False where another process was quicker."""
+        pid = os.getpid()
         holder = {
             "token": self.token,
             "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": process_start(os.getpid()),
-            "deaths": self.deaths,
-            "checkpoint": self.checkpoint,
+            "pid": pid,
+            "started": process_start(pid),
         }
+        holder |= {"deaths": self.deaths, "checkpoint": self.checkpoint}
         draft = self.path.with_name(f".{self.token}.json")
         draft.write_text(json.dumps(holder))
         try:
@@ -104,22 +104,18 @@ class Claim:
         self._done.set()
         if self._thread.ident is not None:
             self._thread.join()
-        try:
-            if holder_of(self.path).get("token") != self.token:
-                return
+        if holder_of(self.path).get("token") != self.token:
+            return
+        with suppress(OSError):  # a full disk: the claim dies with this process
             if (self.folder / "record.json").exists():
                 self.path.unlink(missing_ok=True)
             else:
                 write_json(self.path, {})
-        except OSError:  # a full disk: the claim dies with this process
-            return
 
     def _beat(self) -> None:
         while not self._done.wait(HEARTBEAT_SECONDS):
-            try:
+            with suppress(OSError):  # gone or unreachable: `check` will tell
                 os.utime(self.path)
-            except OSError:  # gone or unreachable: `check` will tell
-                continue
 
 
 def alive(claim: Path) -> bool:

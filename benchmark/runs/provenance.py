@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from benchmark import ROOT
@@ -56,14 +57,9 @@ def code_here() -> str:
     """Return the hash of the code as it lies here, read once a process."""
     paths = [path for top in CODE for path in (ROOT / top, *(ROOT / top).rglob("*")) if path.is_file()]
     files = {path.relative_to(ROOT): path for path in paths}
-    return _hash(
-        {
-            name.as_posix(): path.read_bytes()
-            for name, path in files.items()
-            # What Python and editors leave there is no code.
-            if "__pycache__" not in name.parts and not any(part.startswith(".") for part in name.parts)
-        }
-    )
+    # What Python and editors leave there is no code.
+    own = [name for name in files if not any(part.startswith((".", "__pycache__")) for part in name.parts)]
+    return _hash({name.as_posix(): files[name].read_bytes() for name in own})
 
 
 @cache
@@ -97,12 +93,9 @@ def device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
-            model = next(line.partition(":")[2].strip() for line in info if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or "processor"
-    return f"CPU {model}"
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8") if os.path.exists("/proc/cpuinfo") else ""
+    model = re.search(r"^model name\s*:\s*(.*?)\s*$", info, re.MULTILINE)
+    return f"CPU {model[1] if model else platform.processor() or 'processor'}"
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:

@@ -132,31 +132,28 @@ class RunDir:
 
 
 def every_run(results: Path) -> list[RunDir]:
-    """All run directories below a results folder, known by their spec.json."""
-    found = []
-    for protocol in _folders(results):
-        for name in _folders(os.path.join(results, protocol)):
-            if not name.startswith(".") and os.path.exists(
-                os.path.join(results, protocol, name, "spec.json")
-            ):
-                found.append(RunDir(results, os.path.join(protocol, name)))
-    return found
+    """Return all run directories below a results folder, known by their spec.json."""
+    return [
+        RunDir(results, os.path.join(protocol, name))
+        for protocol in _folders(results)
+        for name in _folders(os.path.join(results, protocol))
+        if not name.startswith(".") and os.path.exists(os.path.join(results, protocol, name, "spec.json"))
+    ]
+
+
+def means(name: str, folder: str) -> bool:
+    """Tell whether a name means a run: what `bench status` prints, its folder, or the start of its id."""
+    run = os.path.basename(folder)
+    return name in (folder, run) or run.rpartition("-")[2].startswith(name)
 
 
 def find_run(results: Path, name: str) -> RunDir:
-    """Return the run that a name means: its path, what `bench status` prints, or the start of its id.
-
-    Raises `UserError` where it means none, or several.
-    """
+    """Return the run whose path it is, or that `means` it. Raises `UserError` for none, or several."""
+    runs = every_run(results)
     if Path(name).is_dir():
-        runs = [run for run in every_run(results) if run.path.resolve() == Path(name).resolve()]
+        runs = [run for run in runs if run.path.samefile(name)]
     else:
-        runs = [
-            run
-            for run in every_run(results)
-            if name in (run.name, f"{run.path.parent.name}/{run.name}")
-            or run.name.rpartition("-")[2].startswith(name)
-        ]
+        runs = [run for run in runs if means(name, f"{run.path.parent.name}/{run.name}")]
     if len(runs) != 1:
         found = f"{len(runs)} runs" if runs else "no run"
         raise UserError(

@@ -91,15 +91,12 @@ def check_record(record: dict[str, Any], path: Path, named: str, cure: str) -> N
             f"of bench that wrote it, or {cure}."
         )
     made: RecordShape = convert(record, RecordShape, f"{path} is damaged", cure)
-    for name in made.spec.changed:
-        if name not in made.spec.hyperparameters:
-            raise UserError(
-                f"{path} is damaged: spec.changed names {name!r}, which is no hyperparameter; {cure}."
-            )
-    for task in made.spec.tasks:
-        for key in ("tasks", "metrics"):
-            if task not in record[key]:
-                raise UserError(f"{path} is damaged: {key}.{task} is missing; {cure}.")
+    missing = [f"spec.hyperparameters.{n}" for n in made.spec.changed if n not in made.spec.hyperparameters]
+    missing += [
+        f"{k}.{task}" for task in made.spec.tasks for k in ("tasks", "metrics") if task not in record[k]
+    ]
+    if missing:
+        raise UserError(f"{path} is damaged: {missing[0]} is missing; {cure}.")
     derived = run_id(record["spec"])
     if derived != made.id:
         raise UserError(

@@ -3,8 +3,7 @@
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,6 +33,10 @@ def test_states_follow_the_files(tmp_path: Path) -> None:
     claim = run.claim(SPEC)
     assert claim is not None and run.state() == "running"
     assert run.claim(SPEC) is None  # ours is alive
+    holder = claim.path.read_text()
+    rewrite(claim, started="1")  # another process has its number now
+    assert run.state() == "stale"
+    claim.path.write_text(holder)
     run.file("checkpoint.pt").write_bytes(b"")
     claim.release()
     assert run.state() == "stale"
@@ -71,30 +74,16 @@ def test_of_many_processes_one_gets_the_claim(tmp_path: Path) -> None:
 
 
 def test_a_claim_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    code = (
-        "import os, sys; from pathlib import Path; from tests.benchmark.test_store import make, SPEC;"
-        "make(Path(sys.argv[1])).claim(SPEC); os.kill(os.getpid(), 9)"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], check=False, timeout=60
-    )
+    pid = os.fork()
+    if pid == 0:
+        make(tmp_path).claim(SPEC)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
     run = make(tmp_path)
     assert run.state() == "stale" and len(run.claims()) == 1
     claim = run.claim(SPEC)
     assert claim is not None
     assert run.claims() == [claim.path]
-    claim.release()
-
-
-def test_a_claim_elsewhere_lives_by_its_heartbeat(tmp_path: Path) -> None:
-    run = make(tmp_path)
-    claim = run.claim(SPEC)
-    assert claim is not None
-    rewrite(claim, host="another-host")
-    assert run.state() == "running"
-    long_ago = claim.path.stat().st_mtime - claims.STALE_SECONDS - 1
-    os.utime(claim.path, (long_ago, long_ago))
-    assert run.state() == "stale"
     claim.release()
 
 
@@ -110,7 +99,8 @@ def test_a_revived_process_writes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(Lost):
         old.publish_record({})
     old.release()
-    new.check()  # releasing a lost claim leaves the new one alone
+    run.discard_if_untouched(old)
+    new.check()  # releasing or discarding a lost claim leaves the new one alone
     new.publish_record({"by": "new"})
     with pytest.raises(Lost):
         new.publish_record({"by": "again"})
@@ -119,20 +109,11 @@ def test_a_revived_process_writes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(run.path.glob(".*"))
 
 
-def test_a_reused_process_number_is_not_alive(tmp_path: Path) -> None:
-    run = make(tmp_path)
-    claim = run.claim(SPEC)
-    assert claim is not None
-    rewrite(claim, started="1")
-    assert run.state() == "stale"
-    claim.release()
-
-
 def test_damaged_and_unwritable_files_are_named(tmp_path: Path) -> None:
     run = make(tmp_path)
     run.path.mkdir(parents=True)
     run.file("record.json").write_text('{"id": "a')
-    with pytest.raises(UserError, match=r"record\.json is damaged .*remove the folder"):
+    with pytest.raises(UserError, match=r"record\.json is damaged.*remove the folder"):
         _ = run.record
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -184,19 +165,6 @@ def test_an_untouched_folder_goes_while_it_is_held_and_can_be_taken_again(tmp_pa
     assert run.state() == "running"
     again.release()
     assert run.state() == "failed"
-
-
-def test_a_lost_claim_discards_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make(tmp_path)
-    old = run.claim(SPEC)
-    assert old is not None
-    monkeypatch.setattr(rundir, "alive", lambda claim: False)
-    new = run.claim(SPEC)
-    assert new is not None
-    run.discard_if_untouched(old)
-    new.check()
-    new.release()
-    old.release()
 
 
 def test_a_folder_that_goes_between_making_and_claiming_is_made_again(

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from benchmark.errors import UserError
 from benchmark.execute.unpack import folder_of, unpack
@@ -69,17 +68,11 @@ def test_an_archive_is_unpacked_beside_itself(tmp_path: Path, ending: str, top: 
     archive = make(tmp_path / f"a.thing{ending}", {top + name: value for name, value in FILES.items()})
     folder = folder_of(archive)
     assert folder == tmp_path / "a.thing"
-    told: list[tuple[str, int, int | None]] = []
-    unpack(archive, folder, lambda *step: told.append(step))
-    assert content(folder) == FILES
-    assert seen(tmp_path) == sorted(
-        ["a.thing", archive.name, *(f"a.thing/{name}" for name in ("deep", "deep/er", *FILES))]
-    )
-    whats, done, totals = zip(*told, strict=True)
-    assert (
-        set(whats) == {f"unpacking {archive.name}"} and list(done) == sorted(done) and len(set(totals)) == 1
-    )
-    assert 0 <= done[-1] <= totals[0]
+    unpack(archive, folder)
+    assert content(folder) == FILES and {path.name for path in tmp_path.glob("[!.]*")} == {
+        "a.thing",
+        archive.name,
+    }
     (folder / "one.txt").write_text("mine")
     unpack(archive, folder)  # what is there is whole, and stays
     assert (folder / "one.txt").read_text() == "mine"
@@ -100,10 +93,6 @@ def test_a_tar_of_too_many_empty_files_is_more_than_the_limit(tmp_path: Path) ->
     archive = make_tar(tmp_path / "a.tgz", {f"{i}": b"" for i in range(2100)})
     with pytest.raises(UserError, match="unpacks to more than 1 MiB"):
         unpack(archive, tmp_path / "a", limit=1 << 20)
-
-
-def test_what_is_no_archive() -> None:
-    assert folder_of(Path("a.mat")) is None and folder_of(Path("a.gz")) is None
 
 
 def test_a_hard_link_to_a_file_of_the_archive(tmp_path: Path) -> None:
@@ -227,12 +216,3 @@ def test_a_write_that_fails(tmp_path: Path, ending: str) -> None:
     where = f"cannot unpack {archive} to {tmp_path / 'a'}: File too large"
     assert str(caught.value) == f"{where}; make room there, or name another folder with --data DIR."
     assert seen(tmp_path) == [archive.name]
-
-
-def test_two_processes_do_not_unpack_one_archive(tmp_path: Path) -> None:
-    archive = make_tar(tmp_path / "a.tgz", FILES)
-    with (
-        FileLock(tmp_path / ".a.lock"),
-        pytest.raises(UserError, match=r"another process is unpacking .*a.tgz; wait for it, or end"),
-    ):
-        unpack(archive, tmp_path / "a")

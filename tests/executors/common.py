@@ -65,9 +65,14 @@ def run(
 
 def record(results: Path, spec: RunSpec) -> dict[str, Any]:
     """A record but for what differs between two computations of it."""
-    found = RunDir(results, spec.folder).record
-    assert found is not None
-    return {key: value for key, value in found.items() if key not in ("cost", "environment", "digest")}
+    return computed(results)[spec.id]
+
+
+def computed(results: Path) -> dict[str, dict[str, Any]]:
+    """{id: record} but for what differs between two computations."""
+    found = [json.loads(path.read_text()) for path in results.glob("*/*/record.json")]
+    own = ("cost", "environment", "digest")
+    return {each["id"]: {k: v for k, v in each.items() if k not in own} for each in found}
 
 
 def error(results: Path, spec: RunSpec) -> str:

@@ -16,16 +16,8 @@ import torch
 from benchmark.runs import rundir
 from benchmark.spec import plan, plugins
 from benchmark.spec.run import RunSpec
-from tests.executors.common import PLUGIN, alive, children, holder, run
-from tests.test_cli import TINY, records, sets, start
-
-
-def computed(results: Path) -> dict[str, dict[str, object]]:
-    """{id: record} but for what differs between two computations."""
-    return {
-        key: {name: value for name, value in found.items() if name not in ("cost", "environment", "digest")}
-        for key, found in records(results).items()
-    }
+from tests.executors.common import PLUGIN, alive, children, computed, holder, run
+from tests.test_cli import TINY, sets, start
 
 
 def wait_until(true: Callable[[], Any], process: "subprocess.Popen[str]", seconds: float = 120) -> None:

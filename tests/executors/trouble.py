@@ -17,26 +17,14 @@ class Trouble(MultiTask):
     summary = "a network with a fault"
 
     def __init__(
-        self,
-        problem: Problem,
-        *,
-        fault: str = "none",
-        at: int = 6,
-        place: str = "",
-        times: int = 1000,
+        self, problem: Problem, *, fault: str = "none", at: int = 6, place: str = "", times: int = 1000,
         threads: int = 1,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """at: the step of a process in which the fault comes about. place: a file where each process leaves a
         line about itself; the fault comes about in the first `times` of them."""
         super().__init__(problem)
-        self.fault, self.at, self.place, self.times, self.threads, self.calls = (
-            fault,
-            at,
-            place,
-            times,
-            threads,
-            0,
-        )
+        self.fault, self.at, self.place, self.calls = fault, at, place, 0
+        self.times, self.threads = times, threads
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         self.calls += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import Bench
+from tests.executors.common import computed
 from tests.slurm.conftest import call, until
 
 STEPS = 60
@@ -19,14 +20,6 @@ PLAN = [
         "decoder_blocks=1",
     ) for part in ("--set", setting)), "--device", "cpu",
 ]  # fmt: skip
-
-
-def compared(results: Path) -> dict[str, dict[str, Any]]:
-    """Every record, but for what two hosts or two moments may differ in."""
-    records = (json.loads(path.read_text()) for path in results.glob("*/*/record.json"))
-    return {
-        r["id"]: {k: v for k, v in r.items() if k not in ("cost", "environment", "digest")} for r in records
-    }
 
 
 def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tmp_path: Path) -> None:
@@ -94,7 +87,7 @@ def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tm
     )
     calm = tmp_path / "calm"
     assert bench(*PLAN, "--results", calm)[0] == 0
-    assert compared(results) == compared(calm) and len(compared(calm)) == 6
+    assert computed(results) == computed(calm) and len(computed(calm)) == 6
     # A finished plan, and nothing to cancel.
     code, out, _ = bench(*submit)
     assert code == 0 and "nothing to submit (6 done)." in out

@@ -72,7 +72,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         ),
         (broken(lambda r: r["metrics"].pop("depth")), "metrics.depth is missing;"),
         (broken(lambda r: r["diagnostics"].update(a=[1])), "diagnostics.a is [1]; expected a table"),
-        (broken(lambda r: r["spec"].update(changed=["depht"])), "names 'depht', which is no hyperparameter"),
+        (broken(lambda r: r["spec"].update(changed=["depht"])), "spec.hyperparameters.depht is missing"),
         (broken(lambda r: r["spec"].update(labels="random")), "but its content has id"),
         (json.dumps(make.record(make.spec("multi_task", 1))), "as its name says"),
     ],
