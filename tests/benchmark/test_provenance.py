@@ -47,14 +47,8 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
 def checkout(tmp_path: Path) -> tuple[Path, str]:
     """A folder of code under git, and its commit."""
     folder = tmp_path / "checkout"
-    for name in (
-        "benchmark/a.py",
-        "benchmark/deep/b.toml",
-        "methods/m.py",
-        "datasets/d.py",
-        "pyproject.toml",
-        "README.md",
-    ):
+    names = "benchmark/a.py benchmark/deep/b.toml methods/m.py datasets/d.py pyproject.toml README.md"
+    for name in names.split():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"# {name}\n")
     git(tmp_path, "init", "--quiet", str(folder))
@@ -144,10 +138,8 @@ def test_an_archive_of_runs_is_published(top: str, bench: Bench, tmp_path: Path)
     assert not any(digest.beside(public / "records" / f"{r['id']}.json", r) for r in records)
     assert {p.suffix for p in (public / "records").iterdir()} == {".json", ".npz", ".webp"}
     assert {p.name for p in tmp_path.iterdir()} == {archive.name, "public"}  # nothing is left beside it
-    code, out, _ = bench(
-        "publish", records[0]["id"][:8], "--results", archive, "--published-in", tmp_path / "other"
-    )
-    assert code == 0 and "published 1 runs" in out
+    one = ["publish", records[0]["id"][:8], "--results", archive, "--published-in", tmp_path / "other"]
+    assert "published 1 runs" in bench(*one)[1]
 
 
 def test_an_archive_that_leads_out_is_refused(bench: Bench, tmp_path: Path) -> None:
@@ -168,10 +160,8 @@ def test_runs_of_a_copy_are_published_as_clean_when_their_code_is_that_of_the_co
     assert bench("publish", "--all", "--results", archive, "--published-in", tmp_path / "public")[0] == 0
     for path in (tmp_path / "public" / "records").glob("*.json"):
         record = json.loads(path.read_text())
-        assert record["environment"]["dirty"] is False and record["environment"][
-            "code"
-        ] == provenance.code_at(commit)
-        assert record["digest"] == digest.of(record)
+        assert record["environment"]["dirty"] is False and record["digest"] == digest.of(record)
+        assert record["environment"]["code"] == provenance.code_at(commit)
 
 
 @pytest.mark.parametrize("wrong", ["code", "commit"])
@@ -184,10 +174,4 @@ def test_and_else_refused(
     archive = runs(tmp_path, "runs", **said | ({"code": "f" * 16} if wrong == "code" else {"commit": NONE}))
     code, _, err = bench("publish", "--all", "--results", archive, "--published-in", tmp_path / "public")
     assert code == 2 and not (tmp_path / "public").exists() and err.count("\n") == 1
-    if wrong == "code":
-        assert (
-            f"by code with the hash {'f' * 16}, and that of its commit {commit} has {said['code']}; make the "
-            f"run again" in err
-        )
-    else:
-        assert f"names the commit {NONE}, which" in err and "fetch that commit" in err
+    assert ("make the run again" if wrong == "code" else "fetch that commit") in err

@@ -10,7 +10,6 @@ import pytest
 
 from benchmark import system
 from benchmark.runs import finished
-from benchmark.runs.rundir import RunDir
 from benchmark.spec import plugins
 from tests.conftest import ROOT, Bench
 from tests.executors.common import PLUGIN
@@ -39,18 +38,12 @@ def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Pat
     assert set(shown["failures"].values()) == {"ValueError: broken on purpose"}
     assert shown["failures"].keys() == shown["states"].keys()
     assert "--retry-failed runs it again" in err and "failed: ValueError: broken on purpose" in err
-    rows = json.loads(bench("status", "--results", tmp_path, "--json")[1])
-    assert {(row["id"], row["state"], row["reason"]) for row in rows} == {
-        (name, "failed", "ValueError: broken on purpose") for name in shown["states"]
-    }
-    code, out, _ = bench("status", "--results", tmp_path)
+    out = bench("status", "--results", tmp_path)[1]
     assert re.search(r"failed +thin/trouble\S+ \(ValueError: broken on purpose\)\n", out)
     assert out.endswith("2 failed\n")
-    for more in (["--dry-run"], []):
-        plugins.forget()
-        code, out, _ = bench(*command, *more, "--json")
-        assert code == (0 if more else 1)
-    assert json.loads(out)["failures"] == shown["failures"]
+    plugins.forget()
+    code, out, _ = bench(*command, "--json")
+    assert code == 1 and json.loads(out)["failures"] == shown["failures"]
 
 
 def test_what_is_remembered_ends_with_any_change(
@@ -105,7 +98,7 @@ def test_status_looks_at_many_runs_without_torch(tmp_path: Path) -> None:
     assert done.stderr == "False\n"
 
 
-def test_the_kernels_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
         "/proc/self/cgroup": "1:memory:/x\n0::/a/b\n",
         "/sys/fs/cgroup/a/b/memory.events": "low 0\noom 2\noom_kill 7\n",
@@ -123,4 +116,3 @@ def test_the_kernels_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert system.out_of_memory_kills() == 9
     del files["/proc/vmstat"], files["/proc/self/cgroup"]
     assert system.out_of_memory_kills() == 0
-    assert RunDir(tmp_path, "none/none").state() == "missing"
