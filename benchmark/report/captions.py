@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from benchmark.report.board import Board
+from benchmark.report.board import Board, Entry
 from benchmark.report.formats import interval, signed, with_interval
 from benchmark.report.naming import protocol_title, value_text
 from benchmark.report.records import Record
-from benchmark.report.rows import shipped_values
+from benchmark.report.rows import TaskInfo, shipped_values
 from benchmark.report.statistics import seeds_to_decide
 from benchmark.runs import digest
 from benchmark.spec.tuning import alike, of_rates
@@ -55,37 +55,31 @@ def without_delta(board: Board) -> str:
 
 def facts(board: Board) -> list[Fact]:
     """Return (name, value) of the runs of a board: data, then limits of their use."""
-    found = [*_data(board), *_rows(board), *origins(board)]
-    return [(name, text) for name, text in found if text]
+    return [(name, text) for name, text in (*_data(board), *_rows(board), *origins(board)) if text]
 
 
 def _data(board: Board) -> Iterator[Fact]:
     g, protocol = board.group, board.group.protocol
-    images = [r["images"] for e in board.entries for r in e.row.records if not r["one_task"]]
     records = [r for e in board.entries for r in e.row.records]
-    counts = {t.name: [r["label_counts"].get(t.name) for r in records] for t in g.tasks}
-    shown = {name: sorted({int(n) for n in found if n is not None}) for name, found in counts.items()}
-    listed = ", ".join(f"{name} {'-'.join(map(str, (n[:1] + n[1:][-1:])))}" for name, n in shown.items() if n)
-    yield "labelled train images", listed + (f" of {max(images)}" if images else "")
+    listed = []
+    for task in g.tasks:
+        counts = [int(n) for r in records if (n := r["label_counts"].get(task.name)) is not None]
+        listed += [f"{task.name} {'-'.join(map(str, sorted({min(counts), max(counts)})))}"] if counts else []
+    images = max((r["images"] for r in records if not r["one_task"]), default=None)
+    yield "labelled train images", ", ".join(listed) + ("" if images is None else f" of {images}")
     yield "training", board.unknown
     yield "test images", ", ".join(f"{t.name} {t.test_images}" for t in g.tasks if t.test_images is not None)
     if protocol["judge"] != "test":
-        yield (
-            "no scores, for tuning only",
-            f"evaluated on the last {protocol['holdout']:.0%} of the train images",
-        )
+        where = f"evaluated on the last {protocol['holdout']:.0%} of the train images"
+        yield "no scores, for tuning only", where
     unit = "train seeds under one label mask: training noise only" if g.fixed_mask else "label seeds"
     yield "seeds", f"{len(board.planned)} {unit}"
-    yield "training", board.unknown
     if board.baseline and board.comparisons:
-        needed = seeds_to_decide(board.comparisons)
-        yield (
-            f"comparisons with {board.baseline.label}",
-            f"{board.comparisons}, decidable from {needed} seeds",
-        )
+        needed = f"{board.comparisons}, decidable from {seeds_to_decide(board.comparisons)} seeds"
+        yield f"comparisons with {board.baseline.label}", needed
     if any(e.delta for e in board.entries):
-        against = [e.beside.against for e in board.entries]
-        missing = [text for name, text in _REFERENCES.items() if not any(name in a for a in against)]
+        made = {name for e in board.entries for name in e.beside.against}
+        missing = [text for name, text in _REFERENCES.items() if name not in made]
         yield f"references not run ({protocol['reference']})", ", ".join(missing)
     yield _tuning(board)
 
@@ -107,20 +101,22 @@ def _tuning(board: Board) -> Fact:
 
 
 def _rows(board: Board) -> Iterator[Fact]:
-    unsaid = {e.row.method: e.row.unsaid for e in board.entries if e.row.unsaid}
-    for method, changed in sorted(unsaid.items()):
+    for method, changed in sorted(
+        {e.row.method: e.row.unsaid for e in board.entries if e.row.unsaid}.items()
+    ):
         yield f"{method} runs with", ", ".join(f"{name}={value_text(v)}" for name, v in changed.items())
-    yield "not above the constant prediction", "; ".join(_below_constant(board))
+    current = [e for e in board.entries if not e.row.outdated]
+    below = {e.label: [t.name for t in board.group.tasks if _below_constant(board, e, t)] for e in current}
+    listed = (f"{label} on {', '.join(tasks)}" for label, tasks in below.items() if tasks)
+    yield "not above the constant prediction", "; ".join(listed)
     for e in board.entries:
         for pair, failures in e.row.failed.items():
             yield "failed", f"{e.label} seed {seed_name(pair)}: {failures[0].reason}"
         for pair, missing in e.row.partial.items():
             yield "incomplete", f"{e.label} seed {seed_name(pair)} lacks {', '.join(missing)}"
         if e.delta and (dropped := sorted(set(e.units) - set(e.paired))):
-            yield (
-                "left out of Δm",
-                f"{e.label} seed {', '.join(map(str, dropped))}, for want of the reference's",
-            )
+            lacking = f"{e.label} seed {', '.join(map(str, dropped))}, for want of the reference's"
+            yield "left out of Δm", lacking
         if e.undefined:
             yield "no Δm", f"{e.label}: the reference scores 0 on {' and '.join(e.undefined)}"
         if e.row.outdated:
@@ -135,39 +131,29 @@ def _rows(board: Board) -> Iterator[Fact]:
         yield "run again on another device", f"{label}: {'; '.join(again.devices)}" if again.devices else ""
 
 
-def _below_constant(board: Board) -> Iterator[str]:
-    for e in (e for e in board.entries if not e.row.outdated):
-        below = []
-        for t in board.group.tasks:
-            spread, floor = e.spreads[t.name].get(t.metric), board.constant.means[t.name].get(t.metric)
-            if spread is not None and floor is not None and t.sign * (spread.mean - floor) <= 0:
-                below.append(t.name)
-        if below:
-            yield f"{e.label} on {', '.join(below)}"
+def _below_constant(board: Board, entry: Entry, t: TaskInfo) -> bool:
+    spread, floor = entry.spreads[t.name].get(t.metric), board.constant.means[t.name].get(t.metric)
+    return spread is not None and floor is not None and t.sign * (spread.mean - floor) <= 0
 
 
 def origins(board: Board) -> list[Fact]:
     """Facts about the code and the files that a board's records come from."""
-    g = board.group
-    shipped = shipped_values(g.protocol["name"])
-    other = shipped is not None and shipped["version"] != g.protocol["version"]
-    version = (
-        f"{g.protocol['name']} v{g.protocol['version']}, current v{shipped['version'] if shipped else ''}"
-    )
-    bare = {e.label: [r.id for r in e.row.records if r.arrays is None] for e in board.entries}
+    protocol, entries = board.group.protocol, sorted(board.entries, key=lambda e: e.label)
+    shipped = shipped_values(protocol["name"])
+    other = shipped is not None and shipped["version"] != protocol["version"]
+    version = f"{protocol['name']} v{protocol['version']}, current v{shipped['version'] if shipped else ''}"
+    bare = [(e.label, sorted(r.id for r in e.row.records if r.arrays is None)) for e in entries]
+    named = [f"{label} ({', '.join(i[:_NAMED])}{_more(i)})" for label, i in bare if i]
 
     def rows(fits: Callable[[list[Record]], bool]) -> str:
-        return ", ".join(sorted(e.label for e in board.entries if fits(e.row.records)))
+        return ", ".join(e.label for e in entries if fits(e.row.records))
 
     return [
         ("other version of the protocol", version if other else ""),
         ("uncommitted changes", rows(lambda rs: any(r["environment"].get("dirty") for r in rs))),
         ("runs of one row by different code", rows(lambda rs: len(_sources(rs)) > 1)),
         ("no digest, so edits go unseen", rows(lambda rs: any(digest.KEY not in r.content for r in rs))),
-        (
-            "no per-image statistics, so no interval over test images",
-            ", ".join(f"{label} ({_ids(ids)})" for label, ids in sorted(bare.items()) if ids),
-        ),
+        ("no per-image statistics, so no interval over test images", ", ".join(named)),
     ]
 
 
@@ -175,9 +161,8 @@ def _sources(records: Iterable[Record]) -> set[str]:
     return {str(r["source"]) for r in records if r.content.get("source")}
 
 
-def _ids(ids: list[str]) -> str:
-    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-    return f"{', '.join(sorted(ids)[:_NAMED])}{more}"
+def _more(ids: list[str]) -> str:
+    return f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
 
 
 def footnotes(board: Board) -> list[str]:

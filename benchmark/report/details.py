@@ -9,18 +9,29 @@ import pandas as pd
 
 from benchmark.report.board import Board
 from benchmark.report.formats import fixed, markdown_table, signed, with_interval
-from benchmark.report.tables import PARTS, REFERENCES, Values, between, decimals, objects
+from benchmark.report.tables import (
+    PARTS,
+    REFERENCES,
+    Values,
+    between,
+    decimals,
+    is_reference,
+    objects,
+    versus,
+)
 
 Cell = Callable[[Values], str]
-_NOTES = {
-    "Against": "p: exact sign-flip test with Holm's correction. P(better): share of seeds ahead. rho: "
-    "correlation over seeds. test images: 95 % interval had other test images been drawn (paired bootstrap).",
-    "Other": "all metrics, mean by task: over every metric of the tasks. equal epochs, equal steps, full "
-    "labels: against references trained so. oracle: best epoch on the test set, a diagnostic and no score.",
-    "Two": "seeds: 95 % interval of the mean. test images: had others been drawn, for these seeds.",
-    "The": "run again: standard deviation of one run of a seed; a difference of that size says nothing.",
-    "Where": "Standard deviations over draws of labels, over train seeds, and of the rest.",
-}
+_TESTS = (
+    "p: exact sign-flip test with Holm's correction. P(better): share of seeds ahead. rho: correlation over "
+    "seeds. test images: 95 % interval had other test images been drawn (paired bootstrap)."
+)
+_OTHER = (
+    "all metrics, mean by task: over every metric of the tasks. equal epochs, equal steps, full labels: "
+    "against references trained so. oracle: best epoch on the test set, a diagnostic and no score."
+)
+_SCORES = "seeds: 95 % interval of the mean. test images: had others been drawn, for these seeds."
+_AGAIN = "run again: standard deviation of one run of a seed; a difference of that size says nothing."
+_NOISE = "Standard deviations over draws of labels, over train seeds, and of the rest."
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,9 @@ def sections(board: Board) -> list[Section]:
     """Return the sections and columns for which some row has a value."""
     tests: dict[str, Cell] = {
         "seeds": lambda r: fixed(r["vs_baseline_n"], 0),
-        "difference": lambda r: with_interval(
-            between(r, "vs_baseline_mean", "vs_baseline_", r["vs_baseline_n"])
-        ),
+        "difference": lambda r: with_interval(versus(r)),
         "test images": _range("vs_baseline_images_", 1, signed),
-        "p": lambda r: "" if r["vs_baseline_p_holm"] is None else f"{r['vs_baseline_p_holm']:.3g}",
+        "p": lambda r: _p(r["vs_baseline_p_holm"]),
         "decidable": lambda r: str(r["decidable"]),
         "P(better)": lambda r: fixed(r["p_better"], 2),
         "rho": lambda r: fixed(r["rho"], 2),
@@ -65,35 +74,26 @@ def sections(board: Board) -> list[Section]:
         scores[f"{title}: test images"] = _range(f"{name}_images_", places, fixed)
         again[f"{title}: run again"] = _sd(f"{name}_rerun_sd", places + 1)
         noise |= {f"{title}: {part}": _sd(f"{name}_sd_{part}", places) for part in PARTS}
-    baseline, found, rows = board.baseline.label if board.baseline else "", [], objects(board)[:-1]
+    found, rows = [], objects(board)[:-1]
     if contrasts := board.verdicts.contrasts:
         lines = [
-            (
-                c.contrast,
-                a,
-                b,
-                with_interval(c.estimate),
-                "" if c.p_holm is None else f"{c.p_holm:.3g}",
-                c.verdict,
-            )
-            for a, b, c in contrasts
+            (c.contrast, a, b, with_interval(c.estimate), _p(c.p_holm), c.verdict) for a, b, c in contrasts
         ]
         table = pd.DataFrame(lines, columns=["contrast", "first", "second", "difference", "p", "first is"])
-        found.append(Section("Named contrasts", table, _NOTES["Against"]))
-    for title, cells in {
-        f"Against {baseline}": tests,
-        "Other Δm, in %": other,
-        "Two uncertainties of each score": scores,
-        "The same seeds run again": again,
-        "Where the noise comes from": noise,
-    }.items():
+        found.append(Section("Named contrasts", table, _TESTS))
+    for title, cells, note in (
+        (f"Against {board.baseline.label if board.baseline else ''}", tests, _TESTS),
+        ("Other Δm, in %", other, _OTHER),
+        ("Two uncertainties of each score", scores, _SCORES),
+        ("The same seeds run again", again, _AGAIN),
+        ("Where the noise comes from", noise, _NOISE),
+    ):
         table = pd.DataFrame(
             [{"method": r["method"]} | {c: cell(r) for c, cell in cells.items()} for r in rows]
         )
         used = [column for column in cells if table[column].any()]
         if used:
-            table = table.loc[table[used].any(axis=1), ["method", *used]]
-            found.append(Section(title, table, _NOTES[title.split()[0]]))
+            found.append(Section(title, table.loc[table[used].any(axis=1), ["method", *used]], note))
     return found
 
 
@@ -103,9 +103,13 @@ def markdown(board: Board) -> str:
     return "".join(f"\n## {title}\n\n{table}\n\n{note}\n" for title, table, note in tables)
 
 
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
 def _reference(name: str) -> Cell:
     def cell(row: Values) -> str:
-        if row["role"] == "reference" and row[name] == 0:
+        if is_reference(row) and row[name] == 0:
             return "0 (reference)"
         return with_interval(between(row, name, f"{name}_", row["n_paired"]))
 

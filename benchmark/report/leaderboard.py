@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,9 +73,9 @@ def write(
             drawn = plots.draw(board, folder / "figures" / board.name)
             written.paths.extend(drawn.files)
             written.notes.extend(f"{board.name}: {note}" for note in drawn.notes)
-        paths, notes = budget.draw(every or boards, folder / "figures")
-        written.paths.extend(paths)
-        written.notes.extend(notes)
+        across = budget.draw(every or boards, folder / "figures")
+        written.paths.extend(across.files)
+        written.notes.extend(across.notes)
         if complete:
             _remove_others(folder, {b.name for b in boards} | {f.name for f in budget.families(boards)})
     return written
@@ -87,18 +89,16 @@ def _tables(folder: Path) -> list[Path]:
 
 def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove tables and figures of other boards than these; files that `write` does not make stay."""
-    from benchmark.report.figures.board import LEFT_OUT
-
     for path in _tables(folder):
         if path.stem not in names:
             path.unlink()
     for path in folder.glob("figures/*"):
         if path.name not in names and path.is_dir() and not path.is_symlink():
             inside = list(path.iterdir())
-            if all(p.is_file() and (p.suffix in (".svg", ".png") or p.name == LEFT_OUT) for p in inside):
-                for found in inside:
-                    found.unlink()
-                path.rmdir()
+            if all(
+                p.is_file() and (p.suffix in (".svg", ".png") or p.name == "left-out.txt") for p in inside
+            ):
+                shutil.rmtree(path)
 
 
 def check(boards: Sequence[Board], folder: Path, *, with_page: bool = False) -> list[str]:
@@ -118,21 +118,19 @@ def check(boards: Sequence[Board], folder: Path, *, with_page: bool = False) -> 
 
 def _difference(folder: Path, name: str, expected: str) -> str:
     """The first line in which a file differs; "" where it does not."""
-    path = folder / name
-    if not path.is_file():
+    if not (folder / name).is_file():
         return f"{name} is missing."
-    here = path.read_bytes().decode("utf-8", errors="replace")
-    if here == expected:
-        return ""
-    pairs = enumerate(zip(here, expected, strict=False))
-    same = expected[: next((i for i, (a, b) in pairs if a != b), min(len(here), len(expected)))]
-    start = max(same.rfind("\n") + 1, len(same) - 40)
-    a, b = (
-        f"{text[start : start + 100].splitlines(keepends=True)[:1]}"[1:-1] or "nothing"
-        for text in (here, expected)
-    )
-    line = same.count("\n") + 1
-    return f"{name} differs from its records at line {line}: it has {a}, the records give {b}."
+    here = (folder / name).read_bytes().decode("utf-8", errors="replace")
+    lines = zip_longest(here.splitlines(keepends=True), expected.splitlines(keepends=True), fillvalue="")
+    for number, (a, b) in enumerate(lines, 1):
+        if a != b:
+            same = next(
+                (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+            )
+            start = max(0, same - 40)
+            a, b = (repr(line[start : start + 100]) if line else "nothing" for line in (a, b))
+            return f"{name} differs from its records at line {number}: it has {a}, the records give {b}."
+    return ""
 
 
 def check_figures(boards: Sequence[Board], folder: Path) -> list[str]:
@@ -154,13 +152,13 @@ def check_figures(boards: Sequence[Board], folder: Path) -> list[str]:
 
 def _same(disk: Path, drawn: Path) -> bool:
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if disk.read_bytes() == drawn.read_bytes() or disk.suffix != ".png":
         return disk.read_bytes() == drawn.read_bytes()
     try:
         with Image.open(disk) as mine, Image.open(drawn) as other:
             a, b = (np.asarray(image.convert("RGB"), dtype=float) for image in (mine, other))
-    except (OSError, UnidentifiedImageError):
+    except OSError:
         return False
     return a.shape == b.shape and float(np.abs(a - b).mean()) <= TOLERANCE

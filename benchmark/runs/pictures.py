@@ -65,14 +65,12 @@ def colour_prediction(task: Task, array: np.ndarray) -> np.ndarray:
     Classes: the largest logit. Edge and saliency: the probability, black to white. Others as in `colour`.
     """
     if task.kind == "classes":
-        picture: np.ndarray = palette(task)[array.argmax(0)]
-    elif task.kind in ("edge", "saliency"):
+        return np.asarray(palette(task)[array.argmax(0)])
+    if task.kind in ("edge", "saliency"):
         low, high = palette(task).astype(np.float64)
         probability = _probability(array[0].astype(np.float64))
-        picture = np.rint(low + (high - low) * probability[..., None]).astype(np.uint8)
-    else:
-        picture = colour(task, array)
-    return picture
+        return np.asarray(np.rint(low + (high - low) * probability[..., None]).astype(np.uint8))
+    return colour(task, array)
 
 
 def worst(kind: str, span: tuple[float, float]) -> float:
@@ -179,14 +177,9 @@ def panel(
         row = [Image.fromarray(image.transpose(1, 2, 0)).resize(cell[::-1], bilinear)]
         for name, task in tasks.items():
             true, predicted = targets[name][i], predictions[name][i]
-            shown = (
-                colour(task, true),
-                colour_prediction(task, predicted),
-                colour_error(task, true, predicted),
-            )
-            row += [
-                Image.fromarray(picture).resize(cell[::-1], nearest) for picture in shown
-            ]  # mixes no colours
+            shown = [colour(task, true), colour_prediction(task, predicted)]
+            for picture in (*shown, colour_error(task, true, predicted)):
+                row.append(Image.fromarray(picture).resize(cell[::-1], nearest))  # mixes no colours
         rows.append([np.asarray(picture) for picture in row])
     return grid(rows, gap=0)
 
@@ -200,6 +193,4 @@ def save_webp(image: Image.Image, path: Path, limit: int = 60 * 1024) -> None:
             if buffer.tell() <= limit:
                 path.write_bytes(buffer.getvalue())
                 return
-        if min(image.size) == 1:
-            raise ValueError(f"no WebP file fits in {limit} bytes")
         image = image.resize((max(1, image.width // 2), max(1, image.height // 2)))

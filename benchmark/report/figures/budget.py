@@ -14,8 +14,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
-from benchmark.report.figures.limits import axis_limits
 from benchmark.report.figures.style import Drawing, Look, current
+from benchmark.report.formats import axis_limits
 from benchmark.report.grouping import row_label
 from benchmark.report.naming import file_name, protocol_title
 from benchmark.report.rows import Group, TaskInfo, canonical
@@ -28,8 +28,8 @@ class Point(NamedTuple):
     """A row at a share of labels. apart: the labels are spread another way over tasks and images."""
 
     share: float
-    entry: Entry
     apart: bool
+    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,18 @@ class Family:
 
         A board's own labels say no more than that board needs, so rows are labelled anew.
         """
-        found = [Point(s, e, False) for s, bs in reversed(self.curve.items()) for b in bs for e in current(b)]
-        found += [Point(share, e, True) for share, board in self.apart for e in current(board)]
+        found = [Point(s, False, e) for s, bs in reversed(self.curve.items()) for b in bs for e in current(b)]
+        found += [Point(share, True, e) for share, board in self.apart for e in current(board)]
         specs = [point.entry.row.records[0].spec for point in found]
         rows: dict[str, dict[tuple[float, bool], Point]] = defaultdict(dict)
         for point, spec in zip(found, specs, strict=True):
             label = row_label(spec, [s for s in specs if s["method"] == spec["method"]])
-            rows[label].setdefault((point.share, point.apart), point)
-        on_curve = {label: points for label, points in rows.items() if any(not apart for _, apart in points)}
-        return {label: [points[key] for key in sorted(points)] for label, points in on_curve.items()}
+            rows[label].setdefault(point[:2], point)
+        return {
+            label: [points[key] for key in sorted(points)]
+            for label, points in rows.items()
+            if not all(apart for _, apart in points)
+        }
 
 
 def families(boards: Sequence[Board]) -> list[Family]:
@@ -83,14 +86,14 @@ def families(boards: Sequence[Board]) -> list[Family]:
             if setting in ("full", "fraction") and current(board):
                 curve[float(share or 1)].append(board)
         if len(curve) > 1:
-            largest = max(curve)
-            whole = {task: count / largest for task, count in _visible(curve[largest][0]).items() if count}
-            spread = [(b, _visible(b)) for b in members if b.group.labels in ("one", "random")]
-            apart = [
-                (float(np.mean([visible[task] / count for task, count in whole.items()])), board)
-                for board, visible in spread
-                if visible.keys() >= whole.keys()
-            ]
+            most = max(curve)
+            whole = {task: count / most for task, count in _visible(curve[most][0]).items() if count}
+            apart = []
+            for board in (b for b in members if b.group.labels in ("one", "random")):
+                visible = _visible(board)
+                if visible.keys() >= whole.keys():
+                    share_of = [visible[task] / count for task, count in whole.items()]
+                    apart.append((float(np.mean(share_of)), board))
             found.append(Family(dict(sorted(curve.items())), apart))
     return found
 
@@ -104,8 +107,8 @@ def _visible(board: Board) -> dict[str, float]:
     return {task: float(np.mean(values)) for task, values in counts.items()}
 
 
-def draw(boards: Sequence[Board], figures: Path) -> tuple[list[Path], list[str]]:
-    """Draw each family into its folder below `figures`; return files and omissions."""
+def draw(boards: Sequence[Board], figures: Path) -> Drawing:
+    """Draw each family into its folder below `figures`."""
     found, drawing = families(boards), Drawing(figures)
     if not found:
         reason = "no two boards differ in the share of labels alone; runs under fraction:P make them"
@@ -114,16 +117,17 @@ def draw(boards: Sequence[Board], figures: Path) -> tuple[list[Path], list[str]]
         drawing.folder = figures / family.name
         drawing.folder.mkdir(parents=True, exist_ok=True)
         _figure(family, drawing)
-    return drawing.files, drawing.notes
+    return drawing
 
 
 def _figure(family: Family, drawing: Drawing) -> None:
     """Draw a plot for the metric of each task, and one for delta m against all labels."""
     g, rows = family.group, family.rows()
-    ordered = sorted(rows, key=lambda label: rows[label][0].entry.role == "")[: style.MAX_ROWS]
-    for label in (label for label in rows if label not in ordered):
+    drawing.about = f"{protocol_title(g.protocol)}: {g.variant}"
+    kept = sorted(rows, key=lambda label: rows[label][0].entry.role == "")[: style.MAX_ROWS]
+    for label in (label for label in rows if label not in kept):
         drawing.omit(family.name, f"{label} is left out, because only {style.MAX_ROWS} rows are drawn")
-    rows = {label: points for label, points in rows.items() if label in ordered}
+    rows = {label: points for label, points in rows.items() if label in kept}
     references = (n for n, points in rows.items() if any(p.entry.role == "reference" for p in points))
     looks = style.looks(rows, next(references, ""))
     across = 2 if len(g.tasks) in (1, 3) else 3
@@ -134,8 +138,7 @@ def _figure(family: Family, drawing: Drawing) -> None:
     )
     apart = " and ".join(sorted({repr(board.group.labels) for _, board in family.apart}))
     what += f". Hollow: labels {apart}, at their mean share" if apart else ""
-    about = f"{protocol_title(g.protocol)}: {g.variant}"
-    with drawing.figure(FIGURE, what, about, height=1.9 * down) as fig:
+    with drawing.figure(FIGURE, what, height=1.9 * down) as fig:
         axes = fig.subplots(down, across, squeeze=False).flat
         for ax, task in zip(axes, (*g.tasks, None), strict=False):
             _draw(ax, family, rows, looks, task)
@@ -149,7 +152,7 @@ def _draw(
     shares = [*family.curve, *(share for share, _ in family.apart)]
     values, bounds = [0.0], [0.0]
     for i, (label, points) in enumerate(rows.items()):
-        look = looks[label]
+        colour = looks[label]["color"]
         shift = _DODGE * (i / max(len(rows) - 1, 1) - 0.5) if task is None else 0.0
         for apart in (False, True):
             found = [(p.share, *v) for p in points if p.apart == apart and (v := _values(p.entry, task))]
@@ -157,14 +160,12 @@ def _draw(
                 continue
             x, value, low, high = np.array(found).T
             x = x * (max(shares) / min(shares)) ** shift
-            dash, fill = ("", "white") if apart else (look.linestyle, look.color)
-            ax.plot(
-                x, value, dash, marker="o", markersize=3.5, color=look.color, markerfacecolor=fill, zorder=3
-            )
+            dash, fill = ("", "white") if apart else (looks[label]["linestyle"], colour)
+            ax.plot(x, value, dash, marker="o", markersize=3.5, color=colour, markerfacecolor=fill, zorder=3)
             if apart or task is None:
-                ax.vlines(x, low, high, color=look.color, linewidth=0.9, alpha=0.6)
+                ax.vlines(x, low, high, color=colour, linewidth=0.9, alpha=0.6)
             else:
-                ax.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
+                ax.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
             values += value.tolist()
             bounds += [*low.tolist(), *high.tolist()]
     ax.set_xscale("log")

@@ -14,7 +14,6 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullL
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
 from benchmark.report.figures.style import Drawing, Look, wrapped
-from benchmark.report.naming import title
 from benchmark.report.records import Record
 from benchmark.report.rows import TaskInfo
 
@@ -39,8 +38,8 @@ def _points(record: Record, kind: str, name: str) -> Curve:
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
-def _loss(record: Record, name: str) -> Curve:
-    return _points(record, "loss", name)
+def _loss(name: str, title: str) -> Plot:
+    return Plot(title, partial(_points, kind="loss", name=name), loss=True)
 
 
 def _test(record: Record, task: TaskInfo) -> Curve:
@@ -52,19 +51,13 @@ def _test(record: Record, task: TaskInfo) -> Curve:
     return epochs, values
 
 
-def _diagnostic(record: Record, name: str) -> Curve:
-    """From the curve; records of before have it, and matrices, in snapshots beside them."""
-    if any("diagnostics" in point for point in record["curve"]):
-        return _points(record, "diagnostics", name)
-    epochs, values = record.snapshots
-    return (epochs.tolist(), values[name].tolist()) if name in values else ([], [])
-
-
-def _scalars(record: Record) -> set[str]:
-    if not record["diagnostics"]:
-        return set()
-    held = {name for point in record["curve"] for name in point.get("diagnostics", {})}
-    return held or {name for name, values in record.snapshots[1].items() if values.ndim == 1}
+def _scalars(record: Record) -> dict[str, Curve]:
+    """Scalar diagnostics over training; records of before have them in snapshots beside them."""
+    names = {name for point in record["curve"] for name in point.get("diagnostics", {})}
+    if names or not record["diagnostics"]:
+        return {name: _points(record, "diagnostics", name) for name in names}
+    epochs, held = record.snapshots
+    return {name: (epochs.tolist(), values.tolist()) for name, values in held.items() if values.ndim == 1}
 
 
 def running_mean(values: Sequence[float]) -> np.ndarray:
@@ -90,18 +83,18 @@ def mean_and_range(
     return grid, values.mean(0), values.min(0), values.max(0)
 
 
-def _lines(ax: Axes, looks: dict[str, Look], rows: list[Entry], plot: Plot) -> list[str]:
+def _lines(ax: Axes, looks: dict[str, Look], rows: list[Entry], plot: Plot) -> set[str]:
     """Draw a quantity of all rows that have it; return their labels."""
-    drawn = []
+    drawn = set()
     for entry in rows:
         epochs, mean, low, high = mean_and_range(map(plot.read, entry.row.records), plot.loss)
         if len(epochs):
             look, marker = looks[entry.label], "o" if len(epochs) <= 8 else None
-            ax.plot(epochs, mean, **look._asdict(), marker=marker, markersize=2.5)
-            # The more rows, the fainter, or bands hide the lines.
-            faint = min(0.15, 0.6 / len(rows))
-            ax.fill_between(epochs, low, high, color=look.color, alpha=faint, linewidth=0)
-            drawn.append(entry.label)
+            ax.plot(epochs, mean, **look, marker=marker, markersize=2.5)
+            faint = min(0.15, 0.6 / len(rows))  # the more rows, the fainter, or bands hide the lines
+            ax.fill_between(epochs, low, high, color=look["color"], alpha=faint, linewidth=0)
+            drawn.add(entry.label)
+    ax.set_title(plot.title)
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     ax.set_xlim(left=0)
     values = [float(v) for line in ax.lines for v in np.asarray(line.get_ydata())]
@@ -129,7 +122,7 @@ def training(board: Board, drawing: Drawing) -> None:
     tasks, plots = board.group.tasks, list[Plot | None]()
     across = min(ACROSS, len(tasks))
     for band in (tasks[i : i + across] for i in range(0, len(tasks), across)):
-        losses = [Plot(f"training loss of {t.name}", partial(_loss, name=t.name), True) for t in band]
+        losses = [_loss(t.name, f"training loss of {t.name}") for t in band]
         tests = [Plot(f"test {t.title} {t.arrow}", partial(_test, task=t)) for t in band]
         for line in (losses, tests)[: 1 + tested]:
             plots += [*line, *[None] * (across - len(line))]
@@ -144,10 +137,9 @@ def extra_losses(board: Board, drawing: Drawing) -> None:
     """Draw the losses besides the tasks' own, such as regularisers, a plot a term."""
     rows = style.current(board)
     found = {name for e in rows for r in e.row.records for p in r["curve"] for name in p["loss"]}
-    terms = sorted(found - {t.name for t in board.group.tasks})
-    if not terms:
+    plots = [_loss(n, f"loss {n}, weighted") for n in sorted(found - {t.name for t in board.group.tasks})]
+    if not plots:
         return drawing.omit("extra_losses", "no row has a loss besides the tasks' own")
-    plots = [Plot(f"loss {name}, weighted", partial(_loss, name=name), True) for name in terms]
     what = "Losses besides the tasks' own, running means: mean and range over seeds"
     _draw(board, drawing, "extra_losses", what, drawing.select("extra_losses", rows), plots)
 
@@ -155,13 +147,18 @@ def extra_losses(board: Board, drawing: Drawing) -> None:
 def diagnostics(board: Board, drawing: Drawing) -> None:
     """Draw what methods report of themselves over training, a plot a number."""
     rows = style.current(board)
-    held = [name for e in rows for name in sorted({n for r in e.row.records for n in _scalars(r)})]
+    scalars = {r.id: _scalars(r) for e in rows for r in e.row.records}
+    held = [name for e in rows for name in {n for r in e.row.records for n in scalars[r.id]}]
     names = sorted(set(held), key=lambda name: (-held.count(name), name))  # first what most rows have
     if not names:
         return drawing.omit("diagnostics", "no record holds scalar diagnostics over training")
     for name in names[MAX_DIAGNOSTICS:]:
         drawing.omit("diagnostics", f"{name} is left out, because only {MAX_DIAGNOSTICS} are drawn")
-    plots = [Plot(wrapped(name, 33), partial(_diagnostic, name=name)) for name in names[:MAX_DIAGNOSTICS]]
+
+    def read(record: Record, name: str) -> Curve:
+        return scalars[record.id].get(name, ([], []))
+
+    plots = [Plot(wrapped(name, 33), partial(read, name=name)) for name in names[:MAX_DIAGNOSTICS]]
     what = "Diagnostics over training: mean and range over seeds"
     _draw(board, drawing, "diagnostics", what, drawing.select("diagnostics", rows), plots)
 
@@ -176,14 +173,12 @@ def _draw(
     across: int = ACROSS,
 ) -> None:
     """Draw plots in lines of `across`, or fewer; None leaves a place empty."""
-    looks, across = style.board_looks(board), min(across, len(plots))
+    looks, across, drawn = style.board_looks(board), min(across, len(plots)), set[str]()
     down, width = -(-len(plots) // across), style.WIDTH * max(2, across) / ACROSS  # a title needs two plots
-    with drawing.figure(name, what, title(board.group), width=width, height=1.5 * down) as fig:
-        drawn = set[str]()
+    with drawing.figure(name, what, width=width, height=1.5 * down) as fig:
         axes = fig.subplots(down, across, squeeze=False).flat
         for i, (ax, plot) in enumerate(zip(axes, plots, strict=False)):
             if plot:
-                drawn |= {*_lines(ax, looks, rows, plot)}
-                ax.set_title(plot.title)
+                drawn |= _lines(ax, looks, rows, plot)
                 ax.set_xlabel("epoch" if i + across >= len(plots) else "")
         style.legend_of_rows(fig, looks, [e.label for e in rows if e.label in drawn])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap
 
 from benchmark.report.board import Board
 from benchmark.report.figures import style
 from benchmark.report.figures.style import Drawing, minus, wrapped
 from benchmark.report.formats import fixed
-from benchmark.report.naming import title
 
 MAX_MATRICES = 6
 CELL, ANNOTATED = 0.37, 8  # inches a cell of a matrix; the largest matrix whose cells hold numbers
@@ -31,16 +27,12 @@ def label_mask(board: Board, drawing: Drawing) -> None:
     if record is None or record.labelled is None:
         return drawing.omit("labels", "no per-image arrays with the mask lie beside the records")
     names, mask = list(board.group.protocol["tasks"]), record.labelled
-    if mask.ndim != 2 or mask.shape[1] != len(names):
-        wrong = f"the mask in {record.arrays} has shape {mask.shape}, not (images, {len(names)} tasks)"
-        return drawing.omit("labels", wrong)
     shown = min(len(mask), ACROSS * LINES)
     lines, across = -(-shown // ACROSS), min(ACROSS, shown)
     palette = ListedColormap(["#ececec", *sns.color_palette("colorblind", len(names))])
     cut = f", the first {shown} of" if shown < len(mask) else ","
     what = f"Visible labels under label seed {record.spec['label_seed']}{cut} {len(mask)} images"
-    height = 0.4 + lines * (0.16 * len(names) + 0.12)
-    with drawing.figure("labels", what, title(board.group), height=height) as fig:
+    with drawing.figure("labels", what, height=0.4 + lines * (0.16 * len(names) + 0.12)) as fig:
         axes = fig.subplots(lines, 1, squeeze=False)[:, 0]
         for first, ax in zip(range(0, shown, across), axes, strict=True):
             part = mask[first : min(first + across, shown)].T
@@ -71,76 +63,54 @@ class _Matrix(NamedTuple):
 
 def matrices(board: Board, drawing: Drawing) -> None:
     """Draw each diagnostic of kind matrix, the mean over seeds, a plot a row."""
-    found: dict[str, list[_Matrix]] = defaultdict(list)
     rows = [e for e in board.entries if not e.row.outdated]
     kinds = {n: d.get("kind") for e in rows for r in e.row.records for n, d in r["diagnostics"].items()}
-    for name in sorted(name for name, kind in kinds.items() if kind == "matrix"):
-        having = [e for e in rows if any(name in r["diagnostics"] for r in e.row.records)]
-        for entry in drawing.select(f"matrix_{name}", having, MAX_MATRICES):
-            held = [r["diagnostics"][name] for r in entry.row.records if name in r["diagnostics"]]
-            arrays = [np.asarray(d["array"], dtype=float) for d in held]
+    names = sorted(name for name, kind in kinds.items() if kind == "matrix")
+    for name in names:
+        figure, found = f"matrix_{name}", list[_Matrix]()
+        held = {e.label: [d for r in e.row.records if (d := r["diagnostics"].get(name))] for e in rows}
+        for entry in drawing.select(figure, [e for e in rows if held[e.label]], MAX_MATRICES):
+            first, arrays = held[entry.label][0], [np.array(d["array"], float) for d in held[entry.label]]
             if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2:
-                wrong = f"{entry.label} is left out, because its seeds' arrays are not matrices of one shape"
-                drawing.omit(f"matrix_{name}", wrong)
+                why = "because its seeds' arrays are not matrices of one shape"
+                drawing.omit(figure, f"{entry.label} is left out, {why}")
                 continue
             called = f"{wrapped(entry.label, 20)}, n={len(arrays)}"
-            labels, axes = held[0].get("labels") or [], held[0].get("axes") or []
-            found[name].append(_Matrix(called, np.mean(arrays, axis=0), labels, axes))
-    if not found:
+            labels, axes = first.get("labels") or [], first.get("axes") or []
+            found.append(_Matrix(called, np.mean(arrays, axis=0), labels, axes))
+        if found:
+            _draw(name, found, drawing)
+    if not names:
         drawing.omit("matrix", "no record holds a diagnostic of kind matrix")
-    for name, parts in found.items():
-        _draw_matrices(board, name, parts, drawing)
 
 
-def _draw_matrices(board: Board, name: str, parts: list[_Matrix], drawing: Drawing) -> None:
+def _draw(name: str, parts: list[_Matrix], drawing: Drawing) -> None:
+    """Draw matrices with names at the axes, small ones with numbers in their cells, on one scale."""
     rows, columns = (max(sides) for sides in zip(*(part.values.shape for part in parts), strict=True))
     # A cell that holds a number is wide enough for it.
     wide, high = (0.9 + max(1.2, CELL * min(side, ANNOTATED)) for side in (columns, rows))
     across = max(1, min(len(parts), int((style.WIDTH - 0.5) // wide)))
     down, width = -(-len(parts) // across), max(3.5, across * wide + 0.5)
-    scale, what = _scale(parts), (f"{name}, mean over seeds", title(board.group))
-    with drawing.figure(f"matrix_{name}", *what, width=width, height=down * high) as fig:
+    # To both sides of 0, or from 0: from the smallest value, near-uniform matrices would show a pattern.
+    finite = np.concatenate([part.values[np.isfinite(part.values)] for part in parts])
+    most, negative = float(np.abs(finite).max(initial=0)) or 1.0, bool((finite < 0).any())
+    with drawing.figure(f"matrix_{name}", f"{name}, mean over seeds", width=width, height=down * high) as fig:
         axes = fig.subplots(down, across, squeeze=False)
         for ax, part in zip(axes.flat, parts, strict=False):
-            image = _draw_matrix(ax, part, scale)
+            sides = part.values.shape
+            fit = [len(names) == size <= 20 for names, size in zip(part.labels, sides, strict=False)]
+            ticks: list[Any] = ["auto", "auto"]
+            if len(fit) == 2:
+                ticks = [names if fits else "auto" for names, fits in zip(part.labels, fit, strict=True)]
+            small = max(sides) <= ANNOTATED
+            texts = np.vectorize(lambda value: minus(fixed(value, 2)))(part.values) if small else None
+            how: Any = {"cmap": "PuOr" if negative else "cividis", "annot_kws": {"size": 7}, "cbar": False}
+            how |= {"vmin": -most if negative else 0.0, "vmax": most, "annot": texts, "fmt": ""}
+            sns.heatmap(part.values, ax=ax, yticklabels=ticks[0], xticklabels=ticks[1], **how)
+            ax.tick_params(axis="y", rotation=0)
+            ax.tick_params(axis="x", rotation=45 if sides[1] > 4 else 0)
+            y_axis, x_axis = part.axes or ("", "")
+            ax.set(ylabel=y_axis, xlabel=x_axis)
+            ax.set_title(part.title, fontsize=8)
+            image = ax.collections[0]
         fig.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
-
-
-def _scale(parts: list[_Matrix]) -> dict[str, Any]:
-    """One scale of colours, to both sides of 0, or from 0 where nothing is negative.
-
-    A scale from the smallest value would paint a near-uniform matrix as a pattern.
-    """
-    finite = np.concatenate([part.values[np.isfinite(part.values)] for part in parts])
-    largest = float(np.abs(finite).max(initial=0)) or 1.0
-    signed = bool((finite < 0).any())
-    return {"cmap": "PuOr" if signed else "cividis", "vmin": -largest if signed else 0.0, "vmax": largest}
-
-
-def _draw_matrix(ax: Axes, part: _Matrix, scale: dict[str, Any]) -> QuadMesh:
-    """Draw a matrix with names at the axes, and with numbers in the cells of a small one."""
-    sides = part.values.shape
-    names = [
-        names if len(names) == size <= 20 else "auto" for names, size in zip(part.labels, sides, strict=False)
-    ]
-    rows, columns = names if len(names) == 2 else ("auto", "auto")
-    texts = (
-        np.vectorize(lambda value: minus(fixed(value, 2)))(part.values) if max(sides) <= ANNOTATED else None
-    )
-    sns.heatmap(
-        part.values,
-        ax=ax,
-        annot=texts,
-        fmt="",
-        cbar=False,
-        xticklabels=columns,
-        yticklabels=rows,
-        annot_kws={"size": 7},
-        **scale,
-    )
-    ax.tick_params(axis="y", rotation=0)
-    ax.tick_params(axis="x", rotation=45 if sides[1] > 4 else 0)
-    y_axis, x_axis = part.axes or ("", "")
-    ax.set(ylabel=y_axis, xlabel=x_axis)
-    ax.set_title(part.title, fontsize=8)
-    return cast(QuadMesh, ax.collections[0])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -20,48 +20,48 @@ from matplotlib.style import context
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.rows import shipped_values
+from benchmark.report.statistics import Estimate
 from benchmark.spec import plan, registry
 
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
 REFERENCE_COLOUR = "#555555"
 MAX_ROWS = 12  # rows that a reader can tell apart
 _SHEET = Path(__file__).with_name("bench.mplstyle")
-
-
-def save(fig: Figure, stem: Path, suffixes: Sequence[str] = (".svg", ".png"), dpi: int = 150) -> list[Path]:
-    """Write `stem` with each suffix, without dates or versions; hide empty axes."""
-    for ax in fig.axes:
-        ax.set_visible(ax.has_data() or bool(ax.texts))
-    metadata = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
-    paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
-    for path in paths:
-        fig.savefig(path, metadata=metadata[path.suffix], dpi=dpi)
-    return paths
+_METADATA: dict[str, Any] = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
+Look = dict[str, Any]  # `color` and `linestyle` of a row, so that lines differ by more than colour
 
 
 @dataclass
 class Drawing:
-    """The figures of a folder: files written, and a sentence for each omission."""
+    """The figures of a folder: files written, and a sentence for each omission.
+
+    about: what stands below the title of each figure.
+    """
 
     folder: Path
+    about: str = ""
     files: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def figure(
-        self, name: str, *title: str, width: float = WIDTH, height: float, **how: Any
+        self, name: str, title: str, *, width: float = WIDTH, height: float, only_png: int = 0
     ) -> Iterator[Figure]:
-        """Open a figure, then write it with a title over it.
+        """Open a figure, then write it with a title over it; hide empty axes.
 
-        height: in inches, of what is below the title. how: options of `save`.
+        height: in inches, of what is below the title. only_png: write no SVG, but pixels of so many per inch.
         """
         with context(_SHEET):
             fig = Figure(figsize=(width, height))
             yield fig
-            text = paragraphs(*title, inches=width)
+            text = paragraphs(title, self.about, inches=width)
             fig.set_figheight(fig.get_figheight() + 0.1 + 0.14 * (text.count("\n") + 1))
             fig.suptitle(text, x=0.01, ha="left")
-            self.files += save(fig, self.folder / name, **how)
+            for ax in fig.axes:
+                ax.set_visible(ax.has_data() or bool(ax.texts))
+            for suffix in (".png",) if only_png else (".svg", ".png"):
+                self.files.append(self.folder / f"{name}{suffix}")
+                fig.savefig(self.files[-1], metadata=_METADATA[suffix], dpi=only_png or 150)
 
     def omit(self, name: str, reason: str) -> None:
         """Note why a figure, or a part of it, is not drawn."""
@@ -76,22 +76,13 @@ class Drawing:
         return [e for e in entries if e.label in kept]
 
 
-class Look(NamedTuple):
-    """Colour and line style of a row, so that lines differ by more than colour."""
-
-    color: Any
-    linestyle: str
-
-
 @cache
 def _palette() -> list[tuple[float, ...]]:
     """Eight colours for all kinds of colour vision, then the same darker."""
     colours = sns.color_palette("colorblind", 10)
     del colours[6:8]  # a second pink, and the grey of the reference
-    pale = 0.7  # luminance: its yellow, on white
-    bright = [
-        tuple(0.8 * part for part in c) if np.dot(c, (0.299, 0.587, 0.114)) > pale else c for c in colours
-    ]
+    pale = [np.dot(c, (0.299, 0.587, 0.114)) > 0.7 for c in colours]  # luminance: its yellow, on white
+    bright = [tuple((0.8 if p else 1) * part for part in c) for c, p in zip(colours, pale, strict=True)]
     return [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
 
 
@@ -101,19 +92,18 @@ def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
     A method with one row looks the same on every board; rows that share a method and plug-ins take the looks
     that are left.
     """
-    places: dict[str, int] = {}
+    known, places = _method_places(), dict[str, int]()
     names = sorted(set(labels) - {reference}, key=lambda label: ("(" in label, label))
     for label in names:  # those with default hyperparameters come first
-        place = _method_places().get(label.partition("(")[0])
+        place = known.get(label.partition("(")[0])
         if place is not None and place not in places.values():
             places[label] = place
-    free = iter(sorted(set(range(len(_method_places()) + len(names))) - set(places.values())))
-    dashes, result = ("-", "--", "-.", ":"), {}
+    free = iter(sorted(set(range(len(known) + len(names))) - set(places.values())))
+    dashes, colours, result = ("-", "--", "-.", ":"), _palette(), dict[str, Look]()
     for label in names:
-        place = places[label] if label in places else next(free)
-        again, colour = divmod(place, len(_palette()))
-        result[label] = Look(_palette()[colour], dashes[(colour + again) % len(dashes)])
-    return result | ({reference: Look(REFERENCE_COLOUR, "-")} if reference else {})
+        again, colour = divmod(places[label] if label in places else next(free), len(colours))
+        result[label] = {"color": colours[colour], "linestyle": dashes[(colour + again) % len(dashes)]}
+    return result | ({reference: {"color": REFERENCE_COLOUR, "linestyle": "-"}} if reference else {})
 
 
 @cache
@@ -137,7 +127,7 @@ def reference_label(board: Board) -> str:
 
 def legend_of_rows(fig: Figure, looks: dict[str, Look], labels: Sequence[str]) -> None:
     """Explain the rows' lines below a figure, in one line where they fit."""
-    handles = [Line2D([], [], **looks[label]._asdict(), label=wrapped(label, 28)) for label in labels]
+    handles = [Line2D([], [], **looks[label], label=wrapped(label, 28)) for label in labels]
     inches = fig.get_figwidth()
     columns = len(labels) if sum(len(label) + 6 for label in labels) < 15 * inches else int(inches // 2)
     legend_below(fig, handles, max(1, columns))
@@ -151,18 +141,14 @@ def legend_below(fig: Figure, handles: Sequence[Artist], columns: int) -> None:
     fig.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def write_values(ax: Axes, texts: Sequence[str]) -> None:
-    """Write a text a row at the right of an axes whose rows lie at 0, 1, ..."""
-    for y, text in enumerate(texts):
-        where: Any = {"xycoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
-        ax.annotate(minus(text), (1.03, y), fontsize=7.5, **where)
-
-
-def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Name the rows of an axes at 0, 1, ... from the top, with no lines between them."""
+def name_rows(ax: Axes, names: Sequence[str], values: Sequence[str] = ()) -> None:
+    """Name the rows of an axes at 0, 1, ... from the top, and write their values at the right."""
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_yticks(range(len(names)), names)
     ax.grid(False, axis="y")
+    for y, text in enumerate(values):
+        where: Any = {"xycoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
+        ax.annotate(minus(text), (1.03, y), fontsize=7.5, **where)
 
 
 def heat_map(
@@ -199,6 +185,6 @@ def current(board: Board) -> list[Entry]:
     return [e for e in board.entries if e.units and not e.row.outdated]
 
 
-def comparable(board: Board) -> list[Entry]:
-    """Return the rows with a delta m, best first, earlier versions left out."""
-    return [e for e in board.entries if e.delta is not None and not e.row.outdated]
+def comparable(board: Board) -> list[tuple[Entry, Estimate]]:
+    """Return the rows that have a delta m, with it, best first, earlier versions left out."""
+    return [(e, e.delta) for e in board.entries if e.delta is not None and not e.row.outdated]

@@ -9,18 +9,13 @@ from matplotlib.axes import Axes
 
 from benchmark.report.ablation import ABOVE, Table
 from benchmark.report.figures import style
-from benchmark.report.figures.limits import axis_limits
 from benchmark.report.figures.style import Drawing, paragraphs, wrapped
-from benchmark.report.formats import with_interval
+from benchmark.report.formats import axis_limits, with_interval
 
 _WHAT = (
     "Bars: what each row changes, in points of Δm; lines: its 95 % interval, paired by seed, cut at the frame"
 )
-_UP, _DOWN, _WHOLE = (
-    "#7b6fb0",
-    "#e08214",
-    "#b8b8b8",
-)  # the sides of the map of `changes`; grey: delta m itself
+_UP, _DOWN, _WHOLE = "#7b6fb0", "#e08214", "#b8b8b8"  # sides of the map of `changes`; grey: delta m itself
 
 
 def waterfall(tables: Sequence[Table], plan: str, stem: Path) -> list[Path]:
@@ -51,9 +46,8 @@ def _draw(ax: Axes, table: Table) -> None:
         if step:
             start, width = delta.value - step.value if cumulative and delta else 0.0, step.value
             if step.low is not None and step.high is not None:
-                ends_of_line = (start + step.low, start + step.high)
-                ax.plot(ends_of_line, (y, y), color="black", linewidth=1.0, zorder=3)
-                bounds += ends_of_line
+                bounds += [start + step.low, start + step.high]
+                ax.plot(bounds[-2:], (y, y), color="black", linewidth=1.0, zorder=3)
         elif cumulative and delta and y == 0:
             width = delta.value
         colour = _WHOLE if step is None else _UP if width >= 0 else _DOWN
@@ -64,7 +58,6 @@ def _draw(ax: Axes, table: Table) -> None:
         texts.append(with_interval(step) or f"Δm {with_interval(delta)}" if delta else "no seeds")
     ax.axvline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
     ax.set_xlim(*axis_limits(ends, bounds, margin=0.04))
-    style.name_rows(ax, [wrapped(line.name, 30) for line in table.lines])
-    style.write_values(ax, texts)
+    style.name_rows(ax, [wrapped(line.name, 30) for line in table.lines], texts)
     ax.set_title(paragraphs(f"{table.title}. Δm against {table.reference}", inches=6.3))
     ax.set_xlabel("Δm (%)" if cumulative else f"Δm minus that of {table.lines[0].name} (points)")

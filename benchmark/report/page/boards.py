@@ -12,8 +12,8 @@ from urllib.parse import quote
 from benchmark.report import captions, details, published
 from benchmark.report.board import Board, Entry
 from benchmark.report.command import command
-from benchmark.report.figures.limits import axis_limits
 from benchmark.report.formats import (
+    axis_limits,
     duration,
     fixed,
     gibibytes,
@@ -24,9 +24,18 @@ from benchmark.report.formats import (
     with_interval,
 )
 from benchmark.report.naming import protocol_summary, protocol_title
-from benchmark.report.page.about import commits, dataset
-from benchmark.report.page.figures import Figure
-from benchmark.report.tables import Values, between, decimals, objects, score_texts, seeds_text
+from benchmark.report.page.about import commits, dataset, figures
+from benchmark.report.tables import (
+    Values,
+    by_seed,
+    decimals,
+    delta,
+    is_reference,
+    objects,
+    score_texts,
+    seeds_text,
+    versus,
+)
 
 FACETS = {"dataset": "data set", "labels": "label setting", "encoder": "encoder", "protocol": "protocol"}
 LABELS = {
@@ -40,24 +49,28 @@ LABELS = {
 WIDTH, HEIGHT, MARGIN = 112, 16, 5  # pixels of the strip of a row
 
 
-def view(board: Board, folder: Path, drawn: Sequence[Figure]) -> dict[str, Any]:
+def view(board: Board, folder: Path) -> dict[str, Any]:
     """Collect the values of a board for the template of the page in `folder`."""
-    places, rows, at = decimals(board), objects(board), _scale(board)
+    g, places, rows, at = board.group, decimals(board), objects(board), _scale(board)
+    weights = "" if g.protocol["weights"] == "none" else f", {g.protocol['weights']} weights"
     return {
-        "id": slug(board.name),
-        "title": f"{board.group.variant}, {labels_text(board.group.labels)}",
-        "protocol_title": protocol_title(board.group.protocol, None),
-        "data": dataset(board.group.dataset),
-        "summary": protocol_summary(board.group.protocol["name"]),
-        "facets": facet_values(board),
+        "id": re.sub(r"[^A-Za-z0-9_-]+", "-", board.name),
+        "title": f"{g.variant}, {labels_text(g.labels)}",
+        "protocol_title": protocol_title(g.protocol, None),
+        "data": dataset(g.dataset),
+        "summary": protocol_summary(g.protocol["name"]),
+        "facets": {
+            "dataset": g.variant,
+            "labels": g.labels,
+            "encoder": f"{g.protocol['encoder']}{weights}",
+            "protocol": protocol_title(g.protocol),
+        },
         "verdict": captions.verdict(board),
-        "best_command": command(board.group, board.lead.best.row) if board.lead else "",
+        "best_command": command(g, board.lead.best.row) if board.lead else "",
         "has_memory": any(row["peak_gib"] for row in rows),
         "baseline": board.baseline.label if board.baseline else "",
         "reference": board.reference.label if board.reference else "",
-        "tasks": [
-            {"title": t.title, "arrow": t.arrow, "down": not t.higher_is_better} for t in board.group.tasks
-        ],
+        "tasks": [{"title": t.title, "arrow": t.arrow, "down": not t.higher_is_better} for t in g.tasks],
         "commits": commits(record for entry in board.entries for record in entry.row.records),
         "rows": [
             _row(board, row, places) | _of_entry(board, entry, folder, places) | {"strip": _strip(entry, at)}
@@ -69,14 +82,9 @@ def view(board: Board, folder: Path, drawn: Sequence[Figure]) -> dict[str, Any]:
         "details": details.sections(board),
         "papers": published.section(board),
         "papers_title": published.TITLE,
-        "figures": drawn,
+        "figures": figures(folder, board.name),
         "run_count": len(board.run_ids),
     }
-
-
-def slug(name: str) -> str:
-    """Return a board's name as the id of an element."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
 
 
 def labels_text(setting: str) -> str:
@@ -87,23 +95,11 @@ def labels_text(setting: str) -> str:
     return LABELS.get(setting, setting)
 
 
-def facet_values(board: Board) -> dict[str, str]:
-    """Return the board's value of each of `FACETS`."""
-    protocol = board.group.protocol
-    weights = "" if protocol["weights"] == "none" else f", {protocol['weights']} weights"
-    return {
-        "dataset": board.group.variant,
-        "labels": board.group.labels,
-        "encoder": f"{protocol['encoder']}{weights}",
-        "protocol": protocol_title(protocol),
-    }
-
-
 def facets(views: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the choices among boards: {name, title, values} each."""
     found = []
     for name, title in FACETS.items():
-        values = list(dict.fromkeys(view["facets"][name] for view in views))
+        values = dict.fromkeys(view["facets"][name] for view in views)
         texts = {value: labels_text(value) if name == "labels" else value for value in values}
         found.append({"name": name, "title": title, "values": texts})
     return found
@@ -111,32 +107,31 @@ def facets(views: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _row(board: Board, row: Values, places: dict[str, int]) -> dict[str, Any]:
     """A row's cells: (number to sort by, text, second line) each."""
-    own = row["role"] == "reference" and row["delta_m"] is not None
-    delta = between(row, "delta_m", "", row["n_paired"])
-    versus = between(row, "vs_baseline_mean", "vs_baseline_", row["vs_baseline_n"])
-    p = row["vs_baseline_p_holm"]
+    p, own = row["vs_baseline_p_holm"], is_reference(row)
     infer, train = millions(row["params_infer"]), millions(row["params_train"])
+
+    def cell(name: str, text: str, below: str = "") -> tuple[str, str, str]:
+        # To sort by the digits that are the same on all machines.
+        return "" if row[name] is None else f"{row[name]:.9g}", text, below
+
     return {
         "label": row["method"],
         "role": row["role"],
         "tier": row["tier"],
         "seeds": seeds_text(row),
         "n": row["n_seeds"],
-        "delta": (
-            _order(row["delta_m"]),
-            "0" if own else signed(row["delta_m"]),
-            "reference" if own else interval(delta),
-        ),
-        "versus": (_order(row["vs_baseline_mean"]), with_interval(versus), ""),
-        "p": (_order(p), "" if p is None else f"{p:.2g}", ""),
+        "delta": cell("delta_m", "0", "reference")
+        if own
+        else cell("delta_m", signed(row["delta_m"]), interval(delta(row))),
+        "versus": cell("vs_baseline_mean", with_interval(versus(row))),
+        "p": cell("vs_baseline_p_holm", "" if p is None else f"{p:.2g}"),
         "undecided": row["decidable"] == "too few seeds to decide",
         "tasks": [
-            (_order(row[f"{t.name}_{t.metric}_mean"]), *score_texts(row, t, places[t.name]))
-            for t in board.group.tasks
+            cell(f"{t.name}_{t.metric}_mean", *score_texts(row, t, places[t.name])) for t in board.group.tasks
         ],
-        "time": (_order(row["seconds"]), training_time(row["gpu_hours"], row["seconds"]), ""),
-        "memory": (_order(row["peak_gib"]), gibibytes(row["peak_gib"]), ""),
-        "parameters": (_order(row["params_infer"]), infer, "" if infer == train else f"{train} in training"),
+        "time": cell("seconds", training_time(row["gpu_hours"], row["seconds"])),
+        "memory": cell("peak_gib", gibibytes(row["peak_gib"])),
+        "parameters": cell("params_infer", infer, "" if infer == train else f"{train} in training"),
     }
 
 
@@ -145,13 +140,14 @@ def _of_entry(board: Board, entry: Entry, folder: Path, places: dict[str, int]) 
     runs = []
     for record in entry.row.records:
         spec, found = record.spec, record["metrics"]
-        values = [found[t.name].get(t.metric) if t.name in found else None for t in board.group.tasks]
         runs.append(
             {
                 "id": record.id,
                 "link": quote(Path(os.path.relpath(record.path, folder)).as_posix()),
                 "seed": captions.seed_name((spec["label_seed"], spec["train_seed"])),
-                "scores": [fixed(v, places[t.name]) for v, t in zip(values, board.group.tasks, strict=True)],
+                "scores": [
+                    fixed(found.get(t.name, {}).get(t.metric), places[t.name]) for t in board.group.tasks
+                ],
                 "time": duration(record["cost"].get("seconds")),
                 "commit": str(record["environment"].get("commit", ""))[:12],
             }
@@ -166,20 +162,15 @@ def _of_entry(board: Board, entry: Entry, folder: Path, places: dict[str, int]) 
     }
 
 
-def _order(value: float | None) -> str:
-    """A number to sort by, at the digits that are the same on all machines."""
-    return "" if value is None else f"{value:.9g}"
-
-
 def _scale(board: Board) -> Callable[[float], float]:
     """Delta m to pixels from the left: every seed, and intervals as far as they do not crush the rest."""
-    rows = [e for e in board.entries if e.delta]
-    seeds = [0.0] + [e.delta.value + psi for e in rows if e.delta for psi in (0.0, *(e.psi or {}).values())]
-    bounds = (b for e in rows if e.delta for b in (e.delta.low, e.delta.high) if b is not None)
+    deltas = [e.delta for e in board.entries if e.delta]
+    seeds = [0.0, *(value for e in board.entries for value in by_seed(e).values())]
+    bounds = (bound for found in deltas for bound in (found.low, found.high))
     least, most = axis_limits(seeds, bounds, beyond=0.5, margin=0.0)
 
     def at(value: float) -> float:
-        share = (min(max(value, least), most) - least) / ((most - least) or 1.0)
+        share = (min(max(value, least), most) - least) / (most - least)
         return round(MARGIN + (WIDTH - 2 * MARGIN) * share, 1)
 
     return at
@@ -189,11 +180,11 @@ def _strip(entry: Entry, at: Callable[[float], float]) -> dict[str, Any] | None:
     """Delta m with its interval, cut at the frame, and its seeds; None without delta m."""
     if entry.delta is None:
         return None
-    value, low, high = entry.delta.value, entry.delta.low, entry.delta.high
+    low, high = entry.delta.low, entry.delta.high
     return {
         "zero": at(0.0),
-        "mean": at(value),
-        "seeds": [at(value + psi) for psi in (entry.psi or {}).values()] if entry.role != "reference" else [],
+        "mean": at(entry.delta.value),
+        "seeds": [at(value) for value in by_seed(entry).values()] if entry.role != "reference" else [],
         "interval": None if low is None or high is None else (at(low), at(high)),
         "width": WIDTH,
         "height": HEIGHT,

@@ -40,9 +40,9 @@ def drawn(boards: list[Board], folder: Path) -> tuple[Figure, list[str]]:
     """The figure of the boards' only family, and its rows."""
     (family,) = budget.families(boards)
     with figures() as found:
-        files, notes = budget.draw(boards, folder / "figures")
+        made = budget.draw(boards, folder / "figures")
     place = folder / "figures" / "thin-scenes-v1-budget"
-    assert notes == [] and files == [place / "budget.svg", place / "budget.png"]
+    assert made.notes == [] and made.files == [place / "budget.svg", place / "budget.png"]
     return found["budget"], list(family.rows())
 
 
@@ -98,8 +98,8 @@ def test_families_are_boards_of_one_protocol_that_draw_their_labels_first(tmp_pa
 
 def test_one_share_makes_no_curve(tmp_path: Path) -> None:
     boards = write(tmp_path, ("fraction:0.1", "one"), seeds=1)
-    files, (note,) = budget.draw(boards, tmp_path / "figures")
-    assert files == [] and note.startswith("budget: no two boards differ in the share of labels alone")
+    made = budget.draw(boards, tmp_path / "figures")
+    assert made.files == [] and "no two boards differ in the share of labels alone" in made.notes[0]
     assert not (tmp_path / "figures").exists()
 
 

@@ -67,15 +67,6 @@ def test_a_row_that_lacks_a_seed_does_not_lead(tmp_path: Path) -> None:
     assert ("failed", "prototype seed 3: loss of depth became infinite") in facts(board)
 
 
-def test_a_reference_of_zero_is_named(tmp_path: Path) -> None:
-    def edit(r: dict[str, Any]) -> None:
-        if r["one_task"] and "semseg" in r["metrics"]:
-            r["metrics"]["semseg"]["mIoU"] = 0.0
-
-    board = made(tmp_path, {"single_task": 0.0, "multi_task": 2.0}, 2, edit)
-    assert "Δm is undefined, as the reference scores 0 on semseg" in verdict(board)
-
-
 @pytest.mark.parametrize("seeds", [2, 8])
 def test_a_demonstration_says_so_and_ranks_nothing(seeds: int, tmp_path: Path) -> None:
     quickstart = json.loads(json.dumps(asdict(load("quickstart"))))
@@ -178,12 +169,6 @@ def test_unequal_tuning_is_told(
         make.write_run(tmp_path, make.record(values), panels=False)
     found = [(name, sorted(text.split("; "))) for name, text in facts(only(tmp_path)) if "tuning" in name]
     assert found == ([wanted] if wanted else [])
-
-
-def test_seeds_that_the_reference_lacks_are_left_out(tmp_path: Path) -> None:
-    made(tmp_path, {"single_task": 0.0}, 2)
-    board = made(tmp_path, {"multi_task": 2.0}, 4)
-    assert ("left out of Δm", "multi_task seed 2, 3, for want of the reference's") in facts(board)
 
 
 def test_changes_that_no_label_shows_are_told(tmp_path: Path) -> None:

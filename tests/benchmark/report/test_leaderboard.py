@@ -22,11 +22,7 @@ from benchmark.report.naming import title
 from benchmark.report.records import collect
 from benchmark.report.tables import csv_text, frame
 from tests.benchmark.report import make
-
-
-def only(folder: Path) -> Board:
-    (board,) = build(collect(folder))
-    return board
+from tests.benchmark.report.drawn import only
 
 
 def entry(board: Board, label: str) -> Entry:
@@ -84,18 +80,6 @@ def test_numbers_against_plain_arithmetic(tmp_path: Path) -> None:
     )
 
 
-def test_difference_to_the_baseline(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=3)
-    board = only(tmp_path)
-    assert board.baseline is not None and board.baseline.label == "multi_task" and board.comparisons == 3
-    for e in board.entries:
-        compared = e.role == ""
-        assert (e.versus is not None) == compared and (e.decidable is not None) == compared
-        if e.versus and e.delta and board.baseline.delta:
-            assert e.versus.value == pytest.approx(e.delta.value - board.baseline.delta.value)
-            assert e.decidable is False
-
-
 def test_only_shared_seeds_count(tmp_path: Path) -> None:
     write(tmp_path, "single_task", [0, 1])
     write(tmp_path, "multi_task", [1, 2, 3])
@@ -143,25 +127,6 @@ def test_tiers(seeds: int, tiers: set[str], tmp_path: Path) -> None:
         make.write_failure(tmp_path, make.spec("mtpsl", 5))
         found = {e.label: e.tier for e in only(tmp_path).entries}
         assert set(found.values()) == {"incomplete"}  # nobody has the planned sixth seed
-
-
-def test_a_row_that_only_failed_is_shown(tmp_path: Path) -> None:
-    make.write_failure(tmp_path, make.spec("mtpsl", 0))
-    board = only(tmp_path)
-    assert [e.label for e in board.entries] == ["mtpsl"] and lines(board)["mtpsl"]["n_failed"] == "1"
-    assert "mtpsl" in markdown(board)
-    write(tmp_path, "single_task", [0])
-    write(tmp_path, "multi_task", [0])
-    assert entry(only(tmp_path), "mtpsl").delta is None
-
-
-def test_an_older_version_is_shown_but_not_ranked(tmp_path: Path) -> None:
-    write(tmp_path, "single_task", range(2))
-    write(tmp_path, "mtpsl", range(2), gain=50.0, method_version=1)
-    write(tmp_path, "mtpsl", range(2), gain=1.0, method_version=2)
-    board = only(tmp_path)
-    assert entry(board, "mtpsl v1").tier == "version 1 (current 2)" and board.entries[-1].label == "mtpsl v1"
-    assert board.lead is not None and board.lead.best.label == "mtpsl"
 
 
 @pytest.mark.parametrize(
@@ -229,21 +194,10 @@ def test_changed_protocols_say_so(tmp_path: Path) -> None:
 def test_a_complete_write_removes_other_boards(tmp_path: Path) -> None:
     make.write_run(tmp_path / "runs", make.record(make.spec("multi_task")))
     boards, out = build(collect(tmp_path / "runs")), tmp_path / "out"
-    kept = [
-        "leaderboards/notes.txt",
-        "tables/old.csv",
-        "figures/mine/a.svg",
-        "figures/mine/draft.ai",
-        "figures/loose.png",
-    ]
-    kept += ["figures/deep/inside/a.png"]
-    gone = [
-        "leaderboards/old.csv",
-        "tables/old.md",
-        "figures/old/a.svg",
-        "figures/old/a.png",
-        "figures/old/left-out.txt",
-    ]
+    kept = ["leaderboards/notes.txt", "tables/old.csv", "figures/mine/a.svg", "figures/mine/draft.ai"]
+    kept += ["figures/loose.png", "figures/deep/inside/a.png"]
+    gone = ["leaderboards/old.csv", "tables/old.md"]
+    gone += [f"figures/old/{name}" for name in ("a.svg", "a.png", "left-out.txt")]
     for name in (*kept, *gone):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("of an earlier write")

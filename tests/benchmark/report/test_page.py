@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.report import leaderboard, page, records
 from benchmark.report.board import Board
-from benchmark.report.page import assets, figures
+from benchmark.report.page import about
 from benchmark.report.tables import csv_text
 from tests.benchmark.report import make
 from tests.conftest import Bench
@@ -143,12 +143,12 @@ def test_the_same_bytes_twice(folder: Path) -> None:
 
 def test_figures_stand_in_their_order(folder: Path) -> None:
     (board,) = boards_in(folder)
-    names = [figure.name for figure in figures.of_board(folder, board.name)]
+    names = [figure.name for figure in about.figures(folder, board.name)]
     assert names[:2] == ["delta_m", "changes"] and len(set(names)) == len(names)
 
 
 def test_the_library_is_whole_and_cannot_end_its_element() -> None:
-    script = assets.library()
+    script = page.library()
     assert len(script) > 300_000 and "window.DataTable" in script
     assert "SpryMedia" in script and "jQuery" in script  # its licences
     assert "</script" not in script.lower() and not re.search(r"\bexport\s*\{", script)
