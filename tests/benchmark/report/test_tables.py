@@ -123,12 +123,8 @@ def test_every_value_of_every_record_is_once_in_the_long_form(folder: Path, boar
         assert {line["unit"], line["label_seed"], line["train_seed"]} == {str(s["label_seed"])}
         assert line["method"].startswith(s["method"]) and line["device"] == record["cost"]["device"]
     (failed,) = [x for x in lines if x["state"] != "done"]
-    assert (failed["method"], failed["label_seed"], failed["state"], failed["value"]) == (
-        "mtpsl",
-        "4",
-        "failed",
-        "",
-    )
+    told = [failed[column] for column in ("method", "label_seed", "state", "value")]
+    assert told == ["mtpsl", "4", "failed", ""]
 
 
 def test_delta_m_can_be_made_again_from_the_long_form(board: Board) -> None:
