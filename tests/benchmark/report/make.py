@@ -152,13 +152,13 @@ def record(
     }
 
 
-def panel(method: str, tasks: tuple[str, ...], errors: bool = True) -> Image.Image:
+def panel(method: str, tasks: tuple[str, ...]) -> Image.Image:
     """4 rows, columns image, (truth, prediction, error) a task; each cell a smooth picture of its own."""
     y, x = np.mgrid[0 : CELL[0], 0 : CELL[1]] / 10.0
     rows = []
     for image in range(4):
         cells = []
-        kinds = [f"{what}{t}" for t in tasks for what in ("truth", method, "error" + method)[: 2 + errors]]
+        kinds = [f"{what}{t}" for t in tasks for what in ("truth", method, "error" + method)]
         for name in ("image", *kinds):
             own = name if name.startswith(("image", "truth")) else name + method
             a, b, c = rng(own, image).uniform(0.4, 1.6, 3)
