@@ -131,14 +131,20 @@ def test_delta_m_can_be_made_again_from_the_long_form(board: Board) -> None:
     table = pd.DataFrame(read(tables.long_csv_text(board)))
     for e in board.entries:
         mine = table[(table.method == e.label) & (table.task == "") & (table.state == "done")]
-        by_seed = mine.value[mine.metric == "delta_m"].astype(float)
-        changes = []
+        by_seed = mine[mine.metric == "delta_m"].set_index("unit").value.astype(float)
+        changes, influences = [], []
         for task in make.TASKS:
             of = table[(table.task == task) & (table.metric == make.INFO[task]["metric"])]
-            score, base = (of.value[of.method == m].astype(float).mean() for m in (e.label, "single_task"))
-            changes.append((1 if make.INFO[task]["higher_is_better"] else -1) * 100 * (score / base - 1))
+            rows = (of[of.method == m].set_index("label_seed") for m in (e.label, "single_task"))
+            score, base = (row.value.astype(float) for row in rows)
+            sign, ratio = 1 if make.INFO[task]["higher_is_better"] else -1, score.mean() / base.mean()
+            changes.append(sign * 100 * (ratio - 1))
+            noise = score - score.mean() - ratio * (base - base.mean())  # of a seed with the reference's
+            influences.append(sign * 100 * noise / base.mean())
         assert e.delta and e.delta.value == pytest.approx(np.mean(changes), abs=1e-6)
         assert by_seed.mean() == pytest.approx(e.delta.value, abs=1e-6) and len(by_seed) == 4
+        own = (sum(influences) / len(influences) + e.delta.value).sort_index()
+        pd.testing.assert_series_equal(by_seed.sort_index(), own, atol=1e-6, check_names=False)
         if e.delta.low is not None:
             low, _ = stats.t.interval(0.95, 3, by_seed.mean(), stats.sem(by_seed))
             assert e.delta.low == pytest.approx(low, abs=1e-6)

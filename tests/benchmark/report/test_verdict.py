@@ -166,6 +166,13 @@ def test_a_contrast_that_was_thought_of_after_the_runs_is_none() -> None:
     assert Verdicts(g, g.rows[0], ALONE).contrasts == []
 
 
+def test_a_p_below_the_level_before_correction_alone_is_not_sure() -> None:
+    gains = (made(GAINS | {"good": gain}, 9) for gain in np.linspace(2.2, 2.6, 41))
+    every = [verdicts.pair(g.rows[2], g.rows[1]) for g, verdicts in gains]
+    between = [c for c in every if c and c.p_holm and c.p <= 0.05 < c.p_holm]
+    assert between and {c.verdict for c in between} == {UNSURE}
+
+
 def test_a_row_that_lacks_a_planned_seed_and_seeds_without_spread_tell_nothing() -> None:
     scores = noisy(GAINS, 9)
     g = group(*(row(label, values[: 8 if label == "good" else 9]) for label, values in scores.items()))
