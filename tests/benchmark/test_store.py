@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -183,3 +184,16 @@ def test_a_folder_that_goes_between_making_and_claiming_is_made_again(
     assert claim is not None
     claim.check()
     claim.release()
+
+
+def test_a_claim_of_the_same_number_in_a_folder_made_anew_is_anothers(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    old = run.claim(SPEC)
+    shutil.rmtree(run.path)
+    new = run.claim(SPEC)
+    assert old and new and old.path == new.path
+    with pytest.raises(Lost, match="was taken over by another process"):
+        old.check()
+    old.release()
+    new.check()
+    new.release()
