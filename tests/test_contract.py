@@ -120,7 +120,9 @@ def test_garbage_in_hidden_labels_changes_no_bit_and_no_digit_of_a_record(
 @pytest.mark.parametrize("method", CASES)
 def test_every_method_keeps_the_contract(method: str) -> None:
     """Shapes, finite losses under any labels, repeats and resumes to the same bits, its state is whole."""
-    spec, tasks = specs(method, tasks=SIX, epochs=1.0)[-1], {name: TASKS[name] for name in SIX}
+    one_task = registry.method(CASES[method][0]).one_task  # it sees few images, and two steps are asked
+    spec = specs(method, tasks=SIX, epochs=4.0 if one_task else 1.0)[-1]
+    tasks = {name: TASKS[name] for name in SIX}
     subject = contract.Subject(spec, tiny_split(), tiny_split(20, 9), tasks)
     found = list(contract.check(subject))
     assert len(found) == len(contract.CHECKS)

@@ -72,7 +72,7 @@ def test_from_a_folder_to_runs_on_its_store(bench: Bench, tmp_path: Path) -> Non
     assert len(records) == 8 and len({r["hashes"]["labels"] for r in records}) == 1
     assert {(r["spec"]["label_seed"], r["spec"]["train_seed"]) for r in records} == {(0, 0), (0, 1)}
     assert {r["label_counts"]["depth"] for r in records if "depth" in r["label_counts"]} == {3}
-    assert "train seeds (one mask: training noise only)" in " ".join(out.split())
+    assert "train seeds under one label mask: training noise only" in " ".join(out.split())
 
 
 def test_a_check_reads_everything(bench: Bench, tmp_path: Path) -> None:

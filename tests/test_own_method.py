@@ -237,7 +237,7 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
         (["run", "my_idea"], "; one of your own needs --plugin FILE.py."),
         (["run", "multi_taks"], "did you mean 'multi_task'? one of your own needs --plugin FILE.py."),
         (["list", "methods", "my_idea"], "; one of your own needs --plugin FILE.py."),
-        (["run", "thin", "my_idea"], "and --plugin FILE.py for one of your own"),
+        (["run", "thin", "my_idea"], "'my_idea' is neither a method nor the only plan named"),
     ],
 )
 def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: str) -> None:
