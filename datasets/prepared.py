@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -33,7 +34,7 @@ class Form:
     images: tuple[int, int] | None = None
 
 
-class Prepared:
+class Prepared(ABC):
     """Read a data set of files, from packed stores or as people have it.
 
     Its name in specs is a form's, with the variant of the labels where they are not the papers'. A subclass
@@ -54,9 +55,9 @@ class Prepared:
         self.progress: Callable[[int, int], None] | None = None
 
     @classmethod
+    @abstractmethod
     def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
         """Return the reader of a folder or file; None for no known layout."""
-        raise NotImplementedError
 
     @classmethod
     def form_of(cls, name: str) -> str:

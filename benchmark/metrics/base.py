@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from datasets.tasks import Task
 
 
 @dataclass(frozen=True)
-class Meter:
+class Meter(ABC):
     """The metrics of one task. kind: its key in `pooled.ABOUT`. columns: those stored per image."""
 
     task: Task
@@ -43,11 +44,13 @@ class Meter:
         """
         return self._values(sums) if sums.any() else dict.fromkeys(ABOUT[self.kind], math.nan)
 
+    @abstractmethod
     def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError
+        """As `statistics`."""
 
+    @abstractmethod
     def _values(self, sums: np.ndarray) -> dict[str, float]:
-        raise NotImplementedError
+        """As `values`, of sums with a labelled pixel."""
 
 
 def tally(index: Tensor, counted: Tensor, bins: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ class Sample:
     labels: dict[str, Array] = field(default_factory=dict)
 
 
-class Source:
+class Source(ABC):
     """Describe a user's folder or file in one published layout; nothing is read before it is asked.
 
     layout: its name. path: what the user named. `_list` is called once for each split.
@@ -41,14 +42,14 @@ class Source:
         self._names: dict[str, tuple[str, ...]] = {}
 
     @property
+    @abstractmethod
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that it holds labels of, in the data set's order."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def variant(self) -> str | None:
         """Name the labels where they are not the papers'; part of the data set's name."""
-        raise NotImplementedError
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,12 +67,13 @@ class Source:
             self._names[split] = self._list(split)
         return self._names[split]
 
+    @abstractmethod
     def _list(self, split: str) -> tuple[str, ...]:
-        raise NotImplementedError
+        """As `names`, of "train" or "test"."""
 
+    @abstractmethod
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split.
 
         Raises `UserError` naming the first file that is missing, damaged or not what the layout says.
         """
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchmark.spec.weighting import BALANCES, EQUAL
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DWA", "FAMO", "GLS", "RLW", "Aggregation", "Balancing", "Equal", "Uncertainty", "make"]
 
-PLAIN = {"uncertainty": Uncertainty, "rlw": RLW, "gls": GLS, "famo": FAMO}
+PLAIN: dict[str, Callable[..., Balancing]] = {
+    "uncertainty": Uncertainty,
+    "rlw": RLW,
+    "gls": GLS,
+    "famo": FAMO,
+}
 
 
 def make(name: str, method: Method, protocol: Protocol, steps: int) -> Balancing:

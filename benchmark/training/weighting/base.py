@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,12 @@ from methods.base import Batch, Diagnostic, Losses
 from methods.losses import sample_weights
 
 
-class Balancing(nn.Module):
+class Balancing(nn.Module, ABC):
     """Turns the losses of a batch into gradients; its state is in its buffers and parameters."""
 
+    @abstractmethod
     def backward(self, losses: Losses, batch: Batch) -> None:
         """Add this step's direction to the `grad` of every parameter."""
-        raise NotImplementedError
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups of the balancing's own parameters, as `Method.param_groups` has them."""
@@ -66,9 +67,9 @@ class LossBalancing(Balancing):
         # Sum of each task's weights over the steps in which it was present, and their number.
         self.register_buffer("seen", torch.zeros(2, len(self.tasks), dtype=torch.float64))
 
+    @abstractmethod
     def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
         """Return (T,) weights from detached L_t and labels_t (T,), float64, once a step: state may move."""
-        raise NotImplementedError
 
     def _regulariser(self, labels: Tensor) -> Tensor | None:
         """Return what is minimised besides, from labels_t (T,)."""
