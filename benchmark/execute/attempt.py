@@ -106,7 +106,8 @@ def attempt(spec: RunSpec, options: Options, data: Data, watcher: Watcher, stop:
         watcher.state(spec, "elsewhere", str(error))
         return "elsewhere"
     finally:
-        with suppress(OSError):
+        with suppress(OSError, Lost):
+            claim.check()  # another process's stamp is none of this one's
             run.file("progress.json").unlink()
         run.discard_if_untouched(claim)
         claim.release()
