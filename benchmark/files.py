@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import tomllib
@@ -51,11 +52,24 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         draft.write_text(dumps(value), encoding="utf-8")
 
 
+def check_plain(path: Path) -> None:
+    """Raise `OSError` unless a path is a file with an end: to open a pipe waits for its writer."""
+    if not path.is_file():
+        path.stat()  # says what else is wrong
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return a file's UTF-8, without a byte-order mark. Raises `OSError` or `UnicodeDecodeError`."""
+    check_plain(path)
+    return path.read_text(encoding="utf-8-sig")
+
+
 def read_json(path: Path, cure: str = "") -> dict[str, Any]:
     """Return a JSON object; a `UserError` names a file that is unreadable or damaged, and the cure."""
     cure = cure or f"remove the folder {path.parent} and run the same command again"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
     except (ValueError, RecursionError) as error:
@@ -68,10 +82,10 @@ def read_json(path: Path, cure: str = "") -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's tables; a `UserError` names the file, and the line where it is malformed."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}; correct that line.") from None
+        return tomllib.loads(read_text(path))
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not a text file; give a TOML file.") from None
+        raise UserError(f"{path} is not a text file in UTF-8; give a TOML file.") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
+        raise UserError(f"{path} is not valid TOML: {error}; correct that line.") from None
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from benchmark.contract import datasets as contract_data
+from benchmark.errors import UserError
 from benchmark.spec import plugins, registry
 from datasets import scenes
 from datasets.base import Split
@@ -99,6 +100,17 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, t
     assert code == 0 and (tmp_path / "sheet.png").exists(), out + err
     code, _, err = bench("labels", "show", "my-rooms", *data)
     assert code == 2 and "unknown data set 'my-rooms'" in err
+
+
+def test_the_longest_of_two_names_is_meant_and_a_path_is_none(mine: Path, tmp_path: Path) -> None:
+    other = tmp_path / "scenes_big.py"
+    other.write_text(mine.read_text().replace("my-rooms", "scenes-big"))
+    plugins.use(other)
+    assert registry.dataset("scenes-big-v1").name == "scenes-big"
+    assert registry.dataset("scenes-v1") is scenes.Scenes
+    for name in ("own-data-/../../V", "own-data-..\\V", "scenes\n", "", "own-data-" + 300 * "x"):
+        with pytest.raises(UserError, match="is not the name of a data set; give one of letters, digits"):
+            registry.dataset(name)
 
 
 def test_the_data_sets_of_the_tree_keep_the_contract(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

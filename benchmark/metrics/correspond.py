@@ -54,7 +54,8 @@ def thin(image: np.ndarray) -> np.ndarray:
     looking at all pixels.
     """
     height, width = image.shape
-    padded = np.pad(image, 1)  # beyond the border there is background
+    # Beyond the border there is background. In C order, so that `ravel` below is a view.
+    padded = np.pad(np.ascontiguousarray(image), 1)
     inner = image.copy()
     for y, x in _RING:
         inner &= padded[1 + y : 1 + y + height, 1 + x : 1 + x + width]

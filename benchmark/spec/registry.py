@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -15,7 +16,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.spec import plugins
 from benchmark.spec.protocol import without_none
 from benchmark.spec.source import class_values, code_hash, imported_files
-from benchmark.typed import check_keys, convert
+from benchmark.typed import check_keys, convert, shown
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
@@ -29,6 +30,7 @@ def _are_views(value: Any) -> bool:
     return described or (type(value) is int and value >= 0)
 
 
+LONGEST_NAME = 100  # characters of a data set's name with its variant
 # What a method's class must say of itself.
 CLASS_ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "version": ("a whole number of at least 1", lambda value: type(value) is int and value >= 1),
@@ -144,9 +146,16 @@ def plugin_content(name: str) -> str:
 
 
 def dataset(name: str) -> type[Dataset]:
-    """Return the data set class in datasets/NAME.py, or a plug-in, for NAME or any variant NAME-... of it."""
+    """Return the data set class in datasets/NAME.py, or a plug-in, for NAME or any variant NAME-... of it.
+
+    Of several that fit, the longest. Raises `UserError` for a text that is no name: it names folders, too.
+    """
     name = name.replace("_", "-")
-    file = next((known for known in dataset_names() if name == known or name.startswith(known + "-")), None)
+    if len(name) > LONGEST_NAME or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
+        words = f"of letters, digits, '.', '-' and '_', {LONGEST_NAME} at most"
+        raise UserError(f"{shown(name)} is not the name of a data set; give one {words}.")
+    fitting = [known for known in dataset_names() if name == known or name.startswith(known + "-")]
+    file = max(fitting, key=len, default=None)
     if file is None:
         raise unknown("data set", name, dataset_names())
     stem, what = file.replace("-", "_"), f"classes with name = {file!r}"

@@ -131,7 +131,9 @@ def maps() -> list[np.ndarray]:
 def test_thinning_equals_a_loop_over_pixels() -> None:
     for image in maps():
         given = image.copy()
-        np.testing.assert_array_equal(thin(image), slow_thin(image))
+        expected = slow_thin(image)
+        for order in (image, np.asfortranarray(image), image.repeat(2, 0)[::2]):
+            np.testing.assert_array_equal(thin(order), expected)
         np.testing.assert_array_equal(image, given)  # left as it was
         np.testing.assert_array_equal(thin(thin(image)), thin(image))  # lines one pixel wide stay
 
