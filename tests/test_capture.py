@@ -29,6 +29,7 @@ from methods.base import Batch, Losses, ViewKind
 from tests import tape
 from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
 from tests.test_contract import METHODS, assert_same, specs, weights
+from tests.test_contract import run_of as made
 
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
 
@@ -36,9 +37,7 @@ LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
 def run_of(
     spec: RunSpec, folder: Path, prepare: Callable[[Run], None] = lambda run: None, **options: Any
 ) -> Run:
-    run = Run(
-        spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options(**options)
-    )
+    run = made(spec, tiny_split(), Options(**options))
     prepare(run)
     place = RunDir(folder, spec.folder)
     claim = place.claim(spec)
@@ -205,7 +204,7 @@ def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_never_synchronises(method: str, tmp_path: Path) -> None:
     spec = specs(method, tasks=THREE)[-1]
-    run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in THREE}, Options(device="cuda"))
+    run = made(spec, tiny_split(), Options(device="cuda"))
     run.start(RunDir(tmp_path, spec.folder))
     run.loop(0)
     with warnings.catch_warnings():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from benchmark.cli import data as module
 from benchmark.errors import UserError
@@ -63,8 +62,7 @@ def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(
         f"from     {url}",
         f"to       {here}",
         "licence  research use",
-        "Silberman",
-        "nyu_depth_v2_labeled.mat has the sha256",
+        f"{here.name} has the sha256",
     ):
         assert part in said
     assert said.rstrip().endswith(f"next: bench data prepare nyuv2 '{here}' --data '{data}'")
@@ -84,12 +82,8 @@ def test_an_archive_is_unpacked_and_not_fetched_twice(
     assert content(data / "downloads" / "PASCAL_MT") == FILES
     said = capsys.readouterr().out
     assert said.count("no checksum is published; sha256 of what came: ") == 1
-    assert (
-        said.count(
-            f"next: bench data prepare pascal-context {data / 'downloads' / 'PASCAL_MT'} --data {data}\n"
-        )
-        == 3
-    )
+    following = f"next: bench data prepare pascal-context {data / 'downloads' / 'PASCAL_MT'} --data {data}\n"
+    assert said.count(following) == 3
 
 
 def test_a_killed_unpacking_is_done_again(tmp_path: Path, tgz: bytes) -> None:
@@ -110,14 +104,9 @@ def test_the_place_of_a_data_set_itself(
         monkeypatch.setitem(DOWNLOADS, "nyuv2", place)
         assert get("nyuv2-40", tmp_path, True) == 0
     said = capsys.readouterr().out
-    assert (
-        "note: there are other ways." in said
-        and "the server has 400,000 bytes where 400,001 are expected" in said
-    )
-    assert (
-        "(400.0 kB)" in said
-        and f"next: bench data prepare nyuv2-40 {tmp_path / 'downloads' / 'labelled.mat'}" in said
-    )
+    assert "note: there are other ways." in said
+    assert "(400.0 kB)" in said and "400,000 bytes where 400,001 are expected" in said
+    assert f"next: bench data prepare nyuv2-40 {tmp_path / 'downloads' / 'labelled.mat'}" in said
 
 
 def test_nothing_is_fetched_without_being_asked_for(
@@ -126,10 +115,7 @@ def test_nothing_is_fetched_without_being_asked_for(
     with serving(CONTENT) as site:
         url = f"{site.url}/a.mat"
         monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-        with pytest.raises(
-            UserError,
-            match=f"nothing was fetched, as there is no terminal to ask in; add --yes to fetch {url}.",
-        ):
+        with pytest.raises(UserError, match=f"nothing was fetched, .*; add --yes to fetch {url}."):
             get("nyuv2", tmp_path, False, url)
         for answer, code in (("n\n", 1), ("\n", 1), ("y\n", 0)):
             assert not site.asked and not (tmp_path / "downloads").exists()
@@ -145,43 +131,17 @@ def test_names_that_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixt
         get("nyu", tmp_path, True)
     with pytest.raises(UserError, match="unknown form of nyuv2 'nyuv2-41'"):
         get("nyuv2-41", tmp_path, True)
-    with pytest.raises(
-        UserError,
-        match=r"no file of cityscapes can be fetched by a program: .*Dropbox.*accepted the terms.*prepare",
-    ):
+    with pytest.raises(UserError, match=r"no file of cityscapes can be fetched by a program: .*terms"):
         get("cityscapes", tmp_path, True)
     assert get("scenes", tmp_path, True) == 0
     assert capsys.readouterr().out == "scenes is made on the spot; there is nothing to download.\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_a_data_set_that_nobody_wrote_a_place_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(DOWNLOADS, "nyuv2")
-    with pytest.raises(
-        UserError,
-        match=r"no file of nyuv2 can be fetched by a program: its source is Silberman.*--url URL fetches",
-    ):
-        get("nyuv2", tmp_path, True)
-    with serving(CONTENT) as site:
-        assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 0
-
-
-def test_a_licensed_data_set_from_a_mirror_of_ones_own(tmp_path: Path) -> None:
-    with serving(CONTENT) as site:
-        assert get("cityscapes-19", tmp_path, True, f"{site.url}/mine.bin") == 0
-    assert (tmp_path / "downloads" / "mine.bin").read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("sha256", ["", "abc", SHA + "0", "g" * 64])
+@pytest.mark.parametrize("sha256", ["", "g" * 64])
 def test_a_hash_that_is_none(tmp_path: Path, sha256: str) -> None:
     with pytest.raises(UserError, match=r"--sha256 '\w*' is not a SHA-256; expected 64 hexadecimal digits"):
         get("nyuv2", tmp_path, True, None, sha256)
-
-
-@pytest.mark.parametrize("url", ["", "file:///etc/passwd"])
-def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
-    with pytest.raises(UserError, match="is not a URL that can be fetched"):
-        get("nyuv2", tmp_path, True, url)
 
 
 def test_every_data_set_of_files_has_a_place_or_a_way() -> None:
@@ -230,25 +190,6 @@ def test_ctrl_c_while_unpacking(
         in capsys.readouterr().out
     )
     assert not (tmp_path / "downloads" / "P").exists()
-
-
-def test_progress_is_a_bar_in_a_terminal_and_lines_in_a_pipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(module, "PLAIN_SECONDS", -1.0)
-    with serving(CONTENT) as site:
-        get("nyuv2", tmp_path / "one", True, f"{site.url}/a.mat")
-        site.length = False
-        get("nyuv2", tmp_path / "two", True, f"{site.url}/a.mat")
-        site.length = True
-        lines = capsys.readouterr().out.splitlines()
-        assert "a.mat: 400.0 kB of 400.0 kB" in lines and "a.mat: 400.0 kB" in lines
-        screen = io.StringIO()
-        monkeypatch.setattr(
-            module, "make_console", lambda: Console(file=screen, force_terminal=True, width=120)
-        )
-        get("nyuv2", tmp_path / "three", True, f"{site.url}/a.mat")
-    assert "400.0/400.0 kB" in screen.getvalue() and "a.mat: 400.0 kB" not in screen.getvalue()
 
 
 def test_a_process_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from benchmark.training.loop import Options, Run
 from methods.base import Batch, Losses, ViewKind
 from tests.far import Crossed, Far
 from tests.helpers import TASKS, tiny_spec, tiny_split
-from tests.test_contract import CASES, specs
+from tests.test_contract import CASES, run_of, specs
 
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
 # Lies on the host for torch's backward engine, which waits for no driver then; what is asked of it is the
@@ -31,13 +31,7 @@ DEVICE = "lazy"
 
 
 def run_on(far: Far, spec: RunSpec) -> Run:
-    return Run(
-        spec,
-        tiny_split(),
-        tiny_split(4, 9),
-        {n: TASKS[n] for n in spec.protocol.tasks},
-        Options(device=far.device),
-    )
+    return run_of(spec, tiny_split(), Options(device=far.device))
 
 
 def batch_of(run: Run) -> Batch:
@@ -144,15 +138,9 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
         pytest.skip("there is a GPU, which tests/test_capture.py asks itself")
     if torch.__version__ < "2.15":
         pytest.skip("before 2.15 torch asks the driver where a parameter lies")
-    answers = {
-        "_lazy_init": None,
-        "get_device_name": "none",
-        "mem_get_info": (2**33, 2**33),
-        "empty_cache": None,
-    }
-    answers |= dict.fromkeys(
-        ["current_stream", "default_stream", "Stream", "set_stream", "reset_peak_memory_stats"]
-    )
+    answers = {"get_device_name": "none", "mem_get_info": (2**33, 2**33)}
+    streams = ["current_stream", "default_stream", "Stream", "set_stream"]
+    answers |= dict.fromkeys([*streams, "_lazy_init", "empty_cache", "reset_peak_memory_stats"])
     for name, value in answers.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, found=value: found)
     # As torch's own, which takes no device without a number.
@@ -178,19 +166,14 @@ def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
     run = run_on(cuda, specs(method, tasks=tuple(TASKS), precision=precision)[-1])
     batch = batch_of(run)
     convolutions = [m.weight for m in run.method.modules() if isinstance(m, nn.Conv2d)]
-    assert all(
-        w.is_contiguous(memory_format=torch.channels_last) and w.device.type == "cuda" for w in convolutions
-    )
-    assert (
-        batch.images.is_contiguous(memory_format=torch.channels_last) and batch.images.device.type == "cuda"
-    )
+    for value in (batch.images, *convolutions):
+        assert value.is_contiguous(memory_format=torch.channels_last) and value.device.type == "cuda"
     with autocast(cuda, precision, monkeypatch):
         losses = run.method.train().losses(batch, torch.zeros((), device="cuda"))
         with torch.no_grad():
             predictions = run.method.eval().predict(batch.images)
-    assert all(
-        loss.dtype == torch.float32 and not loss.dim() for loss in (losses.tasks | losses.extra).values()
-    )
+    for loss in (losses.tasks | losses.extra).values():
+        assert loss.dtype == torch.float32 and not loss.dim()
     for name, task in run.tasks.items():
         assert predictions[name].dtype == torch.float32
         meter(task).statistics(predictions[name], batch.targets[name])

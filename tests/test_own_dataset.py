@@ -25,6 +25,7 @@ from datasets.base import Split
 from tests.conftest import ROOT, Bench
 from tests.helpers import TASKS, tiny_split
 from tests.test_cli import sets
+from tests.test_own_method import only_check
 
 
 @pytest.fixture
@@ -72,32 +73,18 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, t
     data = ("--data", tmp_path / "data")
     code, out, err = bench("check", mine, *data)
     assert code == 0 and "my-rooms passes all 6 checks" in out and "--set dataset=my-rooms" in out, out + err
-    settings = sets("seeds=1", "dataset=my-rooms", 'tasks=["semseg", "depth"]', "labels=given")
-    run = (
-        "run",
-        "--plugin",
-        mine,
-        "multi_task",
-        "single_task",
-        *settings,
-        "--results",
-        tmp_path / "runs",
-        *data,
-    )
+    settings = sets("seeds=1", "epochs=1", "dataset=my-rooms", 'tasks=["semseg", "depth"]', "labels=given")
+    run = ("run", "--plugin", mine, "multi_task", *settings, "--results", tmp_path / "runs", *data)
     code, out, err = bench(*run)
     assert code == 0 and "my-rooms-v1" in out, out + err
     assert "nothing to do" in bench(*run)[1]
     assert "my-rooms-v1" in bench("leaderboard", "--results", tmp_path / "runs")[1]  # without the plug-in
     code, out, _ = bench("data", "list", "--plugin", mine, *data)
     assert code == 0 and "my-rooms" in out
-    code, out, err = bench(
-        "labels", "show", "my-rooms", "--plugin", mine, "--out", tmp_path / "labels.png", *data
-    )
-    assert code == 0 and (tmp_path / "labels.png").exists(), out + err
-    code, out, err = bench(
-        "data", "show", "my-rooms", "--plugin", mine, "--out", tmp_path / "sheet.png", *data
-    )
-    assert code == 0 and (tmp_path / "sheet.png").exists(), out + err
+    for command in ("labels", "data"):
+        picture = tmp_path / f"{command}.png"
+        code, out, err = bench(command, "show", "my-rooms", "--plugin", mine, "--out", picture, *data)
+        assert code == 0 and picture.exists(), out + err
     code, _, err = bench("labels", "show", "my-rooms", *data)
     assert code == 2 and "unknown data set 'my-rooms'" in err
 
@@ -173,9 +160,10 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_contract_is_named_with_its_reason(
-    bench: Bench, mine: Path, tmp_path: Path, case: str
+    bench: Bench, mine: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new, check, reason = BROKEN[case]
+    only_check(check, contract_data, monkeypatch)
     assert old in mine.read_text()
     mine.write_text(mine.read_text().replace(old, new))
     code, out, err = bench("check", mine, "--json", "--data", tmp_path / "data")
@@ -200,15 +188,8 @@ class Rooms:
         whole = tiny_split(20 if name == "train" else 6, seed=int(name == "test"), size=size)
         part = slice(limit)
         targets = {task: target[part] for task, target in whole.targets.items()}
-        read = Split(
-            whole.ids[part],
-            whole.names[part],
-            whole.images[part],
-            targets,
-            whole.available[part],
-            f"{name} {limit} {size}",
-        )
-        return self.odd(read)
+        samples = (whole.ids[part], whole.names[part], whole.images[part], targets, whole.available[part])
+        return self.odd(Split(*samples, f"{name} {limit} {size}"))
 
 
 def with_normals(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Split], Split]:

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 
+from benchmark.contract import methods as contract
 from benchmark.spec import plugins, registry
 from tests.conftest import ROOT, Bench
 from tests.test_cli import sets
@@ -68,7 +71,7 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, tmp_path: Pat
     code, out, err = bench("new", "my_idea", "--out", tmp_path)
     assert code == 2 and "is there already" in err
     code, out, err = bench(
-        "run", "--plugin", file, "my_idea", "single_task", *sets("seeds=2"), "--results", tmp_path / "runs"
+        "run", "--plugin", file, "my_idea", *sets("seeds=1", "epochs=1"), "--results", tmp_path / "runs"
     )
     assert code == 0, out + err
     assert "my_idea" in out and (tmp_path / "runs" / "leaderboards").exists()
@@ -79,16 +82,8 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
     file = tmp_path / "my_fix.py"
     assert code == 0 and f"bench check {file}" in out
     for command in (["check"], ["format", "--check"]):
-        ruff = [
-            sys.executable,
-            "-m",
-            "ruff",
-            *command,
-            "--config",
-            str(ROOT / "pyproject.toml"),
-            str(tmp_path),
-        ]
-        assert subprocess.run(ruff).returncode == 0
+        ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml")]
+        assert subprocess.run([*ruff, str(tmp_path)]).returncode == 0
     code, out, err = bench("check", file, "--json")
     assert code == 0 and all(finding["kept"] for finding in json.loads(out)), out + err
     results = tmp_path / "runs"
@@ -103,23 +98,14 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
     )
     assert end < 0.8 * begin and terms[-1]["pseudo_labels"] > terms[0]["pseudo_labels"]
     code, out, _ = bench("list", "methods", "my_fix", "--plugin", file, "--json")
-    assert (
-        json.loads(out)[0]["cost"]["views"] == 1
-        and json.loads(out)[0]["cost"]["relative"]["train_flops"] == 2
-    )
-
-
-def test_every_example_is_named_where_new_is_explained(bench: Bench) -> None:
-    from benchmark.cli.methods import TEMPLATES
-
-    examples = [path.name.removesuffix(".py.txt") for path in TEMPLATES.glob("method_*.py.txt")]
-    assert examples == ["method_fixmatch"]
-    assert re.search(r"the shortest:\W*fixmatch\.", bench("new", "--help")[1])
+    cost = json.loads(out)[0]["cost"]
+    assert cost["views"] == 1 and cost["relative"]["train_flops"] == 2
 
 
 def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     file, results = write(tmp_path / "a", ""), tmp_path / "runs"
-    run = ("run", "--plugin", file, "mine", "single_task", *sets("seeds=1"), "--results", results)
+    short = sets("seeds=1", "epochs=1")
+    run = ("run", "--plugin", file, "mine", *short, "--results", results)
     assert bench(*run)[0] == 0
     assert "nothing to do" in bench(*run)[1]
     (record,) = (json.loads(p.read_text()) for p in results.glob("*/mine-*/record.json"))
@@ -128,7 +114,7 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     moved = write(tmp_path / "b", "")
     assert "nothing to do" in bench("run", "--plugin", moved, *run[3:])[1]  # wherever it lies
     file.write_text(file.read_text() + "# changed\n")
-    code, out, _ = bench("plan", "--plugin", file, "mine", *sets("seeds=1"), "--results", results)
+    code, out, _ = bench("plan", "--plugin", file, "mine", *short, "--results", results)
     assert code == 0 and "1 missing" in out
     assert bench(*run)[0] == 0
     code, out, _ = bench("leaderboard", "--results", results)  # without the plug-in: records are enough
@@ -190,9 +176,18 @@ BROKEN = {
 }  # fmt: skip
 
 
+def only_check(check: str, contract: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the other checks of a contract out, which the working subjects of other tests pass."""
+    wanted = [each for each in contract.CHECKS if each.__name__ == check.replace(" ", "_")]
+    monkeypatch.setattr(contract, "CHECKS", wanted or contract.CHECKS)
+
+
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_contract_is_named_with_its_reason(bench: Bench, tmp_path: Path, case: str) -> None:
+def test_a_broken_contract_is_named_with_its_reason(
+    bench: Bench, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body, check, reason = BROKEN[case]
+    only_check(check, contract, monkeypatch)
     code, out, err = bench("check", write(tmp_path, body), "--json")
     assert code == 1, out + err
     found = {f["check"]: f["reason"] for f in json.loads(out) if not f["kept"]}
@@ -201,10 +196,7 @@ def test_a_broken_contract_is_named_with_its_reason(bench: Bench, tmp_path: Path
 
 def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the harness hides no method can see; a harness that forgot to would be told."""
-    import torch
-
-    from benchmark.contract import methods as contract
-
+    only_check("hidden labels", contract, monkeypatch)
     monkeypatch.setattr(torch.Tensor, "masked_fill", lambda self, mask, value: self)
     leak = "batch.targets['depth'].float().mean() * self.encoder(batch.images).mean()"
     body = "    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
@@ -212,7 +204,6 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
     code, out, _ = bench("check", file, "--json")
     found = {f["check"]: f["reason"] for f in json.loads(out) if not f["kept"]}
     assert code == 1 and "labels that are not visible" in found["hidden labels"]
-    assert contract.hidden_labels in contract.CHECKS
 
 
 @pytest.mark.parametrize(
@@ -257,7 +248,6 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
             "the hyperparameter weight of the method bare lacks a type or a default",
         ),
         ("two", "\nclass Other(MultiTask):\n    pass\n", "defines 2 subclasses of Method"),
-        ("stops", "\nimport sys\nsys.exit()\n", r"stops.py cannot be imported \(SystemExit\); correct it"),
         (
             "asks",
             "\nraise SystemExit('wrong folder')\n",
@@ -274,19 +264,11 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
             "    version = 'a'\n",
             "letter.py: version = 'a' of Mine is not a whole number of at least 1; correct it",
         ),
-        ("nought", "    version = 0\n", "version = 0 of Mine is not a whole number of at least 1"),
-        ("truth", "    version = True\n", "version = True of Mine is not a whole number of at least 1"),
-        ("half", "    views = 1.0\n", "views = 1.0 of Mine is not a whole number of at least 0"),
         ("fewer", "    views = -1\n", "views = -1 of Mine is not a whole number of at least 0"),
         (
             "bare_kind",
             "    views = __import__('methods.base').base.ViewKind()\n",
             r"ViewKind\(.*\) of Mine is not a whole number",
-        ),
-        (
-            "numbers",
-            "    views = (1, 2)\n",
-            r"views = \(1, 2\) of Mine is not a whole number of at least 0 or a tuple of methods.b",
         ),
         (
             "shrill",
@@ -295,7 +277,6 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
         ),
         ("many", "    one_task = 'no'\n", "one_task = 'no' of Mine is not True or False"),
         ("mute", "    summary = None\n", "summary = None of Mine is not a text"),
-        ("papers", "    paper = ['A', 'B']\n", r"paper = \['A', 'B'\] of Mine is not a text"),
     ],
 )
 def test_a_bad_file_is_named(bench: Bench, tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -46,11 +46,17 @@ def list_(
     with for_scripts(as_json, rows):
         if names and what != "methods":
             raise UserError(f"only methods are shown by name, not {what}; leave {names[0]} out.")
-        rows += method_entries(names or [], source, data) if what == "methods" else entries(what, data)
         if what == "methods":
+            rows += method_entries(names or [], source, data)
             _print_methods(rows, source, bool(names))
-        else:
-            _print_rows(what, rows)
+            return 0
+        rows += entries(what, data)
+        table = Table(title=what, title_justify="left")
+        for column in rows[0] if rows else ():
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*map(_plain, row.values()))
+        make_console().print(table)
     return 0
 
 
@@ -76,10 +82,9 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
     if what == "balances":
         from benchmark.spec.weighting import BALANCES
 
-        return [
-            {"name": name, "balances": e.kind, "summary": e.summary, "paper": e.paper}
-            for name, e in BALANCES.items()
-        ]
+        keys = {"balances": "kind", "summary": "summary", "paper": "paper"}
+        found = BALANCES.items()
+        return [{"name": name} | {key: getattr(e, of) for key, of in keys.items()} for name, e in found]
     if what == "metrics":
         from benchmark.metrics import pooled
 
@@ -89,14 +94,9 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
 
 def dataset_entry(name: str, data: Path) -> dict[str, Any]:
     """Return a line on a data set, and what of it is found in the data folder."""
-    kind = registry.dataset(name)
-    return {
-        "name": name,
-        "summary": kind.summary,
-        "here": "\n".join(registry.open_dataset(name, data).here()) or None,
-        "source": kind.source,
-        "licence": kind.licence,
-    }
+    kind, here = registry.dataset(name), "\n".join(registry.open_dataset(name, data).here())
+    row = {"name": name, "summary": kind.summary, "here": here or None}
+    return row | {"source": kind.source, "licence": kind.licence}
 
 
 def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
@@ -116,8 +116,7 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     ground, variant = cells[0].protocol, cells[0].variant
     if any((c.protocol, c.variant) != (ground, variant) for c in cells):
         raise UserError(
-            f"--plan {source} has several protocols or data sets, and costs differ among them; name a plan "
-            "of one."
+            f"--plan {source} has several protocols or data sets, whose costs differ; name one of one."
         )
     tasks = {name: registry.open_dataset(variant, data).tasks[name] for name in ground.tasks}
     values = {cell.method: cell.hyperparameters for cell in reversed(cells)}
@@ -127,30 +126,11 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
 
     base = cost(ground.baseline) if ground.baseline else None
 
-    def entry(name: str) -> dict[str, Any]:
-        method, (defaults, hints) = registry.method(name), registry.hyperparameters(name)
-        found = None
-        if not method.skip(tasks):
-            own = vars(cost(name))
-            relative = {key: value / getattr(base, key) for key, value in own.items()} if base else {}
-            found = own | {"views": len(view_kinds(method.views)), "relative": relative}
-        return {
-            "name": name,
-            "summary": method.summary,
-            "paper": method.paper,
-            "year": year(method.paper),
-            "version": method.version,
-            "cost": found,
-            "hparams": defaults,
-            "types": {
-                key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()
-            },
-        }
-
     rows = []
     for name in wanted or registry.method_names():
+        method, (defaults, hints) = registry.method(name), registry.hyperparameters(name)
         try:
-            rows.append(entry(name))
+            own = None if method.skip(tasks) else vars(cost(name))
         except Exception as error:  # a plug-in's own, whatever it is
             if not registry.is_plugin(name) or isinstance(error, UserError):
                 raise
@@ -158,6 +138,12 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
             raise UserError(
                 f"the cost of {name} cannot be counted ({kind}); `bench check` says what it does wrong."
             ) from error
+        if own:
+            relative = {key: value / getattr(base, key) for key, value in own.items()} if base else {}
+            own = own | {"views": len(view_kinds(method.views)), "relative": relative}
+        types = {key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()}
+        row = {"name": name, "summary": method.summary, "paper": method.paper, "year": year(method.paper)}
+        rows.append({**row, "version": method.version, "cost": own, "hparams": defaults, "types": types})
     return rows
 
 
@@ -176,10 +162,8 @@ def _print_methods(rows: list[dict[str, Any]], source: str, in_full: bool) -> No
         table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), _words(row["cost"]))
     console.print(table)
     console.print(
-        f"extra cost: as multiples of the baseline's under plan {source}: operations of convolutions, matrix "
-        "products and attention for a training image (losses and backward) and a predicted one, and "
-        "parameters. Time is another matter: boards show it. `bench list methods NAME` adds a method's "
-        "hyperparameters."
+        f"extra cost: multiples of the baseline's under plan {source}, in operations a training image and "
+        "a predicted one, and in parameters. `bench list methods NAME` adds a method's hyperparameters."
     )
     for row in rows if in_full else ():
         table = Table(title=f"hyperparameters of {row['name']}", title_justify="left")
@@ -250,16 +234,6 @@ def doctor(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
         }
         _print_values("this machine", shown)
     return 0 if writable else 1
-
-
-def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print a table of rows that share their keys."""
-    table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_plain, row.values()))
-    make_console().print(table)
 
 
 def _print_values(title: str, values: dict[str, Any]) -> None:

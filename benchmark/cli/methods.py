@@ -7,6 +7,7 @@ import json
 import keyword
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,20 +60,14 @@ def check(
             raise unknown("method or data set", name, [*registry.method_names(), *registry.dataset_names()])
         for finding in findings:  # as they come
             passed = not finding.reason
-            shown.append(
-                {"check": finding.check, "about": finding.about, "kept": passed, "reason": finding.reason}
-            )
-            say(
-                Text("pass" if passed else "fail", "green" if passed else "red")
-                + f" {finding.check}: {finding.about}"
-            )
+            shown.append(asdict(finding) | {"kept": passed})
+            word = Text("pass", "green") if passed else Text("fail", "red")
+            say(word + f" {finding.check}: {finding.about}")
             if not passed:
                 say(f"     {finding.reason}.")
         failed = sum(not finding["kept"] for finding in shown)
-        if failed:
-            say(f"{name} fails {failed} of {len(shown)} checks.")
-        else:
-            say(f"{name} passes all {len(shown)} checks; {use}.")
+        passes = f"passes all {len(shown)} checks; {use}"
+        say(f"{name} {f'fails {failed} of {len(shown)} checks' if failed else passes}.")
     return 1 if failed else 0
 
 
@@ -112,7 +107,7 @@ def new(
             raise unknown("example", example, examples)
         template = "dataset.py.txt" if dataset else "method.py.txt"
         source = f"method_{example}.py.txt" if example else template
-        files = {out / f"{name}.py": source, out / f"test_{name}.py": f"test_{template}"}
+        files = {out / f"{name}.py": source, out / f"test_{name}.py": "test.py.txt"}
         for file in files:
             if file.exists():
                 raise UserError(f"{file} is there already; choose another name or another folder with --out.")
@@ -133,10 +128,7 @@ def new(
             say(f"wrote {file}")
         path = out / f"{name}.py"
         if dataset:
-            say(
-                f"next: put your data where {path} looks for them, change what differs, then `bench check "
-                f"{path}`."
-            )
+            say(f"next: put your data where {path} looks for them, then `bench check {path}`.")
         else:
             shipped = protocol.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
             run = f"bench run --plugin {path} {name} {shipped.baseline} {shipped.reference}"
@@ -147,9 +139,7 @@ def new(
 
 def _check_name(name: str, kind: str) -> None:
     if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
-        raise UserError(
-            f"{name!r} cannot be the name of a {kind}; use small letters, digits and underscores, such as "
-            "my_own."
-        )
+        rule = "use small letters, digits and underscores, such as my_own"
+        raise UserError(f"{name!r} cannot be the name of a {kind}; {rule}.")
     if name in registry.method_names() or name.replace("_", "-") in registry.dataset_names():
         raise UserError(f"there is a method or data set {name} already; choose another name.")

@@ -10,18 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.options import (
-    DATA,
-    RESULTS,
-    RUNS,
-    Data,
-    Device,
-    Json,
-    Plugin,
-    Published,
-    Results,
-    Set,
-)
+from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Device, Json, Plugin, Published, Results, Set
 from benchmark.errors import UserError
 from benchmark.files import writing
 from benchmark.typed import check_keys
@@ -83,7 +72,12 @@ def tune(
     with for_scripts(as_json, shown):
         base = _plan(methods or [], source, settings, data, rate)
         if rate:
-            _check_rates(rates, seeds)
+            if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
+                raise UserError(
+                    f"--rates {rates} are not two or more different numbers above 0, such as 0.3 and 1."
+                )
+            if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+                raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
             searches = tuning.rate_searches(base, rates, seeds, once)
             summary = f"{base.name}, with a learning rate for each row"
         else:
@@ -95,13 +89,10 @@ def tune(
         records, reasons = _carry_out(runs, base, (results, data, published_in), device, workers)
         scored = [search.scores(records) for search in searches]
         best = [tuning.best(scores) for scores in scored]
-        _show(searches, scored, best)
+        shown |= {"rows": _show(searches, scored, best), "failures": reasons, "plan": None}
         for spec in runs:
             if spec.id in reasons:
                 say(f"no score of {spec.folder}: {reasons[spec.id]}")
-        rows = zip(searches, scored, best, strict=True)
-        shown["rows"] = [_row(search, scores, trial) for search, scores, trial in rows]
-        shown |= {"failures": reasons, "plan": None}
         found = [(search, trial) for search, trial in zip(searches, best, strict=True) if trial is not None]
         if len(found) < len(searches):
             say("a row has no score, so no plan is written; the same command tries again what was not run.")
@@ -124,19 +115,14 @@ def _plan(methods: list[str], source: str | None, settings: list[str], data: Pat
     from benchmark.spec import plan, registry
 
     if not rate and len(methods) != 1:
-        raise UserError(
-            f"{len(methods)} methods are named, and hyperparameters are searched of one; name one, or give "
-            f"--rate."
-        )
+        many = f"{len(methods)} methods are named"
+        raise UserError(f"{many}, and hyperparameters are searched of one; name one, or give --rate.")
     source = source or plan.DEFAULT
     if not source.endswith(".toml"):
         check_keys([source], plan.names(), "plan")
     for setting in settings:
         if setting.partition("=")[0].strip() in (("judge", "lr_scale") if rate else ("judge",)):
-            raise UserError(
-                f"--set {setting} is not for tuning, which sets it itself: trials are evaluated on held-out "
-                f"train images, and the best then on the test set; leave it out."
-            )
+            raise UserError(f"--set {setting} is not for tuning, which sets it itself; leave it out.")
     if not rate:
         check_keys(methods, registry.method_names(), "method")
         return plan.make([source, *methods], settings, data)
@@ -146,22 +132,8 @@ def _plan(methods: list[str], source: str | None, settings: list[str], data: Pat
     return replace(base, cells=tuple(spec for spec in base.cells if spec.method in (methods or rows)))
 
 
-def _check_rates(rates: list[float], seeds: list[int]) -> None:
-    if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
-        raise UserError(
-            f"--rates {rates} are not two or more different numbers above 0, such as 0.3, 1 and 3 of the "
-            f"protocol's rate."
-        )
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
-
-
 def _carry_out(
-    runs: Sequence[RunSpec],
-    base: Plan,
-    folders: tuple[Path, Path, Path],
-    device: str,
-    workers: int | None,
+    runs: Sequence[RunSpec], base: Plan, folders: tuple[Path, Path, Path], device: str, workers: int | None
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Run the trials that are missing and return ({id: record}, {id: why there is none}).
 
@@ -204,28 +176,26 @@ def _carry_out(
     return records, reasons
 
 
-def _row(search: Search, scores: Mapping[float, float | None], best: float | None) -> dict[str, Any]:
-    """Return what `--json` shows of a search."""
-    named = {label: scores[trial] for trial, label in search.labels.items()}
-    return {"row": search.name, "scores": named, "best": None if best is None else search.labels[best]}
-
-
 def _show(
     searches: Sequence[Search], scored: Sequence[Mapping[float, float | None]], best: Sequence[float | None]
-) -> None:
-    """Print each search's trials, the best first."""
+) -> list[dict[str, Any]]:
+    """Print each search's trials, the best first, and return what `--json` shows of them."""
     from rich.table import Table
 
     from benchmark.execute.progress import make_console
 
     title = "trials; change of the held-out metrics against the defaults, in percent"
     table = Table("row", "trial", "runs", "change %", title=title, title_justify="left")
+    rows = []
     for search, scores, chosen in zip(searches, scored, best, strict=True):
+        named = {label: scores[trial] for trial, label in search.labels.items()}
+        rows.append(
+            {"row": search.name, "scores": named, "best": None if chosen is None else search.labels[chosen]}
+        )
         for trial in sorted(scores, key=lambda trial: (scores[trial] is None, -(scores[trial] or 0), trial)):
             score = scores[trial]
             change = "failed" if score is None else f"{score:+.2f}"
-            style = "bold" if trial == chosen else ""
-            table.add_row(
-                search.name, search.labels[trial], str(len(search.trials[trial])), change, style=style
-            )
+            count, style = str(len(search.trials[trial])), "bold" if trial == chosen else ""
+            table.add_row(search.name, search.labels[trial], count, change, style=style)
     make_console().print(table)
+    return rows

@@ -107,17 +107,12 @@ def values(subject: Subject) -> None:
                     least.append(int(part.min()))
                 differs = known.flatten(1).any(1) != split.available[rows, t]
                 row = start + int(differs.byte().argmax())
-                says = (
-                    "available without a labelled pixel"
-                    if split.available[row, t]
-                    else "labelled but not available"
-                )
+                bare = "available without a labelled pixel"
+                says = bare if split.available[row, t] else "labelled but not available"
                 require(not differs.any(), f"{what} of sample {split.names[row]!r} is {says}")
             middle = float(torch.stack(medians).median()) if medians and not task.inverse else 0.0
-            require(
-                middle <= FAR,
-                f"{what} has a median of {middle:.0f}, which looks like millimetres; give metres",
-            )
+            reason = f"{what} has a median of {middle:.0f}, which looks like millimetres; give metres"
+            require(middle <= FAR, reason)
             halved = least and min(least) >= 0
             require(not halved, f"{what} holds no negative component, so they look like (n + 1) / 2; give n")
 

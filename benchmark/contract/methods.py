@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -48,23 +49,19 @@ class Subject:
 
     def trained(self, train: Split | None = None, stop_at: int | None = None) -> Run:
         """Return a run after its last step, stopped after `stop_at` steps and resumed on the way."""
-        options = Options(checkpoint_every=1)
-        options.report = lambda step, steps, loss: options.stop.set() if step == stop_at else None
+        stopping = Options(checkpoint_every=1)
+        stopping.report = lambda step, steps, loss: stopping.stop.set() if step == stop_at else None
         with tempfile.TemporaryDirectory() as folder:
             place = RunDir(Path(folder), self.spec.folder)
-            if stop_at is not None:
-                with suppress(Interrupted):
-                    self._train(place, train, options)
-            return self._train(place, train, Options())
-
-    def _train(self, place: RunDir, train: Split | None, options: Options) -> Run:
-        run, claim = self.run(train, options), place.claim(self.spec)
-        assert claim is not None
-        try:
-            run.start(place)
-            run.train(place, claim)
-        finally:
-            claim.release()
+            for options in (Options(),) if stop_at is None else (stopping, Options()):
+                run, claim = self.run(train, options), place.claim(self.spec)
+                assert claim is not None
+                try:
+                    run.start(place)
+                    with suppress(Interrupted):
+                        run.train(place, claim)
+                finally:
+                    claim.release()
         return run
 
     @cached_property
@@ -83,12 +80,9 @@ def check(subject: Subject) -> Iterator[Finding]:
 
     def line(error: Exception) -> str:
         """Say where in the method's own file an error arose."""
-        own, trace, found = inspect.getsourcefile(subject.kind), error.__traceback__, ""
-        while trace:
-            if trace.tb_frame.f_code.co_filename == own:
-                found = f" (line {trace.tb_lineno} of {Path(own).name})"
-            trace = trace.tb_next
-        return found
+        own = inspect.getsourcefile(subject.kind)
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == own]
+        return f" (line {lines[-1]} of {Path(str(own)).name})" if lines else ""
 
     return findings(CHECKS, subject, line, first=(keywords, a_first_step))
 
@@ -137,11 +131,8 @@ def any_labels(subject: Subject) -> None:
         if total.requires_grad:
             total.backward()
         found = [total, *(p.grad for p in run.method.parameters() if p.grad is not None)]
-        require(
-            all(bool(torch.isfinite(value).all()) for value in found),
-            f"a loss or a gradient is not finite where {what}; divide by a count clamped to 1, and mask "
-            "before",
-        )
+        finite = all(bool(torch.isfinite(value).all()) for value in found)
+        require(finite, f"a loss or a gradient is not finite where {what}; divide by a count clamped to 1")
 
 
 def hidden_labels(subject: Subject) -> None:
@@ -191,16 +182,12 @@ def predictions(subject: Subject) -> None:
         wanted, found = (len(images), task.channels, *subject.spec.protocol.size), tuple(whole[name].shape)
         require(found == wanted, f"predict() gives {name} in shape {found}, not {wanted}")
         require(torch.isfinite(whole[name]).all(), f"predict() gives {name} values that are not finite")
+        same = torch.equal(whole[name], again[name])
         require(
-            torch.equal(whole[name], again[name]),
-            f"predict() gives another {name} the second time: draw from a generator of its own with a fixed "
-            "seed",
+            same, f"predict() gives another {name} the second time: draw from a generator with a fixed seed"
         )
-        require(
-            torch.allclose(whole[name][:1], alone[name], rtol=1e-3, atol=1e-3),
-            f"predict() gives an image another {name} in another batch: metrics would depend on the batch "
-            "size",
-        )
+        same = torch.allclose(whole[name][:1], alone[name], rtol=1e-3, atol=1e-3)
+        require(same, f"predict() gives an image another {name} in another batch")
 
 
 def state(subject: Subject) -> None:
@@ -238,15 +225,14 @@ class NoSync(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out an operator, or raise `Broken`."""
         name = str(function)
+        looks = any(f"aten.{word}" in name for word in self.FORBIDDEN)
         require(
-            not any(f"aten.{word}" in name for word in self.FORBIDDEN),
-            f"{name} needs the host, or has a shape that depends on data; mask and average on the device "
-            "instead",
+            not looks, f"{name} needs the host, or has a shape that depends on data; mask and average instead"
         )
         indexes = args[1] if name.startswith(("aten.index.", "aten.index_put")) else ()
+        masks = any(index is not None and index.dtype == torch.bool for index in indexes)
         require(
-            not any(index is not None and index.dtype == torch.bool for index in indexes),
-            "it indexes with booleans, whose shape depends on data; multiply by the mask instead",
+            not masks, "it indexes with booleans, whose shape depends on data; multiply by the mask instead"
         )
         return function(*args, **(kwargs or {}))
 
