@@ -52,6 +52,7 @@ class DiffusionMTL(MultiTask):
         "Ye, Xu: DiffusionMTL: Learning Multi-Task Denoising Diffusion Model from Partially Annotated "
         "Data, CVPR 2024"
     )
+    version: ClassVar[int] = 2
     # Factors of both betas could cross, and beta_start must not be above beta_end.
     search: ClassVar[dict[str, tuple[Any, ...]]] = {
         "beta_start": (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
@@ -88,7 +89,7 @@ class DiffusionMTL(MultiTask):
         self.schedule = Schedule(steps, beta_start, beta_end)
         predicted = [task.channels for task in problem.tasks.values()]
         channels = [problem.width] * len(predicted) if self.of_features else predicted
-        self.denoiser = Denoiser(channels, sum(predicted), width, blocks, heads)
+        self.denoiser = Denoiser(channels, sum(predicted), width, blocks, heads, signed=not self.of_features)
         refined = problem.tasks.items() if self.of_features else ()
         self.refined_heads = nn.ModuleDict({name: problem.make_head(task) for name, task in refined})
 

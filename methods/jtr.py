@@ -49,6 +49,7 @@ class JTR(MultiTask):
         "Nishi, Kim, Li, Pfister: Joint-Task Regularization for Partially Labeled Multi-Task Learning, "
         "CVPR 2024"
     )
+    version: ClassVar[int] = 2
     views: ClassVar[int] = 2
 
     def __init__(

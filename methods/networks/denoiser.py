@@ -7,9 +7,9 @@ import math
 import operator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.networks.resize import resized
 from methods.networks.retrieval import DOWN, Attention
 
 FREQUENCIES = 128  # of the embedding of t, a sine and a cosine each, down to 1 / 10000
@@ -17,14 +17,15 @@ RATIO = 4  # hidden width of the blocks' networks over their width
 
 
 class Schedule:
-    """Hold noise levels beta_0 ... beta_(T-1), evenly spaced.
+    """Hold noise levels beta_0 ... beta_(T-1), whose roots are evenly spaced.
 
     x_t = sqrt(kept_t) x_0 + sqrt(1 - kept_t) noise, with kept_t the product of 1 - beta_0 ... 1 - beta_t (Ho,
     Jain and Abbeel, NeurIPS 2020).
     """
 
     def __init__(self, steps: int, beta_start: float, beta_end: float) -> None:
-        self.betas = [beta_start + (beta_end - beta_start) * t / max(1, steps - 1) for t in range(steps)]
+        first, last = math.sqrt(beta_start), math.sqrt(beta_end)
+        self.betas = [(first + (last - first) * t / max(1, steps - 1)) ** 2 for t in range(steps)]
         self.kept = list(itertools.accumulate((1 - beta for beta in self.betas), operator.mul))
 
     def diffuse(self, clean: Tensor, t: int, noise: Tensor) -> Tensor:
@@ -43,11 +44,50 @@ class Schedule:
         return of_clean * clean + of_state * state + deviation * noise
 
 
+class XavierLinear(nn.Linear):
+    """Map linearly, starting from Xavier's uniform weights and biases of 0."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights."""
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class TimeLinear(nn.Linear):
+    """Map linearly, starting from normal weights of deviation 0.02."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights; biases as torch does."""
+        super().reset_parameters()
+        nn.init.normal_(self.weight, std=0.02)
+
+
+class ConditionConv(nn.Conv2d):
+    """Convolve, starting from Kaiming's normal weights by fan-out and biases of 0."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights."""
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class BareAttention(Attention):
+    """Attend with queries, keys and values that have no bias."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.query = XavierLinear(width, width, bias=False)
+        self.key_value = XavierLinear(width, 2 * width, bias=False)
+        self.out = XavierLinear(width, width)
+
+
 class CrossBlock(nn.Module):
     """Let the conditioning tokens attend to the noisy ones; pre-norm.
 
-    The noisy tokens pass a GELU network first, the conditioning tokens one of their own last. That the noisy
-    tokens' network comes before they are read is a choice: behind it, the last block's would have no effect.
+    The noisy tokens pass a GELU network first, the conditioning tokens one of their own last. Linear layers
+    start from Xavier's uniform weights and biases of 0.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -56,7 +96,7 @@ class CrossBlock(nn.Module):
         self.norm_query, self.norm_key, self.attend = (
             nn.LayerNorm(width),
             nn.LayerNorm(width),
-            Attention(width, heads),
+            BareAttention(width, heads),
         )
         self.norm_known, self.feed_known = nn.LayerNorm(width), _network(width)
 
@@ -73,19 +113,22 @@ class Denoiser(nn.Module):
     And from what the preliminary predictions of all tasks say. For each task: a 3x3 convolution of its own to
     `width`, plus an embedding of t; at a quarter of the size, `blocks` blocks shared by the tasks, whose
     conditioning tokens take up the noisy ones; back to full size, plus the first convolution's output; a
-    task's own 1x1 and three 3x3 convolutions. Samples and tasks go through the shared part as one batch:
-    nothing is normalised over the batch, so each gets what it would get alone. channels: of each task's
-    state. predicted: channels of all tasks' predictions together.
+    task's own 1x1 and three 3x3 convolutions, a ReLU behind each 3x3. Samples and tasks go through the shared
+    part as one batch: nothing is normalised over the batch, so each gets what it would get alone. channels:
+    of each task's state. predicted: channels of all tasks' predictions together. signed: without the last
+    ReLU, for states that may be negative.
     """
 
-    def __init__(self, channels: list[int], predicted: int, width: int, blocks: int, heads: int) -> None:
+    def __init__(
+        self, channels: list[int], predicted: int, width: int, blocks: int, heads: int, signed: bool
+    ) -> None:
         super().__init__()
         self.channels = channels
-        self.condition = nn.Conv2d(predicted, width, 3, padding=1)
-        self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.GELU(), nn.Linear(width, width))
+        self.condition = ConditionConv(predicted, width, 3, padding=1)
+        self.time = nn.Sequential(TimeLinear(2 * FREQUENCIES, width), nn.SiLU(), TimeLinear(width, width))
         self.enter = nn.ModuleList(nn.Conv2d(c, width, 3, padding=1) for c in channels)
         self.blocks = nn.ModuleList(CrossBlock(width, heads) for _ in range(blocks))
-        self.leave = nn.ModuleList(_leave(width, c) for c in channels)
+        self.leave = nn.ModuleList(_leave(width, c, signed) for c in channels)
 
     def known(self, predictions: Tensor) -> Tensor:
         """Make conditioning tokens (B, n, e) of predictions (B, C, h, w).
@@ -110,30 +153,35 @@ class Denoiser(nn.Module):
         known = known[:, None].expand(-1, tasks, -1, -1).flatten(0, 1)
         for block in self.blocks:
             known, noisy = block(known, noisy)
-        # As DOWN pools with the last window cut off, the small grid has ceil(h / DOWN) rows.
-        small = known.mT.unflatten(2, (-1, -(-state.shape[-1] // DOWN)))
-        back = F.interpolate(small, state.shape[-2:], mode="bilinear", align_corners=False)
-        refined = (flat + back).unflatten(0, (-1, tasks)).unbind(1)
+        small = known.mT.unflatten(2, (-1, _quarter(state.shape[-1])))
+        refined = (
+            (flat + resized(small, (state.shape[-2], state.shape[-1]))).unflatten(0, (-1, tasks)).unbind(1)
+        )
         return [leave(x) for leave, x in zip(self.leave, refined, strict=True)]
 
 
 def _network(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, RATIO * width), nn.GELU(), nn.Linear(RATIO * width, width))
+    return nn.Sequential(XavierLinear(width, RATIO * width), nn.GELU(), XavierLinear(RATIO * width, width))
 
 
-def _leave(width: int, channels: int) -> nn.Sequential:
-    convs = [nn.Conv2d(width, width, 1), *(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))]
-    inner = (layer for conv in convs for layer in (conv, nn.ReLU(inplace=True)))
-    return nn.Sequential(*inner, nn.Conv2d(width, channels, 3, padding=1))
+def _leave(width: int, channels: int, signed: bool) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(width, width, 1)]
+    for outputs in (width, width, channels):
+        layers += [nn.Conv2d(width, outputs, 3, padding=1), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers[:-1] if signed else layers)
+
+
+def _quarter(size: int) -> int:
+    return -(-size // DOWN)
 
 
 def _tokens(x: Tensor) -> Tensor:
-    """(M, e, h, w) to (M, n, e) at a quarter of the size."""
-    return F.avg_pool2d(x, DOWN, ceil_mode=True).flatten(2).mT
+    """(M, e, h, w) to (M, n, e) at a quarter of the size, rounded up, bilinear."""
+    return resized(x, (_quarter(x.shape[-2]), _quarter(x.shape[-1]))).flatten(2).mT
 
 
 def _embedding(t: int, like: Tensor) -> Tensor:
-    """Sines and cosines (256,) of t at frequencies 1 to 1 / 10000 (Vaswani et al., NeurIPS 2017)."""
+    """Cosines and sines (256,) of t at frequencies 1 to 1 / 10000 (Vaswani et al., NeurIPS 2017)."""
     falling = torch.arange(FREQUENCIES, device=like.device, dtype=like.dtype) / FREQUENCIES
     angles = t * torch.exp(-math.log(10000) * falling)
-    return torch.cat([angles.sin(), angles.cos()])
+    return torch.cat([angles.cos(), angles.sin()])

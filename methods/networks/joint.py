@@ -42,8 +42,8 @@ class Stacks(NamedTuple):
     """Hold Y, with labels where there are any, and Y^ of predictions alone.
 
     Both (B, C, h, w), and where they count (B, 1, h, w) bool. Channels are those of the tasks, in order:
-    classes, binary maps and depth in [0, 1] and 0 where they do not count, normals as (n + 1) / 2 and 1/2
-    there.
+    classes, binary maps and scaled depth in [0, 1], normals as (n + 1) / 2. Where they do not count, they are
+    what a map of zeros becomes: 0, Phi(-mean / std) of depth, 1/2 of normals.
     """
 
     known: Tensor
@@ -88,10 +88,16 @@ class Joint(nn.Module):
             drawn, chances = self._of_prediction(name, task, predictions[name])
             label = self._of_label(name, task, targets[name], drawn.dtype)
             shown = chances if soft else drawn
-            blank = 0.5 if task.kind == "normals" else 0.0
+            blank = self._blank(name, task, drawn)
             known.append(torch.where(mask, torch.where(has_label[name], label, drawn), blank))
             predicted.append(torch.where(mask, torch.where(has_label[name], shown.detach(), shown), blank))
         return Stacks(torch.cat(known, 1), torch.cat(predicted, 1), mask)
+
+    def _blank(self, name: str, task: Task, like: Tensor) -> Tensor | float:
+        if task.kind == "depth":
+            scaled: Tensor = self.scales[name](like.new_zeros(()))
+            return scaled
+        return 0.5 if task.kind == "normals" else 0.0
 
     def _of_prediction(self, name: str, task: Task, prediction: Tensor) -> tuple[Tensor, Tensor]:
         """(hard sample, probabilities) of classes and binary maps; twice the same of the others."""

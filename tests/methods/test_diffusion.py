@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,27 +60,48 @@ def slow_norm(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def slow_network(network: nn.Sequential, tokens: Tensor) -> Tensor:
-    hidden = tokens @ network[0].weight.t() + network[0].bias
-    hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
+def gelu(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def silu(x: Tensor) -> Tensor:
+    return x / (1 + (-x).exp())
+
+
+def slow_network(network: nn.Sequential, tokens: Tensor, bend: Callable[[Tensor], Tensor] = gelu) -> Tensor:
+    hidden = bend(tokens @ network[0].weight.t() + network[0].bias)
     return hidden @ network[2].weight.t() + network[2].bias
 
 
-def slow_pool(x: Tensor) -> Tensor:
-    """(e, h, w) to means over windows of 4 x 4, cut off at the border, row by row: (n, e)."""
-    e, h, w = x.shape
+def between(size: int, wanted: int) -> list[tuple[int, int, float]]:
+    """The two old pixels of each new one, and the share of the second."""
+    centres = [max(0.0, (i + 0.5) * size / wanted - 0.5) for i in range(wanted)]
+    return [(int(c), min(int(c) + 1, size - 1), c - int(c)) for c in centres]
+
+
+def slow_quarter(x: Tensor) -> Tensor:
+    """(e, h, w) to a quarter of the size, bilinear, row by row: (n, e)."""
+    rows, columns = (between(size, math.ceil(size / 4)) for size in x.shape[1:])
     return torch.stack(
-        [x[:, i : i + 4, j : j + 4].reshape(e, -1).mean(1) for i in range(0, h, 4) for j in range(0, w, 4)]
+        [
+            (1 - down) * ((1 - along) * x[:, i, j] + along * x[:, i, m])
+            + down * ((1 - along) * x[:, k, j] + along * x[:, k, m])
+            for (i, k, down), (j, m, along) in itertools.product(rows, columns)
+        ]
     )
 
 
-def slow_denoise(network: Denoiser, task: int, state: Tensor, predictions: Tensor, t: int) -> Tensor:
+def slow_denoise(
+    network: Denoiser, task: int, state: Tensor, predictions: Tensor, t: int, of_features: bool
+) -> Tensor:
     """The estimate (c, h, w) of one task of one sample from x_t (c, h, w) and all predictions (C, h, w)."""
     angles = [t / 10000 ** (i / 128) for i in range(128)]
-    wave = torch.tensor([*map(math.sin, angles), *map(math.cos, angles)], dtype=torch.float64)
-    entered = network.enter[task](state[None])[0] + slow_network(network.time, wave[None])[0][:, None, None]
-    noisy, known = slow_pool(entered), slow_pool(network.condition(predictions[None])[0])
+    wave = torch.tensor([*map(math.cos, angles), *map(math.sin, angles)], dtype=torch.float64)
+    time = slow_network(network.time, wave[None], silu)[0][:, None, None]
+    entered = network.enter[task](state[None])[0] + time
+    noisy, known = slow_quarter(entered), slow_quarter(network.condition(predictions[None])[0])
     for block in network.blocks:
+        assert block.attend.query.bias is None and block.attend.key_value.bias is None
         noisy = noisy + slow_network(block.feed_noisy, slow_norm(block.norm_noisy, noisy))
         known = known + slow_attention(
             block.attend, slow_norm(block.norm_query, known), slow_norm(block.norm_key, noisy)
@@ -90,9 +112,10 @@ def slow_denoise(network: Denoiser, task: int, state: Tensor, predictions: Tenso
     x = entered[None] + F.interpolate(small, (h, w), mode="bilinear", align_corners=False)
     convs = [layer for layer in network.leave[task] if isinstance(layer, nn.Conv2d)]
     assert [conv.kernel_size[0] for conv in convs] == [1, 3, 3, 3]
-    for conv in convs[:-1]:
+    x = convs[0](x)
+    for conv in convs[1:-1]:
         x = conv(x).clamp_min(0)
-    return convs[-1](x)[0]
+    return convs[-1](x)[0].clamp_min(0) if of_features else convs[-1](x)[0]
 
 
 def slow_state(task: Task, x: Tensor) -> Tensor:
@@ -104,13 +127,19 @@ def slow_state(task: Task, x: Tensor) -> Tensor:
     return x / (task.span[1] if task.kind == "depth" else x.norm(dim=0))
 
 
+def slow_betas(steps: int) -> list[float]:
+    """Squares of evenly spaced roots, from 0.001 to 0.01."""
+    shares = [t / (steps - 1) for t in range(steps)] if steps > 1 else [0.0]
+    return [((1 - share) * 0.001**0.5 + share * 0.01**0.5) ** 2 for share in shares]
+
+
 def slow_result(
     made: DiffusionMTL, clean: list[Tensor], maps: list[Tensor], sample: int, task: int, noise: list[Tensor]
 ) -> Tensor:
     """The prediction (C, H, W) of one task of one sample. clean, maps: of each task (B, c, h, w). noise: of t
     = T-1, ..., 0, of this task and sample.
     """
-    betas = [float(b) for b in torch.linspace(1e-3, 1e-2, made.steps, dtype=torch.float64)]
+    betas = slow_betas(made.steps)
     kept = [math.prod(1 - b for b in betas[: t + 1]) for t in range(made.steps)]
     name = list(made.problem.tasks)[task]
     kind = made.problem.tasks[name]
@@ -119,13 +148,13 @@ def slow_result(
     last = made.steps - 1
     x = math.sqrt(kept[last]) * x0 + math.sqrt(1 - kept[last]) * noise[0]
     for number, t in enumerate(range(last, 0, -1), 1):
-        estimate = slow_denoise(made.denoiser, task, x, predictions, t)
+        estimate = slow_denoise(made.denoiser, task, x, predictions, t, made.of_features)
         if not made.of_features:
             estimate = slow_state(kind, estimate)
         mean = math.sqrt(kept[t - 1]) * betas[t] * estimate + math.sqrt(1 - betas[t]) * (1 - kept[t - 1]) * x
         variance = betas[t] * (1 - kept[t - 1]) / (1 - kept[t])
         x = mean / (1 - kept[t]) + math.sqrt(variance) * noise[number]
-    estimate = slow_denoise(made.denoiser, task, x, predictions, 0)
+    estimate = slow_denoise(made.denoiser, task, x, predictions, 0, made.of_features)
     if made.of_features:
         estimate = made.refined_heads[name].conv(estimate[None])[0]
     return F.interpolate(estimate[None], made.problem.size, mode="bilinear", align_corners=False)[0]
@@ -180,7 +209,7 @@ def number(value: float) -> Tensor:
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_the_noise_levels_are_those_of_noising_step_by_step(steps: int) -> None:
     schedule = Schedule(steps, 1e-3, 1e-2)
-    torch.testing.assert_close(torch.tensor(schedule.betas), torch.linspace(1e-3, 1e-2, steps))
+    assert schedule.betas == pytest.approx(slow_betas(steps), rel=1e-12)
     nothing, one = number(0.0), number(1.0)
     mean, variance = 1.0, 0.0  # of x_t given x_0 = 1
     for t, beta in enumerate(schedule.betas):
@@ -271,9 +300,34 @@ def test_predictions_are_diffused_on_a_scale_of_about_one() -> None:
 
 def test_the_published_denoiser_has_as_many_parameters() -> None:
     with torch.device("meta"):
-        made = Denoiser([512] * 5, 21 + 7 + 1 + 3 + 1, 512, 4, 4)
+        made = Denoiser([512] * 5, 21 + 7 + 1 + 3 + 1, 512, 4, 4, signed=False)
 
     def millions(module: nn.Module) -> float:
         return round(sum(p.numel() for p in module.parameters()) / 1e6, 1)
 
     assert [millions(m) for m in (made.blocks, made.enter, made.leave, made)] == [21.0, 11.8, 36.7, 70.1]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_features_are_estimated_without_a_sign_and_predictions_with_theirs(space: str) -> None:
+    made = method(space=space)
+    seen: list[Tensor] = []
+    made.denoiser.register_forward_hook(lambda *call: seen.extend(call[2]))
+    made.predict(batch(made.problem, ONE).images)
+    signs = [bool((x < 0).any()) for x in seen]
+    assert len(signs) == made.steps * len(THREE) and any(signs) == (space == "prediction")
+    assert all((x > 0).any() for x in seen)
+
+
+def test_weights_start_as_published() -> None:
+    """Xavier's uniform in the blocks, 0.02 in the embedding of t, Kaiming's by fan-out in the condition."""
+    torch.manual_seed(0)
+    made = Denoiser([64] * 2, 40, 64, 1, 4, signed=False)
+    block, width = made.blocks[0], 64
+    for layer in (block.attend.query, block.attend.key_value, block.attend.out, block.feed_known[0]):
+        bound = math.sqrt(6 / (layer.in_features + layer.out_features))
+        assert 0.98 * bound < layer.weight.abs().max().item() <= bound
+        assert layer.bias is None or not layer.bias.any()
+    assert made.time[0].weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert made.condition.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * width)), rel=0.05)
+    assert made.condition.bias is not None and not made.condition.bias.any()

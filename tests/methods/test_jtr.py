@@ -37,6 +37,8 @@ from tests.methods.test_segnet import slow_unpool
 
 MEAN, STD = 1.75, 0.875  # exact in float32, which keywords pass through
 
+PHI_0 = 0.5 * math.erfc(MEAN / STD / math.sqrt(2))  # a depth of 0, scaled
+
 
 def method(names: tuple[str, ...] = THREE, **keywords: object) -> JTR:
     torch.manual_seed(3)
@@ -73,7 +75,7 @@ def slow_stacks(
             )
     known, predicted = [], []
     for name, task in case.items():
-        guess, blank = predictions[name], 0.5 if task.kind == "normals" else 0.0
+        guess, blank = predictions[name], {"normals": 0.5, "depth": PHI_0}.get(task.kind, 0.0)
         if labelled[name]:
             guess = guess.detach()
         one = entry(task, targets[name], "label") if labelled[name] else entry(task, guess, "hard")
