@@ -198,7 +198,7 @@ def _scored(g: Group, entry: Entry, reference: Row) -> Entry:
 def _unranked(g: Group, entry: Entry, reference: Row | None, held: str) -> str | None:
     """Return what stands in place of the tier of a row, None where it is ranked."""
     if entry.row.outdated:
-        return f"version {entry.row.version} (current {entry.row.newest})"
+        return entry.row.age
     if g.protocol["judge"] != "test":
         return "tuning"
     if entry.delta is None or reference is None or reference.outdated:

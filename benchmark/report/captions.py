@@ -121,7 +121,7 @@ def _rows(board: Board) -> Iterator[Fact]:
             yield "no Δm", f"{e.label}: the reference scores 0 on {' and '.join(e.undefined)}"
         if e.row.outdated:
             reference = "; it is the reference, so nothing is ranked" if e is board.reference else ""
-            yield "outdated", f"{e.label}: version {e.row.version}, current {e.row.newest}{reference}"
+            yield "outdated", f"{e.label}: {e.row.age}{reference}"
     devices = {e.cost.device for e in board.entries if e.cost}
     yield "devices differ, costs are not comparable", "; ".join(sorted(devices)) if len(devices) > 1 else ""
     times = {e.label: [s.cost.seconds or 0.0 for s in e.row.seeds.values()] for e in board.entries}

@@ -10,6 +10,7 @@ from benchmark.errors import UserError
 from benchmark.report.records import Collection, Failure, Record
 from benchmark.report.rows import Group, Pair, Row, Seed, TaskInfo, canonical, protocol_values, shipped_values
 from benchmark.spec.protocol import ABOUT
+from benchmark.spec.weighting import BALANCES
 
 # What labels call these keys of a spec, where rows of a method differ in them.
 MORE = {"file": "plugin", "tuned": "tuning"}
@@ -96,7 +97,8 @@ def _tasks(required: Sequence[str], records: Sequence[Record]) -> tuple[TaskInfo
 def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, int]) -> tuple[Row, ...]:
     keyed: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        keyed[canonical([item.spec["method"], item.spec["method_version"], _away(item.spec)])].append(item)
+        about = (item.spec["method"], item.spec["method_version"], _balance_version(item.spec))
+        keyed[canonical([*about, _away(item.spec)])].append(item)
     specs = [same[0].spec for same in keyed.values()]
     rows = []
     for same in keyed.values():
@@ -111,10 +113,13 @@ def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, 
         done, partial = _seeds(required, [item for item in same if isinstance(item, Record)])
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
         label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
+        weighting, known = spec["balance"], BALANCES.get(spec["balance"])
+        versions = (_balance_version(spec), known.version if known else 1)
+        label += f" {weighting} v{versions[0]}" if versions[0] < versions[1] else ""
         hidden = _distinct(spec, siblings).keys() | MORE.keys()
         unsaid = {name: value for name, value in _away(spec).items() if name not in hidden}
-        about = (spec["method"], version, _changed(spec), spec["balance"], label, newest, unsaid)
-        rows.append(Row(*about, done, dict(failed), partial))
+        of_row = (spec["method"], version, _changed(spec), weighting, label, newest, unsaid)
+        rows.append(Row(*of_row, done, dict(failed), partial, versions))
     return tuple(sorted(rows, key=lambda row: row.label))
 
 
@@ -124,6 +129,10 @@ def _pair(spec: dict[str, Any]) -> Pair:
 
 def _changed(spec: dict[str, Any]) -> dict[str, Any]:
     return {name: spec["hyperparameters"].get(name) for name in sorted(spec["changed"])}
+
+
+def _balance_version(spec: dict[str, Any]) -> int:
+    return int(spec.get("balance_version", 1))
 
 
 def _away(spec: dict[str, Any]) -> dict[str, Any]:

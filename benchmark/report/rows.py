@@ -109,6 +109,7 @@ class Row:
     label: what tells it from the other rows of its group. newest: the method's newest version, in the group
     or known otherwise. unsaid: changed values that the label does not show, because all rows of the method
     share them. seeds: every complete seed; failed: {pair: failures}; partial: {pair: missing tasks}.
+    balance_versions: the balance's, and its version today.
     """
 
     method: str
@@ -121,11 +122,20 @@ class Row:
     seeds: dict[Pair, Seed]
     failed: dict[Pair, tuple[Failure, ...]]
     partial: dict[Pair, tuple[str, ...]]
+    balance_versions: tuple[int, int] = (1, 1)
 
     @property
     def outdated(self) -> bool:
-        """Tell whether a newer version of its method is known."""
-        return self.version < self.newest
+        """Tell whether a newer version of its method, or of its balance, is known."""
+        return bool(self.age)
+
+    @property
+    def age(self) -> str:
+        """Name the earlier version that it is of, "" for the newest: `version 1 (current 2)`."""
+        if self.version < self.newest:
+            return f"version {self.version} (current {self.newest})"
+        own, newest = self.balance_versions
+        return f"version {own} of {self.balance} (current {newest})" if own < newest else ""
 
     @property
     def attempted(self) -> set[Pair]:

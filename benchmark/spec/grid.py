@@ -167,6 +167,7 @@ class Expansion:
                 tuning=cell["tuning"],
                 lr_scale=float(cell["lr_scale"]),
                 contrasts=self.contrasts,
+                balance_version=balance.BALANCES[weighting].version,
             )
             for tasks in ([(t,) for t in protocol.tasks] if method.one_task else [protocol.tasks])
         ]

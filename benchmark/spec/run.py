@@ -16,7 +16,7 @@ from benchmark.errors import UserError
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
 from benchmark.spec.protocol import Count, Name, Positive, Protocol
-from benchmark.spec.weighting import EQUAL
+from benchmark.spec.weighting import BALANCES, EQUAL
 from benchmark.typed import check_keys, convert
 
 SCHEMA = 1
@@ -36,6 +36,7 @@ class RunSpec:
     from their defaults. plugin: of a method from outside the tree, the hash of its file. tuning: how its
     hyperparameters or its rate were searched, if they were. lr_scale: its learning rate over the protocol's.
     contrasts: the comparisons that its plan named before it ran; they are no part of what a run is.
+    balance_version: of the weighting; records of before it was kept have its first.
     """
 
     protocol: Protocol
@@ -54,6 +55,7 @@ class RunSpec:
     tuning: Name = ""
     lr_scale: Positive = 1.0
     contrasts: tuple[dict[str, Any], ...] = ()
+    balance_version: Count = 1
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as `spec.json` and records hold them."""
@@ -78,8 +80,10 @@ class RunSpec:
         protocol = protocols.build(values["protocol"], where)
         spec = dataclasses.replace(spec, protocol=protocol, hyperparameters=hyperparameters, changed=changed)
         code = (registry.method(spec.method).version, registry.plugin_content(spec.method))
-        if spec.id != values["id"] or code != (spec.method_version, spec.plugin):
-            text = f"{spec.method} has changed since {where} was written"
+        check_keys([spec.balance], BALANCES, f"balance in {where}")
+        same = code == (spec.method_version, spec.plugin)
+        if spec.id != values["id"] or not same or spec.balance_version != BALANCES[spec.balance].version:
+            text = f"{spec.method if not same else spec.balance} has changed since {where} was written"
             raise UserError(f"{text}, so {values['id']} cannot run; plan it again.")
         return spec
 
@@ -122,6 +126,8 @@ def run_id(spec: dict[str, Any]) -> str:
             identity["tasks"] = spec["tasks"]
         if spec["balance"] != EQUAL:
             identity["balance"] = spec["balance"]
+        if spec.get("balance_version", 1) != 1:
+            identity["balance_version"] = spec["balance_version"]
         if spec.get("lr_scale", 1.0) != 1.0:
             identity["lr_scale"] = spec["lr_scale"]
         identity |= {key: spec[key] for key in ("plugin", "tuning") if spec.get(key)}

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """kind: "losses" (weighted on the device) or "gradients" (of shared parameters, aggregated)."""
+    """kind: "losses" (weighted on the device) or "gradients" (of shared parameters, aggregated).
+
+    version: raised when a number changes; ids and rows hold it as they hold a method's.
+    """
 
     kind: str
     summary: str
     paper: str
+    version: int = 1
 
 
 EQUAL = "equal"
@@ -76,6 +80,7 @@ BALANCES = {
         "gradients",
         "the shortest convex combination of the gradients",
         "Sener, Koltun: Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018",
+        version=2,
     ),
     "nash": Entry(
         "gradients",
@@ -95,7 +100,8 @@ BALANCES = {
     ),
     "graddrop": Entry(
         "gradients",
-        "one sign a parameter, drawn by how much the tasks agree",
+        "one sign a shared parameter, drawn by how much the tasks agree; its authors draw one an element of "
+        "the shared representation",
         "Chen et al.: Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS "
         "2020",
     ),

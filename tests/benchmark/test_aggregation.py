@@ -1,5 +1,6 @@
 """Gradient aggregators: properties of each, and which gradient goes where."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from methods.multi_task import MultiTask
 from tests.helpers import THREE, tiny_batch, tiny_problem
 
 torchjd = pytest.importorskip("torchjd.aggregation")
-from benchmark.training.weighting.gradients import aggregate  # noqa: E402
+from benchmark.training.weighting.gradients import aggregate, gramian_weights  # noqa: E402
 
 NAMES = [name for name, entry in balance.BALANCES.items() if entry.kind == "gradients"]
 RANDOM = ("pcgrad", "graddrop")
@@ -35,7 +36,6 @@ def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_t
         "upgrad": torchjd.UPGrad(pref_vector=torch.ones(n)),
         "pcgrad": torchjd.PCGrad(),
         "cagrad": torchjd.CAGrad(c=0.4),
-        "mgda": torchjd.MGDA(),
         "imtl_g": torchjd.IMTLG(),
         "aligned_mtl": torchjd.AlignedMTL(pref_vector=torch.ones(n)),
         "graddrop": torchjd.GradDrop(),
@@ -46,10 +46,54 @@ def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_t
         bargain = weights * (jacobian @ jacobian.T @ weights)  # constant: (G G^T) alpha = 1 / alpha
         assert torch.allclose(bargain, bargain.mean(), rtol=1e-3)
         return
+    if name == "mgda":  # ours is nearer to the optimum
+        assert aggregate(name, jacobian).norm() <= n * torchjd.MGDA()(jacobian).norm() * (1 + 1e-6)
+        return
     torch.manual_seed(0)
-    expected = own[name](jacobian) * (n if name in ("cagrad", "mgda", "imtl_g") else 1)
+    expected = own[name](jacobian) * (n if name in ("cagrad", "imtl_g") else 1)
     torch.manual_seed(0)
     assert torch.allclose(aggregate(name, jacobian), expected, rtol=1e-3, atol=1e-4)
+
+
+def shortest(gramian: Tensor) -> float:
+    """The least squared norm of a convex combination: the smallest over all subsets whose own is inside them.
+
+    Of a subset S it solves G_SS w = length, 1 w = 1.
+    """
+    found = []
+    for subset in itertools.product((False, True), repeat=len(gramian)):
+        if any(subset):
+            part = gramian[torch.tensor(subset)][:, torch.tensor(subset)]
+            ones = torch.ones(len(part), 1, dtype=torch.float64)
+            system = torch.cat([torch.cat([part, -ones], 1), torch.cat([ones.T, torch.zeros(1, 1)], 1)])
+            weights = (torch.linalg.pinv(system) @ torch.eye(len(system), dtype=torch.float64)[-1])[:-1]
+            if bool((weights >= -1e-12).all()):
+                found.append(float(weights @ part @ weights))
+    return min(found)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("shared", [-0.4, 0.0, 2.0])
+def test_mgda_is_the_shortest_convex_combination(n: int, spread: float, shared: float) -> None:
+    """Of gradients that conflict or agree (shared), of norms that differ by orders (spread)."""
+    generator = torch.Generator().manual_seed(n)
+    for _ in range(20):
+        draw = torch.randn(n, 6, generator=generator, dtype=torch.float64)
+        signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0], dtype=torch.float64)[:n, None]
+        common = shared * torch.randn(1, 6, generator=generator, dtype=torch.float64)
+        rows = draw + (common if shared > 0 else signs * common)
+        rows = rows * 10 ** (spread * (torch.rand(n, 1, generator=generator, dtype=torch.float64) - 0.5))
+        weights = gramian_weights("mgda", rows @ rows.T) / n
+        assert bool((weights >= 0).all()) and float(weights.sum()) == pytest.approx(1, rel=1e-12)
+        found, best = float((weights @ rows).square().sum()), shortest(rows @ rows.T)
+        assert best * (1 - 1e-9) <= found <= best * (1 + 1e-6) + 1e-15 * float(rows.square().sum(1).min())
+
+
+def test_mgda_of_gradients_that_cancel_is_0() -> None:
+    rows = torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
+    weights = gramian_weights("mgda", rows @ rows.T)
+    assert weights.tolist() == pytest.approx([2.0, 1.0, 0.0], abs=1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)

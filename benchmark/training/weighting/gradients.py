@@ -1,4 +1,4 @@
-"""Aggregations of gradients: torchjd makes one of the gradients of several tasks."""
+"""Aggregations of gradients: one is made of the gradients of several tasks, by torchjd but for MGDA."""
 
 from __future__ import annotations
 
@@ -117,6 +117,29 @@ def _torchjd(name: str, times_n: bool, **values: Any) -> Callable[[Tensor], Tens
     return rule
 
 
+def _unit_rows(gramian: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors of norm 1 (n, n) with the cosines of the gradients between them, and the gradients' norms."""
+    norms = gramian.diagonal().sqrt()
+    values, vectors = torch.linalg.eigh(gramian / norms / norms[:, None])
+    return vectors * values.clamp_min(0).sqrt(), norms
+
+
+def _mgda(gramian: Tensor) -> Tensor:
+    """The weights of the shortest convex combination, times n.
+
+    Exact, where torchjd's iteration ends up to 0.2 % above the shortest. As non-negative least squares
+    (Lawson and Hanson, 1974, on the least distance): with R the unit gradients as columns and b = smallest
+    norm / norms, the u >= 0 that minimises |R u|^2 + (b u - 1)^2 is that combination in units of each norm.
+    """
+    from scipy.optimize import nnls
+
+    rows, norms = _unit_rows(gramian)
+    target = [0.0] * len(rows) + [1.0]
+    found, _ = nnls(torch.cat([rows.T, (norms.min() / norms)[None]]).numpy(), target)
+    weights = torch.from_numpy(found) / norms
+    return weights * (len(rows) / weights.sum())
+
+
 def _nash(gramian: Tensor) -> Tensor:
     """The bargain alpha with (G G^T) alpha = 1 / alpha, scaled to average 1.
 
@@ -127,9 +150,7 @@ def _nash(gramian: Tensor) -> Tensor:
     """
     from torchjd.aggregation import NashMTL
 
-    norms = gramian.diagonal().sqrt()
-    values, vectors = torch.linalg.eigh(gramian / norms / norms[:, None])
-    rows = vectors * values.clamp_min(0).sqrt()  # torchjd wants gradients; these have the same inner products
+    rows, norms = _unit_rows(gramian)  # torchjd wants gradients; these have the same inner products
     bargain = NashMTL(n_tasks=len(rows), max_norm=0.0).weighting
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not DPP")  # cvxpy, on torchjd's form of the problem
@@ -141,7 +162,7 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
     "upgrad": _torchjd("UPGrad", times_n=True),
     "pcgrad": _torchjd("PCGrad", times_n=False),
     "cagrad": _torchjd("CAGrad", times_n=True, c=CAGRAD_C, norm_eps=1e-6),
-    "mgda": _torchjd("MGDA", times_n=True),
+    "mgda": _mgda,
     "nash": _nash,
     "imtl_g": _torchjd("IMTLG", times_n=True),
     "aligned_mtl": _torchjd("AlignedMTL", times_n=True),

@@ -129,6 +129,18 @@ def test_tiers(seeds: int, tiers: set[str], tmp_path: Path) -> None:
         assert set(found.values()) == {"incomplete"}  # nobody has the planned sixth seed
 
 
+def test_a_row_of_an_earlier_version_of_its_weighting_is_told_apart_and_outdated(tmp_path: Path) -> None:
+    """Records of before weightings had versions are of their first."""
+    for method, values in (("single_task", {}), ("multi_task", {}), ("multi_task", {"balance_version": 2})):
+        write(tmp_path, method, range(5), **({"balance": "mgda"} if method == "multi_task" else {}), **values)
+    board = only(tmp_path)
+    old = entry(board, "multi_task mgda v1")
+    assert old.tier == lines(board)["multi_task mgda v1"]["tier"] == "version 1 of mgda (current 2)"
+    assert old.row.outdated and not entry(board, "multi_task").row.outdated
+    assert entry(board, "multi_task").tier == "1"
+    assert any("multi_task mgda v1: version 1 of mgda (current 2)" in text for _, text in facts(board))
+
+
 @pytest.mark.parametrize(
     "current", [{"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}]
 )
