@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from methods.base import Batch, Diagnostic, Losses, Problem
-from methods.multi_task import MultiTask
 from methods.networks import inspection
+from methods.networks.bin_heads import BinHeads, Outputs
 from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
-class Consistency(MultiTask):
+class Consistency(BinHeads):
     """Add to `multi_task` that two views agree where there is no label.
 
     The second view is a crop of the first. The first view's prediction, detached, is warped into it and
@@ -40,32 +40,43 @@ class Consistency(MultiTask):
         confidence: float = 0.95,
         agreement: float = 0.1,
         ramp_up: float = 0.25,
+        trust: Literal["agreement", "bins"] = "agreement",
+        certainty: float = 0.85,
+        window: bool = False,
     ) -> None:
         """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
-        normals (1 - cosine). ramp_up: share of training over which `weight` grows.
+        normals (1 - cosine). ramp_up: share of training over which `weight` grows. trust: regressions count
+        where two predictions agree, or where bins that a further head predicts are confident (HiTTs, ACM MM
+        2025), which adds the bins' loss. certainty: least confidence of the bins; window: counted with the
+        neighbours of the likeliest bin.
 
         Raises `UserError` for a value out of range.
         """
-        super().__init__(problem)
-        self.pseudo_labels = PseudoLabels("consistency", weight, confidence, agreement, ramp_up)
+        super().__init__(problem, trust == "bins")
+        self.pseudo_labels = PseudoLabels("consistency", weight, confidence, agreement, ramp_up, certainty)
+        self.window = window
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         """See `Method.losses`."""
-        view = batch.views[0]
         first, second = self.both(batch)
-        supervised = self.problem.task_losses(first, batch, batch.labelled)
-        extra = self.pseudo_labels.loss(self.problem, first, second, view, batch.labelled, progress)
-        return Losses(supervised, {"consistency": extra})
+        found = self.supervised(first, batch)
+        found.extra["consistency"] = self.pseudo_labels.loss(
+            self.problem, first[0], second[0], batch.views[0], batch.labelled, progress, self.scores(first)
+        )
+        return found
 
-    def both(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Predict for the first view and for the second."""
-        predictions = self.predict(torch.cat([batch.images, batch.views[0].images]))
-        b = len(batch.images)
-        return {name: p[:b] for name, p in predictions.items()}, {
-            name: p[b:] for name, p in predictions.items()
-        }
+    def scores(self, outputs: Outputs) -> dict[str, Tensor]:
+        """Measure each regression's confidence (B, 1, H, W), if there are bins."""
+        return self.bins.confidences(outputs[1], self.window)
+
+    def prepare(self, batches: Iterator[Batch]) -> None:
+        """Place the bins."""
+        self.bins.place(batches)
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
         """Measure the share of pixels that get a pseudo-label, for each task."""
-        targets = self.pseudo_labels.targets(self.problem.tasks, *self.both(batch), batch.views[0])
+        first, second = self.both(batch)
+        targets = self.pseudo_labels.targets(
+            self.problem.tasks, first[0], second[0], batch.views[0], self.scores(first)
+        )
         return inspection.scalars(trusted_shares(self.problem.tasks, targets))

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from benchmark.errors import UserError
 from methods.base import Batch, Diagnostic, Losses, Problem
-from methods.multi_task import MultiTask
-from methods.networks import inspection
+from methods.networks import averaged, inspection
+from methods.networks.bin_heads import BinHeads, Outputs
 from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
-class MeanTeacher(MultiTask):
+class MeanTeacher(BinHeads):
     """Add to `multi_task` pseudo-labels of a moving average of it.
 
     The teacher is a second network of the same shape, theta' <- a theta' + (1 - a) theta after step k = 0, 1,
@@ -54,74 +54,69 @@ class MeanTeacher(MultiTask):
         ramp_up: float = 0.25,
         decay: float = 0.999,
         evaluate: Literal["teacher", "student"] = "teacher",
+        trust: Literal["agreement", "bins"] = "agreement",
+        certainty: float = 0.85,
+        window: bool = False,
     ) -> None:
         """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
         normals (1 - cosine). ramp_up: share of training over which `weight` grows. decay: a, once it has
-        grown. evaluate: whose predictions count.
+        grown. evaluate: whose predictions count. trust: regressions count where teacher and student agree, or
+        where bins that a further head of the teacher predicts are confident (HiTTs, ACM MM 2025), which adds
+        the bins' loss. certainty: least confidence of the bins; window: counted with the neighbours of the
+        likeliest bin.
 
         Raises `UserError` for a value out of range.
         """
-        super().__init__(problem)
-        self.pseudo_labels = PseudoLabels("mean_teacher", weight, confidence, agreement, ramp_up)
+        super().__init__(problem, trust == "bins")
+        self.pseudo_labels = PseudoLabels("mean_teacher", weight, confidence, agreement, ramp_up, certainty)
         if not 0 <= decay < 1:
             raise UserError(
                 f"mean_teacher: decay must be at least 0 and below 1, not {decay}; change the "
                 f"hyper-parameter."
             )
-        self.decay, self.evaluate = decay, evaluate
-        self.teacher = MultiTask(problem).requires_grad_(False)
+        self.decay, self.evaluate, self.window = decay, evaluate, window
+        self.teacher = BinHeads(problem, trust == "bins").requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         """See `Method.losses`."""
         first, second = self.both(batch)
-        supervised = self.problem.task_losses(first, batch, batch.labelled)
-        taught = self.taught(batch.images)
-        extra = self.pseudo_labels.loss(
-            self.problem, taught, second, batch.views[0], batch.labelled, progress
+        found, taught = self.supervised(first, batch), self.taught(batch.images)
+        found.extra["consistency"] = self.pseudo_labels.loss(
+            self.problem, taught[0], second[0], batch.views[0], batch.labelled, progress, self.scores(taught)
         )
-        return Losses(supervised, {"consistency": extra})
+        return found
 
-    def both(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Predict, as the student, for the first view and for the second."""
-        predictions = super().predict(torch.cat([batch.images, batch.views[0].images]))
-        b = len(batch.images)
-        return {name: p[:b] for name, p in predictions.items()}, {
-            name: p[b:] for name, p in predictions.items()
-        }
+    def scores(self, outputs: Outputs) -> dict[str, Tensor]:
+        """Measure each regression's confidence (B, 1, H, W), if there are bins."""
+        return self.bins.confidences(outputs[1], self.window)
 
     @torch.no_grad()
-    def taught(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict as the teacher, moving its BatchNorm statistics in training."""
-        return self.teacher.predict(images)
+    def taught(self, images: Tensor) -> Outputs:
+        """Run the teacher, moving its BatchNorm statistics in training."""
+        return self.teacher.run(images)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """See `Method.predict`."""
         return self.teacher.predict(images) if self.evaluate == "teacher" else super().predict(images)
 
     def prepare(self, batches: Iterator[Batch]) -> None:
-        """Make the teacher a copy of the student, now that its weights are final."""
-        for name, part in self.teacher.named_children():
-            part.load_state_dict(self.get_submodule(name).state_dict())
+        """Place the bins and make the teacher a copy of the student, now that its weights are final."""
+        self.bins.place(batches)
+        averaged.start(self.teacher, self)
 
-    @torch.no_grad()
     def after_step(self) -> None:
         """Move the average."""
-        decay = ((self.updates.double() + 1) / (self.updates + 10)).clamp(max=self.decay)
-        share = (1 - decay).to(next(self.teacher.parameters()))
-        for name, part in self.teacher.named_children():
-            for average, own in zip(part.parameters(), self.get_submodule(name).parameters(), strict=True):
-                average.lerp_(own, share)
-        self.updates += 1
+        averaged.move(self.teacher, self, self.updates, self.decay)
 
     def inference_modules(self) -> list[nn.Module]:
         """See `Method.inference_modules`."""
-        return [self.teacher] if self.evaluate == "teacher" else [self.encoder, self.decoders, self.heads]
+        return self.teacher.inference_modules() if self.evaluate == "teacher" else super().inference_modules()
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
         """Measure the share of pixels that get a pseudo-label, for each task."""
-        _, second = self.both(batch)
+        (_, second), taught = self.both(batch), self.taught(batch.images)
         targets = self.pseudo_labels.targets(
-            self.problem.tasks, self.taught(batch.images), second, batch.views[0]
+            self.problem.tasks, taught[0], second[0], batch.views[0], self.scores(taught)
         )
         return inspection.scalars(trusted_shares(self.problem.tasks, targets))

@@ -32,7 +32,9 @@ class PseudoLabels:
     class has a probability above it. agreement: regressions have no probability, so they count where the two
     predictions differ by less: in metres for depth (in its own unit for inverse depth), by 1 - cosine for
     normals (0.1 is 26 degrees). ramp_up: share of training over which the weight grows, as exp(-5 (1 - x)^2)
-    does from x = 0 to 1; 0 is full weight from the first step. Raises `UserError`, in the name of `method`,
+    does from x = 0 to 1; 0 is full weight from the first step. certainty: regressions count instead where
+    their bins' confidence is above it, if scores are given (`methods.networks.bins`). edge_confidence,
+    edge_weight: for boundaries, instead of confidence and of 1. Raises `UserError`, in the name of `method`,
     for a value out of range.
     """
 
@@ -41,6 +43,9 @@ class PseudoLabels:
     confidence: float
     agreement: float
     ramp_up: float
+    certainty: float = 0.85
+    edge_confidence: float | None = None
+    edge_weight: float = 1.0
 
     def __post_init__(self) -> None:
         rules = {
@@ -48,6 +53,8 @@ class PseudoLabels:
             f"confidence must be at least 0 and below 1, not {self.confidence}": 0 <= self.confidence < 1,
             f"agreement must be greater than 0, not {self.agreement}": self.agreement > 0,
             f"ramp_up must lie between 0 and 1, not {self.ramp_up}": 0 <= self.ramp_up <= 1,
+            f"certainty must be at least 0 and below 1, not {self.certainty}": 0 <= self.certainty < 1,
+            f"edge_weight must be 0 or more, not {self.edge_weight}": 0 <= self.edge_weight < math.inf,
         }
         for sentence, holds in rules.items():
             if not holds:
@@ -61,35 +68,49 @@ class PseudoLabels:
         view: View,
         labelled: Tensor,
         progress: Tensor,
+        scores: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Compute the weighted loss, a scalar.
 
         weight ramp(progress) (1/B) sum_b sum_{t not labelled in b} w_t loss_t(online, target). source: {task:
         (B, C, H, W)} predictions for the first view, constants here, which become `targets` of `view`.
-        online: predictions for `view`, which learn. loss_t: the supervised loss, over the pixels that have a
-        pseudo-label.
+        online: predictions for `view`, which learn. scores: as for `targets`. loss_t: the supervised loss,
+        over the pixels that have a pseudo-label, times edge_weight for boundaries.
         """
-        targets, terms = self.targets(problem.tasks, source, online, view), []
+        targets, terms = self.targets(problem.tasks, source, online, view, scores), []
         for t, (name, task) in enumerate(problem.tasks.items()):
             of_samples = per_sample_loss(task, online[name], targets[name])
-            terms.append(problem.loss_weights.get(name, 1.0) * (of_samples * ~labelled[:, t]).mean())
+            weight = problem.loss_weights.get(name, 1.0) * (self.edge_weight if task.kind == "edge" else 1.0)
+            terms.append(weight * (of_samples * ~labelled[:, t]).mean())
         return self.weight * ramp(progress, self.ramp_up) * torch.stack(terms).sum()
 
     @torch.no_grad()
     def targets(
-        self, tasks: dict[str, Task], source: dict[str, Tensor], online: dict[str, Tensor], view: View
+        self,
+        tasks: dict[str, Task],
+        source: dict[str, Tensor],
+        online: dict[str, Tensor],
+        view: View,
+        scores: dict[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Make {task: (B, C', H, W)} targets of `view`, ignored where unsure.
 
-        Pixels of exactly the mean colour are what lies outside an image in its frame, and get none.
+        scores: {regression: (B, 1, H, W)} confidence of `source`, which stands in for agreement; it is warped
+        as the values are, and the zoom touches the values only. Pixels of exactly the mean colour are what
+        lies outside an image in its frame, and get none.
         """
         shown = (view.images != 0).any(1, keepdim=True)
-        wide = [x.to(torch.promote_types(x.dtype, torch.float32)) for x in source.values()]
+        scores = scores or {}
+        given = [*source.values(), *scores.values()]
+        wide = [x.to(torch.promote_types(x.dtype, torch.float32)) for x in given]
         warped = warp(torch.cat(wide, 1), view.geometry).split([x.shape[1] for x in wide], 1)
+        sure = dict(zip(scores, warped[len(source) :], strict=True))
         zoom = 1 / view.geometry[:, 0, 0].to(wide[0].dtype).view(-1, 1, 1, 1)
         found = {}
-        for name, maps in zip(source, warped, strict=True):
+        for name, maps in zip(source, warped, strict=False):
             target, trusted = self._target(tasks[name], maps, online[name].to(maps.dtype), zoom)
+            if name in sure:
+                trusted = sure[name] > self.certainty
             found[name] = torch.where(trusted & shown, target, tasks[name].ignore)
         return found
 
@@ -99,7 +120,8 @@ class PseudoLabels:
             probability, best = maps.softmax(1).max(1, keepdim=True)
             return best, probability > self.confidence
         if task.kind in ("edge", "saliency"):
-            return (maps > 0).long(), maps.abs().sigmoid() > self.confidence
+            least = self.edge_confidence if task.kind == "edge" else None
+            return (maps > 0).long(), maps.abs().sigmoid() > (self.confidence if least is None else least)
         if task.kind == "depth":
             depth = maps * zoom if task.inverse else maps / zoom  # as the view's own depth targets are
             return depth, (depth - online).abs() < self.agreement

@@ -42,6 +42,7 @@ def slow_target(
     geometry: Tensor,
     confidence: float,
     agreement: float,
+    certain: tuple[Tensor, float] | None = None,
 ) -> Tensor:
     """(C', H, W) target of one sample's further view, from predictions (C, H, W)."""
     (a, b, c), (d, e, f) = geometry.tolist()
@@ -52,6 +53,10 @@ def slow_target(
         x, y = (2 * j + 1) / width - 1, (2 * i + 1) / height - 1
         value = sampled(maps, a * x + b * y + c, d * x + e * y + f)
         other = [channel[i][j] for channel in seen]
+        least = agreement  # of a regression's difference, or any where its confidence is enough
+        if certain is not None:
+            score = sampled(certain[0].tolist(), a * x + b * y + c, d * x + e * y + f)[0]
+            least = math.inf if score > certain[1] else -math.inf
         if all(channel[i][j] == 0 for channel in pixels):
             continue
         if task.kind == "classes":
@@ -64,12 +69,12 @@ def slow_target(
                 found[0, i, j] = float(probability > 0.5)
         elif task.kind == "depth":
             depth = value[0] / a if task.inverse else value[0] * a
-            if abs(depth - other[0]) < agreement:
+            if abs(depth - other[0]) < least:
                 found[0, i, j] = depth
         else:
             normal = [v / length(value) for v in value]
             cosine = sum(n * o / length(other) for n, o in zip(normal, other, strict=True))
-            if 1 - cosine < agreement:
+            if 1 - cosine < least:
                 found[:, i, j] = torch.tensor(normal, dtype=torch.float64)
     return found
 
@@ -82,14 +87,19 @@ def slow_pseudo_loss(
     labelled: Tensor,
     confidence: float,
     agreement: float,
+    certain: tuple[dict[str, Tensor], float] | None = None,
+    edge: tuple[float, float] | None = None,
 ) -> Tensor:
     """(1/B) sum_b sum_{t not labelled in b} w_t loss_t, before the method's weight and ramp."""
     total = torch.zeros((), dtype=torch.float64)
     for b, t in (~labelled).nonzero().tolist():
         name, task = list(problem.tasks.items())[t]
         maps = (source[name][b], online[name][b], view.images[b], view.geometry[b])
-        target = slow_target(task, *maps, confidence, agreement)
-        total = total + problem.loss_weights.get(name, 1.0) * sample_loss(task, online[name][b], target)
+        own = None if certain is None or name not in certain[0] else (certain[0][name][b], certain[1])
+        least, weight = edge if edge is not None and task.kind == "edge" else (confidence, 1.0)
+        target = slow_target(task, *maps, least, agreement, own)
+        weight *= problem.loss_weights.get(name, 1.0)
+        total = total + weight * sample_loss(task, online[name][b], target)
     return total / len(labelled)
 
 

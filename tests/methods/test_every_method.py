@@ -23,7 +23,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MET
     f"{name}({key}={value})": (name, {key: value})
     for name, key, value in (
         ("diffusion", "space", "prediction"), ("direct_map", "mapper_learns_from", "labels"),
-        ("mean_teacher", "evaluate", "student"), ("prototype", "vq_mode", "ema"),
+        ("mean_teacher", "evaluate", "student"), ("mean_teacher", "trust", "bins"),
+        ("consistency", "trust", "bins"),
+        ("hitts", "bins", False), ("hitts", "evaluate", "student"), ("prototype", "vq_mode", "ema"),
         ("prototype", "affinity_level", "slots"), ("prototype", "projection", "per_task"),
         ("prototype", "cross_attention", "constant"), ("prototype", "aux_weight", 0.5),
     )
@@ -99,7 +101,9 @@ def test_parameters_are_listed_once_and_drawn_by_their_module(case: str) -> None
     for group in method.param_groups():
         free = [n for n, p in method.named_parameters() if id(p) in ids(group["params"])]
         if group.get("weight_decay") == 0.0:
-            assert all(n.endswith(("codebook.codes", "slots.values", "tokens.values")) for n in free)
+            assert all(
+                n.endswith(("codebook.codes", "slots.values", "tokens.values", "table.values")) for n in free
+            )
         elif "lr_scale" in group:
             assert group["lr_scale"] == 10.0 and all(n.endswith(("gamma", "beta")) for n in free)
     for module in method.modules():
@@ -119,8 +123,8 @@ def test_predictions_need_no_more_than_what_is_shipped(case: str) -> None:
                 p.fill_(torch.nan)
         after: dict[str, Tensor] = method.predict(images)
     assert all(torch.equal(after[name], before[name]) for name in method.problem.tasks)
-    extra = ["direct_map", "jtr", "mean_teacher", "mtpsl", "pad_net", "perceptual_map", "prototype"]
-    assert (len(set(shipped)) < len(ids(method.parameters()))) == (CASES[case][0] in extra)
+    extra = ["direct_map", "hitts", "jtr", "mean_teacher", "mtpsl", "pad_net", "perceptual_map", "prototype"]
+    assert (len(set(shipped)) < len(ids(method.parameters()))) == (CASES[case][0] in extra or "bins" in case)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -155,6 +159,7 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("jtr", {"depth_mean": 1.0}, "depth_mean and depth_std go together"),
     ("jtr", {"depth_std": 1.0}, "depth_mean and depth_std go together"),
     ("jtr", {"depth_mean": 1.0, "depth_std": 0.0}, "depth_std must be positive"),
+    ("hitts", {"tokens": False}, "features = true needs tokens = true"), ("hitts", {"decay": 1.0}, "decay"),
     ("mean_teacher", {"decay": 1.0}, "decay must be at least 0 and below 1, not 1.0"),
     ("prototype", {"heads": 3}, "multiple of heads"), ("prototype", {"kappa": 0.0}, "kappa"),
     ("prototype", {"retrieval": False, "cross_attention": "constant"}, "cross_attention"),

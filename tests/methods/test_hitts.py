@@ -1,0 +1,219 @@
+"""HiTTs against loops over samples, positions and tasks, in float64."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.training.build import initialise
+from methods.base import Batch
+from methods.hitts import HiTTs
+from methods.multi_task import MultiTask
+from methods.networks.task_tokens import GlobalTokens, TokenHead
+from methods.networks.token_network import State
+from tests.methods.cases import ALL, FULL, MIXED, NOTHING, ONE, SIX, THREE, check_losses, problem, supervised
+from tests.methods.pseudo_reference import cropped, sampled, slow_pseudo_loss, slow_ramp
+from tests.methods.test_bins import slow_bins_loss, slow_value
+
+OFF = {"tokens": False, "bins": False, "pseudo": False, "features": False}
+
+
+def drawn(module: nn.Module) -> nn.Module:
+    """In float64, with offsets and token norms that are not 0 or 1."""
+    torch.manual_seed(5)
+    for p in module.parameters():
+        p.data = torch.randn_like(p) * 0.4
+    return module.double()
+
+
+def normalised(conv: nn.Sequential, x: Tensor) -> Tensor:
+    """Convolution, BatchNorm over the batch, ReLU."""
+    y = conv[0](x)
+    mean, var = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), correction=0, keepdim=True)
+    scale, offset = (v.view(1, -1, 1, 1) for v in (conv[1].weight, conv[1].bias))
+    return ((y - mean) / (var + conv[1].eps).sqrt() * scale + offset).clamp_min(0)
+
+
+def test_global_tokens_equal_the_loop() -> None:
+    """Every task's gated feature is made first, then tasks are mixed, as published."""
+    module = drawn(GlobalTokens(6, 3))
+    x = torch.randn(2, 6, 4, 5, dtype=torch.float64)
+    features, tokens = module(x)
+    g, scale, offset = module.table.values, module.reduce.weight.flatten(), module.reduce.bias
+    gated = torch.zeros(3, *x.shape, dtype=torch.float64)
+    for t in range(3):
+        for b in range(2):
+            for i in range(4):
+                for j in range(5):
+                    gate = torch.sigmoid(((x[b, :, i, j] * scale + offset) * g[t]).sum())
+                    gated[t, b, :, i, j] = x[b, :, i, j] * gate
+    q, k = g @ module.query.weight.T + module.query.bias, g @ module.key.weight.T + module.key.bias
+    for t in range(3):
+        powers = torch.stack([(q[t] @ k[s] / math.sqrt(6)).exp() for s in range(3)])
+        shares = powers / powers.sum()
+        mixed = sum(shares[s] * gated[s] for s in range(3))
+        torch.testing.assert_close(features[t], normalised(module.mix[t], mixed), rtol=1e-8, atol=1e-10)
+        moved = sum(shares[s] * g[s] for s in range(3))
+        out = module.out[t]
+        torch.testing.assert_close(tokens[t], out.weight @ moved + out.bias, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (3, 5)])
+def test_a_head_equals_the_loop(size: tuple[int, int]) -> None:
+    """Attention query by query, fine-grained tokens class by class; an odd size repeats its border."""
+    height, width = size
+    module = drawn(TokenHead(6, 4))
+    x, token = torch.randn(2, 6, height, width, dtype=torch.float64), torch.randn(6, dtype=torch.float64)
+    logits, refined, score = module(x, token)
+    rows, columns = math.ceil(height / 2), math.ceil(width / 2)
+    before = torch.zeros(2, 6, height, width, dtype=torch.float64)
+    own = []
+    for b in range(2):
+        parts = []
+        for reduce, project in zip(module.reduce, module.project, strict=True):
+            vectors = []
+            for i in range(rows):
+                for j in range(columns):
+                    vector = torch.zeros(6, dtype=torch.float64)
+                    for u in range(2):
+                        for v in range(2):
+                            y, z = min(2 * i + u, height - 1), min(2 * j + v, width - 1)
+                            vector = vector + x[b, :, y, z] * reduce.weight[:, 0, u, v]
+                    vectors.append(vector)
+            parts.append(torch.stack([*vectors, token]) @ project.weight.T + project.bias)
+        query, key, value = parts
+        found = []
+        for n in range(len(query)):
+            powers = torch.stack([(query[n] @ key[m] / math.sqrt(6)).exp() for m in range(len(key))])
+            found.append((powers / powers.sum()) @ value)
+        maps = torch.stack([module.to_feature(v) for v in found[:-1]], 1).view(1, 6, rows, columns)
+        large = F.interpolate(maps, (2 * rows, 2 * columns), mode="bilinear", align_corners=False)
+        before[b] = large[0, :, :height, :width] + x[b]
+        own.append(module.to_token(found[-1]))
+    feature = normalised(module.feed, before)
+    torch.testing.assert_close(refined, feature, rtol=1e-8, atol=1e-10)
+    for b in range(2):
+        fine = torch.stack([own[b] + module.embed.weight[:, p] + module.embed.bias for p in range(4)], 1)
+        fine = torch.stack([module.along(fine[c]) for c in range(6)])
+        scaled = feature[b] * module.channel.weight.view(6, 1, 1) + module.channel.bias.view(6, 1, 1)
+        likely = torch.stack([F.softplus((scaled * fine[:, p, None, None]).sum(0)) for p in range(4)])
+        plain = torch.einsum("chw,pc->phw", feature[b], module.score.weight[:, :, 0, 0])
+        expected = module.refine(((plain + module.score.bias.view(-1, 1, 1)) * likely)[None])[0]
+        torch.testing.assert_close(logits[b], expected, rtol=1e-8, atol=1e-9)
+        where = torch.sigmoid((feature[b] * own[b][:, None, None]).sum(0))
+        torch.testing.assert_close(score[b, 0], where, rtol=1e-8, atol=1e-10)
+
+
+def hitts(names: tuple[str, ...] = THREE, **keywords: Any) -> HiTTs:
+    """Sure of much, and with a teacher that is not the student."""
+    torch.manual_seed(3)
+    made = HiTTs(problem(names), confidence=0.6, certainty=0.2, weight=1.7, ramp_up=0.5, **keywords)
+    initialise(made, 0)
+    made.double()
+    for head in made.heads.values():
+        (head.refine if hasattr(head, "refine") else getattr(head, "conv", head)).weight.data *= 5
+    made.prepare(iter([cropped(made.problem, [[1] * len(names)] * 2)]))
+    for p in made.teacher.parameters() if made.teacher is not None else ():
+        p += 0.03 * torch.randn_like(p)
+    return made
+
+
+def slow_features(made: HiTTs, online: State, taught: State, data: Batch) -> Tensor:
+    """Position by position of each sample's view; the teacher's feature is sampled where the view looks."""
+    total = torch.zeros((), dtype=torch.float64)
+    for t, name in enumerate(made.problem.tasks):
+        for b, ((a, _, c), (_, e, f)) in enumerate(data.views[0].geometry.tolist()):
+            own, apart = online.features[name][b], []
+            maps = torch.cat([taught.features[name], taught.scores[name]], 1)[b].tolist()
+            height, width = own.shape[-2:]
+            for i in range(height):
+                for j in range(width):
+                    x, y = (2 * j + 1) / width - 1, (2 * i + 1) / height - 1
+                    *feature, score = sampled(maps, a * x + c, e * y + f)
+                    share = 1.0 if data.labelled[b, t] else score
+                    difference = own[:, i, j] - torch.tensor(feature, dtype=torch.float64)
+                    apart.append(share * (difference**2).mean())
+            total = total + torch.stack(apart).mean()
+    return total / len(data.images)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "progress", "parts"),
+    [
+        (ONE, 0.0, {}), (MIXED, 0.3, {}), (FULL, 0.8, {}), (NOTHING, 0.8, {}), (SIX, 0.8, {}),
+        (MIXED, 0.8, {"bins": False, "agreement": 0.2}), (MIXED, 0.8, {"tokens": False, "features": False}),
+        (MIXED, 0.3, {"pseudo": False}), (SIX, 0.3, {"window": True, "feature_weight": 0.5}),
+    ],
+)  # fmt: skip
+def test_losses_equal_the_loop(labelled: list[list[int]], progress: float, parts: dict[str, Any]) -> None:
+    made = hitts(tuple(ALL)[: len(labelled[0])], **parts)
+    data = cropped(made.problem, labelled)
+    with torch.no_grad():
+        taught = copy.deepcopy(made).taught(data.images)
+    first, second = made.run(torch.cat([data.images, data.views[0].images])).chunk()
+    for name in made.bins:
+        part = made.bins.of(name)
+        centres = part.centres.reshape(len(part.centres), -1).tolist()
+        logits = first.logits[name][0, :, 1, 2].tolist()
+        assert part.value(first.logits[name])[0, :, 1, 2].tolist() == pytest.approx(
+            slow_value(part.task, centres, logits), rel=1e-9
+        )
+    extra = {}
+    if made.bins:
+        extra["bins"] = 0.1 * slow_bins_loss(made.problem, made.bins, first.logits, data)
+    grown = slow_ramp(progress, 0.5)
+    if parts.get("pseudo", True):
+        scores = (made.confidences(taught), 0.2) if made.bins else None
+        given = (taught.predictions, second.predictions, data.views[0], data.labelled, 0.6)
+        pseudo = slow_pseudo_loss(
+            made.problem, *given, parts.get("agreement", 0.1), scores, edge=(0.95, 0.05)
+        )
+        assert (pseudo > 0) != bool(data.labelled.all())
+        extra["pseudo"] = 1.7 * grown * pseudo
+    if parts.get("features", True):
+        weight = parts.get("feature_weight", 1.0)
+        extra["features"] = weight * grown * slow_features(made, second, taught, data)
+    found = made.losses(data, torch.tensor(progress, dtype=torch.float64))
+    check_losses(made, found, extra, supervised(made.problem, first.predictions, data))
+
+
+def test_without_its_parts_it_is_multi_task_to_the_bit() -> None:
+    given = []
+    for kind, keywords in ((MultiTask, {}), (HiTTs, OFF)):
+        torch.manual_seed(3)
+        made = kind(problem(THREE), **keywords)
+        initialise(made, 0)
+        made.double()
+        data = cropped(made.problem, MIXED)
+        found = made.losses(data, torch.tensor(0.5, dtype=torch.float64))
+        found.total().backward()
+        assert not found.extra
+        given.append((found.tasks, {name: p.grad for name, p in made.named_parameters()}))
+    assert all(torch.equal(value, given[1][0][name]) for name, value in given[0][0].items())
+    assert given[0][1].keys() == given[1][1].keys()
+    assert all(torch.equal(grad, given[1][1][name]) for name, grad in given[0][1].items())
+
+
+def test_a_prediction_does_not_depend_on_the_other_images_of_a_batch() -> None:
+    """The published code averages tokens over the batch."""
+    made = hitts().eval()
+    images = torch.randn(3, 3, *made.problem.size, dtype=torch.float64)
+    whole, alone = made.predict(images), made.predict(images[:1])
+    for name, prediction in alone.items():
+        torch.testing.assert_close(whole[name][:1], prediction, rtol=1e-9, atol=1e-11)
+
+
+def test_diagnostics_show_the_mechanism_and_that_features_do_not_collapse() -> None:
+    made = hitts(tuple(ALL))
+    found = {name: float(d.array) for name, d in made.diagnostics(cropped(made.problem, SIX)).items()}
+    shares = [value for name, value in found.items() if name.startswith("share pseudo-labelled")]
+    assert len(shares) == 6 and all(0 <= share <= 1 for share in shares) and max(shares) > 0.05
+    assert found["token norm"] == pytest.approx(1.0, abs=0.5)
+    assert all(found[f"feature variance, {name}"] > 0.01 for name in ALL)
+    assert all(0 < found[f"teacher's score, {name}"] < 1 for name in ALL)
