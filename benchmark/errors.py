@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 MANY = 30  # names that a message lists at the most
@@ -15,10 +16,28 @@ class UserError(Exception):
     """
 
 
+def shown(value: object) -> str:
+    """Return a value as messages quote it, at most 60 characters long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a {type(value).__name__} with too long a number"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str) -> str:
+    """Return a text that leaves a terminal as it is.
+
+    Control characters, marks that turn the direction of writing and what is no character become `\\x1b`.
+    """
+    odd = "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+    return re.sub(odd, lambda found: ascii(found[0])[1:-1], text)
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for an unknown name, with the nearest known names as a suggestion."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    shown = ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {shown or 'none'}."
-    return UserError(f"unknown {what} {name!r}; {hint}")
+    listed = ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {listed or 'none'}."
+    return UserError(f"unknown {what} {shown(name)}; {hint}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import time
 import uuid
 from contextlib import suppress
@@ -13,6 +14,15 @@ from pathlib import Path
 def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def place() -> str:
+    """Name where process numbers mean the same: containers may share a host's name and not its processes."""
+    name = socket.gethostname()
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{name} {boot[:8]} {os.readlink('/proc/self/ns/pid')}"
+    return name
 
 
 def process_start(pid: int) -> str | None:

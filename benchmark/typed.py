@@ -6,11 +6,19 @@ import dataclasses
 import re
 import typing
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, shown, unknown
+
+# Names reach file names, terminals, spreadsheets and figures: none can be a formula, a mark-up or a control
+# code there. Prose may hold anything, and is escaped where it is written.
+Name = Annotated[str, Meta(max_length=200, pattern=r"\A(?![=+@-])[\w .+=(),:/-]*\Z")]
+Prose = Annotated[str, Meta(max_length=4096)]
+Scalar = bool | int | float | Name | None
+Plain = bool | int | float | Name | None | list[Scalar | list[Scalar]] | dict[Name, Scalar | list[Scalar]]
 
 _WORDS = {
     "`int`": "a whole number",
@@ -68,13 +76,10 @@ def check_keys(values: Iterable[str], known: Iterable[str], what: str) -> None:
 def _in_words(reason: str) -> str:
     """Return what msgspec's message asks for, in words."""
     text = reason.partition(" - at ")[0].removeprefix("Expected ").replace(" | ", "` or `")
+    text = re.sub(
+        "matching regex .*", "of letters, digits, spaces and _.+=(),:/- that begins otherwise", text
+    )
     return re.sub(r"`\w+`", lambda part: _WORDS.get(part[0], part[0]), text)
-
-
-def shown(value: Any) -> str:
-    """Return a value as messages quote it, at most 60 characters long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _innermost(value: Any, kind: Any, error: Exception) -> tuple[str, Any, Any, str]:

@@ -262,8 +262,9 @@ def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: 
         (
             "letter",
             "    version = 'a'\n",
-            "letter.py: version = 'a' of Mine is not a whole number of at least 1; correct it",
+            "letter.py: version = 'a' of Mine is not a whole number from 1 to 1000000; correct it",
         ),
+        ("large", f"    version = {10**40}\n", "of Mine is not a whole number from 1 to 1000000"),
         ("fewer", "    views = -1\n", "views = -1 of Mine is not a whole number of at least 0"),
         (
             "bare_kind",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -24,7 +25,7 @@ from benchmark.cli.publish import clean, publish
 from benchmark.cli.results import compare, leaderboard, report
 from benchmark.cli.run import run, status
 from benchmark.cli.tune import tune
-from benchmark.errors import UserError
+from benchmark.errors import UserError, printable, shown
 
 
 def _leave(code: int | None, **_: object) -> None:
@@ -78,10 +79,13 @@ labels_app.command("show")(show_labels)
 
 def main() -> None:
     """Run the console script: a `UserError` becomes its sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding lacks is shown by its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
-        sys.stderr.write(f"bench: {error}\n")
+        sys.stderr.write(f"bench: {printable(str(error))}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write(
@@ -92,3 +96,11 @@ def main() -> None:
     except BrokenPipeError:  # `bench status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:  # a path of the command line, a file or a disk that cannot be used
+        if error.filename is None:
+            raise
+        file = printable(shown(str(error.filename)))
+        sys.stderr.write(
+            f"bench: {file} cannot be used: {error.strerror}; name another, or permit its use.\n"
+        )
+        raise SystemExit(2) from None

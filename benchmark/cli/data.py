@@ -46,7 +46,7 @@ class Bars(Progress):
         """columns: after the description and the bar. shown: a count in a line of a pipe."""
         console = make_console()
         super().__init__(
-            TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(), *columns, TimeRemainingColumn(),
             console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self.count, self.rows, self.last = shown, dict[str, TaskID](), time.monotonic()

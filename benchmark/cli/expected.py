@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import UserError
 from benchmark.report.rows import canonical, protocol_values
+from benchmark.runs.schema import read_record
 from benchmark.spec.run import RunSpec
 
 
@@ -41,14 +42,10 @@ def expect(missing: Sequence[RunSpec], results: Path, published: Path) -> tuple[
     files = [file for p, m in sorted(names) for file in sorted(results.glob(f"{p}/{m}-*/record.json"))]
     past: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in _read([*files, *(sorted(published.glob("*.json")) if missing else ())]):
-        try:
-            kind, cost = _kind(record["spec"]), record["cost"]
-            seconds = float(cost["seconds"]) + float(cost.get("evaluation_seconds") or 0)
-            device = str(cost["device"])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            continue
-        for key in (kind, kind[:-1]):
-            past[key][device].append(seconds)
+        kind, cost = _kind(record["spec"]), record["cost"]
+        seconds = (cost.get("seconds") or 0.0) + (cost.get("evaluation_seconds") or 0.0)
+        for key in (kind, kind[:-1]) if cost.get("seconds") else ():
+            past[key][cost["device"]].append(seconds)
     kinds = [_kind(spec.as_dict()) for spec in missing]
     known = [key for kind in kinds if (key := kind if kind in past else kind[:-1]) in past]
     found = []
@@ -68,8 +65,8 @@ def _kind(spec: dict[str, Any]) -> tuple[str, ...]:
 
 def _read(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for file in files:
-        with suppress(OSError, ValueError):
-            yield json.loads(file.read_text(encoding="utf-8"))
+        with suppress(UserError):
+            yield read_record(file)
 
 
 def unnamed(cells: Sequence[RunSpec], results: Path) -> list[str]:

@@ -18,8 +18,8 @@ from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError, unknown
 from benchmark.execute.progress import make_console, plain
-from benchmark.files import read_json
 from benchmark.runs.rundir import find_run
+from benchmark.runs.schema import read_spec
 from benchmark.spec import plan, protocol, registry
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def show(
         run = find_run(results, name)
         record = run.record
         shown |= {"state": run.state(), "folder": str(run.path)}
-        shown |= record or {"spec": read_json(run.file("spec.json"))}
+        shown |= record or {"spec": read_spec(run.file("spec.json"))}
         say(f"{run.path.relative_to(results)}: {shown['state']}")
         if run.file("error.txt").exists():
             say(run.file("error.txt").read_text(encoding="utf-8").strip())

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from benchmark import ROOT
 
-Results = Annotated[
-    Path,
-    typer.Option(
-        "--results", envvar="BENCH_RESULTS", help="Folder of runs.", show_default="runs/ of the checkout"
-    ),
-]
-Data = Annotated[
-    Path,
-    typer.Option(
-        "--data", envvar="BENCH_DATA", help="Folder of data sets.", show_default="data/ of the checkout"
-    ),
-]
-Published = Annotated[
-    Path,
-    typer.Option(
-        "--published-in", help="Folder of published records.", show_default="results/ of the checkout"
-    ),
-]
-Rerun = Annotated[
-    Path | None,
-    typer.Option("--rerun", metavar="FOLDER", help="Results in which some of the same runs were made again."),
-]
+
+def home(path: Path | None) -> Path | None:
+    """Return a path with `~` as a shell means it: it leaves `--results=~/x` and variables alone."""
+    if path is None:
+        return None
+    path = Path(os.path.expanduser(path))
+    return path.resolve() if path.name in ("", "..") else path  # what lies beside a folder goes by its name
 
 
 def _use(paths: list[Path]) -> list[Path]:
     from benchmark.spec import plugins
 
     for path in paths:
-        plugins.use(path)
+        plugins.use(Path(os.path.expanduser(path)))
     return paths
+
+
+def _folder(name: str, help: str, default: str, variable: str | None = None) -> Any:
+    return typer.Option(
+        name, envvar=variable, help=help, show_default=f"{default}/ of the checkout", callback=home
+    )
+
+
+Results = Annotated[Path, _folder("--results", "Folder of runs.", "runs", "BENCH_RESULTS")]
+Data = Annotated[Path, _folder("--data", "Folder of data sets.", "data", "BENCH_DATA")]
+Published = Annotated[Path, _folder("--published-in", "Folder of published records.", "results")]
+Rerun = Annotated[
+    Path | None,
+    typer.Option(
+        "--rerun",
+        metavar="FOLDER",
+        help="Results in which some of the same runs were made again.",
+        callback=home,
+    ),
+]
 
 
 PLUGIN_HELP = "The .py file of a method or data set from outside the tree. May be repeated."

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Plugin, Published, Results, Set, What
 from benchmark.cli.scripts import for_scripts, say
@@ -61,6 +62,6 @@ def _table(made: Plan, states: dict[str, str]) -> Table:
         table.add_column(column, overflow="fold")
     for s in made.cells:
         tasks = ", ".join(s.tasks) if s.tasks != s.protocol.tasks else "all"
-        state = f"[{STYLES[states[s.id]]}]{states[s.id]}[/]"
+        state = Text(states[s.id], STYLES[states[s.id]])
         table.add_row(row_name(s), tasks, s.labels, s.seed, s.protocol.name, s.variant, s.id, state)
     return table

@@ -16,9 +16,10 @@ from benchmark import ROOT
 from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Published, Results
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
-from benchmark.files import dumps, read_json, replacing, write_json, writing
+from benchmark.files import dumps, replacing, write_json, writing
 from benchmark.runs import digest, provenance
 from benchmark.runs.rundir import RunDir, every_run, find_run
+from benchmark.runs.schema import read_record
 
 LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
 ARCHIVE_LIMIT = 512 * 2**20  # bytes of all that an archive of runs unpacks to: thousands of runs
@@ -134,9 +135,7 @@ def _finished(run: RunDir) -> dict[str, Any]:
     """Return the record of a run. Raises `UserError` unless it is finished and as the run wrote it."""
     if run.state() != "done":
         raise UserError(f"{run.name} is {run.state()}; finish it with `bench run` before publishing it.")
-    record = read_json(run.file("record.json"))
-    if what := digest.edited(record):
-        raise UserError(f"{run.file('record.json')} was edited: its {what}; run it again with --force.")
+    record = read_record(run.file("record.json"), cure="run it again with --force")
     environment = record["environment"]
     commit, code = environment.get("commit"), environment.get("code")
     if environment.get("dirty") is not None or not (commit and code):  # git was asked, or no commit was named
@@ -164,7 +163,7 @@ def _check_second(run: RunDir, record: dict[str, Any], first: Path) -> None:
         raise UserError(
             f"{run.name} is no second run: {first} is not there; publish the first run without --rerun."
         )
-    if reason := not_another(read_json(first), record):
+    if reason := not_another(read_record(first), record):
         raise UserError(f"{run.name} is no second run of {first}: it {reason}; run it in another folder.")
 
 
@@ -176,7 +175,7 @@ def _but_seed(spec: dict[str, Any]) -> str:
 def _pictured(records: Path) -> dict[str, str]:
     """Return {spec but for its seeds: id} of the records that are published with pictures."""
     published = [path.with_suffix(".json") for path in sorted(records.glob("*.webp"))]
-    found = [read_json(path) for path in published if path.exists()]
+    found = [read_record(path) for path in published if path.exists()]
     return {_but_seed(record["spec"]): record["id"] for record in found}
 
 

@@ -203,9 +203,9 @@ def compare(
             raise UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
         console = make_console()
         for answer in found:
-            console.print(answers.paragraph(answer), markup=False, highlight=False)
+            console.print(answers.paragraph(answer))
         if len(found) > 1:
-            console.print(answers.summary(found), markup=False, highlight=False)
+            console.print(answers.summary(found))
         shown["answers"] = [answers.as_object(answer) for answer in found]
         shown["overall"] = answers.estimate_object(answers.overall(found))
     return 0

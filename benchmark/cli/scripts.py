@@ -12,7 +12,7 @@ from benchmark.execute.progress import make_console
 
 def say(text: object) -> None:
     """Print a sentence in one line, as it is: paths and names are no markup."""
-    make_console().print(text, soft_wrap=True, markup=False, highlight=False)
+    make_console().print(text, soft_wrap=True)
 
 
 def aside(as_json: bool) -> AbstractContextManager[object]:

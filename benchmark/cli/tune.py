@@ -145,13 +145,14 @@ def _carry_out(
     from benchmark.execute.options import Options
     from benchmark.execute.progress import Progress, make_console
     from benchmark.execute.workers import carry_out
-    from benchmark.runs.digest import read_published
     from benchmark.runs.rundir import RunDir
+    from benchmark.runs.schema import read_record
 
     results, data, published = folders
     options = Options(results, data, device, keep="none", workers=workers, weights=base.weights)
     files = {spec.id: published / "trials" / f"{spec.id}.json" for spec in runs}
-    records = {name: read_published(file) for name, file in files.items() if file.is_file()}
+    there = {name: file for name, file in files.items() if file.is_file()}
+    records = {name: read_record(file, name, "restore it or remove it") for name, file in there.items()}
     if records:
         say(f"{len(records)} of {len(runs)} trials are taken from {published / 'trials'}.")
     here = [spec for spec in runs if spec.id not in records]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datasets.base import Split
     from datasets.tasks import Task
 
+HELD = 4  # splits in memory at a time: of two data sets, or sizes
 PATIENCE_SECONDS = 5.0  # between two notes about a split that takes its time
 
 
@@ -61,7 +62,7 @@ class Data:
         if pending:
             from benchmark.training.build import check_labels
 
-            for spec in pending:
+            for spec in sorted(pending, key=lambda s: (s.variant, s.protocol.size)):  # each is read once
                 check_labels(spec, self.split(spec, "train"), self.split(spec, "test"))
         here = {spec.variant for spec in cells if registry.open_dataset(spec.variant, self.folder).present()}
         for spec in cells:
@@ -96,6 +97,9 @@ class Data:
             split = self._splits[key] = dataset.split(name, spec.protocol.size, limit)
             size, seconds = "x".join(map(str, spec.protocol.size)), time.monotonic() - began
             self.note(f"{dataset.variant}: {len(split)} {name} images at {size} ready in {seconds:.1f} s")
+        self._splits[key] = self._splits.pop(key)  # the newest last
+        for old in list(self._splits)[:-HELD]:
+            del self._splits[old]
         return self._splits[key]
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from benchmark import ROOT
 from benchmark.errors import UserError
+from benchmark.files import read_tensors
 from benchmark.runs.rundir import RunDir, find_run
-from benchmark.runs.schema import check_record
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
@@ -109,7 +109,6 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
             f"{place.name} is {place.state()}, and only a finished run has a network to use; finish it with "
             "`bench run`."
         )
-    check_record(record, place.file("record.json"), record.get("id", ""), f"restore it, or {again}")
     if not file.exists():
         raise UserError(
             f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); {again}."
@@ -118,10 +117,14 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     tasks = {name: from_dict(record["tasks"][name]) for name in spec.tasks}
     method = build_method(replace(spec, protocol=replace(spec.protocol, weights="none")), tasks, None, {})
     try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises many kinds
+        weights = read_tensors(file)
+    except (OSError, ValueError) as error:
         raise UserError(f"{file} is damaged ({_reason(error)}); {again}.") from None
     try:
+        if "method" in weights and "id" in weights:  # earlier runs kept the tensors alone
+            if weights["id"] != spec.id:
+                raise ValueError(f"it is of run {weights['id']}")
+            weights = weights["method"]
         method.load_state_dict(weights)
     except Exception as error:  # not a table of tensors, other names, other shapes
         raise UserError(

@@ -6,13 +6,15 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.errors import printable
 from benchmark.spec.run import RunSpec
 from benchmark.spec.weighting import EQUAL
 
@@ -24,10 +26,22 @@ STYLES = {
 PLAIN_SECONDS = 20.0  # between two plain lines about one run
 
 
+class _Plain(Console):
+    """A console to which text is text: no mark-up, no pictures, and no control codes of others."""
+
+    def __init__(self, width: int | None = None) -> None:
+        super().__init__(width=width, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield the segments of something, with escapes for what would change the terminal."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
 def make_console() -> Console:
     """Return standard output; in a pipe or a file 140 columns (or COLUMNS), so that tables are not folded."""
-    console = Console(emoji=False)  # `published:one:` is no picture
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=140, emoji=False)
+    console = _Plain()
+    return console if console.is_terminal or "COLUMNS" in os.environ else _Plain(width=140)
 
 
 def plain(value: object) -> str:
@@ -74,6 +88,8 @@ class Progress:
 
     def state(self, spec: RunSpec, state: str, message: str = "") -> None:
         """Show a run's new state, and why; silently for a run that others ended."""
+        if state == "running":
+            self.first.pop(spec.id, None)  # taken up again, it shows its speed anew
         if (state, message) == (self.states[spec.id], ""):
             return
         self.states[spec.id] = state

@@ -34,15 +34,16 @@ from benchmark.runs.claim import HEARTBEAT_SECONDS, STALE_SECONDS, Lost
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plugins
 from benchmark.spec.run import RunSpec
+from benchmark.system import filesystem_now
+from benchmark.typed import convert
 
 FOLDER = ".slurm"
 PREFIX = "bench-"
 ANSWER_SECONDS = 60.0  # that Slurm, or a submission under way, gets to answer
+ENDED_SECONDS = 3600.0  # after which a submission that Slurm does not hold is forgotten
 LOOK_SECONDS = 5.0  # between a task's looks at a run that another host seems to hold
 WARNING_SECONDS = 90  # before the time limit: ample for a step, and for a checkpoint on a slow disk
-# Each time limit that a run reaches moves it on by what it trained, so only a run that does not move should
-# end here.
-REQUEUES = 1000
+REQUEUES = 1000  # each time limit that a run reaches moves it on by what it trained
 # Set by bench itself: a task is one process that runs one cell, or its states would be wrong.
 OWN = (
     "array", "error", "job_name", "nodes", "ntasks", "ntasks_per_node", "open_mode", "output", "requeue",
@@ -85,15 +86,21 @@ def submitted(results: Path) -> list[Path]:
 
 def queue(results: Path) -> list[Queued]:
     """List the runs that Slurm holds, waiting, running or ending. Raises `UserError` if `squeue` fails."""
-    folders = {PREFIX + file.stem: read_json(file)["folders"] for file in submitted(results)}
-    if not folders:
-        return []
-    lines = call("squeue", "--noheader", "--array", f"--name={','.join(folders)}", "--format=%j|%i|%T|%r")
-    found = []
-    for line in lines.splitlines():
+    folders, ended = dict[str, list[str]](), dict[str, Path]()
+    for file in submitted(results):
+        content, name = read_json(file, "remove it"), PREFIX + file.stem
+        folders[name] = convert(content.get("folders"), list[str], str(file), "remove it", "folders")
+        ended |= {name: file} if "job" in content else {}
+    found, asked = [], ("squeue", "--noheader", "--array", f"--name={','.join(folders)}")
+    for line in call(*asked, "--format=%j|%i|%T|%r").splitlines() if folders else ():
         name, task, state, reason = line.strip().split("|", 3)
-        index = int(task.partition("_")[2] or 0)  # an array of one is no array
-        found.append(Queued(folders[name][index], task, state, "" if reason == "None" else reason))
+        ended.pop(name, None)
+        folder = folders[name][int(task.partition("_")[2] or 0)]  # an array of one is no array
+        found.append(Queued(folder, task, state, "" if reason == "None" else reason))
+    for file in ended.values():  # what has ended for an hour need not be asked for again
+        with contextlib.suppress(OSError):
+            if filesystem_now(results) - file.stat().st_mtime > ENDED_SECONDS:
+                file.unlink()
     return found
 
 

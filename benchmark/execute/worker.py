@@ -112,7 +112,7 @@ def _main(
     # What a method prints goes to standard error, past the parent's table; the parent's own streams may be
     # locked by a thread that a fork does not copy.
     os.dup2(2, 1)
-    sys.stdout = sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     stop, messenger = threading.Event(), _Messenger(pipe)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent passes it on
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())

@@ -7,7 +7,6 @@ setting and encoder, and stands beside that of the paper, which may be relative 
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 
 from benchmark import ROOT
 from benchmark.errors import UserError, unknown
+from benchmark.files import read_toml
 from benchmark.report.board import Board
 from benchmark.report.formats import markdown_table, signed
 from benchmark.report.rows import Group
@@ -88,11 +88,7 @@ class Section:
 
 def read(path: Path = PATH) -> Papers:
     """Read the file. Raises `UserError` that names a wrong row and key."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); correct it or restore it.") from None
-    papers: Papers = convert(content, Papers, str(path))
+    papers: Papers = convert(read_toml(path, parse_float=Decimal), Papers, str(path))
     places = set()
     for number, row in enumerate(papers.row, 1):
         where = f"{path}: row {number} ({row.method})"
@@ -104,7 +100,7 @@ def read(path: Path = PATH) -> Papers:
         for metric, value in row.metrics.items():
             if metric not in papers.metrics:
                 raise UserError(f"{where}: {unknown('metric', metric, papers.metrics)}")
-            if not value.is_finite() or value <= 0:
+            if not value.is_finite() or not 0 < value < 10**9:
                 raise UserError(f"{where}: {metric} is {value}; expected a number above 0, as printed.")
         if not row.metrics or (row.delta_m is None) != (not row.delta_m_reference):
             raise UserError(f"{where} needs metrics, and both or none of delta_m and delta_m_reference.")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.files import read_json
+from benchmark.files import read_arrays
 from benchmark.runs import digest, rundir, snapshots
-from benchmark.runs.schema import check_record, check_spec
+from benchmark.runs.schema import read_record, read_spec
 
 T = TypeVar("T")
 
@@ -59,9 +57,8 @@ class Record:
         if self.arrays is None:
             return None
         try:
-            with self.arrays.open("rb") as file, np.load(file) as arrays:
-                return read(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            return read(read_arrays(self.arrays))
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.arrays} could not be read ({error}); restore it, or remove it to do without it."
             ) from None
@@ -112,8 +109,7 @@ def collect(folder: Path) -> Collection:
                 beside = run.file("per_image.npz"), run.file("panel.webp")
                 records.append(_record(run.file("record.json"), *beside, run.name.rpartition("-")[2], cure))
             elif state == "failed":
-                spec = read_json(run.file("spec.json"), cure)
-                check_spec(spec, str(run.file("spec.json")), cure)
+                spec = read_spec(run.file("spec.json"), cure)
                 failures.append(Failure(run.file("error.txt"), spec, _reason(run.file("error.txt"))))
     undefined = {r.id: reason for r in records if (reason := _undefined(r))}
     failures += [Failure(r.path, r.spec, undefined[r.id]) for r in records if r.id in undefined]
@@ -131,8 +127,7 @@ def _undefined(record: Record) -> str:
 
 
 def _record(path: Path, arrays: Path, panel: Path, named: str, cure: str) -> Record:
-    content = read_json(path, cure)
-    check_record(content, path, named, cure)
+    content = read_record(path, named, cure)
     for task in content["spec"]["tasks"]:
         content["constant"].setdefault(task, {})  # a floor may be undefined
     return Record(path, content, *(file if file.is_file() else None for file in (arrays, panel)))

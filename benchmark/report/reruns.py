@@ -42,7 +42,7 @@ class Rerun:
 
 def published(records: Path) -> Path | None:
     """Return the folder of re-runs beside a folder of published records, where there is one."""
-    folder = records.with_name("reruns")
+    folder = records.absolute().parent / "reruns"
     return folder if records.name == "records" and folder.is_dir() else None
 
 

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import re
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from benchmark.files import dumps, replacing, write_json, writing
+import msgspec
+from msgspec import Meta
+
+from benchmark import system
+from benchmark.files import dumps, parse, read_bytes, replacing, write_json, writing
 from benchmark.system import filesystem_now, process_start
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+
+
+NAME = re.compile(r"claim-(\d{6,})\.json", re.ASCII)
+
+
+class Holder(msgspec.Struct):
+    """What a claim says. Where a file says something else, its holder cannot be told."""
+
+    token: str = ""
+    host: str = ""
+    pid: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    started: str | None = None
+    deaths: Annotated[int, Meta(ge=0, le=10**6)] = 0
+    checkpoint: int = 0
+    ended: str = ""
+    failure: str = ""
 
 
 class Lost(Exception):
@@ -45,7 +65,7 @@ class Claim:
         pid = os.getpid()
         holder = {
             "token": self.token,
-            "host": socket.gethostname(),
+            "host": system.place(),
             "pid": pid,
             "started": process_start(pid),
         }
@@ -122,7 +142,7 @@ def alive(claim: Path) -> bool:
     """Tell whether a claim's holder lives: by its process here, by its heartbeat on other hosts."""
     try:
         holder = holder_of(claim)
-        if holder["host"] == socket.gethostname():
+        if holder["host"] == system.place():
             return bool(process_start(holder["pid"]) == holder["started"])
         return filesystem_now(claim.parent) - claim.stat().st_mtime < STALE_SECONDS
     except (OSError, ValueError, KeyError):
@@ -132,10 +152,11 @@ def alive(claim: Path) -> bool:
 def holder_of(claim: Path) -> dict[str, Any]:
     """Read who holds a claim; empty when it was given back, has gone or is unreadable."""
     try:
-        holder = json.loads(claim.read_text())
+        holder = parse(read_bytes(claim), json.loads)
+        msgspec.convert(holder, Holder)
     except (OSError, ValueError):
         return {}
-    return holder if isinstance(holder, dict) else {}
+    return dict(holder)
 
 
 def claims_in(folder: Path, names: list[str] | None = None) -> list[Path]:
@@ -145,8 +166,14 @@ def claims_in(folder: Path, names: list[str] | None = None) -> list[Path]:
     twice: a slow process cannot mistake a new claim for the old one that it saw.
     """
     names = names_in(folder) if names is None else names
-    found = (name for name in names if name.startswith("claim-") and name.endswith(".json"))
-    return [folder / name for name in sorted(found, reverse=True)]
+    found = [name for name in names if NAME.fullmatch(name)]
+    return [folder / name for name in sorted(found, key=number_of, reverse=True)]
+
+
+def number_of(claim: str) -> int:
+    """Return the number in the name of a claim."""
+    found = NAME.fullmatch(claim)
+    return int(found[1]) if found else -1
 
 
 def names_in(folder: Path) -> list[str]:

@@ -7,10 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError
-from benchmark.files import read_json
-from benchmark.spec.run import run_id
-
 KEY = "digest"
 FILES = "files"  # in a published record: {suffix: `of_file`} of what lies beside it
 
@@ -22,22 +18,6 @@ def of(record: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def edited(record: dict[str, Any]) -> str:
-    """Return what of a record is not as its run wrote it, in words; "" where nothing is."""
-    if record["id"] != run_id(record["spec"]):
-        return "id is not that of its spec"
-    return "digest is not that of its content" if record.get(KEY) not in (None, of(record)) else ""
-
-
-def read_published(path: Path) -> dict[str, Any]:
-    """Return a published record of a trial. Raises `UserError` where it was edited."""
-    record = read_json(path, "restore it or remove it")
-    what = "id is not that of its name" if record.get("id") != path.stem else edited(record)
-    if what:
-        raise UserError(f"{path} was edited: its {what}; restore it or remove it.")
-    return record
-
-
 def of_file(path: Path) -> str:
     """Return 16 hex digits of the SHA-256 of a file. Raises `OSError`."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -46,7 +26,7 @@ def of_file(path: Path) -> str:
 def beside(path: Path, record: dict[str, Any]) -> str:
     """Return what is wrong with the files beside a published record, without a full stop; "" if nothing."""
     named = record.get(FILES, {})
-    if not isinstance(named, dict) or not named.keys() <= {".npz", ".webp"}:
+    if not named.keys() <= {".npz", ".webp"}:
         return f"{path} is damaged: {FILES} is no table of the files .npz and .webp beside it"
     for suffix, expected in named.items():
         file = path.with_suffix(suffix)

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmark import ROOT
 from benchmark.errors import UserError
-from benchmark.files import write_json
+from benchmark.files import read_json, write_json
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan, plugins, protocol, registry
 from benchmark.spec.plan import Plan
@@ -42,11 +42,18 @@ def key(arguments: Sequence[str], settings: Sequence[str]) -> str | None:
 def recall(name: str, results: Path, data: Path) -> dict[str, Any] | None:
     """Return {"states": {id: "done"}, "boards": [file]} as remembered, if nothing has changed."""
     try:
-        found = json.loads((results / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        found = read_json(results / FOLDER / f"{name}.json")
         seen = _seen(results, data, found["folders"], found["paths"], found["boards"])
         if json.loads(json.dumps(seen)) == found and all((results / b).is_file() for b in found["boards"]):
             return {"states": dict.fromkeys(found["folders"], "done"), "boards": found["boards"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not one of this program's
+    except (
+        UserError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # none, or not one of this program's
         pass
     return None
 

@@ -15,9 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from benchmark.errors import UserError
-from benchmark.files import read_json, write_json, writing
-from benchmark.runs.claim import Claim, Lost, alive, changed, claims_in, holder_of, names_in
+from benchmark.files import parse, read_bytes, write_json, writing
+from benchmark.runs.claim import Claim, Lost, alive, changed, claims_in, holder_of, names_in, number_of
+from benchmark.runs.schema import read_record
 from benchmark.spec.run import RunSpec
 
 State = Literal["missing", "running", "stale", "failed", "done"]
@@ -36,14 +39,15 @@ class RunDir:
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """The record; None before the run is done. Raises `UserError` for a damaged file."""
-        return read_json(self.file("record.json")) if self.file("record.json").exists() else None
+        """The record; None before the run is done. Raises `UserError` for one that is damaged or edited."""
+        return read_record(self.file("record.json")) if self.file("record.json").exists() else None
 
     @property
     def reason(self) -> str:
         """The first line of error.txt, or nothing."""
         try:
-            return self.file("error.txt").read_text(encoding="utf-8", errors="replace").split("\n")[0]
+            with self.file("error.txt").open(encoding="utf-8", errors="replace") as file:
+                return file.readline(4096).rstrip("\n")
         except OSError:
             return ""
 
@@ -51,7 +55,8 @@ class RunDir:
     def progress(self) -> tuple[int, int, int, float]:
         """The last stamp of a run under way, (time in ns, step, steps, loss); zeros without one."""
         try:
-            step, steps, loss = json.loads(self.file("progress.json").read_text())
+            found = parse(read_bytes(self.file("progress.json")), json.loads)
+            step, steps, loss = msgspec.convert(found, tuple[int, int, float])
         except (OSError, ValueError):  # none yet, or half-written
             step, steps, loss = 0, 0, 0.0
         return changed(self.file("progress.json")), step, steps, loss
@@ -90,7 +95,7 @@ class RunDir:
         claims = self.claims()
         if claims and alive(claims[0]):
             return None
-        number = int(claims[0].stem.split("-")[1]) + 1 if claims else 0
+        number = number_of(claims[0].name) + 1 if claims else 0
         claim = Claim(self.file(f"claim-{number:06d}.json"), holder_of(claims[0]) if claims else None)
         if not claim.create():
             return None

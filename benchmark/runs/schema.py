@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, shown
+from benchmark.files import read_json
 from benchmark.runs import digest
-from benchmark.spec.protocol import Count, CountOrZero, Name, NotNegative
+from benchmark.spec.protocol import TYPES, Count, CountOrZero, NotNegative
 from benchmark.spec.run import SCHEMA, RunSpec, run_id
-from benchmark.typed import convert, shown
+from benchmark.typed import Name, Plain, Prose, convert
 
-Values = dict[Name, float | None]  # JSON has no NaN: undefined is null
+Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Values = dict[Name, Number | None]  # JSON has no NaN: undefined is null
+Line = list[Number | None]
+Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{12}\Z")]
 
 
 class Task(Struct):
@@ -21,7 +25,13 @@ class Task(Struct):
 
     metric: Name
     higher_is_better: bool
-    unit: Name
+    unit: Annotated[str, Meta(max_length=20, pattern=r"\A[\w %/.^°-]*\Z")]
+    kind: Literal["classes", "depth", "normals", "saliency", "edge", ""] = ""
+    channels: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    classes: list[Prose] = []
+    span: Annotated[list[Number], Meta(min_length=2, max_length=2)] | None = None
+    tolerance: Number = 0.0
+    inverse: bool = False
     test_images: CountOrZero | None = None
 
 
@@ -30,39 +40,57 @@ class Point(Struct):
 
     epoch: NotNegative
     loss: Values
+    step: CountOrZero = 0
     test: Values = {}
+    diagnostics: Values = {}
 
 
 class Cost(Struct):
     """What the run took."""
 
-    device: Name
+    device: Prose
     params_train: CountOrZero | None = None
     params_infer: CountOrZero | None = None
     seconds: NotNegative | None = None
+    cpu_seconds: NotNegative | None = None
+    evaluation_seconds: NotNegative | None = None
     gpu_hours: NotNegative | None = None
     peak_gib: NotNegative | None = None
     images_per_second: NotNegative | None = None
 
 
 class Hashes(Struct):
-    """Of the label mask and the images."""
+    """Of the label mask, the images and what was drawn."""
 
     labels: Name
     data: Name
+    test_data: Name | None = None
+    order: Name | None = None
+    crops: Name | None = None
+    init: dict[Name, Name] = {}
 
 
 class Diagnostic(Struct):
     """A named array that a method shows of itself."""
 
     kind: Name
-    axes: Annotated[list[Name], Meta(min_length=2, max_length=2)] | None = None
+    array: Number | list[Number | list[Number | Line | None] | None] | None = None
+    labels: list[list[Prose]] = []
+    axes: Annotated[list[Prose], Meta(min_length=2, max_length=2)] | None = None
+
+
+class Contrast(Struct):
+    """A comparison that the run's plan named."""
+
+    name: Prose
+    first: dict[Name, Plain]
+    second: dict[Name, Plain]
 
 
 class RecordShape(Struct):
     """A record, as far as anything reads it."""
 
-    id: Annotated[str, Meta(pattern="^[0-9a-f]{12}$")]
+    id: Hash
     spec: RunSpec
     tasks: dict[Name, Task]
     one_task: bool
@@ -73,17 +101,48 @@ class RecordShape(Struct):
     hashes: Hashes
     label_counts: dict[Name, CountOrZero]
     images: Count
-    environment: dict[str, Any]
+    environment: dict[Name, bool | int | float | Prose | None]
     diagnostics: dict[Name, Diagnostic]
+    summary: Prose = ""
+    source: Name = ""
+    oracle: Values = {}
+    fit: Name = "scale"
+    files: dict[Name, Name] = {}
 
 
 def check_spec(spec: dict[str, Any], where: str, cure: str) -> None:
     """Raise `UserError` unless a spec has the types and bounds of one."""
     plain = {key: value for key, value in spec.items() if key not in ("schema", "id")}
-    convert(plain, RunSpec, f"{where} is damaged", cure)
+    made: RunSpec = convert(plain, RunSpec, f"{where} is damaged", cure)
+    _check_open(made, plain, f"{where} is damaged", cure)
 
 
-def check_record(record: dict[str, Any], path: Path, named: str, cure: str) -> None:
+def _check_open(made: RunSpec, spec: dict[str, Any], where: str, cure: str) -> None:
+    """Raise `UserError` for odd values of what a spec leaves open: contrasts, keys of newer protocols."""
+    convert(list(made.contrasts), list[Contrast], where, cure, "spec.contrasts")
+    newer = {key: value for key, value in spec["protocol"].items() if key not in TYPES}
+    convert(newer, dict[Name, Plain], where, cure, "spec.protocol")
+
+
+def read_spec(path: Path, cure: str = "restore it or remove its folder") -> dict[str, Any]:
+    """Return the spec in a file. Raises `UserError` for one that is damaged."""
+    spec = read_json(path, cure)
+    check_spec(spec, str(path), cure)
+    return spec
+
+
+def read_record(path: Path, named: str = "", cure: str = "") -> dict[str, Any]:
+    """Return the record in a file. Raises `UserError` for one that is damaged or edited.
+
+    named: the run that it must be. The one way for a record into the program.
+    """
+    cure = cure or f"remove the folder {path.parent} and run the same command again"
+    record = read_json(path, cure)
+    check_record(record, path, named or str(record.get("id")), cure)
+    return record
+
+
+def check_record(record: dict[str, Any], path: Path | str, named: str, cure: str) -> None:
     """Raise `UserError` unless a record has its shape and is the run that its name says, unedited."""
     if record.get("schema") != SCHEMA:
         raise UserError(
@@ -91,6 +150,7 @@ def check_record(record: dict[str, Any], path: Path, named: str, cure: str) -> N
             f"of bench that wrote it, or {cure}."
         )
     made: RecordShape = convert(record, RecordShape, f"{path} is damaged", cure)
+    _check_open(made.spec, record["spec"], f"{path} is damaged", cure)
     missing = [f"spec.hyperparameters.{n}" for n in made.spec.changed if n not in made.spec.hyperparameters]
     missing += [
         f"{k}.{task}" for task in made.spec.tasks for k in ("tasks", "metrics") if task not in record[k]

@@ -10,8 +10,8 @@ from typing import Any
 
 import tomli_w
 
-from benchmark.errors import UserError, unknown
-from benchmark.files import read_toml
+from benchmark.errors import UserError, shown, unknown
+from benchmark.files import parse, read_toml
 from benchmark.spec import ablation, registry, select
 from benchmark.spec import protocol as protocols
 from benchmark.spec.ablation import Ablation
@@ -108,11 +108,16 @@ def _assignments(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, sign, text = setting.partition("=")
         if not sign or not key.strip():
-            raise UserError(f"--set {setting!r} is not key=value; write for example --set labels=random.")
+            raise UserError(
+                f"--set {shown(setting)} is not key=value; write for example --set labels=random."
+            )
         try:
-            result[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except (tomllib.TOMLDecodeError, RecursionError):
+            found = parse(f"value = {text}", tomllib.loads)
+            result[key.strip()] = found["value"] if len(found) == 1 else text.strip()
+        except tomllib.TOMLDecodeError:
             result[key.strip()] = text.strip()  # a bare word
+        except ValueError as error:
+            raise UserError(f"--set {shown(setting)} is not usable: {error}; give another value.") from None
     return result
 
 

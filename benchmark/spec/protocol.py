@@ -12,14 +12,14 @@ from msgspec import Meta
 
 from benchmark.errors import UserError, unknown
 from benchmark.files import read_toml
-from benchmark.typed import check_keys, convert
+from benchmark.typed import Name, Prose, check_keys, convert
 
 FOLDER = Path(__file__).parents[1] / "protocols"
 
-Name = Annotated[str, Meta(max_length=4096)]
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 CountOrZero = Annotated[int, Meta(ge=0, le=10**9)]
-Side = Annotated[int, Meta(ge=32, le=2**16, multiple_of=8)]
+Few = Annotated[int, Meta(ge=1, le=2**14)]
+Side = Annotated[int, Meta(ge=32, le=2**13, multiple_of=8)]
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e9)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
@@ -53,16 +53,16 @@ class Protocol:
 
     name: Name
     version: CountOrZero = 1
-    summary: Name = ""
-    tasks: tuple[Name, ...] = ()
+    summary: Prose = ""
+    tasks: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
     size: tuple[Side, Side] = (96, 128)
     train_images: Count | None = None
     test_images: Count | None = None
     encoder: Name = "resnet18"
-    weights: Name = "none"
-    width: Count = 256
-    decoder_blocks: CountOrZero = 2
-    batch: Count = 8
+    weights: Prose = "none"
+    width: Few = 256
+    decoder_blocks: Annotated[int, Meta(ge=0, le=100)] = 2
+    batch: Few = 8
     epochs: Positive = 100.0
     budget: Literal["epochs", "steps"] = "epochs"
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
@@ -74,16 +74,16 @@ class Protocol:
     step_factor: Positive = 0.5
     clip: NotNegative = 10.0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    threads: Count = 1
+    threads: Few = 1
     loss_weights: dict[Name, NotNegative] = field(default_factory=dict)
-    scales: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (1.0, 1.2, 1.5)
+    scales: Annotated[tuple[Positive, ...], Meta(min_length=1, max_length=100)] = (1.0, 1.2, 1.5)
     flip: bool = True
     colour: Annotated[float, Meta(ge=0, lt=1)] = 0.2
     scale_draw: Literal["choice", "uniform"] = "choice"
     judge: Literal["test", "holdout"] = "test"
     holdout: Share = 0.1
     edge_metric: Literal["boundaryF", "odsF"] = "boundaryF"
-    evaluations: CountOrZero = 0
+    evaluations: Annotated[int, Meta(ge=0, le=10_000)] = 0
     reference: Name = ""
     baseline: Name = ""
     freeze: bool = False

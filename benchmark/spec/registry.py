@@ -33,7 +33,7 @@ def _are_views(value: Any) -> bool:
 LONGEST_NAME = 100  # characters of a data set's name with its variant
 # What a method's class must say of itself.
 CLASS_ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "version": ("a whole number of at least 1", lambda value: type(value) is int and value >= 1),
+    "version": ("a whole number from 1 to 1000000", lambda value: type(value) is int and 1 <= value <= 10**6),
     "views": ("a whole number of at least 0 or a tuple of methods.base.ViewKind", _are_views),
     "one_task": ("True or False", lambda value: isinstance(value, bool)),
     "summary": ("a text", lambda value: isinstance(value, str)),

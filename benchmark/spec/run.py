@@ -15,9 +15,9 @@ from msgspec import Meta
 from benchmark.errors import UserError
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
-from benchmark.spec.protocol import Count, Name, Positive, Protocol
+from benchmark.spec.protocol import Count, Positive, Protocol
 from benchmark.spec.weighting import BALANCES, EQUAL
-from benchmark.typed import check_keys, convert
+from benchmark.typed import Name, Plain, Prose, check_keys, convert
 
 SCHEMA = 1
 # What enters every id, beside the protocol; the rest where it is not the default.
@@ -45,14 +45,14 @@ class RunSpec:
     labels: Name
     method: Name
     method_version: Count
-    hyperparameters: dict[str, Any]
+    hyperparameters: dict[Name, Plain]
     changed: tuple[Name, ...]
     tasks: tuple[Name, ...]
     label_seed: Seed
     train_seed: Seed
     balance: Name = EQUAL
     plugin: Name = ""
-    tuning: Name = ""
+    tuning: Prose = ""
     lr_scale: Positive = 1.0
     contrasts: tuple[dict[str, Any], ...] = ()
     balance_version: Count = 1

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.files import parse
 from benchmark.spec import plan as plans
 from benchmark.spec import registry
 from benchmark.spec.grid import searched
@@ -91,8 +92,8 @@ def _given(method: str, text: str, defaults: Iterable[str]) -> tuple[str, tuple[
     name, _, values = text.partition("=")
     check_keys([name], defaults, f"hyperparameter of {method} in --space")
     try:
-        listed = tomllib.loads(f"v = {values}")["v"]
-    except tomllib.TOMLDecodeError:
+        listed = parse(f"v = {values}", tomllib.loads)["v"]
+    except ValueError:
         listed = None
     found = _values(method, name, listed) if isinstance(listed, list) else ()
     if len(found) < 2:

@@ -7,21 +7,23 @@ import json
 import math
 import threading
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from benchmark import streams
 from benchmark.errors import UserError
-from benchmark.files import replacing, write_json, writing
+from benchmark.files import read_tensors, replacing, write_json, writing
 from benchmark.runs import pictures, provenance, record
 from benchmark.runs.claim import Claim
 from benchmark.runs.rundir import RunDir
+from benchmark.runs.schema import Point
 from benchmark.spec import registry
+from benchmark.spec.protocol import CountOrZero, NotNegative
 from benchmark.spec.run import RunSpec
 from benchmark.training import outcome
 from benchmark.training.batches import Feed
@@ -64,6 +66,16 @@ class Options:
     beat: Callable[[], None] = lambda: None
     note: Callable[[str], None] = lambda sentence: None
     capture: bool = True
+
+
+class Place(msgspec.Struct):
+    """Where a checkpoint stands."""
+
+    step: CountOrZero
+    logged: CountOrZero
+    seconds: NotNegative
+    curve: list[Point]
+    cpu_seconds: NotNegative = 0.0
 
 
 class Run:
@@ -220,18 +232,18 @@ class Run:
     def _load(self, path: Path) -> None:
         cure = f"remove it to start the run {path.parent.name} anew"
         try:
-            with zipfile.ZipFile(path) as content:  # torch does not look at the checksums that it writes
-                if damaged := content.testzip():
-                    raise ValueError(f"the checksum of {damaged} is wrong")
-            state = torch.load(path, map_location=self.options.device, weights_only=True)
+            state = read_tensors(path, self.options.device)
             if state["id"] != self.spec.id:
                 raise UserError(
                     f"the checkpoint {path} is of run {state['id']}, not of {self.spec.id}; {cure}."
                 )
             self.method.load_state_dict(state["method"])
             self.stepper.load(state["stepper"])
-            self.curve, self.step, self.logged = (state[key] for key in ("curve", "step", "logged"))
-            self.seconds, self.cpu_seconds = state["seconds"], state.get("cpu_seconds", 0.0)
+            at = msgspec.convert({key: state[key] for key in Place.__struct_fields__ if key in state}, Place)
+            if not at.logged <= at.step <= self.feed.steps:
+                raise ValueError(f"it is at step {at.step} of {self.feed.steps}")
+            self.curve, self.step, self.logged = state["curve"], at.step, at.logged
+            self.seconds, self.cpu_seconds = at.seconds, at.cpu_seconds
         except UserError:
             raise
         except Exception as error:  # a damaged file raises many kinds
@@ -268,7 +280,8 @@ class Run:
             if self.options.keep == "all":
                 self._save(run.file("checkpoint.pt"), claim)
             if self.options.keep != "none":
-                save(self.method.state_dict(), run.file("weights.pt"), claim)
+                weights = {"id": self.spec.id, "method": self.method.state_dict()}
+                save(weights, run.file("weights.pt"), claim)
         claim.publish_record(result)
         if self.options.keep != "all":
             run.file("checkpoint.pt").unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from benchmark.cli import expected
 from benchmark.files import write_json
 from benchmark.spec import plan
 from benchmark.spec.run import RunSpec
+from tests.benchmark.report import make
 from tests.conftest import Bench
 
 NOWHERE = Path("no-such-data")
@@ -25,10 +26,8 @@ def finish(
     file = file or results / spec.folder / "record.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file.parent / "spec.json", spec.as_dict())
-    write_json(
-        file,
-        {"spec": spec.as_dict(), "cost": {"seconds": seconds, "device": device} | cost, "curve": [1.0] * 50},
-    )
+    spent = {"seconds": seconds, "device": device} | cost
+    write_json(file, make.record(json.loads(json.dumps(spec.as_dict()))) | {"cost": spent})
 
 
 def test_hours_are_medians_of_runs_of_the_same_kind(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_a_spec_that_means_another_run_now_is_refused(monkeypatch: pytest.Monkey
     [
         ({"label_seed": -1}, "label_seed is -1; expected a whole number >= 0"),
         ({"lr_scale": float("inf")}, "lr_scale is inf; expected a number <= "),
-        ({"labels": "x" * 5000}, "labels is 'xx.*; expected a text of length <= 4096"),
+        ({"labels": "x" * 5000}, "labels is 'xx.*; expected a text of length <= 200"),
     ],
 )
 def test_a_spec_out_of_bounds_is_refused(change: dict[str, Any], message: str) -> None:
