@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.errors import UserError
 from benchmark.runs import digest
+from benchmark.runs.schema import check_record
 from benchmark.spec import registry
 from benchmark.spec.run import SCHEMA, RunSpec
 from datasets.tasks import Task, as_dict
@@ -68,7 +71,12 @@ def assemble(spec: RunSpec, outcome: Outcome) -> dict[str, Any]:
         "environment": outcome.environment,
         "diagnostics": {name: _listed(d) for name, d in outcome.diagnostics.items()},
     }
-    return digest.sealed(_rounded(record))
+    made = digest.sealed(_rounded(record))
+    try:  # what later commands would refuse is refused here, where it can be told from damage
+        check_record(json.loads(json.dumps(made)), f"the record of {spec.folder}", spec.id, "")
+    except UserError as error:
+        raise ValueError(str(error).rstrip("; .")) from None
+    return made
 
 
 def write_arrays(outcome: Outcome, path: Path) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import ROOT
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, shown, unknown
 from benchmark.spec import plugins
 from benchmark.spec.protocol import without_none
 from benchmark.spec.source import class_values, code_hash, imported_files
-from benchmark.typed import check_keys, convert, shown
+from benchmark.typed import check_keys, convert
 
 if TYPE_CHECKING:
     from datasets.base import Dataset

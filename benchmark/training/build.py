@@ -83,9 +83,24 @@ def problem(protocol: Protocol, tasks: dict[str, Task]) -> Problem:
 
 def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
     """Raise the `UserError` that building a method would raise, at next to no cost."""
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+    with torch.device("meta"), torch.random.fork_rng(devices=[]), torch.no_grad():
         own = problem(spec.protocol, {name: tasks[name] for name in spec.tasks})
-        balance.check_method(spec.balance, registry.method(spec.method)(own, **spec.hyperparameters))
+        try:
+            method = registry.method(spec.method)(own, **spec.hyperparameters).eval()
+            trunks = [module for module in method.modules() if isinstance(module, Trunk)]
+            for trunk in trunks if spec.protocol.encoder.startswith("timm:") else ():  # the rest is known
+                maps = trunk(torch.zeros(1, 3, *own.size))
+                if [m.shape[1] for m in maps] != list(trunk.channels):
+                    raise ValueError(f"the encoder's features are {[tuple(m.shape) for m in maps]}")
+        except UserError:
+            raise
+        except Exception as error:  # the method's own, or its encoder's
+            reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")[:160]
+            raise UserError(
+                f"{spec.method} with encoder {spec.protocol.encoder} at {own.size[0]}x{own.size[1]} cannot "
+                f"be built ({reason}); change its hyperparameters, the encoder or the size."
+            ) from error
+        balance.check_method(spec.balance, method)
 
 
 def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:

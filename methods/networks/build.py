@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from benchmark.errors import UserError, unknown
+from benchmark.files import read_tensors
 from methods.networks import packaged
 from methods.networks.depthwise import quicken
 from methods.networks.encoders import Encoder, ResNet, Small, Trunk
@@ -58,7 +58,7 @@ def make_encoder(
         if weights == "imagenet":
             load_trunk(encoder.trunk, _torchvision_weights(name), f"torchvision's {name}")
         elif file is not None:
-            load_trunk(encoder.trunk, read_state(file), str(file))
+            load_trunk(encoder.trunk, _within(read_state(file), encoder.trunk), str(file))
     return encoder.freeze() if freeze else encoder
 
 
@@ -67,7 +67,7 @@ def load_trunk(trunk: nn.Module, state: dict[str, Tensor], source: str) -> None:
 
     Under the trunk's own names or torchvision's.
     """
-    if isinstance(trunk, ResNet):
+    if isinstance(trunk, ResNet) and not state.keys() >= trunk.state_dict().keys():
         state = {_own_name(key): value for key, value in state.items()}
     wanted = trunk.state_dict()
     fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
@@ -93,13 +93,13 @@ def read_state(file: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(str(file))
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zip and pickle raise many kinds for one cause: not a file of weights
-        reason = str(error).splitlines()[0]
+        state: Any = read_tensors(file, checked=False)  # others' old files have no checksums
+    except Exception as error:  # safetensors' own too
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise UserError(
             f"{file} could not be read as weights ({reason}); give a .pth or .safetensors file of tensors."
         ) from None
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "method"):  # the last: a finished run's weights.pt
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -107,6 +107,15 @@ def read_state(file: Path) -> dict[str, Tensor]:
             f"{file} holds no table of tensors; give a .pth or .safetensors file of an encoder's weights."
         )
     return {str(k).removeprefix("module."): v for k, v in state.items()}
+
+
+def _within(state: dict[str, Tensor], trunk: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a trunk in the state of a whole method, as a finished run keeps it; else all."""
+    wanted = list(trunk.state_dict())
+    for start in (key.removesuffix(wanted[0]) for key in state if key.endswith(f".{wanted[0]}")):
+        if all(start + name in state for name in wanted):
+            return {name: state[start + name] for name in wanted}
+    return state
 
 
 def _torchvision_weights(name: str) -> dict[str, Tensor]:
@@ -149,9 +158,6 @@ class TimmTrunk(Trunk):
         if not timm.is_model(name):
             raise unknown("timm model", name, timm.list_models())
         options: dict[str, Any] = {"features_only": True, "pretrained": imagenet or file is not None}
-        if file is not None:
-            options["pretrained_cfg_overlay"] = {"file": str(file)}
-            _check_timm_file(timm.create_model(name, pretrained=False), file, name)
         try:
             net = timm.create_model(name, **options | {"pretrained": False})
         except (AttributeError, RuntimeError) as error:
@@ -159,7 +165,15 @@ class TimmTrunk(Trunk):
                 f"the timm model {name!r} offers no feature maps ({error}); choose a convolutional one."
             ) from None
         if file is not None:
-            net = timm.create_model(name, **options)
+            state = read_state(file)
+            if len(own := _within(state, net)) < len(state):  # of a finished run
+                load_trunk(net, own, str(file))
+            else:
+                options["pretrained_cfg_overlay"] = {"file": str(file)}
+                _check_timm_state(
+                    timm.create_model(name, pretrained=False), state, f"{file} does not fit", name
+                )
+                net = timm.create_model(name, **options)
         elif imagenet:
             net = _fetched(
                 f"timm:{name}", lambda: timm.create_model(name, **options), "its file from timm's hub"
@@ -189,12 +203,12 @@ class TimmTrunk(Trunk):
         return [features[i] for i in self.taken]
 
 
-def _check_timm_file(classifier: Any, file: Path, name: str) -> None:
-    """Raise `UserError` unless the file has all but the classifier's tensors; timm loads what it finds."""
-    state, head = read_state(file), classifier.pretrained_cfg["classifier"]
+def _check_timm_state(classifier: Any, state: dict[str, Tensor], what: str, name: str) -> None:
+    """Raise `UserError` unless a file has all but the classifier's tensors; timm loads what it finds."""
+    head = classifier.pretrained_cfg["classifier"]
     heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
     wanted = {k: v.shape for k, v in classifier.state_dict().items() if not k.startswith(heads)}
     missing = sorted(k for k, shape in wanted.items() if k not in state or state[k].shape != shape)
     if missing:
         more = f"{missing[0]} and {len(missing) - 1} more tensors are missing or of another shape"
-        raise UserError(f"{file} does not fit timm's {name}: {more}; give that model's own weights.")
+        raise UserError(f"{what} timm's {name}: {more}; give that model's own weights.")

@@ -47,7 +47,7 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same numbers as `nn.Conv2d`, up to rounding."""
-        if x.is_cuda or torch.is_autocast_enabled(x.device.type) or not torch.is_grad_enabled():
+        if x.is_cuda or not torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
             return super().forward(x)
         convolved: Tensor = _Convolve.apply(x, self.weight, self.padding)
         return convolved

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.files import read_json
 from benchmark.runs import claim as claims
 from benchmark.runs import rundir
 from benchmark.runs.claim import Lost
@@ -47,7 +48,7 @@ def test_states_follow_the_files(tmp_path: Path) -> None:
     assert claim is not None
     claim.publish_record({"id": SPEC.id})
     claim.release()
-    assert run.state() == "done" and run.record == {"id": SPEC.id}
+    assert run.state() == "done" and read_json(run.file("record.json")) == {"id": SPEC.id}
     assert run.claim(SPEC) is None
     assert [r.name for r in rundir.every_run(tmp_path)] == [run.name]
 
@@ -105,7 +106,7 @@ def test_a_revived_process_writes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     new.publish_record({"by": "new"})
     with pytest.raises(Lost):
         new.publish_record({"by": "again"})
-    assert run.record == {"by": "new"}
+    assert read_json(run.file("record.json")) == {"by": "new"}
     new.release()
     assert not list(run.path.glob(".*"))
 

@@ -14,6 +14,7 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.execute import attempt
 from benchmark.execute.data import Data
+from benchmark.files import read_json
 from benchmark.runs import claim as claims
 from benchmark.runs import rundir
 from benchmark.runs.claim import Claim, Lost
@@ -270,5 +271,5 @@ def test_force_takes_nothing_from_who_took_the_run_while_data_were_read(
 
     monkeypatch.setattr(Data, "split", slow)
     found, log = run((spec,), tmp_path, data_folder, workers=0, force=True)
-    assert folder.record == {"by": "another"} and found["done"] == [spec], log.states
+    assert read_json(folder.file("record.json")) == {"by": "another"} and found["done"] == [spec], log.states
     assert "was taken over by another process" in log.states[1][2]

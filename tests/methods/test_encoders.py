@@ -46,6 +46,18 @@ def test_a_classifiers_weights_load_from_a_file(suffix: str, tmp_path: Path) -> 
         assert torch.equal(trunk(x)[3], expected)
 
 
+@pytest.mark.parametrize("name", ["small", "resnet18", "segnet", "timm:resnet10t"])
+def test_a_finished_runs_weights_start_another(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    of_run, file = make_encoder(name, 8), tmp_path / "weights.pt"
+    state = {f"shared.encoder.{key}": value for key, value in of_run.state_dict().items()}
+    torch.save({"id": "0123456789ab", "method": {"head.weight": torch.ones(2)} | state}, file)
+    trunk = make_encoder(name, 8, "sha256:0", file).trunk
+    assert all(
+        torch.equal(value, of_run.trunk.state_dict()[key]) for key, value in trunk.state_dict().items()
+    )
+
+
 def test_a_timm_models_weights_load_from_a_file(tmp_path: Path) -> None:
     import timm
 

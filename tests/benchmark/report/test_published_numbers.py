@@ -150,7 +150,7 @@ HEAD = 'reference = "stl"\n[metrics]\na_b = "higher"\n[sources]\nS = "whole"\n'
         ("10.50", "'x'", ["a_b"]),
         ('source = "S"', 'source = "S"\ndelta_m = 1.0', ["row 1 (Single)", "delta_m_reference"]),
         (ROW, ROW + ROW, ["row 2 (Single) has the key 'stl' of a row before; give it its own."]),
-        ("[[row]]", "[[row]", ["cannot be read"]),
+        ("[[row]]", "[[row]", ["is not valid TOML"]),
     ],
 )
 def test_mistakes_in_the_file_are_named(before: str, after: str, words: list[str], tmp_path: Path) -> None:
