@@ -119,10 +119,11 @@ def apply(
     images: (B, 3, H, W) uint8, resampled bilinearly with the border repeated. targets: {task: (B, C, H, W)}
     of some of the tasks, compact or widened, hidden labels already replaced; resampled by nearest neighbour.
     Depth is divided by the total zoom, as what is nearer looks larger (NYUv2 recipe of MTAN and MTPSL);
-    inverse depth is multiplied by it. A mirrored normal changes the sign of x. draws: (B, 7 or 10) tables of
-    `draw` for views 0, 1, ...; mean, std: of the encoder, for images in [0, 1]. extents: (B, 2) int64 (h, w)
-    of the content in padded frames. padded: whether a view may show what lies outside the content (padded
-    frames, or scales below 1): it is the encoder's mean colour there, and without labels.
+    inverse depth is multiplied by it, where the code of MTPSL and of JTR divides for Cityscapes too. A
+    mirrored normal changes the sign of x. draws: (B, 7 or 10) tables of `draw` for views 0, 1, ...; mean,
+    std: of the encoder, for images in [0, 1]. extents: (B, 2) int64 (h, w) of the content in padded frames.
+    padded: whether a view may show what lies outside the content (padded frames, or scales below 1): it is
+    the encoder's mean colour there, and without labels.
     """
     first = draws[0].double()
     sign = 1 - 2 * first[:, _FLIP].view(-1, 1, 1, 1)

@@ -23,8 +23,14 @@ class Consistency(BinHeads):
 
     The first view is the teacher because it is what the supervised loss is on, shows more of the image, and
     sees more around every pixel. This is the baseline 'SS' of Li, Liu and Bilen (CVPR 2022), as far as it is
-    known: that paper has no formula, its code thresholds but no weight and no ramp. Open, and chosen here:
-    weight, ramp_up, which side is detached, and that normals agree by their cosine.
+    known.
+
+    Departures:
+        MTPSL's paper: it has no formula; weight, ramp_up and which side is detached are chosen here.
+        MTPSL's code, in helpers never called: normals agree a component at a time; here by their cosine, an
+            angle.
+        MTPSL's code, there too: the mean is over all pixels; here over the trusted, as every loss of the
+            protocol.
     """
 
     summary = "multi_task, and predictions for two views of an image that must agree where there is no label"
@@ -44,13 +50,18 @@ class Consistency(BinHeads):
         certainty: float = 0.85,
         window: bool = False,
     ) -> None:
-        """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
-        normals (1 - cosine). ramp_up: share of training over which `weight` grows. trust: regressions count
-        where two predictions agree, or where bins that a further head predicts are confident (HiTTs, ACM MM
-        2025), which adds the bins' loss. certainty: least confidence of the bins; window: counted with the
-        neighbours of the likeliest bin.
+        """Raise `UserError` for a value out of range.
 
-        Raises `UserError` for a value out of range.
+        Args:
+            weight: factor of the loss on pseudo-labels, at its full height.
+            confidence: the probability that a class or binary prediction must exceed to be a pseudo-label.
+            agreement: largest difference of the two predictions, in metres of depth and 1 - cosine of
+                normals.
+            ramp_up: share of training over which `weight` grows; 0 is full weight from the first step.
+            trust: regressions count where two predictions agree, or where the bins of a further head are confident,
+                with a loss of their own (HiTTs, ACM MM 2025).
+            certainty: least confidence of the bins.
+            window: count the neighbours of the likeliest bin to its confidence.
         """
         super().__init__(problem, trust == "bins")
         self.pseudo_labels = PseudoLabels("consistency", weight, confidence, agreement, ramp_up, certainty)

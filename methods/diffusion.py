@@ -28,20 +28,23 @@ class DiffusionMTL(MultiTask):
     Gradients pass through all steps. There is no loss on the noise: the supervised losses are on the result
     and, times aux_weight, on the preliminary predictions.
 
-    space: what is diffused. "feature": the task's feature; a further head predicts from the result.
-    "prediction": the task's prediction at the feature's size, as `as_state` scales it; the denoiser gives the
-    prediction itself, and its `as_state` is the estimate. The paper leaves the scale open; on raw logits the
-    noise would mean less and less as they grow.
+    In feature space a further head predicts from the result. In prediction space the state is the task's
+    prediction at the feature's size, as `as_state` scales it; the denoiser gives the prediction itself, and
+    its `as_state` is the estimate: on raw logits the noise would mean less and less as they grow.
 
-    steps: T. beta_start, beta_end: the noise's variance grows evenly between them. width: of the denoiser,
-    none for the protocol's; 512 for both as published. blocks, heads: of its attention. Open, and fixed here:
-    average pooling in front of the attention, its pre-norm, no positional encoding; the estimate is read from
-    the conditioning tokens.
+    Version 1 had another head, pooling, time network and noise schedule, and attention with biases.
 
-    Every sample's state of every task is denoised, also where there is no label, whose losses have weight 0:
-    shapes stay the same whatever a batch carries, and with one label a sample that is T times the denoising
-    of the labelled ones alone. Evaluation noise is a function of step, channel and position alone, the same
-    for every image and task, so that a prediction depends on nothing but its image.
+    Departures:
+        DiffusionMTL's code: labelled tasks alone are denoised; here all, at weight 0, as shapes must not
+            depend on data.
+        DiffusionMTL's code: test noise is drawn anew; here a function of step, channel and place, the same
+            for any image.
+        DiffusionMTL's code: features must be a multiple of 4 high and wide; here a quarter of others is
+            rounded up.
+        DiffusionMTL's paper, without code for space = "prediction": `as_state` is chosen here, the paper has
+            no scale.
+        DiffusionMTL's code: it ends in a ReLU, as features do; in prediction space none, as logits have a
+            sign.
     """
 
     summary = (
@@ -73,7 +76,18 @@ class DiffusionMTL(MultiTask):
         heads: int = 4,
         aux_weight: float = 0.5,
     ) -> None:
-        """Raises `UserError` for a value out of range."""
+        """Raise `UserError` for a value out of range.
+
+        Args:
+            space: what is diffused: the task's feature, or its prediction at the feature's size.
+            steps: T, the number of steps of the diffusion.
+            beta_start: variance of the noise of the first step; roots of the variances are evenly spaced.
+            beta_end: variance of the noise of the last step.
+            width: channels of the denoiser, none for the protocol's; 512 for both as published.
+            blocks: number of the denoiser's attention blocks.
+            heads: number of heads of its attention; they divide the width.
+            aux_weight: weight of the supervised losses of the preliminary predictions.
+        """
         super().__init__(problem)
         width = problem.width if width is None else width
         if min(steps, width, blocks, heads) < 1 or aux_weight < 0 or not 0 < beta_start <= beta_end < 1:

@@ -26,10 +26,12 @@ class DirectMap(MultiTask):
     map_weight. The network's input is that of `mtpsl`: a hard Gumbel sample of classes, depth over its
     maximum, (n + 1) / 2.
 
-    Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code;
-    from Zamir et al., |m_st(y^_s) - y_t|, with networks that were trained on pairs of labels beforehand.
-    Open, and chosen here: the weight, the network, the first view, and how networks learn without a fully
-    labelled set (mapper_learns_from).
+    Departures:
+        Zamir et al.: networks are trained on pairs of labels beforehand; here along, as no set has all
+            labels.
+        Zamir et al.: |m_st(y^_s) - y_t| of any task; here the protocol's loss of t, which classes have too.
+        Zamir et al.: a U-Net a pair; here one a run with FiLM a source, as T (T - 1) passes would be dear.
+        MTPSL's and JTR's tables, which name the baseline without a formula: weight and view are chosen here.
     """
 
     summary = "multi_task, and predictions of unlabelled tasks mapped to the labels that are there"
@@ -47,12 +49,16 @@ class DirectMap(MultiTask):
         mapper_stride: Literal[1, 2, 4, 8] = 1,
         mapper_learns_from: Literal["predictions", "labels"] = "predictions",
     ) -> None:
-        """mapper_stride: networks read and are compared with every s-th pixel. mapper_learns_from:
-        "predictions", from the loss above, together with the predictions; "labels", as in Zamir et al., from
-        pairs of labels of one image alone, under `mapping`, and constants of the loss above.
+        """Raise `UserError` for a value out of range.
 
-        Where images carry one label each there are no such pairs. Raises `UserError` for a value out of
-        range.
+        Args:
+            map_weight: weight of the loss on mapped predictions.
+            mapper_width: channels of the networks' first level.
+            mapper_stride: s has the networks read, and be compared with, every s-th pixel.
+            mapper_learns_from: "predictions", the loss above, along with them; "labels", as in Zamir et al.,
+                pairs
+                of labels of one image alone (there are none with one label an image), as constants of that
+                    loss.
         """
         super().__init__(problem)
         check("direct_map", problem, map_weight, mapper_width)

@@ -30,15 +30,18 @@ class HiTTs(TokenNetwork):
     q = 1 for labelled tasks, the teacher's score for others. The student sees a crop of what the teacher
     sees, whose values, confidences, features and scores are warped into it.
 
-    Departures. Two stages of equal length, the first one's network frozen as the teacher of a new one: here
-    one stage and a moving average, so that the budget is every method's. The same crop for both: an average
-    nearly equals its student there and teaches nothing, so a second view. Four scales of a ResNet-18 and an
-    ASPP of width 256: the protocol's encoder at stride 8, as the published ViT variant has one scale, its
-    width and its decoder. Pseudo-label losses averaged over all pixels: over the trusted ones. A regression's
-    pseudo-label loss times its confidence: not. Fixed ranges of depth: the outer quantiles of visible labels.
-    A fixed table of 40 normals, some of which no surface can have: Fibonacci points. Mended: tokens that were
-    never trained, tokens averaged over the batch, saliency's pseudo-labels that were all 0, edges that
-    were trusted where unsure.
+    Departures:
+        HiTTs' code: two stages of equal length, the first one's network frozen as the teacher of a new one;
+            here one stage and a moving average, so that the budget is every method's.
+        HiTTs' code: the same crop for both; here a second view, as an average nearly equals its student.
+        HiTTs' code: four scales of a ResNet-18 and an ASPP of width 256; here the protocol's encoder at
+            stride 8, as the published ViT variant has one scale, its width and its decoder.
+        HiTTs' code: losses of pseudo-labels over all pixels; here over the trusted ones.
+        HiTTs' code: a regression's pseudo-label loss times its confidence; here it is trusted or not.
+        HiTTs' code: fixed ranges of depth; here the outer quantiles of visible labels.
+        HiTTs' code: a fixed table of 40 normals, some of which no surface can have; here Fibonacci points.
+        HiTTs' code: tokens that were never trained and averaged over the batch; here each learns.
+        HiTTs' code: saliency's pseudo-labels that were all 0, and edges trusted where unsure; here mended.
     """
 
     summary = "task tokens gate features and predict; a teacher labels where classes and bins are sure"
@@ -56,15 +59,24 @@ class HiTTs(TokenNetwork):
         confidence: float = 0.9, certainty: float = 0.85, window: bool = False, agreement: float = 0.1,
         ramp_up: float = 0.25, decay: float = 0.999, evaluate: Literal["teacher", "student"] = "teacher",
     ) -> None:  # fmt: skip
-        """tokens, bins, pseudo, features: the method's parts; without all of them it is `multi_task`. weight,
-        feature_weight, bins_weight: of the losses of pseudo-labels, features and bins. edge_weight: of
-        boundaries among the pseudo-labels. confidence: least probability of a class. certainty: least
-        confidence of a regression's bins; window: counted with the neighbours of the likeliest bin.
-        agreement: largest difference of a regression's two predictions, without bins. ramp_up: share of
-        training over which weight and feature_weight grow. decay: of the moving average, once it has grown.
-        evaluate: whose predictions count.
+        """Raise `UserError` for a value out of range, or features without tokens.
 
-        Raises `UserError` for a value out of range, or features without tokens.
+        Args:
+            tokens: have task tokens; without any of the four parts this is `multi_task`.
+            bins: predict regressions by bins.
+            pseudo: learn the teacher's pseudo-labels.
+            features: let features follow the teacher's.
+            weight: factor of the loss on pseudo-labels, at its full height.
+            feature_weight: weight of the loss on features.
+            bins_weight: weight of the loss on bins.
+            edge_weight: weight of boundaries among the pseudo-labels.
+            confidence: least probability of a class.
+            certainty: least confidence of a regression's bins.
+            window: count the neighbours of the likeliest bin to its confidence.
+            agreement: largest difference of a regression's two predictions, without bins.
+            ramp_up: share of training over which weight and feature_weight grow.
+            decay: share of the moving average that a step keeps, once it has grown.
+            evaluate: whose predictions count.
         """
         super().__init__(problem, tokens, bins)
         own = (agreement, ramp_up, certainty, EDGE_CONFIDENCE, edge_weight)

@@ -34,11 +34,20 @@ class JTR(MultiTask):
     of Y^_1, so that unlabelled tasks alone learn from the distance. `methods.networks.joint` makes the stacks
     and is R. The weight of `latent` is that of the published code, which trains both networks together, too.
 
-    Other than in that code, where it is not meant: depth goes through its scale once, normals are compared
-    with unit vectors and averaged over pixels, not components, a stack is compared with the sample that went
-    in, and means are over the pixels that count. Open, and chosen here: depth that does not count is 0 after
-    its scale; D's positions. The third view is predicted apart from the others, without gradients: nothing of
-    it is to reach the predictor.
+    Departures:
+        JTR's code: the depth of Y^_2 to be rebuilt is scaled twice; here once, as what went in.
+        JTR's code: normals of Y^_2 are rebuilt as (n + 1) / 2, over components; here as unit vectors, over
+            pixels.
+        JTR's code: classes are drawn again for the rebuilding; here the sample that went in is rebuilt.
+        JTR's code: means are over nonzero values of the target; here over the pixels that count.
+        JTR's code: labels stay where another label of the sample has none; here both stacks are blank there.
+        JTR's code: NYUv2's mean and deviation scale any depth; here those of the labels, unless given.
+        JTR's code: the third view shares the others' batch; here it is apart, as no gradient of it is to be
+            kept.
+        JTR's code: two operations of RandAugment a view; here the protocol's colours, the same for all
+            methods.
+        JTR's code for Cityscapes: inverse depth of a zoomed crop is divided by the zoom; here multiplied,
+            being nearer.
     """
 
     summary = (
@@ -63,11 +72,18 @@ class JTR(MultiTask):
         depth_mean: float | None = None,
         depth_std: float | None = None,
     ) -> None:
-        """ae_stride: 1 is as published; s has the auto-encoder read every s-th pixel, with as much less
-        pooling. depth_mean, depth_std: what scales depth, in its own unit; none: those of the labels that the
-        first training batches show (published, for NYUv2 and for all: 2.3618 and 1.5876).
+        """Raise `UserError` for a value out of range, and for images too small for the auto-encoder.
 
-        Raises `UserError` for a value out of range.
+        Args:
+            dist_weight: weight of the distance and the latent term.
+            recon_weight: weight of the reconstruction, and once more of the latent term.
+            ae_width: channels of the auto-encoder's first level; 64 as published.
+            ae_stride: s has the auto-encoder read every s-th pixel, with as much less pooling; 1 as
+                published.
+            depth_mean: the mean that scales depth, in its unit (2.3618 as published); none: of the first
+                labels.
+            depth_std: the deviation that scales depth (1.5876 as published); given or left out with
+                depth_mean.
         """
         super().__init__(problem)
         if min(dist_weight, recon_weight) < 0 or ae_width < 1:

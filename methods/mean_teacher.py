@@ -29,11 +29,11 @@ class MeanTeacher(BinHeads):
     code: averaged weights have other activations than the networks they average, so averaged statistics would
     not be theirs.
 
-    Not as published: the paper has a squared distance of class probabilities at every sample. Pseudo-labels
-    with a threshold are what carries over to regressions; 0.9 is what HiTTs (ACM MM 2025) has for
-    segmentation. Open, and chosen here: weight, and agreement, as in `consistency`; how the average warms up,
-    (k + 1) / (k + 10): the paper raises a during the ramp-up, its public code is said to take min(1 - 1 / (k
-    + 1), decay), which was not looked up.
+    Departures:
+        The paper: a squared distance of probabilities everywhere; pseudo-labels carry over to regressions.
+        HiTTs (ACM MM 2025): the threshold 0.9 is its own for segmentation; here also for binary maps.
+        The authors' code: a = min(1 - 1 / (k + 1), decay); here (k + 1) / (k + 10), which forgets sooner.
+        None of them: weight and agreement are chosen here, as in `consistency`.
     """
 
     summary = (
@@ -58,14 +58,20 @@ class MeanTeacher(BinHeads):
         certainty: float = 0.85,
         window: bool = False,
     ) -> None:
-        """confidence: least probability of a class. agreement: largest difference of depth (metres) and of
-        normals (1 - cosine). ramp_up: share of training over which `weight` grows. decay: a, once it has
-        grown. evaluate: whose predictions count. trust: regressions count where teacher and student agree, or
-        where bins that a further head of the teacher predicts are confident (HiTTs, ACM MM 2025), which adds
-        the bins' loss. certainty: least confidence of the bins; window: counted with the neighbours of the
-        likeliest bin.
+        """Raise `UserError` for a value out of range.
 
-        Raises `UserError` for a value out of range.
+        Args:
+            weight: factor of the loss on pseudo-labels, at its full height.
+            confidence: the probability that a class or binary prediction must exceed to be a pseudo-label.
+            agreement: largest difference of the two predictions, in metres of depth and 1 - cosine of
+                normals.
+            ramp_up: share of training over which `weight` grows; 0 is full weight from the first step.
+            decay: a, the share of the average that a step keeps, once it has grown.
+            evaluate: whose predictions count.
+            trust: regressions count where teacher and student agree, or where the bins of a further head are confident,
+                with a loss of their own (HiTTs, ACM MM 2025).
+            certainty: least confidence of the bins.
+            window: count the neighbours of the likeliest bin to its confidence.
         """
         super().__init__(problem, trust == "bins")
         self.pseudo_labels = PseudoLabels("mean_teacher", weight, confidence, agreement, ramp_up, certainty)

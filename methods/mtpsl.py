@@ -30,14 +30,25 @@ class MTPSL(MultiTask):
         D(m(y^_s), m(y_t)) + regulariser * (D(m(y^_s), f) + D(m(y_t), f)),
 
     summed over pairs, averaged over the batch, times consistency_weight. It is taken on a second view; the
-    supervised loss is on the first; both go through the network as one batch. Weights as published for NYUv2.
+    supervised loss is on the first; both go through the network as one batch. Weights as published for NYUv2;
+    the plan `cityscapes` has those for Cityscapes.
 
     Where the run's labels are complete, all ordered pairs of tasks are taken, as in the published code, in
     which that is a matter of the run: a fully labelled sample among partly labelled ones has no pair, there
     as here.
 
-    Other than in that code: a label without a valid pixel in the second view has nothing to agree with, so
-    its pairs are left out, and its task does not become an unlabelled one.
+    Departures:
+        MTPSL's code: a label without a valid pixel in the second view takes part; here it has nothing to
+            agree with.
+        MTPSL's code: depth over its largest value; here over its magnitude, as predictions may all be
+            negative.
+        MTPSL's code: FiLM's rate halves every 30 epochs, the rest's every 100; here both follow the protocol.
+        MTPSL's code: a plain sum, with 1 - cosine of normals; here the protocol's losses, the same for all
+            methods.
+        MTPSL's code: bilinear normals in a crop, not made unit again; here the nearest pixel's.
+        MTPSL's code for Cityscapes: inverse depth of a zoomed crop is divided by the zoom; here multiplied,
+            being nearer.
+        MTPSL's code: it has no edge and saliency; here a sample of the two-class distribution, as of classes.
     """
 
     summary = (
@@ -60,11 +71,16 @@ class MTPSL(MultiTask):
         mapper_stride: Literal[1, 2, 4, 8, 16] = 1,
         film_lr_scale: float = 10.0,
     ) -> None:
-        """film_lr_scale: learning rate of the mapper's FiLM over that of the rest. mapper_stride: 1 is as
-        published; s has the mapper read every s-th pixel of predictions and labels, with as much less
-        pooling.
+        """Raise `UserError` for a value out of range, and for images too small for the mapper.
 
-        Raises `UserError` for a value out of range.
+        Args:
+            consistency_weight: weight of the consistency beside the supervised losses; 2 for NYUv2, 1 for
+                Cityscapes.
+            regulariser: weight of the distances to the encoder's feature, over that of the pair's own.
+            mapper_width: channels of the mapper's first level; 64 as published.
+            mapper_stride: s has the mapper read every s-th pixel, with as much less pooling; 1 as published.
+            film_lr_scale: learning rate of the mapper's FiLM over the rest's; 10 for NYUv2, 0.1 for
+                Cityscapes.
         """
         super().__init__(problem)
         if min(consistency_weight, regulariser, film_lr_scale) < 0 or mapper_width < 1:

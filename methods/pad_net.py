@@ -21,10 +21,12 @@ class PADNet(MultiTask):
     loss asks for more than the labels that are there. What task k sends to task l is trained by l's labels,
     also where k has none.
 
-    preliminary_weight: of the supervised loss of the preliminary heads, with the tasks' own weights; 1 as in
-    the public code of the survey by Vandenhende et al. (TPAMI 2021), whose attention this is. Not built:
-    PAD-Net's own front end of upsampled backbone features and its final decoders of deconvolutions; the
-    protocol's encoder, decoders and heads stand in their place.
+    Departures:
+        PAD-Net's paper: attention is read from the receiver; here from the sender, as in the survey of
+            Vandenhende et al. (TPAMI 2021), whose public code is what others compare with.
+        PAD-Net's paper: upsampled backbone features and decoders of deconvolutions; here the protocol's
+            network.
+        PAD-Net's paper: further tasks help two final ones; here every task of the protocol is both.
     """
 
     summary = "multi_task, and every task's feature receives from all others' by spatial attention"
@@ -33,7 +35,12 @@ class PADNet(MultiTask):
     )
 
     def __init__(self, problem: Problem, *, preliminary_weight: float = 1.0) -> None:
-        """Raises `UserError` for a negative weight."""
+        """Raise `UserError` for a negative weight.
+
+        Args:
+            preliminary_weight: weight of the supervised losses of the preliminary heads; 1 as in the survey's
+                code.
+        """
         super().__init__(problem)
         if preliminary_weight < 0:
             raise UserError(

@@ -28,11 +28,13 @@ class PerceptualMap(MultiTask):
     are blanked in y^_s too. Neither trains networks: that does `mapping`, loss_t(m_st(x), y_t) for every
     labelled t, with x = y_s, or y^_s, detached, without it.
 
-    Known: the comparison with Zamir et al. in the tables of Li et al. and of JTR, no formula and no code;
-    from Zamir et al., the first loss, with networks that were trained on pairs of labels beforehand. Open,
-    and chosen here: the second loss (unlabelled_sources), that networks learn at the same time and from
-    predictions where a label is missing, which with one label an image is everywhere, the distance of each
-    kind of task, the weight, the network, the first view.
+    Departures:
+        Zamir et al.: the first loss alone; the second says something of predictions without a label.
+        Zamir et al.: networks are trained on pairs of labels beforehand; here along, from predictions where
+            labels lack.
+        Zamir et al.: a U-Net a pair; here one a run with FiLM a source, as T (T - 1) passes would be dear.
+        MTPSL's and JTR's tables, which name the baseline without a formula: weight, distances and view are
+            chosen here.
     """
 
     summary = "multi_task, and predictions that must map into the other tasks' label spaces as labels do"
@@ -50,10 +52,13 @@ class PerceptualMap(MultiTask):
         mapper_stride: Literal[1, 2, 4, 8] = 1,
         unlabelled_sources: bool = True,
     ) -> None:
-        """mapper_stride: networks read and are compared with every s-th pixel. unlabelled_sources: the second
-        loss; without it the method says nothing about predictions that have no label.
+        """Raise `UserError` for a value out of range.
 
-        Raises `UserError` for a value out of range.
+        Args:
+            map_weight: weight of both losses on mapped predictions.
+            mapper_width: channels of the networks' first level.
+            mapper_stride: s has the networks read, and be compared with, every s-th pixel.
+            unlabelled_sources: take the second loss; without it predictions that have no label learn nothing.
         """
         super().__init__(problem)
         check("perceptual_map", problem, map_weight, mapper_width)

@@ -1,10 +1,6 @@
 """Task prototype-based knowledge retrieval (Oh, Kim and Kim, AAAI 2026).
 
-Tasks are related by prototypes, not by predictions. Not in the paper, or not known to be: both loss weights,
-the temperature, the margin, and the depth and width of the transformer. The hyperparameters carry the values
-chosen here; the paper has no code. Equally open, and fixed here: cosine triplets with the mean of the other
-samples as positive (not Euclidean distance, nor hard mining), full attention at a quarter of the feature's
-size (not linear attention), no positional encoding, blocks shared by the tasks, no dropout.
+Tasks are related by prototypes, not by predictions.
 """
 
 from __future__ import annotations
@@ -52,10 +48,20 @@ class Prototype(MultiTask):
     that only the task losses train), cross_attention = "constant" (no retrieval, the rest of the transformer
     kept).
 
-    affinity_level "pooled" averages features over the image first: one key, so the attention weights do
-    nothing. akg_tasks: TKE and TC over all samples and tasks, or over the labelled. detach_affinity: f_hat
-    inside f^ta is a constant for the gradient; TKE keeps its own. aux_weight: of the supervised loss of
-    preliminary heads on f^t.
+    Departures:
+        The paper, without code: loss weights, temperature, margin, depth and width are not known; chosen
+            here.
+        The paper: triplets of an unknown kind; here of cosines, with the mean of the other samples as
+            positive.
+        The paper: codes of an unknown start; here encoder features, as small or random codes are hardly used.
+        The paper: a projection of unknown sharing; here one without bias, as a task's own meets TKE by its
+            bias.
+        The paper: attention of unknown size; here full, at a quarter of the feature's size, as in
+            DiffusionMTL.
+        The paper: blocks of unknown sharing; here for all tasks, as its counts of parameters say, without
+            dropout.
+        The paper: weight decay on all, as far as known; here not on codes and prototypes, which it drags to
+            0.
     """
 
     summary = "task prototypes and a codebook; each task retrieves knowledge from the prototypes by attention"
@@ -75,7 +81,35 @@ class Prototype(MultiTask):
         width: int = 512, blocks: int = 2, heads: int = 8,
         lambda_tae: float = 1.0, lambda_akg: float = 1.0, tc_margin: float = 1.0, aux_weight: float = 0.0,
     ) -> None:  # fmt: skip
-        """Raises `UserError` for a value out of range or a control whose part is switched off."""
+        """Raise `UserError` for a value out of range or a control whose part is switched off.
+
+        Args:
+            vq: add a code of the codebook to the shared feature.
+            tae: rebuild the image from it.
+            tke: task knowledge embedding, the affinity's cross-entropy with the task.
+            tc: task consistency, triplets of task vectors in a batch.
+            retrieval: the transformer in front of the heads.
+            cross_attention: what its blocks add: an answer by affinity, or a learned constant, the control.
+            codes: K, the number of codes of the codebook.
+            vq_mode: how codes learn: by their own gradient, by VQ-VAE's two losses, or as moving averages.
+            proto_dim: d, the length of the prototypes.
+            projection: share one map of task features to d among the tasks, or have one a task.
+            kappa: temperature of the affinity's softmax.
+            affinity_level: affinity of each position, of the whole image (one key, so attention weights do
+                nothing),
+                or of each prototype as a key of its own.
+            akg_tasks: take TKE and TC over all samples and tasks, or over the labelled.
+            detach_affinity: let no gradient through the features inside the affinity that retrieves; TKE
+                keeps
+                its own.
+            width: channels of the transformer's tokens.
+            blocks: number of blocks of the transformer.
+            heads: number of heads of its attention; they divide the width.
+            lambda_tae: weight of TAE.
+            lambda_akg: weight of TKE and of TC.
+            tc_margin: margin of the triplets, in 1 - cosine.
+            aux_weight: weight of the supervised losses of preliminary heads on the task features.
+        """
         super().__init__(problem)
         retrieves = retrieval and cross_attention == "affinity"
         _check(

@@ -26,7 +26,8 @@ class Retrieval(MultiTask):
     still has an affinity, so its keys follow the image, and with cross_attention = "constant" it has no keys
     to choose from: this lies between the two.
 
-    token_dim, width, blocks, heads: as `prototype`'s proto_dim, width, blocks, heads.
+    Departures:
+        The prototype paper: it has no such row; this is a control of ours for what its ablation leaves open.
     """
 
     summary = (
@@ -38,7 +39,14 @@ class Retrieval(MultiTask):
     def __init__(
         self, problem: Problem, *, token_dim: int = 1024, width: int = 512, blocks: int = 2, heads: int = 8
     ) -> None:
-        """Raises `UserError` for a value out of range."""
+        """Raise `UserError` for a value out of range.
+
+        Args:
+            token_dim: d, the length of the tokens, as `prototype`'s proto_dim.
+            width: channels of the transformer's tokens.
+            blocks: number of blocks of the transformer.
+            heads: number of heads of its attention; they divide the width.
+        """
         super().__init__(problem)
         if min(token_dim, width, blocks, heads) < 1 or width % heads:
             raise UserError(

@@ -8,7 +8,11 @@ from methods.multi_task import MultiTask
 
 
 class SingleTask(MultiTask):
-    """Train `multi_task` on one task; a plan turns it into T runs."""
+    """Train `multi_task` on one task; a plan turns it into T runs.
+
+    Departures:
+        MTPSL's code: it draws batches of all images and skips those without the label; here none is drawn.
+    """
 
     summary = "T networks, one a task, each on the images that carry its label; the reference of delta m"
     paper = "reference"

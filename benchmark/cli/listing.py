@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -34,8 +35,9 @@ def list_(
         list[str] | None, typer.Argument(metavar="[METHOD]...", help="Methods to show in full.")
     ] = None,
     source: Annotated[
-        str, typer.Option("--plan", help="The plan under which methods' cost is counted.")
-    ] = "field",
+        str | None,
+        typer.Option("--plan", help="The plan under which named methods' cost is counted [default: field]."),
+    ] = None,
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -47,8 +49,10 @@ def list_(
         if names and what != "methods":
             raise UserError(f"only methods are shown by name, not {what}; leave {names[0]} out.")
         if what == "methods":
-            rows += method_entries(names or [], source, data)
-            _print_methods(rows, source, bool(names))
+            if source and not names:
+                raise UserError(f"--plan {source} is for methods by name, whose cost it gives; name one.")
+            rows += method_entries(names, source or "field", data) if names else method_lines()
+            _print_methods(rows, source or "field", bool(names))
             return 0
         rows += entries(what, data)
         table = Table(title=what, title_justify="left")
@@ -99,8 +103,17 @@ def dataset_entry(name: str, data: Path) -> dict[str, Any]:
     return row | {"source": kind.source, "licence": kind.licence}
 
 
+def method_lines() -> list[dict[str, Any]]:
+    """Return a line on every method, which those of the tree are not imported for."""
+    return [_line(name, registry.describe(name)) for name in registry.method_names()]
+
+
+def _line(name: str, about: registry.Description) -> dict[str, Any]:
+    return {"name": name, **about._asdict(), "year": year(about.paper)}
+
+
 def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
-    """Return one entry a method, of all where none is named.
+    """Return a full entry for each of some methods.
 
     Costs are those of a plan: its protocol, data set and hyperparameters, for its other methods their
     defaults; as multiples of the protocol's baseline. Raises `UserError` for a broken plug-in, and for a plan
@@ -127,7 +140,7 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     base = cost(ground.baseline) if ground.baseline else None
 
     rows = []
-    for name in wanted or registry.method_names():
+    for name in wanted:
         method, (defaults, hints) = registry.method(name), registry.hyperparameters(name)
         try:
             own = None if method.skip(tasks) else vars(cost(name))
@@ -142,8 +155,16 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
             relative = {key: value / getattr(base, key) for key, value in own.items()} if base else {}
             own = own | {"views": len(view_kinds(method.views)), "relative": relative}
         types = {key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()}
-        row = {"name": name, "summary": method.summary, "paper": method.paper, "year": year(method.paper)}
-        rows.append({**row, "version": method.version, "cost": own, "hparams": defaults, "types": types})
+        meant, about = (
+            registry.meanings(name),
+            registry.Description(method.version, method.summary, method.paper),
+        )
+        rows.append(
+            _line(name, about)
+            | {"cost": own, "hparams": defaults, "types": types}
+            | {"meanings": {key: meant.get(key, "") for key in hints}}
+            | {"departures": registry.departures(name)}
+        )
     return rows
 
 
@@ -155,23 +176,32 @@ def year(paper: str) -> int | None:
 def _print_methods(rows: list[dict[str, Any]], source: str, in_full: bool) -> None:
     console = make_console()
     table = Table(title="methods", title_justify="left", show_lines=True)
-    for column in ("name", "what it is, and its paper", "year", "version", "extra cost"):
+    columns = ("name", "what it is, and its paper", "year", "version", *(("extra cost",) if in_full else ()))
+    for column in columns:
         table.add_column(column, overflow="fold")  # the widest, text, gives way in a narrow terminal
     for row in rows:
         text = Text(row["summary"]).append("\n" + row["paper"] if row["paper"] else "", "dim")
-        table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), _words(row["cost"]))
+        cost = (_words(row["cost"]),) if in_full else ()
+        table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), *cost)
     console.print(table)
+    if not in_full:
+        console.print("`bench list methods NAME` adds cost, hyperparameters and departures from the paper.")
+        return
     console.print(
         f"extra cost: multiples of the baseline's under plan {source}, in operations a training image and "
-        "a predicted one, and in parameters. `bench list methods NAME` adds a method's hyperparameters."
+        "a predicted one, and in parameters."
     )
-    for row in rows if in_full else ():
-        table = Table(title=f"hyperparameters of {row['name']}", title_justify="left")
-        for column in ("hyperparameter", "default", "takes"):
+    for row in rows:
+        table = Table(title=f"hyperparameters of {row['name']}", title_justify="left", show_lines=True)
+        for column in ("hyperparameter", "default", "takes", "meaning"):
             table.add_column(column, overflow="fold")
         for key, value in row["hparams"].items():
-            table.add_row(key, plain(value), row["types"][key])
+            table.add_row(key, plain(value), Text(row["types"][key]), Text(row["meanings"][key]))
         console.print(table if row["hparams"] else f"{row['name']} has no hyperparameters.")
+        if row["departures"]:
+            console.print(f"where {row['name']} departs from what is published, and why:")
+        for line in row["departures"]:
+            console.print(Padding(Text(f"- {line}"), (0, 0, 0, 2)))
 
 
 def _words(cost: dict[str, Any] | None) -> str:

@@ -174,6 +174,34 @@ def default_labels(name: str) -> str:
     return str(getattr(dataset(name), "default_labels", "one"))
 
 
+def entries(text: str | None, title: str) -> list[str]:
+    """Return the entries of a section of a docstring, as `Departures:` or `Args:` starts one.
+
+    An entry is an indented line; one that is indented further continues it.
+    """
+    lines = inspect.cleandoc(text or "").splitlines()
+    found: list[str] = []
+    for line in lines[lines.index(f"{title}:") + 1 :] if f"{title}:" in lines else ():
+        if not line.startswith("    "):
+            break
+        if line.startswith("     ") and found:
+            found[-1] += f" {line.strip()}"
+        else:
+            found.append(line.strip())
+    return found
+
+
+def departures(name: str) -> list[str]:
+    """Return where a method departs from what is published, an entry of its class's docstring each."""
+    return entries(method(name).__doc__, "Departures")
+
+
+def meanings(name: str) -> dict[str, str]:
+    """Return {hyperparameter: meaning} from the section Args of a method's `__init__`."""
+    pairs = (entry.partition(": ") for entry in entries(method(name).__init__.__doc__, "Args"))
+    return {key: meaning for key, _, meaning in pairs}
+
+
 def hyperparameters(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (defaults, types) of a method's keyword-only `__init__` parameters, which are its schema."""
     init = method(name).__init__

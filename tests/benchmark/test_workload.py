@@ -1,5 +1,8 @@
 """Operations and parameters, against a count by hand over the layers of a network that really runs."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.cli import listing
 from benchmark.spec import registry
-from benchmark.training.flops import FORMULAS, workload
-from tests.conftest import Bench
+from benchmark.training import flops
+from benchmark.training.flops import FORMULAS, Workload, workload
+from tests.conftest import ROOT, Bench
 from tests.helpers import SMALL, TASKS, THREE, tiny_problem, tiny_spec
 
 
@@ -61,15 +65,22 @@ def test_a_one_task_method_costs_the_sum_of_its_networks_and_training_parts_are_
     assert mapped.infer_flops == plain.infer_flops and mapped.train_flops > 2 * plain.train_flops
 
 
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs at once, where a table is tested and not its numbers."""
+    monkeypatch.setattr(flops, "workload", lambda *arguments: Workload(6.0, 2.0, 4, 3))
+
+
+@pytest.mark.usefixtures("uncounted")
 def test_the_table_fits_a_terminal_and_crops_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     names = ["multi_task", "mtpsl", "jtr"]  # without a further view, with one, with two
     found = listing.method_entries(names, "thin", tmp_path)
-    monkeypatch.setattr(listing, "method_entries", lambda *arguments: found)
     for columns in (80, 100, 140):
         monkeypatch.setenv("COLUMNS", str(columns))
-        code, out, _ = bench("list", "methods")
+        code, out, _ = bench("list", "methods", *names)
+        out = out.partition("extra cost:")[0]
         rows = [line for line in out.splitlines() if line[:1] and line[0] in "┏┃┡│├└"]
         assert (
             code == 0 and len({len(row) for row in rows}) == 1 and len(rows[0]) <= columns and "…" not in out
@@ -98,9 +109,59 @@ def test_a_grouped_convolution_costs_twice_as_much_backward(kind: type[nn.Conv2d
     assert both.get_total_flops() == 3 * forward.get_total_flops() > 0
 
 
-def test_methods_by_name_show_their_keywords(bench: Bench) -> None:
+def test_the_list_of_all_methods_counts_and_imports_nothing() -> None:
+    """It took a minute once, to count the operations of each of them."""
+    code = (
+        "import sys; sys.argv = ['bench', 'list', 'methods', '--json']\nfrom benchmark.cli.app import main\n"
+    )
+    code += "try: main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    shown, _, torch_is_in = done.stdout.strip().rpartition("\n")
+    assert torch_is_in == "False", done.stderr
+    lines = {line["name"]: line for line in json.loads(shown)}
+    assert list(lines) == registry.method_names()
+    kinds = {name: registry.method(name) for name in lines}
+    assert all(
+        (line["version"], line["summary"], line["paper"])
+        == (kinds[name].version, kinds[name].summary, kinds[name].paper)
+        for name, line in lines.items()
+    )
+
+
+def test_every_hyperparameter_has_a_meaning_and_every_published_method_its_departures() -> None:
+    for name in registry.method_names():
+        kind, meanings = registry.method(name), registry.meanings(name)
+        assert [*meanings] == [*registry.hyperparameters(name)[0]] and all(meanings.values()), name
+        found = registry.departures(name)
+        assert all(": " in line and line[-1] == "." for line in found), name
+        assert found or kind.paper in ("baseline", "reference"), name
+
+
+def test_a_section_of_a_docstring_is_its_indented_lines() -> None:
+    text = """First.
+
+        Args:
+            one: of it,
+                and more.
+            two: b: c
+
+        Not this.
+            Nor this.
+        """
+    assert registry.entries(text, "Args") == ["one: of it, and more.", "two: b: c"]
+    assert registry.entries(text, "Departures") == registry.entries(None, "Args") == []
+
+
+@pytest.mark.usefixtures("uncounted")
+def test_methods_by_name_show_their_keywords(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     code, out, _ = bench("list", "methods", "mtpsl")
     assert code == 0 and "mapper_stride" in out and "1 further view" in out and "direct_map" not in out
+    words = " ".join(out.replace("│", " ").split())
+    assert "channels of the mapper's first level; 64 as published" in words
+    assert all(f"- {line}" in words for line in registry.departures("mtpsl"))
+    code, _, err = bench("list", "methods", "--plan", "thin")
+    assert code == 2 and "--plan thin is for methods by name" in err
     code, _, err = bench("list", "methods", "mptsl")
     assert code == 2 and "did you mean 'mtpsl'" in err
     code, _, err = bench("list", "plans", "field")
