@@ -58,8 +58,8 @@ class Consistency(BinHeads):
             agreement: largest difference of the two predictions, in metres of depth and 1 - cosine of
                 normals.
             ramp_up: share of training over which `weight` grows; 0 is full weight from the first step.
-            trust: regressions count where two predictions agree, or where the bins of a further head are confident,
-                with a loss of their own (HiTTs, ACM MM 2025).
+            trust: regressions count where two predictions agree, or where bins of a further
+                head are confident, with a loss of their own (HiTTs, ACM MM 2025).
             certainty: least confidence of the bins.
             window: count the neighbours of the likeliest bin to its confidence.
         """

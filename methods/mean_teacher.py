@@ -68,8 +68,8 @@ class MeanTeacher(BinHeads):
             ramp_up: share of training over which `weight` grows; 0 is full weight from the first step.
             decay: a, the share of the average that a step keeps, once it has grown.
             evaluate: whose predictions count.
-            trust: regressions count where teacher and student agree, or where the bins of a further head are confident,
-                with a loss of their own (HiTTs, ACM MM 2025).
+            trust: regressions count where teacher and student agree, or where bins of a further
+                head are confident, with a loss of their own (HiTTs, ACM MM 2025).
             certainty: least confidence of the bins.
             window: count the neighbours of the likeliest bin to its confidence.
         """
