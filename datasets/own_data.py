@@ -25,6 +25,7 @@ class OwnData(Prepared):
     )
     source: ClassVar[str] = "a folder of yours"
     licence: ClassVar[str] = "yours"
+    private: ClassVar[bool] = True  # runs of it are published only where each is named
     default_labels: ClassVar[str] = "given"
     forms: ClassVar[dict[str, Form]] = {"own-data": Form({}, (96, 128))}  # what it is without data
     expected: ClassVar[str] = "a folder with a dataset.toml that says where images and label maps are"

@@ -74,7 +74,9 @@ def test_a_plan_from_nothing_to_a_published_board(bench: Bench, tmp_path: Path) 
     code, out, _ = bench(*run)
     assert code == 0 and "nothing to do: all 6 runs" in out
     # Published records alone give the tables, without any data set.
-    shown = json.loads(bench("publish", "--all", "--results", runs, "--published-in", public, "--json")[1])
+    shown = json.loads(
+        bench("publish", "--all", "--force", "--results", runs, "--published-in", public, "--json")[1]
+    )
     assert set(shown["published"]) == records(runs).keys() and shown["folder"] == str(public / "records")
     assert len(list((public / "records").glob("*.json"))) == 6
     assert len(list((public / "records").glob("*.webp"))) == 3  # one seed a method, two of them single-task
@@ -296,7 +298,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], Callable[[Any], bool]]] 
     "leaderboard": (lambda p: [], keys("boards", "notes")),
     "report": (lambda p: [], keys("page", "files", "notes")),
     "compare": (lambda p: ["mtpsl", "multi_task"] if with_a_board(p) else [], keys("answers", "overall")),
-    "publish": (lambda p: ["--all", "--published-in", p.folder], keys("published", "folder")),
+    "publish": (lambda p: ["--all", "--force", "--published-in", p.folder], keys("published", "folder")),
     "clean": (lambda p: [], keys("runs", "bytes", "deleted")),
     "show": (lambda p: [p.id], keys("state", "folder", "spec", "metrics")),
     "predict": (lambda p: [p.id, p.photo, "--out", p.folder / "out"], keys("files")),
@@ -423,7 +425,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "size": (["data", "show", "scenes", "--size", "96"], "--size '96' is not HEIGHTxWIDTH"),
     "split": (["data", "show", "scenes", "--split", "val"], "--split 'val' is not one of train, test"),
     "data set": (["labels", "show", "rooms"], "unknown data set 'rooms'"),
-    "nothing to publish": (["publish", "--all"], "no finished run to publish"),
+    "nothing to publish": (["publish", "--all", "--published-in", "out"], "no finished run to publish"),
     "no board": (["leaderboard"], "there are no finished runs"),
     "nothing to clean": (["clean", "abcdef"], "'abcdef' names no run"),
     "no network": (["predict", "abcdef", "a.jpg", "--out", "out"], "'abcdef' names no run"),

@@ -119,7 +119,10 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     assert bench(*run)[0] == 0
     code, out, _ = bench("leaderboard", "--results", results)  # without the plug-in: records are enough
     assert code == 0 and out.count("mine(\n") + out.count("mine ") >= 2 and "file=" in out
-    assert bench("publish", "--all", "--results", results, "--published-in", tmp_path / "pub")[0] == 0
+    publish = ("publish", "--results", results, "--published-in", tmp_path / "pub")
+    code, out, err = bench(*publish, "--all", "--force")  # one's own is published only by name
+    assert code == 2 and "no finished run to publish" in err and "left out 2 runs" in out
+    assert bench(*publish, *(path.parent.name for path in results.glob("*/*/record.json")))[0] == 0
     assert bench("leaderboard", "--published", "--published-in", tmp_path / "pub")[0] == 0
     assert bench("leaderboard", "--published", "--check", "--published-in", tmp_path / "pub")[0] == 0
     code, _, err = bench("plan", "mine", *sets(), "--results", results)

@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmark import ROOT
 from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
 from benchmark.cli.scripts import for_scripts, say
-from benchmark.errors import UserError
+from benchmark.errors import UserError, shown
 from benchmark.execute.progress import PLAIN_SECONDS, make_console
 from benchmark.files import writing
 from benchmark.spec import plan, registry
@@ -28,14 +28,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OK, DECLINED, INTERRUPTED = 0, 1, 130
+SIDE = 2**13  # pixels that no image is wider or higher
 DataSet = Annotated[str, typer.Argument(metavar="DATASET")]
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """Return (H, W) of "96x128"."""
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise UserError(f"--size {text!r} is not HEIGHTxWIDTH; write for example --size 96x128.")
+    if len(parts) != 2 or not all(re.fullmatch("[0-9]{1,4}", p) and 0 < int(p) <= SIDE for p in parts):
+        raise UserError(
+            f"--size {shown(text)} is not HEIGHTxWIDTH, each at most {SIDE}; write for example --size 96x128."
+        )
     return int(parts[0]), int(parts[1])
 
 
@@ -135,7 +138,7 @@ def show(
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", show_default="the data set's")
     ] = None,
-    count: Annotated[int, typer.Option(help="Images.", min=1)] = 8,
+    count: Annotated[int, typer.Option(help="Images.", min=1, max=1000)] = 8,
     out: Annotated[
         Path | None, typer.Option(help="Picture to write.", show_default="<results>/<dataset>-<split>.png")
     ] = None,
@@ -181,8 +184,8 @@ def show_labels(
             show_default="the data set's, or one",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Label seed.", min=0)] = 0,
-    count: Annotated[int | None, typer.Option(help="The first images only.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Label seed.", min=0, max=2**62 - 1)] = 0,
+    count: Annotated[int | None, typer.Option(help="The first images only.", min=1, max=10**6)] = None,
     task: Annotated[list[str], typer.Option(help="Tasks (default: all). May be repeated.")] = [],  # noqa: B006
     out: Annotated[
         Path | None, typer.Option(help="Picture to write.", show_default="<results>/labels-....png")

@@ -68,14 +68,14 @@ WORKERS_HELP = (
     "process. Without it, as BENCH_WORKERS says, or else on the CPU one a core, on CUDA this process."
 )
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help=WORKERS_HELP, show_default="one a core")
+    int | None, typer.Option("--workers", metavar="N", help=WORKERS_HELP, show_default="one a core", max=4096)
 ]
 PER_GPU_HELP = "Runs that share a GPU: with CUDA, each worker is pinned to one."
-PerGpu = Annotated[int, typer.Option("--per-gpu", metavar="M", help=PER_GPU_HELP)]
+PerGpu = Annotated[int, typer.Option("--per-gpu", metavar="M", help=PER_GPU_HELP, max=1024)]
 HANG_HELP = (
     "With workers, kill a run that shows no step, evaluation or note for so long; it counts as failed."
 )
-HangAfter = Annotated[float, typer.Option("--hang-after", metavar="SECONDS", help=HANG_HELP)]
+HangAfter = Annotated[float, typer.Option("--hang-after", metavar="SECONDS", help=HANG_HELP, max=1e9)]
 WHAT_HELP = "A plan (a name or a .toml file), methods, or both."
 What = Annotated[list[str] | None, typer.Argument(metavar="[PLAN | METHOD]...", help=WHAT_HELP)]
 

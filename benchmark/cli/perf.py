@@ -40,7 +40,7 @@ def perf(
     what: What = None,
     settings: Set = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
-    steps: Annotated[int | None, typer.Option(metavar="N", min=2, help=STEPS_HELP)] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=2, max=10**6, help=STEPS_HELP)] = None,
     results: Results = RUNS,
     data: Data = DATA,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

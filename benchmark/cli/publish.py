@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +14,19 @@ from typing import Annotated, Any
 import typer
 
 from benchmark import ROOT
-from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Published, Results
+from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Results, home
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
 from benchmark.files import dumps, replacing, write_json, writing
 from benchmark.runs import digest, provenance
 from benchmark.runs.rundir import RunDir, every_run, find_run
 from benchmark.runs.schema import read_record
+from benchmark.spec import registry
 
+PublishedHere = Annotated[
+    Path | None,
+    typer.Option("--published-in", help="Folder of published records.", show_default=False, callback=home),
+]
 LIMITS = {".json": 16 * 1024, ".npz": 64 * 1024, ".webp": 60 * 1024}  # bytes of a published record's files
 ARCHIVE_LIMIT = 512 * 2**20  # bytes of all that an archive of runs unpacks to: thousands of runs
 
@@ -44,7 +50,12 @@ def publish(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or folder names of finished runs.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Publish every finished run.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every finished run, but of data or methods of your own.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is published, and with --all add.")
+    ] = False,
     rerun: Annotated[
         bool, typer.Option("--rerun", help="As second runs of what is published already.")
     ] = False,
@@ -52,17 +63,30 @@ def publish(
         bool, typer.Option("--no-pictures", help="Without test images, for licences that ask it.")
     ] = False,
     results: Results = RUNS,
-    published_in: Published = RESULTS,
+    published_in: PublishedHere = None,
     data: Data = DATA,
     as_json: Json = False,
 ) -> int:
-    """Copy finished runs, from a folder or an archive (.tar.gz) of one, into the published records."""
+    """Copy finished runs, from a folder or an archive (.tar.gz) of one, into a folder of published records.
+
+    Whatever it would replace, and with --all whatever it would add, it lists first and leaves to --force.
+    """
     # Records go into `records`, second runs into `reruns`, and trials, which held-out train images judged, as
     # records alone into `trials`, where `bench tune --rate` takes them up. Pictures: of one seed a method.
     shown: dict[str, Any] = {}
+    if published_in is None:
+        raise UserError(f"--published-in is missing; name the folder to publish in, such as {RESULTS}.")
+    if everything == bool(names):
+        raise UserError("name the runs to publish, as `bench status` prints them or by id, or give --all.")
     with for_scripts(as_json, shown), _unpacked(results) as here:
+        own: list[RunDir] = []
         if everything:
-            runs = [run for run in every_run(here) if run.state() == "done"]
+            done = [run for run in every_run(here) if run.state() == "done"]
+            own = [run for run in done if _own(_finished(run)["spec"])]
+            runs = [run for run in done if run not in own]
+            if own:
+                what = f"{len(own)} runs of data or methods of your own, such as {own[0].name}"
+                say(f"left out {what}; name those that are to be published.")
         else:
             runs = [find_run(here, name) for name in names or []]
         if not runs:
@@ -109,15 +133,48 @@ def publish(
                 f"no run in {results} is a second run of one in {records}; publish the first ones without "
                 "--rerun."
             )
+        if len(plans) < len(runs):
+            say(f"left out {len(runs) - len(plans)} runs that are not in {records}.")
+        verbs = [_verb(place / f"{record['id']}.json", record) for place, record, _ in plans]
+        counts = ", ".join(f"{verbs.count(verb)} to {verb}" for verb in ("add", "replace", "leave"))
+        if not force and ("replace" in verbs or (everything and "add" in verbs)):
+            for verb, (place, record, _) in zip(verbs, plans, strict=True):
+                say(f"would {verb} {place / record['id']}.json: {_words(record['spec'])}")
+            say(f"nothing was published ({counts}); the same command with --force does it.")
+            shown |= {"published": [], "folder": None}
+            return 1
         with writing(published_in):
             for place, record, files in plans:
                 _write(place, record, files)
         where = " and ".join(sorted({str(place) for place, _, _ in plans}))
-        say(f"published {len(plans)} runs in {where}; next: `bench report --published`.")
-        if len(plans) < len(runs):
-            say(f"left out {len(runs) - len(plans)} runs that are not in {records}.")
+        at = "" if published_in == RESULTS else f" --published-in {shlex.quote(str(published_in))}"
+        say(f"published {len(plans)} runs in {where} ({counts}); next: `bench report --published{at}`.")
         shown |= {"published": [record["id"] for _, record, _ in plans], "folder": where}
     return 0
+
+
+def _own(spec: dict[str, Any]) -> bool:
+    """Tell whether a run is of the user's own data or method, which a name must ask for."""
+    try:
+        kind = registry.dataset(spec["dataset"])
+    except UserError:  # a plug-in's that is not in use
+        return True
+    of_tree = kind.__module__.startswith("datasets.") and not getattr(kind, "private", False)
+    return bool(spec.get("plugin")) or not of_tree
+
+
+def _verb(file: Path, record: dict[str, Any]) -> str:
+    """Return what publishing does to a record's file."""
+    if not file.exists():
+        return "add"
+    return "leave" if file.read_text(encoding="utf-8", errors="replace") == dumps(record) else "replace"
+
+
+def _words(spec: dict[str, Any]) -> str:
+    seeds = f"seeds {spec['label_seed']}, {spec['train_seed']}"
+    return (
+        f"{spec['method']} under {spec['protocol']['name']} on {spec['variant']}, {spec['labels']}, {seeds}"
+    )
 
 
 def _write(place: Path, record: dict[str, Any], files: dict[str, Path]) -> None:

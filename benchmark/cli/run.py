@@ -51,7 +51,7 @@ def run(
     keep: Annotated[
         str, typer.Option(help="What to keep of a finished run's network: all, weights or none.")
     ] = "weights",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", max=10**9)] = 500,
     slurm: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help=SLURM_HELP)] = [],  # noqa: B006
     wait: Annotated[
         bool, typer.Option("--wait", help="With --slurm, return when the runs have ended.")

@@ -26,7 +26,7 @@ def tune(
         list[str] | None,
         typer.Argument(metavar="[METHOD]...", help="One method, or with --rate any of the plan's."),
     ] = None,
-    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.")] = 10,
+    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.", max=1000)] = 10,
     rate: Annotated[
         bool,
         typer.Option("--rate", help="Search every row's learning rate instead, each by the same trials."),
@@ -37,14 +37,19 @@ def tune(
     ] = [0.3, 1.0, 3.0],  # noqa: B006
     seeds: Annotated[
         list[int],
-        typer.Option("--seeds", metavar="N", help="With --rate: a seed of the trials, none of the plan's."),
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            help="With --rate: a seed of the trials, none of the plan's.",
+            max=2**62 - 1,
+        ),
     ] = [100, 101],  # noqa: B006
     once: Annotated[
         list[str],
         typer.Option("--once", metavar="ROW", help="With --rate: a long row, tried on the first seed alone."),
     ] = [],  # noqa: B006
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="As of `bench run`.", show_default="one a core")
+        int | None, typer.Option(metavar="N", help="As of `bench run`.", show_default="one a core", max=4096)
     ] = None,
     space: Annotated[
         list[str],

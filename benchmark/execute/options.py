@@ -67,8 +67,8 @@ class Options:
         text = os.environ.get(VARIABLE, "").strip()
         if self.workers is not None or not text:
             return self.workers
-        if not text.isdecimal():
-            raise _no_workers(f"{VARIABLE}={text}")
+        if not re.fullmatch("[0-9]{1,4}", text):
+            raise _no_workers(f"{VARIABLE}={text[:60]}")
         return int(text)
 
     def places(self, pending: int, threads: int) -> list[str | None]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 ALIASES = {"methods": "method", "seed": "seeds", "label_seed": "label_seeds", "train_seed": "train_seeds"}
 Names = str | Annotated[list[str], Meta(min_length=1)]
-Seeds = Annotated[int, Meta(ge=1, le=100_000)] | Annotated[list[Seed], Meta(min_length=1)]
+MOST = 20_000  # runs of a grid
+Seeds = Annotated[int, Meta(ge=1, le=MOST)] | Annotated[list[Seed], Meta(min_length=1)]
 Rates = Positive | Annotated[list[Positive], Meta(min_length=1)]
 # What the keys of a grid may hold, beside the protocol's own.
 KINDS: dict[str, Any] = {
@@ -106,6 +107,7 @@ class Expansion:
             scales = choices(rates.get(method, rates[""]), False)
             for rate, *values in itertools.product(scales, *own.values()):
                 cells.append(cell | {"hparams": dict(zip(own, values, strict=True)), "lr_scale": rate})
+                _check_number(len(cells), where)
         return cells
 
     def _own_hparams(self, method: str, given: dict[str, Any]) -> dict[str, list[Any]]:
@@ -215,8 +217,14 @@ def _seed_pairs(grid: dict[str, Any], where: str) -> list[tuple[int, int]]:
 
     if apart:
         labels, trains = (listed(apart.get(key, [0])) for key in SEEDS[1:])
+        _check_number(len(labels) * len(trains), where)
         return list(itertools.product(labels, trains))
     return [(seed, seed) for seed in listed(grid.get("seeds", 1))]
+
+
+def _check_number(runs: int, where: str) -> None:
+    if runs > MOST:
+        raise UserError(f"a grid of plan {where} makes more than {MOST} runs; give it fewer values.")
 
 
 class Trials(Struct, forbid_unknown_fields=True):

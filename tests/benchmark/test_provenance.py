@@ -131,7 +131,7 @@ def runs(folder: Path, top: str, **environment: Any) -> Path:
 @pytest.mark.parametrize("top", ["runs", "."])
 def test_an_archive_of_runs_is_published(top: str, bench: Bench, tmp_path: Path) -> None:
     archive, public = runs(tmp_path, top), tmp_path / "public"
-    code, out, err = bench("publish", "--all", "--results", archive, "--published-in", public)
+    code, out, err = bench("publish", "--all", "--force", "--results", archive, "--published-in", public)
     assert code == 0 and "published 2 runs" in out, err
     records = [json.loads(path.read_text()) for path in sorted((public / "records").glob("*.json"))]
     assert {r["spec"]["label_seed"] for r in records} == {0, 1}
@@ -147,7 +147,9 @@ def test_an_archive_that_leads_out_is_refused(bench: Bench, tmp_path: Path) -> N
     with tarfile.open(archive, "w:gz") as tar:
         member = tarfile.TarInfo("../evil")
         tar.addfile(member, io.BytesIO())
-    code, _, err = bench("publish", "--all", "--results", archive, "--published-in", tmp_path / "public")
+    code, _, err = bench(
+        "publish", "--all", "--force", "--results", archive, "--published-in", tmp_path / "public"
+    )
     assert code == 2 and f"{archive} holds '../evil', which leads out of its folder" in err
 
 
@@ -157,7 +159,10 @@ def test_runs_of_a_copy_are_published_as_clean_when_their_code_is_that_of_the_co
     folder, commit = checkout
     at(folder)
     archive = runs(tmp_path, "runs", commit=commit, dirty=None, code=provenance.code_at(commit))
-    assert bench("publish", "--all", "--results", archive, "--published-in", tmp_path / "public")[0] == 0
+    assert (
+        bench("publish", "--all", "--force", "--results", archive, "--published-in", tmp_path / "public")[0]
+        == 0
+    )
     for path in (tmp_path / "public" / "records").glob("*.json"):
         record = json.loads(path.read_text())
         assert record["environment"]["dirty"] is False and record["digest"] == digest.of(record)
@@ -172,6 +177,8 @@ def test_and_else_refused(
     at(folder)
     said = {"commit": commit, "code": str(provenance.code_at(commit)), "dirty": None}
     archive = runs(tmp_path, "runs", **said | ({"code": "f" * 16} if wrong == "code" else {"commit": NONE}))
-    code, _, err = bench("publish", "--all", "--results", archive, "--published-in", tmp_path / "public")
+    code, _, err = bench(
+        "publish", "--all", "--force", "--results", archive, "--published-in", tmp_path / "public"
+    )
     assert code == 2 and not (tmp_path / "public").exists() and err.count("\n") == 1
     assert ("make the run again" if wrong == "code" else "fetch that commit") in err

@@ -221,7 +221,7 @@ def test_from_trials_to_a_plan_with_a_rate_for_each_row(bench: Bench, tmp_path: 
     ]
     # Published, they are records beside those of boards, and another machine has no trial left to run.
     place = ("--published-in", tmp_path / "published")
-    assert bench("publish", "--all", "--results", tmp_path / "runs", *place)[0] == 0
+    assert bench("publish", "--all", "--force", "--results", tmp_path / "runs", *place)[0] == 0
     trials = sorted((tmp_path / "published" / "trials").iterdir())
     assert len(trials) == 6 and not (tmp_path / "published" / "records").exists()
     other = ("--results", tmp_path / "other")

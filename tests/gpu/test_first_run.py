@@ -367,7 +367,9 @@ def test_on_the_cpu_from_a_plan_to_published_runs(
     assert [entry["outcome"] for entry in found["stages"]] == ["done"] * 2
     assert found["records"] == {"runs": 2, "left_out": 0} and len(found["runs"]) == 2
     assert all(run["run"] in (out / report.TEXT).read_text() for run in found["runs"])
-    code, _, err = bench("publish", "--all", "--results", out / report.RECORDS, "--published-in", public)
+    code, _, err = bench(
+        "publish", "--all", "--force", "--results", out / report.RECORDS, "--published-in", public
+    )
     assert code == 0, err
     records = [json.loads(path.read_text()) for path in (public / "records").glob("*.json")]
     assert len(records) == 2 and {r["environment"]["code"] for r in records} == {found["machine"]["code"]}

@@ -127,20 +127,41 @@ def test_such_a_run_is_not_published(fault: str, bench: Bench, tmp_path: Path) -
     path = run(tmp_path)
     if fault == "edited":
         path.write_text(path.read_text().replace('"pixAcc": ', '"pixAcc": 9'))
-        words = f"{path} was edited: its digest is not that of its content; run it again with --force."
+        words = f"{path} was edited: its content has digest "
     else:
         path.with_name("per_image.npz").unlink()
         words = f"{path.with_name('per_image.npz')} is missing; make the run again"
     code, _, err = bench(
-        "publish", "--all", "--results", tmp_path / "runs", "--published-in", tmp_path / "public"
+        "publish", "--all", "--force", "--results", tmp_path / "runs", "--published-in", tmp_path / "public"
     )
     assert code == 2 and words in err and not (tmp_path / "public").exists()
+
+
+def test_publishing_replaces_and_adds_nothing_unasked(bench: Bench, tmp_path: Path) -> None:
+    record, place = run(tmp_path), tmp_path / "public"
+    other = make.write_run(tmp_path / "runs", digest.sealed(make.record(make.spec("multi_task"))))
+    call = ("publish", "--results", tmp_path / "runs")
+    at = ("--published-in", place)
+    assert "--published-in is missing; name the folder" in bench(*call, "--all", "--force")[2]
+    assert "name the runs to publish" in bench(*call, *at, "a", "--all", "--force")[2]
+    code, out, _ = bench(*call, *at, "--all")
+    assert code == 1 and out.count("would add ") == 2 and not place.exists()
+    assert "nothing was published (2 to add, 0 to replace, 0 to leave)" in out
+    assert bench(*call, *at, record.parent.name)[0] == 0  # a name asks for it
+    (published,) = place.glob("records/*.json")
+    before = published.read_bytes()
+    assert bench(*call, *at, record.parent.name)[0] == 0  # the very same
+    record.write_text(json.dumps(digest.sealed(json.loads(record.read_text()) | {"images": 3})))
+    code, out, _ = bench(*call, *at, record.parent.name, other.parent.name)
+    assert code == 1 and "(1 to add, 1 to replace, 0 to leave)" in out and published.read_bytes() == before
+    assert bench(*call, *at, "--all", "--force")[0] == 0
+    assert json.loads(published.read_text())["images"] == 3 and len([*place.glob("records/*.json")]) == 2
 
 
 def test_files_beside_a_record_must_be_those_that_were_published(bench: Bench, tmp_path: Path) -> None:
     run(tmp_path)
     place = tmp_path / "public"
-    call = ("publish", "--all", "--results", tmp_path / "runs", "--published-in", place)
+    call = ("publish", "--all", "--force", "--results", tmp_path / "runs", "--published-in", place)
     assert bench(*call)[0] == 0 and len([*place.glob("records/*.webp")]) == 1
     tables(place)
     assert check(bench, place)[0] == 0

@@ -106,19 +106,19 @@ def test_published_second_runs(bench: Bench, tmp_path: Path) -> None:
     runs, again, public = tmp_path / "runs", tmp_path / "again", tmp_path / "public"
     write(runs, again)
     at = ("--published-in", public)
-    code, _, err = bench("publish", "--all", "--rerun", "--results", again, *at)
+    code, _, err = bench("publish", "--all", "--force", "--rerun", "--results", again, *at)
     assert code == 2 and "publish the first ones without --rerun" in err and not (public / "reruns").exists()
-    assert bench("publish", "--all", "--results", runs, *at)[0] == 0
+    assert bench("publish", "--all", "--force", "--results", runs, *at)[0] == 0
     for source in (runs, again):
         make.write_run(source, second(make.record(make.spec("elsewhere", 0))), panels=False)
     stranger = next(again.glob("thin/elsewhere*"))
     code, _, err = bench("publish", stranger, "--rerun", "--results", again, *at)
     assert code == 2 and "is no second run: " in err and "publish the first run without --rerun" in err
-    code, _, err = bench("publish", "--all", "--rerun", "--results", runs, *at)
+    code, _, err = bench("publish", "--all", "--force", "--rerun", "--results", runs, *at)
     assert (
         code == 2 and "it is the very same run, its time included" in err and not (public / "reruns").exists()
     )
-    code, out, _ = bench("publish", "--all", "--rerun", "--results", again, *at, "--json")
+    code, out, _ = bench("publish", "--all", "--force", "--rerun", "--results", again, *at, "--json")
     made = sorted(path.name for path in (public / "reruns").iterdir())
     assert (
         code == 0
