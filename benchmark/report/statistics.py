@@ -180,6 +180,21 @@ def seeds_to_decide(comparisons: int, alpha: float = ALPHA) -> int:
     return next(n for n in range(1, 64) if decidable(n, max(comparisons, 1), alpha))
 
 
+def seeds_needed(d: Array, comparisons: int, power: float = 0.8, alpha: float = ALPHA) -> int | None:
+    """Return about how many pairs would decide a mean difference and a spread as those of d (n,).
+
+    The fewest that the sign-flip test needs at all, and at which a t test at alpha over the number of
+    comparisons finds the difference with this power. None without a spread, or beyond a thousand.
+    """
+    if len(d) < 2 or float(np.ptp(d)) < ROUNDING:
+        return None
+    ratio, level = abs(float(d.mean())) / float(d.std(ddof=1)), alpha / (2 * max(comparisons, 1))
+    for n in range(seeds_to_decide(comparisons, alpha), 1001):
+        if ratio * np.sqrt(n) >= special.stdtrit(n - 1, 1 - level) + special.stdtrit(n - 1, power):
+            return n
+    return None
+
+
 def p_better(d: Array) -> float:
     """Return the share of units in which a is ahead, ties half: a description, not a test."""
     return float((d > 0).mean() + 0.5 * (d == 0).mean())

@@ -29,6 +29,8 @@ AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
 DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to rank methods."
 UNDERTRAINED = "Undertrained: no ranking"
 TOO_FEW = "too few seeds to decide"
+NEEDED = "; a difference of this size would need about {} more"
+OUT_OF_REACH = "; no number of seeds that one would run decides a difference of this size"
 LEARNT_IOU = 5.0  # percent, above which a class counts as learnt; half of those that occur must be
 DOUBLED = 5.0  # percent of a primary score, by which twice the epochs may improve it
 
@@ -128,14 +130,16 @@ class Verdicts:
         whole = self._g.whole(a), b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b)
         lacking = [name for name, complete in zip((a.label, _label(b)), whole, strict=True) if not complete]
         reason, n = self._withheld, len(found.differences)
+        needed = statistics.seeds_needed(np.array(list(found.differences.values())), found.family)
+        more = OUT_OF_REACH if needed is None else NEEDED.format(max(1, needed - n))
         if not reason and lacking:
             reason = f"a planned seed of {' and '.join(lacking)} is missing"
         elif not reason and found.estimate.low is None and n > 1:
             reason = "seeds without any spread say nothing of noise"
         elif not reason and (not found.decidable or found.p_holm is None):
-            reason = f"{TOO_FEW}: {n} of {statistics.seeds_to_decide(found.family)}"
+            reason = f"{TOO_FEW}: {n} of {statistics.seeds_to_decide(found.family)}{more if n > 1 else ''}"
         elif not reason and found.p_holm is not None and found.p_holm > ALPHA:
-            reason = f"p = {found.p_holm:.2g}, corrected for {found.family}"
+            reason = f"p = {found.p_holm:.2g}, corrected for {found.family}{more}"
         return replace(found, reason=reason)
 
     def _over_all(self, a: Row, b: Row) -> tuple[int, float | None]:

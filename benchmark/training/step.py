@@ -35,7 +35,7 @@ def make_optimiser(
         raise TypeError(f"param_groups() of {name} must hold every trainable parameter exactly once")
     if protocol.encoder_lr_scale != 1:
         trunks = (module for module in method.modules() if isinstance(module, Trunk))
-        trunk = {id(p) for module in trunks for p in module.parameters()}
+        trunk = {id(p) for module in trunks for p in module.pretrained()}
         groups = [part for group in groups for part in _parted(group, trunk, protocol.encoder_lr_scale)]
     device = next(method.parameters()).device
     prepared = []

@@ -14,6 +14,7 @@ from methods.networks import packaged
 from methods.networks.depthwise import quicken
 from methods.networks.encoders import Encoder, ResNet, Small, Trunk
 from methods.networks.segnet import SegNet
+from methods.networks.vit import ViTTrunk
 
 SCRATCH = ("small", "segnet")
 RESNETS = ("resnet18", "resnet50")
@@ -48,7 +49,10 @@ def make_encoder(
     """
     check_encoder(name, weights)
     if name.startswith("timm:"):
-        encoder = Encoder(TimmTrunk(name.removeprefix("timm:"), weights, file), width)
+        own = name.removeprefix("timm:")
+        plain = own.startswith("vit_")
+        trunk = _vit(own, weights, file, freeze) if plain else TimmTrunk(own, weights, file)
+        encoder = Encoder(trunk, width)
     else:
         encoder = (
             SegNet(width)
@@ -146,6 +150,31 @@ def _timm() -> Any:
             f"encoders 'timm:NAME' need the package timm, which is not installed; {cure}."
         ) from None
     return timm
+
+
+def _vit(name: str, weights: str, file: Path | None, frozen: bool) -> ViTTrunk:
+    """Build a plain transformer with its weights, at any size of images."""
+    timm, options = _timm(), dict[str, Any](num_classes=0, dynamic_img_size=True)
+    if not timm.is_model(name):
+        raise unknown("timm model", name, timm.list_models())
+    try:
+        net = timm.create_model(name, pretrained=False, **options)
+    except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the timm model {name!r} is not built for images of any size ({reason}); choose another."
+        ) from None
+    if file is not None:
+        _check_timm_file(timm.create_model(name, pretrained=False), file, name)
+        options["pretrained_cfg_overlay"] = {"file": str(file)}
+        net = timm.create_model(name, pretrained=True, **options)
+    elif weights == "imagenet":
+        net = _fetched(
+            f"timm:{name}",
+            lambda: timm.create_model(name, pretrained=True, **options),
+            "its file from timm's hub",
+        )
+    return ViTTrunk(net, name, frozen)
 
 
 class TimmTrunk(Trunk):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +21,11 @@ class Trunk(nn.Module):
     channels: tuple[int, ...]
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    learns_frozen = False  # whether a part of it learns while what is pretrained is frozen
+
+    def pretrained(self) -> Iterator[nn.Parameter]:
+        """Yield what weights are loaded for: all parameters, unless a trunk says otherwise."""
+        return self.parameters()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute the four features."""
@@ -45,9 +50,11 @@ class Encoder(nn.Module):
         self.fusion = nn.Conv2d(sum(trunk.channels), width, 3, padding=1) if fusion is None else fusion
 
     def freeze(self) -> Encoder:
-        """Keep the trunk as it is from now on. Returns the encoder."""
+        """Keep the trunk as it is from now on, as far as it is pretrained. Returns the encoder."""
         self.frozen = True
-        self.trunk.requires_grad_(False).eval()
+        for parameter in self.trunk.pretrained():
+            parameter.requires_grad_(False)
+        self.trunk.eval()
         return self
 
     def train(self, mode: bool = True) -> Encoder:
@@ -59,7 +66,8 @@ class Encoder(nn.Module):
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Compute the trunk's features."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        constant = self.frozen and not self.trunk.learns_frozen
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
             features: list[Tensor] = self.trunk(images)
         return features
 

@@ -139,5 +139,3 @@ def test_unknown_encoders() -> None:
         check_encoder("small", "imagenet")
     with pytest.raises(UserError, match="unknown timm model"):
         make_encoder("timm:resnet10x", 8)
-    with pytest.raises(UserError, match="strides"):
-        make_encoder("timm:vit_tiny_patch16_224", 8)

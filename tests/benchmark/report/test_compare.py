@@ -96,7 +96,7 @@ def test_reservations_are_said(tmp_path: Path) -> None:
         for place in ("mask", "holdout", "shown")
     }
     assert "over 2 train seeds; one mask of labels, so training noise only." in said["mask"]
-    assert "Cannot tell: too few seeds to decide: 2 of 6." in said["mask"]
+    assert "Cannot tell: too few seeds to decide: 2 of 6;" in said["mask"]
     assert "Cannot tell on held-out train images, for tuning only: too few seeds" in said["holdout"]
     assert "Cannot tell: A demonstration of the tool: too few images" in said["shown"]
 

@@ -222,20 +222,6 @@ def test_intervals_over_a_grid_cover_only_on_its_diagonal() -> None:
     assert diagonal == pytest.approx(0.95, abs=0.03) and averaged < 0.85
 
 
-@pytest.mark.parametrize("k", [4, 13])
-def test_equal_methods_share_a_tier(k: int) -> None:
-    """At least 95 % of the boards, where uncorrected intervals split 11 % of 4 rows and 70 % of 13."""
-    split = []
-    for seed in range(150):
-        scores = noisy(dict.fromkeys(map(str, range(k)), 0.0), 8, seed)
-        rows = [row(label, values) for label, values in scores.items()]
-        g = group(*rows)
-        delta = {r.label: statistics.delta_m(scores[r.label], scores["0"], SIGNS).value for r in rows}
-        ordered = sorted(rows, key=lambda r: -delta[r.label])
-        split.append(max(verdict.tiers(g, ordered, rows[0])) > 1)
-    assert np.mean(split) < 0.05
-
-
 def test_a_row_leaves_a_tier_by_the_interval_at_the_level_of_all_pairs() -> None:
     scores = noisy({"single": 0.0, "multi": 20.0, "equal": 20.5, "good": 40.0}, 8)
     g = group(*(row(label, values) for label, values in scores.items()))

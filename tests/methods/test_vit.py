@@ -1,0 +1,130 @@
+"""Plain transformers as encoders: pyramid, sizes that are no multiple of a patch, frozen and fine-tuned."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+
+from benchmark.errors import UserError
+from benchmark.training.step import Step
+from methods.multi_task import MultiTask
+from methods.networks.build import make_encoder
+from methods.networks.vit import ViTTrunk
+from tests.helpers import THREE, tiny_batch, tiny_problem, tiny_protocol
+
+TINY = "timm:vit_tiny_patch16_224"
+
+
+@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
+@pytest.mark.parametrize("name", [TINY, "timm:vit_small_patch14_dinov2", "timm:vit_small_patch16_dinov3"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_stages_have_the_strides_of_any_encoder(name: str, size: tuple[int, int], frozen: bool) -> None:
+    encoder = make_encoder(name, 12, freeze=frozen).eval()
+    with torch.no_grad():
+        stages = encoder.stages(torch.randn(1, 3, *size))
+    for stage, stride in zip(stages, (4, 8, 16, 32), strict=True):
+        assert stage.shape[1:] == (256, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    assert encoder.fuse(stages).shape == (1, 12, math.ceil(size[0] / 8), math.ceil(size[1] / 8))
+    expected = timm.get_pretrained_cfg(name.removeprefix("timm:"))
+    assert encoder.trunk.mean == tuple(expected.mean)
+
+
+def level(trunk: ViTTrunk, i: int, x: torch.Tensor) -> torch.Tensor:
+    """One level of the pyramid, step by step."""
+
+    def norm(layer: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+        mean, var = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
+        scale, offset = layer.weight.view(1, -1, 1, 1), layer.bias.view(1, -1, 1, 1)
+        return (x - mean) / (var + layer.eps).sqrt() * scale + offset
+
+    *resize, one, first, three, second = list(trunk.pyramid[i])
+    if i == 0:
+        x = F.conv_transpose2d(x, resize[0].weight, resize[0].bias, stride=2)
+        x = F.conv_transpose2d(F.gelu(norm(resize[1], x)), resize[3].weight, resize[3].bias, stride=2)
+    elif i == 1:
+        x = F.conv_transpose2d(x, resize[0].weight, resize[0].bias, stride=2)
+    elif i == 3:
+        x = F.max_pool2d(x, 2)
+    x = norm(first, F.conv2d(x, one.weight))
+    return norm(second, F.conv2d(x, three.weight, padding=1))
+
+
+def test_maps_are_those_of_the_network_itself() -> None:
+    """Fine-tuned, the last one for every level; frozen, those behind a quarter of the blocks each."""
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, 64, 96)
+    for frozen, taken in ((False, [11] * 4), (True, [2, 5, 8, 11])):
+        trunk = make_encoder(TINY, 8, freeze=frozen).eval().trunk
+        assert isinstance(trunk, ViTTrunk)
+        outputs: list[torch.Tensor] = []
+        keep = outputs.append
+        hooks = [b.register_forward_hook(lambda m, i, out, k=keep: k(out)) for b in trunk.net.blocks]
+        with torch.no_grad():
+            trunk.net.forward_features(image)
+            for hook in hooks:
+                hook.remove()
+            found = trunk(image)
+            for i, k in enumerate(taken):
+                tokens = trunk.net.norm(outputs[k])[:, 1:]  # without the class token
+                maps = tokens.mT.reshape(2, -1, 4, 6)
+                torch.testing.assert_close(found[i], level(trunk, i, maps), rtol=1e-4, atol=1e-5)
+
+
+def test_a_patch_of_14_sees_an_image_of_14_sixteenths() -> None:
+    trunk = make_encoder("timm:vit_small_patch14_dinov2", 8).eval().trunk
+    assert isinstance(trunk, ViTTrunk)
+    seen: list[torch.Size] = []
+    trunk.net.patch_embed.register_forward_pre_hook(lambda m, given: seen.append(given[0].shape))
+    with torch.no_grad():
+        trunk(torch.randn(1, 3, 96, 128))
+        trunk(torch.randn(1, 3, 90, 100))
+    assert [tuple(shape[-2:]) for shape in seen] == [(84, 112), (84, 112)]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_only_the_pyramid_learns_and_fine_tuned_it_keeps_its_own_rate(frozen: bool) -> None:
+    """Deterministic backward passes are asked for, as in runs on a CPU."""
+    torch.manual_seed(0)
+    plain = tiny_problem(THREE)
+    problem = type(plain)(
+        **vars(plain) | {"make_encoder": lambda: make_encoder(TINY, plain.width, freeze=frozen)}
+    )
+    method = MultiTask(problem).train()
+    trunk = method.encoder.trunk
+    assert isinstance(trunk, ViTTrunk) and trunk.net.training != frozen
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    protocol = tiny_protocol(lr=1e-3, freeze=frozen, encoder_lr_scale=0.1)
+    step = Step(method, protocol, 2)
+    rates = {id(p): g["lr_scale"] for g in step.optimiser.param_groups for p in g["params"]}
+    assert all(rates[id(p)] == 1.0 for p in trunk.pyramid.parameters())
+    assert all(rates.get(id(p)) == (None if frozen else 0.1) for p in trunk.net.parameters())
+    torch.use_deterministic_algorithms(True)
+    try:
+        labelled = torch.ones(2, 3, dtype=torch.bool)
+        step(tiny_batch(THREE, labelled, dtype=torch.float32), 0)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    moved = {
+        name.split(".")[0] for name, value in trunk.state_dict().items() if not value.equal(before[name])
+    }
+    assert moved == ({"pyramid"} if frozen else {"pyramid", "net"})
+
+
+def test_weights_load_from_a_file_and_other_models_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    net = timm.create_model("vit_tiny_patch16_224", pretrained=False).eval()
+    file = tmp_path / "net.pth"
+    torch.save(net.state_dict(), file)
+    trunk = make_encoder(TINY, 8, "sha256:0", file).eval().trunk
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in trunk.net.state_dict().items())
+    torch.save({"a": torch.zeros(1)}, file)
+    with pytest.raises(UserError, match="does not fit timm's vit_tiny_patch16_224"):
+        make_encoder(TINY, 8, "sha256:0", file)
+    for name in ("vit_base_r50_s16_224", "vit_relpos_small_patch16_224"):
+        with pytest.raises(UserError, match=rf"the timm model '{name}' is n.* choose another\."):
+            make_encoder(f"timm:{name}", 8)
