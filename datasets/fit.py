@@ -53,8 +53,7 @@ def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit)
     inner = extent(height, width, size, how)
     image = _tensor(sample.image).permute(2, 0, 1)
     if inner != (height, width):
-        resized = F.interpolate(image[None].float(), inner, mode="bilinear", antialias=True)[0]
-        image = resized.round_().clamp_(0, 255).to(torch.uint8)
+        image = torch.cat([_resized(channel[None], inner) for channel in image])
     rows, columns = _nearest(height, inner[0]), _nearest(width, inner[1])
     targets = {}
     for name, task in tasks.items():
@@ -66,6 +65,12 @@ def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit)
             target = torch.full((task.target_channels, *inner), task.ignore, dtype=dtype(task))
         targets[name] = _framed(target, size, task.ignore)
     return Row(_framed(image, size, 0), targets, inner)
+
+
+def _resized(channel: Tensor, size: tuple[int, int]) -> Tensor:
+    """A channel (1, H, W) uint8 at another size: one at a time, as floats take four times the memory."""
+    resized = F.interpolate(channel[None].float(), size, mode="bilinear", antialias=True)[0]
+    return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def dtype(task: Task) -> torch.dtype:

@@ -11,24 +11,52 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from filelock import FileLock, Timeout
+from msgspec import Meta, Struct
 
 from benchmark.errors import UserError
+from benchmark.files import read_json
+from benchmark.typed import convert
 from datasets.fit import Fit
-from datasets.layouts.base import Array, Source
-from datasets.packing import Arrays, Progress, pack
-from datasets.tasks import as_dict
+from datasets.layouts.files import one_line
+from datasets.packing import Arrays, Progress
 
 FORMAT = 1
 SPLITS = ("train", "test")
+Side = Annotated[int, Meta(ge=1, le=2**15)]
+
+
+class File(Struct):
+    """An array of a split."""
+
+    sha256: str
+    bytes: int
+    mtime_ns: int
+
+
+class Packed(Struct):
+    """A split."""
+
+    names: list[str]
+    digests: list[str]
+    files: dict[str, File]
+    remarks: dict[str, tuple[int, str]] = {}
+
+
+class Manifest(Struct):
+    """What a store's manifest must say, as far as every store does."""
+
+    format: int
+    dataset: str
+    variant: str
+    layout: str
+    size: tuple[Side, Side]
+    fit: Fit
+    tasks: list[str]
+    splits: dict[Literal["train", "test"], Packed]
 
 
 class Store:
@@ -62,7 +90,12 @@ class Store:
         values = {}
         for name, file in entry["files"].items():
             path = self._intact(split, name)
-            values[name] = np.load(path, mmap_mode="c") if file["bytes"] > 4096 else np.load(path)
+            try:
+                values[name] = np.load(path, mmap_mode="c") if file["bytes"] > 4096 else np.load(path)
+                if len(values[name]) != len(entry["names"]):
+                    raise ValueError("it holds another number of samples")
+            except (ValueError, SyntaxError, EOFError, TypeError) as error:
+                raise UserError(f"{path} is damaged ({one_line(error)}); {self._cure}.") from None
         return Arrays(tuple(entry["names"]), values, tuple(entry["digests"]))
 
     def _intact(self, split: str, name: str) -> Path:
@@ -101,18 +134,11 @@ class Store:
 @functools.lru_cache(maxsize=64)
 def _manifest(path: Path, changed: int) -> dict[str, Any]:
     cure = f"remove {path.parent} and prepare the data again with `bench data prepare`"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = content["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); {cure}.") from None
-    if version != FORMAT:
+    content = read_json(path, cure)
+    if type(content.get("format")) is int and content["format"] != FORMAT:
         ours = f"this version of bench reads format {FORMAT}"
-        raise UserError(f"{path} was written in format {version}, and {ours}; {cure}.")
-    wanted = {"dataset": str, "variant": str, "size": list, "tasks": list, "splits": dict, "layout": str}
-    for key, kind in wanted.items():
-        if not isinstance(content.get(key), kind):
-            raise UserError(f"{path} is damaged ({key} is missing or of the wrong kind); {cure}.")
+        raise UserError(f"{path} was written in format {content['format']}, and {ours}; {cure}.")
+    convert(content, Manifest, f"{path} is damaged", cure)
     return content
 
 
@@ -127,148 +153,3 @@ def file_hash(path: Path) -> str:
     """Compute a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def prepare(
-    source: Source,
-    data: Path,
-    dataset: str,
-    variant: str,
-    size: tuple[int, int],
-    how: Fit,
-    *,
-    replace: bool = False,
-    progress: Callable[[str, int, int], None] = lambda split, done, wanted: None,
-) -> tuple[Store, bool]:
-    """Pack a source at a size; the store, and whether it was packed now.
-
-    A store that holds the same samples is left as it is. Interrupted, nothing is left in its place, and the
-    next call starts clean. Raises `UserError` when the store there holds other samples and is not to be
-    replaced, when another process is packing it, and when writing fails.
-    """
-    folder = data / variant / f"{size[0]}x{size[1]}"
-    draft = folder.with_name(f".{folder.name}.part")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
-            # Without a manifest a replacement was killed between the old and the new.
-            whole = (folder / "manifest.json").is_file()
-            old, state = Store(folder) if whole and not replace else None, _state(source, folder)
-            if old:
-                _check_samples(old, source, how)
-                if old.manifest.get("state") == state:
-                    for split in SPLITS:
-                        old.arrays(split)  # names what is damaged
-                    return old, False
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir()
-            try:
-                splits = {split: _pack_split(source, split, draft, size, how, progress) for split in SPLITS}
-                manifest = {
-                    "format": FORMAT, "dataset": dataset, "variant": variant, "layout": source.layout,
-                    "size": list(size), "fit": how, "tasks": list(source.tasks),
-                    "notes": list(source.notes), "splits": splits,
-                    "definitions": {name: as_dict(task) for name, task in source.tasks.items()},
-                    "state": state,
-                }  # fmt: skip
-                _check_apart(source, splits)
-                if old:  # files of other times, such as a copy's: what they hold decides
-                    return _renewed(old, source, splits, state), False
-                (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-                shutil.rmtree(folder, ignore_errors=True)
-                draft.rename(folder)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-    except Timeout:
-        cure = "wait for it, or end it and try again"
-        raise UserError(f"another process is preparing {folder}; {cure}.") from None
-    except OSError as error:
-        cure = "make room there, or name another folder with --data DIR"
-        raise UserError(f"cannot write {folder}: {error.strerror or error}; {cure}.") from error
-    return Store(folder), True
-
-
-def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -> Store:
-    """The store, if what was packed just now is what it holds; a `UserError` otherwise."""
-    if any(splits[split]["digests"] != store.manifest["splits"][split]["digests"] for split in SPLITS):
-        raise UserError(
-            f"{store.folder} is prepared already, from files that held something else than {source.path} "
-            f"does now; --force replaces it (runs on it then need --force too), --variant NAME keeps both."
-        )
-    draft = store.folder / ".manifest.json"
-    draft.write_text(json.dumps(store.manifest | {"state": state}, indent=1) + "\n", encoding="utf-8")
-    draft.replace(store.folder / "manifest.json")
-    return Store(store.folder)
-
-
-def _check_apart(source: Source, splits: dict[str, Any]) -> None:
-    """Raise `UserError` if a sample is in both splits: what is tested on was trained on."""
-    train, test = (dict(zip(splits[s]["digests"], splits[s]["names"], strict=True)) for s in SPLITS)
-    both = [(test[digest], train[digest]) for digest in test if digest in train]
-    if both:
-        raise UserError(
-            f"{source.path} has {len(both)} of its test samples among its train samples, such as "
-            f"{both[0][0]}, which is {both[0][1]}; give folders or lists that share no image."
-        )
-
-
-def _check_samples(store: Store, source: Source, how: Fit) -> None:
-    """Raise `UserError` unless the store was made from samples, tasks and a layout like the source's."""
-    folder, keep = store.folder, "--force replaces it, --variant NAME keeps both"
-    has = {split: tuple(store.manifest["splits"][split]["names"]) for split in SPLITS}
-    wants = {split: source.names(split) for split in SPLITS}
-    if store.manifest["tasks"] != list(source.tasks):
-        tasks = " and ".join(", ".join(names) for names in (store.manifest["tasks"], source.tasks))
-        raise UserError(f"{folder} is prepared already, with other tasks ({tasks}); {keep}.")
-    if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
-        return
-    counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
-    raise UserError(
-        f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images "
-        f"({store.manifest['fit']}), not from {source.layout} with {counts[1]} ({how}); {keep}."
-    )
-
-
-def _state(source: Source, folder: Path) -> str:
-    """What tells files from those that were packed: names, sizes and times of all that lies at the source.
-
-    The store's `folder`, or all of the data folder, may lie inside of it and is not the source's.
-    """
-    root = source.path.resolve()
-    places = (folder.parent.resolve(), folder.parent.parent.resolve())
-    own = [place for place in places if place != root and root in place.parents]
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    files = [path for path in files if not any(place in path.parents for place in own)]
-    found = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
-
-
-def _pack_split(
-    source: Source,
-    split: str,
-    folder: Path,
-    size: tuple[int, int],
-    how: Fit,
-    progress: Callable[[str, int, int], None],
-) -> dict[str, Any]:
-    """Write a split's files and return its entry in the manifest."""
-
-    def allocate(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
-        path = folder / f"{split}-{name}.npy"
-        mapped: Array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        # A full disk fails here, and not as a signal while the map is written.
-        if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        return mapped
-
-    said = functools.partial(progress, split)
-    arrays = pack(source, split, source.tasks, size, how, allocate=allocate, progress=said)
-    for values in arrays.values.values():
-        values.flush()  # type: ignore[attr-defined]
-    files = {}
-    for name in arrays.values:
-        path = folder / f"{split}-{name}.npy"
-        found = path.stat()
-        files[name] = {"sha256": file_hash(path), "bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
-    return {"names": list(arrays.names), "digests": list(arrays.digests), "files": files}

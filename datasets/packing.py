@@ -7,8 +7,8 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor
 from datasets import fit
 from datasets.base import Split
 from datasets.fit import Fit, Row
-from datasets.layouts.base import Array, Source
+from datasets.layouts.base import Array, Source, reading
 from datasets.tasks import Task
 
+T = TypeVar("T")
 READERS = 2  # threads that read files: decoding releases the interpreter, and a disk likes two
 Progress = Callable[[int, int], None]
 Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
@@ -29,12 +30,14 @@ Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
 class Arrays:
     """Hold a packed split.
 
-    values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16 hex digits.
+    values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16 hex digits. remarks:
+    {what a reader remarked: (samples, name of the first)}.
     """
 
     names: tuple[str, ...]
     values: dict[str, Array]
     digests: tuple[str, ...]
+    remarks: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def split(self, tasks: dict[str, Task], limit: int | None, total: int | None = None) -> Split:
         """Return the first `limit` samples; of a store, views of its files."""
@@ -81,21 +84,28 @@ def pack(
     shapes["available"] = (np.bool_, (len(tasks),))
     values = {name: allocate(name, np.dtype(kind), (count, *shape)) for name, (kind, shape) in shapes.items()}
 
-    def read(i: int) -> Row:
-        return fit.fit(source.read(split, i), tasks, size, how)
+    def read(i: int) -> tuple[Row, list[bool], list[str]]:
+        with reading(source.path):
+            sample = source.read(split, i)
+        row = fit.fit(sample, tasks, size, how)
+        known = [bool(task.valid(row.targets[name][None]).any()) for name, task in tasks.items()]
+        blank = [name for name, any_ in zip(tasks, known, strict=True) if name in sample.labels and not any_]
+        return row, known, [*sample.remarks, *(f"blank of {name}" for name in blank)]
 
-    digests = []
-    for i, row in enumerate(_in_order(read, count)):
-        values["image"][i], values["extent"][i] = row.image.numpy(), row.extent
-        for column, (name, task) in enumerate(tasks.items()):
+    digests, remarks = [], dict[str, tuple[int, str]]()
+    for i, (row, known, found) in enumerate(_in_order(read, count)):
+        values["image"][i], values["extent"][i], values["available"][i] = row.image.numpy(), row.extent, known
+        for name in tasks:
             values[name][i] = row.targets[name].numpy()
-            values["available"][i, column] = bool(task.valid(row.targets[name][None]).any())
+        for remark in found:
+            seen, first = remarks.get(remark, (0, names[i]))
+            remarks[remark] = (seen + 1, first)
         digests.append(_digest(values, i, tasks))
         progress(i + 1, count)
-    return Arrays(names, values, tuple(digests))
+    return Arrays(names, values, tuple(digests), remarks)
 
 
-def _in_order(read: Callable[[int], Row], count: int) -> Iterator[Row]:
+def _in_order(read: Callable[[int], T], count: int) -> Iterator[T]:
     """`read(0)`, `read(1)`, ..., a few ahead of what is asked for."""
     with ThreadPoolExecutor(READERS) as pool:
         numbers = iter(range(count))

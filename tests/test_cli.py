@@ -24,7 +24,7 @@ from benchmark.cli.app import app
 from benchmark.execute import workers
 from benchmark.runs import rundir
 from benchmark.spec import plugins
-from datasets import packed
+from datasets import preparing
 from tests.benchmark.report.make import write_board
 from tests.conftest import ROOT, Bench, run_here
 from tests.datasets.folders import write_mtan
@@ -391,7 +391,7 @@ def test_interrupted_commands_print_what_there_is(
     bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "work", interrupt)
-    monkeypatch.setattr(packed, "prepare", interrupt)
+    monkeypatch.setattr(preparing, "prepare", interrupt)
     monkeypatch.setattr("benchmark.execute.fetch.fetch", interrupt)
     code, out, err = bench("data", "prepare", *CASES["data prepare"][0](place), "--json")
     assert code == 130 and json.loads(out) == {"variant": "nyuv2-13", "folders": [], "counts": {}}

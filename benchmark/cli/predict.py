@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,14 +19,12 @@ from benchmark.execute.progress import make_console
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
     from torch import Tensor
 
     from benchmark.execute.model import Model
     from datasets.tasks import Task
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-FORMATS = ("JPEG", "PNG", "WEBP")
 SHEET = "predictions.png"
 SHEET_IMAGES = 8
 
@@ -92,20 +90,26 @@ def predict(
 
 def _collect(images: Sequence[Path], out: Path) -> list[Path]:
     """Return every image file that is named or in a folder that is named, each once; `UserError` for none."""
+    from datasets.layouts.pixels import PICTURE, opened
+
     found: dict[Path, Path] = {}
     for path in images:
-        files = (
-            [f for f in sorted(path.iterdir()) if f.suffix.lower() in SUFFIXES] if path.is_dir() else [path]
-        )
-        if not files:
-            raise UserError(f"there is no image ({', '.join(SUFFIXES)}) in the folder {path}; name another.")
+        files = [path]
+        if path.is_dir():
+            inside = [f for f in sorted(path.iterdir()) if not f.name.startswith(".")]
+            files = [f for f in inside if f.suffix.lower() in SUFFIXES]
+            if not files:
+                kinds = ", ".join(SUFFIXES)
+                raise UserError(f"there is no image ({kinds}) in the folder {path}; name another.")
+            if others := [f.name for f in inside if f not in files]:
+                say(f"note: {len(others)} files in {path} are left aside, such as {others[0]}.")
         found |= {file.resolve(): file for file in files}
     for resolved, path in found.items():
         if not path.is_file():
             raise UserError(f"there is no {path}; name image files, or folders of them.")
         if resolved.parent == out.resolve():
             raise UserError(f"{path} lies in {out}, where predictions go; name another folder with --out.")
-        with _opened(path):  # what is cut off shows when it is read
+        with opened(path, PICTURE):  # what is cut off shows when it is read
             pass
     return list(found.values())
 
@@ -123,25 +127,10 @@ def _named(paths: list[Path]) -> dict[str, Path]:
     return result
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise UserError(
-            f"{path} could not be read as a JPEG, PNG or WebP image ({reason}); remove it or name others."
-        ) from None
-
-
 def _read(path: Path) -> np.ndarray:
-    from benchmark.execute.model import as_rgb
+    from datasets.layouts.pixels import load_photograph
 
-    with _opened(path) as image:
-        return as_rgb(image)
+    return load_photograph(path, upright=True).pixels
 
 
 def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:

@@ -21,8 +21,8 @@ from benchmark.spec import registry
 
 if TYPE_CHECKING:
     from datasets.base import Split
+    from datasets.packed import Store
     from datasets.prepared import Prepared
-    from datasets.tasks import Task
 
 SHEET = 8  # samples of a contact sheet
 
@@ -49,7 +49,7 @@ def prepare(
     as_json: Json = False,
 ) -> int:
     """Pack a data set, in any of the layouts that people have, for fast and safe reading."""
-    from datasets import packed
+    from datasets import packed, preparing
     from datasets.prepared import variant_of
 
     shown: dict[str, Any] = {}
@@ -77,7 +77,7 @@ def prepare(
             began = time.perf_counter()
             try:
                 with Bars(MofNCompleteColumn()) as bars:
-                    store, new = packed.prepare(
+                    store, new = preparing.prepare(
                         source, data, kind.name, full_name, sized, how, replace=force, progress=bars
                     )
             except KeyboardInterrupt:
@@ -93,10 +93,17 @@ def prepare(
             notes.append(
                 f"{counts[0]} + {counts[1]} images, not the papers' {papers[0]} + {papers[1]}: {apart}."
             )
-        for note in notes:
+        splits, found = _show(kind(data, full_name), store)
+        shown["counts"] = {
+            split: {
+                "images": len(splits[split]),
+                "labels": {task: each["images"] for task, each in of.items()},
+            }
+            for split, of in found["seen"].items()
+        }
+        shown |= found | {"notes": notes + found["notes"]}
+        for note in shown["notes"]:
             say(f"note: {note}")
-        dataset = kind(data, full_name)
-        shown["counts"] = _print_counts(dataset, sizes[0])
         say(f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.")
     return 0
 
@@ -121,17 +128,24 @@ def _check_options(kind: type[Prepared], path: Path, variant: str | None, fit: s
         raise UserError(f"--variant {variant!r} is not a name of small letters, digits and hyphens.")
 
 
-def _print_counts(dataset: Prepared, size: tuple[int, int]) -> dict[str, dict[str, Any]]:
-    """Print and return {split: images, and {task: images with its label}}."""
-    found: dict[str, dict[str, Any]] = {}
-    table = Table("split", "images", *dataset.tasks, title="images that carry a label", title_justify="left")
-    for name in ("train", "test"):
-        split = dataset.split(name, size)
-        counts = split.available.sum(0).tolist()
-        found[name] = {"images": len(split), "labels": dict(zip(dataset.tasks, counts, strict=True))}
-        table.add_row(name, str(len(split)), *map(str, counts))
-    make_console().print(table)
-    return found
+def _show(dataset: Prepared, store: Store) -> tuple[dict[str, Split], dict[str, Any]]:
+    """Print what a store holds; its splits, and {seen: {split: {task: `look`}}, notes: sentences}."""
+    from datasets import packed, seen
+
+    splits = {name: dataset.split(name, store.size) for name in packed.SPLITS}
+    looks = {name: seen.look(split, dataset.tasks) for name, split in splits.items()}
+    for name, of in looks.items():
+        table = Table(
+            "task", "images with a label", "labelled pixels in them", "values", title_justify="left"
+        )
+        table.title = (
+            f"{store.variant} {name} at {'x'.join(map(str, store.size))}: {len(splits[name])} images"
+        )
+        for task, values in of.items():
+            table.add_row(task, str(values["images"]), f"{values['share']:.1%}", values["values"])
+        make_console().print(table)
+    remarks = {name: entry.get("remarks", {}) for name, entry in store.manifest["splits"].items()}
+    return splits, {"seen": looks, "notes": seen.notes(looks, splits, dataset.tasks, remarks)}
 
 
 def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
@@ -143,7 +157,7 @@ def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Js
     kind = _of_files(name)
     dataset = kind(data, name.replace("_", "-"))
     problems: list[str] = []
-    shown: dict[str, Any] = {"variant": dataset.variant, "problems": problems, "splits": []}
+    shown: dict[str, Any] = {"variant": dataset.variant, "problems": problems, "notes": [], "splits": []}
     with for_scripts(as_json, shown):
         stores = [store for store in packed.find(data, kind.name) if store.variant == dataset.variant]
         if not stores:
@@ -154,48 +168,18 @@ def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Js
             with Bars(MofNCompleteColumn()) as bars:
                 found = store.verify(partial(bars, f"{size}: files"))
             problems += found
-            for each in () if found else packed.SPLITS:
-                split = dataset.split(each, store.size)
-                labels = {task: _range(of, split, task) for task, of in dataset.tasks.items()}
+            if found:
+                continue
+            splits, looks = _show(dataset, store)
+            for each, split in splits.items():
                 sheet = results / f"{dataset.variant}-{size}-{each}.png"
                 save_picture(pictures.contact_sheet(split, dataset.tasks, SHEET).save, sheet)
                 entry = {"size": size, "split": each, "images": len(split), "fingerprint": split.fingerprint}
-                shown["splits"].append(entry | {"labels": labels, "sheet": str(sheet)})
-                say(f"{dataset.variant} {each} at {size}: {len(split)} images")
-                table = Table("task", "images with a label", "labelled pixels", "values")
-                for task, values in labels.items():
-                    table.add_row(task, str(values["images"]), f"{values['share']:.1%}", values["values"])
-                make_console().print(table)
+                shown["splits"].append(entry | {"labels": looks["seen"][each], "sheet": str(sheet)})
+            shown["notes"] += [note for note in looks["notes"] if note not in shown["notes"]]
+        for note in shown["notes"]:
+            say(f"note: {note}")
         for problem in problems:
             say(problem)
         say(f"{counted(len(problems), 'problem')}." if problems else "every file is what was packed.")
     return 1 if problems else 0
-
-
-def _range(task: Task, split: Split, name: str) -> dict[str, Any]:
-    """Return how many images and what share of their content is labelled, and the values in words."""
-    import numpy as np
-
-    values = split.targets[name].numpy()
-    content = (
-        int(split.extents.prod(1).sum()) if split.extents is not None else len(split) * values[0, 0].size
-    )
-    if task.kind == "normals":
-        known = sum(int(v.any(0).sum()) for v in values)
-        total = np.sum([v.reshape(3, -1).sum(1, dtype=np.int64) for v in values], 0)
-        text = "unit vectors, mean " + ", ".join(f"{m:+.2f}" for m in total / max(known, 1) / 127)
-    elif task.kind == "depth":
-        known = sum(int((v != 0).sum()) for v in values)
-        depths = np.concatenate([v[v != 0][::17] for v in values]).astype(np.float32)  # a part tells enough
-        low, middle, high = np.percentile(depths, [0, 50, 100]) if len(depths) else (0, 0, 0)
-        text = f"{low:.3g} to {high:.3g} {task.unit}, median {middle:.3g}".replace("  ", " ")
-    else:
-        counts = np.sum([np.bincount(v.ravel(), minlength=256) for v in values], 0)[:255]
-        known = int(counts.sum())
-        most, share = int(counts.argmax()), counts.max() / max(known, 1)
-        text = f"{counts[1] / max(known, 1):.1%} positive"
-        if task.kind == "classes":
-            common = task.classes[most] if task.classes else str(most)
-            text = f"{(counts > 0).sum()} of {task.channels} classes, most often {common} ({share:.0%})"
-    images = int(split.available[:, list(split.targets).index(name)].sum())
-    return {"images": images, "share": known / max(content, 1), "values": text}

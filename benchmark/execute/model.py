@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from benchmark import ROOT
@@ -26,6 +26,7 @@ from benchmark.training.device import autocast
 from datasets import augment
 from datasets.fit import Fit, fit
 from datasets.layouts.base import Sample
+from datasets.layouts.pixels import rgb
 from datasets.tasks import Task, from_dict
 from methods.base import Method
 
@@ -74,12 +75,14 @@ class Model:
         """
         source = iter(images)
         while batch := list(itertools.islice(source, self.spec.protocol.batch)):
-            arrays = [as_rgb(image) for image in batch]
-            rows = [fit(Sample(array), {}, self.size, self.fit) for array in arrays]
+            rows, sizes = [], []
+            for image in batch:  # one at its own size at a time
+                array = as_rgb(image)
+                rows.append(fit(Sample(array), {}, self.size, self.fit))
+                sizes.append((array.shape[0], array.shape[1]))
             extents = torch.tensor([row.extent for row in rows])
             raw = self._raw(torch.stack([row.image for row in rows]), extents)
-            for i, (array, row) in enumerate(zip(arrays, rows, strict=True)):
-                size = (array.shape[0], array.shape[1])
+            for i, (size, row) in enumerate(zip(sizes, rows, strict=True)):
                 yield {name: restored(t, raw[name][i], row.extent, size) for name, t in self.tasks.items()}
 
     @torch.no_grad()
@@ -150,9 +153,14 @@ def _spec(values: dict[str, Any], where: str) -> RunSpec:
 
 
 def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
-    """Return (h, w, 3) uint8 RGB. Raises `UserError` for an array of another kind."""
+    """Return (h, w, 3) uint8 RGB. Raises `UserError` for a picture or an array of another kind."""
     if isinstance(image, Image.Image):
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        try:
+            return np.array(rgb(image).pixels)
+        except Exception as error:  # also what a damaged file, read only now, makes of a decoder
+            raise UserError(
+                f"an image cannot be read as RGB of 8 bits a channel ({_reason(error)}); convert it."
+            ) from None
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise UserError(
             f"an image of shape {image.shape} and {image.dtype} is not (h, w, 3) and uint8; give RGB in 0 to "

@@ -44,7 +44,7 @@ SUPPORT = {
     "methods": {"base", "losses"},
     "datasets": {
         "base", "tasks", "labels", "published", "inert", "augment", "fit", "packing", "packed", "prepared",
-        "downloads",
+        "preparing", "seen", "downloads",
     },
 }  # fmt: skip
 

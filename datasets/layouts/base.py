@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from benchmark.errors import unknown
+from benchmark.errors import UserError, unknown
 from datasets.tasks import Task
 
 Array = NDArray[Any]
@@ -23,10 +25,22 @@ class Sample:
     image: (H, W, 3) uint8 RGB. labels: {task: array of the same H and W} for the tasks that this sample has a
     label of: classes, saliency and edge (H, W) uint8 with 255 unknown; depth (H, W) float32 with 0 unknown;
     normals (H, W, 3) float32 of unit length in camera axes (x right, y down, z forward), (0, 0, 0) unknown.
+    remarks: what of its files a person should hear, counted over all samples; `datasets.seen` has the words.
     """
 
     image: Array
     labels: dict[str, Array] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what fails in reading a folder or file of the user's into a `UserError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error}; check its permissions"
+        raise UserError(f"{error.filename or path} could not be read: {reason}.") from error
 
 
 class Source(ABC):
@@ -64,7 +78,8 @@ class Source(ABC):
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         if split not in self._names:
-            self._names[split] = self._list(split)
+            with reading(self.path):
+                self._names[split] = self._list(split)
         return self._names[split]
 
     @abstractmethod

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 import threading
 import tokenize
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from io import BytesIO
@@ -14,14 +16,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from benchmark.errors import UserError
+from benchmark.files import check_plain, read_text
 from datasets.layouts.base import Array
 
 # A .npy header is parsed as Python text, and Python 3.11's parser fails now and then when two threads use it.
 _PARSER = threading.Lock()
-COMPRESSED = 15  # the kind of element of a MATLAB 5 file that holds a deflated one
+_HEADERS: dict[tuple[int, int], Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,  # in UTF-8, which differs for names of fields alone
+}
+# What a damaged one raises; it is Python text.
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RecursionError, SyntaxError,
+    OverflowError, tokenize.TokenError,
+)  # fmt: skip
+LONGEST_HEADER = 10_000  # bytes
+LARGEST = 100_000_000  # pixels of an image or map
+MATRIX, COMPRESSED = 14, 15  # kinds of elements of a MATLAB 5 file: an array; a deflated element
+CELLS, SPARSE_OR_CODE = (1, 2, 3), (5, 16, 17)  # kinds of arrays: of arrays; without a number for each place
+DEEPEST = 50  # arrays in each other
+LARGEST_MAT = 512 << 20  # bytes, inflated
 
 
 def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]) -> Array:
@@ -30,56 +47,53 @@ def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]
     A size of -1 in `shape` is free; others: shapes with other numbers of dimensions that will do as well.
     Raises `UserError` when the file is missing, damaged, pickled, of another shape, or holds NaN or infinity.
     """
-    expected = _expected(what, shape)
-    try:
-        with path.open("rb") as file, _PARSER:
-            array: Array = np.lib.format.read_array(file, allow_pickle=False)
-    except FileNotFoundError:
-        raise missing(path, expected) from None
-    # The header is Python text.
-    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, tokenize.TokenError) as error:
-        raise UserError(
-            f"{path} is damaged or not a plain .npy file ({one_line(error)}); {expected}."
-        ) from error
-    if array.dtype.kind not in "bfiu":
-        raise UserError(f"{path} does not hold one array of numbers; {expected}.")
+    expected = expected_shape(what, shape)
+    array = read_npy(path, expected)
     check_shape(path, array, what, next((other for other in others if len(other) == array.ndim), shape))
     if array.dtype != np.float64:
         array = array.astype(np.float32)
+    check_finite(path, array, expected)
+    return array
+
+
+def check_finite(path: Path, array: Array, expected: str) -> None:
+    """Raise `UserError` for NaN and infinity."""
     if not np.isfinite(array).all():
         raise UserError(f"{path} holds NaN or infinite values; {expected}.")
-    return array
 
 
-def load_image(
-    path: Path, what: str, shape: Sequence[int], *, upright: bool = False, deep: bool = False
-) -> Array:
-    """Read a picture's pixels, uint8.
+def read_npy(path: Path, expected: str) -> Array:
+    """Read a .npy file of numbers of any type and order in memory; in native byte order.
 
-    (H, W, 3) RGB where `shape` has three sizes; else (H, W) as stored: grey, or palette indices. upright:
-    turned as its EXIF orientation says. deep: up to 16 bits a pixel, as float32. Raises `UserError` when the
-    file is missing, damaged, of another size, or has several channels where one is expected.
+    Raises `UserError` when it is missing, damaged, pickled, of other values, or longer or shorter than its
+    header says, which is looked at before anything of that size is made.
     """
-    expected = _expected(what, shape)
     try:
-        with Image.open(path) as picture:
-            if len(shape) == 3:
-                array = np.array((ImageOps.exif_transpose(picture) if upright else picture).convert("RGB"))
-            elif picture.mode in ("L", "P", "1"):
-                array = np.array(picture.convert("L") if picture.mode == "1" else picture)
-            else:
-                wide = np.asarray(picture) if picture.mode in ("I;16", "I") else None
-                if wide is None or not (deep or (wide.min() >= 0 and wide.max() < 256)):
-                    raise UserError(
-                        f"{path} has colour mode {picture.mode}, not one 8-bit channel; {expected}."
-                    )
-                array = wide.astype(np.float32 if deep else np.uint8)
+        check_plain(path)
+        with path.open("rb") as file, _PARSER:
+            version = np.lib.format.read_magic(file)
+            shape, _, dtype = _HEADERS[version](file, max_header_size=LONGEST_HEADER)
+            if dtype.kind not in "bfiu":
+                raise UserError(
+                    f"{path} does not hold one array of numbers but {str(dtype)[:60]}; {expected}."
+                )
+            if math.prod(shape[:2]) > LARGEST or min(shape, default=0) < 0:
+                size = "x".join(str(n)[:12] for n in shape[:2])
+                raise UserError(
+                    f"{path} has {size} pixels, more than {LARGEST // 10**6} million; {expected}."
+                )
+            promised = file.tell() + math.prod(shape) * dtype.itemsize
+            if (length := path.stat().st_size) != promised:
+                raise ValueError(f"it has {length} bytes and its header says {promised}")
+            file.seek(0)
+            array: Array = np.lib.format.read_array(file, max_header_size=LONGEST_HEADER)
     except FileNotFoundError:
         raise missing(path, expected) from None
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is damaged or not a picture ({one_line(error)}); {expected}.") from error
-    check_shape(path, array, what, shape)
-    return array
+    except _DAMAGE as error:
+        raise UserError(
+            f"{path} is damaged or not a plain .npy file ({one_line(error)}); {expected}."
+        ) from error
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def load_mat(path: Path, key: str, what: str) -> Any:
@@ -90,6 +104,7 @@ def load_mat(path: Path, key: str, what: str) -> Any:
     from scipy.io import loadmat
 
     try:
+        check_plain(path)
         content = loadmat(BytesIO(_inflated(path.read_bytes())), variable_names=[key])  # type: ignore[arg-type]
     except FileNotFoundError:
         raise missing(path, f"expected {what}") from None
@@ -104,44 +119,78 @@ def load_mat(path: Path, key: str, what: str) -> Any:
 def _inflated(stored: bytes) -> bytes:
     """A MATLAB 5 file without compression. Raises `ValueError` or `zlib.error` unless it is whole.
 
-    scipy parses what it inflates before it knows the check sum, and what a damaged file inflates to can crash
-    the process.
+    scipy parses what it inflates before it knows the check sum, and what a damaged file holds can crash the
+    process: looked up beyond the end of a table, nested beyond the stack, or allocated as claimed.
     """
     order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(stored[124:128])
     if order is None:
         raise ValueError("it has no MATLAB 5 header")
-    start, parts = 128, [stored[:128]]
+    start, parts, room = 128, [stored[:128]], LARGEST_MAT
     while start < len(stored) or len(parts) == 1:
         kind, size = struct.unpack(order + "II", stored[start : start + 8].ljust(8, b"\0"))
         element = stored[start : start + 8 + size]
         if not size or len(element) < 8 + size:
             raise ValueError("it is cut off")
-        parts.append(zlib.decompress(element[8:]) if kind == COMPRESSED else element)
+        if kind == COMPRESSED:
+            inflating = zlib.decompressobj()
+            element = inflating.decompress(element[8:], room + 1)
+            if len(element) <= room and not inflating.eof:
+                raise ValueError("it is cut off")
+        if (room := room - len(element)) < 0:
+            raise ValueError(f"it holds more than {LARGEST_MAT >> 20} MiB")
+        _check_elements(element, order)
+        parts.append(element)
         start += 8 + size
     return b"".join(parts)
+
+
+def _check_elements(data: bytes, order: str) -> None:
+    """Raise `ValueError` unless elements lie in each other as they say, and no array claims more."""
+    todo, data, kind_of_array = [(0, len(data), 0)], data + bytes(8), 0
+    while todo:
+        at, end, depth = todo.pop()
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
+        first = at
+        while at < end:
+            kind, size = struct.unpack_from(order + "II", data, at)
+            small = kind >> 16
+            if not 1 <= (kind & 0xFFFF) <= 18 or at + 8 + (0 if small else size) > end:
+                raise ValueError("it is damaged")
+            if kind == MATRIX:
+                todo.append((at + 8, at + 8 + size, depth + 1))
+            if depth and at == first:
+                kind_of_array = struct.unpack_from(order + "I", data, at + 8)[0] & 0xFF if size == 8 else 0
+                if not 1 <= kind_of_array <= 17:
+                    raise ValueError("it is damaged")
+            elif depth and at == first + 16 and kind_of_array not in SPARSE_OR_CODE:
+                sides = struct.unpack_from(f"{order}{size // 4}i", data, at + 8) if not small else (0,)
+                if math.prod(sides) * (8 if kind_of_array in CELLS else 1) > end - first:
+                    raise ValueError(f"it claims {'x'.join(map(str, sides))[:60]} elements")
+            at += 8 if small else 8 + size + -size % 8
 
 
 def numbers(path: Path, value: Any, what: str, shape: Sequence[int]) -> Array:
     """Check that a variable of a file is an array of numbers of this shape."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "bfiu":
-        raise UserError(f"{path} does not hold one array of numbers; {_expected(what, shape)}.")
+        raise UserError(f"{path} does not hold one array of numbers; {expected_shape(what, shape)}.")
     check_shape(path, value, what, shape)
     return value
 
 
 def read_list(path: Path, what: str) -> tuple[str, ...]:
-    """Read the lines of a text file that are not empty, plain names.
+    """Read the lines of a text file that are not empty, plain names, with accents composed (NFC).
 
     Raises `UserError` when it is missing, empty, repeats itself or names a path.
     """
     try:
-        lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        text = unicodedata.normalize("NFC", read_text(path))
     except FileNotFoundError:
         raise missing(path, f"expected {what}, one a line") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} could not be read ({one_line(error)}); expected {what}, one a line."
-        ) from None
+        reason = getattr(error, "strerror", "") or one_line(error)
+        raise UserError(f"{path} could not be read ({reason}); expected {what}, one a line.") from None
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:
         raise UserError(f"{path} is empty; expected {what}, one a line.")
     if len(set(lines)) < len(lines):
@@ -161,7 +210,7 @@ def source_variant(folder: Path, dataset: str) -> str | None:
     path = folder / "SOURCE.json"
     expected = f'expected JSON such as {{"dataset": "{dataset}", "variant": "derived-normals"}}'
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -176,7 +225,7 @@ def check_shape(path: Path, array: Array, what: str, shape: Sequence[int]) -> No
     """Raise `UserError` unless an array has this shape and is not empty."""
     fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
     if not fits or not array.size:
-        raise UserError(f"{path} has shape {array.shape}; {_expected(what, shape)}.")
+        raise UserError(f"{path} has shape {array.shape}; {expected_shape(what, shape)}.")
 
 
 def check_values(path: Path, right: bool, expected: str, values: Array) -> None:
@@ -196,5 +245,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:120]
 
 
-def _expected(what: str, shape: Sequence[int]) -> str:
+def expected_shape(what: str, shape: Sequence[int]) -> str:
+    """Say in words what a file should hold."""
     return f"expected {what} of shape ({', '.join('any' if n < 0 else str(n) for n in shape)})"

@@ -18,9 +18,10 @@ from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
 from datasets.layouts.base import Array, Sample, Source
-from datasets.layouts.files import check_values, load_image, load_npy, missing, read_list, source_variant
+from datasets.layouts.files import check_values, load_npy, missing, read_list, source_variant
 from datasets.layouts.nyuv2_facts import Classes
 from datasets.layouts.nyuv2_maps import load_normals, metres
+from datasets.layouts.pixels import load_numbers, load_photograph
 from datasets.tasks import Task
 
 LISTS = {"train": "train", "test": "val"}
@@ -65,10 +66,10 @@ class NyudMt(Source):
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; see `Source.read`."""
         name = self.names(split)[i]
-        image = load_image(self._file("images", name, ".jpg", ".png"), "an RGB picture", (-1, -1, 3))
+        image = load_photograph(self._file("images", name, ".jpg", ".png")).pixels
         shape = (image.shape[0], image.shape[1])
         semseg, depth = self.path / "segmentation" / f"{name}.png", self.path / "depth" / f"{name}.npy"
-        classes = load_image(semseg, "classes, 8 bits a pixel,", shape)
+        classes = load_numbers(semseg, "classes", shape, indices=True).values
         check_values(semseg, bool((classes <= 40).all()), "classes 0..40 (0 where void)", classes)
         labels = {
             "semseg": nyuv2_facts.from_40(self.classes)[classes],
@@ -91,7 +92,7 @@ class NyudMt(Source):
 
 def _edges(path: Path, shape: tuple[int, int]) -> Array:
     if path.suffix == ".png":
-        return (load_image(path, "a grey map of edges", shape) > 127).astype(np.uint8)  # x / 255 > 0.5
+        return load_numbers(path, "a grey map of edges", shape).white.astype(np.uint8)
     edge = load_npy(path, "edges", shape, (*shape, 1))
     check_values(path, bool(((edge >= 0) & (edge <= 1)).all()), "edges of 0 and 1", edge)
     return (edge > 0.5).reshape(shape).astype(np.uint8)

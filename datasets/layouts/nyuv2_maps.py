@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from datasets.layouts.base import Array
-from datasets.layouts.files import check_values, load_image, load_npy
+from datasets.layouts.files import check_finite, check_shape, check_values, expected_shape, read_npy
+from datasets.layouts.pixels import load_colours
 
 FARTHEST = 100.0  # metres; the sensor sees 10
 LENGTH_TOLERANCE = 0.05  # of a normal's length from 1 ...
@@ -24,17 +26,39 @@ def metres(path: Path, depth: Array) -> Array:
     return depth.reshape(depth.shape[:2]).astype(np.float32, copy=False)
 
 
-def load_normals(path: Path, shape: tuple[int, int], of: str = "") -> Array:
+def load_normals(path: Path, shape: tuple[int, int], of: str = "", ignore: float | None = None) -> Array:
     """Read unit vectors from a .npy, or from colours; (H, W, 3) float32.
 
-    Raises `UserError` for a file that is missing, damaged or of other values. of: what the size is of.
+    of: what the size is of. ignore: the number that pixels without a normal have in all three channels.
+    Raises `UserError` for a file that is missing, damaged or of other values.
     """
     if path.suffix.lower() == ".npy":
-        return directions(path, load_npy(path, f"unit vectors{of}", (*shape, 3)))
-    return directions(path, vectors_of_colours(load_image(path, f"normals as colours{of}", (*shape, 3))))
+        expected = expected_shape(f"unit vectors{of}", (*shape, 3))
+        stored = vectors = read_npy(path, expected)
+        check_shape(path, stored, f"unit vectors{of}", (*shape, 3))
+        unknown = "0 where unknown"
+    else:
+        expected = f"normals as colours{of}"
+        stored = load_colours(path, expected, (*shape, 3))
+        vectors = vectors_of_colours(stored)
+        unknown = "127 or 128 in all three channels where unknown, or the number that ignore names"
+    if ignore is not None:
+        vectors = np.where(equal(stored, ignore).all(-1, keepdims=True), 0, vectors)
+    if vectors.dtype != np.float64:
+        vectors = vectors.astype(np.float32, copy=False)
+    check_finite(path, vectors, expected)
+    return directions(path, vectors, unknown)
 
 
-def directions(path: Path, vectors: Array) -> Array:
+def equal(values: Array, number: float | None) -> Array:
+    """Tell which values are a number, which may be NaN; nowhere for None."""
+    if number is None:
+        return np.zeros(values.shape, np.bool_)
+    same: Array = np.isnan(values) if math.isnan(number) else values == number
+    return same
+
+
+def directions(path: Path, vectors: Array, unknown: str = "0 where unknown") -> Array:
     """Make the vectors (H, W, 3) that `path` holds unit, or 0 where unknown.
 
     Raises `UserError` when any is longer than 1, or more of those known than resizing explains are shorter.
@@ -43,7 +67,7 @@ def directions(path: Path, vectors: Array) -> Array:
     known = length > 0
     short = (length < 1 - LENGTH_TOLERANCE) & known
     right = bool(length.max() <= 1 + LENGTH_TOLERANCE and short.sum() <= OFF_LENGTH * known.sum())
-    check_values(path, right, "vectors of length 1 (0 where unknown)", length)
+    check_values(path, right, f"vectors of length 1 ({unknown})", length)
     return (vectors / np.where(known, length, 1)[..., None]).astype(np.float32, copy=False)
 
 

@@ -19,12 +19,12 @@ import numpy as np
 from scipy.ndimage import laplace
 
 from benchmark.errors import UserError
+from benchmark.files import read_text
 from datasets import tasks as t
 from datasets.layouts import voc_parts
 from datasets.layouts.base import Array, Sample, Source
 from datasets.layouts.files import (
     check_values,
-    load_image,
     load_mat,
     missing,
     numbers,
@@ -34,6 +34,7 @@ from datasets.layouts.files import (
 )
 from datasets.layouts.nyuv2_facts import names
 from datasets.layouts.nyuv2_maps import vectors_of_colours
+from datasets.layouts.pixels import load_colours, load_numbers, load_photograph
 from datasets.tasks import IGNORE, Task
 
 CLASSES = (
@@ -94,7 +95,7 @@ class PascalMt(Source):
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; parts are absent where none is annotated."""
         name = self.names(split)[i]
-        image = load_image(self.path / "JPEGImages" / f"{name}.jpg", "an RGB picture", (-1, -1, 3))
+        image = load_photograph(self.path / "JPEGImages" / f"{name}.jpg").pixels
         shape = (image.shape[0], image.shape[1])
         context = self._context(name, shape)
         labels = {
@@ -120,22 +121,22 @@ class PascalMt(Source):
     def _semseg(self, name: str, shape: tuple[int, int]) -> Array:
         first, second = (self.path / "semseg" / of / f"{name}.png" for of in ("VOC12", "pascal-context"))
         path = first if first.is_file() else second
-        what = "classes, 8 bits a pixel,"
+        what = "classes"
         if not path.is_file():
             raise missing(path, f"neither is there {first}; expected {what} in one of the two")
-        label = load_image(path, what, shape)
+        label = load_numbers(path, what, shape, indices=True).values
         right = bool(((label < len(CLASSES)) | (label == IGNORE)).all())
         check_values(path, right, f"classes 0..{len(CLASSES) - 1}, or {IGNORE} where void", label)
-        return label
+        return label.astype(np.uint8)
 
     def _saliency(self, name: str, shape: tuple[int, int]) -> Array:
-        grey = load_image(self.path / "sal_distill" / f"{name}.png", "a grey map of saliency", shape)
-        return (grey > 127).astype(np.uint8)  # x / 255 > 0.5
+        path = self.path / "sal_distill" / f"{name}.png"
+        return load_numbers(path, "a grey map of saliency", shape).white.astype(np.uint8)
 
     def _normals(self, name: str, context: Array) -> Array:
         """Unit vectors on the classes that the network they come from knew: it was trained on NYUv2."""
         path = self.path / "normals_distill" / f"{name}.png"
-        vectors = vectors_of_colours(load_image(path, "normals as colours", (*context.shape, 3)))
+        vectors = vectors_of_colours(load_colours(path, "normals as colours", (*context.shape, 3)))
         length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
         unit = vectors / np.where(length > 0, length, 1)[..., None]
         return np.where(self._surfaces[context][..., None], unit, np.float32(0))
@@ -166,7 +167,7 @@ def read_context_names(path: Path) -> dict[int, str]:
     """
     expected = "expected PASCAL-Context's list of 459 classes with lines such as '427: tvmonitor'"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} could not be read ({one_line(error)}); {expected}.") from None
     found: dict[int, str] = {}

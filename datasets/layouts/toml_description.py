@@ -12,17 +12,21 @@ width = 256
 kind = "classes"                        # or depth, normals, edge, saliency
 folder = "labels"
 classes = ["floor", "wall", "thing"]    # numbered from 0, leaving out the number that is ignored
-ignore = 255
+ignore = 255                            # of pixels without a label, in every kind; classes: 255 unless said
 [tasks.depth]
 kind = "depth"
 folder = "depth"
 unit = 0.001                            # metres a step of a .png
+ignore = 65535                          # as well as 0
+[tasks.edge]
+kind = "edge"
+folder = "edges"
+threshold = 128                         # positive from there on; without it, 0 and 1 or 0 and 255 alone
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -30,6 +34,8 @@ from typing import Any, get_args
 from torch import nn
 
 from benchmark.errors import UserError, unknown
+from benchmark.files import read_toml
+from benchmark.typed import shown
 from datasets import tasks as t
 from datasets.fit import FITS, Fit
 from datasets.tasks import IGNORE, Kind, Task
@@ -46,13 +52,15 @@ _ANY = object()
 class Labels:
     """Describe one task's label maps.
 
-    ignore: the number of pixels without a class. unit: metres a step of a .png, None where unsaid.
+    ignore: the number of pixels without a label (normals: in all three channels), which may be NaN. unit:
+    metres a step of a .png. threshold: the least positive number of edges and saliency. None where unsaid.
     """
 
     task: Task
     folder: Path
-    ignore: int = IGNORE
+    ignore: float | None = None
     unit: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class _Table:
             raise UserError(f"{self.said} has no {key}; add {key} = {expected}.")
         value = self.values[key]
         if not right(value):
-            raise UserError(f"{key} = {value!r} in {self.said} is wrong; expected {expected}.")
+            raise UserError(f"{key} = {shown(value)} in {self.said} is wrong; expected {expected}.")
         return value
 
     def table(self, key: str, keys: str) -> Any:
@@ -107,7 +115,7 @@ class _Table:
         value = self.take(key, lambda v: isinstance(v, str) and v.strip(), f'"{example}"')
         if Path(value).is_absolute() or ".." in Path(value).parts or "\\" in value:
             inside = f"{self.file.parent}; name something inside it"
-            raise UserError(f"{key} = {value!r} in {self.said} leads out of {inside}.")
+            raise UserError(f"{key} = {shown(value)} in {self.said} leads out of {inside}.")
         return self.file.parent / value
 
 
@@ -117,12 +125,7 @@ def read(folder: Path) -> Description:
     Raises `UserError` with one sentence for the first mistake in it.
     """
     file = folder / FILE
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file} is not valid TOML: {error}; correct that line.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} could not be read ({error}); give a text file in UTF-8.") from None
+    values = read_toml(file)
     top = _Table(file, "", values)
     top.only("name", "images", "splits", "size", "tasks")
     name = top.take("name", _is_name, '"kitchens", of small letters, digits and hyphens')
@@ -151,7 +154,9 @@ def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
     table = _Table(file, "size", values)
     table.only("height", "width", "fit")
     height, width = (
-        table.take(key, lambda v: type(v) is int and v >= 32 and v % 8 == 0, "a multiple of 8, 32 or more")
+        table.take(
+            key, lambda v: type(v) is int and 32 <= v <= 8192 and v % 8 == 0, "a multiple of 8, 32 to 8192"
+        )
         for key in ("height", "width")
     )
     expected = " or ".join(f'"{how}"' for how in FITS)
@@ -159,31 +164,44 @@ def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
 
 
 def _labels(file: Path, name: str, values: Any) -> Labels:
-    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in TAKEN or hasattr(nn.ModuleDict(), name):
-        cure = "use another, of small letters, digits and _"
-        raise UserError(f"{name!r} in [tasks.{name}] of {file} cannot be the name of a task; {cure}.")
+    named = re.fullmatch("[a-z][a-z0-9_]{0,39}", name)
+    if not named or name in TAKEN or hasattr(nn.ModuleDict(), name):
+        cure = "use another, of small letters, digits and _, 40 at most"
+        raise UserError(f"{shown(name)} in [tasks] of {file} cannot be the name of a task; {cure}.")
     table = _Table(file, f"tasks.{name}", values)
     kind = table.take("kind", lambda v: v in KINDS, "one of " + ", ".join(f'"{known}"' for known in KINDS))
-    table.only("kind", "folder", *{"classes": ("classes", "ignore"), "depth": ("unit",)}.get(kind, ()))
+    own = {"classes": ("classes",), "depth": ("unit",), "edge": ("threshold",), "saliency": ("threshold",)}
+    table.only("kind", "folder", "ignore", *own.get(kind, ()))
     folder = table.place("folder", name)
-    if kind != "classes":
-        expected = "metres a step of a .png, as in 0.001"
-        unit = table.take("unit", lambda v: type(v) in (int, float) and 0 < v < 100, expected, None)
-        return Labels(replace(_MAKE[kind](), name=name), folder, unit=unit)
-    expected = "a list of 2 to 255 different names, in the order of their numbers"
-    classes = table.take("classes", _are_classes, expected)
-    ignore = table.take("ignore", lambda v: type(v) is int and 0 <= v <= 255, "a number of 0..255", IGNORE)
-    return Labels(replace(t.semseg(tuple(classes)), name=name), folder, ignore)
+    expected = "the number that pixels without a label have, such as 255 (nan in a .npy)"
+    ignore = table.take("ignore", _is_number, expected, IGNORE if kind == "classes" else None)
+    if kind == "classes":
+        expected = "a list of 2 to 255 different names, in the order of their numbers, 64 characters at most"
+        classes = table.take("classes", _are_classes, expected)
+        return Labels(replace(t.semseg(tuple(classes)), name=name), folder, ignore)
+    expected = "metres a step of a .png, as in 0.001"
+    unit = table.take("unit", lambda v: type(v) in (int, float) and 1e-6 <= v < 100, expected, None)
+    expected = "the least number that is positive, such as 128"
+    threshold = table.take("threshold", lambda v: _is_number(v) and v > 0, expected, None)
+    return Labels(replace(_MAKE[kind](), name=name), folder, ignore, unit, threshold)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) <= 2**32)
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", value) is not None
+    fits = isinstance(value, str) and len(value) <= 64
+    return fits and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", value) is not None
 
 
 def _are_classes(value: Any) -> bool:
     return (
         isinstance(value, list)
-        and all(isinstance(name, str) and name.strip() for name in value)
+        and all(
+            isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= 64
+            for name in value
+        )
         and len(set(value)) == len(value)
         and 2 <= len(value) <= 255
     )

@@ -1,13 +1,15 @@
 """A folder of one's own images and label maps, described by a dataset.toml.
 
-A label map has the name of its image and its size: classes .png, one 8-bit number a pixel; depth .png, 8 or
-16 bits, or .npy, metres, 0 unknown; normals .npy, (H, W, 3) unit vectors in camera axes (x right, y down, z
-forward), (0, 0, 0) unknown, or .png, n = 2x/255 - 1; edges and saliency .png, of 0 and 1 or positive above
-127. An image without a file has no label of that task. Images are turned as their EXIF orientation says.
+A label map has the name of its image and its size, and is a .png or .npy: classes, one whole number a pixel;
+depth, metres in a .npy and steps of a unit in a .png, 0 unknown; normals (H, W, 3), unit vectors in camera
+axes (x right, y down, z forward), (0, 0, 0) unknown, or colours n = 2x/255 - 1; edges and saliency, of 0 and
+1 or 0 and 255, or positive from a threshold on. Pixels of the number `ignore` have no label. An image without
+a file has no label of that task. Images are turned as their EXIF orientation says.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -18,14 +20,15 @@ from benchmark.errors import UserError
 from datasets.fit import Fit
 from datasets.layouts import toml_description
 from datasets.layouts.base import Array, Sample, Source
-from datasets.layouts.files import check_values, load_image, load_npy, read_list
-from datasets.layouts.nyuv2_maps import load_normals
+from datasets.layouts.files import check_finite, check_values, read_list
+from datasets.layouts.nyuv2_maps import equal, load_normals
+from datasets.layouts.pixels import Numbers, load_numbers, load_photograph
 from datasets.layouts.toml_description import Description, Labels
 from datasets.tasks import IGNORE, Task
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
-SUFFIXES = {"depth": (".png", ".npy"), "normals": (".png", ".npy")}
-FARTHEST = 1000.0  # metres; more are millimetres
+MAPS = (".png", ".npy")
+NEAREST, FARTHEST = 1e-5, 1000.0  # metres; stores cannot hold less, and more are millimetres
 
 
 class TomlFolder(Source):
@@ -65,14 +68,23 @@ class TomlFolder(Source):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Name label maps of no image: names that were meant to be another."""
-        found = []
-        for name, files in self._maps.items():
-            astray = sorted(files.keys() - self._images.keys())
-            if astray:
-                folder, first = self.description.labels[name].folder, files[astray[0]].name
-                found.append(f"{len(astray)} files in {folder} have the name of no image, such as {first}.")
-        return tuple(found)
+        """Say how images were split, and name the files that were left aside."""
+        found, names = [], {name for names in self._splits.values() for name in names}
+        if not self.description.lists:
+            test, share = self._splits["test"], self.description.test_share
+            found.append(
+                f"test_share = {share:g} takes the last {len(test)} images by name, from {test[0]} on; where "
+                "neighbours look alike, lists of names say better which."
+            )
+        for folder, others in self._left_aside.items():
+            kinds = IMAGES if folder == self.description.images else MAPS
+            found.append(_said(others, folder, f"not ending in {_listed(kinds)}"))
+        unused = [file.name for name, file in self._images.items() if name not in names]
+        found.append(_said(unused, self.description.images, "in neither list"))
+        for task, files in self._maps.items():
+            astray = [file.name for name, file in files.items() if name not in self._images]
+            found.append(_said(astray, self.description.labels[task].folder, "with the name of no image"))
+        return tuple(filter(None, found))
 
     def _list(self, split: str) -> tuple[str, ...]:
         """Images without suffix: in the order of the list, or else sorted."""
@@ -81,27 +93,54 @@ class TomlFolder(Source):
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split, with the labels that exist."""
         name = self.names(split)[i]
-        image = load_image(self._images[name], "an RGB picture", (-1, -1, 3), upright=True)
-        shape = (image.shape[0], image.shape[1])
-        labels = {
-            task: _label(files[name], self.description.labels[task], shape)
-            for task, files in self._maps.items()
-            if name in files
-        }
-        return Sample(image, labels)
+        image, turned = load_photograph(self._images[name], upright=True)
+        shape, labels, remarks = (image.shape[0], image.shape[1]), {}, ["turned"] * turned
+        for task, files in self._maps.items():
+            if name in files:
+                of = f"of its image's size{', as EXIF turns it,' * turned}"
+                labels[task], found = _label(files[name], self.description.labels[task], shape, of)
+                remarks += [f"{remark} of {task}" for remark in found]
+        return Sample(image, labels, tuple(remarks))
 
     @cached_property
     def _images(self) -> dict[str, Path]:
-        found = _files(self.path, self.description.images, IMAGES)
+        folder = self.description.images
+        found = self._files(folder, IMAGES)
         if not found:
-            raise UserError(f"{self.description.images} holds no {_listed(IMAGES)}; put the images there.")
+            others = _said(self._left_aside.get(folder, []), folder, "others")
+            raise UserError(f"{folder} holds no {_listed(IMAGES)}; put the images there. {others}".rstrip())
         return found
 
     @cached_property
     def _maps(self) -> dict[str, dict[str, Path]]:
         """{task: {image: file}}."""
-        labels = self.description.labels.values()
-        return {of.task.name: _files(self.path, of.folder, _suffixes(of.task)) for of in labels}
+        return {task: self._files(of.folder, MAPS) for task, of in self.description.labels.items()}
+
+    @cached_property
+    def _left_aside(self) -> dict[Path, list[str]]:
+        """{folder: names that end in nothing that is read there}, filled by `_files`."""
+        return {}
+
+    def _files(self, folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+        """{name without suffix, accents composed: file}. Raises `UserError` for no folder or a name twice."""
+        if not folder.is_dir():
+            where = self.path / toml_description.FILE
+            raise UserError(
+                f"the folder {folder} is missing, which {where} names; add it or correct its name."
+            )
+        found: dict[str, Path] = {}
+        for file in sorted(folder.iterdir()):
+            name = unicodedata.normalize("NFC", file.stem)
+            if file.name.startswith("."):  # what desktops keep for themselves
+                continue
+            if file.suffix.lower() not in suffixes:
+                self._left_aside.setdefault(folder, []).append(file.name)
+            elif name in found:
+                both = f"{found[name].name} and {file.name}"
+                raise UserError(f"{folder} holds both {both}; keep one of the two.")
+            else:
+                found[name] = file
+        return found
 
     @cached_property
     def _splits(self) -> dict[str, tuple[str, ...]]:
@@ -110,11 +149,12 @@ class TomlFolder(Source):
             labels = self.description.labels[task]
             for split, names in splits.items():
                 if not any(name in files for name in names):
-                    example = " or ".join(names[0] + suffix for suffix in _suffixes(labels.task))
+                    example = " or ".join(names[0] + suffix for suffix in MAPS)
+                    others = _said(self._left_aside.get(labels.folder, []), labels.folder, "others")
                     raise UserError(
                         f"{labels.folder} holds no label of {task} for any of the {len(names)} {split} "
                         f"images; a label map has the name of its image, such as {example}: add some, or "
-                        f"remove [tasks.{task}]."
+                        f"remove [tasks.{task}]. {others}".rstrip()
                     )
         return splits
 
@@ -143,69 +183,86 @@ class TomlFolder(Source):
         return {"train": names[:train], "test": names[train:]}
 
 
-def _suffixes(task: Task) -> tuple[str, ...]:
-    return SUFFIXES.get(task.kind, (".png",))
-
-
 def _listed(suffixes: tuple[str, ...]) -> str:
     return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
 
 
-def _files(root: Path, folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """{name without suffix: file}. Raises `UserError` when the folder is missing or holds a name twice."""
-    if not folder.is_dir():
-        where = root / toml_description.FILE
-        raise UserError(f"the folder {folder} is missing, which {where} names; add it or correct its name.")
-    found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in suffixes and not file.name.startswith("."):
-            if file.stem in found:
-                both = f"{found[file.stem].name} and {file.name}"
-                raise UserError(f"{folder} holds both {both}; keep one of the two.")
-            found[file.stem] = file
-    return found
+def _said(files: list[str], folder: Path, what: str) -> str:
+    """A sentence about files in a folder, or none about none."""
+    if not files:
+        return ""
+    return f"left aside in {folder}: {len(files)} {what}, such as {min(files)}."
 
 
-def _label(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
-    """A label map as `Sample` holds it, or a `UserError` for one that is not what it should be."""
+def _label(path: Path, labels: Labels, shape: tuple[int, int], of: str) -> tuple[Array, list[str]]:
+    """A label map as `Sample` holds it, with remarks, or a `UserError` for one that is none."""
     kind = labels.task.kind
-    if kind == "classes":
-        return _classes(path, labels, shape)
-    if kind == "depth":
-        return _metres(path, labels, shape)
+    what = f"{'a map of ' * (kind in ('edge', 'saliency'))}{kind} {of}"
     if kind == "normals":
-        return load_normals(path, shape, of=", of its image's size,")
-    grey = load_image(path, f"a map of {kind}, 8 bits a pixel, of its image's size,", shape)
-    return (grey > (127 if grey.max() > 1 else 0)).astype(np.uint8)
+        return load_normals(path, shape, f" {of}", labels.ignore), []
+    found = load_numbers(path, what, shape, indices=kind == "classes")
+    ignored = equal(found.values, labels.ignore)
+    if kind == "classes":
+        return _classes(path, labels, found.values, ignored), []
+    if kind == "depth":
+        return _metres(path, labels, found, ignored)
+    return _binary(path, labels, found, ignored)
 
 
-def _classes(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
+def _classes(path: Path, labels: Labels, stored: Array, ignored: Array) -> Array:
     """Classes are numbered in the order of their names, leaving out the number that is ignored."""
-    stored = load_image(path, "classes, 8 bits a pixel, of its image's size,", shape)
     numbers = [number for number in range(256) if number != labels.ignore][: len(labels.task.classes)]
-    table = np.full(256, -1, np.int16)
+    table = np.full(256, IGNORE, np.uint8)
     table[numbers] = np.arange(len(numbers))
-    table[labels.ignore] = IGNORE
-    classes = table[stored]
-    if classes.min() < 0:
+    odd = ~ignored & ~((stored >= 0) & (stored <= numbers[-1]) & (stored == np.floor(stored)))
+    if odd.any():
         known = f"{len(numbers)} classes, numbered {numbers[0]}..{numbers[-1]}, and ignores {labels.ignore}"
         raise UserError(
-            f"{path} holds class {stored[classes < 0][0]}, but [tasks.{labels.task.name}] names {known}; "
+            f"{path} holds class {stored[odd][0]}, but [tasks.{labels.task.name}] names {known}; "
             f"correct the map, classes or ignore."
         )
-    return classes.astype(np.uint8)
+    classes: Array = table[np.where(ignored, 0, stored).astype(np.uint8)]
+    classes[ignored] = IGNORE
+    return classes
 
 
-def _metres(path: Path, labels: Labels, shape: tuple[int, int]) -> Array:
-    if path.suffix.lower() == ".npy":
-        what = "metres, 0 where unknown, of its image's size,"
-        depth = load_npy(path, what, shape, (*shape, 1)).reshape(shape)
-    elif labels.unit is None:
-        cure = "add the metres a step of it, such as unit = 0.001"
-        raise UserError(f"{path} is a .png, and [tasks.{labels.task.name}] has no unit; {cure}.")
+def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
+    """Of 0 and one other number, 1 or white, or positive from a threshold on."""
+    values, name = found.values, labels.task.name
+    if labels.threshold is not None:
+        check_finite(path, values[~ignored], f"expected numbers, or ignore = nan in [tasks.{name}]")
+        return np.where(ignored, IGNORE, values >= labels.threshold).astype(np.uint8), []
+    white = [
+        number for number in (1, 255, found.most) if number and bool((~ignored & (values == number)).any())
+    ]
+    odd = ~ignored & ~np.isin(values, [0, *white[:1]])
+    if odd.any():
+        cure = (
+            "name the number of pixels without a label as ignore, or the least that is positive as threshold"
+        )
+        raise UserError(
+            f"{path} holds {values[odd][0]}; a map of {labels.task.kind} is of 0 and 1, or of 0 and 255: "
+            f"{cure}, in [tasks.{name}]."
+        )
+    positive = np.where(ignored, IGNORE, values != 0).astype(np.uint8)
+    return positive, [f"positive {number}" for number in dict.fromkeys(white)]
+
+
+def _metres(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
+    depth, remarks, where = found.values, [], f"[tasks.{labels.task.name}]"
+    if found.most is not None:
+        if labels.unit is None:
+            cure = "add the metres a step of it, such as unit = 0.001"
+            raise UserError(f"{path} is a .png, and {where} has no unit; {cure}.")
+        if found.most > 15 and bool(((depth == found.most) & ~ignored).any()):
+            remarks = [f"largest {found.most}"]
+        depth = depth.astype(np.float32) * labels.unit
     else:
-        what = "depth, 8 or 16 bits a pixel, of its image's size,"
-        depth = load_image(path, what, shape, deep=True) * labels.unit
-    right = bool(depth.min() >= 0 and depth.max() <= FARTHEST)
-    check_values(path, right, f"metres in 0..{FARTHEST:g} (millimetres? unit?)", depth)
-    return depth.astype(np.float32, copy=False)
+        depth = np.where(ignored, 0, depth)
+        check_finite(path, depth, f"expected metres, 0 where unknown (or ignore = nan or inf in {where})")
+    depth = np.where(ignored, 0, depth)
+    right = bool(((depth == 0) | ((depth >= NEAREST) & (depth <= FARTHEST))).all())
+    check_values(
+        path, right, f"metres in {NEAREST:g}..{FARTHEST:g}, 0 where unknown (millimetres? unit?)", depth
+    )
+    return depth.astype(np.float32, copy=False), remarks

@@ -16,7 +16,7 @@ from benchmark.spec import plan
 from benchmark.spec.protocol import Protocol
 from benchmark.training import residence
 from benchmark.training.batches import Feed
-from datasets import labels, packed
+from datasets import labels, preparing
 from datasets.base import Split
 from datasets.layouts.mtan import MtanNYUv2
 from methods.base import ViewKind
@@ -92,7 +92,7 @@ def test_a_run_from_a_store_holds_no_trace_of_hidden_labels(tmp_path: Path) -> N
     found = []
     for folder in (clean, dirty):
         data = tmp_path / f"{folder.name}-data"
-        packed.prepare(MtanNYUv2(folder), data, "nyuv2", "nyuv2-13", (32, 40), "scale")
+        preparing.prepare(MtanNYUv2(folder), data, "nyuv2", "nyuv2-13", (32, 40), "scale")
         cells = plan.make(["nyuv2", "multi_task"], [*SETTINGS, "labels=one", "seeds=1"], data).cells
         results = tmp_path / f"{folder.name}-runs"
         done = carry_out(cells, Options(results, data), Silent())

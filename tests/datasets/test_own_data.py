@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.spec import plan, registry
-from datasets import packed, tasks
+from datasets import packed, preparing, tasks
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.own_data import OwnData
 from tests.datasets.folder_example import HEIGHT, TASKS, TEST, TOML, TRAIN, WIDTH, arrays, has, stem, write
@@ -24,7 +24,7 @@ LISTS = '[splits]\ntrain = "train.txt"\ntest = "test.txt"\n'
 
 
 def prepare(folder: Path, data: Path, variant: str = NAME, **options: Any) -> tuple[packed.Store, bool]:
-    return packed.prepare(TomlFolder(folder), data, "own-data", variant, SIZE, "scale", **options)
+    return preparing.prepare(TomlFolder(folder), data, "own-data", variant, SIZE, "scale", **options)
 
 
 def test_packed_and_unpacked_are_the_same_data_with_exactly_the_labels_that_exist(tmp_path: Path) -> None:
@@ -60,8 +60,12 @@ def test_a_description_may_give_a_share_another_fit_and_another_number_to_ignore
     for name in ("img1.png", ".img1.png"):
         Image.fromarray(made).save(folder / "labels" / name)
     (folder / "labels" / "notes.txt").touch()
-    (note,) = TomlFolder(folder).notes
-    assert note == f"1 files in {folder / 'labels'} have the name of no image, such as img1.png."
+    assert TomlFolder(folder).notes == (
+        f"test_share = 0.25 takes the last 3 images by name, from {stem(9)} on; where neighbours look alike, "
+        "lists of names say better which.",
+        f"left aside in {folder / 'labels'}: 1 not ending in .png or .npy, such as notes.txt.",
+        f"left aside in {folder / 'labels'}: 1 with the name of no image, such as img1.png.",
+    )
 
 
 def test_turned_photographs_palettes_two_colours_and_8_bit_depth(tmp_path: Path) -> None:
@@ -91,7 +95,7 @@ def test_several_data_sets_and_sizes_in_one_folder(tmp_path: Path) -> None:
             (NAME, labels, TASKS, SIZE)
         }
     (folder / "dataset.toml").write_text(TOML.replace('"thing"]', '"thing", "more"]'))
-    packed.prepare(TomlFolder(folder), data, "own-data", NAME, (80, 112), "scale")
+    preparing.prepare(TomlFolder(folder), data, "own-data", NAME, (80, 112), "scale")
     different = r"40x56 and .*80x112 were packed with different tasks; `bench data prepare --force`"
     with pytest.raises(UserError, match=different):
         _ = OwnData(data, NAME).tasks
@@ -138,7 +142,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     (LISTS, "[splits]\ntest_share = 1.5\n", "test_share = 1.5 in .* expected a share between 0 and 1"),
     (LISTS, "[splits]\ntest_share = 0.01\n", "test_share = 0.01 of 12 images in .* leaves none"),
     ("[size]\nheight = 40\nwidth = 56", "", r"toml has no \[size\]; add it, with height = 192 and width ="),
-    ("height = 40", "height = 41", r"height = 41 in \[size\] of .* expected a multiple of 8, 32 or more"),
+    ("height = 40", "height = 41", r"height = 41 in \[size\] of .* expected a multiple of 8, 32 to 8192"),
     ("width = 56", 'width = 56\nfit = "crop"', 'fit = \'crop\' in .* expected "scale" or "pad"'),
     ('kind = "depth"', "", r"\[tasks.depth\] of .* has no kind; add kind = one of \"classes\", \"depth\""),
     ('kind = "depth"', 'kind = "disparity"', r"kind = 'disparity' in \[tasks.depth\] .* one of \"classes\""),
@@ -148,10 +152,15 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("unit = 0.001", "", r"\.png, and \[tasks.depth\] has no unit; add the metres a step of it, such as"),
     ('classes = ["wood", "stone"]', "", r"\[tasks.material\] of .* has no classes; add classes = a list of"),
     ('classes = ["wood", "stone"]', 'classes = ["wood", "wood"]', "a list of 2 to 255 different names"),
-    ("ignore = 0", "ignore = 256", "ignore = 256 in .* expected a number of 0..255"),
+    ("ignore = 0", "ignore = true", "ignore = True in .* expected the number that pixels without a"),
+    ("unit = 0.001", "unit = 1e-300", r"unit = 1e-300 in \[tasks.depth\] .* expected metres a step"),
+    ("height = 40", f"height = {10**30}", r"height = 10{30} in \[size\] of .* expected a multiple of 8"),
+    ("height = 40", f"height = {'9' * 5000}", "is not valid TOML"),
+    ("[tasks.depth]", f"[tasks.{'d' * 300}]", "'ddd.* cannot be the name of a task; use another"),
+    ('name = "kitchens"', f'name = "{"k" * 300}"', "name = 'kkk.* is wrong; expected"),
     ("ignore = 0", "ignore = 255", r"img 02.png holds class 2, but \[tasks.material\] .* numbered 0..1, and"),
     ('folder = "edges"', 'folder = "edge"', "the folder .*/edge is missing, which .*dataset.toml names; add"),
-    ('folder = "edges"', 'folder = "depth"', "edge for any of the 8 train|colour mode I;16"),
+    ('folder = "edges"', 'folder = "depth"', "holds .*; a map of edge is of 0 and 1, or of 0 and 255"),
 ]  # fmt: skip
 
 

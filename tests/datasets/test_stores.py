@@ -22,7 +22,7 @@ from benchmark.errors import UserError
 from benchmark.spec import registry
 from benchmark.training.batches import Feed
 from benchmark.training.evaluate import TestSet
-from datasets import labels, packed, tasks
+from datasets import labels, packed, preparing, tasks
 from datasets.base import widen
 from datasets.layouts.base import Sample
 from datasets.layouts.mtan import MtanNYUv2
@@ -83,7 +83,7 @@ class Memory:
 
 def made(tmp_path: Path, source: Memory | None = None, **options: Any) -> packed.Store:
     given = source or Memory()
-    store, fresh = packed.prepare(given, tmp_path, "made-up", "made-up-1", SIZE, "pad", **options)
+    store, fresh = preparing.prepare(given, tmp_path, "made-up", "made-up-1", SIZE, "pad", **options)
     assert fresh
     return store
 
@@ -91,7 +91,7 @@ def made(tmp_path: Path, source: Memory | None = None, **options: Any) -> packed
 def prepare(
     folder: Path, data: Path, variant: str = "nyuv2-13", size: tuple[int, int] = SIZE, **options: bool
 ) -> tuple[packed.Store, bool]:
-    return packed.prepare(MtanNYUv2(folder), data, "nyuv2", variant, size, "scale", **options)
+    return preparing.prepare(MtanNYUv2(folder), data, "nyuv2", variant, size, "scale", **options)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_images_are_resized_without_aliasing(tmp_path: Path) -> None:
 def test_preparing_twice_does_nothing_and_a_copy_is_as_good(mtan: Path, tmp_path: Path) -> None:
     store = made(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in store.folder.iterdir()}
-    again, fresh = packed.prepare(Memory(), tmp_path, "made-up", "made-up-1", SIZE, "pad")
+    again, fresh = preparing.prepare(Memory(), tmp_path, "made-up", "made-up-1", SIZE, "pad")
     assert not fresh and again.manifest == store.manifest
     assert before == {p: p.stat().st_mtime_ns for p in store.folder.iterdir()}
     for path in store.folder.iterdir():
@@ -229,7 +229,7 @@ def test_other_samples_tasks_and_files_need_a_word(mtan: Path, tmp_path: Path) -
         (Memory(kept=("semseg", "depth")), "is prepared already, with other tasks"),
     ):
         with pytest.raises(UserError, match=message):
-            packed.prepare(other, tmp_path, "made-up", "made-up-1", SIZE, "pad")
+            preparing.prepare(other, tmp_path, "made-up", "made-up-1", SIZE, "pad")
     assert len(made(tmp_path, Memory(4), replace=True).arrays("train").names) == 4
     prepare(mtan, tmp_path)
     np.save(mtan / "train/depth/1.npy", np.ones((*SIZE, 1)))
@@ -241,22 +241,27 @@ def test_other_samples_tasks_and_files_need_a_word(mtan: Path, tmp_path: Path) -
     with pytest.raises(UserError, match=r"test-depth.npy could not be read .*--force"):
         prepare(mtan, tmp_path)
     (store.folder / "manifest.json").unlink()
-    assert prepare(mtan, tmp_path)[1], "half a store is replaced"
+    with pytest.raises(UserError, match=r"is no prepared data, as it has no manifest.json; .* or --force"):
+        prepare(mtan, tmp_path)
+    assert (store.folder / "train-depth.npy").exists() and prepare(mtan, tmp_path, replace=True)[1]
+    store.folder.rename(store.folder.with_name(f".{store.folder.name}.old"))  # killed between two renames
+    assert not prepare(mtan, tmp_path)[1]
 
 
 def test_a_source_that_fails_or_shares_a_sample_leaves_nothing(mtan: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with pytest.raises(UserError, match="train/3 is damaged"):
         made(data, Memory(broken=3))
-    assert [p.name for p in data.rglob("*") if not p.name.endswith(".lock")] == ["made-up-1"]
+    assert not data.exists()
     for kind in ("image", "label", "depth", "normal"):
         shutil.copy(mtan / "train" / kind / "2.npy", mtan / "val" / kind / "1.npy")
     with pytest.raises(UserError, match=r"has 1 of its test samples .*, such as val/1, which is train/2"):
         prepare(mtan, data)
     assert packed.find(data, "nyuv2") == []
+    data.mkdir()
     (data / "made-up-2").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write .*made-up-2.*name another folder with --data"):
-        packed.prepare(Memory(), data, "made-up", "made-up-2", SIZE, "pad")
+        preparing.prepare(Memory(), data, "made-up", "made-up-2", SIZE, "pad")
 
 
 @pytest.mark.parametrize("inside", [".", "data"])
@@ -271,7 +276,7 @@ def test_a_store_inside_its_source_does_not_count_as_a_change(mtan: Path, inside
         ("test-edge.npy", lambda b: b[:-1] + bytes([b[-1] ^ 1]), "test-edge.npy was changed since it was"),
         ("manifest.json", lambda b: b[:100], "manifest.json is damaged"),
         ("manifest.json", lambda b: b"[]", "manifest.json is damaged"),
-        ("manifest.json", lambda b: b.replace(b'"size"', b'"site"'), "manifest.json is damaged .size is mis"),
+        ("manifest.json", lambda b: b.replace(b'"size"', b'"site"'), "manifest.json is damaged: size is mis"),
         ("manifest.json", lambda b: b.replace(b'"format": 1', b'"format": 9'), "in format 9, and .*format 1"),
     ],
 )  # fmt: skip
@@ -301,14 +306,15 @@ def test_damage_that_leaves_no_trace_is_found_by_a_check_and_a_missing_file_is_n
 SLOW = """
 import sys, time
 from pathlib import Path
-from datasets import packed
+from datasets import packed, preparing
 from tests.datasets.test_stores import Memory, SIZE
 class Slow(Memory):
     def read(self, split, i):
-        print(split, i, flush=True)
+        sys.stdout.write(f"{split} {i}\\n")  # in one piece: two threads read
+        sys.stdout.flush()
         time.sleep(0.01 if i < 5 else 600)  # until it is killed
         return super().read(split, i)
-packed.prepare(Slow(20), Path(sys.argv[1]), "made-up", "made-up-1", SIZE, "pad")
+preparing.prepare(Slow(20), Path(sys.argv[1]), "made-up", "made-up-1", SIZE, "pad")
 """
 
 
@@ -319,7 +325,7 @@ def test_killed_in_the_middle_it_starts_clean_and_two_do_not_meet(tmp_path: Path
     try:
         assert any(line.startswith("train 5") for line in work.stdout)
         with pytest.raises(UserError, match="another process is preparing"):
-            packed.prepare(Memory(20), tmp_path, "made-up", "made-up-1", SIZE, "pad")
+            preparing.prepare(Memory(20), tmp_path, "made-up", "made-up-1", SIZE, "pad")
     finally:
         work.send_signal(signal.SIGKILL)
         work.wait()

@@ -1,0 +1,146 @@
+"""What `bench data` says of prepared data: what they hold, and what of it looks wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from datasets.base import Split
+from datasets.tasks import Task
+
+NEAR, FAR = 0.3, 100.0  # metres: all nearer, or most farther, is a unit that is off
+Remarks = Mapping[str, Mapping[str, tuple[int, str]]]
+Looks = Mapping[str, Mapping[str, Mapping[str, Any]]]
+# By the first word of a remark, what follows being {value} and {task}.
+_SENTENCES = {
+    "turned": "{count} images were turned or mirrored as their EXIF orientation says, such as {first}: their "
+    "label maps must be drawn on what a viewer shows.",
+    "largest": "{count} maps of {task} hold {value}, the largest number of their format, such as that of "
+    "{first}: if it says that nothing was measured, add ignore = {value} to [tasks.{task}].",
+    "blank": "{count} maps of {task} have no labelled pixel at this size, such as that of {first}: these "
+    "images count as images without that label.",
+}
+
+
+def look(split: Split, tasks: Mapping[str, Task]) -> dict[str, dict[str, Any]]:
+    """Describe each task of a split.
+
+    {task: {images: with a label, share: of their pixels with one, values: in words, and low, high and median
+    of depth, mean of normals, or pixels of each class}}.
+    """
+    return {name: _look(task, split, column) for column, (name, task) in enumerate(tasks.items())}
+
+
+def _look(task: Task, split: Split, column: int) -> dict[str, Any]:
+    available = split.available[:, column].numpy()
+    rows, found = np.flatnonzero(available), dict[str, Any]()
+    values = split.targets[task.name].numpy()
+    content = int(split.extents.prod(1)[available].sum()) if split.extents is not None else 0
+    content = content or len(rows) * values[0, 0].size
+    if task.kind == "normals":
+        known = sum(int(values[i].any(0).sum()) for i in rows)
+        total = sum((values[i].reshape(3, -1).sum(1, dtype=np.int64) for i in rows), np.zeros(3, np.int64))
+        found["mean"] = (total / max(known, 1) / 127).round(4).tolist()
+        text = "unit vectors, mean " + ", ".join(f"{mean:+.2f}" for mean in found["mean"])
+    elif task.kind == "depth":
+        known = sum(int((values[i] != 0).sum()) for i in rows)
+        bounds, parts = [], [np.zeros(0, np.float32)]
+        for i in rows:
+            depths = values[i][values[i] != 0]
+            bounds += [float(depths.min()), float(depths.max())]
+            parts.append(depths[::17].astype(np.float32))  # a part tells the middle well enough
+        middle = float(np.median(np.concatenate(parts))) if bounds else 0.0
+        found |= {"low": min(bounds, default=0.0), "high": max(bounds, default=0.0), "median": middle}
+        text = f"{found['low']:.3g} to {found['high']:.3g} {task.unit}, median {middle:.3g}".replace(
+            "  ", " "
+        )
+    else:
+        counts = sum((np.bincount(values[i].ravel(), minlength=256) for i in rows), np.zeros(256, np.int64))[
+            :255
+        ]
+        known = int(counts.sum())
+        found["counts"] = counts[: task.channels if task.kind == "classes" else 2].tolist()
+        text = f"{counts[1] / max(known, 1):.1%} positive"
+        if task.kind == "classes":
+            most = int(counts.argmax())
+            common = task.classes[most] if task.classes else str(most)
+            share = counts[most] / max(known, 1)
+            text = f"{(counts > 0).sum()} of {task.channels} classes, most often {common} ({share:.0%})"
+    return {"images": len(rows), "share": known / max(content, 1), "values": text} | found
+
+
+def notes(
+    looks: Looks, splits: Mapping[str, Split], tasks: Mapping[str, Task], remarks: Remarks
+) -> list[str]:
+    """Return a sentence for each thing that is odd, in the order in which a person should look.
+
+    looks: {split: `look`}. remarks: {split: {remark of a reader: (images, the first one's name)}}.
+    """
+    found = [
+        sentence
+        for name, task in tasks.items()
+        for sentence in _odd(task, [of[name] for of in looks.values()])
+    ]
+    merged: dict[str, tuple[int, str]] = {}
+    for each in remarks.values():
+        for remark, (count, first) in each.items():
+            merged[remark] = (merged.get(remark, (0, first))[0] + count, merged.get(remark, (0, first))[1])
+    for remark, (count, first) in merged.items():
+        kind, _, rest = remark.partition(" ")
+        value, _, task = rest.rpartition("of ")
+        if kind in _SENTENCES:
+            found.append(_SENTENCES[kind].format(count=count, first=first, value=value.strip(), task=task))
+        elif kind == "positive" and (other := merged.get(f"positive 255 of {task}")) and value.strip() == "1":
+            found.append(
+                f"{count} maps of {task} are of 0 and 1, such as that of {first}, and {other[0]} of 0 and "
+                f"255, such as that of {other[1]}: if 255 says that there is no label, add ignore = 255 to "
+                f"[tasks.{task}]."
+            )
+    for name, split in splits.items():
+        bare = (~split.available.any(1)).nonzero().flatten().tolist()
+        if bare:
+            found.append(
+                f"{len(bare)} of {len(split)} {name} images have no label, such as {split.names[bare[0]]}."
+            )
+    return found
+
+
+def _odd(task: Task, looks: list[Mapping[str, Any]]) -> list[str]:
+    """What is odd about the labels of one task, over all splits."""
+    name, found = task.name, []
+    if task.kind == "normals":
+        images = sum(each["images"] for each in looks)
+        mean = np.sum([np.array(each["mean"]) * each["images"] for each in looks], 0) / max(images, 1)
+        words = f"the mean of {name} is ({', '.join(f'{part:+.2f}' for part in mean)})"
+        if mean[0] < min(-0.3, mean[2]):
+            found.append(
+                f"{words}, so x and z look exchanged (BGR): visible surfaces face the camera, z < 0."
+            )
+        elif mean[2] > 0:
+            found.append(f"{words}, but visible surfaces face the camera, z < 0: x right, y down, z forward.")
+    elif task.kind == "depth" and task.unit == "m":
+        seen = [each for each in looks if each["images"]]
+        high, middle = max((each["high"] for each in seen), default=1.0), [each["median"] for each in seen]
+        if high < NEAR or min(middle, default=1.0) > FAR:
+            low = min(each["low"] for each in seen)
+            found.append(f"{name} is {low:.3g} to {high:.3g} m, which looks like another unit.")
+    elif task.is_map_of_integers:
+        counts = np.array([each["counts"] for each in looks])
+        labels = (
+            task.classes or tuple(map(str, range(task.channels))) if task.kind == "classes" else ("0", "1")
+        )
+        if absent := [label for label, count in zip(labels, counts.sum(0), strict=True) if not count]:
+            what = "classes of" if task.kind == "classes" else "numbers of"
+            found.append(
+                f"{len(absent)} of {len(labels)} {what} {name} occur in no label map: {_listed(absent)}; "
+                "look whether the maps' numbers, classes and ignore are what is meant."
+            )
+        elif unlearnt := [label for label, count in zip(labels, counts[0], strict=True) if not count]:
+            found.append(f"{name}: {_listed(unlearnt)} occurs in test images alone.")
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
