@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datasets.tasks import Task
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+CURE = "remove it or name others"
 SHEET = "predictions.png"
 SHEET_IMAGES = 8
 
@@ -90,7 +91,7 @@ def predict(
 
 def _collect(images: Sequence[Path], out: Path) -> list[Path]:
     """Return every image file that is named or in a folder that is named, each once; `UserError` for none."""
-    from datasets.layouts.pixels import PICTURE, opened
+    from datasets.layouts.pixels import opened
 
     found: dict[Path, Path] = {}
     for path in images:
@@ -109,7 +110,7 @@ def _collect(images: Sequence[Path], out: Path) -> list[Path]:
             raise UserError(f"there is no {path}; name image files, or folders of them.")
         if resolved.parent == out.resolve():
             raise UserError(f"{path} lies in {out}, where predictions go; name another folder with --out.")
-        with opened(path, PICTURE):  # what is cut off shows when it is read
+        with opened(path, CURE):  # what is cut off shows when it is read
             pass
     return list(found.values())
 
@@ -130,7 +131,7 @@ def _named(paths: list[Path]) -> dict[str, Path]:
 def _read(path: Path) -> np.ndarray:
     from datasets.layouts.pixels import load_photograph
 
-    return load_photograph(path, upright=True).pixels
+    return load_photograph(path, upright=True, expected=CURE).pixels
 
 
 def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:

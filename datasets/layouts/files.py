@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.files import check_plain, read_text
+from benchmark.files import check_plain, parse, read_text
 from datasets.layouts.base import Array
 
 # A .npy header is parsed as Python text, and Python 3.11's parser fails now and then when two threads use it.
@@ -187,7 +187,7 @@ def read_list(path: Path, what: str) -> tuple[str, ...]:
         text = unicodedata.normalize("NFC", read_text(path))
     except FileNotFoundError:
         raise missing(path, f"expected {what}, one a line") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", "") or one_line(error)
         raise UserError(f"{path} could not be read ({reason}); expected {what}, one a line.") from None
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
@@ -210,10 +210,10 @@ def source_variant(folder: Path, dataset: str) -> str | None:
     path = folder / "SOURCE.json"
     expected = f'expected JSON such as {{"dataset": "{dataset}", "variant": "derived-normals"}}'
     try:
-        content = json.loads(read_text(path))
+        content = parse(read_text(path), json.loads)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} could not be read ({one_line(error)}); {expected}.") from None
     name = content.get("variant") if isinstance(content, dict) and content.get("dataset") == dataset else None
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", name):

@@ -168,7 +168,7 @@ def read_context_names(path: Path) -> dict[int, str]:
     expected = "expected PASCAL-Context's list of 459 classes with lines such as '427: tvmonitor'"
     try:
         lines = read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} could not be read ({one_line(error)}); {expected}.") from None
     found: dict[int, str] = {}
     for line in filter(str.strip, lines):

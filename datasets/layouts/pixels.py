@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from benchmark.errors import UserError
 from benchmark.files import check_plain
@@ -64,7 +64,7 @@ def opened(path: Path, expected: str, formats: tuple[str, ...] = FORMATS) -> Ite
     expected: the end of the sentence. Raises `UserError` for a file that is missing, unreadable, damaged, of
     another format, animated, or of more pixels than `files.LARGEST`; also for what fails while it is in use.
     """
-    named = " or ".join(filter(None, (", ".join(formats[:-1]), formats[-1])))
+    named = " or ".join(filter(None, (", ".join(formats[:-1]), formats[-1]))).replace("WEBP", "WebP")
     try:
         check_plain(path)
         with Image.open(path, formats=formats) as picture:
@@ -82,15 +82,13 @@ def opened(path: Path, expected: str, formats: tuple[str, ...] = FORMATS) -> Ite
         raise missing(path, expected) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path} has more than {LARGEST // 10**6} million pixels; {expected}.") from None
-    except OSError as error:
-        if not error.strerror:  # Pillow's own
-            raise UserError(
-                f"{path} is damaged or no {named} file ({one_line(error)}); {expected}."
-            ) from error
-        raise UserError(f"{path} could not be read: {error.strerror}; {expected}.") from error
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is no {named} file, or damaged; {expected}.") from None
     except Exception as error:  # whatever a damaged file makes of a decoder
+        if isinstance(error, OSError) and error.strerror:  # Pillow's own have none
+            raise UserError(f"{path} could not be read: {error.strerror}; {expected}.") from error
         reason = one_line(error) or type(error).__name__
-        raise UserError(f"{path} is damaged or no {named} file ({reason}); {expected}.") from error
+        raise UserError(f"{path} is damaged ({reason}); {expected}.") from error
 
 
 def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
@@ -111,9 +109,9 @@ def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
     return Photograph(np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB")), turned)
 
 
-def load_photograph(path: Path, upright: bool = False) -> Photograph:
+def load_photograph(path: Path, upright: bool = False, expected: str = PICTURE) -> Photograph:
     """Read a photograph. Raises `UserError` as `opened` does."""
-    with opened(path, PICTURE) as picture:
+    with opened(path, expected) as picture:
         return rgb(picture, upright)
 
 

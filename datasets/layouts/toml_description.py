@@ -33,9 +33,8 @@ from typing import Any, get_args
 
 from torch import nn
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, shown, unknown
 from benchmark.files import read_toml
-from benchmark.typed import shown
 from datasets import tasks as t
 from datasets.fit import FITS, Fit
 from datasets.tasks import IGNORE, Kind, Task

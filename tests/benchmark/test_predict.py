@@ -95,6 +95,7 @@ def photos(tmp_path: Path) -> Path:
     for name, size in {"wide.jpg": (40, 200), "tall.PNG": (90, 45), "fits.webp": SIZE}.items():
         Image.fromarray(g.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
     (folder / "notes.txt").write_text("no image")
+    (folder / "._a.jpg").write_bytes(b"what a desktop keeps")
     return folder
 
 
@@ -360,11 +361,11 @@ def test_other_code_of_the_method_is_noted(
 BAD_IMAGES = {
     "absent": ("nowhere.jpg", r"there is no .*nowhere\.jpg; name image files, or folders of them"),
     "empty": ("empty", r"there is no image \(\.jpg, \.jpeg, \.png, \.webp\) in the folder .*empty"),
-    "text": ("notes.txt", r"notes\.txt could not be read as a JPEG, PNG or WebP image"),
-    "another format": ("picture.bmp", r"picture\.bmp could not be read as a JPEG, PNG or WebP image"),
+    "text": ("notes.txt", r"notes\.txt is no JPEG, PNG or WebP file, or damaged"),
+    "another format": ("picture.bmp", r"picture\.bmp is no JPEG, PNG or WebP file, or damaged"),
     "cut off": (
         "cut.jpg",
-        r"cut\.jpg could not be read as a JPEG, PNG or WebP image .*; remove it or name others",
+        r"cut\.jpg is damaged .image file is truncated.*; remove it or name others",
     ),
     "the output": ("out/old.png", r"old\.png lies in .*out, where .* name another folder with --out"),
 }

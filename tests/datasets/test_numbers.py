@@ -104,7 +104,7 @@ ROUND = (COLOURS * 2 - 255) / 255
 # form: (content of the file, suffix, what it holds as classes, and as depth in steps, edges or saliency).
 NOT_ONE = "not one number a pixel; expected"
 CLEARED = "is transparent in places; expected .*: save it without transparency"
-NO_PNG = "is damaged or no PNG file"
+NO_PNG = "is no PNG file, or damaged"
 NO_NUMBERS = "does not hold one array of numbers but"
 FORMS: dict[str, tuple[Callable[[np.ndarray], bytes], str, Any, Any]] = {
     **{f"grey {b}": (lambda v, b=b: png(v, b), PNG, DRAWN, DRAWN) for b in (2, 4, 8, 16)},
@@ -276,14 +276,14 @@ PHOTOGRAPHS: dict[str, tuple[bytes, Any]] = {
     "CMYK": (saved(Image.new("CMYK", (W, H), (0, 0, 0, 255)), "JPEG"), np.zeros((H, W, 3))),
     "animation": (saved(Image.new("RGB", (W, H)), "WEBP", save_all=True,
                         append_images=[Image.new("RGB", (W, H), "red")]), "is an animation"),
-    "EPS": (saved(Image.new("RGB", (W, H)), "EPS"), "damaged or no JPEG, PNG or WEBP file"),
+    "EPS": (saved(Image.new("RGB", (W, H)), "EPS"), "no JPEG, PNG or WebP file, or damaged"),
     "too large": (png(np.zeros((1, 1)))[:16] + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 5_001, 8, 0,
                     0, 0, 0))[8:]
                   + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""),
                   "has more than 100 million pixels"),
     "a changed byte": (png(NOISE, 8, 2)[:1000] + b"?" + png(NOISE, 8, 2)[1001:],
                     "damaged .*checksum in b'IDAT'"),
-    "cut off": (png(NOISE, 8, 2)[:-500], "damaged or no"),
+    "cut off": (png(NOISE, 8, 2)[:-500], "is damaged .Truncated"),
 }  # fmt: skip
 
 
