@@ -14,6 +14,7 @@ import math
 import pickletools
 import tomllib
 import uuid
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -179,7 +180,9 @@ def read_tensors(source: Path | BinaryIO, device: str = "cpu", checked: bool = T
             for _ in range(5):  # magic, version, system, content, names of storages
                 _check_pickle(source)
         source.seek(0)
-        return torch.load(source, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's own about files of its old form
+            return torch.load(source, map_location=device, weights_only=True)
     except (OSError, ValueError):
         raise
     except Exception as error:  # a damaged file raises many kinds

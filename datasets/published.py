@@ -5,7 +5,7 @@ publish one file for each data set and setting, which later papers copy byte for
     *.pth  {"labels_weights": (N, T) 0/1}, row i for train image i: T = 3 for NYUv2, 2 for Cityscapes
     *.npy  {task: [image ids]} for PASCAL-Context, a pickled dict in an object array
 and DiffusionMTL the last one transposed, {image id: [0/1 of each task]} in a .pth. Reading runs no code of
-theirs: tensors come through `torch.load(weights_only=True)`, pickles through `datasets.inert`. Which data set
+theirs: tensors come through `read_tensors`, pickles through `datasets.inert`. Which data set
 and setting a file is for follows from its content, never from its name.
 """
 
@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import re
-import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +25,11 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import UserError
-from benchmark.files import write_json
+from benchmark.files import read_json, read_tensors, write_json
 from datasets import inert
 
 LARGEST = 16 * 2**20  # bytes of a file; the authors' have at most 1.2 MB
+MOST = 100_000  # images
 TASKS = {
     "nyuv2": ("semseg", "depth", "normals"),
     "cityscapes": ("semseg", "depth"),
@@ -39,6 +39,7 @@ TASKS = {
 _THEIR_NAMES = ("semseg", "human_parts", "sal", "normals", "edge")
 _EXPECTED = "a .pth that holds {'labels_weights': (N, 2 or 3) zeros and ones}, or PASCAL-Context's .npy of "
 _EXPECTED += "{task: [image ids]}"
+HASH = "rows_sha256"
 _ANEW = "run `bench labels import PATH --replace` to write it anew"
 # SHA-256 of the files that MTPSL, JTR and DiffusionMTL share.
 _PAPERS = {
@@ -102,14 +103,12 @@ def _parse(content: bytes) -> PublishedSplit:
     if content.startswith(b"\x93NUMPY"):
         start = 10 + int.from_bytes(content[8:10], "little")  # format 1.0: magic, version, header's length
         return _by_id(_by_task(inert.load(content[start:])), digest)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own about old files
-        try:
-            value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a damaged or foreign file makes of it
-            if not zipfile.is_zipfile(io.BytesIO(content)):
-                raise ValueError("it holds more than tensors, or is damaged") from error
-            return _by_id(inert.load(_pickle_in(content)), digest)
+    try:
+        value = read_tensors(io.BytesIO(content), checked=False)
+    except (OSError, ValueError) as error:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise ValueError("it holds more than tensors, or is damaged") from error
+        return _by_id(inert.load(_pickle_in(content)), digest)
     weights = value.get("labels_weights") if isinstance(value, dict) and len(value) == 1 else None
     if type(weights) is not Tensor or weights.dim() != 2 or weights.device.type != "cpu":
         raise ValueError("it holds no matrix 'labels_weights'")
@@ -135,7 +134,7 @@ def _pickle_in(content: bytes) -> bytes:
 def _by_position(weights: Tensor, digest: str) -> PublishedSplit:
     number, width = weights.shape
     # A tensor without content of its own can claim any shape.
-    if width not in (2, 3) or not 1 <= number <= LARGEST:
+    if width not in (2, 3) or not 1 <= number <= MOST:
         raise ValueError(f"its matrix has shape ({number}, {width})")
     if not bool(((weights == 0) | (weights == 1)).all()):
         raise ValueError("its matrix holds values other than 0 and 1")
@@ -208,6 +207,7 @@ def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit
         "sha256": split.sha256,
         "rows": rows if split.ids is None else dict(zip(split.ids, rows, strict=True)),
     }
+    content[HASH] = _hash(content["rows"])
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_json(target, content)
@@ -215,6 +215,10 @@ def import_file(path: Path, data: Path, replace: bool = False) -> PublishedSplit
         cure = "choose a writable data folder with --data DIR or BENCH_DATA"
         raise UserError(f"cannot write {target}: {error.strerror or error}; {cure}.") from error
     return split
+
+
+def _hash(rows: Any) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def place(data: Path, dataset: str, setting: str) -> Path:
@@ -272,15 +276,12 @@ def _other_images(path: Path, found: str) -> UserError:
 
 def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
     path = place(data, dataset, setting)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise UserError(
             f"label setting 'published:{setting}' of {dataset} is not imported; get its file from the MTPSL "
             f"repository (VICO-UoE/MTPSL on GitHub, folder data_split) and run `bench labels import PATH`."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {_ANEW}.") from error
+        )
+    content = read_json(path, _ANEW)
     try:
         rows, tasks = content["rows"], TASKS[dataset]
         ids = tuple(rows) if isinstance(rows, dict) else None
@@ -291,7 +292,8 @@ def _read(data: Path, dataset: str, setting: str) -> PublishedSplit:
         split = PublishedSplit(dataset, setting, tasks, mask, ids, content["sha256"])
         if (content["dataset"], content["setting"], tuple(content["tasks"])) != (dataset, setting, tasks):
             raise ValueError
-        if content["counts"] != split.counts or (ids is None) == (dataset == "pascal-context"):
+        known = content.get(HASH, _hash(rows)) == _hash(rows)  # earlier ones had none
+        if content["counts"] != split.counts or (ids is None) == (dataset == "pascal-context") or not known:
             raise ValueError
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path} is damaged; {_ANEW}.") from error

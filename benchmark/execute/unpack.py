@@ -13,6 +13,7 @@ from typing import IO
 from benchmark.errors import UserError
 from benchmark.execute.fetch import Progress, alone, reason
 
+RATIO, LEAST = 64, 256 << 20  # images and arrays of floats shrink to a tenth at best
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".zip")
 # What damaged content makes of the readers; RuntimeError: it is encrypted, or packed in an unknown way.
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
@@ -24,12 +25,13 @@ def folder_of(archive: Path) -> Path | None:
     return archive.with_name(archive.name.removesuffix(ending)) if ending else None
 
 
-def unpack(archive: Path, folder: Path, progress: Progress | None = None, limit: int | None = None) -> None:
+def unpack(archive: Path, folder: Path, progress: Progress | None = None, limit: int = 0) -> None:
     """Unpack to `folder`, which is there only when all is in it.
 
     A single folder at the top of an archive becomes that folder. limit: how many bytes its files may have
-    together. Raises `UserError` when the archive is damaged, when a tar holds symbolic links, devices, or
-    names that lead out, when it holds more than `limit`, and when writing fails; nothing is left then.
+    together; unless it is said, `RATIO` times the archive's own, but at least `LEAST`. Raises `UserError`
+    when the archive is damaged, when a tar holds symbolic links, devices, or names that lead out, when it
+    holds more than `limit`, and when writing fails; nothing is left then.
     """
     draft = folder.with_name(f".{folder.name}.part")
     try:
@@ -38,13 +40,14 @@ def unpack(archive: Path, folder: Path, progress: Progress | None = None, limit:
                 return
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
+            limit = limit or max(LEAST, RATIO * archive.stat().st_size)
             try:
                 size = 0
                 with archive.open("rb") as file:
                     members = (_unzip if archive.suffix == ".zip" else _untar)(archive, file, draft)
                     for unpacked, done in members:
                         size += unpacked
-                        if limit is not None and size > limit:
+                        if size > limit:
                             raise UserError(
                                 f"{archive} unpacks to more than {limit >> 20} MiB; nothing of it was "
                                 "unpacked: use another source."

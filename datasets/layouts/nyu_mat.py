@@ -8,6 +8,7 @@ start at 1.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,10 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmark.errors import UserError
+from benchmark.files import check_plain
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
 from datasets.layouts.base import Array, Sample, Source
-from datasets.layouts.files import check_values, missing, one_line
+from datasets.layouts.files import LARGEST, check_values, missing, one_line
 from datasets.layouts.fitted_normals import RADIUS, Intrinsics, fit_normals
 from datasets.layouts.nyuv2_facts import IMAGES, Classes
 from datasets.layouts.nyuv2_maps import metres
@@ -30,6 +32,7 @@ ROWS, COLUMNS = slice(45, 471), slice(41, 601)  # of FRAME, 426x560: inside the 
 # The colour camera of the authors' toolbox, which counts pixels from 1, at the size of FRAME.
 CAMERA = Intrinsics(fx=518.857901, fy=519.469611, cx=325.582449 - 1, cy=253.736166 - 1)
 KINDS = {"images": "uint8", "depths": "float32", "labels": "uint16"}
+LARGEST_BLOCK = 256 << 20  # bytes that are unpacked to read any part of them
 VARIANT = f"derived-normals-{2 * RADIUS + 1}x{2 * RADIUS + 1}"
 CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 10_007}  # a chunk holds parts of the images that come next
 
@@ -128,16 +131,23 @@ class NyuMat(Source):
         if not self.file.is_file():
             raise missing(self.file, expected)
         try:
+            check_plain(self.file)
             file = h5py.File(self.file, "r", **CACHE)
-            found = {kind: file.get(kind) for kind in KINDS}
+            links = {kind: file.get(kind, getlink=True) for kind in KINDS if kind in file}
+            found = {kind: file.get(kind) for kind, link in links.items() if isinstance(link, h5py.HardLink)}
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise UserError(
                 f"{self.file} is damaged or not a MATLAB 7.3 file ({one_line(error)}); {expected}."
             ) from error
         sizes = set()
-        for kind, dataset in found.items():
+        for kind in KINDS:
+            dataset = found.get(kind)
+            if kind in links and dataset is None:
+                raise UserError(f"{self.file} holds {kind} in another place; {expected}, whole.")
             if not isinstance(dataset, h5py.Dataset):
                 raise UserError(f"{self.file} has no dataset {kind!r}; {expected}.")
+            if dataset.external or dataset.is_virtual:
+                raise UserError(f"{self.file} holds {kind} in another file; {expected}, whole.")
             channels = (3,) if kind == "images" else ()
             axes = dataset.ndim == 3 + len(channels) and dataset.shape[1:-2] == channels
             if dataset.dtype != KINDS[kind] or not axes:
@@ -146,6 +156,9 @@ class NyuMat(Source):
                     f"{self.file} holds {kind} of type {dataset.dtype} and shape {dataset.shape}; "
                     f"expected {KINDS[kind]} of shape ({shape}), as HDF5 shows {FILE}."
                 )
+            block = math.prod(dataset.chunks or (1, *dataset.shape[1:])) * dataset.dtype.itemsize
+            if math.prod(dataset.shape[-2:]) > LARGEST or block > LARGEST_BLOCK:
+                raise UserError(f"{self.file} holds {kind} larger than any of NYUv2's; {expected}.")
             sizes.add((dataset.shape[0], *dataset.shape[-2:]))
         if len(sizes) > 1 or 0 in min(sizes):
             odd = "images, depths and labels of different number or size, or none"

@@ -79,11 +79,17 @@ def test_an_archive_is_unpacked_beside_itself(tmp_path: Path, ending: str, top: 
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tgz", ".zip"])
-def test_an_archive_of_more_than_the_limit_leaves_nothing(tmp_path: Path, ending: str) -> None:
+def test_an_archive_of_more_than_the_limit_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
     make: Callable[[Path, dict[str, bytes]], Path] = make_zip if ending == ".zip" else make_tar
     archive = make(tmp_path / f"a{ending}", {"big": bytes(3 << 20)})
     with pytest.raises(UserError, match=r"unpacks to more than 2 MiB; nothing of it was unpacked"):
         unpack(archive, tmp_path / "a", limit=2 << 20)
+    monkeypatch.setattr("benchmark.execute.unpack.LEAST", 1 << 20)
+    if ending != ".tar":  # without a word, what is packed more densely than any images are
+        with pytest.raises(UserError, match="unpacks to more than 1 MiB"):
+            unpack(archive, tmp_path / "a")
     assert seen(tmp_path) == [archive.name]
     unpack(archive, tmp_path / "a", limit=4 << 20)
     assert content(tmp_path / "a") == {"big": bytes(3 << 20)}

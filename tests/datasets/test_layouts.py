@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import struct
 import zlib
@@ -168,7 +169,21 @@ def saved(value: Any, pickled: bool = False, **arrays: np.ndarray) -> bytes:
 
 
 ONES = saved(np.ones((2, 3), np.float32))
+
+
+def header(shape: str) -> bytes:
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".ljust(9_989) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+
+
 NPY = {
+    "a claim": (header("(1000000000000, 100000000000)"), "x.npy has more than 100 million pixels"),
+    "a negative claim": (header("(-2, -3)") + bytes(24), "has more than 100 million"),
+    "a claim of depth": (header("(1, 1, 1000000000)"), "is damaged or not a plain .npy file .it has"),
+    "deep": (header("(" * 4_000 + "2" + ")" * 4_000), "is damaged or not a plain .npy file"),
+    "many digits": (header("(" + "9" * 5_000 + ",)"), "is damaged or not a plain .npy file"),
+    "more after its end": (ONES + b"\r\n", "it has 154 bytes and its header says 152"),
+    "another version": (b"\x93NUMPY\x09" + ONES[7:], "is damaged or not a plain .npy file"),
     "pickle": (saved(np.array([{}]), pickled=True), "not hold one array of numbers but object; expected"),
     "archive": (saved(None, label=np.zeros(3)), "damaged or not a plain .npy file"),
     "open bracket": (ONES.replace(b"(2, 3)", b"(2, 3 ", 1), "damaged or not a plain .npy file"),
@@ -456,7 +471,51 @@ def put(kind: str, shape: tuple[int, ...], dtype: Any, value: float = 0) -> Call
     return lambda path: rewrite(path, kind, np.full(shape, value, dtype))
 
 
+def elsewhere(how: str) -> Callable[[Path], None]:
+    """Depths that lie in another place or file, which anyone may have chosen."""
+
+    def act(path: Path) -> None:
+        import h5py
+
+        other = path.with_name("other.h5")
+        with h5py.File(path, "a") as file:
+            shape, dtype = file["depths"].shape, file["depths"].dtype
+            if how == "soft link":
+                file.move("depths", "other")
+                file["depths"] = h5py.SoftLink("/other")
+                return
+            with h5py.File(other, "w") as more:
+                more.create_dataset("depths", data=file["depths"][:], compression="gzip")
+            del file["depths"]
+            if how == "link":
+                file["depths"] = h5py.ExternalLink("other.h5", "/depths")
+            elif how == "storage":
+                place = [(str(other), 0, h5py.h5f.UNLIMITED)]
+                file.create_dataset("depths", shape, dtype, external=place)
+            else:
+                layout = h5py.VirtualLayout(shape, dtype)
+                layout[:] = h5py.VirtualSource(str(other), "depths", shape, dtype)
+                file.create_virtual_dataset("depths", layout)
+
+    return act
+
+
+def claim(path: Path) -> None:
+    """Zeros that nobody stored, of 90,000 x 90,000 pixels."""
+    import h5py
+
+    with h5py.File(path, "a") as file:
+        del file["depths"]
+        file.create_dataset("depths", (1449, 90_000, 90_000), np.float32, chunks=(1, 100, 100))
+
+
 MAT: list[tuple[Callable[[Path], object], str]] = [
+    (elsewhere("link"), "holds depths in another place; expected NYUv2's"),
+    (elsewhere("soft link"), "holds depths in another place; expected NYUv2's"),
+    (elsewhere("storage"), "holds depths in another file; expected NYUv2's"),
+    (elsewhere("virtual"), "holds depths in another file; expected NYUv2's"),
+    (claim, "holds depths larger than any of NYUv2's; expected"),
+    (lambda p: p.unlink() or os.mkfifo(p), "is missing; expected NYUv2's"),
     (lambda p: p.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(500)), "damaged or not a MATLAB 7.3 file"),
     (lambda p: rewrite(p, "depths", None), "has no dataset 'depths'; expected NYUv2's"),
     (put("images", (1449, 3, 32, 24), np.uint16), r"type uint16 .*expected uint8 of shape \(1449, 3, W, H\)"),
@@ -566,3 +625,89 @@ def part(name: object = "head", mask: object = None, key: str = "part_name") -> 
 def test_part_structs_that_are_none(content: dict[str, Any], message: str, tmp_path: Path) -> None:
     savemat(tmp_path / "x.mat", content)
     refused(tmp_path, lambda: voc_parts.load_parts(tmp_path / "x.mat", (21, 28)), message)
+
+
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content.ljust(-(-len(content) // 8) * 8, b"\0")
+
+
+def array(kind: int, sides: tuple[int, ...], content: bytes, name: bytes = b"") -> bytes:
+    parts = (element(6, struct.pack("<II", kind, 0)), element(5, struct.pack(f"<{len(sides)}i", *sides)))
+    return element(14, b"".join((*parts, element(1, name), content)))
+
+
+def nested(depth: int) -> bytes:
+    inner = array(6, (1, 1), element(9, bytes(8)))
+    for _ in range(depth):
+        inner = array(1, (1, 1), inner)
+    return inner
+
+
+UINT8 = element(2, bytes(4))
+MAT_5: list[tuple[bytes, str]] = [
+    (array(9, (2, 2), UINT8, b"LabelMap"), ""),
+    (array(9, (64_000, 48_000), UINT8, b"LabelMap"), "claims 64000x48000 elements"),
+    (array(1, (64_000, 48_000), nested(0), b"LabelMap"), "claims 64000x48000 elements"),
+    (array(1, (1, 1), nested(60), b"LabelMap"), "nested more than 50 deep"),
+    (array(99, (2, 2), UINT8, b"LabelMap"), "it is damaged"),
+    (array(9, (2, 2), element(99, bytes(4)), b"LabelMap"), "it is damaged"),
+    (array(9, (2, 2), struct.pack("<II", 2, 400) + bytes(8), b"LabelMap"), "it is damaged"),
+    (element(15, zlib.compress(bytes((1 << 20) + 8))), "holds more than 1 MiB"),
+    (element(15, zlib.compress(array(9, (2, 2), UINT8, b"LabelMap"))[:-3]), "is cut off|incomplete"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), MAT_5, ids=range(len(MAT_5)))
+def test_a_mat_that_claims_or_nests_is_refused_before_it_is_parsed(
+    content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.layouts.files.LARGEST_MAT", 1 << 20)
+    path = tmp_path / "x.mat"
+    path.write_bytes(b"MATLAB 5.0".ljust(124) + b"\x00\x01IM" + content)
+    if message:
+        refused(path, lambda: load_mat(path, "LabelMap", "a map"), message)
+    else:
+        assert load_mat(path, "LabelMap", "a map").shape == (2, 2)
+
+
+def test_names_and_lists_of_other_desktops(copied: Callable[[str], Path]) -> None:
+    """A byte-order mark, accents in two parts, what macOS keeps beside files; a pipe for an image."""
+    folder = copied("own")
+    before = TomlFolder(folder).read("train", 1)
+    for path in folder.rglob("img 01.*"):
+        path.rename(path.with_name("cafe\u0301" + path.suffix))
+        path.with_name("._cafe\u0301" + path.suffix).write_bytes(b"x")
+    for name in ("train.txt", "dataset.toml"):
+        text = (folder / name).read_text().replace("img 01", "caf\u00e9")
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    source = TomlFolder(folder)
+    assert source.names("train")[1] == "caf\u00e9" and source.notes == ()
+    after = source.read("train", 1)
+    assert before.labels.keys() == after.labels.keys() and np.array_equal(before.image, after.image)
+    (folder / "images" / "img 03.PNG").unlink()
+    os.mkfifo(folder / "images" / "img 03.PNG")
+    refused(folder, lambda: source.read("train", 3), "could not be read: it is no plain file")
+
+
+def test_what_may_not_be_read_is_named(
+    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read anything, so that permission is taken away in the program."""
+    folder = copied("own")
+
+    def closed(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", closed)
+        refused(
+            folder,
+            lambda: TomlFolder(folder).names("train"),
+            "images could not be read: Permission denied; ch",
+        )
+    source = TomlFolder(folder)
+    source.names("train")
+    monkeypatch.setattr("datasets.layouts.pixels.check_plain", closed)
+    refused(
+        folder, lambda: source.read("train", 0), "img 00.webp could not be read: Permission denied; expected"
+    )

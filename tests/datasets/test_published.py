@@ -208,6 +208,7 @@ OTHERS: list[tuple[bytes, str]] = [
         [NINE], {"labels_weights": NINE[0]}, {"labels_weights": NINE.to_sparse()},
         {"labels_weights": NINE.to("meta")}, {"labels_weights": NINE, "more": 1},
     )),
+    (saved({"labels_weights": NINE[:1].expand(published.MOST + 1, 3)}), "its matrix has shape (100001, 3)"),
     (saved({"labels_weights": NINE.half()}), "its matrix holds float16"),
     (saved({"labels_weights": torch.ones(9, 4)}), "its matrix has shape (9, 4)"),
     (saved({"labels_weights": torch.ones(0, 3)}), "its matrix has shape (0, 3)"),
@@ -263,7 +264,8 @@ def test_an_import_is_a_file_that_people_can_read_and_replaced_only_when_asked_t
     split = published.import_file(write_matrix(tmp_path / "a.pth", rows), data)
     path = data / "labels" / "nyuv2-random.json"
     assert path == published.place(data, "nyuv2", "random") and [*path.parent.iterdir()] == [path]
-    assert json.loads(path.read_text()) == {
+    written = json.loads(path.read_text())
+    assert len(written.pop(published.HASH)) == 64 and written == {
         "dataset": "nyuv2", "setting": "random", "tasks": ["semseg", "depth", "normals"], "images": 6,
         "counts": {"semseg": 3, "depth": 3, "normals": 3}, "as_in_papers": False, "sha256": split.sha256,
         "rows": ["100", "011", "001", "110", "010", "101"],
@@ -332,9 +334,11 @@ def test_a_damaged_import_is_named(tmp_path: Path) -> None:
     changes: list[dict[str, object]] = [
         {"rows": ["100", "01"]}, {"rows": of_rows}, {"counts": {"semseg": 1}}, {"setting": "random"},
         {"tasks": ["depth", "semseg", "normals"]}, {"dataset": "x"},
+        {"rows": content["rows"][::-1]},  # which counts alike
     ]  # fmt: skip
     damaged = [json.dumps(content | change).encode() for change in changes]
     del content["sha256"]
+    damaged.append(b"[" * 100_000)
     for stored in (*damaged, json.dumps(content).encode(), text[:50].encode(), b"\xff\xfe"):
         path.write_bytes(stored)
         cure = "run `bench labels import PATH --replace` to write it anew"
