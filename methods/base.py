@@ -96,6 +96,7 @@ class Problem:
     protocol's encoder, with its pretrained weights if it has any. loss_weights: {task: w_t}. label_shares:
     (T,) share of images labelled for each task under `fraction`, else None. complete: the run's labels are
     complete (`datasets.labels.complete`), so that a rule about labels that are missing has nothing to go by.
+    observers: the harness's own; each is called with what `task_losses` is called with.
     """
 
     tasks: dict[str, Task]
@@ -106,6 +107,9 @@ class Problem:
     loss_weights: dict[str, float]
     label_shares: Tensor | None = None
     complete: bool = False
+    observers: list[Callable[[dict[str, Tensor], Batch | View], None]] = field(
+        default_factory=list, compare=False, repr=False
+    )
 
     def make_decoder(self) -> Decoder:
         """Make a decoder: shared feature (B, C, h, w) to task feature alike."""
@@ -123,6 +127,8 @@ class Problem:
         (1/B) sum_b w_t weight_bt loss_t(b), with `sample_weights` and `per_sample_loss`. labelled: (B, T)
         bool.
         """
+        for observe in self.observers:
+            observe(predictions, batch)
         weights = sample_weights(labelled, self.label_shares)
         return {
             name: self.loss_weights.get(name, 1.0)
@@ -135,11 +141,14 @@ class Problem:
 class Losses:
     """Hold a batch's losses, whose sum is minimised.
 
-    tasks: {task: scalar} supervised; extra: {name: scalar}, already weighted.
+    tasks: {task: scalar} supervised; extra: {name: scalar}, already weighted. scores: {task: scalar in [0,
+    1]}, how well visible labels are predicted, for weightings that ask; without them they are measured on
+    what `Problem.task_losses` is first called with in a step.
     """
 
     tasks: dict[str, Tensor]
     extra: dict[str, Tensor] = field(default_factory=dict)
+    scores: dict[str, Tensor] = field(default_factory=dict)
 
     def total(self) -> Tensor:
         """Add up all of them."""

@@ -27,7 +27,7 @@ def per_sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
         error = F.cross_entropy(prediction, target[:, 0], ignore_index=IGNORE, reduction="none")[:, None]
     elif task.kind in ("edge", "saliency"):
         positive = (target == 1).to(prediction.dtype)
-        weight = valid * _binary_weight(task, positive, valid)
+        weight = valid * binary_weight(task, positive, valid)
         error = weight * F.binary_cross_entropy_with_logits(prediction, positive, reduction="none")
     elif task.kind == "depth":
         error = (prediction - torch.where(valid, target, 0)).abs() * valid
@@ -38,8 +38,8 @@ def per_sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
     return error.flatten(1).sum(1) / pixels
 
 
-def _binary_weight(task: Task, positive: Tensor, valid: Tensor) -> Tensor:
-    """Pixel weights of a binary task: fixed for edge, by the sample's class frequency for saliency."""
+def binary_weight(task: Task, positive: Tensor, valid: Tensor) -> Tensor:
+    """Weigh the pixels of a binary task: fixed for edge, by the sample's class frequency for saliency."""
     if task.kind == "edge":
         share = torch.full_like(positive, EDGE_POSITIVE_WEIGHT)
     else:

@@ -84,11 +84,12 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
     if what == "plans":
         return [{"name": name, "summary": plan.read(name).get("summary", "")} for name in plan.names()]
     if what == "balances":
-        from benchmark.spec.weighting import BALANCES
+        from benchmark.spec.weighting import BALANCES, defaults
 
         keys = {"balances": "kind", "summary": "summary", "paper": "paper"}
         found = BALANCES.items()
-        return [{"name": name} | {key: getattr(e, of) for key, of in keys.items()} for name, e in found]
+        told = [{key: getattr(e, of) for key, of in keys.items()} for _, e in found]
+        return [{"name": n} | row | {"hparams": defaults(n)} for n, row in zip(BALANCES, told, strict=True)]
     if what == "metrics":
         from benchmark.metrics import pooled
 

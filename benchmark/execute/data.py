@@ -110,7 +110,7 @@ def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:
     checked = set()
     for spec in cells:
         p = spec.protocol
-        method = (spec.method, repr(spec.hyperparameters), spec.balance, spec.tasks)
+        method = (spec.method, repr((spec.hyperparameters, spec.weighting)), spec.balance, spec.tasks)
         kind = (method, p.tasks, p.encoder, p.width, p.size, p.decoder_blocks)
         if kind not in checked:
             check_method(spec, data.tasks(spec))

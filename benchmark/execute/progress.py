@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.errors import printable
+from benchmark.spec import weighting
 from benchmark.spec.run import RunSpec
-from benchmark.spec.weighting import EQUAL
 
 STYLES = {
     "done": "green", "failed": "red", "running": "yellow", "elsewhere": "cyan", "queued": "blue",
@@ -52,7 +52,8 @@ def plain(value: object) -> str:
 def row_name(spec: RunSpec) -> str:
     """Name the line of the table that a run belongs to."""
     changed = [f"{name}={plain(spec.hyperparameters[name])}" for name in spec.changed]
-    changed += [f"balance={spec.balance}"] if spec.balance != EQUAL else []
+    named = weighting.label(spec.balance, spec.weighting)
+    changed += [f"balance={named}"] if named != weighting.EQUAL else []
     changed += [f"lr_scale={spec.lr_scale:g}"] if spec.lr_scale != 1 else []
     return spec.method + (f"({', '.join(changed)})" if changed else "")
 

@@ -17,7 +17,7 @@ from benchmark.report.rows import Group, Pair, Row, canonical
 from benchmark.report.statistics import Estimate
 from benchmark.spec.ablation import Ablation
 from benchmark.spec.run import RunSpec
-from benchmark.spec.weighting import EQUAL
+from benchmark.spec.weighting import EQUAL, label
 
 ABOVE = "the row above"
 
@@ -82,7 +82,8 @@ def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
     settings: dict[str, dict[int, list[RunSpec]]] = defaultdict(dict)
     for i, row in enumerate(ablation.rows):
         for spec in row.cells:
-            setting = canonical([asdict(spec.protocol), spec.variant, spec.labels, spec.balance])
+            named = label(spec.balance, spec.weighting)
+            setting = canonical([asdict(spec.protocol), spec.variant, spec.labels, named])
             settings[setting].setdefault(i, []).append(spec)
     found = []
     for rows in settings.values():
@@ -116,7 +117,8 @@ def _table(ablation: Ablation, board: Board, rows: dict[int, list[RunSpec]], by_
                 difference = statistics.difference(a, b, ref, g.signs)
         units = len({g.unit(pair) for pair in planned[i]})
         lines.append(Line(name, len(done[i]), units, scores, delta, difference))
-    balance = next(iter(rows.values()))[0].balance
+    spec = next(iter(rows.values()))[0]
+    balance = label(spec.balance, spec.weighting)
     about = f"{ablation.method}, {ablation.form}: {title(g)}" + (
         "" if balance == EQUAL else f", balance {balance}"
     )

@@ -38,6 +38,7 @@ def _line(g: Group, methods: list[str], spec: dict[str, Any], seeds: dict[str, A
     settings |= _protocol(g.protocol)
     if spec["balance"] != EQUAL:
         settings["balance"] = spec["balance"]
+    settings |= {f"weighting.{spec['balance']}.{key}": v for key, v in spec.get("weighting", {}).items()}
     if spec.get("lr_scale", 1.0) != 1.0:
         settings["lr_scale"] = {method: spec["lr_scale"]}
     grids = plan.read(plan.DEFAULT)["grid"]  # it gives keywords too

@@ -128,7 +128,9 @@ def _pair(spec: dict[str, Any]) -> Pair:
 
 
 def _changed(spec: dict[str, Any]) -> dict[str, Any]:
-    return {name: spec["hyperparameters"].get(name) for name in sorted(spec["changed"])}
+    """Return the hyperparameters away from their defaults, those of its weighting by `WEIGHTING.NAME`."""
+    own = {name: spec["hyperparameters"].get(name) for name in sorted(spec["changed"])}
+    return own | {f"{spec['balance']}.{key}": value for key, value in spec.get("weighting", {}).items()}
 
 
 def _balance_version(spec: dict[str, Any]) -> int:

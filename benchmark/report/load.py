@@ -18,9 +18,9 @@ def load_records(folder: str | Path) -> pd.DataFrame:
     """Return the finished runs of a folder, one row for each run x task x metric.
 
     folder: of runs, or of published results. Columns: run, protocol, dataset (its variant), labels, method,
-    version, balance, lr_scale, hyperparameters (a dict), label_seed, train_seed, task, metric, value, primary
-    (whether it is the task's primary metric), device, seconds. Raises `UserError` naming the file where a
-    record is damaged.
+    version, balance, weighting (a dict of its hyperparameters away from their defaults), lr_scale,
+    hyperparameters (a dict), label_seed, train_seed, task, metric, value, primary (whether it is the task's
+    primary metric), device, seconds. Raises `UserError` naming the file where a record is damaged.
 
     >>> table = benchmark.load_records("results")
     >>> table[table.primary].groupby(["method", "task"]).value.mean()
@@ -30,7 +30,8 @@ def load_records(folder: str | Path) -> pd.DataFrame:
         spec, cost = record.spec, record["cost"]
         about = {"run": record.id, "protocol": spec["protocol"]["name"], "dataset": spec["variant"]}
         about |= {key: spec[key] for key in ("labels", "method")} | {"version": spec["method_version"]}
-        about |= {"balance": spec["balance"], "lr_scale": spec.get("lr_scale", 1.0)}
+        about |= {"balance": spec["balance"], "weighting": spec.get("weighting", {})}
+        about |= {"lr_scale": spec.get("lr_scale", 1.0)}
         about |= {key: spec[key] for key in ("hyperparameters", "label_seed", "train_seed")}
         for task in spec["tasks"]:
             for metric, value in record["metrics"][task].items():

@@ -23,6 +23,7 @@ from benchmark.report import statistics
 from benchmark.report.references import Other, References, named
 from benchmark.report.rows import Group, Row, canonical
 from benchmark.report.statistics import ALPHA, Array, Estimate
+from benchmark.spec.weighting import matches
 
 RANKED_SEEDS = 5  # fewer is development: shown, not ranked
 AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
@@ -223,7 +224,10 @@ def _label(row: Row | Other) -> str:
 
 def _fits(spec: dict[str, Any], side: dict[str, Any]) -> bool:
     values = spec["protocol"] | spec["hyperparameters"] | {"lr_scale": 1.0} | spec
-    return all(values.get(key) == value for key, value in side.items())
+    tables = side.get("weighting")
+    if tables is not None and not matches(spec["balance"], spec.get("weighting", {}), tables):
+        return False
+    return all(values.get(key) == value for key, value in side.items() if key != "weighting")
 
 
 def _corrected(family: Sequence[Comparison | None]) -> list[float | None]:

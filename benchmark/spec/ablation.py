@@ -11,7 +11,7 @@ from benchmark.errors import UserError
 from benchmark.spec.grid import Expansion, renamed
 from benchmark.spec.protocol import SETTABLE
 from benchmark.spec.run import RunSpec
-from benchmark.spec.select import AXES
+from benchmark.spec.select import AXES, TABLES
 from benchmark.typed import check_keys, convert
 
 Form = Literal["leave-one-out", "cumulative"]
@@ -54,7 +54,7 @@ def expand(table: dict[str, Any], plan: str, expansion: Expansion) -> Ablation |
     where = f"[ablate] of plan {plan}"
     own = {key: convert(value, OWN[key], where, name=key) for key, value in table.items() if key in OWN}
     grid = renamed({key: value for key, value in table.items() if key not in OWN})
-    check_keys(grid, [*AXES, *SETTABLE, "hparams", "tuning", *OWN], f"key in {where}")
+    check_keys(grid, [*AXES, *SETTABLE, *TABLES, *OWN], f"key in {where}")
     method = convert(grid.get("method"), str, where, "name one method", "method")
     components, names = own.get("components"), own.get("names", {})
     if not components:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import typing
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +18,13 @@ from benchmark.spec import registry
 from benchmark.spec import weighting as balance
 from benchmark.spec.protocol import LISTS, SETTABLE, Count, Positive, Protocol, Share
 from benchmark.spec.run import RunSpec, Seed
-from benchmark.spec.select import AXES, SEEDS, choices
+from benchmark.spec.select import AXES, SEEDS, TABLES, choices
 from benchmark.typed import check_keys, convert
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
 
+OWN = ("hparams.", "weighting.")  # how settings of hyperparameters begin
 ALIASES = {"methods": "method", "seed": "seeds", "label_seed": "label_seeds", "train_seed": "train_seeds"}
 Names = str | Annotated[list[str], Meta(min_length=1)]
 MOST = 20_000  # runs of a grid
@@ -33,8 +35,7 @@ KINDS: dict[str, Any] = {
     **dict.fromkeys(("protocol", "dataset", "labels", "method", "balance"), Names),
     **dict.fromkeys(SEEDS, Seeds),
     "lr_scale": Rates | dict[str, Rates],
-    "hparams": dict[str, dict[str, Any]],
-    "tuning": dict[str, dict[str, Any]],
+    **dict.fromkeys(TABLES, dict[str, dict[str, Any]]),
 }
 
 
@@ -47,8 +48,8 @@ class Expansion:
     """Expands grids under the settings and methods of one command line, and gathers what it learns of them.
 
     notes: what was skipped or assumed, and why, in order. used: the settings of hyperparameters that some
-    method took. weights: the files of pretrained weights by the content that stands for them in specs.
-    protocols: what protocols are called in the plan, a name or a file, by the name that specs have.
+    method or weighting took. weights: the files of pretrained weights by the content that stands for them in
+    specs. protocols: what protocols are called in the plan, a name or a file, by the name that specs have.
     contrasts: of the plan, which its specs keep.
     """
 
@@ -70,14 +71,14 @@ class Expansion:
 
     def _cells(self, grid: dict[str, Any], where: str, removed: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the product of a grid's lists: one value an axis, "set" (protocol values), "hparams"."""
-        given = renamed({k: v for k, v in self.settings.items() if not k.startswith("hparams.")})
+        given = renamed({k: v for k, v in self.settings.items() if not k.startswith(OWN)})
         if self.methods:
             given["method"] = self.methods
         grid = renamed(grid)
         if any(key in given for key in SEEDS):  # one way of giving seeds replaces another
             grid = {key: value for key, value in grid.items() if key not in SEEDS}
         grid |= given
-        check_keys(grid, [*AXES, *SETTABLE, "hparams", "tuning"], f"key in plan {where}")
+        check_keys(grid, [*AXES, *SETTABLE, *TABLES], f"key in plan {where}")
         for key in ("protocol", "dataset", "method"):
             if key not in grid:
                 raise UserError(f"a grid of plan {where} has no {key}; add {key} = ... .")
@@ -86,7 +87,8 @@ class Expansion:
                 "give a number of seeds (3) or a list of them ([0, 1, 2])" if key in SEEDS else "correct it"
             )
             convert(value, KINDS.get(key, Any), f"plan {where}", cure, key)
-        hparams, tuning = grid.pop("hparams", {}), grid.pop("tuning", {})
+        hparams, weighting, tuning = (grid.pop(key, {}) for key in TABLES)
+        balance.check_tables(weighting, f"plan {where}")
         scale = grid.pop("lr_scale", 1.0)
         rates = {"": 1.0, **scale} if isinstance(scale, dict) else {"": scale}
         named = [*hparams, *tuning, *filter(None, rates)]
@@ -102,7 +104,7 @@ class Expansion:
             cell = dict(zip(axes, chosen, strict=True))
             cell["set"] = {key: cell.pop(key) for key in SETTABLE if key in cell}
             method = cell["method"]
-            cell["tuning"] = searched(tuning.get(method), where)
+            cell |= {"tuning": searched(tuning.get(method), where), "weighting": weighting}
             own = self._own_hparams(method, hparams.get(method, {})) | {k: [v] for k, v in removed.items()}
             scales = choices(rates.get(method, rates[""]), False)
             for rate, *values in itertools.product(scales, *own.values()):
@@ -122,6 +124,23 @@ class Expansion:
                 own[name] = value
                 self.used.add(key)
         return {k: choices(v, typing.get_origin(hints.get(k)) is tuple) for k, v in own.items()}
+
+    def _weightings(self, name: str, table: dict[str, Any], tasks: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the hyperparameters away from their defaults of each run of a weighting.
+
+        table: the grid's; --set weighting.NAME.KEY comes after it.
+        """
+        own = dict(table)
+        for key, value in self.settings.items():
+            first, _, rest = key.partition(f".{name}.")
+            if first == "weighting":
+                own[rest] = value
+                self.used.add(key)
+        values = (choices(value, balance.takes_list(name, key)) for key, value in own.items())
+        return [
+            balance.resolve(name, dict(zip(own, chosen, strict=True)), tasks)
+            for chosen in itertools.product(*values)
+        ]
 
     def _resolved(self, cell: dict[str, Any]) -> list[RunSpec]:
         """Return the runs of a cell: T for a one-task method, else one; none where the method cannot run."""
@@ -170,7 +189,9 @@ class Expansion:
                 lr_scale=float(cell["lr_scale"]),
                 contrasts=self.contrasts,
                 balance_version=balance.BALANCES[weighting].version,
+                weighting=own,
             )
+            for own in self._weightings(weighting, cell["weighting"].get(weighting, {}), protocol.tasks)
             for tasks in ([(t,) for t in protocol.tasks] if method.one_task else [protocol.tasks])
         ]
 

@@ -17,7 +17,7 @@ from benchmark.spec import protocol as protocols
 from benchmark.spec.ablation import Ablation
 from benchmark.spec.grid import Expansion, renamed
 from benchmark.spec.run import RunSpec
-from benchmark.spec.weighting import EQUAL
+from benchmark.spec.weighting import BALANCES, EQUAL
 from benchmark.typed import check_keys, convert
 
 FOLDER = Path(__file__).parents[1] / "plans"
@@ -131,6 +131,10 @@ def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str],
         if key.startswith("hparams.") and key not in expansion.used:
             known = {k for m in {s.method for s in cells} for k in registry.hyperparameters(m)[0]}
             raise unknown("hyperparameter in --set", key.split(".")[-1], known)
+        if key.startswith("weighting.") and key not in expansion.used:
+            _, name, _ = f"{key}..".split(".", 2)
+            check_keys([name], BALANCES, "weighting in --set")
+            raise UserError(f"--set {key} is of no run: none has balance {name}; add --set balance={name}.")
     if not cells:
         raise UserError(
             f"plan {values['name']} has no run left: {'; '.join(notes) or 'no method of it was named'}."
@@ -200,6 +204,7 @@ def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, An
         grid: dict[str, Any] = {"protocol": named, "dataset": spec.variant, "labels": spec.labels}
         grid["method"] = spec.method
         grid |= {"balance": spec.balance} if spec.balance != EQUAL else {}
+        grid |= {"weighting": {spec.balance: spec.weighting}} if spec.weighting else {}
         grid |= {"lr_scale": spec.lr_scale} if spec.lr_scale != 1 else {}
         own = {"weights": str(base.weights.get(spec.protocol.weights, spec.protocol.weights))}
         plain = protocols.load(named)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from msgspec import Meta
 from benchmark.errors import UserError
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
+from benchmark.spec import weighting as balance
 from benchmark.spec.protocol import Count, Positive, Protocol
 from benchmark.spec.weighting import BALANCES, EQUAL
 from benchmark.typed import Name, Plain, Prose, check_keys, convert
@@ -36,7 +37,8 @@ class RunSpec:
     from their defaults. plugin: of a method from outside the tree, the hash of its file. tuning: how its
     hyperparameters or its rate were searched, if they were. lr_scale: its learning rate over the protocol's.
     contrasts: the comparisons that its plan named before it ran; they are no part of what a run is.
-    balance_version: of the weighting; records of before it was kept have its first.
+    balance_version: of the weighting; records of before it was kept have its first. weighting: those of
+    the weighting's hyperparameters that are away from their defaults.
     """
 
     protocol: Protocol
@@ -56,6 +58,7 @@ class RunSpec:
     lr_scale: Positive = 1.0
     contrasts: tuple[dict[str, Any], ...] = ()
     balance_version: Count = 1
+    weighting: dict[Name, Plain] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as `spec.json` and records hold them."""
@@ -81,6 +84,7 @@ class RunSpec:
         spec = dataclasses.replace(spec, protocol=protocol, hyperparameters=hyperparameters, changed=changed)
         code = (registry.method(spec.method).version, registry.plugin_content(spec.method))
         check_keys([spec.balance], BALANCES, f"balance in {where}")
+        spec = dataclasses.replace(spec, weighting=balance.resolve(spec.balance, spec.weighting, spec.tasks))
         same = code == (spec.method_version, spec.plugin)
         if spec.id != values["id"] or not same or spec.balance_version != BALANCES[spec.balance].version:
             text = f"{spec.method if not same else spec.balance} has changed since {where} was written"
@@ -130,7 +134,7 @@ def run_id(spec: dict[str, Any]) -> str:
             identity["balance_version"] = spec["balance_version"]
         if spec.get("lr_scale", 1.0) != 1.0:
             identity["lr_scale"] = spec["lr_scale"]
-        identity |= {key: spec[key] for key in ("plugin", "tuning") if spec.get(key)}
+        identity |= {key: spec[key] for key in ("plugin", "tuning", "weighting") if spec.get(key)}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"this is not a run's spec ({error!r}); restore the file or remove it.") from None
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.spec import registry
+from benchmark.spec import weighting as balance
 from benchmark.spec.protocol import LISTS, SETTABLE
 from benchmark.spec.run import RunSpec
 from benchmark.typed import check_keys, convert
@@ -25,6 +26,7 @@ from benchmark.typed import check_keys, convert
 SIDES = ("first", "second")
 SEEDS = ("seeds", "label_seeds", "train_seeds")
 AXES = ("protocol", "dataset", "labels", "method", "balance", "lr_scale", *SEEDS)
+TABLES = ("hparams", "weighting", "tuning")  # of a grid, by the name of a method or a weighting
 
 
 def choices(value: Any, takes_list: bool) -> list[Any]:
@@ -53,6 +55,8 @@ def _has(spec: RunSpec, key: str, value: Any, weights: Mapping[str, Path]) -> bo
         return value == spec.train_seed and (value == spec.label_seed or spec.labels.startswith("published:"))
     if key in AXES:
         return bool(value == getattr(spec, key.removesuffix("s") if key.endswith("_seeds") else key))
+    if key == "weighting":
+        return balance.matches(spec.balance, spec.weighting, value)
     if key.startswith("hparams."):
         _, method, name = key.split(".", 2)
         return spec.method == method and _same(spec.hyperparameters.get(name), value)
@@ -83,7 +87,8 @@ def left_out(
         where_hparams = (f"[[exclude]] of plan {where}", "write hparams.METHOD.NAME = value", "hparams")
         hparams = convert(table.get("hparams", {}), dict[str, dict[str, Any]], *where_hparams)
         flat = {key: value for key, value in table.items() if key != "hparams"}
-        check_keys(flat, [*AXES, *SETTABLE], f"key in [[exclude]] of plan {where}")
+        check_keys(flat, [*AXES, *SETTABLE, "weighting"], f"key in [[exclude]] of plan {where}")
+        balance.check_tables(flat.get("weighting", {}), f"[[exclude]] of plan {where}")
         for method, keywords in hparams.items():
             check_keys([method], registry.method_names(), f"method in [[exclude]] of plan {where}")
             known = registry.hyperparameters(method)[0]
@@ -110,8 +115,9 @@ def read_contrasts(tables: Iterable[dict[str, Any]], where: str) -> tuple[dict[s
             if not isinstance(values, dict) or not isinstance(values.get("method"), str):
                 raise UserError(f'[[contrast]] of {where} has no {side} = {{ method = "..." }}; add it.')
             own = registry.hyperparameters(values["method"])[0]
-            known = ("method", "balance", "labels", "lr_scale", *SETTABLE, *own)
+            known = ("method", "balance", "weighting", "labels", "lr_scale", *SETTABLE, *own)
             check_keys(values, known, f"key in {side} of [[contrast]] of {where}")
+            balance.check_tables(values.get("weighting", {}), f"{side} of [[contrast]] of {where}")
         name = table.get("name", f"{_words(table['first'])} - {_words(table['second'])}")
         if not isinstance(name, str) or not name or name in found:
             raise UserError(
@@ -139,5 +145,5 @@ def check_contrasts(contrasts: Iterable[dict[str, Any]], cells: Sequence[RunSpec
 
 def row(spec: RunSpec) -> str:
     """Return what the runs of one row share: everything but seeds, and the task of a one-task method."""
-    own = sorted(spec.hyperparameters.items())
-    return repr((spec.protocol, spec.variant, spec.labels, spec.method, spec.balance, spec.lr_scale, own))
+    own = (spec.method, sorted(spec.hyperparameters.items()), spec.balance, spec.weighting, spec.lr_scale)
+    return repr((spec.protocol, spec.variant, spec.labels, own))

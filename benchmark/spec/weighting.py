@@ -10,14 +10,58 @@ clip its meaning, and one present task is left as it is. A label that is not the
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
 
 from benchmark.errors import UserError
-from benchmark.typed import check_keys
+from benchmark.spec.protocol import NotNegative
+from benchmark.typed import Name, check_keys, convert
 
 if TYPE_CHECKING:
     from methods.base import Method
+
+
+class Hyperparameters(Struct, forbid_unknown_fields=True, frozen=True):
+    """Those of a weighting that has none."""
+
+    def check(self, tasks: Iterable[str]) -> None:
+        """Raise `UserError` for what does not fit the tasks of a run."""
+
+
+class OfEqual(Hyperparameters, frozen=True):
+    """scores: record how well visible training labels are predicted, as `amtl_g` measures it."""
+
+    scores: bool = False
+
+
+class OfAMTLG(Hyperparameters, frozen=True):
+    """gamma: focus on tasks far from their potential; 0 is `gls`. margin: share by which potentials are
+    raised. decay: of the moving average of scores, a step. potentials: {task: score at the end of a run of
+    that task alone}, 1 without; such a run records it with `weighting.equal.scores = true`. runs: the ids of
+    those runs.
+    """
+
+    gamma: NotNegative = 2.0
+    margin: NotNegative = 0.05
+    decay: Annotated[float, Meta(ge=0, lt=1)] = 0.99
+    potentials: dict[Name, Annotated[float, Meta(gt=0, le=1)]] = {}
+    runs: tuple[Annotated[str, Meta(pattern="^[0-9a-f]{12}$")], ...] = ()
+
+    def check(self, tasks: Iterable[str]) -> None:
+        """See `Hyperparameters.check`."""
+        if not self.potentials:
+            return
+        check_keys(self.potentials, tasks, "task in potentials of amtl_g")
+        if missing := [task for task in tasks if task not in self.potentials]:
+            lacking = ", ".join(missing)
+            raise UserError(f"potentials of amtl_g lack {lacking}; give one for each task, or none.")
+        if not self.runs:
+            raise UserError("potentials of amtl_g name no run; give the ids of those they are from in runs.")
 
 
 class Entry(NamedTuple):
@@ -30,11 +74,14 @@ class Entry(NamedTuple):
     summary: str
     paper: str
     version: int = 1
+    hyperparameters: type[Hyperparameters] = Hyperparameters
 
 
 EQUAL = "equal"
 BALANCES = {
-    EQUAL: Entry("losses", "the plain sum of the protocol's weighted losses", "baseline"),
+    EQUAL: Entry(
+        "losses", "the plain sum of the protocol's weighted losses", "baseline", hyperparameters=OfEqual
+    ),
     "uncertainty": Entry(
         "losses",
         "a learned log-variance a task, as a likelihood has it",
@@ -60,6 +107,19 @@ BALANCES = {
         "weights that keep the relative decrease of all losses equal; judged by the next batch, not by a "
         "second forward pass",
         "Liu, Feng, Stone, Liu: FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023",
+    ),
+    "amtl_g": Entry(
+        "losses",
+        "a geometric mean of the losses that leans to tasks which score far from their potential on visible "
+        "training labels",
+        "Yun, Cho: Achievement-Based Training Progress Balancing for Multi-Task Learning, ICCV 2023",
+        hyperparameters=OfAMTLG,
+    ),
+    "isolate": Entry(
+        "losses",
+        "one task a step, in turn among those present; it discards the batch's other labels",
+        "Cao et al.: StableMTL: Repurposing Latent Diffusion Models for Multi-Task Learning from Partially "
+        "Annotated Synthetic Datasets, 2025",
     ),
     "upgrad": Entry(
         "gradients",
@@ -118,6 +178,55 @@ def check(name: str) -> None:
     if missing and BALANCES[name].kind == "gradients":
         what = ", ".join(missing)
         raise UserError(f"balance {name} needs {what}; install it with `pip install -e '.[torchjd]'`.")
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Return the hyperparameters of a weighting, as plain values."""
+    return _plain(BALANCES[name].hyperparameters())
+
+
+def _plain(values: Hyperparameters) -> dict[str, Any]:
+    """Return values as JSON has them: lists for tuples."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(values))
+    return plain
+
+
+def takes_list(name: str, key: str) -> bool:
+    """Return whether a hyperparameter of a weighting is a list itself."""
+    return typing.get_origin(typing.get_type_hints(BALANCES[name].hyperparameters).get(key)) is tuple
+
+
+def check_tables(tables: Any, where: str) -> None:
+    """Raise `UserError` unless a plan's `weighting` is {weighting: {hyperparameter: value}}, names known."""
+    found = convert(tables, dict[str, dict[str, Any]], where, "write weighting.NAME.KEY = value", "weighting")
+    check_keys(found, BALANCES, f"weighting in {where}")
+    for name, table in found.items():
+        check_keys(table, defaults(name), f"hyperparameter of {name} in {where}")
+
+
+def resolve(name: str, given: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, Any]:
+    """Return the hyperparameters of a weighting that are away from their defaults, which ids hold.
+
+    Raises `UserError` for unknown names, wrong types, values out of bounds and what does not fit the tasks.
+    """
+    what = f"hyperparameter of {name}"
+    check_keys(given, defaults(name), what)
+    made = convert(dict(given), BALANCES[name].hyperparameters, what, "change its value")
+    made.check(list(tasks))
+    values = _plain(made)
+    return {key: values[key] for key in sorted(values) if values[key] != defaults(name)[key]}
+
+
+def matches(name: str, changed: Mapping[str, Any], tables: Mapping[str, Any]) -> bool:
+    """Return whether a run's weighting is one of `tables` with the values that stand there."""
+    own = defaults(name) | dict(changed) if name in BALANCES else changed
+    return name in tables and all(own.get(key) == value for key, value in tables[name].items())
+
+
+def label(name: str, changed: Mapping[str, Any]) -> str:
+    """Return `amtl_g`, or with values away from their defaults `amtl_g(gamma=1.0)`."""
+    text = ", ".join(f"{key}={msgspec.json.encode(value).decode()}" for key, value in changed.items())
+    return f"{name}({text})" if text else name
 
 
 def note(name: str) -> str | None:

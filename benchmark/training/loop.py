@@ -109,7 +109,8 @@ class Run:
         )  # fmt: skip
         self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device, protocol.encoder)
         self.train_split, self.test_fingerprint = train, test.fingerprint
-        self.stepper = Step(self.method, protocol, self.feed.steps, spec.balance, spec.lr_scale)
+        weighted = (spec.balance, spec.lr_scale, spec.weighting)
+        self.stepper = Step(self.method, protocol, self.feed.steps, *weighted)
         self.loop = Loop(self.feed, self.stepper, spec.balance, options.capture)
         self.told: str | None = None
         self.test.beat = options.beat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -77,11 +78,14 @@ class Step:
     """
 
     def __init__(
-        self, method: Method, protocol: Protocol, steps: int, balance: str = EQUAL, lr_scale: float = 1.0
-    ) -> None:
-        """lr_scale: of this run's learning rate over the protocol's."""
+        self, method: Method, protocol: Protocol, steps: int, balance: str = EQUAL, lr_scale: float = 1.0,
+        weighting: Mapping[str, Any] = {},
+    ) -> None:  # fmt: skip
+        """lr_scale: of this run's learning rate over the protocol's. weighting: hyperparameters of the
+        balance that are away from their defaults.
+        """
         self.method, self.protocol, self.steps = method, protocol, steps
-        self.balancing = make(balance, method, protocol, steps)
+        self.balancing = make(balance, method, protocol, steps, weighting)
         self.optimiser = make_optimiser(method, protocol, self.balancing)
         self.device = next(method.parameters()).device
         self.latch = torch.full((2,), -1, dtype=torch.int64, device=self.device)  # first bad step, its term
@@ -111,6 +115,7 @@ class Step:
         for row, group in enumerate(self.optimiser.param_groups):
             group["lr"].copy_(rates[row, 0])
         progress = self._progress.index_select(0, self.at)[0]
+        self.balancing.begin()
         with autocast(str(self.device), self.protocol.precision):
             losses = self.method.losses(batch, progress)
         terms = self._terms(losses)

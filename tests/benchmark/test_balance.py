@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 from benchmark.errors import UserError
-from benchmark.spec import plan
+from benchmark.spec import plan, registry
 from benchmark.spec import weighting as balance
 from benchmark.training import weighting as balancing
 from benchmark.training.step import Step
+from benchmark.training.weighting.achievement import score
 from benchmark.training.weighting.base import Balancing, LossBalancing
+from datasets.tasks import Task
 from methods.base import Batch, Losses, Method
 from tests.helpers import TASKS, THREE, tiny_batch, tiny_problem, tiny_protocol
 from tests.methods.cases import NoSync
@@ -25,6 +27,9 @@ LOSSES = [
     name for name, entry in balance.BALANCES.items() if entry.kind == "losses" and name != balance.EQUAL
 ]
 EPOCH = 2.5
+ACHIEVED = balance.OfAMTLG(
+    gamma=3.0, margin=0.1, decay=0.9, potentials={"semseg": 0.5, "depth": 0.8, "normals": 0.9}
+)
 KINDS = {name: TASKS[name] for name in THREE}
 
 Row = list[float]
@@ -50,6 +55,8 @@ def new(name: str, shares: Tensor | None = None) -> LossBalancing:
         "rlw": balancing.RLW,
         "gls": balancing.GLS,
         "famo": balancing.FAMO,
+        "isolate": balancing.Isolate,
+        "amtl_g": lambda _, shares: balancing.AMTLG(tiny_problem(label_shares=shares), ACHIEVED),
     }
     return classes[name](KINDS, shares)
 
@@ -91,12 +98,19 @@ def batch_of(pattern: Pattern) -> Batch:
     return Batch(torch.zeros(len(pattern), 3, 8, 8), {}, labelled, labelled, torch.arange(len(pattern)))
 
 
-def gradients(made: Balancing, losses: Row, pattern: Pattern, extra: float = 0.3) -> tuple[Row, float]:
-    """What a step minimises, differentiated by each L_t and by an auxiliary loss."""
+def scored(losses: Row) -> Row:
+    """Scores of tasks that come closer to 1 as their losses fall."""
+    return [1 / (1 + loss) for loss in losses]
+
+
+def gradients(made: Balancing, losses: Row, pattern: Pattern, like: Row | None = None) -> tuple[Row, float]:
+    """What a step minimises, differentiated by each L_t and an auxiliary loss. like: what scores are of."""
+    scores = dict(zip(THREE, torch.tensor(scored(like or losses), dtype=torch.float64), strict=True))
     leaves = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in losses]
-    other = torch.tensor(extra, dtype=torch.float64, requires_grad=True)
+    other = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     made.zero_grad()
-    made.backward(Losses(dict(zip(THREE, leaves, strict=True)), {"aux": other}), batch_of(pattern))
+    made.begin()
+    made.backward(Losses(dict(zip(THREE, leaves, strict=True)), {"aux": other}, scores), batch_of(pattern))
     found = [float(leaf.grad) if leaf.grad is not None else 0.0 for leaf in leaves]
     assert other.grad is not None
     return found, float(other.grad)
@@ -181,7 +195,45 @@ def famo_reference(shares: list[float] | None) -> Iterator[Row]:
         weights = [len(here) * parts[t] / sum(parts.values()) if t in here else 0.0 for t in range(3)]
 
 
-REFERENCES = {"dwa": dwa_reference, "rlw": rlw_reference, "gls": gls_reference, "famo": famo_reference}
+def isolate_reference(shares: list[float] | None) -> Iterator[Row]:
+    counter, weights = 0, [0.0] * 3
+    while True:
+        losses, _ = yield weights  # type: ignore[misc]
+        here = [t for t in range(3) if losses[t]]
+        weights = [0.0] * 3
+        if here:
+            chosen = next(t % 3 for t in range(counter, counter + 3) if t % 3 in here)
+            weights[chosen], counter = float(len(here)), chosen + 1
+
+
+def amtl_g_reference(shares: list[float] | None) -> Iterator[Row]:
+    """By numerical differentiation of the weighted product, times the number of labels."""
+    averages: dict[int, float] = {}
+    weights = [1.0] * 3
+    while True:
+        losses, labels = yield weights  # type: ignore[misc]
+        here = [t for t in range(3) if losses[t]]
+        for t in here:
+            now = scored(losses)[t]
+            averages[t] = 0.9 * averages[t] + 0.1 * now if t in averages else now
+        achieved = {t: min(1.0, averages[t] / (1.1 * (0.5, 0.8, 0.9)[t])) for t in here}
+        focus = {t: math.exp((1 - achieved[t]) ** 3) for t in here}
+
+        def mean(values: Row, here: list[int] = here, labels: Row = labels, w: Any = focus) -> float:
+            total = sum(labels[t] * w[t] for t in here)
+            count = sum(labels[t] for t in here)
+            return count * math.prod((values[t] / labels[t]) ** (labels[t] * w[t] / total) for t in here)
+
+        weights = [0.0] * 3
+        for t in here:
+            up, down = ([v + sign * 1e-6 * (i == t) for i, v in enumerate(losses)] for sign in (1, -1))
+            weights[t] = (mean(up) - mean(down)) / 2e-6
+
+
+REFERENCES = {
+    "dwa": dwa_reference, "rlw": rlw_reference, "gls": gls_reference, "famo": famo_reference,
+    "isolate": isolate_reference, "amtl_g": amtl_g_reference,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("shares", [None, [0.5, 0.25, 1.0]])
@@ -253,7 +305,7 @@ def test_a_label_without_a_valid_pixel_is_no_label() -> None:
             first = gradients(one, losses, pattern)[0]
             scaled = [v * (1.5 if seen[0] == [1, 1, 0] else 1) for v in losses]  # T / |T_b| is 3 / 2 for two
             torch.manual_seed(1)
-            second = gradients(two, scaled, seen)[0]
+            second = gradients(two, scaled, seen, losses)[0]
             assert all(map(math.isfinite, first)) and first[:2] == pytest.approx(second[:2], rel=1e-6), name
 
 
@@ -261,13 +313,14 @@ def test_a_label_without_a_valid_pixel_is_no_label() -> None:
 def test_a_step_never_looks_at_the_data(name: str) -> None:
     def step(made: LossBalancing, data: Batch) -> None:
         values = {task: torch.tensor(0.5, requires_grad=True) for task in THREE}
+        scores = {task: torch.tensor(0.5) for task in THREE}
         with NoSync():
-            made.backward(Losses(values), data)
+            made.backward(Losses(values, {}, scores), data)
 
     step(new(name), batch_of(MIXED[2]))
     with FakeTensorMode(allow_non_fake_inputs=True):
         fake = {task: torch.ones((), requires_grad=True) for task in THREE}
-        new(name).backward(Losses(fake), batch_of(MIXED[2]))
+        new(name).backward(Losses(fake, {}, {task: torch.ones(()) for task in THREE}), batch_of(MIXED[2]))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -283,6 +336,141 @@ def test_state_is_whole(name: str) -> None:
         expected = gradients(old, losses, pattern)
         torch.manual_seed(seed)
         assert gradients(new_one, losses, pattern) == expected
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_weights_of_losses_have_in_common(name: str) -> None:
+    """One task alone keeps weight 1, present ones get 1 on average, and their order does not matter.
+
+    But `uncertainty` learns the scale too, `dwa` looks at epochs, geometric means average 1 by labels and not
+    by tasks, and `rlw` draws and `isolate` counts by the order of tasks.
+    """
+    alone = [[0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
+    made, stream = new(name), Stream()
+    for pattern in [FULL, alone, *MIXED[5:], *MIXED]:
+        losses, labels = reduced(pattern, stream())
+        weights = gradients(made, losses, pattern)[0]
+        here = [t for t in range(3) if losses[t]]
+        if name not in ("uncertainty", "dwa") and len(here) == 1:
+            assert weights[here[0]] == pytest.approx(1, rel=1e-12)
+        if name in ("rlw", "famo", "isolate"):
+            assert sum(weights) == pytest.approx(len(here), rel=1e-9)
+        if name in ("gls", "amtl_g") and here:
+            pulls = [weights[t] * losses[t] for t in here]  # of the logarithms, so they add up to labels G
+            logs = [math.log(losses[t] / labels[t]) for t in here]
+            mean = sum(p * log for p, log in zip(pulls, logs, strict=True)) / sum(pulls)
+            assert sum(pulls) == pytest.approx(sum(labels) * math.exp(mean), rel=1e-9)
+    if name in ("gls", "famo"):
+        one, two, stream = new(name), new(name), Stream()
+        for pattern in MIXED:
+            losses = reduced(pattern, stream())[0]
+            turned = [[*row[1:], row[0]] for row in pattern]
+            found = gradients(one, losses, pattern)[0]
+            moved = gradients(two, [*losses[1:], losses[0]], turned)[0]
+            for t in range(3):
+                assert not losses[t] or moved[t - 1] == pytest.approx(found[t], rel=1e-9)
+
+
+def test_amtl_g_of_equal_focus_is_gls_to_the_bit() -> None:
+    for values in (balance.OfAMTLG(gamma=0.0), balance.OfAMTLG(potentials=dict.fromkeys(THREE, 1e-9))):
+        made, plain, stream = balancing.AMTLG(tiny_problem(), values), new("gls"), Stream()
+        for pattern in MIXED:
+            losses = reduced(pattern, stream())[0]
+            assert gradients(made, losses, pattern) == gradients(plain, losses, pattern)
+
+
+def test_isolate_takes_present_tasks_in_turn() -> None:
+    made = new("isolate")
+    patterns = [FULL, FULL, FULL, FULL, MIXED[2], MIXED[2], MIXED[3], FULL, MIXED[4], FULL]
+    chosen = [gradients(made, reduced(p, Stream()())[0], p)[0] for p in patterns]
+    found = [next((t for t in range(3) if row[t]), None) for row in chosen]
+    assert found == [0, 1, 2, 0, 1, 0, 2, 0, None, 1]
+
+
+def slow_score(task: Task, prediction: Tensor, target: Tensor) -> float:
+    """Pixel by pixel over a batch."""
+    right = total = 0.0
+    for x, y in zip(prediction, target, strict=True):
+        known = [p for p in y.flatten(1).t().tolist() if p[0] != 255]
+        share = sum(p[0] == 0 for p in known) / max(1, len(known))
+        for p, t in zip(x.flatten(1).t().tolist(), y.flatten(1).t().tolist(), strict=True):
+            weight = 1.0
+            if t[0] == 255 if task.is_map_of_integers else not any(t):
+                continue
+            if task.kind == "classes":
+                good = max(range(len(p)), key=p.__getitem__) == t[0]
+            elif task.kind == "depth":
+                good = p[0] > 0 and max(p[0] / t[0], t[0] / p[0]) < 1.25
+            elif task.kind == "normals":
+                cosine = sum(a * b for a, b in zip(p, t, strict=True)) / math.hypot(*p)
+                good = math.degrees(math.acos(max(-1.0, min(1.0, cosine)))) < 11.25
+            else:
+                good = (p[0] > 0) == (t[0] == 1)
+                weight = 0.95 if task.kind == "edge" else share
+                weight = weight if t[0] == 1 else 1 - weight
+            right, total = right + weight * good, total + weight
+    return right / total if total else 0.0
+
+
+def test_scores_are_shares_of_visible_pixels_that_are_right() -> None:
+    names, labelled = (
+        tuple(TASKS),
+        torch.tensor([[1, 1, 1, 1, 1, 1], [0] * 6, [1, 0, 1, 0, 1, 0]], dtype=torch.bool),
+    )
+    data = tiny_batch(names, labelled)
+    g = torch.Generator().manual_seed(1)
+    for name, task in TASKS.items():
+        target = data.targets[name]
+        prediction = torch.randn(3, task.channels, *target.shape[2:], generator=g, dtype=torch.float64)
+        if not task.is_map_of_integers:
+            noise = 0.3 if task.kind == "depth" else 0.2
+            prediction = torch.where(task.valid(target), target, 1) + noise * prediction
+        found, pixels = score(task, prediction, target)
+        assert float(found) == pytest.approx(slow_score(task, prediction, target), rel=1e-9), name
+        assert 0.05 < found < 0.95 and pixels > 0
+        assert score(task, prediction, torch.full_like(target, task.ignore)) == (0, 0)
+
+
+def test_scores_are_of_the_first_predictions_of_a_step_and_change_nothing_under_equal() -> None:
+    """Of `pad_net`, which then hands over auxiliary ones. What is computed between steps is forgotten."""
+    found, scores = [], []
+    for weighting in ({}, {"scores": True}):
+        torch.manual_seed(0)
+        method = registry.method("pad_net")(tiny_problem())
+        made = Step(method, tiny_protocol(), 2, "equal", 1.0, weighting)
+        for step, rows in enumerate(([[1, 1, 0]] * 4, [[1, 0, 0]] * 4)):
+            data = tiny_batch(THREE, torch.tensor(rows, dtype=torch.bool), dtype=torch.float32)
+            with torch.no_grad():
+                before = {n: p.clone() for n, p in method.predict(data.images).items()}
+                method.problem.task_losses({n: -p for n, p in before.items()}, data, data.labelled)
+            made(data, step)
+            scores.append([float(score(TASKS[n], before[n], data.targets[n])[0]) for n in THREE])
+        found.append(torch.cat([p.flatten() for p in method.parameters()]))
+    assert torch.equal(*found)
+    told = {name: float(d.array) for name, d in made.balancing.diagnostics().items()}
+    assert told["score, normals"] == 0 and told["score, depth"] == pytest.approx(scores[-2][1])
+    assert told["score, semseg"] == pytest.approx(0.99 * scores[-2][0] + 0.01 * scores[-1][0])
+
+
+def test_a_method_without_scores_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    monkeypatch.setattr(toy, "losses", lambda b, p: Losses({n: toy.x[t] for t, n in enumerate(THREE)}))
+    with pytest.raises(TypeError, match=r"must call problem\.task_losses or give Losses\.scores"):
+        stepped(toy, "amtl_g", [FULL])
+
+
+@pytest.mark.parametrize("name", balance.BALANCES)
+def test_absent_tasks_make_no_gradient_that_is_not_finite(name: str) -> None:
+    if balance.BALANCES[name].kind == "gradients":
+        pytest.importorskip("torchjd")
+    toy = Toy()
+    step = stepped(toy, name, [MIXED[4], MIXED[3], MIXED[2], MIXED[4], *MIXED])
+    assert step.failure() is None and bool(torch.isfinite(toy.x).all())
+    assert all(
+        bool(torch.isfinite(value).all())
+        for key, value in step.balancing.state_dict().items()
+        if key != "last"
+    )
 
 
 def test_mean_weights_are_told() -> None:
@@ -310,6 +498,7 @@ class Toy(Method):
         return Losses(
             {n: (t + 1) * self.x[t] * there[t] * factor for t, n in enumerate(THREE)},
             {"aux": self.x.sum() * 0.1},
+            {n: 1 / (1 + self.x[t]) for t, n in enumerate(THREE)},
         )
 
     def shared_parameters(self) -> Iterator[nn.Parameter]:

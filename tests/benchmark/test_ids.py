@@ -47,6 +47,7 @@ LITERALS: dict[str, tuple[dict[str, Any], str]] = {
     "none": ({"hyperparameters": {"alpha": None, "beta": True}, "changed": ("alpha",)}, "ef50e0c94ca4"),
     "one task": ({"tasks": ("depth",)}, "b118a9a7c0d4"),
     "weighting": ({"balance": "dwa"}, "5f870d262875"),
+    "its keyword": ({"balance": "amtl_g", "weighting": {"gamma": 1.0}}, "20df65ba891f"),
     "plug-in": ({"plugin": "0123456789ab"}, "0c1aa6995c5d"),
     "tuning": ({"tuning": "20 trials on the last 10% of train"}, "c1f12598ac82"),
     "rate": ({"tuning": RATES, "lr_scale": 0.3}, "acf7d4715fbd"),
@@ -61,11 +62,12 @@ LITERALS: dict[str, tuple[dict[str, Any], str]] = {
 # {plan: (runs, digest of their ids in order)}, without data; judged on the test set and as it is tuned.
 PLANS = {
     "ablation-scenes": (16, "edc3d2c0af1d"),
-    "balancing": (155, "23cdd4e30ede"),
-    "balancing-scenes": (30, "a50ce067fc61"),
+    "balancing": (175, "19f9ac48a744"),
+    "balancing-scenes": (38, "4ceb396f87de"),
     "cityscapes": (25, "ad18a55df877"),
     "encoder-swap": (90, "7a3808ce87d7"),
     "field": (28, "71da5dbc181f"),
+    "hitts-ablation": (45, "226e1cdb56e1"),
     "label-budget": (150, "2229223fe42b"),
     "label-budget-scenes": (60, "99ffb79df88d"),
     "nyuv2": (60, "944ebe4c4d35"),
@@ -116,7 +118,7 @@ def test_trials_of_rates_keep_their_ids() -> None:
     assert {"4fe1c42b69cf", "a01c5f714e33"} <= {spec.id for spec in trials}
 
 
-LATER = {"contrasts": [], "balance_version": 1}  # keys that specs did not have once
+LATER = {"contrasts": [], "balance_version": 1, "weighting": {}}  # keys that specs did not have once
 
 
 def test_every_committed_record_decodes_to_its_id() -> None:

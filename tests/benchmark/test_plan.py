@@ -1,6 +1,7 @@
 """Protocols and plans: which runs they mean, and one sentence for what they cannot mean."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,41 @@ def test_a_rate_is_a_number_a_list_or_a_table_by_method(tmp_path: Path) -> None:
         expanded(lr_scale={"mtpls": 1.0})
 
 
+AMTL = ("method=multi_task", "balance=amtl_g")
+POTENTIALS = "weighting.amtl_g.potentials"
+ALL_HALF = "{semseg=0.5, depth=0.5, normals=0.5}"
+
+
+def test_a_weighting_takes_hyperparameters_which_are_part_of_a_run_where_changed(tmp_path: Path) -> None:
+    """Lists are several runs; what is at its default, or of a weighting that is not used, changes nothing."""
+    text = GRID + 'labels = "one"\nmethod = ["single_task", "multi_task"]\nbalance = ["equal", "amtl_g"]\n'
+    table = "[grid.weighting.amtl_g]\ngamma = [0.5, 2]\n"
+    plain, several = made(tmp_path, text).cells, made(tmp_path, text + table).cells
+    own = [c.weighting for c in several if c.method == "multi_task"]
+    assert own == [{}, {"gamma": 0.5}, {}] and len(several) == len(plain) + 1
+    assert {c.id for c in plain} < {c.id for c in several}
+    settings = (*AMTL, f"{POTENTIALS}={ALL_HALF}", 'weighting.amtl_g.runs=["0123456789ab"]')
+    (one,) = made(tmp_path, text, settings).cells
+    assert one.weighting == {"potentials": dict.fromkeys(one.tasks, 0.5), "runs": ["0123456789ab"]}
+    assert RunSpec.from_dict(one.as_dict() | {"id": one.id}, "spec.json") == one
+    single = made(tmp_path, text + "[grid.weighting.equal]\nscores = true\n", (), ("single_task",))
+    assert [c.weighting for c in single.cells] == [{"scores": True}] * 3
+    left = "[[exclude]]\nweighting.amtl_g.gamma = 2.0\n"
+    kept = made(tmp_path, text + table + left).cells
+    assert [c.weighting for c in kept if c.method == "multi_task"] == [{}, {"gamma": 0.5}]
+    sides = [
+        f'{{ method = "multi_task", balance = "amtl_g", weighting.amtl_g.gamma = {g} }}' for g in (0.5, 2)
+    ]
+    contrast = f"[[contrast]]\nfirst = {sides[0]}\nsecond = {sides[1]}\n"
+    found = made(tmp_path, text + table + contrast)
+    rows = [s for s in found.cells if s.method == "multi_task" and s.balance == "amtl_g"]
+    searched = [replace(s, tuning="2 trials on the last 10% of train") for s in rows]
+    written = plan.text(
+        found, searched, {s.id: {"trials": 2, "holdout": 0.1} for s in searched}, "x", NOWHERE
+    )
+    assert [s.id for s in made(tmp_path, written).cells] == [s.id for s in searched]
+
+
 BAD = {
     "unknown method": (["multitask"], [], r"unknown plan or method 'multitask'; did you mean 'multi_task'\?"),
     "frozen": (["multi_task"], ["freeze=true"], "would keep an encoder at random weights"),
@@ -254,6 +290,18 @@ BAD = {
     "unknown task": ([], ['tasks=["semseg", "dept"]'], r"'dept'; did you mean 'depth'\?"),
     "unknown protocol": ([], ["protocol=quick"], "unknown protocol 'quick'"),
     "unknown balance": ([], ["balance=equals"], "did you mean 'equal'"),
+    "weighting of no run": (["multi_task"], ["weighting.amtl_g.gamma=1"], "add --set balance=amtl_g"),
+    "unknown weighting": (
+        [],
+        ["weighting.amtlg.gamma=1"],
+        "weighting in --set 'amtlg'; did you mean 'amtl_g'",
+    ),
+    "weighting's key": ([], [*AMTL, "weighting.amtl_g.gama=1"], "of amtl_g 'gama'; did you mean 'gamma'"),
+    "weighting's bound": ([], [*AMTL, "weighting.amtl_g.gamma=-1"], "gamma is -1; expected a number >= 0"),
+    "potential: bound": ([], [*AMTL, f"{POTENTIALS}={{depth=2.0}}"], "depth is 2.0; expected a number <= 1"),
+    "potential: task": ([], [*AMTL, f"{POTENTIALS}={{dept=0.5}}"], "'dept'; did you mean 'depth'"),
+    "potential: lacks": ([], [*AMTL, f"{POTENTIALS}={{depth=0.5}}"], "amtl_g lack semseg, normals; give one"),
+    "potential: no run": ([], [*AMTL, f"{POTENTIALS}={ALL_HALF}"], "name no run; give the ids"),
     "seeds": ([], ["seeds=-1"], "seeds is -1; expected a whole number >= 1; give a number of seeds"),
     "weights": ([], ["weights=nowhere.pth"], "nowhere.pth.*nor a file"),
     "judge": ([], ["judge=train"], "unknown judge 'train'; known: holdout, test"),
@@ -302,6 +350,15 @@ WRONG = {
         FOUR + "[[exclude]]\nhparams.prototype.code = 16\n",
         "'code'; did you mean 'codes'",
     ),
+    "exclude: weighting": (
+        FOUR + "[[exclude]]\nweighting.amtl_g.gama = 1\n",
+        r"of amtl_g in \[\[exclude\]\] of plan mine 'gama'; did you mean 'gamma'",
+    ),
+    "contrast: weighting": (
+        FOUR + CONTRAST + ', weighting.amtl = { gamma = 1 } }\nsecond = { method = "multi_task" }\n',
+        "'amtl'; did you mean 'amtl_g'",
+    ),
+    "grid: weighting": (FOUR + "weighting.amtl_g = 3\n", "weighting.amtl_g is 3; expected a table"),
     "exclude: no key": (
         FOUR + "[[exclude]]\n",
         r"an \[\[exclude\]\] of plan mine has no key, which would leave out every run",

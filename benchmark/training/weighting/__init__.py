@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from benchmark.spec.weighting import BALANCES, EQUAL
-from benchmark.training.weighting.base import Balancing, Equal
+from benchmark.spec.weighting import BALANCES, OfAMTLG, OfEqual
+from benchmark.training.weighting.achievement import AMTLG, Equal
+from benchmark.training.weighting.base import Balancing
 from benchmark.training.weighting.gradients import Aggregation
-from benchmark.training.weighting.losses import DWA, FAMO, GLS, RLW, Uncertainty
+from benchmark.training.weighting.losses import DWA, FAMO, GLS, RLW, Isolate, Uncertainty
 
 if TYPE_CHECKING:
     from benchmark.spec.protocol import Protocol
     from methods.base import Method
 
-__all__ = ["DWA", "FAMO", "GLS", "RLW", "Aggregation", "Balancing", "Equal", "Uncertainty", "make"]
+__all__ = [
+    "AMTLG", "DWA", "FAMO", "GLS", "RLW", "Aggregation", "Balancing", "Equal", "Isolate", "Uncertainty",
+    "make",
+]  # fmt: skip
 
 PLAIN: dict[str, Callable[..., Balancing]] = {
     "uncertainty": Uncertainty,
     "rlw": RLW,
     "gls": GLS,
     "famo": FAMO,
+    "isolate": Isolate,
 }
 
 
-def make(name: str, method: Method, protocol: Protocol, steps: int) -> Balancing:
-    """Return the balancing of a run of so many steps, on the device of the method."""
+def make(
+    name: str, method: Method, protocol: Protocol, steps: int, given: Mapping[str, Any] = {}
+) -> Balancing:
+    """Return the balancing of a run of so many steps, on the device of the method.
+
+    given: its hyperparameters away from their defaults.
+    """
     tasks, shares = method.problem.tasks, method.problem.label_shares
     if BALANCES[name].kind == "gradients":
         return Aggregation(name, method)
     made: Balancing
-    if name == EQUAL:
-        made = Equal()
+    values = BALANCES[name].hyperparameters(**given)
+    if isinstance(values, OfEqual):
+        made = Equal(method.problem if values.scores else None)
+    elif isinstance(values, OfAMTLG):
+        made = AMTLG(method.problem, values)
     elif name == "dwa":
         made = DWA(tasks, shares, steps / protocol.epochs)
     else:

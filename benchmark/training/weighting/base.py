@@ -22,6 +22,9 @@ class Balancing(nn.Module, ABC):
     def backward(self, losses: Losses, batch: Batch) -> None:
         """Add this step's direction to the `grad` of every parameter."""
 
+    def begin(self) -> None:
+        """Begin a step: called before the method's losses."""
+
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups of the balancing's own parameters, as `Method.param_groups` has them."""
         return []
@@ -29,14 +32,6 @@ class Balancing(nn.Module, ABC):
     def diagnostics(self) -> dict[str, Diagnostic]:
         """Return named arrays for the record."""
         return {}
-
-
-class Equal(Balancing):
-    """The plain sum: the protocol's own weights are in the losses, and an absent task adds 0."""
-
-    def backward(self, losses: Losses, batch: Batch) -> None:
-        """Take the backward pass of the sum."""
-        losses.total().backward()
 
 
 class LossBalancing(Balancing):

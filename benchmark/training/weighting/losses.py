@@ -121,6 +121,32 @@ class GLS(LossBalancing):
         return torch.exp(mean - logs) * (labels > 0)
 
 
+class Isolate(LossBalancing):
+    """One task a step, as StableMTL trains (Cao, Lopes and de Charette, 2025).
+
+    Tasks take turns: of those present, the first at or after the counter, which then stands behind it. Its
+    weight is the number of tasks present, so that one alone keeps weight 1.
+
+    Departure: StableMTL draws batches of one task; here a batch has what labels it has, and those of the
+    other tasks are discarded.
+
+    Absence: an absent task is passed over, and a batch without any moves nothing.
+    """
+
+    counter: Tensor
+
+    def __init__(self, tasks: Mapping[str, Task], shares: Tensor | None) -> None:
+        super().__init__(tasks, shares)
+        self.register_buffer("counter", torch.zeros((), dtype=torch.int64))
+
+    def _weights(self, losses: Tensor, labels: Tensor) -> Tensor:
+        count, present = len(self.tasks), labels > 0
+        numbers = torch.arange(count, device=labels.device)
+        chosen = torch.where(present, (numbers - self.counter) % count, count).argmin()
+        self.counter.copy_(torch.where(present.any(), (chosen + 1) % count, self.counter))
+        return (present & (numbers == chosen)) * present.sum().to(labels)
+
+
 class FAMO(LossBalancing):
     """Fast adaptive multitask optimisation (Liu, Feng, Stone and Liu, NeurIPS 2023), in one forward pass.
 

@@ -77,7 +77,7 @@ def spec(
         "tasks": list(run_tasks or tasks),
         "label_seed": seed,
         "train_seed": values.get("train_seed", seed),
-        **{key: values[key] for key in ("balance_version",) if key in values},
+        **{key: values[key] for key in ("balance_version", "weighting") if key in values},
     }
 
 

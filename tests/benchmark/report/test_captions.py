@@ -173,10 +173,14 @@ def test_unequal_tuning_is_told(
 
 def test_changes_that_no_label_shows_are_told(tmp_path: Path) -> None:
     for changed in ({"codes": 256}, {"codes": 256, "tke": False}):
-        make.write_run(tmp_path, make.record(make.spec("prototype", changed=changed, balance="dwa")))
+        weighted = {"balance": "amtl_g", "weighting": {"gamma": 1.0}}
+        make.write_run(tmp_path, make.record(make.spec("prototype", changed=changed, **weighted)))
     make.write_run(tmp_path, make.record(make.spec("mtpsl", changed={"weight": 0.5})))
     told = [fact for fact in facts(only(tmp_path)) if "runs with" in fact[0]]
-    assert told == [("mtpsl runs with", "weight=0.5"), ("prototype runs with", "codes=256, balance=dwa")]
+    assert told == [
+        ("mtpsl runs with", "weight=0.5"),
+        ("prototype runs with", "codes=256, amtl_g.gamma=1, balance=amtl_g"),
+    ]
 
 
 def test_warnings_name_other_code_and_other_versions(tmp_path: Path) -> None:

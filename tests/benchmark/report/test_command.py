@@ -52,6 +52,7 @@ def test_of_the_committed_records(tmp_path: Path) -> None:
     assert tried >= 4
 
 
+HALF = {"semseg": 0.5, "depth": 0.5, "normals": 0.5}
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "keywords": {"changed": {"tke": False, "kappa": 0.5, "cross_attention": "constant"}},
@@ -65,6 +66,10 @@ CASES: dict[str, dict[str, Any]] = {
         }
     },
     "balance": {"balance": "uncertainty"},
+    "weighting": {
+        "balance": "amtl_g",
+        "weighting": {"gamma": 1.0, "potentials": HALF, "runs": ["0" * 12]},
+    },
     "labels": {"labels": "fraction:0.25"},
     "encoder": {"protocol": {"encoder": "resnet18", "width": 64}},
 }
@@ -82,7 +87,7 @@ def test_of_made_up_rows(tmp_path: Path, name: str, seeds: list[tuple[int, int]]
         s = (
             first
             | {"label_seed": label, "train_seed": train}
-            | {k: values[k] for k in ("balance", "labels") if k in values}
+            | {k: values[k] for k in ("balance", "weighting", "labels") if k in values}
         )
         s["protocol"] = first["protocol"] | values.get("protocol", {})
         content = make.record(make.spec("prototype", label, train_seed=train)) | {"spec": s, "id": run_id(s)}

@@ -163,3 +163,7 @@ def test_row_labels_show_only_what_differs() -> None:
     assert label(1, {"codes": 64}, {"codes": 16, "tke": False}) == "prototype(codes=16, tke=false)"
     assert label(1, {}, {}, balance=("equal", "dwa")) == "prototype(balance=dwa)"
     assert label(0, {}, balance=("dwa",)) == "prototype"
+    weighted = [make.spec("prototype", balance="amtl_g", weighting=w) for w in ({}, {"gamma": 1.0})]
+    assert row_label(weighted[1], weighted) == "prototype(amtl_g.gamma=1.0)"
+    weighted.append(make.spec("prototype"))
+    assert row_label(weighted[1], weighted) == "prototype(amtl_g.gamma=1.0, balance=amtl_g)"

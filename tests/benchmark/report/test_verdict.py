@@ -125,6 +125,19 @@ PLAN = [
 ]
 
 
+def test_a_side_of_a_contrast_may_name_hyperparameters_of_a_weighting() -> None:
+    g = group(
+        *(row(label, values) for label, values in noisy({"single": 0.0, "good": 6.0, "bad": 1.0}, 9).items())
+    )
+    sides = [{"method": "good", "weighting": {"amtl_g": {"gamma": value}}} for value in (1.0, 2.0, 3.0)]
+    for r in g.rows:
+        plan = [{"name": f"{s['weighting']}", "first": s, "second": {"method": "bad"}} for s in sides]
+        for record in r.records:
+            record.spec.update(balance="amtl_g", weighting={"gamma": 1.0}, contrasts=plan)
+    named = [c.contrast for _, _, c in Verdicts(g, g.rows[0], ALONE).contrasts]
+    assert named == ["{'amtl_g': {'gamma': 1.0}}"]
+
+
 def test_named_contrasts_are_the_family() -> None:
     scores = noisy(GAINS | {"good(width=2)": 5.9, "at steps": 4.0}, 9)
     steps = row("single", scores.pop("at steps"))
