@@ -117,8 +117,7 @@ BROKEN = {
                                                                                     r"'semseg'\], not"),
     "float": ("torch.from_numpy(images)", "torch.from_numpy(images).float()", "shapes",
     r"train images is .* float32, not"),
-    "class": ("if classes.exists():", "if True:\n                semseg[i, 0] = 7\n            elif "
-                                      "classes.exists():", "values",
+    "class": ("images[i], ext", "row.targets['semseg'][:] = 7\n            images[i], ext", "values",
               "train semseg holds 7, which is neither one of 3 classes nor 255"),
     "negative": ('"depth": torch.from_numpy(depth)', '"depth": torch.from_numpy(-depth)', "values",
     "negative or not finite"),
@@ -134,8 +133,8 @@ BROKEN = {
     "one print": ("hashlib.sha256(images.tobytes() + semseg.tobytes() + "
                   "depth.tobytes())", "hashlib.sha256(b'')", "repeatable",
                   "has one fingerprint for"),
-    "later": ("images[i] = ", "depth[i] = -(i == 17)\n            images[i] = ", "values",
-              "train depth holds values that are negative"),
+    "later": ("images[i], ext", "row.targets['depth'][:] -= 9 * (i > 16)\n            images[i], ext",
+              "values", "train depth holds values that are negative"),
     "millimetres": ('"depth": torch.from_numpy(depth)', '"depth": torch.from_numpy(1000 * depth)', "values",
                     r"depth has a median of 2\d\d\d, which looks like millimetres; give metres"),
     "one size": ("files = sorted(", "size = self.default_size\n        files = sorted(", "sizes",

@@ -157,7 +157,7 @@ def _same(disk: Path, drawn: Path) -> bool:
     if disk.read_bytes() == drawn.read_bytes() or disk.suffix != ".png":
         return disk.read_bytes() == drawn.read_bytes()
     try:
-        with Image.open(disk) as mine, Image.open(drawn) as other:
+        with Image.open(disk, formats=["PNG"]) as mine, Image.open(drawn, formats=["PNG"]) as other:
             a, b = (np.asarray(image.convert("RGB"), dtype=float) for image in (mine, other))
     except OSError:
         return False

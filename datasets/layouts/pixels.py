@@ -21,7 +21,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from benchmark.errors import UserError
 from benchmark.files import check_plain
 from datasets.layouts.base import Array
-from datasets.layouts.files import LARGEST, check_shape, expected_shape, missing, one_line, read_npy
+from datasets.layouts.files import (
+    LARGEST,
+    check_shape,
+    check_values,
+    expected_shape,
+    missing,
+    one_line,
+    read_npy,
+)
+from datasets.tasks import IGNORE
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 PICTURE = "expected an RGB picture"
@@ -146,6 +155,14 @@ def load_numbers(path: Path, what: str, shape: Sequence[int], *, indices: bool =
             values, most = _greys(path, picture, values, expected), 255
     check_shape(path, values, what, shape)
     return Numbers(values, most)
+
+
+def load_classes(path: Path, shape: Sequence[int], count: int) -> Array:
+    """Read a map (H, W) uint8 of classes 0..count-1, 255 where void. Raises `UserError` for another."""
+    label = load_numbers(path, "classes", shape, indices=True).values
+    right = bool(((label < count) | (label == IGNORE)).all())
+    check_values(path, right, f"classes 0..{count - 1}, or {IGNORE} where void", label)
+    return label.astype(np.uint8)
 
 
 def load_colours(path: Path, what: str, shape: Sequence[int]) -> Array:

@@ -39,9 +39,9 @@ def read_panel(record: Record) -> dict[str, Cells]:
     assert record.panel is not None
     cure = "restore it, or remove it to do without it."
     try:
-        with Image.open(record.panel) as file:
+        with Image.open(record.panel, formats=["WEBP"]) as file:
             pixels = np.asarray(file.convert("RGB"))
-    except OSError as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{record.panel} could not be read ({error}); {cure}") from None
     tasks, (high, wide) = record.spec["tasks"], pixels.shape[:2]
     columns = 1 + 3 * len(tasks)
