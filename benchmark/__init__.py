@@ -12,8 +12,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 _PUBLIC = {
     "load_model": "benchmark.execute.model",
-    "load_records": "benchmark.report.load",
-    "load_board": "benchmark.report.load",
+    "load_records": "benchmark.report.leaderboard",
+    "load_board": "benchmark.report.leaderboard",
 }
 
 

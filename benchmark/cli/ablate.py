@@ -44,8 +44,8 @@ def _report(plan: str, ablation: Any, results: Path, as_json: bool, written: boo
     from benchmark.execute.progress import make_console
     from benchmark.files import writing
     from benchmark.report import ablation as report
-    from benchmark.report.figures.waterfall import waterfall
-    from benchmark.report.load import boards_of
+    from benchmark.report.figures.board import waterfall
+    from benchmark.report.leaderboard import boards_of
 
     tables = report.tables(ablation, boards_of(results))
     records, stem = report.records(tables), results / "tables" / f"ablation-{plan}"

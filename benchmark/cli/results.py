@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,8 @@ from benchmark.execute.progress import make_console
 from benchmark.spec import registry
 
 if TYPE_CHECKING:
-    from benchmark.report.leaderboard import Board, Written
+    from benchmark.report.board import Board
+    from benchmark.report.leaderboard import Written
 
 UsePublished = Annotated[bool, typer.Option("--published", help="Use the published records, not the runs.")]
 
@@ -27,7 +29,7 @@ def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list
 
     Raises `UserError` where there is none.
     """
-    from benchmark.report.load import boards_of
+    from benchmark.report.leaderboard import boards_of
 
     boards = boards_of(folder / "records" if use_published else folder, again)
     if not boards:
@@ -76,7 +78,7 @@ def leaderboard(
     as_json: Json = False,
 ) -> int:
     """Make tables and figures of all finished runs, or of the published records."""
-    from benchmark.report import captions, leaderboard
+    from benchmark.report import captions, leaderboard, views
     from benchmark.report.tables import objects
 
     folder = published_in if published else results
@@ -92,7 +94,7 @@ def leaderboard(
             command = f"bench leaderboard{' --published' * published}{f' --rerun {rerun}' if rerun else ''}"
             return _compared(shown, f"tables in {folder}", command)
         for board in boards:
-            make_console().print(leaderboard.text(board))
+            make_console().print(views.text(board))
             if found := captions.other_code(board, today):
                 say(found)
         written = write_boards(boards, folder, make_console(), complete=True)
@@ -203,9 +205,9 @@ def compare(
             raise UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
         console = make_console()
         for answer in found:
-            console.print(answers.paragraph(answer))
-        if len(found) > 1:
-            console.print(answers.summary(found))
-        shown["answers"] = [answers.as_object(answer) for answer in found]
-        shown["overall"] = answers.estimate_object(answers.overall(found))
+            console.print(answer["text"])
+        if mean := answers.overall(found):
+            console.print(answers.summary(found, mean))
+        shown["answers"] = found
+        shown["overall"] = asdict(mean) if mean else None
     return 0

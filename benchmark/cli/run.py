@@ -32,7 +32,7 @@ from benchmark.errors import UserError
 from benchmark.execute.options import HANG_SECONDS, Options
 
 if TYPE_CHECKING:
-    from benchmark.report.leaderboard import Board
+    from benchmark.report.board import Board
     from benchmark.spec.plan import Plan
 
 OK, SOME_FAILED, INTERRUPTED = 0, 1, 130
@@ -174,14 +174,14 @@ def _nothing_to_do(count: int, results: Path, console: Console) -> None:
 def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Board]:
     """Print the boards with the plan's runs, and write all of the results folder if runs were added."""
     from benchmark.cli.results import write_boards
-    from benchmark.report import leaderboard
-    from benchmark.report.load import boards_of
+    from benchmark.report import views
+    from benchmark.report.leaderboard import boards_of
 
     ids = {spec.id for spec in plan.cells}
     every = boards_of(results)
-    boards = [board for board in every if ids & set(board.run_ids)]
+    boards = [board for board in every if ids & set(board.group.run_ids)]
     for board in boards:
-        console.print(leaderboard.text(board))
+        console.print(views.text(board))
     if boards and (anew or not (results / "leaderboards").exists()):
         write_boards(boards, results, console, every=every)
     elif boards:

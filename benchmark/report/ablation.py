@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
 from benchmark.report import statistics
 from benchmark.report.board import Board
 from benchmark.report.formats import counted, digits, fixed, markdown_table, number, signed
-from benchmark.report.naming import title
-from benchmark.report.rows import Group, Pair, Row, canonical
+from benchmark.report.grouping import title
+from benchmark.report.rows import Group, Row, canonical
 from benchmark.report.statistics import Estimate
 from benchmark.spec.ablation import Ablation
 from benchmark.spec.run import RunSpec
@@ -26,17 +25,15 @@ ABOVE = "the row above"
 class Line:
     """A row over the planned seeds that are done.
 
-    units, planned: label seeds, or train seeds under one mask (see `Group`). scores: {task: mean of its
-    primary metric}. difference: delta m minus that of the row compared with, over the seeds that both and the
-    reference share. None where nothing is done, or without a reference.
+    units, planned: label seeds, or train seeds under one mask (see `Group`). estimates: {`TASK_METRIC`: mean
+    of the primary metric, "delta_m", "difference": delta m minus that of the row compared with, over the
+    seeds that both and the reference share}, without what is not there.
     """
 
     name: str
     units: int
     planned: int
-    scores: dict[str, Estimate]
-    delta: Estimate | None
-    difference: Estimate | None
+    estimates: dict[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -79,12 +76,12 @@ def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
     board's reference where it shares seeds with every row that has any; else to the first row.
     """
     where = {r.id: (board, row) for board in boards for row in board.group.rows for r in row.records}
-    settings: dict[str, dict[int, list[RunSpec]]] = defaultdict(dict)
+    settings: dict[str, dict[int, list[RunSpec]]] = defaultdict(lambda: defaultdict(list))
     for i, row in enumerate(ablation.rows):
         for spec in row.cells:
             named = label(spec.balance, spec.weighting)
             setting = canonical([asdict(spec.protocol), spec.variant, spec.labels, named])
-            settings[setting].setdefault(i, []).append(spec)
+            settings[setting][i].append(spec)
     found = []
     for rows in settings.values():
         if board := next((where[s.id][0] for specs in rows.values() for s in specs if s.id in where), None):
@@ -93,66 +90,49 @@ def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
 
 
 def _table(ablation: Ablation, board: Board, rows: dict[int, list[RunSpec]], by_id: dict[str, Row]) -> Table:
-    g, names = board.group, [ablation.rows[i].name for i in rows]
-    first = f"the row '{names[0]}'"
+    g, names, one_out = board.group, [ablation.rows[i].name for i in rows], ablation.form == "leave-one-out"
     planned = [{(spec.label_seed, spec.train_seed) for spec in specs} for specs in rows.values()]
-    held = [next((by_id[s.id] for s in specs if s.id in by_id), None) for specs in rows.values()]
-    done = [pairs & set(g.shared(row)) if row else set() for row, pairs in zip(held, planned, strict=True)]
-    reference, shared, called = _reference(board, held[0], done, first)
-    leave_one_out = ablation.form == "leave-one-out"
-    lines = []
+    held: list[Row | None] = []  # rows of the board with their planned seeds alone
+    for specs, pairs in zip(rows.values(), planned, strict=True):
+        row = next((by_id[s.id] for s in specs if s.id in by_id), None)
+        row = row and replace(row, seeds={p: s for p, s in row.seeds.items() if p in pairs})
+        held.append(row if row and g.shared(row) else None)
+    first, reference, called = f"the row '{names[0]}'", None, ""
+    for row, name in ((held[0], first), (board.references[0], getattr(board.reference, "label", ""))):
+        pairs = set(g.shared(row)) if row and not row.outdated else set()
+        defined = row and pairs and g.scores(row, pairs).mean(0).all()
+        if defined and all(pairs & set(g.shared(other)) for other in held if other):
+            reference, called = row, name
+    lines: list[Line] = []
     for i, (name, row) in enumerate(zip(names, held, strict=True)):
-        scores, delta, difference = {}, None, None
-        if row and done[i]:
-            columns = zip(g.tasks, g.scores(row, done[i]).T, strict=True)
-            scores = {t.name: statistics.estimate(float(values.mean()), values) for t, values in columns}
-        if row and reference and (pairs := done[i] & shared):
-            delta = statistics.delta_m(g.scores(row, pairs), g.scores(reference, pairs), g.signs)
-            other = 0 if leave_one_out else max(i - 1, 0)
-            base, both = held[other], pairs & done[other]
-            if not math.isfinite(delta.value):
-                delta = None
-            elif i and base and both:
-                a, b, ref = (g.scores(each, both) for each in (row, base, reference))
-                difference = statistics.difference(a, b, ref, g.signs)
-        units = len({g.unit(pair) for pair in planned[i]})
-        lines.append(Line(name, len(done[i]), units, scores, delta, difference))
+        estimates, units = {}, len({g.unit(pair) for pair in planned[i]})
+        for t, values in zip(g.tasks, g.scores(row, row.seeds).T, strict=True) if row else ():
+            estimates[f"{t.name}_{t.metric}"] = statistics.estimate(float(values.mean()), values)
+        if row and reference:
+            a, base = g.over(g.shared(row, reference), row, reference)
+            estimates["delta_m"] = statistics.delta_m(a, base, g.signs)
+            other = held[0 if one_out else max(i - 1, 0)]
+            if i and other and (both := g.shared(row, other, reference)):
+                a, b, base = g.over(both, row, other, reference)
+                estimates["difference"] = statistics.difference(a, b, base, g.signs)
+        lines.append(Line(name, len(g.shared(row)) if row else 0, units, estimates))
     spec = next(iter(rows.values()))[0]
     balance = label(spec.balance, spec.weighting)
-    about = f"{ablation.method}, {ablation.form}: {title(g)}" + (
-        "" if balance == EQUAL else f", balance {balance}"
-    )
-    return Table(about, g, balance, tuple(lines), called, first if leave_one_out else ABOVE)
-
-
-def _reference(
-    board: Board, first: Row | None, done: Sequence[set[Pair]], first_name: str
-) -> tuple[Row | None, set[Pair], str]:
-    """Return the row that delta m is relative to, its seeds, and its name in the table."""
-    named = board.reference
-    candidates = [(named.row, set(board.group.shared(named.row)), named.label)] if named else []
-    candidates += [(first, done[0], first_name)] if first else []
-    for row, pairs, name in candidates:
-        defined = bool(pairs) and bool(board.group.scores(row, pairs).mean(0).all())
-        if defined and not row.outdated and all(pairs & other for other in done if other):
-            return row, pairs, name
-    return None, set(), ""
+    about = f"{ablation.method}, {ablation.form}: {title(g)}"
+    about += "" if balance == EQUAL else f", balance {balance}"
+    return Table(about, g, balance, tuple(lines), called, first if one_out else ABOVE)
 
 
 def shown(table: Table) -> pd.DataFrame:
     """Return the table as people read it: `31.20 ± 1.10`."""
-    tasks, lines = table.group.tasks, table.lines
-    places = {t.name: digits([line.scores[t.name].value for line in lines if line.scores]) for t in tasks}
-    return pd.DataFrame(
-        {
-            "row": line.name,
-            "seeds": f"{line.units}" if line.units == line.planned else f"{line.units} of {line.planned}",
-            **{f"{t.title} {t.arrow}": _text(line.scores.get(t.name), places[t.name], fixed) for t in tasks},
-            "Δm (%)": _text(line.delta, 2, signed),
-            "difference": _text(line.difference, 2, signed),
-        }
-        for line in lines
-    )
+    found = pd.DataFrame({"row": [line.name for line in table.lines]})
+    found["seeds"] = [f"{x.units}" + f" of {x.planned}" * (x.units < x.planned) for x in table.lines]
+    columns = {f"{t.title} {t.arrow}": f"{t.name}_{t.metric}" for t in table.group.tasks}
+    for column, name in (columns | {"Δm (%)": "delta_m", "difference": "difference"}).items():
+        held = [line.estimates.get(name) for line in table.lines]
+        places = digits(e.value for e in held if e) if column in columns else 2
+        found[column] = [_text(e, places, fixed if column in columns else signed) for e in held]
+    return found
 
 
 def _text(estimate: Estimate | None, places: int, written: Callable[[float, int], str]) -> str:
@@ -178,16 +158,14 @@ def records(found: Sequence[Table]) -> pd.DataFrame:
     A task that a setting lacks is empty.
     """
     lines = []
-    for table in found:
+    for table, line in ((each, line) for each in found for line in each.lines):
         g = table.group
-        for line in table.lines:
-            values = {"protocol": str(g.protocol["name"]), "dataset": g.dataset, "labels": g.labels}
-            values |= {"balance": table.balance, "row": line.name}
-            values |= {"n_seeds": str(line.units), "n_planned": str(line.planned)}
-            estimates = {f"{t.name}_{t.metric}": line.scores.get(t.name) for t in g.tasks}
-            estimates |= {"delta_m": line.delta, "difference": line.difference}
-            for name, e in estimates.items():
-                bounds = (e.value, e.low, e.high) if e else (None, None, None)
-                values |= zip((name, f"{name}_low", f"{name}_high"), map(number, bounds), strict=True)
-            lines.append(values | {"reference": table.reference, "compared_with": table.compared})
+        values = {"protocol": str(g.protocol["name"]), "dataset": g.dataset, "labels": g.labels}
+        values |= {"balance": table.balance, "row": line.name}
+        values |= {"n_seeds": str(line.units), "n_planned": str(line.planned)}
+        for name in (*(f"{t.name}_{t.metric}" for t in g.tasks), "delta_m", "difference"):
+            e = line.estimates.get(name)
+            bounds = (e.value, e.low, e.high) if e else (None, None, None)
+            values |= zip((name, f"{name}_low", f"{name}_high"), map(number, bounds), strict=True)
+        lines.append(values | {"reference": table.reference, "compared_with": table.compared})
     return pd.DataFrame(lines).fillna("")

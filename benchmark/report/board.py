@@ -4,111 +4,249 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from benchmark.report import statistics, verdict
-from benchmark.report.grouping import group
+from benchmark.report import references, statistics, verdict
+from benchmark.report.grouping import file_name, group
 from benchmark.report.images import Resampled
-from benchmark.report.naming import file_name
 from benchmark.report.records import Collection
-from benchmark.report.references import Beside, named, references, secondary
+from benchmark.report.references import named
 from benchmark.report.reruns import Rerun
-from benchmark.report.rows import Cost, Group, Pair, Row
-from benchmark.report.statistics import Estimate, Spread
+from benchmark.report.rows import Group, Pair, Row
+from benchmark.report.statistics import Array, Estimate, Split
 from benchmark.report.verdict import RANKED_SEEDS, Comparison, Verdicts
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Entry:
-    """A row with its numbers; n counts units (label seeds, see `Group`).
+    """A row on its board; numbers that are not defined are None or absent.
 
-    tier: a number from 1, "tuning" where a part of the train images judged, "demonstration" or "undertrained"
-    where the board ranks nothing, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed
-    failed or is missing, "version 1 (current 2)" for an outdated row, or "" without delta m or against an
-    outdated reference. by_unit: {task: {metric: {unit: value}}} over all complete units, spreads: the same
-    summed up. paired: units that row and reference share; delta, changes and psi rest on them alone. changes:
-    {task: relative change in %}. psi: {unit: influence on delta m}. versus: delta m minus that of the
-    baseline, over the units that all three share; compared: more about it, None for the reference and the
-    baseline; decidable: whether there are seeds enough to test it. undefined: tasks on which the reference
-    scores 0 over the paired units, so that there is no delta m. beside: secondary numbers.
+    role: "reference", "baseline" or "". tier: a number from 1, "tuning" where a part of the train images
+    judged, "demonstration" or "undertrained" where the board ranks nothing, "development" below
+    `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing, "version 1 (current 2)" for an
+    outdated row, or "" without delta m or against an outdated reference.
     """
 
+    board: Board
     row: Row
     role: str
-    tier: str
-    units: tuple[int, ...]
-    failed: int
-    by_unit: dict[str, dict[str, dict[int, float]]]
-    spreads: dict[str, dict[str, Spread]]
-    cost: Cost | None
-    paired: tuple[int, ...] = ()
-    delta: Estimate | None = None
-    changes: dict[str, Estimate | None] | None = None
-    psi: dict[int, float] | None = None
-    versus: Estimate | None = None
-    decidable: bool | None = None
-    undefined: tuple[str, ...] = ()
-    compared: Comparison | None = None
-    beside: Beside = field(default_factory=Beside)
+    tier: str = ""
 
     @property
     def label(self) -> str:
         """Return the name of the row."""
         return self.row.label
 
+    @cached_property
+    def units(self) -> tuple[int, ...]:
+        """Return the units (label seeds, see `Group`) that are complete."""
+        return self.board.group.units(self.row.seeds)
 
-@dataclass(frozen=True)
-class Constant:
-    """The best predictor that ignores the image: means over the seeds' constants, without intervals."""
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, Array]]:
+        """Return {task: {metric, the primary one first: its values over complete units}}."""
+        g, pairs, found = self.board.group, self.board.group.shared(self.row), {}
+        for task in g.tasks:
+            others = {m for pair in pairs for m in self.row.seeds[pair].metrics(task.name)} - {task.metric}
+            names = (task.metric, *sorted(others))
+            values = {m: [*g.by_unit(self.row, task.name, m, pairs).values()] for m in names}
+            found[task.name] = {m: np.array(v) for m, v in values.items() if v}
+        return found
 
-    means: dict[str, dict[str, float]]
-    changes: dict[str, float]
-    delta: float | None
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Return the seeds that the row shares with the reference; delta m rests on them alone."""
+        reference = self.board.references[0]
+        return self.board.group.shared(self.row, reference) if reference else []
+
+    @cached_property
+    def paired(self) -> tuple[int, ...]:
+        """Return the units of `pairs`."""
+        return self.board.group.units(self.pairs)
+
+    @cached_property
+    def _scores(self) -> tuple[Array, Array]:
+        """Return (n, T) scores of the row and of the reference over `pairs`."""
+        g, reference = self.board.group, self.board.references[0]
+        return g.scores(self.row, self.pairs), g.scores(reference or self.row, self.pairs)
+
+    @cached_property
+    def undefined(self) -> tuple[str, ...]:
+        """Return the tasks on which the reference scores 0, so that there is no delta m."""
+        means = self._scores[1].mean(0) if self.pairs else ()
+        return tuple(t.name for t, mean in zip(self.board.group.tasks, means, strict=False) if mean == 0)
+
+    @cached_property
+    def delta(self) -> Estimate | None:
+        """Return delta m; that of the reference is 0 by definition, without an interval."""
+        if not self.pairs or self.undefined:
+            return None
+        if self.role == "reference":
+            return Estimate(0.0, None, None, len(self.pairs))
+        return statistics.delta_m(*self._scores, self.board.group.signs)
+
+    @cached_property
+    def changes(self) -> dict[str, Estimate]:
+        """Return {task: relative change in %}."""
+        names = [t.name for t in self.board.group.tasks]
+        if self.delta is None or self.role == "reference":
+            return dict.fromkeys(names, self.delta) if self.delta else {}
+        return dict(zip(names, statistics.task_changes(*self._scores, self.board.group.signs), strict=True))
+
+    @cached_property
+    def by_seed(self) -> dict[int, float]:
+        """Return {unit: delta m plus its influence}: their mean is delta m, their spread its interval."""
+        if self.delta is None or self.role == "reference":
+            return dict.fromkeys(self.paired, 0.0) if self.delta else {}
+        values = self.delta.value + statistics.influence(*self._scores, self.board.group.signs).mean(-1)
+        return dict(zip(self.paired, values.tolist(), strict=True))
+
+    @cached_property
+    def rival(self) -> Row | None:
+        """Return the baseline, None for a row that is not compared with it."""
+        compared = self.row.seeds and not self.row.outdated and not self.role
+        return self.board.references[1] if compared else None
+
+    @cached_property
+    def compared(self) -> Comparison | None:
+        """Return the comparison with the baseline, over the seeds that both share with the reference."""
+        reference = self.board.references[0]
+        shared = self.rival and reference and self.board.group.shared(self.row, self.rival, reference)
+        return self.board.verdicts.pair(self.row, self.rival) if self.rival and shared else None
+
+    @property
+    def decidable(self) -> bool | None:
+        """Tell whether seeds are enough to test against the baseline; None where nothing is to be tested."""
+        reference = self.board.references[0]
+        if not self.rival or reference is None or not reference.seeds:
+            return None
+        return self.compared is not None and self.compared.decidable
+
+    @cached_property
+    def against(self) -> dict[str, Estimate]:
+        """Return {name as in `references.references`: delta m against that reference}."""
+        g = self.board.group
+        others = self.board.others.items() if self.units else ()
+        return {name: e for name, other in others if (e := references.against(g, self.row, other))}
+
+    @property
+    def definitions(self) -> dict[str, float | None]:
+        """Return {column: delta m by another definition}; the oracle is a diagnostic, and no score."""
+        g, reference = self.board.group, self.board.references[0]
+        oracle = flat = by_task = None
+        if reference and self.delta:
+            flat, by_task = references.definitions(g, self.row, reference, self.pairs)
+            if self.row is not reference:
+                oracle = references.oracle(g, self.row, reference, self.pairs)
+        return {"oracle_delta_m": oracle, "delta_m_all_metrics": flat, "delta_m_task_mean": by_task}
+
+    @property
+    def images(self) -> dict[str, Estimate | None]:
+        """Return {column: interval over test images} of delta m, of its difference to the baseline's, and
+        of each primary metric.
+        """
+        g, (reference, _), over = self.board.group, self.board.references, self.board.images
+        delta = versus = None
+        if reference and self.delta and self.row is not reference:
+            delta = over.delta(self.row, reference, self.pairs)
+            if self.rival and (three := g.shared(self.row, self.rival, reference)):
+                versus = over.difference(self.row, self.rival, reference, three)
+        scores = over.scores(self.row)
+        names = {f"{t.name}_{t.metric}": scores[t.name] for t in g.tasks}
+        return {"delta_m": delta, "vs_baseline": versus, **names}
+
+    @cached_property
+    def variance(self) -> dict[str, Split]:
+        """Return {task, or `references.DELTA_M`: the split of its noise into label seed and train seed}."""
+        return references.splits(self.board.group, self.row, self.board.references[0])
 
 
-@dataclass(frozen=True)
-class Lead:
-    """The row with the highest delta m and the next one, or the reference where none is above it.
-
-    Among rows that have every planned seed, where one besides the reference does. compared: the first with
-    the second; its verdict says whether the order is sure.
-    """
-
-    best: Entry
-    second: Entry | None
-    compared: Comparison | None
-
-
-@dataclass(frozen=True)
 class Board:
     """One leaderboard.
 
-    entries: by delta m, those without one last. planned: units that any current row has attempted.
-    comparisons: rows compared with the baseline. withheld: why nothing is ranked, empty if it is; unknown:
-    that the protocol is not known to be trained. reruns: {row: its re-run floor} of rows of which seeds were
-    run a second time.
+    entries: by delta m, those without one last. references: the rows of reference and baseline, of which
+    reference and baseline are the entries. others: the references of other groups. withheld: why nothing is
+    ranked, empty if it is; unknown: that the protocol is not known to be trained. reruns: {row: its re-run
+    floor} of rows of which seeds were run a second time.
     """
 
-    name: str
-    group: Group
-    entries: tuple[Entry, ...]
-    reference: Entry | None
-    baseline: Entry | None
-    planned: tuple[int, ...]
-    comparisons: int
-    constant: Constant
-    lead: Lead | None
-    verdicts: Verdicts
-    withheld: str = ""
-    unknown: str = ""
-    reruns: Mapping[str, Rerun] = field(default_factory=dict)
+    def __init__(self, g: Group, groups: Sequence[Group] = ()) -> None:
+        self.group, self.name = g, file_name(g)
+        self.reruns: dict[str, Rerun] = {}
+        self.references = reference, baseline = [
+            named(g.rows, g.protocol[role]) for role in ("reference", "baseline")
+        ]
+        self.withheld, self.unknown = verdict.withheld(g, reference, baseline), verdict.unknown(g)
+        self.others, self.images = references.references(g, groups), Resampled(g)
+        self.verdicts = Verdicts(g, reference, self.others, self.withheld)
+        entries = [
+            Entry(self, r, "reference" if r is reference else "baseline" if r is baseline else "")
+            for r in g.rows
+        ]
+        entries.sort(key=lambda e: (e.row.outdated, -e.delta.value if e.delta else math.inf, e.label))
+        self.entries = tuple(entries)
+        for entry in entries:
+            entry.tier = self._unranked(entry)
+        ranked = [entry for entry in entries if entry.tier == _RANKED]
+        tiers = verdict.tiers(g, [e.row for e in ranked], reference) if reference else []
+        for entry, tier in zip(ranked, tiers, strict=True):
+            entry.tier = str(tier)
+        self.reference, self.baseline = (
+            next((e for e in entries if e.row is row), None) for row in self.references
+        )
 
-    @property
-    def run_ids(self) -> tuple[str, ...]:
-        """Return the ids of every finished run on the board, of incomplete seeds too."""
-        return self.group.run_ids
+    def _unranked(self, entry: Entry) -> str:
+        """Return what stands in place of the tier of a row, `_RANKED` where it is ranked."""
+        g, reference = self.group, self.references[0]
+        if entry.row.outdated:
+            return entry.row.age
+        if g.protocol["judge"] != "test":
+            return "tuning"
+        if entry.delta is None or reference is None or reference.outdated:
+            return ""
+        if self.withheld:
+            return "demonstration" if g.protocol["demonstration"] else "undertrained"
+        if len(entry.paired) < RANKED_SEEDS:
+            return "development"
+        return _RANKED if g.whole(entry.row) else "incomplete"
+
+    @cached_property
+    def lead(self) -> list[Entry]:
+        """Return the row with the highest delta m and the next, or the reference where none is above it.
+
+        Among rows that have every planned seed, where one besides the reference does. Empty without a row,
+        one where there is no second.
+        """
+        current = [e for e in self.entries if e.delta and not e.row.outdated]
+        whole = [e for e in current if self.group.whole(e.row)]
+        ordered = whole if any(e.role != "reference" for e in whole) else current
+        best = next((e for e in ordered if e.role != "reference"), None)
+        if best is None or best.delta is None:
+            return []
+        second = next((e for e in ordered if e is not best), None) if best.delta.value > 0 else self.reference
+        return [best, second] if second else [best]
+
+    @cached_property
+    def constant(self) -> dict[str, dict[str, float]]:
+        """Return {task: {metric, the primary one first: mean}} of the best constant prediction over seeds."""
+        found: dict[str, dict[str, float]] = {}
+        records = sorted((r for row in self.group.rows for r in row.records), key=lambda r: r.id)
+        for task in self.group.tasks:
+            by_pair: dict[Pair, dict[str, float]] = {}
+            for record in (r for r in records if task.name in r["constant"]):
+                values = {m: float(v) for m, v in record["constant"][task.name].items() if v is not None}
+                by_pair.setdefault((record.spec["label_seed"], record.spec["train_seed"]), values)
+            floors = [values for _, values in sorted(by_pair.items())]
+            shared = set.intersection(*map(set, floors)) if floors else set()
+            ordered = [m for m in (task.metric, *sorted(shared - {task.metric})) if m in shared]
+            found[task.name] = {m: float(np.mean([floor[m] for floor in floors])) for m in ordered}
+        return found
+
+
+_RANKED = "ranked"  # until the tiers are known
 
 
 def build(collection: Collection, current: Mapping[str, int] | None = None) -> list[Board]:
@@ -118,128 +256,4 @@ def build(collection: Collection, current: Mapping[str, int] | None = None) -> l
     records must not be compared.
     """
     groups = group(collection, current)
-    return sorted((_board(file_name(g), g, groups) for g in groups), key=lambda board: board.name)
-
-
-def _board(name: str, g: Group, groups: Sequence[Group]) -> Board:
-    reference, baseline = named(g.rows, g.protocol["reference"]), named(g.rows, g.protocol["baseline"])
-    held = verdict.withheld(g, reference, baseline)
-    others, resampled = references(g, groups), Resampled(g)
-    verdicts = Verdicts(g, reference, others, held)
-    entries = []
-    for row in g.rows:
-        entry = _entry(g, row, "reference" if row is reference else "baseline" if row is baseline else "")
-        rival = baseline if row.seeds and not row.outdated and entry.role == "" else None
-        if reference and reference.seeds:
-            entry = _scored(g, entry, reference)
-            if rival:
-                compared = verdicts.pair(row, rival) if g.shared(row, rival, reference) else None
-                versus, decided = (compared.estimate, compared.decidable) if compared else (None, False)
-                entry = replace(entry, compared=compared, versus=versus, decidable=decided)
-        found = secondary(g, row, reference, rival, others, resampled)
-        entries.append(replace(entry, beside=found))
-    entries.sort(key=lambda e: (e.row.outdated, -e.delta.value if e.delta else math.inf, e.label))
-    unranked = {entry.label: _unranked(g, entry, reference, held) for entry in entries}
-    ranked = [entry.row for entry in entries if unranked[entry.label] is None]
-    numbers = verdict.tiers(g, ranked, reference) if reference else []
-    tiers = {row.label: str(n) for row, n in zip(ranked, numbers, strict=True)}
-    entries = [replace(e, tier=unranked[e.label] or tiers.get(e.label, "")) for e in entries]
-    of = {e.row.label: e for e in entries}
-    return Board(
-        name,
-        g,
-        tuple(entries),
-        of[reference.label] if reference else None,
-        of[baseline.label] if baseline else None,
-        g.planned,
-        sum(e.decidable is not None for e in entries),
-        _constant(g, reference),
-        _lead(g, entries, verdicts),
-        verdicts,
-        held,
-        verdict.unknown(g),
-    )
-
-
-def _entry(g: Group, row: Row, role: str) -> Entry:
-    by_unit: dict[str, dict[str, dict[int, float]]] = {}
-    pairs = g.shared(row)
-    for task in g.tasks:
-        others = {m for pair in pairs for m in row.seeds[pair].metrics(task.name)} - {task.metric}
-        values = {m: g.by_unit(row, task.name, m, pairs) for m in (task.metric, *sorted(others))}
-        by_unit[task.name] = {m: found for m, found in values.items() if found}
-    spreads = {
-        task: {m: statistics.spread(np.array([*v.values()])) for m, v in found.items()}
-        for task, found in by_unit.items()
-    }
-    return Entry(row, role, "", g.units(pairs), len(row.failed), by_unit, spreads, row.cost)
-
-
-def _scored(g: Group, entry: Entry, reference: Row) -> Entry:
-    pairs = g.shared(entry.row, reference)
-    if not pairs:
-        return entry
-    units, scores, base = g.units(pairs), g.scores(entry.row, pairs), g.scores(reference, pairs)
-    undefined = tuple(t.name for t, mean in zip(g.tasks, base.mean(0), strict=True) if mean == 0)
-    if undefined:
-        return replace(entry, paired=units, undefined=undefined)
-    names = [t.name for t in g.tasks]
-    if entry.row is reference:  # 0 by definition, without an interval of its own
-        zero = Estimate(0.0, None, None, len(units))
-        changes: dict[str, Estimate | None] = dict.fromkeys(names, zero)
-        return replace(entry, paired=units, delta=zero, changes=changes, psi=dict.fromkeys(units, 0.0))
-    delta = statistics.delta_m(scores, base, g.signs)
-    changes = dict(zip(names, statistics.task_changes(scores, base, g.signs), strict=True))
-    influence = statistics.influence(scores, base, g.signs).mean(-1)
-    psi = {unit: float(value) for unit, value in zip(units, influence, strict=True)}
-    return replace(entry, paired=units, delta=delta, changes=changes, psi=psi)
-
-
-def _unranked(g: Group, entry: Entry, reference: Row | None, held: str) -> str | None:
-    """Return what stands in place of the tier of a row, None where it is ranked."""
-    if entry.row.outdated:
-        return entry.row.age
-    if g.protocol["judge"] != "test":
-        return "tuning"
-    if entry.delta is None or reference is None or reference.outdated:
-        return ""
-    if held:
-        return "demonstration" if g.protocol["demonstration"] else "undertrained"
-    if len(entry.paired) < RANKED_SEEDS:
-        return "development"
-    return None if g.whole(entry.row) else "incomplete"
-
-
-def _lead(g: Group, entries: Sequence[Entry], verdicts: Verdicts) -> Lead | None:
-    current = [e for e in entries if e.delta and not e.row.outdated]
-    whole = [e for e in current if g.whole(e.row)]
-    ordered = whole if any(e.role != "reference" for e in whole) else current
-    best = next((e for e in ordered if e.role != "reference"), None)
-    if best is None or best.delta is None:
-        return None
-    reference = next((e for e in entries if e.role == "reference"), None)
-    second = next((e for e in ordered if e is not best), None) if best.delta.value > 0 else reference
-    return Lead(best, second, verdicts.pair(best.row, second.row) if second else None)
-
-
-def _constant(g: Group, reference: Row | None) -> Constant:
-    means: dict[str, dict[str, float]] = {}
-    records = sorted((r for row in g.rows for r in row.records), key=lambda r: r.id)
-    for task in g.tasks:
-        by_pair: dict[Pair, dict[str, float]] = {}
-        for record in (r for r in records if task.name in r["constant"]):
-            found = {m: float(v) for m, v in record["constant"][task.name].items() if v is not None}
-            by_pair.setdefault((record.spec["label_seed"], record.spec["train_seed"]), found)
-        values = [found for _, found in sorted(by_pair.items())]
-        shared = set.intersection(*map(set, values)) if values else set()
-        ordered = [m for m in (task.metric, *sorted(shared - {task.metric})) if m in shared]
-        means[task.name] = {m: float(np.mean([found[m] for found in values])) for m in ordered}
-    pairs = g.shared(reference) if reference else []
-    if reference is None or not pairs or not all(t.metric in means[t.name] for t in g.tasks):
-        return Constant(means, {}, None)
-    scores = np.array([[means[t.name][t.metric] for t in g.tasks]])
-    changes = statistics.changes(scores, g.scores(reference, pairs), g.signs)
-    if not np.isfinite(changes).all():
-        return Constant(means, {}, None)
-    each = {t.name: float(v) for t, v in zip(g.tasks, changes, strict=True)}
-    return Constant(means, each, float(changes.mean()))
+    return sorted((Board(g, groups) for g in groups), key=lambda board: board.name)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from benchmark.report.board import Board, Entry
+from benchmark.report.board import Board
 from benchmark.report.formats import interval, signed, with_interval
-from benchmark.report.naming import protocol_title, value_text
+from benchmark.report.grouping import protocol_title, value_text
 from benchmark.report.records import Record
-from benchmark.report.rows import TaskInfo, shipped_values
+from benchmark.report.rows import shipped_values
 from benchmark.report.statistics import seeds_to_decide
 from benchmark.runs import digest
 from benchmark.spec.tuning import alike, of_rates
 
 UNEVEN = 0.5  # share by which the training times of a row's seeds may differ before a board says so
-_NAMED = 3  # run ids in a fact
 _REFERENCES = {
     "equal_epochs": "equal epochs (--set budget=epochs)",
     "equal_steps": "equal steps (--set budget=steps)",
@@ -26,17 +26,18 @@ Fact = tuple[str, str]
 
 def verdict(board: Board) -> str:
     """Return the row with the highest delta m, its lead, and whether that is sure."""
-    if board.lead is None:
+    if not board.lead:
         return f"No comparison: {without_delta(board)}."
-    best, second, compared = board.lead.best, board.lead.second, board.lead.compared
+    best, *second = board.lead
     found = f"Highest Δm: {best.label}, {with_interval(best.delta)} %"
-    if second is None or compared is None:
+    compared = board.verdicts.pair(best.row, second[0].row) if second else None
+    if compared is None:
         return f"{found}; no other row shares its seeds."
     margin = compared.estimate
-    if second is board.reference and margin.value <= 0:
-        found = f"No row is above {second.label}. {found}"
+    if second[0] is board.reference and margin.value <= 0:
+        found = f"No row is above {second[0].label}. {found}"
     else:
-        found += f"; ahead of {second.label} by {signed(margin.value)} {interval(margin)}".rstrip()
+        found += f"; ahead of {second[0].label} by {signed(margin.value)} {interval(margin)}".rstrip()
     if board.withheld:
         return f"{found}. {board.withheld}"
     if compared.reason:
@@ -60,27 +61,26 @@ def facts(board: Board) -> list[Fact]:
 
 def _data(board: Board) -> Iterator[Fact]:
     g, protocol = board.group, board.group.protocol
-    records = [r for e in board.entries for r in e.row.records]
-    listed = []
+    records, listed = [r for row in g.rows for r in row.records], []
     for task in g.tasks:
-        counts = [int(n) for r in records if (n := r["label_counts"].get(task.name)) is not None]
+        counts = {int(n) for r in records if (n := r["label_counts"].get(task.name)) is not None}
         listed += [f"{task.name} {'-'.join(map(str, sorted({min(counts), max(counts)})))}"] if counts else []
-    images = max((r["images"] for r in records if not r["one_task"]), default=None)
-    yield "labelled train images", ", ".join(listed) + ("" if images is None else f" of {images}")
+    images = [r["images"] for r in records if not r["one_task"]]
+    yield "labelled train images", ", ".join(listed) + (f" of {max(images)}" if images else "")
     yield "training", board.unknown
     yield "test images", ", ".join(f"{t.name} {t.test_images}" for t in g.tasks if t.test_images is not None)
     if protocol["judge"] != "test":
         where = f"evaluated on the last {protocol['holdout']:.0%} of the train images"
         yield "no scores, for tuning only", where
     unit = "train seeds under one label mask: training noise only" if g.fixed_mask else "label seeds"
-    yield "seeds", f"{len(board.planned)} {unit}"
-    if board.baseline and board.comparisons:
-        needed = f"{board.comparisons}, decidable from {seeds_to_decide(board.comparisons)} seeds"
+    yield "seeds", f"{len(g.planned)} {unit}"
+    if board.baseline and (count := sum(e.decidable is not None for e in board.entries)):
+        needed = f"{count}, decidable from {seeds_to_decide(count)} seeds"
         yield f"comparisons with {board.baseline.label}", needed
+    missing = _REFERENCES.keys() - {name for e in board.entries for name in e.against}
     if any(e.delta for e in board.entries):
-        made = {name for e in board.entries for name in e.beside.against}
-        missing = [text for name, text in _REFERENCES.items() if name not in made]
-        yield f"references not run ({protocol['reference']})", ", ".join(missing)
+        listed = [text for name, text in _REFERENCES.items() if name in missing]
+        yield f"references not run ({protocol['reference']})", ", ".join(listed)
     yield _tuning(board)
 
 
@@ -101,68 +101,57 @@ def _tuning(board: Board) -> Fact:
 
 
 def _rows(board: Board) -> Iterator[Fact]:
-    for method, changed in sorted(
-        {e.row.method: e.row.unsaid for e in board.entries if e.row.unsaid}.items()
-    ):
-        yield f"{method} runs with", ", ".join(f"{name}={value_text(v)}" for name, v in changed.items())
-    current = [e for e in board.entries if not e.row.outdated]
-    below = {e.label: [t.name for t in board.group.tasks if _below_constant(board, e, t)] for e in current}
-    listed = (f"{label} on {', '.join(tasks)}" for label, tasks in below.items() if tasks)
+    for method, unsaid in sorted({e.row.method: e.row.unsaid for e in board.entries if e.row.unsaid}.items()):
+        yield f"{method} runs with", ", ".join(f"{name}={value_text(v)}" for name, v in unsaid.items())
+    below: dict[str, list[str]] = defaultdict(list)
+    for e, t in ((e, t) for e in board.entries for t in board.group.tasks if not e.row.outdated):
+        values, floor = e.metrics[t.name].get(t.metric), board.constant[t.name].get(t.metric)
+        if values is not None and floor is not None and t.sign * (values.mean() - floor) <= 0:
+            below[e.label].append(t.name)
+    listed = (f"{label} on {', '.join(tasks)}" for label, tasks in below.items())
     yield "not above the constant prediction", "; ".join(listed)
     for e in board.entries:
         for pair, failures in e.row.failed.items():
             yield "failed", f"{e.label} seed {seed_name(pair)}: {failures[0].reason}"
-        for pair, missing in e.row.partial.items():
-            yield "incomplete", f"{e.label} seed {seed_name(pair)} lacks {', '.join(missing)}"
+        for pair, lacking in e.row.partial.items():
+            yield "incomplete", f"{e.label} seed {seed_name(pair)} lacks {', '.join(lacking)}"
         if e.delta and (dropped := sorted(set(e.units) - set(e.paired))):
-            lacking = f"{e.label} seed {', '.join(map(str, dropped))}, for want of the reference's"
-            yield "left out of Δm", lacking
+            text = f"{e.label} seed {', '.join(map(str, dropped))}, for want of the reference's"
+            yield "left out of Δm", text
         if e.undefined:
             yield "no Δm", f"{e.label}: the reference scores 0 on {' and '.join(e.undefined)}"
         if e.row.outdated:
             reference = "; it is the reference, so nothing is ranked" if e is board.reference else ""
             yield "outdated", f"{e.label}: {e.row.age}{reference}"
-    devices = {e.cost.device for e in board.entries if e.cost}
+    devices = {e.row.cost["device"] for e in board.entries if e.row.cost}
     yield "devices differ, costs are not comparable", "; ".join(sorted(devices)) if len(devices) > 1 else ""
-    times = {e.label: [s.cost.seconds or 0.0 for s in e.row.seeds.values()] for e in board.entries}
+    times = {e.label: [s.cost["seconds"] or 0.0 for s in e.row.seeds.values()] for e in board.entries}
     uneven = [label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found)]
     yield f"training times differ by more than {UNEVEN:.0%} between seeds", ", ".join(uneven)
     for label, again in board.reruns.items():
         yield "run again on another device", f"{label}: {'; '.join(again.devices)}" if again.devices else ""
 
 
-def _below_constant(board: Board, entry: Entry, t: TaskInfo) -> bool:
-    spread, floor = entry.spreads[t.name].get(t.metric), board.constant.means[t.name].get(t.metric)
-    return spread is not None and floor is not None and t.sign * (spread.mean - floor) <= 0
-
-
-def origins(board: Board) -> list[Fact]:
+def origins(board: Board) -> Iterator[Fact]:
     """Facts about the code and the files that a board's records come from."""
-    protocol, entries = board.group.protocol, sorted(board.entries, key=lambda e: e.label)
-    shipped = shipped_values(protocol["name"])
-    other = shipped is not None and shipped["version"] != protocol["version"]
-    version = f"{protocol['name']} v{protocol['version']}, current v{shipped['version'] if shipped else ''}"
-    bare = [(e.label, sorted(r.id for r in e.row.records if r.arrays is None)) for e in entries]
-    named = [f"{label} ({', '.join(i[:_NAMED])}{_more(i)})" for label, i in bare if i]
-
-    def rows(fits: Callable[[list[Record]], bool]) -> str:
-        return ", ".join(e.label for e in entries if fits(e.row.records))
-
-    return [
-        ("other version of the protocol", version if other else ""),
-        ("uncommitted changes", rows(lambda rs: any(r["environment"].get("dirty") for r in rs))),
-        ("runs of one row by different code", rows(lambda rs: len(_sources(rs)) > 1)),
-        ("no digest, so edits go unseen", rows(lambda rs: any(digest.KEY not in r.content for r in rs))),
-        ("no per-image statistics, so no interval over test images", ", ".join(named)),
-    ]
+    protocol, rows = board.group.protocol, {row.label: row.records for row in board.group.rows}
+    shipped = shipped_values(protocol["name"]) or protocol
+    if shipped["version"] != protocol["version"]:
+        current = f"current v{shipped['version']}"
+        yield "other version of the protocol", f"{protocol['name']} v{protocol['version']}, {current}"
+    dirty = [x for x, rs in rows.items() if any(r["environment"].get("dirty") for r in rs)]
+    yield "uncommitted changes", ", ".join(dirty)
+    mixed = [label for label, rs in rows.items() if len(_sources(rs)) > 1]
+    yield "runs of one row by different code", ", ".join(mixed)
+    unsealed = [label for label, rs in rows.items() if any(digest.KEY not in r.content for r in rs)]
+    yield "no digest, so edits go unseen", ", ".join(unsealed)
+    bare = {label: sorted(r.id for r in rs if r.arrays is None) for label, rs in rows.items()}
+    named = [f"{label} ({textwrap.shorten(', '.join(ids), 60)})" for label, ids in bare.items() if ids]
+    yield "no per-image statistics, so no interval over test images", ", ".join(named)
 
 
-def _sources(records: Iterable[Record]) -> set[str]:
+def _sources(records: Sequence[Record]) -> set[str]:
     return {str(r["source"]) for r in records if r.content.get("source")}
-
-
-def _more(ids: list[str]) -> str:
-    return f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
 
 
 def footnotes(board: Board) -> list[str]:
@@ -176,19 +165,19 @@ def footnotes(board: Board) -> list[str]:
     ]
 
 
+def notes(board: Board) -> list[str]:
+    """Return `facts` and `footnotes` as lines."""
+    return [f"{name}: {text}" for name, text in facts(board)] + footnotes(board)
+
+
 def other_code(board: Board, sources: Mapping[str, str]) -> str:
     """Return the rows of today's version that other code computed, "" without any.
 
     sources: {method: hash of its source today}. It is no part of a table: a changed comment must not make
     published ones wrong.
     """
-    rows = [
-        e.label
-        for e in board.entries
-        if e.row.method in sources
-        and not e.row.outdated
-        and _sources(e.row.records) - {sources[e.row.method]}
-    ]
+    today = ((e, sources.get(e.row.method)) for e in board.entries if not e.row.outdated)
+    rows = [e.label for e, source in today if source and _sources(e.row.records) - {source}]
     cure = "`bench run --force` runs them again; bump the version if numbers move"
     return f"computed by other code: {', '.join(rows)}; {cure}" if rows else ""
 
@@ -198,11 +187,8 @@ def apart(boards: Sequence[Board]) -> list[str]:
     found: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for board in boards:
         g = board.group
-        title = f"{protocol_title(g.protocol)} in {board.name}"
-        found[g.protocol["name"], g.variant, g.labels].append(title)
-    return [
-        f"Not compared with each other: {'; '.join(names)}." for names in found.values() if len(names) > 1
-    ]
+        found[g.protocol["name"], g.variant, g.labels].append(f"{protocol_title(g.protocol)} in {board.name}")
+    return [f"Not compared with each other: {'; '.join(n)}." for n in found.values() if len(n) > 1]
 
 
 def warnings(boards: Sequence[Board], sources: Mapping[str, str]) -> list[str]:

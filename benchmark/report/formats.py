@@ -87,15 +87,15 @@ def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]], texts:
 
 
 def axis_limits(
-    values: Iterable[float], bounds: Iterable[float | None], *, beyond: float = 1.0, margin: float = 0.05
+    values: Iterable[float], bounds: Iterable[float | None], *, beyond: float = 1.0
 ) -> tuple[float, float]:
     """Return the ends of an axis with all values, and intervals as far as they do not crush them.
 
     bounds: ends of intervals, None where there is none. beyond: how far these may widen the axis on each
-    side; margin: what is left free there; both as shares of the values' span, which counts as 1 at least.
+    side, as a share of the values' span, which counts as 1 at least; 5 % of that are left free.
     """
     shown, ends = [*values], [b for b in bounds if b is not None]
     low, high = min(shown), max(shown)
     span = max(high - low, 1.0)
     start, end = max(min([*ends, low]), low - beyond * span), min(max([*ends, high]), high + beyond * span)
-    return start - margin * span, end + margin * span
+    return start - 0.05 * span, end + 0.05 * span

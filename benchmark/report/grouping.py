@@ -1,7 +1,9 @@
-"""Sort records into groups that may be compared and those into rows; refuse contradicting records."""
+"""Sort records into groups that may be compared, and those into rows, with names; refuse contradictions."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 from benchmark.errors import UserError
 from benchmark.report.records import Collection, Failure, Record
 from benchmark.report.rows import Group, Pair, Row, Seed, TaskInfo, canonical, protocol_values, shipped_values
+from benchmark.spec import protocol as protocols
 from benchmark.spec.protocol import ABOUT
 from benchmark.spec.weighting import BALANCES
 
+TITLE_CHANGES = 4  # in a title that must stay short
 # What labels call these keys of a spec, where rows of a method differ in them.
 MORE = {"file": "plugin", "tuned": "tuning"}
 _CURE = "run one of them again, or move one out of the folder"
@@ -54,44 +58,32 @@ def _about(items: Sequence[Item]) -> dict[str, Any]:
 
 def _group(items: list[Item], current: Mapping[str, int]) -> Group:
     records = [item for item in items if isinstance(item, Record)]
-    _check_comparable(records)
+    first: dict[str, tuple[Any, Record]] = {}  # what records of a group share, from the first that has it
+    for record in records:
+        hashes, seed = record["hashes"], record.spec["label_seed"]
+        shared: dict[str, Any] = {
+            "used different data": (hashes["data"], hashes.get("test_data")),
+            f"used different labels under label seed {seed}": hashes["labels"],
+        }
+        for name in record.spec["tasks"]:
+            t = record["tasks"][name]
+            more = (t.get("test_images"), str(t.get("kind", "")))
+            info = TaskInfo(name, t["metric"], t["unit"], t["higher_is_better"], *more)
+            shared[f"describe the task {name} differently"] = info
+        for what, value in shared.items():
+            known, other = first.setdefault(what, (value, record))
+            if value != known:
+                raise UserError(
+                    f"{other.path} and {record.path} {what}, so they cannot share a board; {_CURE}."
+                )
     spec = items[0].spec
     protocol = protocol_values(spec["protocol"]) | _about(items)
     required = tuple(protocol["tasks"] or max((item.spec["tasks"] for item in items), key=len))
-    tasks, rows = _tasks(required, records), _rows(required, items, current)
+    described = {info.name: info for info, _ in first.values() if isinstance(info, TaskInfo)}
+    tasks = tuple(described[name] for name in required if name in described)
     ids = tuple(record.id for record in records)
+    rows = _rows(required, items, current)
     return Group(protocol, spec["dataset"], spec["variant"], spec["labels"], tasks, rows, ids)
-
-
-def _check_comparable(records: Sequence[Record]) -> None:
-    masks: dict[int, Record] = {}
-    for record in records:
-        seed, hashes = record.spec["label_seed"], record["hashes"]
-        for other, what, keys in (
-            (records[0], "data", ("data", "test_data")),
-            (masks.setdefault(seed, record), f"labels under label seed {seed}", ("labels",)),
-        ):
-            if any(hashes.get(key) != other["hashes"].get(key) for key in keys):
-                raise UserError(
-                    f"{other.path} and {record.path} used different {what}, so they cannot share a board; "
-                    f"{_CURE}."
-                )
-
-
-def _tasks(required: Sequence[str], records: Sequence[Record]) -> tuple[TaskInfo, ...]:
-    found: dict[str, tuple[TaskInfo, Record]] = {}
-    for record in records:
-        for name in record.spec["tasks"]:
-            value = record["tasks"][name]
-            more = (value.get("test_images"), str(value.get("kind", "")))
-            info = TaskInfo(name, value["metric"], value["unit"], value["higher_is_better"], *more)
-            first, other = found.setdefault(name, (info, record))
-            if info != first:
-                raise UserError(
-                    f"{other.path} and {record.path} describe the task {name} differently, so they cannot "
-                    f"share a board; {_CURE}."
-                )
-    return tuple(found[name][0] for name in required if name in found)
 
 
 def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, int]) -> tuple[Row, ...]:
@@ -109,7 +101,7 @@ def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, 
         failed: dict[Pair, tuple[Failure, ...]] = defaultdict(tuple)
         for item in same:
             if isinstance(item, Failure):
-                failed[_pair(item.spec)] += (item,)
+                failed[item.spec["label_seed"], item.spec["train_seed"]] += (item,)
         done, partial = _seeds(required, [item for item in same if isinstance(item, Record)])
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
         label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
@@ -123,8 +115,29 @@ def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, 
     return tuple(sorted(rows, key=lambda row: row.label))
 
 
-def _pair(spec: dict[str, Any]) -> Pair:
-    return spec["label_seed"], spec["train_seed"]
+def _seeds(
+    required: Sequence[str], records: Sequence[Record]
+) -> tuple[dict[Pair, Seed], dict[Pair, tuple[str, ...]]]:
+    """Return the complete seeds of a row, and the tasks that others lack.
+
+    A one-task run covers its task, and all of them make a seed; any other run must cover all tasks.
+    """
+    parts: dict[Pair, dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        part = parts[record.spec["label_seed"], record.spec["train_seed"]]
+        whole = set(required) <= set(record.spec["tasks"])
+        for task in record.spec["tasks"] if record["one_task"] else required if whole else ():
+            if (other := part.setdefault(task, record)) is not record:
+                same = f"{other.path} and {record.path} are the same run twice"
+                raise UserError(f"{same}; move one of them out of the folder.")
+    done, partial = {}, {}
+    for pair, found in sorted(parts.items()):
+        if missing := tuple(task for task in required if task not in found):
+            partial[pair] = missing
+        else:
+            unique = {id(found[task]): found[task] for task in required}
+            done[pair] = Seed(*pair, tuple(unique.values()))
+    return done, partial
 
 
 def _changed(spec: dict[str, Any]) -> dict[str, Any]:
@@ -158,29 +171,61 @@ def row_label(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> str:
     return f"{spec['method']}({text})" if text else str(spec["method"])
 
 
-def _seeds(
-    required: Sequence[str], records: Sequence[Record]
-) -> tuple[dict[Pair, Seed], dict[Pair, tuple[str, ...]]]:
-    """Return the complete seeds of a row, and the tasks that others lack.
+def file_name(g: Group) -> str:
+    """Return `quickstart-rooms-v1-one`, with a hash of other values than the shipped ones.
 
-    A one-task run covers its task, and all of them make a seed; any other run must cover all tasks.
+    It depends on the board alone, so that no later run renames it; values at their defaults and what is only
+    said about a protocol are left out of the hash, so that a new protocol key or a trial does not either.
     """
-    parts: dict[Pair, dict[str, Record]] = defaultdict(dict)
-    for record in records:
-        part, whole = parts[_pair(record.spec)], set(required) <= set(record.spec["tasks"])
-        for task in record.spec["tasks"] if record["one_task"] else required if whole else ():
-            other = part.setdefault(task, record)
-            if other is not record:
-                raise UserError(
-                    f"{other.path} and {record.path} are the same run twice; move one of them out of the "
-                    f"folder."
-                )
-    done, partial = {}, {}
-    for pair, found in sorted(parts.items()):
-        missing = tuple(task for task in required if task not in found)
-        if missing:
-            partial[pair] = missing
-        else:
-            unique = {id(found[task]): found[task] for task in required}
-            done[pair] = Seed(*pair, tuple(unique.values()))
-    return done, partial
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{g.protocol['name']}-{g.variant}-{g.labels}")
+    if g.protocol == shipped_values(g.protocol["name"]):
+        return plain
+    defaults = protocol_values({"name": ""})
+    changed = {k: v for k, v in g.protocol.items() if k not in ABOUT and v != defaults.get(k)}
+    values = changed | {"version": g.protocol["version"]}
+    return f"{plain}-{hashlib.sha256(canonical(values).encode()).hexdigest()[:6]}"
+
+
+def protocol_summary(name: str) -> str:
+    """Return what the shipped protocol of this name is for, "" for one that is not shipped."""
+    return protocols.load(name).summary if name in protocols.names() else ""
+
+
+def protocol_changes(protocol: dict[str, Any]) -> list[str]:
+    """Return `["epochs=1", "size=[32,64]"]`: the values that differ from the shipped protocol's.
+
+    A protocol that is not shipped gives `["own protocol"]`; another version of a shipped one starts with
+    `shipped: v2`.
+    """
+    shipped = shipped_values(protocol["name"])
+    if shipped is None:
+        return ["own protocol"]
+    keys = [key for key in (*shipped, *sorted(protocol.keys() - shipped.keys())) if key not in ABOUT]
+    return [
+        f"shipped: v{shipped['version']}" if key == "version" else f"{key}={value_text(protocol[key])}"
+        for key in keys
+        if protocol[key] != shipped.get(key)
+    ]
+
+
+def protocol_title(protocol: dict[str, Any], limit: int | None = TITLE_CHANGES) -> str:
+    """Return `quickstart v1 (epochs=1)`, with at most `limit` differences, all for None."""
+    changes = protocol_changes(protocol)
+    listed = ", ".join(changes[:limit])
+    if limit is not None and len(changes) > limit:
+        listed += f" and {len(changes) - limit} more"
+    return f"{protocol['name']} v{protocol['version']}" + (f" ({listed})" if changes else "")
+
+
+def title(g: Group, limit: int | None = TITLE_CHANGES) -> str:
+    """Return `quickstart v1: rooms-v1, labels 'one'`."""
+    return f"{protocol_title(g.protocol, limit)}: {g.variant}, labels '{g.labels}'"
+
+
+def value_text(value: Any) -> str:
+    """Return a value as people write it: `1`, `0.5`, `resnet18`, `[32,64]`."""
+    if value is None:
+        return "none"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return value if isinstance(value, str) else canonical(value)

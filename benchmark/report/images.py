@@ -10,7 +10,6 @@ less where few images show a class.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -25,20 +24,6 @@ from benchmark.report.statistics import Array, Estimate
 DRAWS = 1000
 _ROUNDED = 1e-5  # relative: statistics are kept in single precision
 _DEFINED = 0.95  # share of draws: an interval of fewer would be one of a luckier test set
-
-
-@dataclass(frozen=True)
-class Images:
-    """Intervals over test images of a row; n of each estimate counts them.
-
-    None where the statistics of some run are not there or not kept per image, or where too few images carry a
-    label. scores: {task: its primary metric's mean over seeds}. delta: delta m, over the seeds that row and
-    reference share. versus: its difference to the baseline's.
-    """
-
-    scores: dict[str, Estimate | None]
-    delta: Estimate | None = None
-    versus: Estimate | None = None
 
 
 @lru_cache(maxsize=4)
@@ -56,7 +41,11 @@ def weights(images: int) -> Array:
 
 
 class Resampled:
-    """The mean primary metrics of the rows of a group under the same draws, read when asked for."""
+    """Intervals over test images of the rows of a group, whose statistics are read when asked for.
+
+    n of each estimate counts images. None where the statistics of some run are not there or not kept per
+    image, or where too few images carry a label.
+    """
 
     def __init__(self, g: Group) -> None:
         self._g = g

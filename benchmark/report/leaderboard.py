@@ -1,4 +1,4 @@
-"""Write the tables, figures and page of boards, and check that those on disk are what the records give."""
+"""The boards of a folder as DataFrames and as files: write tables and figures, and check those on disk."""
 
 from __future__ import annotations
 
@@ -9,37 +9,103 @@ from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmark.files import writing
-from benchmark.report import details, latex, published, tables
-from benchmark.report.board import Board, build
-from benchmark.report.captions import facts, footnotes, verdict
-from benchmark.report.formats import markdown_table
-from benchmark.report.naming import title
-from benchmark.report.terminal import text
+import numpy as np
+import pandas as pd
+from PIL import Image
 
-__all__ = ["Board", "Written", "build", "check", "check_figures", "text", "write"]
+from benchmark.errors import UserError, unknown
+from benchmark.files import writing
+from benchmark.report import reruns, tables
+from benchmark.report.board import Board, build
+from benchmark.report.records import collect
+from benchmark.spec import registry
+
 TOLERANCE = 2.0  # of 255: mean difference of the pixels of two drawings that are the same but for smoothing
 _TABLES = ("leaderboards/*.csv", "leaderboards/long/*.csv", "tables/*.md", "tables/*.tex")
 
 
-def markdown(board: Board) -> str:
-    """Return the board as a Markdown document."""
-    shown = tables.texts(board)
-    lines = [f"{name}: {value}" for name, value in facts(board)] + footnotes(board)
-    notes = "".join(f"- {line}\n" for line in lines)
-    table = markdown_table([*shown], shown.values.tolist(), texts=3)
-    below = details.markdown(board) + published.markdown(board)
-    return f"# {title(board.group, None)}\n\n**{verdict(board)}**\n\n{table}\n\n{notes}{below}"
+def load_records(folder: str | Path) -> pd.DataFrame:
+    """Return the finished runs of a folder, one row for each run x task x metric.
+
+    folder: of runs, or of published results. Columns: run, protocol, dataset (its variant), labels, method,
+    version, balance, weighting (a dict of its hyperparameters away from their defaults), lr_scale,
+    hyperparameters (a dict), label_seed, train_seed, task, metric, value, primary (whether it is the task's
+    primary metric), device, seconds. Raises `UserError` naming the file where a record is damaged.
+
+    >>> table = benchmark.load_records("results")
+    >>> table[table.primary].groupby(["method", "task"]).value.mean()
+    """
+    rows = []
+    for record in collect(Path(folder)).records:
+        spec, cost = record.spec, record["cost"]
+        about = {"run": record.id, "protocol": spec["protocol"]["name"], "dataset": spec["variant"]}
+        about |= {key: spec[key] for key in ("labels", "method")} | {"version": spec["method_version"]}
+        about |= {"balance": spec["balance"], "weighting": spec.get("weighting", {})}
+        about |= {"lr_scale": spec.get("lr_scale", 1.0)}
+        about |= {key: spec[key] for key in ("hyperparameters", "label_seed", "train_seed")}
+        for task in spec["tasks"]:
+            for metric, value in record["metrics"][task].items():
+                primary = metric == record["tasks"][task]["metric"]
+                score = {"task": task, "metric": metric, "value": value, "primary": primary}
+                rows.append(about | score | {"device": cost["device"], "seconds": cost.get("seconds")})
+    return pd.DataFrame(rows)
+
+
+def load_board(folder: str | Path, name: str) -> pd.DataFrame:
+    """Return a board, one row for each of its rows, with the columns of its CSV.
+
+    folder: of runs, or of published results; name: that of its file in `leaderboards/`. Raises `UserError`
+    for a name that no board has.
+
+    >>> board = benchmark.load_board("results", "PROTOCOL-DATASET-LABELS")
+    >>> board[["method", "delta_m", "ci_low", "ci_high"]]
+    """
+    boards = {board.name: board for board in boards_of(Path(folder))}
+    if name not in boards:
+        raise unknown(f"board in {folder}", name, boards)
+    return tables.frame(boards[name])
+
+
+def boards_of(folder: Path, again: Path | None = None) -> list[Board]:
+    """Return the boards of all records in a results folder, or in a folder of published records.
+
+    again: results in which some of the same runs were made a second time; published ones are found beside
+    their records. Raises `UserError` where there are none of the runs in `again`.
+    """
+    if not folder.is_dir():
+        return []
+    collection = collect(folder)
+    specs = [r.spec for r in collection.records] + [f.spec for f in collection.failures]
+    used = {spec["method"] for spec in specs}
+    current = {name: registry.describe(name).version for name in used.intersection(registry.method_names())}
+    boards, records = build(collection, current), folder / "records"
+    records = records if records.is_dir() else folder
+    beside = records.absolute().parent / "reruns"  # of published ones
+    place = again or (beside if records.name == "records" and beside.is_dir() else None)
+    twins = {record.id: record for record in collect(place).records} if place and boards else {}
+    for board in boards if twins else ():
+        floors = {
+            e.label: reruns.floor(board.group, e.row, board.references[0], twins) for e in board.entries
+        }
+        board.reruns = {label: floor for label, floor in floors.items() if floor}
+    if again and not any(board.reruns for board in boards):
+        raise UserError(
+            f"{again} holds no whole seed of a row in {folder}; --rerun names a folder in which the same "
+            f"runs were made again."
+        )
+    return boards
 
 
 def files(boards: Sequence[Board]) -> dict[str, str]:
     """{path below the results folder: content} of every table."""
+    from benchmark.report import views
+
     found = {}
     for board in boards:
         found[f"leaderboards/{board.name}.csv"] = tables.csv_text(board)
         found[f"leaderboards/long/{board.name}.csv"] = tables.long_csv_text(board)
-        found[f"tables/{board.name}.md"] = markdown(board)
-        found[f"tables/{board.name}.tex"] = latex.table(board)
+        found[f"tables/{board.name}.md"] = views.markdown(board)
+        found[f"tables/{board.name}.tex"] = views.latex(board)
     return found
 
 
@@ -89,15 +155,13 @@ def _tables(folder: Path) -> list[Path]:
 
 def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove tables and figures of other boards than these; files that `write` does not make stay."""
-    for path in _tables(folder):
-        if path.stem not in names:
-            path.unlink()
+    for path in (path for path in _tables(folder) if path.stem not in names):
+        path.unlink()
     for path in folder.glob("figures/*"):
         if path.name not in names and path.is_dir() and not path.is_symlink():
-            inside = list(path.iterdir())
-            if all(
-                p.is_file() and (p.suffix in (".svg", ".png") or p.name == "left-out.txt") for p in inside
-            ):
+            inside = [*path.iterdir()]
+            ours = (p.suffix in (".svg", ".png") or p.name == "left-out.txt" for p in inside)
+            if all(ours) and all(p.is_file() for p in inside):
                 shutil.rmtree(path)
 
 
@@ -124,10 +188,8 @@ def _difference(folder: Path, name: str, expected: str) -> str:
     lines = zip_longest(here.splitlines(keepends=True), expected.splitlines(keepends=True), fillvalue="")
     for number, (a, b) in enumerate(lines, 1):
         if a != b:
-            same = next(
-                (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-            )
-            start = max(0, same - 40)
+            same = (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+            start = max(0, next(same, min(len(a), len(b))) - 40)
             a, b = (repr(line[start : start + 100]) if line else "nothing" for line in (a, b))
             return f"{name} differs from its records at line {number}: it has {a}, the records give {b}."
     return ""
@@ -140,25 +202,21 @@ def check_figures(boards: Sequence[Board], folder: Path) -> list[str]:
     """
     with TemporaryDirectory(prefix="bench-report-") as place:
         write(boards, Path(place), complete=True)
-        here, there = (
-            {p.relative_to(top).as_posix(): p for p in sorted(top.glob("figures/*/*"))}
-            for top in (folder, Path(place))
-        )
-        found = [f"{name} is missing." for name in there if name not in here]
-        found += [f"{name} is no figure of these records." for name in here if name not in there]
-        pairs = [(name, here[name], there[name]) for name in there if name in here]
-        return found + [f"{name} differs from its records." for name, a, b in pairs if not _same(a, b)]
+        tops = (folder, Path(place))
+        here, made = ({p.relative_to(top).as_posix(): p for p in top.glob("figures/*/*")} for top in tops)
+        found = [f"{name} is missing." for name in sorted(made.keys() - here)]
+        found += [f"{name} is no figure of these records." for name in sorted(here.keys() - made)]
+        both = [name for name in sorted(made) if name in here and not _same(here[name], made[name])]
+        return found + [f"{name} differs from its records." for name in both]
 
 
 def _same(disk: Path, drawn: Path) -> bool:
-    import numpy as np
-    from PIL import Image
-
     if disk.read_bytes() == drawn.read_bytes() or disk.suffix != ".png":
         return disk.read_bytes() == drawn.read_bytes()
     try:
-        with Image.open(disk, formats=["PNG"]) as mine, Image.open(drawn, formats=["PNG"]) as other:
-            a, b = (np.asarray(image.convert("RGB"), dtype=float) for image in (mine, other))
+        a, b = (
+            (np.asarray(Image.open(p, formats=["PNG"]).convert("RGB"), dtype=float)) for p in (disk, drawn)
+        )
     except OSError:
         return False
     return a.shape == b.shape and float(np.abs(a - b).mean()) <= TOLERANCE

@@ -1,16 +1,15 @@
-"""What delta m is relative to, and the secondary numbers of a row: other references and definitions."""
+"""What delta m is relative to, and secondary numbers of a row: other references and definitions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmark.report import statistics
-from benchmark.report.images import Images, Resampled
 from benchmark.report.rows import Group, Pair, Row, TaskInfo
 from benchmark.report.statistics import Estimate, Split
 
@@ -57,33 +56,16 @@ class Other:
         return pairs, self.g.scores(self.row, mine)[[place[key(pair)] for pair in pairs]]
 
 
-References = dict[str, Other]  # by name as in `Beside.against`, those that the results hold
-
-
-@dataclass(frozen=True)
-class Beside:
-    """The secondary numbers of a row, absent where they are not defined.
-
-    all_metrics, task_mean: delta m by two other definitions, in percent, higher is better: the flat mean over
-    all metrics of all tasks (Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, and its
-    code, which prints it with the opposite sign), and the mean over tasks of the mean over a task's metrics
-    (LibMTL, which prints a share). against: delta m against the reference of the same setting with the budget
-    counted in passes over the images that a run may use ("equal_epochs") and in optimiser steps
-    ("equal_steps"), the group's own being one of the two, and against that trained on every label
-    ("full_labels"). oracle: delta m of best evaluations on the test set, a diagnostic. variance: {task, or
-    `DELTA_M`: split into label seed and train seed}, empty where they cannot be told apart.
-    """
-
-    all_metrics: float | None = None
-    task_mean: float | None = None
-    against: dict[str, Estimate] = field(default_factory=dict)
-    oracle: float | None = None
-    images: Images | None = None
-    variance: dict[str, Split] = field(default_factory=dict)
+References = dict[str, Other]  # by name as in `references`
 
 
 def references(g: Group, groups: Sequence[Group]) -> References:
-    """Return the references of a group among those of all groups of the results."""
+    """Return the references of a group among those of all groups of the results.
+
+    Those of the same setting with the budget counted in passes over the images that a run may use
+    ("equal_epochs") and in optimiser steps ("equal_steps"), the group's own being one of the two, and that
+    trained on every label ("full_labels").
+    """
     found = {
         f"equal_{budget}": _find(g, groups, {"budget": budget}, g.labels) for budget in ("epochs", "steps")
     }
@@ -118,31 +100,11 @@ def _same_data(g: Group, other: Group) -> bool:
     return prints[0] == prints[1] and tasks[0] == tasks[1] and same_labels
 
 
-def _against(g: Group, row: Row, other: Other) -> Estimate | None:
+def against(g: Group, row: Row, other: Other) -> Estimate | None:
+    """Return delta m against another reference, None where it is not defined."""
     pairs, base = other.scores(g, row)
     defined = bool(pairs) and base.mean(0).all()
     return statistics.delta_m(g.scores(row, pairs), base, g.signs) if defined else None
-
-
-def secondary(
-    g: Group, row: Row, reference: Row | None, baseline: Row | None, others: References, resampled: Resampled
-) -> Beside:
-    """Return the secondary numbers of a row. baseline: None for rows that are not compared with one."""
-    variance = _splits(g, row, reference)
-    if not g.shared(row):
-        return Beside(variance=variance)
-    against = {name: found for name, other in others.items() if (found := _against(g, row, other))}
-    images = Images(resampled.scores(row))
-    pairs = g.shared(row, reference) if reference else []
-    if reference is None or not pairs or not g.scores(reference, pairs).mean(0).all():
-        return Beside(against=against, images=images, variance=variance)
-    (flat, by_task), oracle = _definitions(g, row, reference, pairs), None
-    if row is not reference:
-        three = g.shared(row, baseline, reference) if baseline else []
-        versus = resampled.difference(row, baseline, reference, three) if baseline and three else None
-        images = replace(images, delta=resampled.delta(row, reference, pairs), versus=versus)
-        oracle = _oracle(g, row, reference, pairs)
-    return Beside(flat, by_task, against, oracle, images, variance)
 
 
 def counted(task: TaskInfo) -> dict[str, int]:
@@ -150,9 +112,16 @@ def counted(task: TaskInfo) -> dict[str, int]:
     return {task.metric: task.sign} | _COUNTED.get(task.kind, {})
 
 
-def _definitions(
+def definitions(
     g: Group, row: Row, reference: Row, pairs: list[Pair]
 ) -> tuple[float, float] | tuple[None, None]:
+    """Return delta m by two other definitions, in percent, higher is better.
+
+    The flat mean over all metrics of all tasks (Navon et al., "Multi-Task Learning as a Bargaining Game",
+    ICML 2022, and its code, which prints it with the opposite sign), and the mean over tasks of the mean over
+    a task's metrics (LibMTL, which prints a share).
+    """
+
     def change(task: TaskInfo, metric: str, sign: int) -> float:
         means = [g.by_unit(r, task.name, metric, pairs) for r in (row, reference)]
         score, base = (float(np.mean([*found.values()])) if found else math.nan for found in means)
@@ -165,7 +134,7 @@ def _definitions(
     return float(np.mean(flat)), float(np.mean([np.mean(values) for values in by_task]))
 
 
-def _oracle(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> float | None:
+def oracle(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> float | None:
     """Return delta m had every run kept its best evaluation, None where one had none during training."""
     means = []
     for r in (row, reference):
@@ -177,8 +146,8 @@ def _oracle(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> float 
     return float((100 * g.signs * (means[0] / means[1] - 1)).mean()) if means[1].all() else None
 
 
-def _splits(g: Group, row: Row, reference: Row | None) -> dict[str, Split]:
-    """Return {task, and `DELTA_M`: the split of its noise}; empty under a fixed mask.
+def splits(g: Group, row: Row, reference: Row | None) -> dict[str, Split]:
+    """Return {task, and `DELTA_M`: the split of its noise}; empty where its parts cannot be told apart.
 
     Delta m is in points, with the reference held at its mean: the row's own noise.
     """

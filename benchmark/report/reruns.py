@@ -7,21 +7,16 @@ M'_t) / mean S_t with the reference S held at its mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.report.records import Collection, Record
+from benchmark.report.records import Record
 from benchmark.report.rows import Group, Row, Seed
-from benchmark.report.statistics import Array
 from benchmark.runs import digest
-
-if TYPE_CHECKING:
-    from benchmark.report.board import Board
 
 _INPUT = {"labels": "labels", "data": "training data", "test_data": "test data"}  # hashes in a record
 
@@ -38,26 +33,6 @@ class Rerun:
     n: int
     tasks: dict[str, float] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
-
-
-def published(records: Path) -> Path | None:
-    """Return the folder of re-runs beside a folder of published records, where there is one."""
-    folder = records.absolute().parent / "reruns"
-    return folder if records.name == "records" and folder.is_dir() else None
-
-
-def attached(boards: Sequence[Board], again: Collection) -> list[Board]:
-    """Return the boards with the floors of rows of which `again` has a whole seed.
-
-    Raises `UserError` where a run of `again` is no second run.
-    """
-    by_id = {record.id: record for record in again.records}
-    found = []
-    for board in boards:
-        reference = board.reference.row if board.reference else None
-        floors = {e.label: _floor(board.group, e.row, reference, by_id) for e in board.entries}
-        found.append(replace(board, reruns={label: floor for label, floor in floors.items() if floor}))
-    return found
 
 
 def pooled(found: Iterable[Rerun | None]) -> Rerun | None:
@@ -79,31 +54,32 @@ def not_another(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     return f"was given other {' and '.join(given)}" if given else ""
 
 
-def _floor(g: Group, row: Row, reference: Row | None, again: Mapping[str, Record]) -> Rerun | None:
-    twice = [(seed, twin) for seed in row.seeds.values() if (twin := _twin(seed, again))]
+def floor(g: Group, row: Row, reference: Row | None, again: Mapping[str, Record]) -> Rerun | None:
+    """Return the floor of a row over the seeds of which each run was made again, None without any.
+
+    again: {id: record}. Raises `UserError` where one of these is no second run.
+    """
+    twice = []
+    for seed in row.seeds.values():
+        twins = tuple(again[first.id] for first in seed.records if first.id in again)
+        for first, second in (
+            zip(seed.records, twins, strict=False) if len(twins) == len(seed.records) else ()
+        ):
+            if reason := not_another(first.content, second.content):
+                both = f"{second.path} is no second run of {first.path}"
+                raise UserError(f"{both}: it {reason}; remove it, or make the run again elsewhere.")
+        if len(twins) == len(seed.records):
+            twice.append((seed, Seed(seed.label_seed, seed.train_seed, twins)))
     pairs = g.shared(reference) if reference else []
     if reference is None or not twice or not pairs or not (base := g.scores(reference, pairs).mean(0)).all():
         return None
-
-    def scores(seed: Seed) -> Array:
-        return np.array([seed.value(t.name, t.metric) for t in g.tasks], dtype=float)
-
-    d: Array = np.array([scores(a) - scores(b) for a, b in twice])
+    first_runs, second_runs = (
+        np.array([[seed.value(t.name, t.metric) for t in g.tasks] for seed in seeds], dtype=float)
+        for seeds in zip(*twice, strict=True)
+    )
+    d = first_runs - second_runs
     sd, points = np.sqrt((d**2).mean(0) / 2), (100 * g.signs * d / base).mean(1)
-    changed = {f"{a.cost.device}, then {b.cost.device}" for a, b in twice if a.cost.device != b.cost.device}
+    devices = {(a.cost["device"], b.cost["device"]) for a, b in twice}
     tasks = {t.name: float(value) for t, value in zip(g.tasks, sd, strict=True)}
-    return Rerun(float(np.sqrt(np.mean(points**2) / 2)), len(twice), tasks, tuple(sorted(changed)))
-
-
-def _twin(seed: Seed, again: Mapping[str, Record]) -> Seed | None:
-    """Return the second run of a seed; None unless each of its runs was made again."""
-    twins = tuple(again[first.id] for first in seed.records if first.id in again)
-    if len(twins) < len(seed.records):
-        return None
-    for first, second in zip(seed.records, twins, strict=True):
-        if reason := not_another(first.content, second.content):
-            raise UserError(
-                f"{second.path} is no second run of {first.path}: it {reason}; remove it, or make the run "
-                f"again elsewhere."
-            )
-    return Seed(seed.label_seed, seed.train_seed, twins)
+    changed = tuple(sorted(f"{a}, then {b}" for a, b in devices if a != b))
+    return Rerun(float(np.sqrt(np.mean(points**2) / 2)), len(twice), tasks, changed)

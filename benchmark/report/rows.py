@@ -17,6 +17,10 @@ from benchmark.report.statistics import Array
 from benchmark.report.statistics import Pair as Pair
 from benchmark.spec import protocol as protocols
 
+# What a record says of cost, beside its device.
+COST = ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second")
+Cost = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class TaskInfo:
@@ -50,22 +54,6 @@ class TaskInfo:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """The cost of a seed, None where a record does not say.
-
-    One-task runs: sums, but the largest memory and images per second averaged by time. device: all, joined.
-    """
-
-    params_train: float | None
-    params_infer: float | None
-    seconds: float | None
-    gpu_hours: float | None
-    peak_gib: float | None
-    images_per_second: float | None
-    device: str
-
-
-@dataclass(frozen=True)
 class Seed:
     """A complete seed of a row: one record, or one a task for a one-task method."""
 
@@ -86,20 +74,18 @@ class Seed:
     def _metrics(self) -> dict[str, dict[str, Any]]:
         return {task: r["metrics"][task] for r in reversed(self.records) for task in r.spec["tasks"]}
 
-    @property
+    @cached_property
     def cost(self) -> Cost:
-        """Return what its runs cost together."""
-        columns: dict[str, list[float]] = {}
-        for key in ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second"):
-            found = [r["cost"].get(key) for r in self.records]
-            columns[key] = [] if None in found else found
-        rates, peak, times = columns.pop("images_per_second"), columns.pop("peak_gib"), columns["seconds"]
-        return Cost(
-            **{key: float(sum(values)) if values else None for key, values in columns.items()},
-            peak_gib=max(peak) if peak else None,
-            images_per_second=float(np.average(rates, weights=times)) if rates and sum(times) > 0 else None,
-            device="; ".join(sorted({r["cost"]["device"] for r in self.records})),
-        )
+        """Return what its runs cost: sums, the largest memory, and images per second averaged by time."""
+        runs = {key: [r["cost"].get(key) for r in self.records] for key in COST}
+        found: Cost = {key: None if None in v else float(sum(v)) for key, v in runs.items()}
+        if found["peak_gib"] is not None:
+            found["peak_gib"] = float(max(runs["peak_gib"]))
+        if found["images_per_second"] is not None:
+            timed = bool(found["seconds"])
+            rates = runs["images_per_second"]
+            found["images_per_second"] = float(np.average(rates, weights=runs["seconds"])) if timed else None
+        return found | {"device": "; ".join(sorted({r["cost"]["device"] for r in self.records}))}
 
 
 @dataclass(frozen=True)
@@ -152,16 +138,14 @@ class Row:
         values = [seed.value(task.name, task.metric) for seed in self.seeds.values()]
         return float(np.mean([v for v in values if v is not None]))
 
-    @property
-    def cost(self) -> Cost | None:
-        """Return the mean cost of a seed; a value that some seed lacks is None."""
-        costs = [seed.cost for seed in self.seeds.values()]
-        if not costs:
-            return None
-        columns = {f.name: [getattr(cost, f.name) for cost in costs] for f in dataclasses.fields(Cost)}
-        devices = {device for names in columns.pop("device") for device in names.split("; ")}
-        means = {name: None if None in v else float(np.mean(v)) for name, v in columns.items()}
-        return Cost(**means, device="; ".join(sorted(devices)))
+    @cached_property
+    def cost(self) -> Cost:
+        """Return the mean cost of a seed, None where some seed does not say; {} without seeds."""
+        seeds = [seed.cost for seed in self.seeds.values()]
+        columns = {key: [cost[key] for cost in seeds] for key in COST if seeds}
+        means: Cost = {k: None if None in v else float(np.mean(v)) for k, v in columns.items()}
+        devices = sorted({device for cost in seeds for device in cost["device"].split("; ")})
+        return means | {"device": "; ".join(devices)} if seeds else {}
 
 
 @dataclass(frozen=True)
@@ -231,6 +215,10 @@ class Group:
         """Return (n, T) primary metrics of a row, a line a unit in the order of `units`."""
         columns = [[*self.by_unit(row, task.name, task.metric, pairs).values()] for task in self.tasks]
         return np.array(columns, dtype=float).T
+
+    def over(self, pairs: Iterable[Pair], *rows: Row) -> list[Array]:
+        """Return the `scores` of each row over the same seeds."""
+        return [self.scores(row, pairs) for row in rows]
 
     def by_unit(self, row: Row, task: str, metric: str, pairs: Iterable[Pair]) -> dict[int, float]:
         """Return {unit: value} of one metric over units; empty unless every seed has it."""

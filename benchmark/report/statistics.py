@@ -47,18 +47,9 @@ class Estimate:
         return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The mean of n numbers and their standard deviation (over n - 1), None below two."""
-
-    mean: float
-    sd: float | None
-    n: int
-
-
-def spread(values: Array) -> Spread:
-    """Return mean and standard deviation of values (n,)."""
-    return Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+def deviation(values: Array) -> float | None:
+    """Return the standard deviation of values (n,) over n - 1, None below two."""
+    return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def changes(scores: Array, reference: Array, signs: Array) -> Array:

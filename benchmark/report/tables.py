@@ -11,10 +11,11 @@ import pandas as pd
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import digits, fixed, gibibytes, millions, number, training_time, with_interval
-from benchmark.report.naming import protocol_changes
+from benchmark.report.grouping import protocol_changes
 from benchmark.report.references import DELTA_M
 from benchmark.report.rows import TaskInfo, canonical
-from benchmark.report.statistics import Estimate, estimate
+from benchmark.report.statistics import Array, Estimate, changes, deviation, estimate
+from benchmark.report.verdict import TOO_FEW
 
 REFERENCES = ("equal_epochs", "equal_steps", "full_labels")
 PARTS = {"label_seed": "label_sd", "train_seed": "train_sd", "rest": "rest_sd"}
@@ -52,7 +53,7 @@ def long_frame(board: Board) -> pd.DataFrame:
     g, found = board.group, []
     for entry in board.entries:
         about = (entry.label, entry.row.version, entry.role, g.variant, g.labels)
-        found += [(*about, *line) for line in (*_seeds(board, entry), *_units(entry))]
+        found += [(*about, *line) for line in _seeds(board, entry)]
     return _typed(found, list(LONG))
 
 
@@ -76,35 +77,42 @@ def objects(board: Board) -> list[Values]:
 
 def decimals(board: Board) -> dict[str, int]:
     """{task: decimals of its primary metric, the same for every row}"""
-    spreads = {t: [e.spreads[t.name].get(t.metric) for e in board.entries] for t in board.group.tasks}
-    return {task.name: digits(s.mean for s in found if s) for task, found in spreads.items()}
+    values = {t: [e.metrics[t.name].get(t.metric) for e in board.entries] for t in board.group.tasks}
+    return {t.name: digits(float(v.mean()) for v in found if v is not None) for t, found in values.items()}
+
+
+def headings(board: Board) -> dict[str, str]:
+    """{heading of `texts`: the column of `frame` that it shows}"""
+    baseline = board.baseline.label if board.baseline else "baseline"
+    first = {"method": "method", "tier": "tier", "seeds": "n_seeds", "Δm (%)": "delta_m"}
+    tasks = {f"{t.title} {t.arrow}": f"{t.name}_{t.metric}_mean" for t in board.group.tasks}
+    parameters = {"parameters: training": "params_train", "inference": "params_infer"}
+    last = {"time a seed": "seconds", "memory": "peak_gib", "device": "device"}
+    return first | {f"Δm - {baseline}'s": "vs_baseline_mean"} | tasks | parameters | last
 
 
 def texts(board: Board) -> pd.DataFrame:
     """Return the table to read; a score's second line is its change."""
-    baseline = board.baseline.label if board.baseline else "baseline"
     places, lines = decimals(board), []
     for row in objects(board):
-        line = {
-            "method": row["method"],
-            "tier": row["tier"],
-            "seeds": seeds_text(row),
-            "Δm (%)": "0 (reference)" if is_reference(row) else with_interval(delta(row)),
-            f"Δm - {baseline}'s": with_interval(versus(row)),
-        }
-        for task in board.group.tasks:
-            score, change = score_texts(row, task, places[task.name])
-            line[f"{task.title} {task.arrow}"] = f"{score}\n({change})" if change else score
-        line["parameters: training"] = millions(row["params_train"])
-        line["inference"] = millions(row["params_infer"])
-        line["time a seed"] = training_time(row["gpu_hours"], row["seconds"])
-        lines.append(line | {"memory": gibibytes(row["peak_gib"]), "device": row["device"]})
-    return pd.DataFrame(lines)
-
-
-def by_seed(entry: Entry) -> dict[int, float]:
-    """{unit: delta m plus its influence}: their mean is delta m, their spread makes its interval."""
-    return {u: entry.delta.value + psi for u, psi in (entry.psi or {}).items()} if entry.delta else {}
+        scores = [score_text(row, task, places[task.name]) for task in board.group.tasks]
+        own = is_reference(row)
+        lines.append(
+            (
+                row["method"],
+                row["tier"],
+                seeds_text(row),
+                "0 (reference)" if own else with_interval(between(row, "delta_m", "", "n_paired")),
+                with_interval(versus(row)),
+                *scores,
+                millions(row["params_train"]),
+                millions(row["params_infer"]),
+                training_time(row["gpu_hours"], row["seconds"]),
+                gibibytes(row["peak_gib"]),
+                row["device"],
+            )
+        )
+    return pd.DataFrame(lines, columns=[*headings(board)])
 
 
 def is_reference(row: Values) -> bool:
@@ -112,20 +120,16 @@ def is_reference(row: Values) -> bool:
     return row["role"] == "reference" and row["delta_m"] is not None
 
 
-def between(row: Values, name: str, prefix: str, n: int | None) -> Estimate | None:
-    """Return the estimate in columns `name` and `{prefix}ci_low`, `ci_high`."""
+def between(row: Values, name: str, prefix: str, n: str) -> Estimate | None:
+    """Return the estimate in columns `name`, `{prefix}ci_low`, `{prefix}ci_high` and n."""
     value = row.get(name)
-    return None if value is None else Estimate(value, row[f"{prefix}ci_low"], row[f"{prefix}ci_high"], n or 0)
-
-
-def delta(row: Values) -> Estimate | None:
-    """Return delta m."""
-    return between(row, "delta_m", "", row["n_paired"])
+    low, high = row.get(f"{prefix}ci_low"), row.get(f"{prefix}ci_high")
+    return None if value is None else Estimate(value, low, high, row[n] or 0)
 
 
 def versus(row: Values) -> Estimate | None:
     """Return delta m minus that of the baseline."""
-    return between(row, "vs_baseline_mean", "vs_baseline_", row["vs_baseline_n"])
+    return between(row, "vs_baseline_mean", "vs_baseline_", "vs_baseline_n")
 
 
 def seeds_text(row: Values) -> str:
@@ -135,13 +139,13 @@ def seeds_text(row: Values) -> str:
     return f"{row['n_seeds']}/{row['n_planned']}" + (f", {row['n_failed']} failed" if row["n_failed"] else "")
 
 
-def score_texts(row: Values, task: TaskInfo, places: int) -> tuple[str, str]:
-    """`31.20 ± 1.10`, and `+3.1 [+1.0, +5.2] %`: a primary metric, and its change against the reference."""
+def score_text(row: Values, task: TaskInfo, places: int) -> str:
+    """`31.20 ± 1.10`, below it `(+3.1 [+1.0, +5.2] %)`: a primary metric, its change against the reference"""
     name = f"{task.name}_{task.metric}"
     mean, sd = fixed(row[f"{name}_mean"], places), fixed(row[f"{name}_sd"], places)
-    change = between(row, f"{task.name}_change", f"{task.name}_change_", row["n_paired"])
-    own = change is None or row["role"] == "reference"
-    return f"{mean} ± {sd}" if sd else mean, "" if own else f"{with_interval(change)} %"
+    change = between(row, f"{task.name}_change", f"{task.name}_change_", "n_paired")
+    score = f"{mean} ± {sd}" if sd else mean
+    return score if change is None or row["role"] == "reference" else f"{score}\n({with_interval(change)} %)"
 
 
 def _typed(rows: list[Any], columns: list[str]) -> pd.DataFrame:
@@ -157,8 +161,17 @@ def _typed(rows: list[Any], columns: list[str]) -> pd.DataFrame:
     return table
 
 
-def _bounds(prefix: str, found: Any) -> Values:
-    return {f"{prefix}_{end}": getattr(found, end, None) for end in ("low", "high")}
+def _bounds(prefix: str, found: Estimate | None) -> Values:
+    return {f"{prefix}_{end}": found and getattr(found, end) for end in ("low", "high")}
+
+
+def _valued(name: str, bounds: str, found: Estimate | None) -> Values:
+    return {name: found and found.value, **_bounds(bounds, found)}
+
+
+def _mean_sd(name: str, values: Array | None) -> Values:
+    mean = None if values is None else float(values.mean())
+    return {f"{name}_mean": mean, f"{name}_sd": None if values is None else deviation(values)}
 
 
 def _by_unit(values: Mapping[int, float]) -> str:
@@ -168,9 +181,9 @@ def _by_unit(values: Mapping[int, float]) -> str:
 
 def _row(board: Board, entry: Entry) -> Values:
     """The columns of one row, in their order."""
-    row, g, beside, images = entry.row, board.group, entry.beside, entry.beside.images
-    compared, again, records = entry.compared, board.reruns.get(entry.label), entry.row.records
-    psi, split = [*(entry.psi or {}).values()], next(iter(beside.variance.values()), None)
+    row, g, delta, records = entry.row, board.group, entry.delta, entry.row.records
+    compared, again = entry.compared, board.reruns.get(entry.label)
+    split, seeds = next(iter(entry.variance.values()), None), np.array([*entry.by_seed.values()])
     masks = {r.spec["label_seed"]: r["hashes"]["labels"] for r in records}
     cells: Values = {
         "tier": entry.tier or "unranked",
@@ -183,78 +196,71 @@ def _row(board: Board, entry: Entry) -> Values:
         "labels": g.labels,
         "n_seeds": len(entry.units),
         "n_paired": len(entry.paired),
-        "n_planned": len(board.planned),
-        "n_failed": entry.failed,
-        "delta_m": getattr(entry.delta, "value", None),
-        **_bounds("ci", entry.delta),
-        "delta_m_sd": np.std(psi, ddof=1) if len(psi) > 1 and any(psi) else None,
-        "delta_m_seeds": _by_unit(by_seed(entry)),
-        "vs_baseline_mean": getattr(entry.versus, "value", None),
-        **_bounds("vs_baseline_ci", entry.versus),
-        "vs_baseline_n": getattr(entry.versus, "n", None),
-        "vs_baseline_p_holm": getattr(compared, "p_holm", None),
-        "decidable": {None: "", True: "yes", False: "too few seeds to decide"}[entry.decidable],
-        "p_better": getattr(compared, "p_better", None),
-        "rho": getattr(compared, "rho", None),
+        "n_planned": len(g.planned),
+        "n_failed": len(row.failed),
+        **_valued("delta_m", "ci", delta),
+        "delta_m_sd": deviation(seeds) if delta and delta.high is not None else None,
+        "delta_m_seeds": _by_unit(entry.by_seed),
+        **_valued("vs_baseline_mean", "vs_baseline_ci", compared.estimate if compared else None),
+        "vs_baseline_n": compared and compared.estimate.n,
+        "vs_baseline_p_holm": compared and compared.p_holm,
+        "decidable": {None: "", True: "yes", False: TOO_FEW}[entry.decidable],
+        "p_better": compared and compared.p_better,
+        "rho": compared and compared.rho,
     }
     for task in g.tasks:
-        name, spread = f"{task.name}_{task.metric}", entry.spreads[task.name].get(task.metric)
-        values, change = entry.by_unit[task.name].get(task.metric, {}), (entry.changes or {}).get(task.name)
-        cells |= {f"{name}_{part}": getattr(spread, part, None) for part in ("mean", "sd")}
-        cells |= _bounds(
-            f"{name}_ci", estimate(spread.mean, np.array([*values.values()])) if spread else None
+        name, values = f"{task.name}_{task.metric}", entry.metrics[task.name].get(task.metric)
+        cells |= _mean_sd(name, values)
+        cells |= _bounds(f"{name}_ci", None if values is None else estimate(float(values.mean()), values))
+        cells[f"{name}_seeds"] = (
+            "" if values is None else _by_unit(dict(zip(entry.units, values, strict=True)))
         )
-        cells[f"{name}_seeds"] = _by_unit(values)
-        cells[f"{task.name}_change"] = getattr(change, "value", None)
-        cells |= _bounds(f"{task.name}_change_ci", change)
+        cells |= _valued(f"{task.name}_change", f"{task.name}_change_ci", entry.changes.get(task.name))
     for task in g.tasks:
-        for metric in sorted({m for e in board.entries for m in e.spreads[task.name]} - {task.metric}):
-            spread = entry.spreads[task.name].get(metric)
-            cells |= {f"{task.name}_{metric}_{part}": getattr(spread, part, None) for part in ("mean", "sd")}
-    cells |= {"rerun_floor": again.sd if again else None, "rerun_n": again.n if again else None}
-    cells |= {f"{t.name}_{t.metric}_rerun_sd": again.tasks[t.name] if again else None for t in g.tasks}
-    cells["oracle_delta_m"] = beside.oracle
-    cells["delta_m_all_metrics"] = beside.all_metrics
-    cells["delta_m_task_mean"] = beside.task_mean
+        for metric in sorted({m for e in board.entries for m in e.metrics[task.name]} - {task.metric}):
+            cells |= _mean_sd(f"{task.name}_{metric}", entry.metrics[task.name].get(metric))
+    cells |= {"rerun_floor": again and again.sd, "rerun_n": again and again.n}
+    cells |= {f"{t.name}_{t.metric}_rerun_sd": again and again.tasks[t.name] for t in g.tasks}
+    cells |= entry.definitions
     for name in REFERENCES:
-        found = beside.against.get(name)
-        cells[f"delta_m_{name}"] = getattr(found, "value", None)
-        cells |= _bounds(f"delta_m_{name}_ci", found)
-    cells |= _bounds("delta_m_images", images and images.delta)
-    cells |= _bounds("vs_baseline_images", images and images.versus)
-    for task in g.tasks:
-        cells |= _bounds(f"{task.name}_{task.metric}_images", images and images.scores[task.name])
+        cells |= _valued(f"delta_m_{name}", f"delta_m_{name}_ci", entry.against.get(name))
+    for name, over_images in entry.images.items():
+        cells |= _bounds(f"{name}_images", over_images)
     cells["variance_split"] = f"{split.label_seeds} x {split.train_seeds}" if split else "not separable"
     for name, column in {DELTA_M: "delta_m", **{t.name: f"{t.name}_{t.metric}" for t in g.tasks}}.items():
-        split = beside.variance.get(name)
+        split = entry.variance.get(name)
         cells |= {f"{column}_sd_{part}": getattr(split, sd, None) for part, sd in PARTS.items()}
-    parameters = {name: getattr(entry.cost, name, None) for name in ("params_train", "params_infer")}
     return cells | {
         "tuning": str(records[0].spec.get("tuning", "")) if records else "",
         "lr_scale": records[0].spec.get("lr_scale", 1.0) if records else None,
-        **{name: count and round(count) for name, count in parameters.items()},
+        **{name: (n := row.cost.get(name)) and round(n) for name in ("params_train", "params_infer")},
         "label_masks": " ".join(f"{seed}:{mask}" for seed, mask in sorted(masks.items())),
         "data": records[0]["hashes"]["data"] if records else "",
         "protocol": f"{g.protocol['name']} v{g.protocol['version']}",
         "protocol_changes": ", ".join(protocol_changes(g.protocol)),
         "dirty": "yes" if any(r["environment"].get("dirty") for r in records) else "no",
         "run_ids": " ".join(r.id for r in records),
-        **{name: getattr(entry.cost, name, "" if name == "device" else None) for name in COSTS},
+        **{name: row.cost.get(name, "" if name == "device" else None) for name in COSTS},
     }
 
 
 def _constant(board: Board) -> Values:
-    g, found = board.group, board.constant
+    g, means = board.group, board.constant
     cells: Values = {"tier": "not a method", "method": "constant", "dataset": g.variant, "labels": g.labels}
-    cells["delta_m"] = found.delta
     for task in g.tasks:
-        cells |= {f"{task.name}_{metric}_mean": value for metric, value in found.means[task.name].items()}
-        cells[f"{task.name}_change"] = found.changes.get(task.name)
+        cells |= {f"{task.name}_{metric}_mean": value for metric, value in means[task.name].items()}
+    base = board.reference and [board.reference.metrics[t.name].get(t.metric) for t in g.tasks]
+    if base and all(t.metric in means[t.name] for t in g.tasks) and all(v is not None for v in base):
+        scores = np.array([[means[t.name][t.metric] for t in g.tasks]])
+        found = changes(scores, np.array(base, dtype=float).T, g.signs)
+        if np.isfinite(found).all():
+            cells |= {f"{t.name}_change": value for t, value in zip(g.tasks, found.tolist(), strict=True)}
+            cells["delta_m"] = float(found.mean())
     return cells
 
 
 def _seeds(board: Board, entry: Entry) -> Iterator[tuple[Any, ...]]:
-    """The columns of `LONG` from `unit` on, of the row's seeds."""
+    """The columns of `LONG` from `unit` on, of the row's seeds, then of its units."""
     row = entry.row
     for pair in sorted(row.attempted):
         where = (board.group.unit(pair), *pair)
@@ -265,10 +271,8 @@ def _seeds(board: Board, entry: Entry) -> Iterator[tuple[Any, ...]]:
             metrics = row.seeds[pair].metrics(task.name)
             for metric in (task.metric, *sorted(metrics.keys() - {task.metric})):
                 yield *where, "done", task.name, metric, metrics[metric], record["cost"]["device"], record.id
-
-
-def _units(entry: Entry) -> Iterator[tuple[Any, ...]]:
-    found: dict[str, Mapping[int, float]] = {"delta_m": by_seed(entry), "influence": entry.psi or {}}
+    delta = entry.delta.value if entry.delta else 0.0
+    found = {"delta_m": entry.by_seed, "influence": {u: v - delta for u, v in entry.by_seed.items()}}
     found["vs_baseline"] = entry.compared.differences if entry.compared else {}
     for metric, values in found.items():
         for unit, value in sorted(values.items()):

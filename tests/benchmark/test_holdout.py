@@ -10,7 +10,7 @@ from benchmark.execute.data import Data
 from benchmark.execute.options import Options
 from benchmark.execute.workers import carry_out
 from benchmark.report.captions import facts
-from benchmark.report.load import boards_of
+from benchmark.report.leaderboard import boards_of
 from benchmark.spec import plan
 
 SETTINGS = ["size=[32, 64]", "train_images=20", "test_images=4", "batch=4", "epochs=1", "width=8"]

@@ -10,7 +10,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-from benchmark.report import leaderboard, page, records
+from benchmark.report import leaderboard, page
+from benchmark.report.board import build
+from benchmark.report.records import collect
 from tests.benchmark.report import make
 
 FLAGS = (
@@ -60,7 +62,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("page")
     make.write_board(folder, seeds=7, published=True)
     make.write_board(folder, seeds=3, published=True, labels="random")
-    boards = leaderboard.build(records.collect(folder))
+    boards = build(collect(folder))
     leaderboard.write(boards[:1], folder)  # figures of the first alone: they take seconds
     (folder / page.NAME).write_text(page.html(boards, folder), encoding="utf-8")
     return (folder / page.NAME).as_uri()

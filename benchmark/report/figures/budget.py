@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -16,8 +17,7 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
 from benchmark.report.figures.style import Drawing, Look, current
 from benchmark.report.formats import axis_limits
-from benchmark.report.grouping import row_label
-from benchmark.report.naming import file_name, protocol_title
+from benchmark.report.grouping import file_name, protocol_title, row_label
 from benchmark.report.rows import Group, TaskInfo, canonical
 
 FIGURE = "budget"
@@ -65,11 +65,8 @@ class Family:
         for point, spec in zip(found, specs, strict=True):
             label = row_label(spec, [s for s in specs if s["method"] == spec["method"]])
             rows[label].setdefault(point[:2], point)
-        return {
-            label: [points[key] for key in sorted(points)]
-            for label, points in rows.items()
-            if not all(apart for _, apart in points)
-        }
+        ordered = {label: [points[key] for key in sorted(points)] for label, points in rows.items()}
+        return {label: points for label, points in ordered.items() if not all(p.apart for p in points)}
 
 
 def families(boards: Sequence[Board]) -> list[Family]:
@@ -88,23 +85,20 @@ def families(boards: Sequence[Board]) -> list[Family]:
         if len(curve) > 1:
             most = max(curve)
             whole = {task: count / most for task, count in _visible(curve[most][0]).items() if count}
-            apart = []
-            for board in (b for b in members if b.group.labels in ("one", "random")):
-                visible = _visible(board)
-                if visible.keys() >= whole.keys():
-                    share_of = [visible[task] / count for task, count in whole.items()]
-                    apart.append((float(np.mean(share_of)), board))
+            spread = [(b, _visible(b)) for b in members if b.group.labels in ("one", "random")]
+            apart = [
+                (float(np.mean([visible[task] / count for task, count in whole.items()])), board)
+                for board, visible in spread
+                if visible.keys() >= whole.keys()
+            ]
             found.append(Family(dict(sorted(curve.items())), apart))
     return found
 
 
 def _visible(board: Board) -> dict[str, float]:
     """{task: its visible labels, the mean over runs}"""
-    counts: dict[str, list[int]] = defaultdict(list)
-    for record in (r for e in board.entries for r in e.row.records):
-        for task, count in record["label_counts"].items():
-            counts[task].append(count)
-    return {task: float(np.mean(values)) for task, values in counts.items()}
+    counts = pd.DataFrame([r["label_counts"] for e in board.entries for r in e.row.records])
+    return {str(task): float(count) for task, count in counts.mean().items()}
 
 
 def draw(boards: Sequence[Board], figures: Path) -> Drawing:
@@ -176,7 +170,7 @@ def _draw(
     ax.set_title(f"{task.title} {task.arrow}" if task else "Δm (%) ↑")
     if task is None and ax.lines:  # limits by the values, as intervals of few seeds would crush them
         ax.set_ylim(*axis_limits(values, bounds, beyond=0.5))
-        ax.axhline(0, color=style.REFERENCE_COLOUR, linewidth=0.8, zorder=1)
+        style.zero(ax.axhline)
     elif task is None:
         ax.clear()
         ax.set_axis_off()
@@ -187,10 +181,9 @@ def _draw(
 def _values(entry: Entry, task: TaskInfo | None) -> tuple[float, float, float] | None:
     """(value, low, high); without an interval both are the value."""
     if task is None:
-        delta = entry.beside.against.get("full_labels")
-        if delta is None:
-            return None
-        low, high = (delta.value if bound is None else bound for bound in (delta.low, delta.high))
-        return delta.value, low, high
-    values = [*entry.by_unit[task.name].get(task.metric, {}).values()]
-    return (float(np.mean(values)), min(values), max(values)) if values else None
+        delta = entry.against.get("full_labels")
+        if delta is None or delta.low is None or delta.high is None:
+            return (delta.value, delta.value, delta.value) if delta else None
+        return delta.value, delta.low, delta.high
+    values = entry.metrics[task.name].get(task.metric)
+    return None if values is None else (float(values.mean()), float(values.min()), float(values.max()))

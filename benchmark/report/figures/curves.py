@@ -15,10 +15,10 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
 from benchmark.report.figures.style import Drawing, Look, wrapped
 from benchmark.report.records import Record
-from benchmark.report.rows import TaskInfo
 
 MAX_DIAGNOSTICS = 15
 ACROSS = 3  # plots in a line
+_MEAN = "mean and range over seeds"
 
 Curve = tuple[Sequence[float], Sequence[float]]  # epochs and values of one run
 
@@ -39,16 +39,20 @@ def _points(record: Record, kind: str, name: str) -> Curve:
 
 
 def _loss(name: str, title: str) -> Plot:
-    return Plot(title, partial(_points, kind="loss", name=name), loss=True)
+    return Plot(title, lambda record: _points(record, "loss", name), loss=True)
 
 
-def _test(record: Record, task: TaskInfo) -> Curve:
+def _test(task: str, metric: str, title: str) -> Plot:
     """The evaluations during training, and the final score."""
-    epochs, values = _points(record, "test", task.name)
-    end = [point["epoch"] for point in record["curve"]][-1:]
-    if epochs and epochs[-1] < end[0]:
-        return [*epochs, *end], [*values, record["metrics"][task.name][task.metric]]
-    return epochs, values
+
+    def read(record: Record) -> Curve:
+        epochs, values = _points(record, "test", task)
+        end = [point["epoch"] for point in record["curve"]][-1:]
+        if epochs and epochs[-1] < end[0]:
+            return [*epochs, *end], [*values, record["metrics"][task][metric]]
+        return epochs, values
+
+    return Plot(title, read)
 
 
 def _scalars(record: Record) -> dict[str, Curve]:
@@ -110,48 +114,30 @@ def _lines(ax: Axes, looks: dict[str, Look], rows: list[Entry], plot: Plot) -> s
     return drawn
 
 
-def training(board: Board, drawing: Drawing) -> None:
-    """Draw each task's training loss, and below its primary metric on the test images."""
-    rows = drawing.select("curves", style.current(board))
+def draw(board: Board, drawing: Drawing) -> None:
+    """Draw losses and test scores, further losses, and what methods report of themselves."""
+    rows, tasks = style.current(board), board.group.tasks
     points = [p for e in rows for r in e.row.records for p in r["curve"]]
-    if not points:
-        return drawing.omit("curves", "no record holds a training curve")
-    tested = any(p.get("test") for p in points)
-    if not tested:
+    plots = [_loss(t.name, f"training loss of {t.name}") for t in tasks if points]
+    if any(p.get("test") for p in points):
+        plots += [_test(t.name, t.metric, f"test {t.title} {t.arrow}") for t in tasks]
+    elif points:
         drawing.omit("curves", "the test metric is left out, because no evaluation was made during training")
-    tasks, plots = board.group.tasks, list[Plot | None]()
-    across = min(ACROSS, len(tasks))
-    for band in (tasks[i : i + across] for i in range(0, len(tasks), across)):
-        losses = [_loss(t.name, f"training loss of {t.name}") for t in band]
-        tests = [Plot(f"test {t.title} {t.arrow}", partial(_test, task=t)) for t in band]
-        for line in (losses, tests)[: 1 + tested]:
-            plots += [*line, *[None] * (across - len(line))]
     what = (
-        "Training curves: mean and range over seeds. Training losses are running means, as minimised (scaled "
-        "by the number of labels in the batch): their level is not a test error"
+        f"Training curves: {_MEAN}. Training losses are running means, as minimised (scaled by the number of "
+        "labels in the batch): their level is not a test error"
     )
-    _draw(board, drawing, "curves", what, rows, plots, across)
+    across = len(tasks) if len(tasks) <= ACROSS else min(ACROSS, -(-len(tasks) // 2))  # tests below losses
+    _draw(board, drawing, "curves", what, plots, "no record holds a training curve", across)
 
+    further = sorted({name for p in points for name in p["loss"]} - {t.name for t in tasks})
+    plots = [_loss(name, f"loss {name}, weighted") for name in further]
+    what = f"Losses besides the tasks' own, running means: {_MEAN}"
+    _draw(board, drawing, "extra_losses", what, plots, "no row has a loss besides the tasks' own")
 
-def extra_losses(board: Board, drawing: Drawing) -> None:
-    """Draw the losses besides the tasks' own, such as regularisers, a plot a term."""
-    rows = style.current(board)
-    found = {name for e in rows for r in e.row.records for p in r["curve"] for name in p["loss"]}
-    plots = [_loss(n, f"loss {n}, weighted") for n in sorted(found - {t.name for t in board.group.tasks})]
-    if not plots:
-        return drawing.omit("extra_losses", "no row has a loss besides the tasks' own")
-    what = "Losses besides the tasks' own, running means: mean and range over seeds"
-    _draw(board, drawing, "extra_losses", what, drawing.select("extra_losses", rows), plots)
-
-
-def diagnostics(board: Board, drawing: Drawing) -> None:
-    """Draw what methods report of themselves over training, a plot a number."""
-    rows = style.current(board)
     scalars = {r.id: _scalars(r) for e in rows for r in e.row.records}
     held = [name for e in rows for name in {n for r in e.row.records for n in scalars[r.id]}]
     names = sorted(set(held), key=lambda name: (-held.count(name), name))  # first what most rows have
-    if not names:
-        return drawing.omit("diagnostics", "no record holds scalar diagnostics over training")
     for name in names[MAX_DIAGNOSTICS:]:
         drawing.omit("diagnostics", f"{name} is left out, because only {MAX_DIAGNOSTICS} are drawn")
 
@@ -159,8 +145,8 @@ def diagnostics(board: Board, drawing: Drawing) -> None:
         return scalars[record.id].get(name, ([], []))
 
     plots = [Plot(wrapped(name, 33), partial(read, name=name)) for name in names[:MAX_DIAGNOSTICS]]
-    what = "Diagnostics over training: mean and range over seeds"
-    _draw(board, drawing, "diagnostics", what, drawing.select("diagnostics", rows), plots)
+    what = f"Diagnostics over training: {_MEAN}"
+    _draw(board, drawing, "diagnostics", what, plots, "no record holds scalar diagnostics over training")
 
 
 def _draw(
@@ -168,17 +154,19 @@ def _draw(
     drawing: Drawing,
     name: str,
     what: str,
-    rows: list[Entry],
-    plots: Sequence[Plot | None],
+    plots: Sequence[Plot],
+    absent: str,
     across: int = ACROSS,
 ) -> None:
-    """Draw plots in lines of `across`, or fewer; None leaves a place empty."""
-    looks, across, drawn = style.board_looks(board), min(across, len(plots)), set[str]()
+    """Draw plots in lines of `across`, or fewer; without any, say that they are absent."""
+    if not plots:
+        return drawing.omit(name, absent)
+    rows, across = drawing.select(name, style.current(board)), min(across, len(plots))
+    looks, drawn = style.board_looks(board), set[str]()
     down, width = -(-len(plots) // across), style.WIDTH * max(2, across) / ACROSS  # a title needs two plots
     with drawing.figure(name, what, width=width, height=1.5 * down) as fig:
         axes = fig.subplots(down, across, squeeze=False).flat
         for i, (ax, plot) in enumerate(zip(axes, plots, strict=False)):
-            if plot:
-                drawn |= _lines(ax, looks, rows, plot)
-                ax.set_xlabel("epoch" if i + across >= len(plots) else "")
+            drawn |= _lines(ax, looks, rows, plot)
+            ax.set_xlabel("epoch" if i + across >= len(plots) else "")
         style.legend_of_rows(fig, looks, [e.label for e in rows if e.label in drawn])

@@ -1,64 +1,51 @@
-"""Draw arrays as pixels: the label mask, and matrices that methods report."""
+"""Draw arrays as pixels: the label mask, matrices that methods report, and fixed test images."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import seaborn as sns
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap
+from PIL import Image
 
+from benchmark.errors import UserError
 from benchmark.report.board import Board
+from benchmark.report.captions import seed_name
 from benchmark.report.figures import style
-from benchmark.report.figures.style import Drawing, minus, wrapped
+from benchmark.report.figures.style import Drawing, minus, paragraphs, wrapped
 from benchmark.report.formats import fixed
+from benchmark.report.records import Record
+from benchmark.runs import pictures
 
 MAX_MATRICES = 6
 CELL, ANNOTATED = 0.37, 8  # inches a cell of a matrix; the largest matrix whose cells hold numbers
-ACROSS, LINES = 96, 8  # images in a line of the mask, and lines at most
+IMAGES = 400  # of the mask, at most
+ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
+CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.runs.pictures.panel` draws them
 
 
 def label_mask(board: Board, drawing: Drawing) -> None:
-    """Draw which labels the lowest label seed shows: a column an image, a line a task."""
-    records = sorted(
-        (r for e in board.entries for r in e.row.records), key=lambda r: (r.spec["label_seed"], r.id)
-    )
-    record = next((r for r in records if r.labelled is not None), None)
-    if record is None or record.labelled is None:
+    """Draw which labels the lowest label seed shows: a column an image, a line a task with its count."""
+    records = [r for row in board.group.rows for r in row.records]
+    records.sort(key=lambda r: (r.spec["label_seed"], r.id))
+    record, mask = next(((r, r.labelled) for r in records if r.labelled is not None), (None, np.empty(0)))
+    if record is None or mask is None:
         return drawing.omit("labels", "no per-image arrays with the mask lie beside the records")
-    names, mask = list(board.group.protocol["tasks"]), record.labelled
-    shown = min(len(mask), ACROSS * LINES)
-    lines, across = -(-shown // ACROSS), min(ACROSS, shown)
+    names, shown = list(board.group.protocol["tasks"]), min(len(mask), IMAGES)
     palette = ListedColormap(["#ececec", *sns.color_palette("colorblind", len(names))])
     cut = f", the first {shown} of" if shown < len(mask) else ","
     what = f"Visible labels under label seed {record.spec['label_seed']}{cut} {len(mask)} images"
-    with drawing.figure("labels", what, height=0.4 + lines * (0.16 * len(names) + 0.12)) as fig:
-        axes = fig.subplots(lines, 1, squeeze=False)[:, 0]
-        for first, ax in zip(range(0, shown, across), axes, strict=True):
-            part = mask[first : min(first + across, shown)].T
-            colours = np.where(part, np.arange(1, len(names) + 1)[:, None], 0)
-            # As pixels: a path for each of hundreds of cells makes a large SVG.
-            edges = {"edgecolors": "white", "linewidth": 0.4, "rasterized": True}
-            ax.pcolormesh(colours, cmap=palette, vmin=-0.5, vmax=len(names) + 0.5, **edges)
-            ax.set_xlim(0, across)
-            ax.set_ylim(len(names), 0)
-            counts = [name if first else f"{name} {mask[:, t].sum():d}" for t, name in enumerate(names)]
-            ax.set_yticks(np.arange(len(names)) + 0.5, counts)
-            ticks = range(0, part.shape[1] + 1, 16)
-            ax.set_xticks(ticks, [str(first + i) for i in ticks])
-            ax.tick_params(length=0, labelsize=6.5)
-            ax.grid(False)
-            ax.spines[:].set_visible(False)
-        axes[-1].set_xlabel("training image (each column one image; grey: the label is hidden)")
-
-
-class _Matrix(NamedTuple):
-    """The mean matrix (R, C) of a row over its seeds. labels: {of rows, of columns}; axes: what they are."""
-
-    title: str
-    values: np.ndarray
-    labels: list[list[str]]
-    axes: list[str]
+    with drawing.figure("labels", what, height=0.5 + 0.2 * len(names)) as fig:
+        ax, colours = fig.add_subplot(), np.where(mask[:shown], np.arange(1, len(names) + 1), 0).T
+        ax.imshow(colours, palette, aspect="auto", interpolation="nearest", vmin=-0.5, vmax=len(names) + 0.5)
+        counts = [f"{name} {mask[:, t].sum():d}" for t, name in enumerate(names)]
+        style.name_rows(ax, counts)
+        ax.grid(False)
+        ax.set_xlabel("training image (each column one image; grey: the label is hidden)")
 
 
 def matrices(board: Board, drawing: Drawing) -> None:
@@ -67,50 +54,152 @@ def matrices(board: Board, drawing: Drawing) -> None:
     kinds = {n: d.get("kind") for e in rows for r in e.row.records for n, d in r["diagnostics"].items()}
     names = sorted(name for name, kind in kinds.items() if kind == "matrix")
     for name in names:
-        figure, found = f"matrix_{name}", list[_Matrix]()
+        figure, parts = f"matrix_{name}", list[tuple[str, np.ndarray, dict[str, Any]]]()
         held = {e.label: [d for r in e.row.records if (d := r["diagnostics"].get(name))] for e in rows}
         for entry in drawing.select(figure, [e for e in rows if held[e.label]], MAX_MATRICES):
-            first, arrays = held[entry.label][0], [np.array(d["array"], float) for d in held[entry.label]]
+            arrays = [np.array(d["array"], float) for d in held[entry.label]]
             if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2:
                 why = "because its seeds' arrays are not matrices of one shape"
                 drawing.omit(figure, f"{entry.label} is left out, {why}")
                 continue
             called = f"{wrapped(entry.label, 20)}, n={len(arrays)}"
-            labels, axes = first.get("labels") or [], first.get("axes") or []
-            found.append(_Matrix(called, np.mean(arrays, axis=0), labels, axes))
-        if found:
-            _draw(name, found, drawing)
+            parts.append((called, np.mean(arrays, axis=0), held[entry.label][0]))
+        if parts:
+            _draw(name, parts, drawing)
     if not names:
         drawing.omit("matrix", "no record holds a diagnostic of kind matrix")
 
 
-def _draw(name: str, parts: list[_Matrix], drawing: Drawing) -> None:
-    """Draw matrices with names at the axes, small ones with numbers in their cells, on one scale."""
-    rows, columns = (max(sides) for sides in zip(*(part.values.shape for part in parts), strict=True))
+def _draw(name: str, parts: list[tuple[str, np.ndarray, dict[str, Any]]], drawing: Drawing) -> None:
+    """Draw means (R, C) with names at the axes, small ones with numbers in their cells, on one scale."""
+    rows, columns = (max(sides) for sides in zip(*(values.shape for _, values, _ in parts), strict=True))
     # A cell that holds a number is wide enough for it.
     wide, high = (0.9 + max(1.2, CELL * min(side, ANNOTATED)) for side in (columns, rows))
     across = max(1, min(len(parts), int((style.WIDTH - 0.5) // wide)))
     down, width = -(-len(parts) // across), max(3.5, across * wide + 0.5)
     # To both sides of 0, or from 0: from the smallest value, near-uniform matrices would show a pattern.
-    finite = np.concatenate([part.values[np.isfinite(part.values)] for part in parts])
+    finite = np.concatenate([values[np.isfinite(values)] for _, values, _ in parts])
     most, negative = float(np.abs(finite).max(initial=0)) or 1.0, bool((finite < 0).any())
+    how: Any = {"cmap": "PuOr" if negative else "cividis", "annot_kws": {"size": 7}, "cbar": False, "fmt": ""}
+    how |= {"vmin": -most if negative else 0.0, "vmax": most}
     with drawing.figure(f"matrix_{name}", f"{name}, mean over seeds", width=width, height=down * high) as fig:
         axes = fig.subplots(down, across, squeeze=False)
-        for ax, part in zip(axes.flat, parts, strict=False):
-            sides = part.values.shape
-            fit = [len(names) == size <= 20 for names, size in zip(part.labels, sides, strict=False)]
-            ticks: list[Any] = ["auto", "auto"]
-            if len(fit) == 2:
-                ticks = [names if fits else "auto" for names, fits in zip(part.labels, fit, strict=True)]
-            small = max(sides) <= ANNOTATED
-            texts = np.vectorize(lambda value: minus(fixed(value, 2)))(part.values) if small else None
-            how: Any = {"cmap": "PuOr" if negative else "cividis", "annot_kws": {"size": 7}, "cbar": False}
-            how |= {"vmin": -most if negative else 0.0, "vmax": most, "annot": texts, "fmt": ""}
-            sns.heatmap(part.values, ax=ax, yticklabels=ticks[0], xticklabels=ticks[1], **how)
+        for ax, (called, values, about) in zip(axes.flat, parts, strict=False):
+            labels, sides = about.get("labels") or [[], []], values.shape
+            ticks = [n if len(n) == side <= 20 else "auto" for n, side in zip(labels, sides, strict=True)]
+            texts = np.vectorize(lambda v: minus(fixed(v, 2)))(values) if max(sides) <= ANNOTATED else None
+            sns.heatmap(values, ax=ax, yticklabels=ticks[0], xticklabels=ticks[1], annot=texts, **how)
             ax.tick_params(axis="y", rotation=0)
             ax.tick_params(axis="x", rotation=45 if sides[1] > 4 else 0)
-            y_axis, x_axis = part.axes or ("", "")
+            y_axis, x_axis = about.get("axes") or ("", "")
             ax.set(ylabel=y_axis, xlabel=x_axis)
-            ax.set_title(part.title, fontsize=8)
-            image = ax.collections[0]
-        fig.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
+            ax.set_title(called, fontsize=8)
+        fig.colorbar(axes.flat[0].collections[0], ax=axes, shrink=0.8, aspect=25, pad=0.02)
+
+
+class Cells(NamedTuple):
+    """A task's pictures of a panel, (N, h, w, 3) each."""
+
+    images: np.ndarray
+    truths: np.ndarray
+    predictions: np.ndarray
+    errors: np.ndarray
+
+
+def read_panel(record: Record) -> dict[str, Cells]:
+    """Cut a panel file into cells: a row a test image, [image, then three a task].
+
+    Raises `UserError` for a damaged file and for one of another size.
+    """
+    assert record.panel is not None
+    cure = "restore it, or remove it to do without it."
+    try:
+        with Image.open(record.panel, formats=["WEBP"]) as file:
+            pixels = np.asarray(file.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{record.panel} could not be read ({error}); {cure}") from None
+    tasks, (high, wide) = record.spec["tasks"], pixels.shape[:2]
+    columns = 1 + 3 * len(tasks)
+    rows = round(high / (wide / columns * CELL_ASPECT))
+    if wide % columns or not 1 <= rows <= ROWS or high % rows:
+        raise UserError(
+            f"{record.panel} has {wide}x{high} pixels, not {columns} columns and up to {ROWS} rows of "
+            f"cells in 4:3; {cure}"
+        )
+    cells = pixels.reshape(rows, high // rows, columns, wide // columns, 3).transpose(2, 0, 1, 3, 4)
+    return {task: Cells(cells[0], *cells[1 + 3 * i : 4 + 3 * i]) for i, task in enumerate(tasks)}
+
+
+def _scale(board: Board, records: Sequence[Record]) -> str:
+    """What the colours of errors mean."""
+    darkest: dict[str, list[str]] = defaultdict(list)
+    for name in (t.name for t in board.group.tasks):
+        task = next(r["tasks"][name] for r in records if name in r["tasks"])
+        kind, span, what = task.get("kind"), task.get("span"), "probability off by 1"
+        if kind == "classes":
+            what = "wrong class"
+        elif kind == "normals":
+            what = f"{pictures.worst(kind, (0, 0)):g}° off or more"
+        elif kind == "depth":
+            far = f"{pictures.worst(kind, span):g} {task['unit']}".strip() if span else ""
+            what = f"{far or 'an eighth of its range'} off or more"
+        darkest[what].append(name)
+    ends = ", ".join(f"{what} ({', '.join(names)})" for what, names in darkest.items())
+    return f"Palest: right. Darkest: {ends}. Hatched: no label."
+
+
+def predictions(board: Board, drawing: Drawing, name: str) -> None:
+    """Draw a block a task, a line a test image: image, truth, each row's `name`.
+
+    name: `predictions` or `errors`, these on a scale that the figure states. As PNG alone: it is all pixels.
+    """
+    panels, seeds = {}, {}  # of each row's first seed that has a panel for every task
+    for entry in style.current(board):
+        found = (seed for _, seed in sorted(entry.row.seeds.items()) if all(r.panel for r in seed.records))
+        if seed := next(found, None):
+            panels[entry.label] = {t: cells for r in seed.records for t, cells in read_panel(r).items()}
+            seeds[entry.label] = seed_name((seed.label_seed, seed.train_seed))
+        else:
+            why = "because no panel of predictions lies beside its records"
+            drawing.omit(name, f"{entry.label} is left out, {why}")
+    shown = drawing.select(name, [e for e in board.entries if e.label in panels])
+    if not shown:
+        return drawing.omit(name, "left out, because no row has panels")
+    tasks, parts = [t.name for t in board.group.tasks], [panels[e.label] for e in shown]
+    shapes = np.array([part[t].images.shape[:3] for part in parts for t in tasks])
+    images = min(ROWS if len(tasks) <= 3 else 2, int(shapes[:, 0].min()))  # to keep to a page
+    size, across = (int(shapes[:, 1].max()), int(shapes[:, 2].max())), 2 + len(shown)
+    cell = (style.WIDTH - 0.3) / across  # inches
+    points = min(7.0, 11.5 * cell)  # names of eleven letters fit a cell
+    names = ["image", "truth", *(wrapped(e.label, max(10, int(cell * 120 / points))) for e in shown)]
+    high, wide = board.group.protocol["size"]  # the shape of the images, whatever that of the stored cells
+    height = len(tasks) * (images * cell * high / wide + 0.06) + 0.2
+    height += 0.12 * max(name.count("\n") for name in names)
+    what = f"Fixed test images: truth and {name}, seed {', '.join(sorted({seeds[e.label] for e in shown}))}"
+    # No more pixels than the pictures have: they are most of the file.
+    dpi = max(100, min(150, round(size[1] / cell)))
+    with drawing.figure(name, what, height=height, only_png=dpi) as fig:
+        axes = fig.subplots(len(tasks), 1, squeeze=False)[:, 0]
+        for ax, task in zip(axes, tasks, strict=True):
+            strips = [parts[0][task].images, parts[0][task].truths, *(getattr(p[task], name) for p in parts)]
+            cells = [_resized(strip[:images], size).reshape(-1, size[1], 3) for strip in strips]
+            ax.imshow(np.concatenate(cells, axis=1), extent=(0, across * wide, images * high, 0))
+            ax.vlines(np.arange(1, across) * wide, 0, images * high, colors="white", linewidth=1.2)
+            ax.hlines(np.arange(1, images) * high, 0, across * wide, colors="white", linewidth=1.2)
+            ax.set(xticks=[], yticks=[], ylabel=task)
+            ax.spines[:].set_visible(False)
+            ax.grid(False)
+        axes[0].set_xticks((np.arange(across) + 0.5) * wide, names, fontsize=points)
+        axes[0].tick_params(length=0, labeltop=True, labelbottom=False)
+        if name == "errors":
+            scale = paragraphs(_scale(board, shown[0].row.records), inches=6.6)
+            ramp = fig.colorbar(ScalarMappable(cmap="Reds"), ax=axes, location="bottom", aspect=60, pad=0.01)
+            ramp.set_label(scale, fontsize=7)
+            ramp.set_ticks([])
+            fig.set_figheight(fig.get_figheight() + 0.25 + 0.13 * scale.count("\n"))
+
+
+def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cells (N, h, w, 3) at another (height, width): large panels are stored at half the size."""
+    nearest = Image.Resampling.NEAREST
+    return np.stack([np.asarray(Image.fromarray(cell).resize(size[::-1], nearest)) for cell in cells])

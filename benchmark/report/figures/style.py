@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,9 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.style import context
 
 from benchmark.report.board import Board, Entry
-from benchmark.report.rows import shipped_values
-from benchmark.report.statistics import Estimate
-from benchmark.spec import plan, registry
+from benchmark.spec import plan, protocol, registry
 
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
 REFERENCE_COLOUR = "#555555"
@@ -86,33 +85,30 @@ def _palette() -> list[tuple[float, ...]]:
     return [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
 
 
+@cache
+def _methods() -> list[str]:
+    """The default plan's methods first, as the first looks differ most; references have none of these."""
+    grids = plan.read(plan.DEFAULT)["grid"]
+    references = {protocol.load(grid["protocol"]).reference for grid in grids}
+    names = dict.fromkeys([*(name for grid in grids for name in grid["method"]), *registry.method_names()])
+    return [name for name in names if name not in references]
+
+
 def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
     """Return the look of each row by its label; the reference is grey.
 
-    A method with one row looks the same on every board; rows that share a method and plug-ins take the looks
-    that are left.
+    A method looks the same on every board; further rows of it, and plug-ins, take what is left.
     """
-    known, places = _method_places(), dict[str, int]()
-    names = sorted(set(labels) - {reference}, key=lambda label: ("(" in label, label))
-    for label in names:  # those with default hyperparameters come first
-        place = known.get(label.partition("(")[0])
-        if place is not None and place not in places.values():
-            places[label] = place
-    free = iter(sorted(set(range(len(known) + len(names))) - set(places.values())))
-    dashes, colours, result = ("-", "--", "-.", ":"), _palette(), dict[str, Look]()
-    for label in names:
-        again, colour = divmod(places[label] if label in places else next(free), len(colours))
-        result[label] = {"color": colours[colour], "linestyle": dashes[(colour + again) % len(dashes)]}
-    return result | ({reference: {"color": REFERENCE_COLOUR, "linestyle": "-"}} if reference else {})
-
-
-@cache
-def _method_places() -> dict[str, int]:
-    """{method: place}: the default plan's methods first, as these looks differ most; references last."""
-    grids = plan.read(plan.DEFAULT)["grid"]
-    references = {(shipped_values(grid["protocol"]) or {}).get("reference") for grid in grids}
-    names = dict.fromkeys([*(name for grid in grids for name in grid["method"]), *registry.method_names()])
-    return {name: place for place, name in enumerate(sorted(names, key=lambda name: name in references))}
+    known, places = _methods(), dict[str, int]()
+    dashes, colours = ("-", "--", "-.", ":"), _palette()
+    for label in sorted(set(labels) - {reference}, key=lambda label: (label not in known, label)):
+        free = (place for place in itertools.count() if place not in places.values())
+        places[label] = known.index(label) if label in known else next(free)
+    found: dict[str, Look] = {reference: {"color": REFERENCE_COLOUR, "linestyle": "-"}} if reference else {}
+    for label, place in places.items():
+        again, colour = divmod(place, len(colours))
+        found[label] = {"color": colours[colour], "linestyle": dashes[(colour + again) % len(dashes)]}
+    return found
 
 
 def board_looks(board: Board) -> dict[str, Look]:
@@ -180,11 +176,11 @@ def paragraphs(*parts: str, inches: float = WIDTH) -> str:
     return "\n".join(line for part in parts for line in textwrap.wrap(part, int(inches * 15)))
 
 
+def zero(line: Callable[..., object]) -> None:
+    """Draw the line at 0 of an axis."""
+    line(0, color=REFERENCE_COLOUR, linewidth=0.8, zorder=1)
+
+
 def current(board: Board) -> list[Entry]:
     """Return the rows with complete seeds, earlier versions left out."""
     return [e for e in board.entries if e.units and not e.row.outdated]
-
-
-def comparable(board: Board) -> list[tuple[Entry, Estimate]]:
-    """Return the rows that have a delta m, with it, best first, earlier versions left out."""
-    return [(e, e.delta) for e in board.entries if e.delta is not None and not e.row.outdated]

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from benchmark import ROOT
-from benchmark.report import leaderboard, records
+from benchmark.report.board import build
 from benchmark.report.command import command
-from benchmark.report.load import boards_of
+from benchmark.report.leaderboard import boards_of
+from benchmark.report.records import collect
 from benchmark.report.rows import Group, Row
 from benchmark.spec import plan
 from benchmark.spec.run import run_id
@@ -92,7 +93,7 @@ def test_of_made_up_rows(tmp_path: Path, name: str, seeds: list[tuple[int, int]]
         s["protocol"] = first["protocol"] | values.get("protocol", {})
         content = make.record(make.spec("prototype", label, train_seed=train)) | {"spec": s, "id": run_id(s)}
         make.write_run(tmp_path, content, published=True)
-    (board,) = leaderboard.build(records.collect(tmp_path))
+    (board,) = build(collect(tmp_path))
     (row,) = board.group.rows
     assert planned(command(board.group, row).replace("prototype single_task", "prototype"), tmp_path) == {
         r.id for r in row.records
@@ -103,6 +104,6 @@ def test_what_a_record_knows_by_content_alone_stands_as_a_file(tmp_path: Path) -
     protocol = {"encoder": "resnet18", "weights": "sha256:0123456789abcdef"}
     s = make.spec("prototype", protocol=protocol) | {"plugin": "abc"}
     make.write_run(tmp_path, make.record(s), published=True)
-    (board,) = leaderboard.build(records.collect(tmp_path))
+    (board,) = build(collect(tmp_path))
     text = command(board.group, board.group.rows[0])
     assert "--plugin prototype.py" in text and "weights=FILE-0123456789abcdef" in text

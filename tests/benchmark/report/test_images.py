@@ -18,12 +18,11 @@ from benchmark.errors import UserError
 from benchmark.metrics.maps import meter
 from benchmark.metrics.pooled import PRIMARY
 from benchmark.report import images
-from benchmark.report.board import Board, build
 from benchmark.report.details import sections
-from benchmark.report.records import collect
 from benchmark.report.tables import csv_text
 from datasets.tasks import Task
 from tests.benchmark.report import make
+from tests.benchmark.report.drawn import only
 
 TASKS = {
     "semseg": Task("semseg", "classes", 3, "mIoU", True, "%", classes=("a", "b", "c")),
@@ -86,15 +85,10 @@ def write(
                 np.savez_compressed(path.with_name("per_image.npz"), **arrays)
 
 
-def only(folder: Path) -> Board:
-    (board,) = build(collect(folder))
-    return board
-
-
 def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
     write(tmp_path)
     board = only(tmp_path)
-    found = {e.label: e.beside.images for e in board.entries}
+    found = {e.label: e.images for e in board.entries}
     draws = images.weights(COUNT).astype(int)
     signs = {"semseg": 1, "depth": -1, "normals": -1}
     scores: dict[str, list[dict[str, float]]] = {}
@@ -110,29 +104,21 @@ def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
         method: [sum(100 * s * (x[t] / base[t] - 1) for t, s in signs.items()) / 3 for x, base in pairs]
         for method, pairs in ((m, list(zip(scores[m], scores["single_task"], strict=True))) for m in scores)
     }
-    for method in scores:
-        mine = found[method]
-        assert mine is not None
+    for method, mine in found.items():
         for task in signs:
-            estimate = mine.scores[task]
+            estimate = mine[f"{task}_{make.INFO[task]['metric']}"]
             plain = np.percentile([x[task] for x in scores[method][1:]], [2.5, 97.5])
-            assert estimate is not None and estimate.n == COUNT
-            assert (estimate.low, estimate.high) == (
-                pytest.approx(plain[0], rel=1e-6),
-                pytest.approx(plain[1], rel=1e-6),
-            )
-        assert (mine.delta is None) == (method == "single_task") and (mine.versus is None) == (
-            method != "mtpsl"
-        )
-        if mine.delta:
+            assert estimate and estimate.n == COUNT
+            assert (estimate.low, estimate.high) == pytest.approx(tuple(plain), rel=1e-6)
+        delta = mine["delta_m"]
+        assert (delta is None) == (method == "single_task")
+        assert (mine["vs_baseline"] is None) == (method != "mtpsl")
+        if delta:
             plain = np.percentile(deltas[method][1:], [2.5, 97.5])
-            assert (mine.delta.low, mine.delta.high) == (
-                pytest.approx(plain[0], abs=1e-4),
-                pytest.approx(plain[1], abs=1e-4),
-            )
+            assert (delta.low, delta.high) == pytest.approx(tuple(plain), abs=1e-4)
     apart = np.subtract(deltas["mtpsl"], deltas["multi_task"])[1:]
-    mtpsl = found["mtpsl"]
-    assert mtpsl and mtpsl.versus and mtpsl.versus.low == pytest.approx(np.percentile(apart, 2.5), abs=1e-4)
+    versus = found["mtpsl"]["vs_baseline"]
+    assert versus and versus.low == pytest.approx(np.percentile(apart, 2.5), abs=1e-4)
     titles = [s.title for s in sections(board)]
     assert (
         "Two uncertainties of each score" in titles
@@ -163,7 +149,7 @@ def test_a_draw_without_a_label_is_left_out(labelled: int, there: bool, tmp_path
             r["metrics"]["depth"]["absErr"] = float(PRIMARY["absErr"](kept.sum(0)))
             np.savez(make.write_run(tmp_path, r, panels=False).with_name("per_image.npz"), depth=kept)
     (entry,) = only(tmp_path).entries
-    found = entry.beside.images.scores["depth"] if entry.beside.images else None
+    found = entry.images["depth_absErr"]
     assert (found is not None) == there
     if found:
         drawn = [plain(record.arrays, "depth") for record in entry.row.records if record.arrays]
@@ -179,10 +165,10 @@ def test_without_statistics_there_is_no_interval(tmp_path: Path) -> None:
         next(tmp_path.rglob("multi_task*s1*/per_image.npz")),
         semseg=statistics("semseg", 11)[0].astype(np.float32),
     )
-    found = {e.label: e.beside.images for e in only(tmp_path).entries}
+    found = {e.label: e.images for e in only(tmp_path).entries}
     mtpsl, multi = found["mtpsl"], found["multi_task"]
-    assert mtpsl and not any(mtpsl.scores.values()) and mtpsl.delta is None and mtpsl.versus is None
-    assert multi and multi.scores["semseg"] and not multi.scores["depth"] and multi.delta is None
+    assert not any(mtpsl.values())
+    assert multi["semseg_mIoU"] and not multi["depth_absErr"] and multi["delta_m"] is None
 
 
 def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:
@@ -195,9 +181,9 @@ def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"record.json says absErr .* of depth, but the test images in .*per_image.npz give"
     ):
-        only(tmp_path)
+        csv_text(only(tmp_path))
     path.write_text(text)
-    only(tmp_path)
+    csv_text(only(tmp_path))
 
 
 def test_damaged_statistics_are_named(tmp_path: Path) -> None:
@@ -211,7 +197,7 @@ def test_damaged_statistics_are_named(tmp_path: Path) -> None:
     for damaged in (pickled, path.read_bytes(), whole[:50]):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"per_image.npz could not be read \(.*\); restore it"):
-            only(tmp_path)
+            csv_text(only(tmp_path))
 
 
 @pytest.mark.parametrize("count", [64, 300])

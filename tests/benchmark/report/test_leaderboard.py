@@ -17,10 +17,10 @@ from benchmark.errors import UserError
 from benchmark.report import leaderboard
 from benchmark.report.board import Board, Entry, build
 from benchmark.report.captions import facts
-from benchmark.report.leaderboard import markdown
-from benchmark.report.naming import title
+from benchmark.report.grouping import title
 from benchmark.report.records import collect
-from benchmark.report.tables import csv_text, frame
+from benchmark.report.tables import csv_text
+from benchmark.report.views import markdown
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import only
 
@@ -41,43 +41,26 @@ def write(
             make.write_run(folder, make.record(s, gain))
 
 
-def test_numbers_against_plain_arithmetic(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=3)
-    board = only(tmp_path)
-    records = collect(tmp_path).records
+def test_numbers_against_plain_arithmetic(runs: Path, board: Board) -> None:
+    records = collect(runs).records
     for label, changed in (("mtpsl", []), ("prototype", []), ("prototype(tke=false)", ["tke"])):
-        total = []
-        for task, info in make.INFO.items():
-            if task not in make.TASKS:
-                continue
-            means = []
+        found, total = entry(board, label), []
+        for task in make.TASKS:
+            info, means = make.INFO[task], []
             for method, names in ((label.split("(")[0], changed), ("single_task", [])):
-                rows = [
-                    r
-                    for r in records
-                    if r.spec["method"] == method and r.spec["changed"] == names and task in r["metrics"]
-                ]
-                values = [r["metrics"][task][info["metric"]] for r in rows]
-                assert len(values) == 3
-                means.append(sum(values) / 3)
-            change = 100 * (means[0] - means[1]) / means[1] * (1 if info["higher_is_better"] else -1)
-            found = (entry(board, label).changes or {})[task]
-            assert found is not None and found.value == pytest.approx(change, rel=1e-9)
-            assert entry(board, label).spreads[task][info["metric"]].mean == pytest.approx(means[0])
-            total.append(change)
-        delta = entry(board, label).delta
-        assert delta is not None and delta.value == pytest.approx(sum(total) / 3, rel=1e-9) and delta.n == 3
-        seeds = entry(board, label).psi
-        assert seeds is not None and np.mean([*seeds.values()]) == pytest.approx(0, abs=1e-9)
+                same = [r for r in records if (r.spec["method"], r.spec["changed"]) == (method, names)]
+                values = [r["metrics"][task][info["metric"]] for r in same if task in r["metrics"]]
+                assert len(values) == 4
+                means.append(sum(values) / 4)
+            total.append(100 * (means[0] / means[1] - 1) * (1 if info["higher_is_better"] else -1))
+            assert found.changes[task].value == pytest.approx(total[-1], rel=1e-9)
+            assert found.metrics[task][info["metric"]].mean() == pytest.approx(means[0])
+        assert found.delta and found.delta.value == pytest.approx(sum(total) / 3, rel=1e-9)
+        assert np.mean([*found.by_seed.values()]) == pytest.approx(found.delta.value) and found.delta.n == 4
     values = [e.delta.value for e in board.entries if e.delta]
     assert values == sorted(values, reverse=True) and len(values) == 5
     reference = board.reference
-    assert (
-        reference is not None
-        and reference.delta is not None
-        and reference.delta.value == 0
-        and reference.delta.low is None
-    )
+    assert reference and reference.delta and (reference.delta.value, reference.delta.low) == (0, None)
 
 
 def test_only_shared_seeds_count(tmp_path: Path) -> None:
@@ -85,48 +68,24 @@ def test_only_shared_seeds_count(tmp_path: Path) -> None:
     write(tmp_path, "multi_task", [1, 2, 3])
     board = only(tmp_path)
     row = entry(board, "multi_task")
-    assert row.units == (1, 2, 3) and row.paired == (1,) and board.planned == (0, 1, 2, 3)
+    assert row.units == (1, 2, 3) and row.paired == (1,) and board.group.planned == (0, 1, 2, 3)
     assert row.delta is not None and row.delta.n == 1 and row.delta.low is None
     line = lines(board)["multi_task"]
     assert (line["n_seeds"], line["n_paired"], line["n_planned"], line["ci_low"]) == ("3", "1", "4", "")
 
 
-def test_train_seeds_are_averaged_inside_label_seeds(tmp_path: Path) -> None:
-    for method in ("single_task", "multi_task"):
-        for seed in (0, 1):
-            for train in (0, 1, 2):
-                for s in make.specs(method, seed, train_seed=train):
-                    make.write_run(tmp_path / "one", make.record(s))
-                for s in make.specs(method, 0, train_seed=train, labels="full"):
-                    if seed == 0:
-                        make.write_run(tmp_path / "full", make.record(s))
-    row = entry(only(tmp_path / "one"), "multi_task")
-    assert row.delta is not None and row.delta.n == 2 and row.units == (0, 1)
-    # No labels are drawn under 'full': the train seed is the unit, and the caption says so.
-    board = only(tmp_path / "full")
-    row = entry(board, "multi_task")
-    assert row.delta is not None and row.delta.n == 3
-    assert any("training noise only" in value for _, value in facts(board))
-
-
 @pytest.mark.parametrize(("seeds", "tiers"), [(3, {"development"}), (5, {"1", "2", "3", "4"})])
 def test_tiers(seeds: int, tiers: set[str], tmp_path: Path) -> None:
     write(tmp_path, "single_task", range(seeds))
-    write(tmp_path, "multi_task", range(seeds), gain=20.0)
-    write(tmp_path, "mtpsl", range(seeds), gain=20.3)
-    write(tmp_path, "prototype", range(seeds), gain=40.0)
-    board = only(tmp_path)
-    found = {e.label: e.tier for e in board.entries}
+    for method, gain in {"multi_task": 20.0, "mtpsl": 20.3, "prototype": 40.0}.items():
+        write(tmp_path, method, range(seeds), gain)
+    found = {e.label: e.tier for e in only(tmp_path).entries}
     assert set(found.values()) <= tiers
     if seeds == 5:
-        assert (
-            found["prototype"] == "1"
-            and found["mtpsl"] == found["multi_task"] == "2"
-            and found["single_task"] == "3"
-        )
-        make.write_failure(tmp_path, make.spec("mtpsl", 5))
-        found = {e.label: e.tier for e in only(tmp_path).entries}
-        assert set(found.values()) == {"incomplete"}  # nobody has the planned sixth seed
+        expected = {"prototype": "1", "mtpsl": "2", "multi_task": "2", "single_task": "3"}
+        assert found == expected
+        make.write_failure(tmp_path, make.spec("mtpsl", 5))  # then nobody has the planned sixth seed
+        assert {e.tier for e in only(tmp_path).entries} == {"incomplete"}
 
 
 def test_a_row_of_an_earlier_version_of_its_weighting_is_told_apart_and_outdated(tmp_path: Path) -> None:
@@ -150,11 +109,7 @@ def test_the_current_versions_make_rows_outdated(current: dict[str, int], tmp_pa
     (board,) = build(collect(tmp_path), current)
     assert entry(board, "mtpsl v1").tier == lines(board)["mtpsl v1"]["tier"] == "version 1 (current 2)"
     assert "| mtpsl v1 | version 1 (current 2) |" in markdown(board)
-    assert (
-        entry(board, "multi_task").tier in ("1", "2")
-        and board.lead is not None
-        and board.lead.best.label == "multi_task"
-    )
+    assert entry(board, "multi_task").tier in ("1", "2") and board.lead[0].label == "multi_task"
     (board,) = build(collect(tmp_path), {"mtpsl": 1})
     assert entry(board, "mtpsl").tier in ("1", "2")
     (board,) = build(collect(tmp_path), {"single_task": 2})
@@ -176,31 +131,29 @@ def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:
     assert only(tmp_path / "b").name == name
 
 
-def test_changed_protocols_say_so(tmp_path: Path) -> None:
-    def board(name: str, /, **protocol: Any) -> Board:
-        make.write_run(tmp_path / name, make.record(make.spec("multi_task", protocol=protocol)))
-        return only(tmp_path / name)
+MANY = "size=[32,64], encoder=resnet18, width=16, batch=4, epochs=0.5, flip=false"
 
-    def told(found: Board) -> tuple[str, str, str]:
-        return (
-            title(found.group),
-            markdown(found).splitlines()[0][2:],
-            lines(found)["multi_task"]["protocol_changes"],
-        )
 
-    end = ": scenes-v1, labels 'one'"
-    assert told(board("shipped")) == (f"thin v1{end}", f"thin v1{end}", "")
-    changed = "size=[32,64], epochs=1"
-    assert told(board("changed", epochs=1.0, size=[32, 64])) == (*[f"thin v1 ({changed}){end}"] * 2, changed)
-    many = "size=[32,64], encoder=resnet18, width=16, batch=4, epochs=0.5, flip=false"
-    short = f"thin v1 (size=[32,64], encoder=resnet18, width=16, batch=4 and 2 more){end}"
-    found = board("many", epochs=0.5, size=[32, 64], encoder="resnet18", width=16, batch=4, flip=False)
-    assert told(found) == (short, f"thin v1 ({many}){end}", many)
-    own = told(board("own", name="mine", version=3))
-    assert own == (*[f"mine v3 (own protocol){end}"] * 2, "own protocol")
-    assert told(board("newer", version=7))[2] == "shipped: v1"
-    names = list(frame(found))
-    assert names.index("protocol_changes") == names.index("protocol") + 1
+@pytest.mark.parametrize(
+    ("protocol", "short", "changes"),
+    [
+        ({}, "thin v1", ""),
+        ({"epochs": 1.0, "size": [32, 64]}, "thin v1 (size=[32,64], epochs=1)", "size=[32,64], epochs=1"),
+        (
+            {"epochs": 0.5, "size": [32, 64], "encoder": "resnet18", "width": 16, "batch": 4, "flip": False},
+            f"thin v1 ({MANY.rpartition(', epochs')[0]} and 2 more)",
+            MANY,
+        ),
+        ({"name": "mine", "version": 3}, "mine v3 (own protocol)", "own protocol"),
+        ({"version": 7}, "thin v7 (shipped: v1)", "shipped: v1"),
+    ],
+)
+def test_changed_protocols_say_so(protocol: dict[str, Any], short: str, changes: str, tmp_path: Path) -> None:
+    make.write_run(tmp_path, make.record(make.spec("multi_task", protocol=protocol)))
+    made = only(tmp_path)
+    assert title(made.group) == f"{short}: scenes-v1, labels 'one'"
+    assert lines(made)["multi_task"]["protocol_changes"] == changes
+    assert (f"({changes}): scenes-v1" if changes else "thin v1: ") in markdown(made).splitlines()[0]
 
 
 def test_a_complete_write_removes_other_boards(tmp_path: Path) -> None:

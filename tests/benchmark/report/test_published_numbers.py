@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.report import leaderboard, published
-from benchmark.report.board import Board, build
-from benchmark.report.records import collect
-from tests.benchmark.report import make
+from benchmark.report.board import Board
+from benchmark.report.details import TITLE, papers, read_papers
+from benchmark.report.rows import Group
+from benchmark.report.tables import csv_text
+from benchmark.report.views import markdown
 
 SIGNS = {"semseg": 1, "parts": 1, "saliency": 1, "edge": 1, "depth": -1, "normals": -1}
 # By how much a printed Δm may differ from that of the printed metrics, which are rounded: absErr of
@@ -21,23 +22,14 @@ ROUNDING = {"nyuv2-13": 0.015, "pascal-context": 0.015, "cityscapes-7": 0.22}
 WRONG_IN_PRINT = {("pascal-context", "published:one", "resnet18", "diffusionmtl-no-diffusion"): (0.11, -0.03)}
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    """Return a board of made-up runs."""
-    folder = tmp_path_factory.mktemp("runs")
-    make.write_board(folder, seeds=2)
-    (found,) = build(collect(folder))
-    return found
-
-
-def board(found: Board, variant: str, labels: str) -> Board:
-    """Return the board as one of another data set and label setting."""
-    return replace(found, group=replace(found.group, variant=variant, labels=labels))
+def group(found: Group, variant: str, labels: str, **protocol: object) -> Group:
+    """Return the group as one of another data set and label setting."""
+    return replace(found, variant=variant, labels=labels, protocol=found.protocol | protocol)
 
 
 def test_the_printed_delta_m_follow_from_the_printed_metrics() -> None:
-    papers = published.read()
-    place = {(r.dataset, r.labels, r.encoder, r.key): r for r in papers.row}
+    file = read_papers()
+    place = {(r.dataset, r.labels, r.encoder, r.key): r for r in file.row}
     checked = 0
     for key, row in place.items():
         if row.delta_m is None:
@@ -51,7 +43,7 @@ def test_the_printed_delta_m_follow_from_the_printed_metrics() -> None:
             before = float(base.metrics[metric])
             changes.append(100 * SIGNS[metric.split("_")[0]] * (float(value) - before) / before)
         delta = sum(changes) / len(changes)
-        assert papers.delta_m(row, row.delta_m_reference) == pytest.approx(delta)
+        assert file.delta_m(row, row.delta_m_reference) == pytest.approx(delta)
         if key in WRONG_IN_PRINT:
             assert (float(row.delta_m), round(delta, 2)) == WRONG_IN_PRINT[
                 key
@@ -64,8 +56,8 @@ def test_the_printed_delta_m_follow_from_the_printed_metrics() -> None:
 
 def test_rows_known_by_heart() -> None:
     """Values that more than one source prints alike, digits as printed; the reference makes the number."""
-    papers = published.read()
-    found = {(r.dataset, r.labels, r.encoder, r.key): r for r in papers.row}
+    file = read_papers()
+    found = {(r.dataset, r.labels, r.encoder, r.key): r for r in file.row}
     row = found["pascal-context", "published:one", "resnet18", "tkpr"]
     assert [*map(str, row.metrics.values())] == ["59.78", "59.08", "78.62", "15.63", "65.10"]
     for place, reference, delta in (
@@ -74,18 +66,16 @@ def test_rows_known_by_heart() -> None:
         (("nyuv2-13", "published:one", "segnet", "xtc"), "stl", 10.23),
         (("nyuv2-13", "published:one", "segnet", "xtc"), "sl", 9.76),
     ):
-        assert papers.delta_m(found[place], reference) == pytest.approx(delta, abs=0.005)
+        assert file.delta_m(found[place], reference) == pytest.approx(delta, abs=0.005)
     alone = found["nyuv2-13", "published:one", "Stable Diffusion 2", "stablemtl"]
-    assert papers.delta_m(alone, "stl") is None and len(papers.row) == 70
+    assert file.delta_m(alone, "stl") is None and len(file.row) == 70
 
 
-def test_they_stand_below_the_board_and_nowhere_else(base: Board) -> None:
-    plain, shown = board(base, "scenes-v1", "one"), board(base, "nyuv2-13", "published:one")
-    assert published.TITLE not in leaderboard.files([plain])[f"tables/{plain.name}.md"]
-    files = leaderboard.files([shown])
-    own, apart = files[f"tables/{shown.name}.md"].split(f"\n## {published.TITLE}\n")
-    assert "DiffusionMTL" not in own and "mtpsl" not in apart
-    assert "TKPR" not in files[f"leaderboards/{shown.name}.csv"]
+def test_they_stand_below_the_board_and_nowhere_else(board: Board) -> None:
+    assert papers(board.group) is None and TITLE not in markdown(board)
+    shown = Board(group(board.group, "nyuv2-13", "published:one"))
+    own, apart = markdown(shown).split(f"\n## {TITLE}\n")
+    assert "DiffusionMTL" not in own and "mtpsl" not in apart and "TKPR" not in csv_text(shown)
     for line in (
         "| Single-task | resnet18 | 45.28 | 0.4802 | 25.93 | 0 |  | DiffusionMTL |  |",
         "| MTL baseline | resnet18 | 43.92 | 0.5138 | 26.44 | -3.99 | -3.99 | DiffusionMTL |  |",
@@ -93,10 +83,9 @@ def test_they_stand_below_the_board_and_nowhere_else(base: Board) -> None:
     ):
         assert line in apart
     assert "- JTR README: " in apart and "- JTR: " not in apart  # only the sources of these rows
-    random = published.markdown(board(base, "nyuv2-13", "published:random"))
-    assert "| +17.98 | +21.92 (against Supervised multi-task) |" in random
-    tuned = replace(shown.group, protocol=shown.group.protocol | {"judge": "holdout"})
-    assert published.section(replace(shown, group=tuned)) is None
+    random = papers(group(board.group, "nyuv2-13", "published:random"))
+    assert random and "| +17.98 | +21.92 (against Supervised multi-task) |" in random.markdown()
+    assert papers(group(board.group, "nyuv2-13", "published:one", judge="holdout")) is None
 
 
 @pytest.mark.parametrize(
@@ -113,9 +102,9 @@ def test_they_stand_below_the_board_and_nowhere_else(base: Board) -> None:
     ],
 )
 def test_which_boards_have_them(
-    variant: str, labels: str, method: str | None, differences: list[str], base: Board
+    variant: str, labels: str, method: str | None, differences: list[str], board: Board
 ) -> None:
-    section = published.section(board(base, variant, labels))
+    section = papers(group(board.group, variant, labels))
     assert (section is None) == (method is None)
     if section:
         assert method in set(section.table["method"])
@@ -156,8 +145,8 @@ HEAD = 'reference = "stl"\n[metrics]\na_b = "higher"\n[sources]\nS = "whole"\n'
 def test_mistakes_in_the_file_are_named(before: str, after: str, words: list[str], tmp_path: Path) -> None:
     path = tmp_path / "published.toml"
     path.write_text(HEAD + ROW)
-    assert str(published.read(path).row[0].metrics["a_b"]) == "10.50"
+    assert str(read_papers(path).row[0].metrics["a_b"]) == "10.50"
     path.write_text((HEAD + ROW).replace(before, after, 1))
     with pytest.raises(UserError) as caught:
-        published.read(path)
+        read_papers(path)
     assert str(caught.value).startswith(str(path)) and all(word in str(caught.value) for word in words)

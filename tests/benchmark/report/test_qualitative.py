@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.report.figures import qualitative
+from benchmark.report.figures import panels
 from benchmark.report.figures.style import Drawing
 from benchmark.report.records import Record, collect
 from benchmark.runs.pictures import colour_error
@@ -39,7 +39,7 @@ def test_panels_are_cut_into_the_right_cells(tmp_path: Path) -> None:
     record = one_record(tmp_path)
     assert record.panel is not None
     pixels = np.asarray(Image.open(record.panel).convert("RGB"))
-    (height, width), found = make.CELL, qualitative.read_panel(record)
+    (height, width), found = make.CELL, panels.read_panel(record)
     for t, task in enumerate(make.TASKS):
         for row in range(4):
             for kind, column in enumerate((0, 1 + 3 * t, 2 + 3 * t, 3 + 3 * t)):
@@ -59,7 +59,7 @@ def test_damaged_panels_and_those_of_another_shape_are_named(
         record.panel.write_bytes(b"not an image")
     words = "not 10 columns and up to 4 rows" if size else r"panel\.webp could not be read"
     with pytest.raises(UserError, match=words):
-        qualitative.read_panel(record)
+        panels.read_panel(record)
 
 
 def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
@@ -72,11 +72,11 @@ def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
             cut = whole.crop((0, 0, whole.width, 2 * height))
             small = entry.label == "mtpsl"
             (cut.resize((cut.width // 2, height)) if small else cut).save(record.panel, lossless=True)
-            found = qualitative.read_panel(record)[record.spec["tasks"][0]].images
+            found = panels.read_panel(record)[record.spec["tasks"][0]].images
             assert found.shape == ((2, height // 2, width // 2, 3) if small else (2, height, width, 3))
     drawing = Drawing(tmp_path)
-    qualitative.draw(only(tmp_path), drawing, "predictions")
-    qualitative.draw(only(tmp_path), drawing, "errors")
+    panels.predictions(only(tmp_path), drawing, "predictions")
+    panels.predictions(only(tmp_path), drawing, "errors")
     assert [path.name for path in drawing.files] == ["predictions.png", "errors.png"] and drawing.notes == []
 
 
@@ -87,7 +87,7 @@ def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
     missing.unlink()
     drawing = Drawing(tmp_path)
     with figures() as found:
-        qualitative.draw(only(tmp_path), drawing, "predictions")
+        panels.predictions(only(tmp_path), drawing, "predictions")
     why = "because no panel of predictions lies beside its records."
     assert drawing.notes == [f"predictions: multi_task is left out, {why}"]
     assert "prototype" in names(found["predictions"]) and "multi_task" not in names(found["predictions"])
@@ -102,7 +102,7 @@ def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path
         path.write_text(json.dumps(record))
     board = only(tmp_path)
     with figures() as found:
-        qualitative.draw(board, Drawing(tmp_path), "errors")
+        panels.predictions(board, Drawing(tmp_path), "errors")
     fig = found["errors"]
     height, width = make.CELL
     for t, task in enumerate(make.TASKS):
@@ -110,7 +110,7 @@ def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path
         for c, entry in enumerate(board.entries):
             panel = {}
             for r in entry.row.records:
-                panel |= qualitative.read_panel(r)
+                panel |= panels.read_panel(r)
             expected = panel[task].errors
             assert (
                 mosaic[:, (2 + c) * width : (3 + c) * width] == expected.reshape(4 * height, width, 3)

@@ -143,9 +143,9 @@ def test_one_task_runs_make_a_seed_when_all_are_in(tmp_path: Path) -> None:
     assert list(row.seeds) == [(0, 0)] and row.partial == {(1, 1): ("normals",)} and row.failed == {}
     costs = [make.record(s)["cost"] for s in whole]
     cost = row.seeds[0, 0].cost
-    assert cost.seconds == pytest.approx(sum(c["seconds"] for c in costs))
-    assert cost.params_train == sum(c["params_train"] for c in costs)
-    assert cost.peak_gib == max(c["peak_gib"] for c in costs)
+    assert cost["seconds"] == pytest.approx(sum(c["seconds"] for c in costs))
+    assert cost["params_train"] == sum(c["params_train"] for c in costs)
+    assert cost["peak_gib"] == max(c["peak_gib"] for c in costs)
     make.write_failure(tmp_path, make.specs("single_task", 1)[2])
     (row,) = group(collect(tmp_path))[0].rows
     assert list(row.failed) == [(1, 1)] and row.partial == {}

@@ -57,12 +57,12 @@ def test_references_of_other_boards(tmp_path: Path) -> None:
     write(tmp_path, "multi_task", range(3), 4.0)
     write(tmp_path, "single_task", range(3), 0.0)
     alone = board(tmp_path)
-    assert row(alone).beside.against == {"equal_epochs": row(alone).delta}
+    assert row(alone).against == {"equal_epochs": row(alone).delta}
     missing = "equal steps (--set budget=steps), full labels (--set labels=full)"
     assert ("references not run (single_task)", missing) in facts(alone)
     write(tmp_path, "single_task", range(3), 1.5, protocol={"budget": "steps", "name": "other"})
     write(tmp_path, "single_task", range(3), 9.0, labels="full")
-    found = row(board(tmp_path)).beside.against
+    found = row(board(tmp_path)).against
     mine = scores(tmp_path, "multi_task", "epochs", "one")
     for name, budget, labels in (
         ("equal_epochs", "epochs", "one"),
@@ -75,7 +75,7 @@ def test_references_of_other_boards(tmp_path: Path) -> None:
         assert estimate.value == pytest.approx(plain, abs=1e-9) and estimate.n == 3, name
         assert estimate.low is not None and estimate.low < plain
     # The board of the other budget holds the reference alone: 0 against itself, and each other's.
-    steps = row(board(tmp_path, "steps"), "single_task").beside.against
+    steps = row(board(tmp_path, "steps"), "single_task").against
     assert steps["equal_steps"] == statistics.Estimate(0.0, None, None, 3)
     assert steps["equal_epochs"].value > 0 and "full_labels" not in steps
 
@@ -89,7 +89,7 @@ def test_references_that_are_not_comparable_do_not_count(tmp_path: Path) -> None
         for s in steps:
             r = make.record(s, 0.0)
             make.write_run(tmp_path, r | {"hashes": r["hashes"] | {key: "other"}}, panels=False)
-        assert row(board(tmp_path)).beside.against.keys() == {
+        assert row(board(tmp_path)).against.keys() == {
             "equal_epochs",
             *(() if key else ("equal_steps",)),
         }
@@ -104,11 +104,13 @@ def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
         100 * s * (sum(mine[t]) * (1 + s * 0.03) / (sum(base[t]) * (1 + s * 0.01)) - 1)
         for t, s in SIGNS.items()
     ]
-    assert row(made).beside.oracle == pytest.approx(sum(best) / 3, abs=1e-9)
-    assert row(made).delta and row(made).beside.oracle != row(made).delta.value  # type: ignore[union-attr]
+    assert row(made).definitions["oracle_delta_m"] == pytest.approx(sum(best) / 3, abs=1e-9)
+    assert row(made).delta and row(made).definitions["oracle_delta_m"] != row(made).delta.value  # type: ignore[union-attr]
     write(tmp_path, "multi_task", range(2, 3), 4.0)
     write(tmp_path, "single_task", range(2, 3), 0.0)
-    assert row(board(tmp_path)).beside.oracle is None  # a run without evaluations has no best one
+    assert (
+        row(board(tmp_path)).definitions["oracle_delta_m"] is None
+    )  # a run without evaluations has no best one
 
 
 LOWER = {"absErr", "relErr", "mErr", "medErr"}
@@ -147,6 +149,10 @@ def with_metrics(folder: Path, change: Any = lambda found: found) -> Board:
     return made
 
 
+def definitions(entry: Entry) -> tuple[float | None, ...]:
+    return tuple(entry.definitions[f"delta_m_{name}"] for name in ("all_metrics", "task_mean"))
+
+
 def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
     made = with_metrics(tmp_path)
     changes: dict[str, list[float]] = {}
@@ -159,20 +165,28 @@ def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
             changes.setdefault(task, []).append(100 * (mine - base) / base * (-1 if name in LOWER else 1))
     found = next(e for e in made.entries if e.label == "multi_task")
     flat = [change for each in changes.values() for change in each]
-    assert len(flat) == 9 and found.beside.all_metrics == pytest.approx(sum(flat) / 9, abs=1e-9)
+    assert len(flat) == 9 and found.definitions["delta_m_all_metrics"] == pytest.approx(
+        sum(flat) / 9, abs=1e-9
+    )
     by_task = sum(sum(each) / len(each) for each in changes.values()) / 3
-    assert found.beside.task_mean == pytest.approx(by_task, abs=1e-9)
+    assert found.definitions["delta_m_task_mean"] == pytest.approx(by_task, abs=1e-9)
     assert found.delta is not None and found.delta.value == pytest.approx(
         sum(each[0] for each in changes.values()) / 3, abs=1e-9
     )
     reference = next(e for e in made.entries if e.label == "single_task")
-    assert (reference.beside.all_metrics, reference.beside.task_mean) == (0.0, 0.0)
+    assert (reference.definitions["delta_m_all_metrics"], reference.definitions["delta_m_task_mean"]) == (
+        0.0,
+        0.0,
+    )
 
 
 @pytest.mark.parametrize("damage", [{"depth": {"absErr": 0.4}}, {"normals": {"mErr": 24.0, "within30": 0.0}}])
 def test_a_metric_that_is_missing_or_zero_leaves_them_empty(damage: dict[str, Any], tmp_path: Path) -> None:
     made = row(with_metrics(tmp_path, lambda found: found | damage))
-    assert made.beside.all_metrics is made.beside.task_mean is None and made.delta is not None
+    assert (
+        made.definitions["delta_m_all_metrics"] is made.definitions["delta_m_task_mean"] is None
+        and made.delta is not None
+    )
 
 
 def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:
@@ -184,7 +198,7 @@ def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:
     for s in make.specs("mtpsl", 0):
         make.write_run(tmp_path, make.record(s), panels=False)
     (made,) = build(collect(tmp_path))
-    found = {e.label: e.beside.variance for e in made.entries}
+    found = {e.label: e.variance for e in made.entries}
     assert found["mtpsl"] == {} and found["multi_task"].keys() == {"delta_m", *make.TASKS}
     records = {
         (r.spec["label_seed"], r.spec["train_seed"]): r
@@ -209,4 +223,4 @@ def test_under_a_fixed_mask_nothing_is_split(tmp_path: Path) -> None:
             r["hashes"]["labels"] = "mask0"  # one mask for all
             make.write_run(tmp_path, r, panels=False)
     (made,) = build(collect(tmp_path))
-    assert made.entries[0].beside.variance == {} and "delta_m_sd_label_seed" not in frame(made)
+    assert made.entries[0].variance == {} and "delta_m_sd_label_seed" not in frame(made)

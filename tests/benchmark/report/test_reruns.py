@@ -9,12 +9,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.report import details, reruns
-from benchmark.report.board import Board, build
-from benchmark.report.load import boards_of
+from benchmark.report import details
+from benchmark.report.board import Board
+from benchmark.report.leaderboard import boards_of
 from benchmark.report.records import collect
 from benchmark.report.tables import csv_text
 from tests.benchmark.report import make
@@ -52,23 +53,12 @@ def lines(board: Board) -> dict[str, dict[str, str]]:
 
 def test_the_floor_by_plain_arithmetic(tmp_path: Path) -> None:
     write(tmp_path / "runs", tmp_path / "again")
-    (plain,) = build(collect(tmp_path / "runs"))
-    (board,) = reruns.attached([plain], collect(tmp_path / "again"))
+    (plain,), (board,) = boards_of(tmp_path / "runs"), boards_of(tmp_path / "runs", tmp_path / "again")
     records = [r for r in collect(tmp_path / "runs").records if r.spec["method"] == "single_task"]
-    d = []
-    for k in (1, 2):
-        total = 0.0
-        for task, shift in SHIFT.items():
-            scores = [r["metrics"][task][make.INFO[task]["metric"]] for r in records if task in r["metrics"]]
-            total += (
-                (1 if make.INFO[task]["higher_is_better"] else -1)
-                * shift
-                * k
-                / (sum(scores) / len(scores))
-                * 100
-                / 3
-            )
-        d.append(total)
+    metrics = {t: make.INFO[t]["metric"] for t in SHIFT}
+    base = {t: np.mean([r["metrics"][t][metrics[t]] for r in records if t in r["metrics"]]) for t in SHIFT}
+    signs = {t: 1 if make.INFO[t]["higher_is_better"] else -1 for t in SHIFT}
+    d = [100 / 3 * sum(signs[t] * shift * k / base[t] for t, shift in SHIFT.items()) for k in (1, 2)]
     floor = board.reruns["mtpsl"]
     assert floor.n == 2 and floor.sd == pytest.approx(math.sqrt((d[0] ** 2 + d[1] ** 2) / 2 / 2), abs=1e-9)
     assert floor.tasks["depth"] == pytest.approx(0.004 * math.sqrt((1 + 4) / 4), abs=1e-9)
@@ -82,7 +72,9 @@ def test_the_floor_by_plain_arithmetic(tmp_path: Path) -> None:
     (section,) = [s for s in details.sections(board) if s.title == "The same seeds run again"]
     shown = {line[0]: line for line in section.table.values.tolist()}
     assert shown["mtpsl"][1:3] == ["2", f"{floor.sd:.2f}"] and shown["multi_task"][2] == "0.00"
-    assert "prototype" not in shown and "run again" not in details.markdown(plain)
+    assert "prototype" not in shown and "The same seeds run again" not in {
+        s.title for s in details.sections(plain)
+    }
 
 
 def test_what_is_no_second_run_is_refused(tmp_path: Path) -> None:

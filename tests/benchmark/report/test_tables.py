@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,28 +15,18 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from benchmark.report import leaderboard, tables
+import benchmark
+from benchmark.errors import UserError
+from benchmark.report import tables, views
 from benchmark.report.board import Board
-from benchmark.report.captions import facts, footnotes, verdict
+from benchmark.report.captions import notes, verdict
 from benchmark.report.formats import digits, duration, fixed, interval, signed
-from benchmark.report.latex import escape, table
+from benchmark.report.leaderboard import boards_of
 from benchmark.report.records import collect
+from benchmark.report.views import escape
+from benchmark.report.views import latex as table
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import only
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five rows over four seeds, of which one failed on a fifth."""
-    place: Path = tmp_path_factory.mktemp("runs")
-    make.write_board(place, seeds=4)
-    make.write_failure(place, make.spec("mtpsl", 4))
-    return place
-
-
-@pytest.fixture(scope="module")
-def board(folder: Path) -> Board:
-    return only(folder)
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -54,32 +45,20 @@ def test_the_csv_holds_the_numbers_of_the_board(board: Board) -> None:
         assert (row["ci_low"] == "") == (e.role == "reference")
         assert (row["n_failed"], row["role"]) == ("1" if e.label == "mtpsl" else "0", e.role)
         for task in board.group.tasks:
-            name, values = f"{task.name}_{task.metric}", e.by_unit[task.name][task.metric]
-            low, high = stats.t.interval(0.95, 3, np.mean([*values.values()]), stats.sem([*values.values()]))
-            assert float(row[f"{name}_mean"]) == pytest.approx(np.mean([*values.values()]), rel=1e-5)
-            assert float(row[f"{name}_sd"]) == pytest.approx(np.std([*values.values()], ddof=1), rel=1e-5)
-            assert [float(row[f"{name}_ci_{end}"]) for end in ("low", "high")] == pytest.approx(
-                [low, high], rel=1e-4
-            )
+            name, values = f"{task.name}_{task.metric}", e.metrics[task.name][task.metric]
+            ends = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+            found = [float(row[f"{name}_{part}"]) for part in ("mean", "sd", "ci_low", "ci_high")]
+            assert found == pytest.approx([np.mean(values), np.std(values, ddof=1), *ends], rel=1e-4)
             assert row[f"{name}_seeds"].split()[1] == f"1:{values[1]:.6g}"
-            change = (e.changes or {})[task.name]
+            change = e.changes[task.name]
             assert change and float(row[f"{task.name}_change"]) == pytest.approx(change.value, abs=1e-4)
-        if e.versus:
-            assert float(row["vs_baseline_mean"]) == pytest.approx(e.versus.value, rel=1e-4)
-        assert row["params_infer"] == f"{e.cost.params_infer:.0f}" if e.cost else False
+        if e.compared:
+            assert float(row["vs_baseline_mean"]) == pytest.approx(e.compared.estimate.value, rel=1e-4)
+        assert row["params_infer"] == f"{e.row.cost['params_infer']:.0f}"
     line = next(row for row in rows if row["method"] == "single_task")
     assert line["delta_m"] == "0" and len(line["run_ids"].split()) == 12 and line["dirty"] == "no"
     assert line["label_masks"] == "0:mask0 1:mask1 2:mask2 3:mask3"
     assert next(row for row in rows if "(" in row["method"])["hyperparameters"] == '{"tke":false}'
-
-
-def test_both_layouts_give_the_same_bytes(tmp_path: Path) -> None:
-    made = []
-    for published in (False, True):
-        make.write_board(tmp_path / str(published), seeds=2, published=published)
-        found = only(tmp_path / str(published))
-        made.append(leaderboard.files([found]))
-    assert made[0] == made[1]
 
 
 def test_cost_alone_changes_the_last_columns(tmp_path: Path) -> None:
@@ -107,12 +86,12 @@ def test_objects_and_frame_have_one_type_a_column(board: Board) -> None:
     assert not {"tuning", "lr_scale", "delta_m_sd_rest", "depth_absErr_rerun_sd"} & set(frame)
 
 
-def test_every_value_of_every_record_is_once_in_the_long_form(folder: Path, board: Board) -> None:
+def test_every_value_of_every_record_is_once_in_the_long_form(runs: Path, board: Board) -> None:
     lines = read(tables.long_csv_text(board))
     found = {(x["run_id"], x["task"], x["metric"]): x for x in lines if x["run_id"]}
     wanted = {
         (r.id, task, metric): (r, value)
-        for r in collect(folder).records
+        for r in collect(runs).records
         for task, values in r["metrics"].items()
         for metric, value in values.items()
     }
@@ -149,13 +128,13 @@ def test_delta_m_can_be_made_again_from_the_long_form(board: Board) -> None:
             low, _ = stats.t.interval(0.95, 3, by_seed.mean(), stats.sem(by_seed))
             assert e.delta.low == pytest.approx(low, abs=1e-6)
         versus = mine.value[mine.metric == "vs_baseline"].astype(float)
-        assert len(versus) == (4 if e.versus else 0)
-        assert not e.versus or versus.mean() == pytest.approx(e.versus.value, abs=1e-6)
+        assert len(versus) == (4 if e.compared else 0)
+        assert not e.compared or versus.mean() == pytest.approx(e.compared.estimate.value, abs=1e-6)
 
 
 def shown(board: Board, width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(leaderboard.text(board))
+    console.print(views.text(board))
     return console.export_text()
 
 
@@ -163,21 +142,19 @@ def shown(board: Board, width: int) -> str:
 def test_terminal_and_markdown_cut_nothing(width: int, tasks: tuple[str, ...], tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=2, tasks=tasks)
     made = only(tmp_path)
-    text, document, places = shown(made, width), leaderboard.markdown(made), tables.decimals(made)
+    text, document, places = shown(made, width), views.markdown(made), tables.decimals(made)
     assert "…" not in text and max(map(len, text.splitlines())) <= width
     flat = " ".join(text.split())
-    said = [verdict(made), *(f"{name}: {value}" for name, value in facts(made)), *footnotes(made)]
-    assert (
-        all(" ".join(line.split()) in flat and line in document for line in said)
-        and len(footnotes(made)) <= 8
-    )
+    said = [verdict(made), *notes(made)]
+    assert all(" ".join(line.split()) in flat and line in document for line in said)
     for e in made.entries:
         assert e.delta is not None
         numbers = [] if e.role == "reference" else [signed(e.delta.value), interval(e.delta)]
         for t in made.group.tasks:
-            spread, change = e.spreads[t.name][t.metric], (e.changes or {})[t.name]
-            numbers.append(f"{fixed(spread.mean, places[t.name])} ± {fixed(spread.sd, places[t.name])}")
-            numbers += [] if e.role == "reference" or change is None else [f"{signed(change.value)} %"]
+            values, change = e.metrics[t.name][t.metric], e.changes[t.name]
+            mean, sd = (fixed(value, places[t.name]) for value in (values.mean(), values.std(ddof=1)))
+            numbers.append(f"{mean} ± {sd}")
+            numbers += [] if e.role == "reference" else [f"{signed(change.value)} %"]
         assert all(number in text for number in (*numbers, "(tke=false)", "constant", "GiB", *tasks))
         assert all(number.removesuffix(" %") in document for number in numbers)
 
@@ -188,7 +165,7 @@ def test_identical_seeds_are_marked(tmp_path: Path) -> None:
             for s in make.specs(method, seed):
                 make.write_run(tmp_path, make.record(s, gain=make.GAIN[method], noise=0.0))
     made = only(tmp_path)
-    assert "+2.0 (seeds identical)" in leaderboard.markdown(made) and "[+" not in shown(made, 100)
+    assert "+2.0 (seeds identical)" in views.markdown(made) and "[+" not in shown(made, 100)
     assert read(tables.csv_text(made))[0]["ci_low"] == "" and verdict(made).count("Not sure") == 1
 
 
@@ -256,3 +233,25 @@ def test_formats() -> None:
     assert [fixed(-0.001, 2), fixed(-0.01, 2), fixed(None, 2)] == ["0.00", "-0.01", ""]
     assert [signed(0.0), signed(-2.04), signed(2.06)] == ["+0.0", "-2.0", "+2.1"]
     assert [duration(s) for s in (4.21, 45, 600, 9000)] == ["4.2 s", "45 s", "10 min", "2.5 h"]
+
+
+def test_records_and_boards_are_frames(results: Path) -> None:
+    table, records = benchmark.load_records(results), collect(results).records
+    assert len(table) == sum(2 * len(r.spec["tasks"]) for r in records) and table.primary.mean() == 0.5
+    for r in records[:4]:
+        for task, metrics in r["metrics"].items():
+            found = table[(table.run == r.id) & (table.task == task)].set_index("metric").value
+            assert found.to_dict() == metrics
+    made, (board,) = benchmark.load_board(results, "thin-scenes-v1-one"), boards_of(results)
+    assert list(made.columns) == tables.csv_text(board).splitlines()[0].split(",")
+    assert list(made.method)[:5] == [e.label for e in board.entries]
+    with pytest.raises(UserError, match=r"unknown board in .*; did you mean 'thin-scenes-v1-one'"):
+        benchmark.load_board(results, "thin-scenes-v1-on")
+    with pytest.raises(AttributeError, match="load_nothing"):
+        benchmark.load_nothing  # noqa: B018
+
+
+def test_reading_results_imports_no_torch() -> None:
+    code = "import sys, benchmark; benchmark.load_board('results', 'quickstart-scenes-v1-one')"
+    code += "; assert not {'torch', 'matplotlib'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], cwd=benchmark.ROOT, check=True)

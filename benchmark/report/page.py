@@ -1,0 +1,231 @@
+"""The page: every board of a results folder in one file that links to its figures and records."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from benchmark.metrics import pooled
+from benchmark.report import captions, details, tables
+from benchmark.report.board import Board, Entry
+from benchmark.report.command import command
+from benchmark.report.formats import (
+    axis_limits,
+    duration,
+    fixed,
+)
+from benchmark.report.grouping import protocol_changes, protocol_summary, protocol_title
+from benchmark.report.records import Record
+from benchmark.spec import registry
+
+NAME = "index.html"
+# The bundle ends in its exports, then a comment with the licences.
+_EXPORTS = re.compile(
+    r"export\s*\{[^}]*?(\w+) as jQuery\b[^}]*\}\s*;?\s*(?=/\*! Bundled license information)"
+)
+# {start of a figure's name: (title, what it shows)}; the longest that fits counts. The figure itself says the
+# rest.
+FIGURES = {
+    "delta_m": ("Δm with every seed", "Each method's Δm with its 95 % interval, a dot a seed"),
+    "changes": ("Change by task", "Heat map of each task's relative change against the reference"),
+    "wins": ("Every pair of methods", "Matrix of paired differences in Δm: ahead, behind, or cannot tell"),
+    "cost": ("What Δm costs", "Training time of a seed against Δm"),
+    "budget": ("Label budgets", "Scores and Δm against the share of labels, a line a method"),
+    "labels": ("Who is labelled", "Which labels of which training images are visible, for one label seed"),
+    "predictions": ("Predictions", "The same test images for all methods: image, truth and predictions"),
+    "errors": ("Errors", "The same test images for all methods: where and by how much each is wrong"),
+    "curves": ("Training curves", "Losses and test scores over training: mean and range over seeds"),
+    "extra_losses": ("Further losses", "The losses beside the tasks' own over training"),
+    "matrix_": ("Matrix at the end of training", "A matrix that methods report, mean over seeds"),
+    "diagnostics": ("Over training", "Diagnostics of methods over training"),
+    "variance": ("Where the noise comes from", "Noise split into draw of labels, training, and the rest"),
+}
+LABELS = {
+    "one": "one label an image",
+    "random": "1 to K-1 labels an image",
+    "full": "every label",
+    "given": "the labels that come with the data",
+    "published:one": "one label an image, the papers' split",
+    "published:random": "random labels, the papers' split",
+}
+WIDTH, MARGIN = 112, 5  # pixels of the strip of a row, as in the template
+
+
+def html(found: Sequence[Board], folder: Path) -> str:
+    """Return the page of all boards, to lie in `folder`, whose files it links to."""
+    # A visitor sees the first: that which can say most.
+    most = {b.name: (-max(len(e.units) for e in b.entries), -len(b.group.run_ids), b.name) for b in found}
+    boards = sorted(found, key=lambda board: most[board.name])
+    views = [_view(board, folder) for board in boards]
+    titles = Counter(view["title"] for view in views)
+    for view, board in zip(views, boards, strict=True):
+        if titles[view["title"]] > 1 and (changes := protocol_changes(board.group.protocol)):
+            view["title"] += f" ({', '.join(changes)})"
+    across = sorted({path.name for path in folder.glob("figures/*")} - {board.name for board in boards})
+    entries = [entry for board in boards for entry in board.entries]
+    records = [record for entry in entries for record in entry.row.records]
+    environment = Environment(
+        loader=PackageLoader("benchmark"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"labels": labels_text, "seed": captions.seed_name, "duration": duration}
+    page = environment.get_template("page.html.j2").render(
+        boards=views,
+        families=[figure for name in across for figure in figures(folder, name, f"{name}: ")],
+        facets={n: [*dict.fromkeys(v["facets"][n] for v in views)] for n in views[0]["facets"]},
+        methods=_methods(entries),
+        metrics=_metrics(boards),
+        commits=_commits(records),
+        environments=[record["environment"] for record in records],
+        provenance=_provenance(records),
+        version=version("bench"),
+        link=lambda record: quote(Path(os.path.relpath(record.path, folder)).as_posix()),
+        fixed=fixed,
+        library=library(),
+    )
+    return page + "\n"
+
+
+@cache
+def library() -> str:
+    """Return DataTables as a module script that sets `window.DataTable`.
+
+    It is MIT, with jQuery, MIT, as the package itables brings it, licences inside; its style sheet is not
+    used. Raises `ValueError` where the bundle is not of the known form.
+    """
+    bundle = (files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8").rstrip()
+    script, count = _EXPORTS.subn(r"\nwindow.DataTable = \1.fn.dataTable;\n", bundle)
+    if count != 1:
+        raise ValueError("the script in the package itables does not end in an export of jQuery")
+    return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)
+
+
+def figures(folder: Path, place: str, before: str = "") -> list[dict[str, str]]:
+    """Return {name, title, alt, source} of the figures below `figures/`, in the order of `FIGURES`.
+
+    source: the SVG, or else the pixels, relative to the page. before: for their titles.
+    """
+    found = []
+    for path in sorted((folder / "figures" / place).glob("*.png")):
+        kind = max((start for start in FIGURES if path.stem.startswith(start)), key=len, default="")
+        title, alt = FIGURES.get(kind, (path.stem, "A figure"))
+        rest = path.stem.removeprefix(kind).strip("_").replace("_", " ")
+        name = path.with_suffix(".svg").name if path.with_suffix(".svg").is_file() else path.name
+        title = f"{before}{title}{f': {rest}' if kind and rest else ''}"
+        source = quote(f"figures/{place}/{name}")
+        about = {"name": path.stem, "title": title, "alt": alt, "source": source}
+        found.append(([*FIGURES, ""].index(kind), about))
+    return [about for _, about in sorted(found, key=lambda each: each[0])]
+
+
+def labels_text(setting: str) -> str:
+    """`one label an image`, `5 % of each task's labels`; another text as it is"""
+    kind, _, share = setting.partition(":")
+    if kind == "fraction" and float(share) <= 1:
+        return f"{100 * float(share):g} % of each task's labels"
+    return LABELS.get(setting, setting)
+
+
+def _commits(records: Iterable[Record]) -> list[str]:
+    return sorted({str(record["environment"].get("commit", ""))[:12] for record in records} - {""})
+
+
+def _methods(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """A method that is not installed is known by its records alone, which hold no paper."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in sorted((entry.row for entry in entries), key=lambda row: (row.method, row.version)):
+        about = found.setdefault(row.method, {"versions": {}, "summary": "", "paper": "", "one_task": False})
+        about["versions"][row.version] = None
+        for record in row.records:
+            about["summary"] = record.content.get("summary") or about["summary"]
+            about["one_task"] |= record["one_task"]
+    for name in found.keys() & set(registry.method_names()):
+        found[name] |= {key: getattr(registry.describe(name), key) for key in ("summary", "paper")}
+    return found
+
+
+def _metrics(boards: Sequence[Board]) -> list[tuple[str, str, str]]:
+    """(task, primary metric, what that is) of each task of the boards."""
+    said = {(m["task"], m["metric"]): m["summary"] for m in pooled.metrics()}
+    shown = {(task.name, task.metric) for board in boards for task in board.group.tasks}
+    return sorted((*pair, said.get(pair, "")) for pair in shown)
+
+
+def _provenance(records: Sequence[Record]) -> Iterable[tuple[str, list[tuple[str, int]]]]:
+    """The runs of each commit, device and version."""
+    keys = {"commit": "commits", "device": "devices", "torch": "versions of torch"}
+    for key, title in (keys | {"python": "versions of Python"}).items():
+        values = (str(record["environment"].get(key, "unknown")) for record in records)
+        yield title, sorted(Counter(v[:12] if key == "commit" else v for v in values).items())
+
+
+def _view(board: Board, folder: Path) -> dict[str, Any]:
+    """The values of a board for the template of the page in `folder`."""
+    g, keys, shown = board.group, tables.headings(board), tables.texts(board).drop(columns=["device"])
+    shown = shown.loc[:, (shown != "").any() | (shown.columns == "Δm (%)")]
+    shown.insert(1, "Δm (%)", shown.pop("Δm (%)"))
+    cells = [
+        [_cell(row[keys[str(heading)]], text) for heading, text in zip(shown, line, strict=True)]
+        for row, line in zip(tables.objects(board), shown.values.tolist(), strict=True)
+    ]
+    lower = {"time a seed", "memory", "parameters: training", "inference"}
+    lower |= {f"{t.title} {t.arrow}" for t in g.tasks if not t.higher_is_better}
+    weights = "" if g.protocol["weights"] == "none" else f", {g.protocol['weights']} weights"
+    data = registry.dataset(g.dataset) if g.dataset in registry.dataset_names() else None
+    # Every seed, and intervals as far as they do not crush the rest.
+    values = [0.0, *(value for e in board.entries for value in e.by_seed.values())]
+    bounds = (bound for e in board.entries if e.delta for bound in (e.delta.low, e.delta.high))
+    least, most = axis_limits(values, bounds, beyond=0.5)
+
+    def at(value: float) -> float:
+        share = (min(max(value, least), most) - least) / (most - least)
+        return round(MARGIN + (WIDTH - 2 * MARGIN) * share, 1)
+
+    return {
+        "name": board.name,
+        "id": re.sub(r"[^A-Za-z0-9_-]+", "-", board.name),
+        "title": f"{g.variant}, {labels_text(g.labels)}",
+        "protocol_title": protocol_title(g.protocol, None),
+        "data": f"{data.summary} ({data.source})" if data else "",
+        "summary": protocol_summary(g.protocol["name"]),
+        "facets": {
+            "dataset": g.variant,
+            "labels": g.labels,
+            "encoder": f"{g.protocol['encoder']}{weights}",
+            "protocol": protocol_title(g.protocol),
+        },
+        "verdict": captions.verdict(board),
+        "best_command": command(g, board.lead[0].row) if board.lead else "",
+        "tasks": g.tasks,
+        "commits": _commits(r for row in g.rows for r in row.records),
+        "columns": {h: h in lower for h in shown},
+        "rows": [
+            (e, command(g, e.row) if e else "", c) for e, c in zip((*board.entries, None), cells, strict=True)
+        ],
+        "decimals": tables.decimals(board),
+        "at": at,
+        "notes": captions.notes(board),
+        "details": details.sections(board),
+        "papers": details.papers(g),
+        "figures": figures(folder, board.name),
+        "run_count": len(g.run_ids),
+    }
+
+
+def _cell(value: Any, text: str) -> tuple[str, str, str]:
+    """(what it is sorted by, first line, second line), by the digits that are the same on all machines."""
+    top, _, below = re.sub(r" (?=[\[(])", "\n", text, count=1).partition("\n")
+    return "" if value is None else value if isinstance(value, str) else f"{value:.9g}", top, below

@@ -1,0 +1,144 @@
+"""A board to read: as Markdown, as LaTeX for a paper, and for the terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.report import details
+from benchmark.report.board import Board
+from benchmark.report.captions import facts, footnotes, notes, verdict
+from benchmark.report.formats import markdown_table
+from benchmark.report.grouping import title
+from benchmark.report.tables import texts
+
+_ESCAPED = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "Δ": r"$\Delta$", "±": r"$\pm$", "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$", "≥": r"$\geq$", "≤": r"$\leq$", "°": r"$^\circ$", "²": "$^2$", "“": "``", "”": "''",
+    "…": r"\ldots{}", "\xd7": r"$\times$", "\u2212": "$-$", "\u2013": "--", "\u2014": "---", "\u2018": "`",
+    "\u2019": "'",
+}  # fmt: skip
+_LAST_LATIN = "\u017f"  # letters up to here are typeset as they are
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # no wider than the text
+NAME = 28  # most characters of a line of a row's name in the terminal
+
+
+def markdown(board: Board) -> str:
+    """Return the board as a Markdown document."""
+    shown, papers = texts(board), details.papers(board.group)
+    table = markdown_table([*shown], shown.values.tolist(), texts=3)
+    lines = "".join(f"- {line}\n" for line in notes(board))
+    below = "".join(part.markdown() for part in (*details.sections(board), *([papers] if papers else [])))
+    return f"# {title(board.group, None)}\n\n**{verdict(board)}**\n\n{table}\n\n{lines}{below}"
+
+
+def escape(text: str) -> str:
+    """Prose for LaTeX. A character that the plain fonts of LaTeX lack becomes a question mark."""
+    found = "".join(_ESCAPED.get(c, c if c <= _LAST_LATIN else "?") for c in text)
+    found = re.sub(r"(?<!\w)'(?=\w)", "`", found).replace(',"', ', "')  # a long list needs places to break
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", found).replace(r"$\Delta$m", r"$\Delta m$")
+
+
+def latex(board: Board) -> str:
+    """Return the board as a `table*` environment, to be `\\input` with the packages booktabs and graphicx.
+
+    Rows of tier 1 are bold, never a maximum. Rows that lack seeds or count for another version, the constant
+    prediction and published numbers stand below rules of their own.
+    """
+    shown = texts(board)
+    tasks = {f"{t.title} {t.arrow}": f"{t.name} {t.metric} {t.arrow}" for t in board.group.tasks}
+    shown = shown[["method", "tier", "seeds", "Δm (%)", *tasks]]
+    blocks: list[list[str]] = [[], [], [], []]
+    for row in shown.to_dict("records"):
+        cells = [escape(str(cell).split("\n")[0]) for cell in row.values()]
+        if row["tier"] == "1":
+            cells[0], cells[3] = (f"\\textbf{{{cells[i]}}}" for i in (0, 3))
+        if not row["tier"].isdigit():
+            cells[1] = "--"
+        left_out = row["tier"].startswith(("version", "incomplete", "unranked")) or "failed" in row["seeds"]
+        blocks[2 if row["tier"] == "not a method" else int(left_out)].append(" & ".join(cells))
+    lines = notes(board)
+    if papers := details.papers(board.group):
+        blocks[3].append(f"\\multicolumn{{{len(shown.columns)}}}{{l}}{{\\emph{{{escape(papers.title)}}}}}")
+        for row in papers.table.to_dict("records"):
+            name = escape(f"{row['method']} ({row['encoder']}) [{row['source']}]")
+            scores = [escape(row.get(column, "")) for column in ("Δm (%)", *tasks.values())]
+            blocks[3].append(" & ".join([f"\\multicolumn{{3}}{{l}}{{{name}}}", *scores]))
+        lines += papers.notes
+    bold = "Bold: tier 1." if (shown["tier"] == "1").any() else "Nothing is ranked."
+    bodies = "\\midrule\n".join("".join(f"{line} \\\\\n" for line in block) for block in blocks if block)
+    return (
+        "% Made by `bench leaderboard` from records; needs \\usepackage{booktabs,graphicx}.\n"
+        "\\begin{table*}\n\\centering\n\\caption{"
+        f"{escape(f'{title(board.group)}. {verdict(board)} {bold}')}}}\n"
+        f"\\label{{tab:{board.name}}}\n\\medskip\n\\small\n{_FIT}\n"
+        f"\\begin{{tabular}}{{lcc{'r' * (1 + len(tasks))}}}\n\\toprule\n"
+        f"{' & '.join(map(escape, shown.columns))} \\\\\n\\midrule\n{bodies}"
+        "\\bottomrule\n\\end{tabular}}\n\n\\medskip\n\\begin{minipage}{\\linewidth}\\scriptsize\\raggedright\n"
+        + "\n".join(escape(f"{note.removesuffix('.')}.") for note in lines)
+        + "\n\\end{minipage}\n\\end{table*}\n"
+    )
+
+
+def text(board: Board) -> Group:
+    """Title, table, verdict, facts and footnotes; below them, dim, published numbers."""
+    shown = texts(board).drop(columns=["parameters: training", "inference", "device"])
+    for column in shown.columns[1:]:  # an interval stands below its value; that of a change is in the CSV
+        shown[column] = shown[column].str.replace(r"\n\((\S+) .*", r"\n\1 %", regex=True)
+        shown[column] = shown[column].str.replace(r" (?=[\[(])", "\n", regex=True)
+    shown["method"] = shown["method"].str.replace("(", "\n(", n=1, regex=False)
+    below: list[Text | _Fitted] = [Text(verdict(board), style="bold")]
+    below += [Text(f"{name}: {value}") for name, value in facts(board)]
+    below += [Text(note, style="dim") for note in footnotes(board)]
+    if papers := details.papers(board.group):
+        below += [Text(f"\n{papers.title}", style="dim italic")]
+        below += [_Fitted(papers.table.drop(columns=["source", "note"]), "dim")]
+        below += [Text(note, style="dim") for note in papers.notes]
+    return Group(Text(title(board.group, None), style="italic"), _Fitted(shown), *below)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A table of texts as one or more of the terminal's width, each with the first column."""
+
+    table: pd.DataFrame
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        first, *others = map(str, self.table.columns)
+        width = {
+            column: max(
+                cell_len(line) for cell in (_header(column), *self.table[column]) for line in cell.split("\n")
+            )
+            for column in (first, *others)
+        }
+        room = options.max_width - min(width[first], NAME)
+        parts: list[list[str]] = [[]]
+        for column in others:
+            if parts[-1] and sum(width[c] + 3 for c in (*parts[-1], column)) > room:
+                parts.append([])
+            parts[-1].append(column)
+        for part in parts:
+            table = Table(
+                box=box.SIMPLE_HEAD, pad_edge=False, leading=1, style=self.style, header_style=self.style
+            )
+            table.add_column(first, overflow="fold", max_width=NAME)
+            for column in part:
+                table.add_column(_header(column), justify="right", overflow="fold")
+            for row in self.table[[first, *part]].itertuples(index=False):
+                table.add_row(*row, style=self.style)
+            yield table
+
+
+def _header(column: str) -> str:
+    return column.replace(" ", "\n", 1)
