@@ -109,8 +109,6 @@ def test_runs_stand_with_their_scores(results: Path) -> None:
 def test_texts_of_records_stay_texts(tmp_path: Path) -> None:
     evil = '</script><img src="https://example.org/x" onerror="alert(1)">&'
     content = make.record(make.spec("prototype"))
-    content["environment"]["commit"] = evil
-    content["tasks"] = {task: info | {"unit": "</td><b>"} for task, info in content["tasks"].items()}
     make.write_run(tmp_path, content, panels=False)
     make.write_failure(tmp_path, make.spec("prototype", 1), evil)
     text = page.html(boards_in(tmp_path), tmp_path)
