@@ -112,8 +112,7 @@ class Step:
         Nothing in it depends on a value that the host knows, so a CUDA graph may repeat it.
         """
         rates = self._rates.index_select(1, self.at)
-        for row, group in enumerate(self.optimiser.param_groups):
-            group["lr"].copy_(rates[row, 0])
+        torch._foreach_copy_([g["lr"] for g in self.optimiser.param_groups], rates[:, 0].unbind())
         progress = self._progress.index_select(0, self.at)[0]
         self.balancing.begin()
         with autocast(str(self.device), self.protocol.precision):
@@ -143,12 +142,13 @@ class Step:
         return torch.stack(list(named.values()))
 
     def _watch(self, terms: Tensor, norm: Tensor) -> None:
-        finite = torch.isfinite(torch.cat([terms, norm.view(1).to(terms)]))
-        newly = ~finite.all() & (self.latch[0] < 0)
-        found = torch.cat([self.at, finite.int().argmin().view(1)])
-        self.latch.copy_(torch.where(newly, found, self.latch))
-        self.optimiser.found_inf.copy_((self.latch[0] >= 0).float())  # type: ignore[attr-defined]
-        self.sums += terms.double()
+        values = torch.cat([terms, norm.view(1).to(terms)])
+        bad = values - values != 0  # as infinity and NaN alone less themselves are not 0
+        newly = bad.any() & (self.latch[0] < 0)
+        found = torch.cat([self.at, bad.int().argmax().view(1)])
+        torch.where(newly, found, self.latch, out=self.latch)
+        torch.ge(self.latch[0], 0, out=self.optimiser.found_inf)  # type: ignore[attr-defined]
+        self.sums += terms
 
     def read(self, count: int) -> dict[str, float]:
         """Return {term: mean over the `count` steps since the last read}; synchronise with the device."""

@@ -20,8 +20,11 @@ def move(teacher: nn.Module, student: nn.Module, updates: Tensor, decay: float) 
     """
     warmed = ((updates.double() + 1) / (updates + 10)).clamp(max=decay)
     share = (1 - warmed).to(next(teacher.parameters()))
+    averages, own = list[Tensor](), list[Tensor]()
     for name, part in teacher.named_children():
-        own = student.get_submodule(name).parameters()
-        for average, parameter in zip(part.parameters(), own, strict=True):
-            average.lerp_(parameter, share)
+        averages += part.parameters()
+        own += student.get_submodule(name).parameters()
+    steps = list(torch._foreach_sub(own, averages))  # three kernels for all parameters, not one for each
+    torch._foreach_mul_(steps, share)
+    torch._foreach_add_(averages, steps)
     updates += 1

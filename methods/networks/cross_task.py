@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Problem
 from methods.losses import per_sample_loss
-from methods.networks.mapper import PairNorm, first_layer
+from methods.networks.mapper import PairNorm, affine_maps, first_layer
 
 LEVELS = 5  # resolutions of the U-Net at stride 1: w - 2w - 4w - 8w - 8w channels at strides 1 to 16
 
@@ -34,10 +35,10 @@ class Level(nn.Module):
         self.convs = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1), nn.Conv2d(b, b, 3, padding=1)])
         self.norms = nn.ModuleList(PairNorm(b, sources) for _ in range(2))
 
-    def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """x: (N, a, h, w); source: (N,) numbers of tasks."""
+    def forward(self, x: Tensor, affine: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+        """x: (N, a, h, w); affine: gives its norms' weights and biases, in their order."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = norm(conv(x), source)
+            x = norm(conv(x), *next(affine))
         return x
 
 
@@ -69,13 +70,14 @@ class CrossTask(nn.Module):
         Inputs as `prediction_input` and `label_input` have them; outputs as predictions.
         """
         x = torch.stack([self.first[name](x) for name, x in inputs.items()], 1)
-        source = self.source.repeat(len(x))
+        levels = (*self.down, *self.up)
+        affine = affine_maps((n for level in levels for n in level.norms), self.source.repeat(len(x)))
         shape, x, skips = x.shape, x.flatten(0, 1), []
         for number, level in enumerate(self.down):
-            x = level(F.max_pool2d(x, 2, ceil_mode=True) if number else x, source)
+            x = level(F.max_pool2d(x, 2, ceil_mode=True) if number else x, affine)
             skips.append(x)
         for level, skip in zip(self.up, skips[-2::-1], strict=True):
-            x = level(torch.cat([F.interpolate(x, skip.shape[-2:], mode="nearest"), skip], 1), source)
+            x = level(torch.cat([F.interpolate(x, skip.shape[-2:], mode="nearest"), skip], 1), affine)
         found: Maps = {}
         for s, of_source in zip(inputs, x.view(shape).unbind(1), strict=True):
             maps = self.last[s](of_source).split(self.channels[s], 1)

@@ -176,8 +176,11 @@ def _quarter(size: int) -> int:
 
 
 def _tokens(x: Tensor) -> Tensor:
-    """(M, e, h, w) to (M, n, e) at a quarter of the size, rounded up, bilinear."""
-    return resized(x, (_quarter(x.shape[-2]), _quarter(x.shape[-1]))).flatten(2).mT
+    """(M, e, h, w) to (M, n, e) at a quarter of the size, rounded up, bilinear.
+
+    Contiguous: else every linear layer behind would copy what it reads.
+    """
+    return resized(x, (_quarter(x.shape[-2]), _quarter(x.shape[-1]))).flatten(2).mT.contiguous()
 
 
 def _embedding(t: int, like: Tensor) -> Tensor:

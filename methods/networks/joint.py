@@ -114,7 +114,7 @@ class Joint(nn.Module):
     def _of_label(self, name: str, task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
         if task.kind != "depth":
             return label_input(task, target, dtype)
-        scaled: Tensor = self.scales[name](torch.where(task.valid(target), target, 0).to(dtype))
+        scaled: Tensor = self.scales[name](target.to(dtype))  # of a pixel without depth, blanked by the mask
         return scaled
 
     def rebuilding(self, rebuilt: Tensor, stack: Tensor, mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -163,10 +164,23 @@ class PairNorm(nn.Module):
         nn.init.ones_(self.gamma)
         nn.init.zeros_(self.beta)
 
-    def forward(self, x: Tensor, pair: Tensor) -> Tensor:
-        """x: (N, C, h, w); pair: (N,) indices. h w must be more than 1."""
-        gamma = self.gamma[pair]
-        return normed_relu(x, self.weight * gamma, torch.addcmul(self.beta[pair], self.bias, gamma))
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x: (N, C, h, w), h w more than 1; weight, bias: (N, C) of `affine_maps`."""
+        return normed_relu(x, weight, bias)
+
+
+def affine_maps(norms: Iterable[nn.Module], pair: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each norm's weight and bias, (N, C) of each sample's pair (N,).
+
+    Of all `PairNorm`s at once, as a norm's own would be six small kernels forward and ten backward.
+    """
+    found = [norm for norm in norms if isinstance(norm, PairNorm)]
+    weight, bias, gamma, beta = (
+        torch.cat([getattr(norm, name) for norm in found], -1) for name in ("weight", "bias", "gamma", "beta")
+    )
+    widths, gamma = [len(norm.weight) for norm in found], gamma[pair]
+    scales, shifts = weight * gamma, torch.addcmul(beta[pair], bias, gamma)
+    return zip(scales.split(widths, 1), shifts.split(widths, 1), strict=True)
 
 
 class Mapper(nn.Module):
@@ -216,10 +230,12 @@ class Mapper(nn.Module):
 
         At stride 32 of the image.
         """
+        affine = affine_maps(self.norms, pair)
         # Rows of channels last, as those of the tensor itself are put together in the other layout.
-        x = self.norms[0](entered.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2), pair)
+        x = entered.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
+        x = self.norms[0](x, *next(affine))
         for number, (conv, norm) in enumerate(zip([*self.convs][1:], [*self.norms][1:], strict=True), 2):
-            x = norm(conv(x), pair)
+            x = norm(conv(x), *next(affine))
             if number in self.ends:
                 x = F.max_pool2d(x, 2, ceil_mode=True)
         return x

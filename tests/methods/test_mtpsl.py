@@ -17,7 +17,15 @@ from benchmark.training.build import initialise
 from methods.base import Batch, View
 from methods.mtpsl import MTPSL
 from methods.networks import mapper
-from methods.networks.mapper import Mapper, PairNorm, active_pairs, gumbel_sample, most_pairs, pairs
+from methods.networks.mapper import (
+    Mapper,
+    PairNorm,
+    active_pairs,
+    affine_maps,
+    gumbel_sample,
+    most_pairs,
+    pairs,
+)
 from tests.methods.cases import (
     ALL,
     MIXED,
@@ -203,7 +211,11 @@ def test_pair_norm_is_batch_norm_of_one_sample_the_film_of_its_pair_and_relu(
     for i, p in enumerate(pair):
         normed = batch_norm(norm.weight, norm.bias, x[i : i + 1])
         rows.append((normed * norm.gamma[p].view(1, 3, 1, 1) + norm.beta[p].view(1, 3, 1, 1)).clamp_min(0))
-    found, expected, weights = norm(x, pair), torch.cat(rows), torch.randn(5, 3, 4, 6, dtype=torch.float64)
+    found, expected, weights = (
+        norm(x, *next(affine_maps([norm], pair))),
+        torch.cat(rows),
+        torch.randn(5, 3, 4, 6, dtype=torch.float64),
+    )
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert found.is_contiguous(memory_format=layout)
     inputs = [x, *norm.parameters()]
