@@ -55,7 +55,10 @@ class Launches(TorchDispatchMode):
 def without_data() -> Iterator[None]:
     """Make tensors on 'meta', and take it for a device with torch's fused kernels and autocast."""
     devices = [*_foreach_utils._get_fused_kernels_supported_devices(), "meta"]
+    deterministic = torch.are_deterministic_algorithms_enabled()
     with contextlib.ExitStack() as stack:
+        stack.callback(torch.use_deterministic_algorithms, deterministic)
+        torch.use_deterministic_algorithms(False)  # as on a GPU
         for where, value in (
             ("torch.utils._foreach_utils._get_foreach_kernels_supported_devices", lambda: devices),
             ("torch.optim.optimizer._get_fused_kernels_supported_devices", lambda: devices),
