@@ -54,13 +54,12 @@ def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit)
     image = _tensor(sample.image).permute(2, 0, 1)
     if inner != (height, width):
         image = torch.cat([_resized(channel[None], inner) for channel in image])
-    rows, columns = _nearest(height, inner[0]), _nearest(width, inner[1])
+    rows, columns = _nearest(height, inner[0]).numpy(), _nearest(width, inner[1]).numpy()
     targets = {}
     for name, task in tasks.items():
         if name in sample.labels:
-            target = _compact(task, sample.labels[name])
-            if inner != (height, width):
-                target = target[:, rows][:, :, columns]
+            label = sample.labels[name]
+            target = _compact(task, label if inner == (height, width) else label[rows][:, columns])
         else:
             target = torch.full((task.target_channels, *inner), task.ignore, dtype=dtype(task))
         targets[name] = _framed(target, size, task.ignore)

@@ -21,6 +21,7 @@ from datasets.layouts.base import Array, Source, reading
 from datasets.tasks import Task
 
 T = TypeVar("T")
+LARGE = 3 * 20_000_000  # colours of an image; of larger ones, one is in memory at a time
 READERS = 2  # threads that read files: decoding releases the interpreter, and a disk likes two
 Progress = Callable[[int, int], None]
 Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
@@ -84,16 +85,21 @@ def pack(
     shapes["available"] = (np.bool_, (len(tasks),))
     values = {name: allocate(name, np.dtype(kind), (count, *shape)) for name, (kind, shape) in shapes.items()}
 
+    sizes: list[int] = []
+
     def read(i: int) -> tuple[Row, list[bool], list[str]]:
         with reading(source.path):
             sample = source.read(split, i)
+        sizes.append(sample.image.size)
         row = fit.fit(sample, tasks, size, how)
         known = [bool(task.valid(row.targets[name][None]).any()) for name, task in tasks.items()]
         blank = [name for name, any_ in zip(tasks, known, strict=True) if name in sample.labels and not any_]
         return row, known, [*sample.remarks, *(f"blank of {name}" for name in blank)]
 
     digests, remarks = [], dict[str, tuple[int, str]]()
-    for i, (row, known, found) in enumerate(_in_order(read, count)):
+    for i, (row, known, found) in enumerate(
+        _in_order(read, count, lambda: 1 if max(sizes) > LARGE else READERS)
+    ):
         values["image"][i], values["extent"][i], values["available"][i] = row.image.numpy(), row.extent, known
         for name in tasks:
             values[name][i] = row.targets[name].numpy()
@@ -105,11 +111,17 @@ def pack(
     return Arrays(names, values, tuple(digests), remarks)
 
 
-def _in_order(read: Callable[[int], T], count: int) -> Iterator[T]:
-    """`read(0)`, `read(1)`, ..., a few ahead of what is asked for."""
-    with ThreadPoolExecutor(READERS) as pool:
-        numbers = iter(range(count))
-        ahead = [pool.submit(read, i) for i in itertools.islice(numbers, 2 * READERS)]
+def _in_order(read: Callable[[int], T], count: int, readers: Callable[[], int]) -> Iterator[T]:
+    """`read(0)`, `read(1)`, ..., a few ahead of what is asked for.
+
+    readers: how many threads, once the first is read.
+    """
+    if not count:
+        return
+    yield read(0)
+    with ThreadPoolExecutor(number := readers()) as pool:
+        numbers = iter(range(1, count))
+        ahead = [pool.submit(read, i) for i in itertools.islice(numbers, 2 * number)]
         try:
             while ahead:
                 row = ahead.pop(0).result()

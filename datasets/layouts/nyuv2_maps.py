@@ -34,8 +34,9 @@ def load_normals(path: Path, shape: tuple[int, int], of: str = "", ignore: float
     """
     if path.suffix.lower() == ".npy":
         expected = expected_shape(f"unit vectors{of}", (*shape, 3))
-        stored = vectors = read_npy(path, expected)
+        stored = read_npy(path, expected)
         check_shape(path, stored, f"unit vectors{of}", (*shape, 3))
+        vectors = stored.astype(np.float64 if stored.dtype == np.float64 else np.float32)
         unknown = "0 where unknown"
     else:
         expected = f"normals as colours{of}"
@@ -43,9 +44,7 @@ def load_normals(path: Path, shape: tuple[int, int], of: str = "", ignore: float
         vectors = vectors_of_colours(stored)
         unknown = "127 or 128 in all three channels where unknown, or the number that ignore names"
     if ignore is not None:
-        vectors = np.where(equal(stored, ignore).all(-1, keepdims=True), 0, vectors)
-    if vectors.dtype != np.float64:
-        vectors = vectors.astype(np.float32, copy=False)
+        vectors[equal(stored, ignore).all(-1)] = 0
     check_finite(path, vectors, expected)
     return directions(path, vectors, unknown)
 
@@ -59,7 +58,7 @@ def equal(values: Array, number: float | None) -> Array:
 
 
 def directions(path: Path, vectors: Array, unknown: str = "0 where unknown") -> Array:
-    """Make the vectors (H, W, 3) that `path` holds unit, or 0 where unknown.
+    """Make the vectors (H, W, 3) that `path` holds unit, or 0 where unknown; they may change in place.
 
     Raises `UserError` when any is longer than 1, or more of those known than resizing explains are shorter.
     """
@@ -68,7 +67,9 @@ def directions(path: Path, vectors: Array, unknown: str = "0 where unknown") -> 
     short = (length < 1 - LENGTH_TOLERANCE) & known
     right = bool(length.max() <= 1 + LENGTH_TOLERANCE and short.sum() <= OFF_LENGTH * known.sum())
     check_values(path, right, f"vectors of length 1 ({unknown})", length)
-    return (vectors / np.where(known, length, 1)[..., None]).astype(np.float32, copy=False)
+    length[~known] = 1
+    vectors /= length[..., None]  # in place, as everything here: maps may have 100 million pixels
+    return vectors.astype(np.float32, copy=False)
 
 
 def vectors_of_colours(pixels: Array) -> Array:
@@ -76,6 +77,10 @@ def vectors_of_colours(pixels: Array) -> Array:
 
     (0, 0, 0), which 8 bits cannot hold, where every component is as near to 0 as they come: 127 or 128.
     """
-    scaled = 2 * pixels.astype(np.float32) - 255
-    known = (np.abs(scaled) > 1).any(-1, keepdims=True)
-    return np.where(known, scaled / 255, np.float32(0))
+    scaled = pixels.astype(np.float32)
+    scaled *= 2
+    scaled -= 255
+    known = (scaled > 1).any(-1) | (scaled < -1).any(-1)
+    scaled /= 255
+    scaled[~known] = 0
+    return scaled

@@ -256,11 +256,11 @@ def _metres(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple
             raise UserError(f"{path} is a .png, and {where} has no unit; {cure}.")
         if found.most > 15 and bool(((depth == found.most) & ~ignored).any()):
             remarks = [f"largest {found.most}"]
-        depth = depth.astype(np.float32) * labels.unit
-    else:
+        depth = depth.astype(np.float32)
+        depth *= labels.unit
+    if ignored.any():
         depth = np.where(ignored, 0, depth)
-        check_finite(path, depth, f"expected metres, 0 where unknown (or ignore = nan or inf in {where})")
-    depth = np.where(ignored, 0, depth)
+    check_finite(path, depth, f"expected metres, 0 where unknown (or ignore = nan or inf in {where})")
     right = bool(((depth == 0) | ((depth >= NEAREST) & (depth <= FARTHEST))).all())
     check_values(
         path, right, f"metres in {NEAREST:g}..{FARTHEST:g}, 0 where unknown (millimetres? unit?)", depth

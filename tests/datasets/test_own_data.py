@@ -154,7 +154,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('classes = ["wood", "stone"]', 'classes = ["wood", "wood"]', "a list of 2 to 255 different names"),
     ("ignore = 0", "ignore = true", "ignore = True in .* expected the number that pixels without a"),
     ("unit = 0.001", "unit = 1e-300", r"unit = 1e-300 in \[tasks.depth\] .* expected metres a step"),
-    ("height = 40", f"height = {10**30}", r"height = 10{30} in \[size\] of .* expected a multiple of 8"),
+    ("height = 40", f"height = {10**30}", "is not valid TOML: it holds a whole number beyond 64 bits"),
     ("height = 40", f"height = {'9' * 5000}", "is not valid TOML"),
     ("[tasks.depth]", f"[tasks.{'d' * 300}]", "'ddd.* cannot be the name of a task; use another"),
     ('name = "kitchens"', f'name = "{"k" * 300}"', "name = 'kkk.* is wrong; expected"),
