@@ -95,6 +95,7 @@ BAD: dict[str, tuple[list[str], Callable[[Path], None], str]] = {
                                                                  "preparation"),
     "variant": (["nyuv2", "{folder}", "--variant", "../x"], lambda f: None, "--variant '../x' is not a name "
                                                                             "of small letters"),
+    "long variant": (["nyuv2", "{folder}", "--variant", 300 * "x"], lambda f: None, "not a name of small"),
     "normals": (["nyuv2", "{folder}", "--derive-normals"], lambda f: None, "has normals of its own; "
                                                                            "--derive-normals is for"),
     "damaged": (["nyuv2", "{folder}"], lambda f: (f / "train/depth/1.npy").write_bytes(b"x") and None,
@@ -118,8 +119,19 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(bench: Bench, tmp_path: Pa
     assert code == 2 and out == "" and err.startswith("bench: ") and err.count("\n") == 1, err
 
     assert re.search(message, err), err
-    left = [p for p in (tmp_path / "data").rglob("*") if p.is_file() and not p.name.endswith(".lock")]
-    assert left == []
+    assert not (tmp_path / "data").exists()
+
+
+def test_nothing_that_is_no_store_is_removed(bench: Bench, tmp_path: Path) -> None:
+    folder, mine = write(tmp_path / "mtan"), tmp_path / "data" / "nyuv2-13" / "32x40" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    code, _, err = bench("data", "prepare", "nyuv2", folder, *SIZE)
+    assert code == 2 and "is no prepared data, as it has no manifest.json; give another --data DIR" in err
+    assert mine.read_text() == "mine"
+    code, _, err = bench("data", "prepare", "nyuv2-13/../../V", folder, *SIZE)
+    assert code == 2 and "is not the name of a data set" in err and not (tmp_path / "V").exists()
+    assert bench("data", "prepare", "nyuv2", folder, *SIZE, "--force")[0] == 0 and not mine.exists()
 
 
 def test_other_labels_have_another_name(bench: Bench, tmp_path: Path) -> None:

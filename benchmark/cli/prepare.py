@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmark.cli.data import Bars, DataSet, parse_size, save_picture
 from benchmark.cli.options import DATA, RUNS, Data, Json, Results
 from benchmark.cli.scripts import for_scripts, say
-from benchmark.errors import UserError
+from benchmark.errors import UserError, shown
 from benchmark.execute.progress import make_console
 from benchmark.spec import registry
 
@@ -124,8 +124,9 @@ def _check_options(kind: type[Prepared], path: Path, variant: str | None, fit: s
         raise UserError(f"there is no {path}; name {kind.expected}.")
     if fit is not None and fit not in FITS:
         raise UserError(f"--fit {fit!r} is not one of {', '.join(FITS)}.")
-    if variant is not None and not re.fullmatch(r"[a-z0-9]+(-+[a-z0-9]+)*", variant):
-        raise UserError(f"--variant {variant!r} is not a name of small letters, digits and hyphens.")
+    if variant is not None and (len(variant) > 40 or not re.fullmatch(r"[a-z0-9]+(-+[a-z0-9]+)*", variant)):
+        words = "of small letters, digits and hyphens, 40 at most"
+        raise UserError(f"--variant {shown(variant)} is not a name {words}.")
 
 
 def _show(dataset: Prepared, store: Store) -> tuple[dict[str, Split], dict[str, Any]]:

@@ -30,7 +30,7 @@ def _are_views(value: Any) -> bool:
     return described or (type(value) is int and value >= 0)
 
 
-LONGEST_NAME = 100  # characters of a data set's name with its variant
+LONGEST_NAME = 160  # characters of a data set's name with its variant
 # What a method's class must say of itself.
 CLASS_ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "version": ("a whole number from 1 to 1000000", lambda value: type(value) is int and 1 <= value <= 10**6),

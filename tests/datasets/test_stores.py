@@ -297,6 +297,14 @@ def test_damage_that_leaves_no_trace_is_found_by_a_check_and_a_missing_file_is_n
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(path, ns=times)
     store.arrays("train")
+    for old, new in ((b"NUMPY", b"NUMPX"), (b"'shape': (5", b"'shape': (4"), (b"'descr'", b"'desc('")):
+        assert old in content
+        path.write_bytes(content.replace(old, new, 1))
+        os.utime(path, ns=times)
+        with pytest.raises(UserError, match=r"train-image.npy is damaged \(.*\); prepare .* --force"):
+            store.arrays("train")
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=times)
     assert [p for p in store.verify() if "train-image.npy is damaged" in p]
     path.unlink()
     with pytest.raises(UserError, match=r"train-image.npy could not be read \(No such file"):
