@@ -59,12 +59,24 @@ def fixmatch(tmp_path: Path) -> Iterator[str]:
     plugins.forget()
 
 
-def run_here(*arguments: object) -> int:
-    """Run a command line in this process; its exit code. For fixtures of modules and sessions."""
+def leave_figures_out(patch: pytest.MonkeyPatch) -> None:
+    from benchmark.report.figures import board
+    from benchmark.report.figures.style import Drawing
+
+    patch.setattr(board, "draw", lambda board, folder: Drawing(folder))
+
+
+def run_here(*arguments: object, figures: bool = False) -> int:
+    """Run a command line in this process; its exit code. For fixtures of modules and sessions.
+
+    figures: draw those of boards, which takes longer than the small runs of tests; `report` does anyway.
+    """
     from benchmark.cli.app import main
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
         patch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        if not figures and arguments[0] != "report":
+            leave_figures_out(patch)
         main()
     return int(stopped.value.code or 0)
 
@@ -75,9 +87,37 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], d
     monkeypatch.setenv("BENCH_DATA", str(data_folder))
     monkeypatch.setenv("COLUMNS", "200")
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_here(*arguments)
+    def call(*arguments: object, figures: bool = False) -> tuple[int, str, str]:
+        code = run_here(*arguments, figures=figures)
         out, err = capsys.readouterr()
         return code, out, err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def calm_gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("waiting") / "place.go"
+
+
+@pytest.fixture
+def gate(calm_gate: Path) -> Iterator[Path]:
+    """The gate of `commands.waiting`, closed."""
+    from benchmark.spec import plugins
+
+    calm_gate.write_text("0")
+    yield calm_gate
+    plugins.forget()
+
+
+@pytest.fixture(scope="session")
+def waited(calm_gate: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two runs of `commands.waiting`, never interrupted."""
+    from benchmark.spec import plugins
+    from tests.commands import waiting
+
+    results = tmp_path_factory.mktemp("waited")
+    calm_gate.write_text("1000")
+    assert run_here(*waiting(calm_gate, results, "seeds=2"), "--data", data_folder) == 0
+    plugins.forget()
+    return results

@@ -99,7 +99,7 @@ def serving(content: bytes, **how: Any) -> Iterator[Site]:
                 early = max(site.holds_at - start, 0)
                 self.wfile.write(body[:early])
                 body = body[early:]
-                site.go_on.wait(20)
+                site.go_on.wait(300)
             if not site.sends:
                 self.wfile.write(body)
                 return

@@ -1,15 +1,22 @@
 """A tiny made-up data set with all six tasks, and tiny problems on it."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+from benchmark.runs.claim import Claim
+from benchmark.runs.rundir import RunDir
+from benchmark.spec import registry
 from benchmark.spec.protocol import Protocol
 from benchmark.spec.registry import method as method_class
 from benchmark.spec.registry import resolve_hyperparameters
 from benchmark.spec.run import RunSpec
+from benchmark.training.loop import Interrupted, Options, Run
 from datasets import tasks as t
 from datasets.base import Split, widen
 from datasets.tasks import Task
@@ -118,3 +125,79 @@ def tiny_spec(
     values, changed = resolve_hyperparameters(method, SMALL.get(method, {}))
     version, tasks = method_class(method).version, only or protocol.tasks
     return RunSpec(protocol, "tiny", "tiny-v1", labels, method, version, values, changed, tasks, seed, seed)
+
+
+METHODS = registry.method_names()
+# Methods as they are, and what their defaults do not reach, which a run tells apart.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
+    "diffusion(space=prediction)": ("diffusion", {"space": "prediction"})
+}
+SIX = tuple(TASKS)
+
+
+def specs(case: str, **changes: Any) -> list[RunSpec]:
+    """The runs of a method on the tiny data: one a task where it is a one-task method."""
+    method, keywords = CASES[case]
+    if keywords:
+        spec = tiny_spec(method, **changes)
+        values = spec.hyperparameters | keywords
+        return [replace(spec, hyperparameters=values, changed=(*spec.changed, *keywords))]
+    tasks = changes.get("tasks", THREE)
+    if registry.method(method).one_task:
+        return [tiny_spec(method, only=(task,), **changes) for task in tasks]
+    return [tiny_spec(method, **changes)]
+
+
+def run_of(spec: RunSpec, train: Split | None = None, tasks: dict[str, Task] = TASKS, **options: Any) -> Run:
+    """A run that has not begun."""
+    own = {name: tasks[name] for name in spec.protocol.tasks}
+    return Run(spec, train or tiny_split(), tiny_split(4, 9), own, Options(**options))
+
+
+def begun(spec: RunSpec, folder: Path, *given: Any, **options: Any) -> tuple[Run, RunDir, Claim]:
+    """A run that has begun, or gone on from its checkpoint, in its folder."""
+    run, place = run_of(spec, *given, **options), RunDir(folder, spec.folder)
+    claim = place.claim(spec)
+    assert claim is not None
+    run.start(place)
+    return run, place, claim
+
+
+def trained(
+    spec: RunSpec, folder: Path, *given: Any, stop: int = 0, prepare: Callable[[Run], object] = id,
+    **options: Any,
+) -> Run:  # fmt: skip
+    """A run after its last step. stop: after this one instead, with a checkpoint."""
+    run, place, claim = begun(spec, folder, *given, **options)
+    prepare(run)
+    if stop:
+        run.options.report = lambda step, steps, loss: run.options.stop.set() if step == stop else None
+        with pytest.raises(Interrupted):
+            run.train(place, claim)
+    else:
+        run.train(place, claim)
+    claim.release()
+    return run
+
+
+def finished(spec: RunSpec, folder: Path, *given: Any, **options: Any) -> tuple[Run, RunDir, dict[str, Any]]:
+    """A run, its folder and its record."""
+    run, place, claim = begun(spec, folder, *given, **options)
+    run.train(place, claim)
+    record = run.finish(place, claim)
+    claim.release()
+    return run, place, record
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in run.method.state_dict().items()}
+
+
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert not [name for name in a if not torch.equal(a[name], b[name])]
+
+
+def computed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record but for what differs between two computations of it."""
+    return {key: value for key, value in record.items() if key not in ("cost", "digest", "environment")}

@@ -11,8 +11,8 @@ from benchmark.report.figures import board as plots
 from benchmark.report.figures.style import Drawing
 from benchmark.spec import plan
 from tests.benchmark.report import make
+from tests.commands import records, sets
 from tests.conftest import Bench
-from tests.test_cli import records, sets
 
 HEAD = 'protocol = "thin"\ndataset = "scenes"\nlabels = "one"\nseeds = 2\n'
 PLAN = (

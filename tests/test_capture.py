@@ -8,7 +8,6 @@ import gc
 import re
 import warnings
 import weakref
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,28 +23,23 @@ from benchmark.spec.weighting import BALANCES
 from benchmark.training import cuda_graph as capture
 from benchmark.training import residence
 from benchmark.training.cuda_graph import WARM
-from benchmark.training.loop import Options, Run
+from benchmark.training.loop import Run
 from methods.base import Batch, Losses, ViewKind
 from tests import tape
-from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
-from tests.test_contract import METHODS, assert_same, specs, weights
-from tests.test_contract import run_of as made
+from tests.helpers import (
+    METHODS,
+    TASKS,
+    THREE,
+    assert_same,
+    finished,
+    run_of,
+    specs,
+    tiny_spec,
+    trained,
+    weights,
+)
 
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
-
-
-def run_of(
-    spec: RunSpec, folder: Path, prepare: Callable[[Run], None] = lambda run: None, **options: Any
-) -> Run:
-    run = made(spec, tiny_split(), Options(**options))
-    prepare(run)
-    place = RunDir(folder, spec.folder)
-    claim = place.claim(spec)
-    assert claim is not None
-    run.start(place)
-    run.train(place, claim)
-    claim.release()
-    return run
 
 
 def taped(run: Run) -> None:
@@ -58,7 +52,7 @@ def by_tape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compare(spec: RunSpec, folder: Path) -> Run:
-    eager, captured = run_of(spec, folder / "eager"), run_of(spec, folder / "tape", taped)
+    eager, captured = trained(spec, folder / "eager"), trained(spec, folder / "tape", prepare=taped)
     assert captured.loop.captured and not eager.loop.captured and captured.feed.steps > WARM + 1
     assert_same(weights(eager), weights(captured))
     assert_same(eager.stepper.balancing.state_dict(), captured.stepper.balancing.state_dict())
@@ -70,13 +64,13 @@ def compare(spec: RunSpec, folder: Path) -> Run:
 def test_a_step_that_is_repeated_by_its_operators_gives_the_same_bits(
     method: str, by_tape: None, tmp_path: Path
 ) -> None:
-    epochs = 12.0 if registry.method(method).one_task else 3.0  # of the few images that carry its label
+    epochs = 8.0 if registry.method(method).one_task else 2.0  # of the few images that carry its label
     compare(specs(method, tasks=tuple(TASKS), labels="random", epochs=epochs)[-1], tmp_path)
 
 
 @pytest.mark.parametrize("balance", LOSSES)
 def test_so_it_does_under_every_balancing_of_losses(balance: str, by_tape: None, tmp_path: Path) -> None:
-    compare(replace(tiny_spec("mtpsl", "random"), balance=balance), tmp_path)
+    compare(replace(tiny_spec("multi_task", "random"), balance=balance), tmp_path)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
@@ -100,14 +94,14 @@ def test_and_views_of_which_squares_are_erased(
 
 def test_and_samples_that_are_sent(by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tiny_spec("mtpsl")
-    eager = run_of(spec, tmp_path / "eager")
+    eager = trained(spec, tmp_path / "eager")
     monkeypatch.setattr(residence, "_fits", lambda parts, device: False)
-    captured = run_of(spec, tmp_path / "sent", taped)
+    captured = trained(spec, tmp_path / "sent", prepare=taped)
     assert captured.loop.captured and not captured.feed.samples.resident
     assert_same(weights(eager), weights(captured))
 
 
-@pytest.mark.parametrize("look", ["[:, 0]", ".any()", " & True", ".shape"])
+@pytest.mark.parametrize("look", ["[:, 0]", ".any()", ".shape"])
 def test_a_look_at_what_the_host_knows_of_one_batch_is_the_reason_to_stay_eager(
     look: str, by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,9 +113,9 @@ def test_a_look_at_what_the_host_knows_of_one_batch_is_the_reason_to_stay_eager(
         return original(self, batch, progress)
 
     spec = tiny_spec()
-    plain = run_of(spec, tmp_path / "plain")
+    plain = trained(spec, tmp_path / "plain")
     monkeypatch.setattr(kind, "losses", losses)
-    looking = run_of(spec, tmp_path / "looking", taped)
+    looking = trained(spec, tmp_path / "looking", prepare=taped)
     assert not looking.loop.captured and "looks at labelled_host" in str(looking.loop.reason)
     assert_same(weights(plain), weights(looking))
 
@@ -141,13 +135,13 @@ def test_a_value_of_the_host_would_be_found(
         return Losses({name: value * calls[0] for name, value in found.tasks.items()})
 
     monkeypatch.setattr(kind, "losses", losses)
-    eager = run_of(tiny_spec(), tmp_path / "eager")
+    eager = trained(tiny_spec(), tmp_path / "eager")
     calls[0] = 0
-    assert run_of(tiny_spec(), tmp_path / "tape", taped).curve != eager.curve
+    assert trained(tiny_spec(), tmp_path / "tape", prepare=taped).curve != eager.curve
 
 
 def test_reasons(tmp_path: Path) -> None:
-    assert run_of(tiny_spec(epochs=0.5), tmp_path).loop.reason == "there are no CUDA graphs on cpu"
+    assert trained(tiny_spec(epochs=0.5), tmp_path).loop.reason == "there are no CUDA graphs on cpu"
 
 
 def test_a_wait_is_found_before_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,12 +164,7 @@ def test_a_wait_is_found_before_a_capture(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_run_gives_its_memory_back_when_nobody_holds_it(tmp_path: Path) -> None:
-    spec = tiny_spec(epochs=0.5)
-    run, place = run_of(spec, tmp_path), RunDir(tmp_path, spec.folder)
-    claim = place.claim(spec)
-    assert claim is not None
-    run.finish(place, claim)
-    claim.release()
+    run = finished(tiny_spec(epochs=0.5), tmp_path)[0]
     seen = weakref.ref(run.method)
     gc.collect()
     gc.disable()
@@ -193,7 +182,7 @@ def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) 
     deterministic are used.
     """
     spec = specs(method, tasks=THREE)[-1]
-    found = [run_of(spec, tmp_path / str(i), device="cuda", capture=i == 2) for i in range(3)]
+    found = [trained(spec, tmp_path / str(i), device="cuda", capture=i == 2) for i in range(3)]
     assert found[2].loop.captured, found[2].loop.reason
     one, two, graph = (torch.tensor([list(p["loss"].values()) for p in run.curve]) for run in found)
     floor = (one - two).abs().max()
@@ -204,7 +193,7 @@ def test_a_cuda_graph_gives_the_losses_of_the_step(method: str, tmp_path: Path) 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_never_synchronises(method: str, tmp_path: Path) -> None:
     spec = specs(method, tasks=THREE)[-1]
-    run = made(spec, tiny_split(), Options(device="cuda"))
+    run = run_of(spec, device="cuda")
     run.start(RunDir(tmp_path, spec.folder))
     run.loop(0)
     with warnings.catch_warnings():

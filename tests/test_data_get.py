@@ -201,7 +201,7 @@ def test_a_process_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> No
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ)
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         # What was read last may not be on disk yet: the writer passes on what fills its buffer.
         while (
             not (part.exists() and part.stat().st_size > 100_000)
@@ -210,13 +210,13 @@ def test_a_process_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> No
         ):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-        said = process.communicate(timeout=20)[0]
+        said = process.communicate(timeout=300)[0]
         assert process.returncode == -signal.SIGKILL, said
         kept = part.stat().st_size
         assert 100_000 < kept <= 150_000 and part.read_bytes() == CONTENT[:kept]
         site.holds_at = None
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=dict(os.environ)
+            command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=dict(os.environ)
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert site.ranges_asked() == [None, f"bytes={kept}-"]

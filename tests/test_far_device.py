@@ -18,20 +18,15 @@ from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
 from benchmark.spec.weighting import BALANCES
 from benchmark.training.cuda_graph import _Absent
-from benchmark.training.loop import Options, Run
+from benchmark.training.loop import Run
 from methods.base import Batch, Losses, ViewKind
 from tests.far import Crossed, Far
-from tests.helpers import TASKS, tiny_spec, tiny_split
-from tests.test_contract import CASES, run_of, specs
+from tests.helpers import CASES, TASKS, run_of, specs, tiny_spec
 
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
 # Lies on the host for torch's backward engine, which waits for no driver then; what is asked of it is the
 # same.
 DEVICE = "lazy"
-
-
-def run_on(far: Far, spec: RunSpec) -> Run:
-    return run_of(spec, tiny_split(), Options(device=far.device))
 
 
 def batch_of(run: Run) -> Batch:
@@ -54,7 +49,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
 
 def step(far: Far, spec: RunSpec) -> Run:
     """A run after one step of which nothing crossed to the host or back."""
-    run = run_on(far, spec)
+    run = run_of(spec, device=far.device)
     run.stepper.optimiser.step = lambda: None  # type: ignore[assignment,method-assign]
     run.method.train()
     far.strict = True
@@ -64,15 +59,22 @@ def step(far: Far, spec: RunSpec) -> Run:
 
 
 @pytest.mark.parametrize("method", CASES)
-def test_a_step_takes_nothing_from_the_host_and_gives_it_nothing(method: str, far: Far) -> None:
+def test_steps_and_evaluation_take_nothing_from_the_host_and_give_it_nothing(method: str, far: Far) -> None:
     run = step(far, specs(method, tasks=tuple(TASKS), labels="random")[-1])
     gradients = [p.grad for p in run.method.parameters() if p.grad is not None]
     assert gradients and all(g.device.type == DEVICE for g in gradients)
+    run.method.eval()
+    with torch.no_grad():
+        images, targets = run.test.rows(0)
+        far.strict = True
+        predictions = run.method.predict(images)
+        rows = [meter(task).statistics(predictions[name], targets[name]) for name, task in run.tasks.items()]
+    assert all(r.device.type == DEVICE and len(r) == len(images) for r in rows)
 
 
 @pytest.mark.parametrize("balance", LOSSES)
 def test_so_it_does_under_every_balancing_of_losses(balance: str, far: Far) -> None:
-    step(far, replace(tiny_spec("mtpsl", "random"), balance=balance))
+    step(far, replace(tiny_spec("multi_task", "random"), balance=balance))
 
 
 def test_and_with_every_augmentation(far: Far) -> None:
@@ -87,18 +89,6 @@ def test_and_views_of_which_squares_are_erased(
     assert erased is not None and erased.device.type == DEVICE
     monkeypatch.setattr(registry.method("consistency"), "views", (ViewKind(colour=0.5, cutout=0.3),))
     step(far, tiny_spec("consistency", scales=(0.5, 1.5), scale_draw="uniform"))
-
-
-@pytest.mark.parametrize("method", CASES)
-def test_the_evaluation_stays_on_the_device(method: str, far: Far) -> None:
-    run = run_on(far, specs(method, tasks=tuple(TASKS))[-1])
-    run.method.eval()
-    with torch.no_grad():
-        images, targets = run.test.rows(0)
-        far.strict = True
-        predictions = run.method.predict(images)
-        rows = [meter(task).statistics(predictions[name], targets[name]) for name, task in run.tasks.items()]
-    assert all(r.device.type == DEVICE and len(r) == len(images) for r in rows)
 
 
 FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -150,25 +140,24 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
 
 
 @contextlib.contextmanager
-def autocast(cuda: Far, precision: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def autocast(cuda: Far, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("is_available", "is_bf16_supported"):
         monkeypatch.setattr(torch.cuda, name, lambda *_, **__: True)
     cuda.strict = True
-    with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast("cuda", torch.bfloat16):
         yield
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", CASES)
 def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
-    method: str, precision: str, cuda: Far, monkeypatch: pytest.MonkeyPatch
+    method: str, cuda: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_on(cuda, specs(method, tasks=tuple(TASKS), precision=precision)[-1])
+    run = run_of(specs(method, tasks=tuple(TASKS), precision="bf16")[-1], device=cuda.device)
     batch = batch_of(run)
     convolutions = [m.weight for m in run.method.modules() if isinstance(m, nn.Conv2d)]
     for value in (batch.images, *convolutions):
         assert value.is_contiguous(memory_format=torch.channels_last) and value.device.type == "cuda"
-    with autocast(cuda, precision, monkeypatch):
+    with autocast(cuda, monkeypatch):
         losses = run.method.train().losses(batch, torch.zeros((), device="cuda"))
         with torch.no_grad():
             predictions = run.method.eval().predict(batch.images)
@@ -182,5 +171,5 @@ def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
 def test_what_that_autocast_refuses_would_be_found(cuda: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     """It refuses binary_cross_entropy, which a CPU's takes."""
     chances = torch.rand(4, device="cuda")
-    with autocast(cuda, "bf16", monkeypatch), pytest.raises(RuntimeError, match="unsafe to autocast"):
+    with autocast(cuda, monkeypatch), pytest.raises(RuntimeError, match="unsafe to autocast"):
         nn.functional.binary_cross_entropy(chances, chances)

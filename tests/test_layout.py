@@ -116,7 +116,7 @@ def test_a_strangers_datasets_package_is_refused(arguments: list[str], tmp_path:
     # As an installed package would come first: ahead of the checkout on the path.
     code = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, *arguments], env=code, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, *arguments], env=code, cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()
@@ -129,6 +129,6 @@ def test_help_needs_no_torch() -> None:
     code = "import sys; sys.argv = ['bench', 'run', '--help']\nfrom benchmark.cli.app import main\n"
     code += "try: main()\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
     assert "--retry-failed" in done.stdout

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +20,10 @@ from benchmark.errors import UserError
 from benchmark.spec import plugins, registry
 from datasets import scenes
 from datasets.base import Split
-from tests.conftest import ROOT, Bench
+from tests.commands import sets
+from tests.conftest import Bench
 from tests.helpers import TASKS, tiny_split
-from tests.test_cli import sets
-from tests.test_own_method import only_check
+from tests.test_own_method import clean, only_check
 
 
 @pytest.fixture
@@ -66,10 +64,7 @@ def mine(bench: Bench, tmp_path: Path) -> Path:
 
 
 def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, tmp_path: Path) -> None:
-    ruff = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(mine)]
-    )
-    assert ruff.returncode == 0
+    assert clean(mine)
     data = ("--data", tmp_path / "data")
     code, out, err = bench("check", mine, *data)
     assert code == 0 and "my-rooms passes all 6 checks" in out and "--set dataset=my-rooms" in out, out + err

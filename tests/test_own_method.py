@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ import torch
 
 from benchmark.contract import methods as contract
 from benchmark.spec import plugins, registry
+from tests.commands import sets
 from tests.conftest import ROOT, Bench
-from tests.test_cli import sets
 
 
 @pytest.fixture
@@ -53,21 +54,22 @@ def write(folder: Path, body: str, name: str = "mine") -> Path:
     return file
 
 
+def clean(folder: Path) -> bool:
+    """Whether files have the project's style."""
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml")]
+        if subprocess.run([*ruff, str(folder)]).returncode:
+            return False
+    return True
+
+
 def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench("new", "my_idea", "--out", tmp_path)
     file = tmp_path / "my_idea.py"
     assert code == 0 and f"bench check {file}" in out
     assert 35 <= len(file.read_text().splitlines()) <= 55
-    ruff = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
-    )
-    assert ruff.returncode == 0
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_my_idea.py")],
-        cwd=ROOT,
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert clean(tmp_path)
+    runpy.run_path(str(tmp_path / "test_my_idea.py"))["test_it_keeps_the_contract"]()
     code, out, err = bench("new", "my_idea", "--out", tmp_path)
     assert code == 2 and "is there already" in err
     code, out, err = bench(
@@ -81,9 +83,7 @@ def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Benc
     code, out, _ = bench("new", "my_fix", "--example", "fixmatch", "--out", tmp_path)
     file = tmp_path / "my_fix.py"
     assert code == 0 and f"bench check {file}" in out
-    for command in (["check"], ["format", "--check"]):
-        ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml")]
-        assert subprocess.run([*ruff, str(tmp_path)]).returncode == 0
+    assert clean(tmp_path)
     code, out, err = bench("check", file, "--json")
     assert code == 0 and all(finding["kept"] for finding in json.loads(out)), out + err
     results = tmp_path / "runs"
@@ -129,53 +129,40 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     assert code == 2 and "unknown plan or method 'mine'" in err
 
 
+INIT = "    def __init__(self, problem: Problem%s) -> None:\n        super().__init__(problem)\n"
+FOUND = "        found = super().losses(batch, progress)\n"
+LOSSES = f"    def losses(self, batch, progress):\n{FOUND}        return "
+EXTRA = f"{LOSSES}Losses(found.tasks, {{'x': %s}})\n"
+PREDICT = "    def predict(self, images):\n        found = super().predict(images)\n        return "
+NAN = "Losses({k: v / (batch.labelled.sum() > 0) for k, v in found.tasks.items()})\n"
+CHANCE = "__import__('random').random() * self.encoder(batch.images).mean()"
+COUNT = "    count = 0\n" + EXTRA.replace(FOUND, f"        self.count += 1\n{FOUND}")
+NOISE = "{k: v + (0 if self.training else torch.rand(())) for k, v in found.items()}\n"
+MEAN = "{k: v if self.training else v - v.mean() for k, v in found.items()}\n"
+HALF = "found if self.training else {k: v[..., ::2] for k, v in found.items()}\n"
 BROKEN = {
-    "keyword": ("    def __init__(self, problem: Problem, weight: float = 1.0) -> None:\n        "
-                "super().__init__(problem)\n",
-                "keywords", "weight of __init__ is not keyword-only"),
-    "no task": ("    def losses(self, batch, progress):\n"
-                "        return Losses({'semseg': super().losses(batch, progress).total()})\n",
-                "a first step", r"losses\(\) names \['semseg'\] as tasks"),
-    "dict": ("    def losses(self, batch, progress):\n        return super().losses(batch, progress).tasks\n",
-             "a first step", r"losses\(\) returns a dict; it must return Losses\("),
+    "keyword": (INIT % ", weight: float = 1.0", "keywords", "weight of __init__ is not keyword-only"),
+    "no task": (LOSSES + "Losses({'semseg': found.total()})\n", "a first step",
+                r"losses\(\) names \['semseg'\] as tasks"),
+    "dict": (LOSSES + "found.tasks\n", "a first step",
+             r"losses\(\) returns a dict; it must return Losses\("),
     "raises": ("    def losses(self, batch, progress):\n        raise ValueError('not today')\n",
                "a first step", r"ValueError: not today \(line 11 of mine.py\)"),
-    "loose parameter": ("    def __init__(self, problem: Problem) -> None:\n        "
-                        "super().__init__(problem)\n"
-                        "        self.token = nn.Parameter(torch.zeros(3))\n",
-                        "a first step", "defines no reset_parameters"),
-    "nan": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
-            "        return Losses({k: v / (batch.labelled.sum() > 0) for k, v in found.tasks.items()})\n",
-            "any labels", "not finite where no sample has a label"),
-    "sync": ("    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
-             "        return found if found.total().item() < 1e9 else found\n",
-             "no look at data", "_local_scalar_dense"),
-    "boolean index": ("    def losses(self, batch, progress):\n        found = super().losses(batch, "
-                      "progress)\n"
-                      "        return Losses(found.tasks, {'x': batch.images[batch.labelled[:, 0]].sum() * "
-                      "0})\n",
-                      "no look at data", "nonzero|indexes with booleans"),
-    "chance": ("    def losses(self, batch, progress):\n        import random\n        found = "
-               "super().losses(batch, progress)\n"
-               "        return Losses(found.tasks, {'x': random.random() * "
-               "self.encoder(batch.images).mean()})\n",
-               "repeatable", "draw from torch's generator"),
-    "attribute": ("    count = 0\n    def losses(self, batch, progress):\n"
-                  "        self.count += 1\n        found = super().losses(batch, progress)\n"
-                  "        return Losses(found.tasks, {'x': self.count * "
-                  "self.encoder(batch.images).mean()})\n",
-                  "resumable", "keep state in buffers"),
-    "noise": ("    def predict(self, images):\n        found = super().predict(images)\n"
-              "        return {k: v + (0 if self.training else torch.rand(())) for k, v in found.items()}\n",
-              "predictions", "another semseg the second time"),
-    "batch": ("    def predict(self, images):\n        found = super().predict(images)\n"
-              "        return {k: v if self.training else v - v.mean() for k, v in found.items()}\n",
-              "predictions", "in another batch"),
-    "shape": ("    def predict(self, images):\n        found = super().predict(images)\n"
-              "        return found if self.training else {k: v[..., ::2] for k, v in found.items()}\n",
-              "predictions", "in shape"),
+    "loose parameter": (INIT % "" + "        self.token = nn.Parameter(torch.zeros(3))\n", "a first step",
+                        "defines no reset_parameters"),
+    "nan": (LOSSES + NAN, "any labels", "not finite where no sample has a label"),
+    "sync": (LOSSES + "found if found.total().item() < 1e9 else found\n", "no look at data",
+             "_local_scalar_dense"),
+    "boolean index": (EXTRA % "batch.images[batch.labelled[:, 0]].sum() * 0", "no look at data",
+                      "nonzero|indexes with booleans"),
+    "chance": (EXTRA % CHANCE, "repeatable", "draw from torch's generator"),
+    "attribute": (COUNT % "self.count * self.encoder(batch.images).mean()", "resumable",
+                  "keep state in buffers"),
+    "noise": (PREDICT + NOISE, "predictions", "another semseg the second time"),
+    "batch": (PREDICT + MEAN, "predictions", "in another batch"),
+    "shape": (PREDICT + HALF, "predictions", "in shape"),
     "inference": ("    def inference_modules(self):\n        return [self.encoder]\n", "state",
-    "inference_modules"),
+                  "inference_modules"),
 }  # fmt: skip
 
 
@@ -201,9 +188,8 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
     """What the harness hides no method can see; a harness that forgot to would be told."""
     only_check("hidden labels", contract, monkeypatch)
     monkeypatch.setattr(torch.Tensor, "masked_fill", lambda self, mask, value: self)
-    leak = "batch.targets['depth'].float().mean() * self.encoder(batch.images).mean()"
-    body = "    def losses(self, batch, progress):\n        found = super().losses(batch, progress)\n"
-    file = write(tmp_path, body + f"        return Losses(found.tasks, {{'x': {leak}}})\n")
+    leak = EXTRA % "batch.targets['depth'].float().mean() * self.encoder(batch.images).mean()"
+    file = write(tmp_path, leak)
     code, out, _ = bench("check", file, "--json")
     found = {f["check"]: f["reason"] for f in json.loads(out) if not f["kept"]}
     assert code == 1 and "labels that are not visible" in found["hidden labels"]

@@ -9,9 +9,7 @@ from tests.conftest import ROOT, Bench
 RECORDS = ROOT / "results" / "records"
 
 
-def test_the_committed_tables_and_page_are_what_the_records_give(
-    bench: Bench,
-) -> None:
+def test_the_committed_tables_and_page_are_what_the_records_give(bench: Bench) -> None:
     code, out, _ = bench("report", "--published", "--check", "--data", "nowhere")
     assert code == 0, out
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,6 +136,7 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     tasks = {name: registry.open_dataset(variant, data).tasks[name] for name in ground.tasks}
     values = {cell.method: cell.hyperparameters for cell in reversed(cells)}
 
+    @cache
     def cost(name: str) -> Workload:
         return workload(name, ground, tasks, values.get(name, registry.hyperparameters(name)[0]))
 

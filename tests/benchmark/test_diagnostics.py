@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
 from benchmark.training import outcome
-from benchmark.training.loop import Interrupted, Options, Run
+from benchmark.training.loop import Run
 from methods.base import Batch, Diagnostic
-from tests.helpers import TASKS, tiny_spec, tiny_split
+from tests.helpers import assert_same, begun, computed, finished, tiny_spec, trained, weights
 
 
 def specs(**changes: Any) -> dict[str, RunSpec]:
@@ -33,54 +32,26 @@ def specs(**changes: Any) -> dict[str, RunSpec]:
 CASES = tuple(specs())
 
 
-def run_of(spec: RunSpec, folder: Path, stop: int = 0, **options: Any) -> Any:
-    """(run, record) of a run; stop: it ends at the end of this step, and another goes on."""
-    place = RunDir(folder, spec.folder)
-    for step in (stop, 0) if stop else (0,):
-        claim = place.claim(spec)
-        assert claim is not None
-        settings = Options(checkpoint_every=1000, **options)
-        run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, settings)
-        run.start(place)
-        if step:
-            settings.report = lambda now, steps, loss, at=step, own=settings: (
-                own.stop.set() if now == at else None
-            )  # type: ignore[misc]
-            with pytest.raises(Interrupted):
-                run.train(place, claim)
-        else:
-            run.train(place, claim)
-            record = run.finish(place, claim)
-        claim.release()
-    return run, record
-
-
 def same_numbers(a: Any, b: Any) -> None:
-    """Of two runs: weights, optimiser, curve, and every value of the record but for times and the digest of
-    them.
-    """
-    for name, value in a[0].method.state_dict().items():
-        assert torch.equal(value, b[0].method.state_dict()[name]), name
+    """Of two runs: weights, optimiser, curve, and every value of the record but for times."""
+    assert_same(weights(a[0]), weights(b[0]))
     assert str(a[0].stepper.state()) == str(b[0].stepper.state())
     assert a[0].curve == b[0].curve
-    first, second = (
-        {k: v for k, v in r[1].items() if k not in ("cost", "environment", "digest")} for r in (a, b)
-    )
-    assert json.dumps(first) == json.dumps(second)
+    assert json.dumps(computed(a[2])) == json.dumps(computed(b[2]))
+    assert a[1].file("per_image.npz").read_bytes() == b[1].file("per_image.npz").read_bytes()
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_does_not_notice_them(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = specs(epochs=2.0, evaluations=2)[case]
-    watched = run_of(spec, tmp_path / "watched")
+    watched = finished(spec, tmp_path / "watched")
     seen = [point.pop("diagnostics", None) for point in watched[0].curve if "test" in point]
-    scalars = {name for name, d in watched[1]["diagnostics"].items() if d["kind"] == "scalar"}
+    scalars = {name for name, d in watched[2]["diagnostics"].items() if d["kind"] == "scalar"}
     assert len(seen) == 2 and all(set(found or ()) == scalars for found in seen)
     monkeypatch.setattr(outcome, "diagnostics", lambda run: {})
-    alone = run_of(spec, tmp_path / "alone")
-    assert watched[1]["metrics"] == alone[1]["metrics"] and watched[0].curve == alone[0].curve
-    for name, value in watched[0].method.state_dict().items():
-        assert torch.equal(value, alone[0].method.state_dict()[name]), name
+    alone = finished(spec, tmp_path / "alone")
+    assert watched[2]["metrics"] == alone[2]["metrics"] and watched[0].curve == alone[0].curve
+    assert_same(weights(watched[0]), weights(alone[0]))
 
 
 def careless(run: Run) -> None:
@@ -102,15 +73,15 @@ def careless(run: Run) -> None:
 
 def test_diagnostics_that_change_things_leave_none_changed(tmp_path: Path) -> None:
     spec = specs()["averaged codes"]
-    run = Run(spec, tiny_split(), tiny_split(4, 9), {n: TASKS[n] for n in spec.protocol.tasks}, Options())
-    run.start(RunDir(tmp_path, spec.folder))
+    run, _, claim = begun(spec, tmp_path)
+    claim.release()
     run.method.train()
     run.loop(0)
     careless(run)
     modes = [module.training for module in run.method.modules()]
     assert True in modes and False in modes
     addresses = [buffer.data_ptr() for buffer in run.method.buffers()]
-    before, drawn = {k: v.clone() for k, v in run.method.state_dict().items()}, torch.get_rng_state()
+    before, drawn = weights(run), torch.get_rng_state()
     first, second = (outcome.diagnostics(run)["drawn"].array for _ in range(2))
     assert first == second  # the same random numbers at every point
     assert (
@@ -119,19 +90,17 @@ def test_diagnostics_that_change_things_leave_none_changed(tmp_path: Path) -> No
     )
     assert [buffer.data_ptr() for buffer in run.method.buffers()] == addresses
     assert len(before) > 20 and "asked" in before
-    for name, value in run.method.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    assert_same(weights(run), before)
 
 
 def test_a_stopped_run_leaves_the_same_files(tmp_path: Path) -> None:
     spec = specs(epochs=4.0, evaluations=2)["averaged codes"]
-    whole = run_of(spec, tmp_path / "whole")
-    content = RunDir(tmp_path / "whole", spec.folder).file("per_image.npz").read_bytes()
+    whole = finished(spec, tmp_path / "whole")
     for stop in (5, 12):
-        cut = run_of(spec, tmp_path / str(stop), stop=stop)
+        trained(spec, tmp_path / str(stop), stop=stop)
+        cut = finished(spec, tmp_path / str(stop))
         assert whole[0].feed.steps == 12 == cut[0].step
         same_numbers(whole, cut)
-        assert RunDir(tmp_path / str(stop), spec.folder).file("per_image.npz").read_bytes() == content
 
 
 def test_a_number_that_is_not_finite_is_null_in_the_curve(
@@ -140,8 +109,7 @@ def test_a_number_that_is_not_finite_is_null_in_the_curve(
     found = {"lost": Diagnostic("scalar", np.array(np.nan)), "map": Diagnostic("matrix", np.eye(2))}
     monkeypatch.setattr(outcome, "diagnostics", lambda run: found)
     spec = tiny_spec(epochs=1.0, evaluations=1)
-    run_of(spec, tmp_path)
-    lines = (RunDir(tmp_path, spec.folder).file("curve.jsonl")).read_text().splitlines()
+    lines = finished(spec, tmp_path)[1].file("curve.jsonl").read_text().splitlines()
     assert [point["diagnostics"] for point in map(json.loads, lines) if "test" in point] == [{"lost": None}]
 
 
@@ -151,10 +119,10 @@ def test_a_run_on_a_gpu_does_not_notice_them(
     capture: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = specs(epochs=8.0, evaluations=2)["averaged codes"]
-    watched = run_of(spec, tmp_path / "watched", device="cuda", capture=capture)
+    watched = finished(spec, tmp_path / "watched", device="cuda", capture=capture)
     monkeypatch.setattr(outcome, "diagnostics", lambda run: {})
-    alone = run_of(spec, tmp_path / "alone", device="cuda", capture=capture)
-    assert watched[1]["cost"]["captured"] == alone[1]["cost"]["captured"] == capture
-    assert watched[1]["cost"]["peak_gib"] == alone[1]["cost"]["peak_gib"]
+    alone = finished(spec, tmp_path / "alone", device="cuda", capture=capture)
+    assert watched[2]["cost"]["captured"] == alone[2]["cost"]["captured"] == capture
+    assert watched[2]["cost"]["peak_gib"] == alone[2]["cost"]["peak_gib"]
     for name, value in alone[0].method.state_dict().items():  # a GPU's sums may differ from run to run
         torch.testing.assert_close(watched[0].method.state_dict()[name], value, rtol=1e-3, atol=1e-4)

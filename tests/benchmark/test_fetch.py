@@ -226,7 +226,7 @@ def test_a_server_in_trouble_is_asked_again(target: Path, pauses: list[float]) -
 
 
 def test_a_silent_server_and_none_at_all(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIMEOUT", 0.1)
+    monkeypatch.setattr(module, "TIMEOUT", 1.0)
     monkeypatch.setattr(module, "PAUSES", (0.5,))
     with serving(CONTENT, holds_at=1000) as site:
         message = refusal(f"{site.url}/thing.bin", target)

@@ -380,10 +380,7 @@ WRONG = {
         'include = ["mine.toml"]\n',
         r"include each other in a circle: mine\.toml -> mine\.toml; remove one",
     ),
-    "seeds twice": (
-        FOUR + "label_seeds = 2\n",
-        "has seeds and label_seeds; give seeds",
-    ),
+    "seeds twice": (FOUR + "label_seeds = 2\n", "has seeds and label_seeds; give seeds"),
     "ablate: methods": (
         ABLATE.replace('"prototype"', '["prototype", "mtpsl"]'),
         r"method is \['prototype', 'mtpsl'\]; expected a text.*name one method",

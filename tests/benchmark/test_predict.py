@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import torch
 from PIL import Image
 
 from benchmark import load_model
-from benchmark.cli.app import main
 from benchmark.cli.predict import predict
 from benchmark.errors import UserError
 from benchmark.execute.model import Model, as_rgb, restored
@@ -46,26 +44,19 @@ def settings_of(methods: tuple[str, ...], *more: str) -> list[str]:
     return [s for s in (*SETTINGS, *more) if not s.startswith("hparams.") or s.split(".")[1] in methods]
 
 
-def run(results: Path, data: Path, method: str, *more: str) -> RunDir:
-    """One run as the command line plans and runs it, without its boards and figures."""
-    made = plan.make([method], settings_of((method,), *more), data)
-    progress = Progress(made.cells, make_console())
-    found = carry_out(made.cells, Options(results, data, weights=made.weights), progress)
-    assert len(found["done"]) == 1
-    return every_run(results)[0]
+def run(results: Path, data: Path, methods: tuple[str, ...], *more: str) -> list[RunDir]:
+    """Runs as the command line plans and runs them, without boards; of single_task that of depth alone."""
+    made = plan.make(list(methods), settings_of(methods, *more), data)
+    cells = tuple(cell for cell in made.cells if len(cell.tasks) > 1 or cell.tasks == ("depth",))
+    found = carry_out(cells, Options(results, data, weights=made.weights), Progress(cells, make_console()))
+    assert len(found["done"]) == len(cells)
+    return every_run(results)
 
 
 @pytest.fixture(scope="module")
 def results(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predict") / "runs"
-    methods = ("single_task", "multi_task", "mtpsl", "prototype")
-    sets = [part for setting in settings_of(methods, "labels=full") for part in ("--set", setting)]
-    with pytest.MonkeyPatch.context() as patch:
-        where = ["--results", folder, "--data", data_folder, "--device", "cpu"]
-        patch.setattr(sys, "argv", ["bench", "run", *methods, *sets, *map(str, where)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-    assert not stopped.value.code
+    run(folder, data_folder, ("single_task", "multi_task", "mtpsl", "prototype"), "labels=full")
     return folder
 
 
@@ -105,7 +96,7 @@ def test_a_loaded_model_is_judged_as_its_run_was(results: Path, data_folder: Pat
     """
     test = open_dataset("scenes", data_folder).split("test", SIZE, TEST)
     runs = every_run(results)
-    assert len(runs) == 9
+    assert len(runs) == 4
     for place in runs:
         record = place.record
         assert record is not None
@@ -149,7 +140,7 @@ def test_a_loaded_model_gives_the_bits_of_the_method_that_was_trained(
         return record
 
     monkeypatch.setattr(loop.Run, "finish", watched)
-    place = run(tmp_path, data_folder, "prototype")
+    (place,) = run(tmp_path, data_folder, ("prototype",))
     images = open_dataset("scenes", data_folder).split("test", SIZE, TEST).images
     model = load_model(place.path)
     # Both in batches of four: what evaluation fills the last one up with is the last image again.
@@ -299,8 +290,9 @@ def test_pretrained_weights_are_needed_for_training_alone(
     torch.manual_seed(3)
     pretrained = torchvision.models.resnet18(weights=None).state_dict()
     torch.save(pretrained, file)
-    first = run(one, data_folder, "multi_task", "encoder=resnet18", f"weights={file}")
-    second = run(two, data_folder, "multi_task", "encoder=timm:tf_efficientnet_lite0", "weights=package")
+    (first,) = run(one, data_folder, ("multi_task",), "epochs=1", "encoder=resnet18", f"weights={file}")
+    lite = ("epochs=1", "encoder=timm:tf_efficientnet_lite0", "weights=package")
+    (second,) = run(two, data_folder, ("multi_task",), *lite)
     content = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     file.unlink()
     monkeypatch.setattr(packaged, "find", lambda encoder: 1 / 0)

@@ -119,4 +119,4 @@ def test_planning_and_run_folders_import_no_torch() -> None:
         "[(r.describe(name), r.source_hash(name)) for name in r.method_names()]\n"
         "assert 'torch' not in sys.modules and 'methods.base' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=600)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,44 +10,29 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.runs import rundir
-from benchmark.runs.claim import Claim, Lost
-from benchmark.runs.rundir import RunDir
-from benchmark.spec.run import RunSpec
+from benchmark.runs.claim import Lost
 from benchmark.training import residence
 from benchmark.training.loop import CURVE_POINTS, Diverged, Options, Run
 from benchmark.training.residence import Samples
 from datasets import tasks as t
-from datasets.tasks import Task
-from tests.helpers import TASKS, THREE, tiny_spec, tiny_split
-
-SIX = tuple(TASKS)
-
-
-def begin(
-    spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS, **options: Any
-) -> tuple[Run, RunDir, Claim]:
-    place = RunDir(folder, spec.folder)
-    claim = place.claim(spec)
-    assert claim is not None
-    own = {n: tasks[n] for n in spec.protocol.tasks}
-    run = Run(spec, tiny_split(), tiny_split(4, 9), own, Options(**options))
-    run.start(place)
-    return run, place, claim
-
-
-def whole(spec: RunSpec, folder: Path, tasks: dict[str, Task] = TASKS) -> tuple[Run, RunDir, dict[str, Any]]:
-    run, place, claim = begin(spec, folder, tasks)
-    run.train(place, claim)
-    record = run.finish(place, claim)
-    claim.release()
-    return run, place, record
+from tests.helpers import (
+    SIX,
+    TASKS,
+    THREE,
+    assert_same,
+    begun,
+    finished,
+    tiny_spec,
+    tiny_split,
+    trained,
+    weights,
+)
 
 
 def test_evaluating_during_training_changes_no_weight_and_the_oracle_is_the_best_seen(tmp_path: Path) -> None:
-    quiet, _, plain = whole(tiny_spec(epochs=4.0), tmp_path)
-    watched, _, record = whole(tiny_spec(evaluations=3, epochs=4.0), tmp_path)
-    for key, value in quiet.method.state_dict().items():
-        assert torch.equal(value, watched.method.state_dict()[key]), key
+    quiet, _, plain = finished(tiny_spec(epochs=4.0), tmp_path)
+    watched, _, record = finished(tiny_spec(evaluations=3, epochs=4.0), tmp_path)
+    assert_same(weights(quiet), weights(watched))
     assert plain["metrics"] == record["metrics"] and plain["oracle"] == {}
     seen = [p["test"] for p in record["curve"] if "test" in p]
     assert len(seen) == 3
@@ -62,9 +46,9 @@ def test_evaluating_during_training_changes_no_weight_and_the_oracle_is_the_best
 
 def test_a_method_is_told_whether_its_labels_are_complete(tmp_path: Path) -> None:
     settings = ("full", "one", "random", "fraction:0.5", "fraction:1.0")
-    runs = [begin(tiny_spec(labels=labels), tmp_path)[0] for labels in settings]
+    runs = [begun(tiny_spec(labels=labels), tmp_path)[0] for labels in settings]
     assert [run.method.problem.complete for run in runs] == [True, False, False, False, True]
-    assert begin(tiny_spec("single_task", only=("depth",)), tmp_path)[0].method.problem.complete
+    assert begun(tiny_spec("single_task", only=("depth",)), tmp_path)[0].method.problem.complete
 
 
 def test_a_budget_in_steps_gives_one_task_runs_the_steps_of_all_images(tmp_path: Path) -> None:
@@ -72,13 +56,13 @@ def test_a_budget_in_steps_gives_one_task_runs_the_steps_of_all_images(tmp_path:
     for budget in ("epochs", "steps"):
         for only in ((), ("depth",)):
             method = "single_task" if only else "multi_task"
-            steps[budget, only] = begin(tiny_spec(method, only=only, budget=budget), tmp_path)[0].feed.steps
+            steps[budget, only] = begun(tiny_spec(method, only=only, budget=budget), tmp_path)[0].feed.steps
     assert steps["epochs", ()] == steps["steps", ()] == steps["steps", ("depth",)] == 9
     assert steps["epochs", ("depth",)] == 3  # 4 of 12 images, 3 epochs, batches of 4
 
 
 def test_what_a_record_counts(tmp_path: Path) -> None:
-    run, place, record = whole(tiny_spec("prototype", epochs=1.0), tmp_path)
+    run, place, record = finished(tiny_spec("prototype", epochs=1.0), tmp_path)
     everything = sum(p.numel() for p in run.method.parameters())
     thrown_away = sum(p.numel() for p in run.method.image_decoder.parameters())  # type: ignore[union-attr]
     assert record["cost"]["params_train"] == everything
@@ -97,7 +81,7 @@ def test_a_record_of_six_tasks_can_be_published(tmp_path: Path) -> None:
     classes = tuple(f"some class {i}" for i in range(13))
     tasks = TASKS | {"semseg": t.semseg(classes)}
     spec = tiny_spec("prototype", tasks=SIX, evaluations=2, epochs=2.0)
-    _, place, record = whole(spec, tmp_path, tasks)
+    _, place, record = finished(spec, tmp_path, None, tasks)
     # The tiny labels hold 4 of the classes; the others' values would add this much, and so would more points.
     missing = 2 * sum(len(f'"IoU/{name}":12.3456789,') for name in classes)
     sizes = sorted(len(json.dumps(point, separators=(",", ":"))) for point in record["curve"])
@@ -109,7 +93,7 @@ def test_a_record_of_six_tasks_can_be_published(tmp_path: Path) -> None:
 def test_a_process_that_lost_its_run_writes_nothing_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, place, claim = begin(tiny_spec(), tmp_path, checkpoint_every=2)
+    run, place, claim = begun(tiny_spec(), tmp_path, checkpoint_every=2)
     monkeypatch.setattr(rundir, "alive", lambda claim: False)  # as if this host had been cut off
     new = place.claim(run.spec)
     assert new is not None
@@ -124,21 +108,15 @@ def test_a_process_that_lost_its_run_writes_nothing_more(
 
 
 def test_a_resumed_run_counts_the_time_before(tmp_path: Path) -> None:
-    run, place, claim = begin(tiny_spec(), tmp_path, checkpoint_every=4)
-    run.options.report = lambda step, steps, loss: run.options.stop.set() if step == 4 else None
-    with pytest.raises(Exception, match="stopped at step 4"):
-        run.train(place, claim)
-    spent = run.seconds
-    claim.release()
-    assert spent > 0
-    resumed, place, claim = begin(tiny_spec(), tmp_path)
-    assert resumed.step == 4 and resumed.seconds == spent
+    stopped = trained(tiny_spec(), tmp_path, stop=4)
+    resumed, _, claim = begun(tiny_spec(), tmp_path)
+    assert resumed.step == 4 and resumed.seconds == stopped.seconds > 0
     claim.release()
 
 
 def test_weights_that_blow_up_in_the_last_update_fail_the_run(tmp_path: Path) -> None:
     bad = tiny_spec(lr=1e38, clip=0.0, epochs=1 / 3, optimiser="sgd", loss_weights={"depth": 1e6})
-    run, place, claim = begin(bad, tmp_path)
+    run, place, claim = begun(bad, tmp_path)
     assert run.feed.steps == 1
     with pytest.raises(Diverged, match=r"after the update is not finite at step 0 .* learning rate 1e\+38"):
         run.train(place, claim)
@@ -184,9 +162,8 @@ def test_batches_are_a_function_of_their_number(asked: list[int], elsewhere: Non
 
 def test_a_run_from_either_ends_in_the_same_bits(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     spec = tiny_spec(epochs=2.0)
-    resident, _, record = whole(spec, tmp_path / "resident")
+    resident, _, record = finished(spec, tmp_path / "resident")
     request.getfixturevalue("elsewhere")
-    sent, _, same = whole(spec, tmp_path / "sent")
+    sent, _, same = finished(spec, tmp_path / "sent")
     assert (record["metrics"], record["curve"]) == (same["metrics"], same["curve"])
-    for name, value in resident.method.state_dict().items():
-        assert torch.equal(value, sent.method.state_dict()[name]), name
+    assert_same(weights(resident), weights(sent))

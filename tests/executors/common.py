@@ -11,9 +11,7 @@ from benchmark.execute.workers import Outcomes, carry_out
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan, plugins
 from benchmark.spec.run import RunSpec
-from tests.test_cli import TINY
-
-PLUGIN = Path(__file__).parent / "trouble.py"
+from tests.commands import TINY, TROUBLE
 
 
 class Log:
@@ -47,7 +45,7 @@ def cells(
     data: Path, fault: str = "none", seeds: int = 1, place: Path | None = None, **more: Any
 ) -> tuple[RunSpec, ...]:
     """Runs of the method with this fault, of 12 steps each."""
-    plugins.use(PLUGIN)
+    plugins.use(TROUBLE)
     own = {"fault": fault} | ({"place": str(place)} if place else {}) | more
     settings = [f"hparams.trouble.{key}={json.dumps(value)}" for key, value in own.items()]
     return plan.make(["trouble"], [*TINY, f"seeds={seeds}", *settings], data).cells

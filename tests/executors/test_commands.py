@@ -11,9 +11,8 @@ import pytest
 from benchmark import system
 from benchmark.runs import finished
 from benchmark.spec import plugins
+from tests.commands import TROUBLE, sets
 from tests.conftest import ROOT, Bench
-from tests.executors.common import PLUGIN
-from tests.test_cli import sets
 
 TORCHLESS = """
 import sys
@@ -26,12 +25,12 @@ finally: print('torch' in sys.modules, file=sys.stderr)
 def torchless(*command: object) -> "subprocess.CompletedProcess[str]":
     """A command whose last line on standard error tells whether it imported torch."""
     line = [sys.executable, "-c", TORCHLESS, *map(str, command)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Path) -> None:
     settings = sets("seeds=2", "hparams.trouble.fault=raise")
-    command = ["run", "trouble", "--plugin", PLUGIN, *settings, "--results", tmp_path]
+    command = ["run", "trouble", "--plugin", TROUBLE, *settings, "--results", tmp_path]
     code, out, err = bench(*command, "--workers", 2, "--json")
     shown = json.loads(out)
     assert code == 1 == shown["exit"] and set(shown["states"].values()) == {"failed"} and not shown["boards"]

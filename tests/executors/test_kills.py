@@ -4,34 +4,21 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from benchmark.runs import rundir
-from benchmark.spec import plan, plugins
-from benchmark.spec.run import RunSpec
-from tests.executors.common import PLUGIN, alive, children, computed, holder, run
-from tests.test_cli import TINY, sets, start
-
-
-def wait_until(true: Callable[[], Any], process: "subprocess.Popen[str]", seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from benchmark.spec import plan
+from tests.commands import TINY, sets, start, wait_until, waiting
+from tests.conftest import run_here
+from tests.executors.common import alive, children, computed, holder, run
 
 
 @pytest.mark.parametrize(
-    ("cells", "kills"),
-    [(12, 4), pytest.param(200, 50, marks=pytest.mark.slow)],
-    ids=["12 cells", "200 cells"],
+    ("cells", "kills"), [(6, 3), pytest.param(200, 50, marks=pytest.mark.slow)], ids=["6 cells", "200 cells"]
 )
 def test_every_cell_is_computed_whoever_is_killed(
     cells: int, kills: int, data_folder: Path, tmp_path: Path
@@ -48,7 +35,7 @@ def test_every_cell_is_computed_whoever_is_killed(
                 hit.append(found)
                 os.kill(victim, signal.SIGKILL)
                 break
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, out + err
     assert len(hit) == kills
     taken_up = out.count("its process ended by signal SIGKILL; it is taken up again")
@@ -64,70 +51,53 @@ def test_every_cell_is_computed_whoever_is_killed(
     assert computed(tmp_path / "calm") == found_records
 
 
-def arguments(results: Path, fault: str = "none", *more: object) -> list[object]:
-    """Two runs of 60 steps."""
-    settings = sets("seeds=2", "epochs=15", f"hparams.trouble.fault={fault}")
-    every = ["--checkpoint-every", 2, "--workers", 2]
-    return ["run", "thin", "trouble", "--plugin", PLUGIN, *settings, "--results", results, *every, *more]
-
-
-@pytest.fixture(scope="module")
-def whole(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two runs, never interrupted, in this process."""
-    results = tmp_path_factory.mktemp("whole")
-    run(planned(data_folder), results, data_folder, workers=0)
-    return results
-
-
-def planned(data: Path) -> tuple[RunSpec, ...]:
-    """What `arguments` mean."""
-    plugins.use(PLUGIN)
-    settings = [*TINY, "seeds=2", "epochs=15", "hparams.trouble.fault=none"]
-    return plan.make(["thin", "trouble"], settings, data).cells
-
-
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "kill -9"])
-def test_stopped_workers_leave_checkpoints_and_no_process(
-    how: str, whole: Path, data_folder: Path, tmp_path: Path
+def test_stopped_in_the_middle_and_run_again_it_ends_in_the_same_bits(
+    how: str, workers: int, waited: Path, gate: Path, data_folder: Path, tmp_path: Path
 ) -> None:
-    process = start(*arguments(tmp_path, "none", "--json"), data=data_folder, start_new_session=True)
+    command = waiting(gate, tmp_path, "seeds=2" if workers else "seeds=1")
+    process = start(*command, "--workers", workers, "--json", data=data_folder, start_new_session=True)
     checkpoints = lambda: list(tmp_path.glob("*/*/checkpoint.pt"))  # noqa: E731
-    wait_until(lambda: len(checkpoints()) == 2, process)
+    wait_until(lambda: len(checkpoints()) == max(1, workers), process)
     offspring = children(process.pid)
-    assert len(offspring) == 2
+    assert len(offspring) == workers
     if how == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to parent and children alike
     else:
         process.send_signal(signal.SIGTERM if how == "SIGTERM" else signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
-    deadline = time.monotonic() + 120
-    while any(map(alive, offspring)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, offspring))
+    for step in range(6, 24):  # one step at a time, for a worker looks for its parent once a second
+        if process.poll() is not None and not any(map(alive, offspring)):
+            break
+        gate.write_text(str(step))
+        time.sleep(0.4)
+    out, err = process.communicate(timeout=300)
+    assert not any(map(alive, offspring)) and not list(tmp_path.rglob(".*.pt"))
     runs = rundir.every_run(tmp_path)
-    assert [each.state() for each in runs] == ["stale", "stale"] and not list(tmp_path.rglob(".*.pt"))
+    assert {each.state() for each in runs} == {"stale"} and not list(tmp_path.rglob("record.json"))
     steps = [torch.load(path, weights_only=True)["step"] for path in checkpoints()]
-    assert all(0 < step < 60 for step in steps)
+    assert all(5 <= step < 24 for step in steps)
     if how == "kill -9":
         assert process.returncode == -9 and not out
     else:
         assert process.returncode == 130 and "the same command goes on where this one stopped" in err
-        assert "stopping: runs under way are checkpointed" in err
+        assert not workers or "stopping: runs under way are checkpointed" in err
         shown = json.loads(out)
         assert shown["exit"] == 130 and set(shown["states"].values()) == {"stale"}
-    found, _ = run(planned(data_folder), tmp_path, data_folder)
-    assert len(found["done"]) == 2 and computed(tmp_path) == computed(whole)
+    gate.write_text("1000")
+    assert run_here(*command, "--workers", 0, "--data", data_folder) == 0
+    again, whole = computed(tmp_path), computed(waited)
+    assert len(again) == len(runs) and all(whole[name] == record for name, record in again.items())
+    for each in runs:
+        name = each.path.relative_to(tmp_path)
+        a, b = (torch.load(top / name / "weights.pt", weights_only=True) for top in (waited, tmp_path))
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    assert not checkpoints()
 
 
-def test_a_second_interrupt_kills(data_folder: Path, tmp_path: Path) -> None:
-    process = start(*arguments(tmp_path, "hang", "--json"), data=data_folder)
-
-    def hanging() -> bool:
-        """Both have stamped their fifth step, after which they sleep."""
-        steps = [json.loads(path.read_text() or "[0]")[0] for path in tmp_path.glob("*/*/progress.json")]
-        return len(list(tmp_path.glob("*/*/checkpoint.pt"))) == 2 and len(steps) == 2
-
-    wait_until(hanging, process)
+def test_a_second_interrupt_kills(gate: Path, data_folder: Path, tmp_path: Path) -> None:
+    process = start(*waiting(gate, tmp_path, "seeds=2"), "--workers", 2, "--json", data=data_folder)
+    wait_until(lambda: len(list(tmp_path.glob("*/*/checkpoint.pt"))) == 2, process)
     offspring = children(process.pid)
     process.send_signal(signal.SIGINT)
     err = ""
@@ -136,6 +106,6 @@ def test_a_second_interrupt_kills(data_folder: Path, tmp_path: Path) -> None:
         err += process.stderr.readline()
     assert process.poll() is None and children(process.pid) == offspring
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode == 130 and not any(map(alive, offspring))
     assert [each.state() for each in rundir.every_run(tmp_path)] == ["stale", "stale"]

@@ -11,9 +11,9 @@ from benchmark.errors import UserError
 from benchmark.execute import options as module
 from benchmark.execute import workers as pool
 from benchmark.execute.options import HANG_SECONDS, Options, pick_device
+from tests.commands import TROUBLE, sets
 from tests.conftest import Bench
-from tests.executors.common import PLUGIN, cells, held_elsewhere
-from tests.test_cli import sets
+from tests.executors.common import cells, held_elsewhere
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_worker_that_does_not_wait_says_who_has_the_rest(
 ) -> None:
     (spec,) = cells(data_folder)
     held_elsewhere(tmp_path, spec)
-    command = ["run", "trouble", "--plugin", PLUGIN, *sets("seeds=1", "hparams.trouble.fault=none")]
+    command = ["run", "trouble", "--plugin", TROUBLE, *sets("seeds=1", "hparams.trouble.fault=none")]
     code, out, err = bench(*command, "--results", tmp_path, "--worker", "--no-wait", "--json")
     assert code == 0 and json.loads(out)["states"] == {spec.id: "elsewhere"}
     assert f"{spec.folder} is being run by another process" in err

@@ -4,8 +4,7 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
+import socket
 import time
 from pathlib import Path
 
@@ -21,9 +20,8 @@ from benchmark.runs.claim import Claim, Lost
 from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
 from benchmark.training.loop import Run
-from tests.conftest import ROOT
+from tests.commands import fork, records, sets, start
 from tests.executors.common import Log, cells, held_elsewhere, holder, record, run
-from tests.test_cli import records, sets, start
 
 
 @pytest.mark.parametrize("skew", [-90.0, 0.0, 90.0])
@@ -112,7 +110,7 @@ def test_how_another_host_ends_a_run_is_how_it_ends(
 
 
 def test_two_workers_share_a_plan_and_one_may_die(data_folder: Path, tmp_path: Path) -> None:
-    command = ["run", "thin", "multi_task", "--worker", *sets("seeds=5", "epochs=6"), "--results", tmp_path]
+    command = ["run", "thin", "multi_task", "--worker", *sets("seeds=4", "epochs=6"), "--results", tmp_path]
     command += ["--checkpoint-every", 2, "--workers", 0, "--json"]
     victim, survivor = (start(*command, data=data_folder) for _ in range(2))
     while not holder(tmp_path, victim.pid) or not list(tmp_path.glob("*/*/checkpoint.pt")):
@@ -120,41 +118,30 @@ def test_two_workers_share_a_plan_and_one_may_die(data_folder: Path, tmp_path: P
         time.sleep(0.02)
     os.kill(victim.pid, signal.SIGKILL)
     before = victim.communicate()[1]
-    out, err = survivor.communicate(timeout=240)
+    out, err = survivor.communicate(timeout=600)
     assert survivor.returncode == 0, err
     shown = json.loads(out)
-    assert set(shown["states"].values()) == {"done"} and len(records(tmp_path)) == len(shown["states"]) == 5
-    assert len(re.findall(r": done in", before + err)) == 5  # no cell twice
-    assert "5/5" in err  # it waited for all of it
+    assert set(shown["states"].values()) == {"done"} and len(records(tmp_path)) == len(shown["states"]) == 4
+    assert len(re.findall(r": done in", before + err)) == 4  # no cell twice
+    assert "4/4" in err  # it waited for all of it
 
 
-SLEEPER = """
-import socket, sys, time
-from pathlib import Path
-socket.gethostname = lambda: "another"
-from benchmark.runs import claim
-claim.HEARTBEAT_SECONDS = 0.2
-from tests.executors.common import Log, cells, run
-
-data = Path(sys.argv[2])
-log = Log(lambda spec, what: time.sleep(0.1) if isinstance(what, int) else None)
-found, _ = run(cells(data), Path(sys.argv[1]), data, log, workers=0, checkpoint_every=2)
-print([name for name, runs in found.items() if runs], log.states[1][1:])
-"""
+def sleeper(results: Path, data: Path) -> None:
+    """Carry a run out as another host does, slowly."""
+    socket.gethostname = lambda: "another"
+    claims.HEARTBEAT_SECONDS = 0.2
+    log = Log(lambda spec, what: time.sleep(0.1) if isinstance(what, int) else None)
+    found, _ = run(cells(data), results, data, log, workers=0, checkpoint_every=2)
+    print([name for name, runs in found.items() if runs], log.states[1][1:])
 
 
 def test_a_stopped_process_whose_run_was_taken_over_writes_nothing(
     calm: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(claims, "STALE_SECONDS", 3.0)
     (spec,) = cells(data_folder)
     folder = RunDir(tmp_path / "shared", spec.folder)
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER, str(tmp_path / "shared"), str(data_folder)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = fork(lambda: sleeper(tmp_path / "shared", data_folder))
     while not folder.file("checkpoint.pt").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -167,7 +154,7 @@ def test_a_stopped_process_whose_run_was_taken_over_writes_nothing(
     assert mine is not None
     before = folder.file("checkpoint.pt").read_bytes()
     os.kill(process.pid, signal.SIGCONT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     assert out.strip() == f"['elsewhere'] ('elsewhere', '{folder.name} was taken over by another process')"
     assert folder.file("checkpoint.pt").read_bytes() == before and folder.state() == "running"
     assert not folder.file("record.json").exists() and not folder.file("error.txt").exists()

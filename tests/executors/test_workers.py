@@ -122,8 +122,8 @@ def test_a_process_killed_for_want_of_memory_is_told_from_others(
 
 def test_a_run_that_hangs_is_killed_and_named(data_folder: Path, tmp_path: Path) -> None:
     (bad,) = cells(data_folder, "hang")
-    found, log = run((bad,), tmp_path, data_folder, workers=1, hang_after=3.0)
-    reason = "hung: no step, evaluation or note for 3 s (--hang-after)"
+    found, log = run((bad,), tmp_path, data_folder, workers=1, hang_after=8.0)
+    reason = "hung: no step, evaluation or note for 8 s (--hang-after)"
     assert found["failed"] == [bad]
     assert error(tmp_path, bad) == reason + "\n" and log.reasons(bad) == [reason]
     assert log.steps > 0  # read from the stamps

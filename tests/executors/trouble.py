@@ -21,7 +21,8 @@ class Trouble(MultiTask):
         threads: int = 1,
     ) -> None:  # fmt: skip
         """at: the step of a process in which the fault comes about. place: a file where each process leaves a
-        line about itself; the fault comes about in the first `times` of them."""
+        line about itself; the fault comes about in the first `times` of them. A run that waits takes no later
+        step than the file beside it says whose name ends in .go."""
         super().__init__(problem)
         self.fault, self.at, self.place, self.calls = fault, at, place, 0
         self.times, self.threads = times, threads
@@ -36,6 +37,8 @@ class Trouble(MultiTask):
             return found
         if self.fault == "threads" and torch.get_num_threads() != self.threads:
             raise RuntimeError(f"{torch.get_num_threads()} threads")
+        while self.fault == "wait" and self.at <= self.calls > int(Path(self.place + ".go").read_text() or 0):
+            time.sleep(0.02)
         if self.calls == self.at:
             if self.fault == "segfault":
                 faulthandler.disable()  # pytest's

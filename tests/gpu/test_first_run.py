@@ -100,7 +100,7 @@ def raising(error: BaseException) -> Callable[[Context, float], None]:
 def test_without_a_card_it_says_so_and_ends_with_3(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHON": sys.executable, "BENCH_GPU_OUT": str(tmp_path / "out")}
     done = subprocess.run(
-        [ROOT / "tests/gpu/run.sh", "60"], env=environment, capture_output=True, text=True, timeout=60
+        [ROOT / "tests/gpu/run.sh", "60"], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 3 and not done.stdout and not (tmp_path / "out").exists()
     (sentence,) = done.stderr.splitlines()
@@ -151,7 +151,7 @@ def test_what_a_command_leaves_behind_is_killed_and_it_may_stop_by_itself(work: 
     assert code == 7 and dies(int((work / "pid").read_text()))
     stops = "trap 'echo stopped >&2; exit' TERM; echo started >&2; while true; do sleep 0.1; done"
     with pytest.raises(Overrun):
-        shell(["sh", "-c", stops], time.monotonic() + 1, grace=30)
+        shell(["sh", "-c", stops], time.monotonic() + 3, grace=60)
     assert "started\nstopped\n" in (work / "log.txt").read_text()
 
 

@@ -21,8 +21,7 @@ from benchmark.training.loop import Options, Run
 from benchmark.training.timing import Timing, interleaved, made_up, measure, ratio, run_steps
 from tests import tape
 from tests.conftest import Bench
-from tests.helpers import TASKS, tiny_spec
-from tests.test_contract import METHODS, specs
+from tests.helpers import METHODS, TASKS, specs, tiny_spec
 
 VALUES = ("size=[32, 64]", "width=8", "batch=4", "decoder_blocks=1", "train_images=16", "test_images=6")
 TINY = [*(part for value in VALUES for part in ("--set", value)), "--steps", 2, "--device", "cpu"]

@@ -45,7 +45,7 @@ PartitionName=all Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 300.0) -> Any:
     """The first true value of `condition`, waited for at most `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -55,7 +55,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 90.0) -> Any
 
 
 def call(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 def _free_ports(count: int) -> list[int]:
@@ -100,7 +100,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout
             ),
             "a node",
-            30,
         )
         yield
     finally:
@@ -111,15 +110,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _stop(daemons: list["subprocess.Popen[bytes]"]) -> None:
     """End what still runs of the jobs, then the daemons."""
     try:
-        subprocess.run(["scancel", "--me", "--full", "--signal=KILL"], capture_output=True, timeout=10)
-        subprocess.run(["scancel", "--me"], capture_output=True, timeout=10)
-        until(lambda: not call("squeue", "--noheader"), "an empty queue", 30)
+        subprocess.run(["scancel", "--me", "--full", "--signal=KILL"], capture_output=True, timeout=300)
+        subprocess.run(["scancel", "--me"], capture_output=True, timeout=300)
+        until(lambda: not call("squeue", "--noheader"), "an empty queue", 120)
     finally:
         for daemon in daemons:
             daemon.terminate()
         for daemon in daemons:
             try:
-                daemon.wait(10)
+                daemon.wait(60)
             except subprocess.TimeoutExpired:
                 daemon.kill()
-                daemon.wait(10)
+                daemon.wait(60)

@@ -5,92 +5,82 @@ computes.
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
+from tests.commands import sets, waiting
 from tests.conftest import Bench
-from tests.executors.common import computed
+from tests.executors.common import alive, computed
 from tests.slurm.conftest import call, until
 
-STEPS = 60
-PLAN = [
-    "run", "thin", "multi_task", *(part for setting in (
-        "seeds=6", "size=[32, 64]", "train_images=16", "test_images=8", "batch=4", f"epochs={STEPS // 4}",
-        "width=8",
-        "decoder_blocks=1",
-    ) for part in ("--set", setting)), "--device", "cpu",
-]  # fmt: skip
 
-
-def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tmp_path: Path) -> None:
+def test_a_plan_through_slurm_ends_as_in_process(
+    cluster: None, bench: Bench, gate: Path, tmp_path: Path
+) -> None:
     results = tmp_path / "runs"
-    submit = [*PLAN, "--slurm", "time=10", "--slurm", "max_parallel=2", "--results", results]
+    plan = [*waiting(gate, results, "seeds=3", "epochs=15"), "--device", "cpu"]
+    submit = [*plan, "--slurm", "time=10", "--slurm", "max_parallel=2"]
     code, out, err = bench(*submit)
-    assert code == 0 and "submitted 6 runs as Slurm job" in out, out + err
+    assert code == 0 and "submitted 3 runs as Slurm job" in out, out + err
     (file,) = (results / ".slurm").glob("*.json")
     job, folders = json.loads(file.read_text())["job"], json.loads(file.read_text())["folders"]
-    assert f"job {job}" in out and str(file.with_suffix("")) in out and len(folders) == 6
+    assert f"job {job}" in out and str(file.with_suffix("")) in out and len(folders) == 3
     # Again at once: the queue holds all of them already, and the status says so before a run has a folder.
     code, out, _ = bench(*submit)
-    assert code == 0 and "nothing to submit (6 queued)." in out
+    assert code == 0 and "nothing to submit (3 queued)." in out
 
     def rows() -> dict[str, dict[str, Any]]:
         return {row["run"]: row for row in json.loads(bench("status", "--results", results, "--json")[1])}
 
-    assert (
-        list(rows()) == sorted(folders)
-        and rows()[folders[5]]["state"] == "queued"
-        and rows()[folders[5]]["reason"]
-    )
+    last = rows()[folders[2]]
+    assert list(rows()) == sorted(folders) and last["state"] == "queued" and last["reason"]
+    place = gate.with_suffix("")
+    disturbed: list[int] = []
 
-    def training() -> list[int]:
-        """The cells under way that have taken steps and were not disturbed yet."""
-        logs = (results / folder / "curve.jsonl" for folder in folders)
-        begun = [index for index, log in enumerate(logs) if log.exists() and log.read_text()]
-        return [index for index in begun if index not in faults.values() and not done(index)]
+    def training(run: Path) -> int:
+        """The process of a run that has begun its first step and was not disturbed yet; 0 for none."""
+        claims = [json.loads(claim.read_text() or "{}") for claim in run.glob("claim-*.json")]
+        begun = [int(line.split()[0]) for line in place.read_text().splitlines()] if place.exists() else []
+        pids = {claim.get("pid") for claim in claims} & set(begun) - set(disturbed)
+        return pids.pop() if pids and (run / "checkpoint.pt").exists() else 0
 
-    def done(index: int) -> bool:
-        return (results / folders[index] / "record.json").exists()
-
-    # One fault a cell, in the order in which they come to train: two at a time.
-    faults: dict[str, int] = {}
-    for fault in ("killed", "requeued", "cancelled", "warned", "preempted"):
-        index = faults[fault] = until(training, f"a cell to be {fault}")[0]
+    # The first cell has four lives. Slurm warns of the time limit by USR2, as the job asked for, and of
+    # preemption with grace by TERM.
+    faults = ((1, "killed"), (2, "cancelled"), (0, "warned"), (0, "preempted"), (0, "requeued"))
+    signals = {"killed": signal.SIGKILL, "warned": signal.SIGUSR2, "preempted": signal.SIGTERM}
+    step = 5
+    for index, fault in faults:
         run, task = results / folders[index], f"{job}_{index}"
-        pid = json.loads(next(run.glob("claim-*.json")).read_text())["pid"]
+        pid = until(lambda run=run: training(run), f"a cell to be {fault}")
+        disturbed.append(pid)
         if fault == "cancelled":
             code, out, _ = bench("cancel", run.name, "--results", results)
             assert code == 0 and out == f"cancelled {folders[index]} (Slurm task {task}, running)\n"
         elif fault == "requeued":
             call("scontrol", "requeue", task)
-        # Slurm warns of the time limit by USR2, as the job asked for, and of preemption with grace by TERM
         else:
-            os.kill(
-                pid, {"killed": signal.SIGKILL, "warned": signal.SIGUSR2, "preempted": signal.SIGTERM}[fault]
-            )
-        if fault == "killed":
-            continue
-        until((run / "checkpoint.pt").exists, f"a checkpoint of the {fault} cell")
-    until(lambda: not call("squeue", "--noheader"), "the end of the job", 120)
-    states = {folder: row["state"] for folder, row in rows().items()}
-    assert states == {
-        folder: "stale" if i in (faults["killed"], faults["cancelled"]) else "done"
-        for i, folder in enumerate(folders)
-    }
-    for index in (faults["requeued"], faults["warned"], faults["preempted"]):
-        log = (file.with_suffix("") / f"{job}_{index}_0_log.out").read_text()
-        assert log.count("Starting with") == 2 and log.count("bench: done") == 1, log
+            os.kill(pid, signals[fault])
+        while alive(pid):
+            step += 1
+            gate.write_text(str(step))
+            time.sleep(1.0)
+        assert step < 40 and (run / "checkpoint.pt").exists(), (fault, step)
+    gate.write_text("1000")
+    until(lambda: not call("squeue", "--noheader"), "the end of the job", 600)
+    assert [rows()[folder]["state"] for folder in folders] == ["done", "stale", "stale"]
+    log = (file.with_suffix("") / f"{job}_0_0_log.out").read_text()
+    assert log.count("Starting with") == 4 and log.count("bench: done") == 1, log
     # The same command submits what is left, and no more.
     code, out, err = bench(*submit, "--wait")
-    assert code == 0 and "submitted 2 runs as Slurm job" in out and "(4 done)" in out and "6 done" in out, (
-        out + err
-    )
+    assert code == 0 and "submitted 2 runs as Slurm job" in out and "(1 done)" in out, out + err
+    assert "3 done" in out
     calm = tmp_path / "calm"
-    assert bench(*PLAN, "--results", calm)[0] == 0
-    assert computed(results) == computed(calm) and len(computed(calm)) == 6
+    assert bench(*plan, "--results", calm)[0] == 0
+    assert computed(results) == computed(calm) and len(computed(calm)) == 3
     # A finished plan, and nothing to cancel.
     code, out, _ = bench(*submit)
-    assert code == 0 and "nothing to submit (6 done)." in out
+    assert code == 0 and "nothing to submit (3 done)." in out
     assert "Slurm holds no run" in bench("cancel", "--all", "--results", results)[1]
     assert bench("cancel", "--all", "--results", results, "--json")[1] == "[]\n"
     assert {row["state"] for row in rows().values()} == {"done"}
@@ -98,7 +88,8 @@ def test_a_plan_through_slurm_ends_as_in_process(cluster: None, bench: Bench, tm
 
 def test_a_single_run_and_what_sbatch_refuses(cluster: None, bench: Bench, tmp_path: Path) -> None:
     results = tmp_path / "deep" / "runs"
-    one = [*PLAN, "--set", "seeds=1", "--set", "epochs=1", "--results", results, "--slurm", "time=10"]
+    one = ["run", "thin", "multi_task", *sets("seeds=1", "epochs=1"), "--device", "cpu"]
+    one += ["--results", results, "--slurm", "time=10"]
     for refused in ("partition=gpu", "no-such-option=3"):
         code, out, err = bench(*one, "--slurm", refused)
         assert code == 2 and err.startswith("bench: sbatch refused (sbatch: ") and err.count("\n") == 1, (

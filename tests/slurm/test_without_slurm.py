@@ -17,11 +17,12 @@ from benchmark.execute.options import Options
 from benchmark.files import write_json
 from benchmark.runs.rundir import RunDir
 from benchmark.spec.run import RunSpec
+from tests.commands import sets
 from tests.conftest import Bench
 from tests.helpers import tiny_spec
-from tests.slurm.test_slurm import PLAN
 
 Host = Callable[..., None]
+PLAN = ["run", "thin", "multi_task", *sets("seeds=6"), "--device", "cpu"]
 
 
 @pytest.fixture
