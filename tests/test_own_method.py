@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -63,13 +63,25 @@ def clean(folder: Path) -> bool:
     return True
 
 
-def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, tmp_path: Path) -> None:
+def test_what_new_writes_keeps_the_contract_and_runs(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, out, _ = bench("new", "my_idea", "--out", tmp_path)
     file = tmp_path / "my_idea.py"
     assert code == 0 and f"bench check {file}" in out
     assert 35 <= len(file.read_text().splitlines()) <= 55
     assert clean(tmp_path)
-    runpy.run_path(str(tmp_path / "test_my_idea.py"))["test_it_keeps_the_contract"]()
+    asked: list[list[str]] = []
+
+    def here(command: list[str], **_: object) -> SimpleNamespace:
+        asked.append(command[:3])
+        code, out, err = bench(*command[3:])
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", here)
+        runpy.run_path(str(tmp_path / "test_my_idea.py"))["test_it_keeps_the_contract"]()
+    assert asked == [[sys.executable, "-m", "benchmark"]]
     code, out, err = bench("new", "my_idea", "--out", tmp_path)
     assert code == 2 and "is there already" in err
     code, out, err = bench(

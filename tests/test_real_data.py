@@ -23,7 +23,7 @@ def test_methods_on_real_images(bench: Bench, tmp_path: Path) -> None:
     expand = [sys.executable, SHARED / "expand.py", "--layout", "mtan", "--out", folder, "--limit", "24"]
     subprocess.run(expand, check=True, capture_output=True, timeout=600)
     assert bench("data", "prepare", "nyuv2", folder, "--data", data, "--size", "48x64")[0] == 0
-    settings = ("--set", "size=[48, 64]", "--data", data, "--results", results)
+    settings = ("--set", "size=[48, 64]", "--set", "width=16", "--data", data, "--results", results)
     code, out, err = bench("run", "nyuv2-smoke", "multi_task", "mtpsl", "prototype", *settings)
     assert code == 0, out + err
     records = [json.loads(p.read_text()) for p in results.glob("*/*/record.json")]

@@ -53,7 +53,7 @@ def test_counts_are_those_of_the_layers() -> None:
 
 
 def test_a_one_task_method_costs_the_sum_of_its_networks_and_training_parts_are_not_in_use() -> None:
-    protocol, tasks = tiny_spec("multi_task").protocol, {name: TASKS[name] for name in THREE}
+    protocol, tasks = tiny_spec("multi_task").protocol, {name: TASKS[name] for name in THREE[:2]}
     parts = [workload("single_task", protocol, {name: task}, {}) for name, task in tasks.items()]
     whole = workload("single_task", protocol, tasks, {})
     assert whole.train_flops == sum(p.train_flops for p in parts) and whole.params_infer == sum(
