@@ -186,5 +186,5 @@ class HiTTs(TokenNetwork):
             )
         for name, feature in second.features.items():
             found[f"feature variance, {name}"] = feature.transpose(0, 1).flatten(1).var(1).mean()
-            found[f"teacher's score, {name}"] = taught.scores[name].mean()
+            found[f"teacher score, {name}"] = taught.scores[name].mean()
         return inspection.scalars(found)

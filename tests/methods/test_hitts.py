@@ -216,4 +216,4 @@ def test_diagnostics_show_the_mechanism_and_that_features_do_not_collapse() -> N
     assert len(shares) == 6 and all(0 <= share <= 1 for share in shares) and max(shares) > 0.05
     assert found["token norm"] == pytest.approx(1.0, abs=0.5)
     assert all(found[f"feature variance, {name}"] > 0.01 for name in ALL)
-    assert all(0 < found[f"teacher's score, {name}"] < 1 for name in ALL)
+    assert all(0 < found[f"teacher score, {name}"] < 1 for name in ALL)
