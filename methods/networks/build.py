@@ -165,7 +165,8 @@ def _vit(name: str, weights: str, file: Path | None, frozen: bool) -> ViTTrunk:
             f"the timm model {name!r} is not built for images of any size ({reason}); choose another."
         ) from None
     if file is not None:
-        _check_timm_file(timm.create_model(name, pretrained=False), file, name)
+        classifier = timm.create_model(name, pretrained=False)
+        _check_timm_state(classifier, read_state(file), f"{file} does not fit", name)
         options["pretrained_cfg_overlay"] = {"file": str(file)}
         net = timm.create_model(name, pretrained=True, **options)
     elif weights == "imagenet":
