@@ -11,7 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-from benchmark.report import leaderboard, page
+from benchmark.report import page
 from benchmark.report.board import build
 from benchmark.report.records import collect
 from tests.benchmark.report import make
