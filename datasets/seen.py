@@ -17,6 +17,8 @@ Looks = Mapping[str, Mapping[str, Mapping[str, Any]]]
 _SENTENCES = {
     "turned": "{count} images were turned or mirrored as their EXIF orientation says, such as {first}: their "
     "label maps must be drawn on what a viewer shows.",
+    "dark": "{count} images of 16 bits use no number above 4095, such as {first}, and are nearly black at 8: "
+    "scale them to 0..65535.",
     "largest": "{count} maps of {task} hold {value}, the largest number of their format, such as that of "
     "{first}: if it says that nothing was measured, add ignore = {value} to [tasks.{task}].",
     "blank": "{count} maps of {task} have no labelled pixel at this size, such as that of {first}: these "

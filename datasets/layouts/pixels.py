@@ -43,10 +43,14 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `o
 
 
 class Photograph(NamedTuple):
-    """Hold (H, W, 3) uint8 RGB, and whether EXIF had it turned or mirrored."""
+    """Hold (H, W, 3) uint8 RGB, whether EXIF had it turned or mirrored, and whether its 16 bits say little.
+
+    dark: of 65535, it uses 4095 at most, as a file of 12 bits that was never scaled.
+    """
 
     pixels: Array
     turned: bool
+    dark: bool
 
 
 class Numbers(NamedTuple):
@@ -105,17 +109,18 @@ def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
 
     upright: turned as its EXIF orientation says. Raises `ValueError` for a mode of numbers without a white.
     """
+    bits = 16 if picture.mode.startswith("I;16") else _form(picture)[1]
     turned = upright and picture.getexif().get(ORIENTATION, 1) in range(2, 9)
     if turned:
         picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
+    if bits == 16 and picture.mode.startswith("I"):  # plain I in Pillow before 11.3
         grey = (np.asarray(picture) >> 8).astype(np.uint8)
-        return Photograph(np.repeat(grey[..., None], 3, 2), turned)
-    if picture.mode == "I" and _form(picture) == ("L", 16):  # Pillow before 11.3
-        return rgb(Image.fromarray(np.asarray(picture).astype(np.uint16)), upright=False)
-    if picture.mode not in _TO_RGB:
+        pixels = np.repeat(grey[..., None], 3, 2)
+    elif picture.mode in _TO_RGB:
+        pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    else:
         raise ValueError(f"colour mode {picture.mode} has no largest number")
-    return Photograph(np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB")), turned)
+    return Photograph(pixels, turned, bits == 16 and int(pixels.max()) < 16)
 
 
 def load_photograph(path: Path, upright: bool = False, expected: str = PICTURE) -> Photograph:

@@ -175,6 +175,10 @@ def _labels(file: Path, name: str, values: Any) -> Labels:
     expected = "the number that pixels without a label have, such as 255 (nan in a .npy)"
     ignore = table.take("ignore", _is_number, expected, IGNORE if kind == "classes" else None)
     if kind == "classes":
+        if ignore % 1 > 0:  # not so of NaN
+            raise UserError(
+                f"ignore = {ignore} in {table.said} is no class; expected a whole number, or nan."
+            )
         expected = "a list of 2 to 255 different names, in the order of their numbers, 64 characters at most"
         classes = table.take("classes", _are_classes, expected)
         return Labels(replace(t.semseg(tuple(classes)), name=name), folder, ignore)

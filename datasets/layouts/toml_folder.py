@@ -93,8 +93,9 @@ class TomlFolder(Source):
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split, with the labels that exist."""
         name = self.names(split)[i]
-        image, turned = load_photograph(self._images[name], upright=True)
-        shape, labels, remarks = (image.shape[0], image.shape[1]), {}, ["turned"] * turned
+        image, turned, dark = load_photograph(self._images[name], upright=True)
+        shape, labels = (image.shape[0], image.shape[1]), {}
+        remarks = ["turned"] * turned + ["dark"] * dark
         for task, files in self._maps.items():
             if name in files:
                 of = f"of its image's size{', as EXIF turns it,' * turned}"

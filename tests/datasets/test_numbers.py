@@ -325,6 +325,11 @@ def more(folder: Path) -> None:
     np.save(folder / "m" / "8.npy", DRAWN)
 
 
+def dim(folder: Path) -> None:
+    (folder / "images" / "4.png").write_bytes(png(NOISE[..., 0] * 16, 16))
+    (folder / "images" / "5.png").write_bytes(png(NOISE * 15, 16, 2))
+
+
 def turn(folder: Path) -> None:
     for i in (1, 2):
         (folder / "images" / f"{i}.png").write_bytes(
@@ -372,6 +377,8 @@ SEEN: dict[str, tuple[str, Callable[[int], bytes | None], Callable[[Path], None]
                            "8.npy"),
     "turned images": (CLASSES, lambda i: png(DRAWN), turn,
                     "2 images were turned or mirrored .*, such as 1: their"),
+    "images of 12 bits": (CLASSES, lambda i: png(DRAWN), dim,
+                    "2 images of 16 bits use no number above 4095, such as 4"),
     "the share": (CLASSES, lambda i: png(DRAWN), nothing,
                     "test_share = 0.34 takes the last 2 images by name, from 4"),
 }  # fmt: skip

@@ -152,6 +152,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("unit = 0.001", "", r"\.png, and \[tasks.depth\] has no unit; add the metres a step of it, such as"),
     ('classes = ["wood", "stone"]', "", r"\[tasks.material\] of .* has no classes; add classes = a list of"),
     ('classes = ["wood", "stone"]', 'classes = ["wood", "wood"]', "a list of 2 to 255 different names"),
+    ("ignore = 0", "ignore = 0.5", r"ignore = 0.5 in \[tasks.material\] .* expected a whole number, or nan"),
     ("ignore = 0", "ignore = true", "ignore = True in .* expected the number that pixels without a"),
     ("unit = 0.001", "unit = 1e-300", r"unit = 1e-300 in \[tasks.depth\] .* expected metres a step"),
     ("height = 40", f"height = {10**30}", "is not valid TOML: it holds a whole number beyond 64 bits"),
