@@ -164,17 +164,8 @@ def _vit(name: str, weights: str, file: Path | None, frozen: bool) -> ViTTrunk:
         raise UserError(
             f"the timm model {name!r} is not built for images of any size ({reason}); choose another."
         ) from None
-    if file is not None:
-        classifier = timm.create_model(name, pretrained=False)
-        _check_timm_state(classifier, read_state(file), f"{file} does not fit", name)
-        options["pretrained_cfg_overlay"] = {"file": str(file)}
-        net = timm.create_model(name, pretrained=True, **options)
-    elif weights == "imagenet":
-        net = _fetched(
-            f"timm:{name}",
-            lambda: timm.create_model(name, pretrained=True, **options),
-            "its file from timm's hub",
-        )
+    if file is not None or weights == "imagenet":
+        net = _pretrained(name, net, file, options)
     return ViTTrunk(net, name, frozen)
 
 
@@ -187,27 +178,15 @@ class TimmTrunk(Trunk):
         timm, imagenet = _timm(), weights == "imagenet"
         if not timm.is_model(name):
             raise unknown("timm model", name, timm.list_models())
-        options: dict[str, Any] = {"features_only": True, "pretrained": imagenet or file is not None}
+        options = {"features_only": True}
         try:
-            net = timm.create_model(name, **options | {"pretrained": False})
+            net = timm.create_model(name, pretrained=False, **options)
         except (AttributeError, RuntimeError) as error:
             raise UserError(
                 f"the timm model {name!r} offers no feature maps ({error}); choose a convolutional one."
             ) from None
-        if file is not None:
-            state = read_state(file)
-            if len(own := _within(state, net)) < len(state):  # of a finished run
-                load_trunk(net, own, str(file))
-            else:
-                options["pretrained_cfg_overlay"] = {"file": str(file)}
-                _check_timm_state(
-                    timm.create_model(name, pretrained=False), state, f"{file} does not fit", name
-                )
-                net = timm.create_model(name, **options)
-        elif imagenet:
-            net = _fetched(
-                f"timm:{name}", lambda: timm.create_model(name, **options), "its file from timm's hub"
-            )
+        if file is not None or imagenet:
+            net = _pretrained(name, net, file, options)
         elif weights == "package":
             encoder = f"timm:{name}"
             state = packaged.read(encoder, timm.create_model(name, pretrained=False).state_dict())
@@ -231,6 +210,19 @@ class TimmTrunk(Trunk):
         """Compute the four features."""
         features = self.net(images)
         return [features[i] for i in self.taken]
+
+
+def _pretrained(name: str, net: Any, file: Path | None, options: dict[str, Any]) -> Any:
+    """Return a timm model with its weights: of a file (timm's own or a finished run's), or of timm's hub."""
+    timm, own = _timm(), {"pretrained": True, **options}
+    if file is None:
+        return _fetched(f"timm:{name}", lambda: timm.create_model(name, **own), "its file from timm's hub")
+    state = read_state(file)
+    if len(part := _within(state, net)) < len(state):  # of a finished run
+        load_trunk(net, part, str(file))
+        return net
+    _check_timm_state(timm.create_model(name, pretrained=False), state, f"{file} does not fit", name)
+    return timm.create_model(name, pretrained_cfg_overlay={"file": str(file)}, **own)
 
 
 def _check_timm_state(classifier: Any, state: dict[str, Tensor], what: str, name: str) -> None:
