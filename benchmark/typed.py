@@ -17,8 +17,8 @@ from benchmark.errors import UserError, shown, unknown
 # code there. Prose may hold anything, and is escaped where it is written.
 Name = Annotated[str, Meta(max_length=200, pattern=r"\A(?![=+@-])[\w .+=(),:/-]*\Z")]
 Prose = Annotated[str, Meta(max_length=4096)]
-Scalar = bool | int | float | Name | None
-Plain = bool | int | float | Name | None | list[Scalar | list[Scalar]] | dict[Name, Scalar | list[Scalar]]
+Scalar = bool | int | float | Prose | None
+Plain = bool | int | float | Prose | None | list[Scalar | list[Scalar]] | dict[Name, Scalar | list[Scalar]]
 
 _WORDS = {
     "`int`": "a whole number",

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from benchmark.contract import methods as contract
+from benchmark.contract.checks import Broken, findings
 from benchmark.spec import plugins, registry
 from tests.commands import sets
 from tests.conftest import ROOT, Bench
@@ -149,6 +150,10 @@ PREDICT = "    def predict(self, images):\n        found = super().predict(image
 NAN = "Losses({k: v / (batch.labelled.sum() > 0) for k, v in found.tasks.items()})\n"
 CHANCE = "__import__('random').random() * self.encoder(batch.images).mean()"
 COUNT = "    count = 0\n" + EXTRA.replace(FOUND, f"        self.count += 1\n{FOUND}")
+PSEUDO = (
+    "__import__('methods.losses').losses.per_sample_loss(self.problem.tasks['normals'], "
+    "self.predict(batch.images)['normals'], 3 * self.predict(batch.images)['normals'].detach()).mean()"
+)
 NOISE = "{k: v + (0 if self.training else torch.rand(())) for k, v in found.items()}\n"
 MEAN = "{k: v if self.training else v - v.mean() for k, v in found.items()}\n"
 HALF = "found if self.training else {k: v[..., ::2] for k, v in found.items()}\n"
@@ -161,10 +166,17 @@ BROKEN = {
     "raises": ("    def losses(self, batch, progress):\n        raise ValueError('not today')\n",
                "a first step", r"ValueError: not today \(line 11 of mine.py\)"),
     "loose parameter": (INIT % "" + "        self.token = nn.Parameter(torch.zeros(3))\n", "a first step",
-                        "defines no reset_parameters"),
+                        "no reset_parameters.*put them into a module that defines it"),
     "nan": (LOSSES + NAN, "any labels", "not finite where no sample has a label"),
     "sync": (LOSSES + "found if found.total().item() < 1e9 else found\n", "no look at data",
-             "_local_scalar_dense"),
+             r"item\(\) waits for the device .*; compute with tensors"),
+    "numpy": (LOSSES + "found if found.total().detach().cpu().numpy() < 1e9 else found\n", "no look at data",
+              r"cpu\(\) waits for the device"),
+    "list": (LOSSES + "found if batch.images.detach().tolist() else found\n", "no look at data",
+             r"tolist\(\) waits for the device"),
+    "views": ("    views = 0\n    def losses(self, batch, progress):\n        batch.views[0]\n", "a first step",
+              "views = 0 gives 0 views: set views to as many as"),
+    "pseudo": (EXTRA % PSEUDO, "pseudo targets", "have lengths from .*; divide them by their length"),
     "boolean index": (EXTRA % "batch.images[batch.labelled[:, 0]].sum() * 0", "no look at data",
                       "nonzero|indexes with booleans"),
     "chance": (EXTRA % CHANCE, "repeatable", "draw from torch's generator"),
@@ -194,6 +206,18 @@ def test_a_broken_contract_is_named_with_its_reason(
     assert code == 1, out + err
     found = {f["check"]: f["reason"] for f in json.loads(out) if not f["kept"]}
     assert check in found and re.search(reason, found[check]), found
+
+
+def test_a_check_that_hangs_on_another_is_not_tried_where_that_fails() -> None:
+    def fails(subject: None) -> None:
+        raise Broken("no")
+
+    def after(subject: None) -> None:
+        raise AssertionError
+
+    assert [f.check for f in findings((fails, after), None, needs={after: fails})] == ["fails"]
+    names = [check.__name__ for check in contract.CHECKS]
+    assert names.index("repeatable") < names.index("hidden_labels") < names.index("resumable")
 
 
 def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

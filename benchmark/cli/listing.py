@@ -56,11 +56,12 @@ def list_(
             _print_methods(rows, source or "field", bool(names))
             return 0
         rows += entries(what, data)
-        table = Table(title=what, title_justify="left")
-        for column in rows[0] if rows else ():
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*map(_plain, row.values()))
+        table = Table(title=what, title_justify="left", show_header=False, show_lines=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")  # so no name is broken, however narrow the terminal
+        for (_, name), *more in (row.items() for row in rows):
+            lines = (f"{'' if key == 'summary' else f'{key}: '}{_plain(value)}" for key, value in more)
+            table.add_row(_plain(name), "\n".join(lines))
         make_console().print(table)
     return 0
 
@@ -232,8 +233,8 @@ def show(
         shown |= {"state": run.state(), "folder": str(run.path)}
         shown |= record or {"spec": read_spec(run.file("spec.json"))}
         say(f"{run.path.relative_to(results)}: {shown['state']}")
-        if run.file("error.txt").exists():
-            say(run.file("error.txt").read_text(encoding="utf-8").strip())
+        if run.error:
+            say(run.error.strip())
         spec = shown["spec"]
         _print_values("spec", {k: v for k, v in spec.items() if k not in ("protocol", "hyperparameters")})
         _print_values("hyperparameters", spec["hyperparameters"])

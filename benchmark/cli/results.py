@@ -61,8 +61,8 @@ def write_boards(
     for place in sorted({p.parent for p in written.paths if p.suffix == ".png"}):
         count = sum(p.parent == place and p.suffix == ".png" for p in written.paths)
         say(f"wrote {count} figures, as SVG and PNG, in {place}")
-    for note in written.notes:
-        say(f"note: {note}")
+    if count := len(written.notes):
+        say(f"note: {count} figures or rows are left out; left-out.txt beside the figures says why.")
     return written
 
 

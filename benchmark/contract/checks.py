@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,13 +32,18 @@ def findings(
     subject: S,
     place: Callable[[Exception], str] = lambda error: "",
     first: tuple[Callable[[S], None], ...] = (),
+    needs: Mapping[Any, Any] = {},
 ) -> Iterator[Finding]:
     """Yield the finding of each check. The subject's own error fails a check too, whatever it is.
 
-    place: says where an error arose. first: where one of these fails, the rest is not tried.
+    place: says where an error arose. first: where one of these fails, the rest is not tried. needs: {check:
+    the one before it whose failure it could not be told from}; it is not tried then.
     """
+    failed = set()
     for check in checks:
         reason = ""
+        if needs.get(check) in failed:
+            continue
         try:
             check(subject)
         except (Broken, UserError) as error:
@@ -49,6 +54,7 @@ def findings(
         yield Finding(check.__name__.replace("_", " "), about, reason)
         if reason and check in first:
             return
+        failed |= {check} if reason else set()
 
 
 def require(holds: object, reason: str) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.contract.checks import Broken, Finding, findings, require
+from benchmark.contract.sync import NoHost, NoSync
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
@@ -25,6 +26,7 @@ from benchmark.training.loop import Interrupted, Options, Run
 from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Method
+from methods.losses import per_sample_loss
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def check(subject: Subject) -> Iterator[Finding]:
         lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == own]
         return f" (line {lines[-1]} of {Path(str(own)).name})" if lines else ""
 
-    return findings(CHECKS, subject, line, first=(keywords, a_first_step))
+    needs = {hidden_labels: repeatable, resumable: repeatable}
+    return findings(CHECKS, subject, line, first=(keywords, a_first_step), needs=needs)
 
 
 def keywords(subject: Subject) -> None:
@@ -102,7 +105,14 @@ def a_first_step(subject: Subject) -> None:
     """A step gives one finite loss a task, changes the weights, and names the terms of the next step."""
     run = subject.begun()
     before, batch = _weights(run), run.feed.batch(0)
-    losses = run.method.train().losses(batch, torch.tensor(0.0))
+    try:
+        losses = run.method.train().losses(batch, torch.tensor(0.0))
+    except IndexError as error:
+        count = len(batch.views)
+        cure = "set views to as many as losses() reads of batch.views"
+        raise Broken(
+            f"losses() raises IndexError: {error}; views = {count} gives {count} views: {cure}"
+        ) from error
     wanted = "it must return Losses({task: loss}, {name: extra loss})"
     require(isinstance(losses, Losses), f"losses() returns a {type(losses).__name__}; {wanted}")
     names, tasks = sorted(losses.tasks), sorted(subject.spec.tasks)
@@ -135,6 +145,26 @@ def any_labels(subject: Subject) -> None:
         require(finite, f"a loss or a gradient is not finite where {what}; divide by a count clamped to 1")
 
 
+def pseudo_targets(subject: Subject) -> None:
+    """Normals that losses() makes into targets of its own have unit length, as labels have."""
+    run, lengths, loss = subject.run(), list[Tensor](), per_sample_loss
+
+    def heard(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
+        if task.kind == "normals":
+            lengths.append(target.detach().square().sum(1, keepdim=True).sqrt()[task.valid(target)])
+        return loss(task, prediction, target)
+
+    users = [m for m in list(sys.modules.values()) if getattr(m, "per_sample_loss", None) is loss]
+    with ExitStack() as patches:
+        for module in users:
+            patches.enter_context(mock.patch.object(module, "per_sample_loss", heard))
+        run.method.train().losses(run.feed.batch(0), torch.tensor(0.5))
+    found = torch.cat([torch.ones(1), *(each.float().flatten() for each in lengths)])
+    least, most = float(found.min()), float(found.max())
+    reason = f"normals given to a loss as targets have lengths from {least:.2f} to {most:.2f}"
+    require(least > 0.95 and most < 1.05, f"{reason}; divide them by their length first, as F.normalize does")
+
+
 def hidden_labels(subject: Subject) -> None:
     """Labels that the run may not see change no bit of its weights and losses."""
     mask = check_labels(subject.spec, subject.train, subject.test)
@@ -153,13 +183,16 @@ def no_look_at_data(subject: Subject) -> None:
     run.method.train()
     run.loop(0)  # what is made once may be made
     host = run.feed.batch(1).labelled_host
-    with NoSync():
+    with NoHost(), NoSync():
         run.stepper.advance(run.feed.batch_at(run.stepper.at, None, host))
 
 
 def repeatable(subject: Subject) -> None:
     """The same run ends in the same bits."""
-    reason = "a second run ends in other weights: draw from torch's generator in losses()"
+    reason = (
+        "a second run ends in other weights: draw from torch's generator, not from random or numpy, and keep "
+        "nothing in globals; hidden labels and resuming are checked when this holds"
+    )
     _require_same(subject.once, subject.trained(), reason)
 
 
@@ -208,33 +241,11 @@ def state(subject: Subject) -> None:
         require(same, f"a method with the same state and inference_modules() alone predicts another {name}")
 
 
+# In the order in which to look: what a failure of one would be mistaken for comes before it.
 CHECKS: tuple[Callable[[Subject], None], ...] = (
-    keywords, a_first_step, any_labels, hidden_labels, no_look_at_data, repeatable, resumable, predictions,
-    state,
+    keywords, a_first_step, any_labels, pseudo_targets, repeatable, hidden_labels, resumable,
+    no_look_at_data, predictions, state,
 )  # fmt: skip
-
-
-class NoSync(TorchDispatchMode):
-    """Refuse operators that read a value on the host, copy one from it, or whose shape depends on data."""
-
-    FORBIDDEN = (
-        "_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh", "bincount", "equal.",
-        "is_nonzero",
-    )  # fmt: skip
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Carry out an operator, or raise `Broken`."""
-        name = str(function)
-        looks = any(f"aten.{word}" in name for word in self.FORBIDDEN)
-        require(
-            not looks, f"{name} needs the host, or has a shape that depends on data; mask and average instead"
-        )
-        indexes = args[1] if name.startswith(("aten.index.", "aten.index_put")) else ()
-        masks = any(index is not None and index.dtype == torch.bool for index in indexes)
-        require(
-            not masks, "it indexes with booleans, whose shape depends on data; multiply by the mask instead"
-        )
-        return function(*args, **(kwargs or {}))
 
 
 def _weights(run: Run) -> dict[str, Tensor]:

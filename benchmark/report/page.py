@@ -191,7 +191,7 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
     least, most = axis_limits(values, bounds, beyond=0.5)
 
     def at(value: float) -> float:
-        share = (min(max(value, least), most) - least) / (most - least)
+        share = (min(max(value, least), most) - least) / (most - least or 1.0)
         return round(MARGIN + (WIDTH - 2 * MARGIN) * share, 1)
 
     return {

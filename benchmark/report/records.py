@@ -110,7 +110,7 @@ def collect(folder: Path) -> Collection:
                 records.append(_record(run.file("record.json"), *beside, run.name.rpartition("-")[2], cure))
             elif state == "failed":
                 spec = read_spec(run.file("spec.json"), cure)
-                failures.append(Failure(run.file("error.txt"), spec, _reason(run.file("error.txt"))))
+                failures.append(Failure(run.file("error.txt"), spec, _reason(run.error)))
     undefined = {r.id: reason for r in records if (reason := _undefined(r))}
     failures += [Failure(r.path, r.spec, undefined[r.id]) for r in records if r.id in undefined]
     return Collection(tuple(r for r in records if r.id not in undefined), tuple(failures))
@@ -133,11 +133,7 @@ def _record(path: Path, arrays: Path, panel: Path, named: str, cure: str) -> Rec
     return Record(path, content, *(file if file.is_file() else None for file in (arrays, panel)))
 
 
-def _reason(path: Path) -> str:
+def _reason(error: str) -> str:
     """Return the last line of a traceback, else the first line."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"{path} could not be read: {error.strerror}; check its permissions.") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was written"]
+    lines = [line.strip() for line in error.splitlines() if line.strip()] or ["no reason was written"]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -43,13 +43,17 @@ class RunDir:
         return read_record(self.file("record.json")) if self.file("record.json").exists() else None
 
     @property
+    def error(self) -> str:
+        """What error.txt says of a run that failed, or nothing."""
+        try:
+            return read_bytes(self.file("error.txt")).decode(errors="replace")
+        except (OSError, ValueError):
+            return ""
+
+    @property
     def reason(self) -> str:
         """The first line of error.txt, or nothing."""
-        try:
-            with self.file("error.txt").open(encoding="utf-8", errors="replace") as file:
-                return file.readline(4096).rstrip("\n")
-        except OSError:
-            return ""
+        return self.error.split("\n")[0]
 
     @property
     def progress(self) -> tuple[int, int, int, float]:

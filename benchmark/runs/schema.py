@@ -48,7 +48,7 @@ class Point(Struct):
 class Cost(Struct):
     """What the run took."""
 
-    device: Prose
+    device: Annotated[str, Meta(max_length=200, pattern=r"\A(?![=+@-])[\w .+=(),:/@;-]*\Z")]
     params_train: CountOrZero | None = None
     params_infer: CountOrZero | None = None
     seconds: NotNegative | None = None
@@ -110,6 +110,13 @@ class RecordShape(Struct):
     files: dict[Name, Name] = {}
 
 
+def _is_matrix(array: Any) -> bool:
+    """Tell whether an array is a list of rows of one length, of numbers."""
+    rows = array if isinstance(array, list) else []
+    sides = {len(row) if isinstance(row, list) else 0 for row in rows}
+    return len(sides) == 1 and 0 not in sides and not any(isinstance(x, list) for row in rows for x in row)
+
+
 def check_spec(spec: dict[str, Any], where: str, cure: str) -> None:
     """Raise `UserError` unless a spec has the types and bounds of one."""
     plain = {key: value for key, value in spec.items() if key not in ("schema", "id")}
@@ -119,6 +126,9 @@ def check_spec(spec: dict[str, Any], where: str, cure: str) -> None:
 
 def _check_open(made: RunSpec, spec: dict[str, Any], where: str, cure: str) -> None:
     """Raise `UserError` for odd values of what a spec leaves open: contrasts, keys of newer protocols."""
+    tasks = made.tasks
+    if not tasks or len(set(tasks)) < len(tasks) or not set(tasks) <= set(made.protocol.tasks):
+        raise UserError(f"{where}: spec.tasks is {shown(list(tasks))}, no part of its protocol's; {cure}.")
     convert(list(made.contrasts), list[Contrast], where, cure, "spec.contrasts")
     newer = {key: value for key, value in spec["protocol"].items() if key not in TYPES}
     convert(newer, dict[Name, Plain], where, cure, "spec.protocol")
@@ -151,6 +161,9 @@ def check_record(record: dict[str, Any], path: Path | str, named: str, cure: str
         )
     made: RecordShape = convert(record, RecordShape, f"{path} is damaged", cure)
     _check_open(made.spec, record["spec"], f"{path} is damaged", cure)
+    for name, diagnostic in made.diagnostics.items():
+        if diagnostic.kind == "matrix" and not _is_matrix(diagnostic.array):
+            raise UserError(f"{path} is damaged: diagnostics.{name}.array is no matrix of numbers; {cure}.")
     missing = [f"spec.hyperparameters.{n}" for n in made.spec.changed if n not in made.spec.hyperparameters]
     missing += [
         f"{k}.{task}" for task in made.spec.tasks for k in ("tasks", "metrics") if task not in record[k]

@@ -77,7 +77,8 @@ def _kind(name: str) -> Kind:
     """Return what a file holds: a class that can give a split is a data set."""
     values = vars(imported(where(name), lambda: module(name))).values()
     own = [c for c in values if inspect.isclass(c) and c.__module__ == _module_name(name)]
-    return "datasets" if any(callable(getattr(c, "split", None)) for c in own) else "methods"
+    # A function of Python's: a StrEnum has a `split`, too.
+    return "datasets" if any(inspect.isfunction(getattr(c, "split", None)) for c in own) else "methods"
 
 
 def module(name: str) -> ModuleType:

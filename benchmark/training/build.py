@@ -38,8 +38,10 @@ def initialise(method: nn.Module, seed: int) -> None:
             with streams.seeded(seed, "init", streams.name_hash(path)):
                 module.reset_parameters()
         elif any(True for _ in module.parameters(recurse=False)):
+            where = f"{type(module).__name__} at {path!r}" if path else type(module).__name__
             raise TypeError(
-                f"{type(module).__name__} at {path!r} holds parameters but defines no reset_parameters()"
+                f"{where} holds parameters but defines no reset_parameters(), so no seed could draw them; "
+                f"put them into a module that defines it and draws them there, such as one of torch.nn"
             )
 
 
