@@ -163,8 +163,8 @@ class NyuMat(Source):
         if len(sizes) > 1 or 0 in min(sizes):
             odd = "images, depths and labels of different number or size, or none"
             raise UserError(f"{self.file} holds {odd}; {expected}.")
-        if dataset.shape[0] != IMAGES:
-            odd = f"{dataset.shape[0]} images, but the official split is of {IMAGES}"
+        if (count := min(sizes)[0]) != IMAGES:
+            odd = f"{count} images, but the official split is of {IMAGES}"
             raise UserError(f"{self.file} holds {odd}; {expected}, whole.")
         return found
 
