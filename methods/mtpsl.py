@@ -11,14 +11,8 @@ from benchmark.errors import UserError
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem, View
 from methods.multi_task import MultiTask
-from methods.networks.mapper import (
-    Mapper,
-    active_pairs,
-    cosine_distance,
-    direction,
-    label_input,
-    prediction_input,
-)
+from methods.networks.mapper import Mapper, cosine_distance, direction
+from methods.networks.pair_maps import pair_maps
 
 
 class MTPSL(MultiTask):
@@ -116,37 +110,11 @@ class MTPSL(MultiTask):
     ) -> Tensor:
         """Sum over a sample's pairs, mean over the batch.
 
-        deepest: (B, c, H/32, W/32). T B maps, one of each sample and task, through what does not depend on
-        the pair, then 2 B S through the trunk, S = `most_pairs`: what the fullest samples need, 2 for T = 3,
-        which one-label and random-label samples have. Under complete labels every task is a source and a
-        target: 2 T B maps, and all 6 pairs.
+        deepest: (B, c, H/32, W/32).
         """
-        tasks, s = self.problem.tasks, self.stride
-        targets = {name: view.targets[name][..., ::s, ::s] for name in tasks}
-        valid = [task.valid(targets[name]).flatten(1).any(1) for name, task in tasks.items()]
-        place, taken = active_pairs(
-            self.mapper.pairs, labelled, labelled & torch.stack(valid, 1), self.problem.complete
+        maps, place, taken = pair_maps(
+            self.mapper, self.problem, predictions, view.targets, labelled, self.stride
         )
-        predicted = {
-            name: prediction_input(task, predictions[name][..., ::s, ::s]) for name, task in tasks.items()
-        }
-        known = {
-            name: label_input(task, targets[name], predicted[name].dtype) for name, task in tasks.items()
-        }
-        rows = (
-            len(labelled) * self.mapper.pairs[place]
-            + torch.arange(len(labelled), device=labelled.device)[:, None, None]
-        )
-        if self.problem.complete:
-            entered = torch.cat([self.mapper.enter(predicted), self.mapper.enter(known)])
-            rows = rows + len(tasks) * len(labelled) * torch.arange(2, device=rows.device)
-        # A task is a source without a label and a target with one: a sample needs one map of each.
-        else:
-            there = dict(zip(tasks, labelled.T[..., None, None, None], strict=True))
-            entered = self.mapper.enter(
-                {name: torch.where(there[name], known[name], predicted[name]) for name in tasks}
-            )
-        maps = self.mapper(entered, rows.permute(2, 0, 1).flatten(), place.flatten().repeat(2))
         of_prediction, of_label = direction(maps).view(2, *place.shape, *maps.shape[1:]).unbind(0)
         feature = direction(deepest)[:, None]
         apart = cosine_distance(of_prediction, of_label)

@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mtpsl": {"mapper_width": 4},
     "perceptual_map": {"mapper_width": 4},
     "prototype": {"codes": 16, "proto_dim": 16, "width": 16, "heads": 2},
+    "rdc": {"mapper_width": 2},
     "retrieval": {"token_dim": 16, "width": 16, "heads": 2},
 }
 

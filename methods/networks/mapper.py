@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -183,31 +183,25 @@ def affine_maps(norms: Iterable[nn.Module], pair: Tensor) -> Iterator[tuple[Tens
     return zip(scales.split(widths, 1), shifts.split(widths, 1), strict=True)
 
 
-class Mapper(nn.Module):
-    """Compute m_st: a first layer a task, then a trunk for all pairs.
+class PairMapper(nn.Module):
+    """Compute m_st: a first layer a task, then a trunk for all pairs, with the pair's FiLM throughout.
 
-    w - 2w - 4w - 8w - channels, with the pair's FiLM throughout. width: w, 64 as published. channels: of the
-    encoder's deepest stage at stride 32, which the output is compared with. stride: of the inputs, a power of
-    two up to 16; at 2 the first pooling is left out, at 4 the first two, and so on.
+    widths: of the first layers, then of each 3x3 convolution of the trunk. ends: the numbers of the
+    convolutions, from 1, that a x2 pooling follows.
     """
 
     pairs: Tensor
 
-    def __init__(self, tasks: dict[str, Task], width: int, channels: int, stride: int) -> None:
+    def __init__(self, tasks: dict[str, Task], widths: Sequence[int], ends: Collection[int]) -> None:
         super().__init__()
         ordered = pairs(len(tasks))
         self.register_buffer("pairs", torch.tensor(ordered), persistent=False)
         self.first = nn.ModuleDict(
-            {name: first_layer(task.channels, width, XavierConv) for name, task in tasks.items()}
+            {name: first_layer(task.channels, widths[0], XavierConv) for name, task in tasks.items()}
         )
-        widths = [
-            width,
-            *(min(2**stage, 8) * width for stage, convs in enumerate(CONVS) for _ in range(convs)),
-        ]
-        widths[-1] = channels
         self.convs = nn.ModuleList(XavierConv(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(PairNorm(w, len(ordered)) for w in widths[1:])
-        self.ends = set(list(itertools.accumulate(CONVS))[int(math.log2(stride)) :])
+        self.ends = ends
 
     def film(self) -> list[nn.Parameter]:
         """List gamma and beta of all pairs."""
@@ -226,10 +220,7 @@ class Mapper(nn.Module):
         return entered
 
     def forward(self, entered: Tensor, rows: Tensor, pair: Tensor) -> Tensor:
-        """Map `rows` (N,) of `enter`, each of pair (N,), to (N, channels, h, w).
-
-        At stride 32 of the image.
-        """
+        """Map `rows` (N,) of `enter`, each of pair (N,), to (N, channels, h, w)."""
         affine = affine_maps(self.norms, pair)
         # Rows of channels last, as those of the tensor itself are put together in the other layout.
         x = entered.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
@@ -239,6 +230,20 @@ class Mapper(nn.Module):
             if number in self.ends:
                 x = F.max_pool2d(x, 2, ceil_mode=True)
         return x
+
+
+class Mapper(PairMapper):
+    """Map to stride 32 of the image: w - 2w - 4w - 8w - channels.
+
+    width: w, 64 as published. channels: of the encoder's deepest stage at stride 32, which the output is
+    compared with. stride: of the inputs, a power of two up to 16; at 2 the first pooling is left out, at 4
+    the first two, and so on.
+    """
+
+    def __init__(self, tasks: dict[str, Task], width: int, channels: int, stride: int) -> None:
+        widths = [min(2**stage, 8) * width for stage, convs in enumerate(CONVS) for _ in range(convs)]
+        ends = list(itertools.accumulate(CONVS))[int(math.log2(stride)) :]
+        super().__init__(tasks, [width, *widths[:-1], channels], ends)
 
 
 def first_layer(channels: int, width: int, conv: type[nn.Conv2d] = nn.Conv2d) -> nn.Sequential:

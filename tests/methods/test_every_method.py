@@ -26,6 +26,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MET
         ("mean_teacher", "evaluate", "student"), ("mean_teacher", "trust", "bins"),
         ("consistency", "trust", "bins"),
         ("hitts", "bins", False), ("hitts", "evaluate", "student"), ("prototype", "vq_mode", "ema"),
+        ("rdc", "regions", "grid"), ("rdc", "covariance", "full"),
         ("prototype", "affinity_level", "slots"), ("prototype", "projection", "per_task"),
         ("prototype", "cross_attention", "constant"), ("prototype", "aux_weight", 0.5),
     )
@@ -52,7 +53,9 @@ def ids(parameters: Any) -> list[int]:
     return sorted(map(id, parameters))
 
 
-@pytest.mark.parametrize(("case", "complete"), [*((case, False) for case in CASES), ("mtpsl", True)])
+@pytest.mark.parametrize(
+    ("case", "complete"), [*((case, False) for case in CASES), ("mtpsl", True), ("rdc", True)]
+)
 def test_a_step_never_looks_at_the_data(case: str, complete: bool) -> None:
     method = made(case, complete=complete)
     data, progress = given(method, MIXED[:2]), torch.tensor(0.1)
@@ -105,7 +108,7 @@ def test_parameters_are_listed_once_and_drawn_by_their_module(case: str) -> None
                 n.endswith(("codebook.codes", "slots.values", "tokens.values", "table.values")) for n in free
             )
         elif "lr_scale" in group:
-            assert group["lr_scale"] == 10.0 and all(n.endswith(("gamma", "beta")) for n in free)
+            assert group["lr_scale"] in (10.0, 2.0) and all(n.endswith(("gamma", "beta")) for n in free)
     for module in method.modules():
         if list(module.parameters(recurse=False)):
             assert callable(getattr(module, "reset_parameters", None)), type(module)
@@ -123,7 +126,8 @@ def test_predictions_need_no_more_than_what_is_shipped(case: str) -> None:
                 p.fill_(torch.nan)
         after: dict[str, Tensor] = method.predict(images)
     assert all(torch.equal(after[name], before[name]) for name in method.problem.tasks)
-    extra = ["direct_map", "hitts", "jtr", "mean_teacher", "mtpsl", "pad_net", "perceptual_map", "prototype"]
+    extra = ["direct_map", "hitts", "jtr", "mean_teacher", "mtpsl", "pad_net", "perceptual_map", "prototype",
+             "rdc"]  # fmt: skip
     assert (len(set(shipped)) < len(ids(method.parameters()))) == (CASES[case][0] in extra or "bins" in case)
 
 
@@ -143,7 +147,7 @@ def test_one_task_is_trained_or_skipped_and_small_images_are_refused_or_fit(name
     except UserError as error:
         assert str(error).startswith(f"{name}: images must be at least 32 pixels")
     else:
-        assert name not in ("direct_map", "jtr", "mtpsl", "perceptual_map")
+        assert name not in ("direct_map", "jtr", "mtpsl", "perceptual_map", "rdc")
 
 
 # Whole numbers are at least 1 and others not negative, as `bounds` asks; these are what else is said.
@@ -167,6 +171,7 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("prototype", {"retrieval": False, "affinity_level": "slots"}, "affinity_level"),
     ("prototype", {"retrieval": False, "detach_affinity": True}, "detach_affinity"),
     ("prototype", {"retrieval": False, "aux_weight": 0.5}, "aux_weight"),
+    ("rdc", {"kappa": 0.0}, "kappa must be above 0"), ("rdc", {"ramp_up": 1.5}, r"ramp_up in \[0, 1\]"),
     ("retrieval", {"width": 9}, "width a multiple of heads"),
 ]  # fmt: skip
 

@@ -5,6 +5,7 @@ published.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from methods.mtpsl import MTPSL
 from methods.networks import mapper
 from methods.networks.mapper import (
     Mapper,
+    PairMapper,
     PairNorm,
     active_pairs,
     affine_maps,
@@ -54,14 +56,11 @@ def method(names: tuple[str, ...] = THREE, stride: int = 1, complete: bool = Fal
     return made
 
 
-def slow_map(network: Mapper, task: str, pair: int, x: Tensor, stride: int) -> Tensor:
-    """m_st of one input (C, H, W): the task's layer, then 13 of the trunk, with poolings after 2, 4, 7, 10,
-    13.
-    """
+def slow_map(network: PairMapper, task: str, pair: int, x: Tensor, poolings: Sequence[int]) -> Tensor:
+    """m_st of one input (C, H, W): the task's layer, then those of the trunk, with poolings after some."""
     conv, norm = network.first[task][:2]
     x = batch_norm(norm.weight, norm.bias, conv(x[None])).clamp_min(0)
-    poolings = [2, 4, 7, 10, 13][{1: 0, 2: 1, 4: 2}[stride] :]
-    for number in range(13):
+    for number in range(len(network.norms)):
         norm = network.norms[number]
         x = batch_norm(norm.weight, norm.bias, network.convs[number](x))
         x = (x * norm.gamma[pair][None, :, None, None] + norm.beta[pair][None, :, None, None]).clamp_min(0)
@@ -76,6 +75,7 @@ def slow_consistency(
     names, total = list(made.problem.tasks), torch.zeros((), dtype=torch.float64)
     order = [(s, t) for s in range(len(names)) for t in range(len(names)) if s != t]
     stride = made.stride
+    poolings = [2, 4, 7, 10, 13][{1: 0, 2: 1, 4: 2}[stride] :]
     for b in range(len(labelled)):
         for number, (s, t) in enumerate(order):
             known = view.targets[names[t]][b][:, ::stride, ::stride]
@@ -85,8 +85,8 @@ def slow_consistency(
             if labelled[b, s] and not made.problem.complete:
                 continue
             predicted = slow_input(task_s, predictions[names[s]][b][:, ::stride, ::stride], False)
-            of_prediction = slow_map(made.mapper, names[s], number, predicted, stride)
-            of_label = slow_map(made.mapper, names[t], number, slow_input(task_t, known, True), stride)
+            of_prediction = slow_map(made.mapper, names[s], number, predicted, poolings)
+            of_label = slow_map(made.mapper, names[t], number, slow_input(task_t, known, True), poolings)
             f = deepest[b]
             total += distance(of_prediction, of_label) + 0.5 * (
                 distance(of_prediction, f) + distance(of_label, f)
