@@ -33,18 +33,18 @@ def load_normals(path: Path, shape: tuple[int, int], of: str = "", ignore: float
     Raises `UserError` for a file that is missing, damaged or of other values.
     """
     if path.suffix.lower() == ".npy":
-        expected = expected_shape(f"unit vectors{of}", (*shape, 3))
+        expected, unknown = expected_shape(f"unit vectors{of}", (*shape, 3)), "0 where unknown"
         stored = read_npy(path, expected)
         check_shape(path, stored, f"unit vectors{of}", (*shape, 3))
         vectors = stored.astype(np.float64 if stored.dtype == np.float64 else np.float32)
-        unknown = "0 where unknown"
     else:
         expected = f"normals as colours{of}"
+        unknown = "127 or 128 in all three channels where unknown, or the number that ignore names"
         stored = load_colours(path, expected, (*shape, 3))
         vectors = vectors_of_colours(stored)
-        unknown = "127 or 128 in all three channels where unknown, or the number that ignore names"
     if ignore is not None:
         vectors[equal(stored, ignore).all(-1)] = 0
+    del stored
     check_finite(path, vectors, expected)
     return directions(path, vectors, unknown)
 
@@ -77,10 +77,10 @@ def vectors_of_colours(pixels: Array) -> Array:
 
     (0, 0, 0), which 8 bits cannot hold, where every component is as near to 0 as they come: 127 or 128.
     """
+    unknown = ((pixels == 127) | (pixels == 128)).all(-1)
     scaled = pixels.astype(np.float32)
     scaled *= 2
     scaled -= 255
-    known = (scaled > 1).any(-1) | (scaled < -1).any(-1)
     scaled /= 255
-    scaled[~known] = 0
+    scaled[unknown] = 0
     return scaled
