@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, shown
 from benchmark.files import check_plain, parse, read_text
 from datasets.layouts.base import Array
 
@@ -192,10 +192,12 @@ def read_list(path: Path, what: str) -> tuple[str, ...]:
         raise UserError(f"{path} is empty; expected {what}, one a line.")
     if len(set(lines)) < len(lines):
         twice = next(line for i, line in enumerate(lines) if line in lines[:i])
-        raise UserError(f"{path} names {twice!r} twice; expected {what}, each once.")
+        raise UserError(f"{path} names {shown(twice)} twice; expected {what}, each once.")
     for line in lines:
         if "/" in line or "\\" in line or line.startswith("."):
-            raise UserError(f"{path} names {line!r}, which is not a plain name; expected {what}, one a line.")
+            raise UserError(
+                f"{path} names {shown(line)}, which is not a plain name; expected {what}, one a line."
+            )
     return lines
 
 

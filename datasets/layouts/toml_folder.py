@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, shown
 from datasets.fit import Fit
 from datasets.layouts import toml_description
 from datasets.layouts.base import Array, Sample, Source
@@ -134,10 +134,12 @@ class TomlFolder(Source):
             name = unicodedata.normalize("NFC", file.stem)
             if file.name.startswith("."):  # what desktops keep for themselves
                 continue
+            if file.name.encode(errors="replace").decode() != file.name:
+                raise UserError(f"{folder} holds {file.name!a}, whose name is not UTF-8; rename it.")
             if file.suffix.lower() not in suffixes:
                 self._left_aside.setdefault(folder, []).append(file.name)
             elif name in found:
-                both = f"{found[name].name} and {file.name}"
+                both = f"{found[name].name!a} and {file.name!a}"
                 raise UserError(f"{folder} holds both {both}; keep one of the two.")
             else:
                 found[name] = file
@@ -166,8 +168,8 @@ class TomlFolder(Source):
             for name in names:
                 if name not in self._images:
                     raise UserError(
-                        f"{lists[split]} names {name!r}, but {self.description.images} holds no {name} with "
-                        f"{_listed(IMAGES)}; expected names of images without suffix, one a line."
+                        f"{lists[split]} names {shown(name)}, but {self.description.images} holds no such name "
+                        f"with {_listed(IMAGES)}; expected names of images without suffix, one a line."
                     )
         both = sorted(set(splits["train"]) & set(splits["test"]))
         if both:

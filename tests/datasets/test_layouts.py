@@ -347,9 +347,9 @@ SPOILT: list[tuple[str, Callable[[Path], object], str]] = [
     ("pascal", text("labels.txt", "floor\n"), r"has the line 'floor'; expected .* such as '427: tvmonitor'"),
     ("pascal", text("labels.txt", "460: x\n"), r"has the line '460: x'; .*each id 0\.\.459 once"),
     ("pascal", text("labels.txt", "1: x\n1: y\n"), r"has the line '1: y'; .*each id 0\.\.459 once"),
-    ("own", picture("depth/img 00.png", 40, 56), "holds both img 00.npy and img 00.png; keep one of the two"),
-    ("own", picture("images/img 00.png", 40, 56, 3), "holds both img 00.png and img 00.webp; keep one"),
-    ("own", text("train.txt", "img 00\nimg 01.PNG\n"), "names 'img 01.PNG', but .* holds no img 01.PNG with"),
+    ("own", picture("depth/img 00.png", 40, 56), "holds both 'img 00.npy' and 'img 00.png'; keep one of"),
+    ("own", picture("images/img 00.png", 40, 56, 3), "holds both 'img 00.png' and 'img 00.webp'; keep one"),
+    ("own", text("train.txt", "img 00\nimg 01.PNG\n"), "names 'img 01.PNG', but .* holds no such name with"),
     ("own", text("test.txt", "img 08\nimg 02\n"), "share 1 images, such as 'img 02'; list each in one"),
     ("own", lambda f: [p.unlink() for p in (f / "images").iterdir()], "images holds no .jpg, .jpeg, .png"),
     ("own", lambda f: [p.unlink() for p in f.glob("edges/img [01][0189].png")], "any of the 4 test images"),
@@ -692,6 +692,22 @@ def test_names_and_lists_of_other_desktops(copied: Callable[[str], Path]) -> Non
         (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
     source = TomlFolder(folder)
     assert source.names("train")[1] == "caf\u00e9" and source.notes == ()
+    twice = folder / "labels" / "caf\u00e9.PNG"
+    twice.write_bytes(b"")
+    refused(
+        folder,
+        lambda: TomlFolder(folder).names("train"),
+        "holds both 'cafe.u0301.png' and 'caf.xe9.PNG'; keep",
+    )
+    twice.unlink()
+    twice = Path(os.fsdecode(os.fsencode(folder / "labels") + b"/\xff.tif"))
+    twice.write_bytes(b"")
+    refused(
+        folder,
+        lambda: TomlFolder(folder).names("train"),
+        "holds '.udcff.tif', whose name is not UTF-8; rename",
+    )
+    twice.unlink()
     after = source.read("train", 1)
     assert before.labels.keys() == after.labels.keys() and np.array_equal(before.image, after.image)
     (folder / "images" / "img 03.PNG").unlink()
