@@ -168,7 +168,7 @@ class TomlFolder(Source):
             for name in names:
                 if name not in self._images:
                     raise UserError(
-                        f"{lists[split]} names {shown(name)}, but {self.description.images} holds no such name "
+                        f"{lists[split]} names {shown(name)}, but {self.description.images} holds none "
                         f"with {_listed(IMAGES)}; expected names of images without suffix, one a line."
                     )
         both = sorted(set(splits["train"]) & set(splits["test"]))
