@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from benchmark.errors import UserError
 from benchmark.spec import registry
 from methods.base import Batch, Method, view_kinds
+from tests.conftest import ROOT
 from tests.helpers import SMALL
 from tests.methods.cases import ALL, FULL, MIXED, NOTHING, THREE, NoSync, batch, problem, reached, single
 
@@ -47,6 +48,12 @@ def made(case: str, **changes: Any) -> Method:
 def given(method: Method, labelled: list[list[int]]) -> Batch:
     columns = [row[-len(method.problem.tasks) :] for row in labelled]
     return single(batch(method.problem, columns, views=len(view_kinds(method.views))))
+
+
+def test_the_readme_has_a_row_on_what_each_adds_and_one_on_what_it_needs() -> None:
+    lines = (ROOT / "methods" / "README.md").read_text(encoding="utf-8").splitlines()
+    named = [line.split("`")[1] for line in lines if line.startswith("| `")]
+    assert sorted(named) == sorted(METHODS * 2)
 
 
 def ids(parameters: Any) -> list[int]:
