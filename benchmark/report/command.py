@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -82,8 +84,18 @@ def _count(seeds: Iterable[int]) -> int | list[int]:
     return len(found) if found == list(range(len(found))) else found
 
 
-def _toml(value: Any) -> str:
-    """Return a value as `--set` reads it."""
+def _toml(value: Any, inside: bool = False) -> str:
+    """Return a value as `--set` reads it: TOML, a text without quotes where it can be no other value."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
-    return value if isinstance(value, str) else json.dumps(value)
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(inner, True)}" for k, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(inner, True) for inner in value)}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # json's Infinity and NaN are none of TOML's words
+    if value is None or isinstance(value, str):
+        text = "none" if value is None else value
+        try:
+            tomllib.loads(f"value = {text}")
+        except tomllib.TOMLDecodeError:
+            return json.dumps(text) if inside else text
+    return json.dumps(value)

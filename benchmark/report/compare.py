@@ -18,11 +18,13 @@ from benchmark.report.statistics import ALPHA, Estimate
 from benchmark.report.verdict import AHEAD, BEHIND, UNSURE
 
 _COSTS = {
+    "cpu_seconds": "CPU time",
     "seconds": "training time",
     "peak_gib": "memory",
     "params_train": "parameters in training",
     "params_infer": "parameters in inference",
 }
+BUSIER = 1.5  # times as many processes that wanted a core, from which on times are not compared
 _WORDS = {AHEAD: "yes", BEHIND: "no", UNSURE: "cannot tell"}
 Answer = dict[str, Any]
 
@@ -32,6 +34,31 @@ def entry(board: Board, name: str) -> Entry | None:
     row = named(board.group.rows, name)
     labels = [name, *([row.label] if row else [])]
     return next((e for label in labels for e in board.entries if e.label == label), None)
+
+
+def _costs(a: Entry, b: Entry) -> dict[str, float]:
+    """Return {what: a's cost over b's}; times only where they were taken under like conditions."""
+    mine, other = ({"cpu_seconds": _cpu_seconds(e), **e.row.cost} for e in (a, b))
+    if not _times_alike(a, b):
+        mine["seconds"] = None
+    if mine["device"] != other["device"]:
+        mine["cpu_seconds"] = None
+    return {k: mine[k] / other[k] for k in _COSTS if mine[k] is not None and other[k]}
+
+
+def _cpu_seconds(e: Entry) -> float | None:
+    """Return a row's mean processor time a seed, which a busy machine does not lengthen; None on a GPU."""
+    found = [r["cost"].get("cpu_seconds") for r in e.row.records]
+    known = found and None not in found and all(r["cost"]["device"].startswith("CPU ") for r in e.row.records)
+    return sum(found) / len(e.row.seeds) if known else None
+
+
+def _times_alike(a: Entry, b: Entry) -> bool:
+    """Tell whether two rows ran on one device, and on machines about as busy."""
+    loads = [r["environment"].get("load") for e in (a, b) for r in e.row.records]
+    known = [max(1.0, float(load)) for load in loads if load is not None]
+    same = a.row.cost["device"] == b.row.cost["device"]
+    return same and (not known or max(known) <= BUSIER * min(known))
 
 
 def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
@@ -72,8 +99,9 @@ def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
         "seeds_to_decide": statistics.seeds_to_decide(c.family),
         "p_better": c.p_better,
         "rho": c.rho,
-        "cost": {k: mine[k] / other[k] for k in _COSTS if mine[k] is not None and other[k]},
+        "cost": _costs(a, b),
         "same_device": mine["device"] == other["device"],
+        "times_alike": _times_alike(a, b),
         "rerun": again and {"sd": again.sd, "n": again.n},
     }
     return found | {"text": _paragraph(board, found, c.estimate, images, tasks)}
@@ -114,7 +142,8 @@ def _paragraph(
         )
     if found["cost"]:
         ratios = ", ".join(f"{_COSTS[what]} {ratio:.2g}x" for what, ratio in found["cost"].items())
-        text += f" Cost of {a} over {b}: {ratios}{'' if found['same_device'] else ' (on different devices)'}."
+        untold = "" if found["times_alike"] else "; training times are not: other devices, or busier machines"
+        text += f" Cost of {a} over {b}: {ratios}{untold}."
     return text
 
 

@@ -8,13 +8,21 @@ import pytest
 
 from benchmark import ROOT
 from benchmark.report.board import build
-from benchmark.report.command import command
+from benchmark.report.command import _toml, command
 from benchmark.report.leaderboard import boards_of
 from benchmark.report.records import collect
 from benchmark.report.rows import Group, Row
 from benchmark.spec import plan
 from benchmark.spec.run import run_id
 from tests.benchmark.report import make
+
+
+@pytest.mark.parametrize(
+    "value", [None, float("inf"), 1e-7, "abc", "3", "true", "it's", [1, "x"], {"a": float("inf"), "b": "x"}]
+)
+def test_set_reads_a_value_as_it_was(value: Any) -> None:
+    (found,) = plan._assignments([f"k={_toml(value)}"]).values()
+    assert found == ("none" if value is None else value) and type(found) is not bool
 
 
 def planned(text: str, data: Path) -> set[str]:

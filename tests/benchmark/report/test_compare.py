@@ -32,6 +32,23 @@ def asked(board: Board, a: str, b: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize(("busy", "alike"), [(1.2, True), (9.0, False)])
+def test_times_are_compared_only_where_machines_were_about_as_busy(
+    busy: float, alike: bool, tmp_path: Path
+) -> None:
+    for method, load in (("single_task", 1.0), ("multi_task", 1.0), ("prototype", busy)):
+        for s in make.specs(method, 0):
+            r = make.record(s, curve=False)
+            r["cost"] |= {"device": "CPU x", "cpu_seconds": 12.0 if method == "prototype" else 4.0}
+            r["environment"]["load"] = load
+            make.write_run(tmp_path, r, panels=False)
+    (board,) = boards_of(tmp_path)
+    found = asked(board, "prototype", "multi_task")
+    assert found["times_alike"] is alike and ("seconds" in found["cost"]) is alike
+    assert found["cost"]["cpu_seconds"] == pytest.approx(3.0) and "CPU time 3x" in found["text"]
+    assert ("training times are not: other devices, or busier machines" in found["text"]) is not alike
+
+
 def test_every_number_of_an_answer(tmp_path: Path) -> None:
     for method in ("single_task", "multi_task", "prototype"):
         write(tmp_path / "a", method, 8)
