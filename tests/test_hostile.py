@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ import typer
 from benchmark.cli.app import app
 from benchmark.errors import UserError
 from benchmark.execute.model import load_model
-from benchmark.report.leaderboard import load_records
+from benchmark.report.leaderboard import boards_of, files, load_records
 from benchmark.report.records import collect
 from benchmark.runs import claim, digest
 from benchmark.runs.rundir import RunDir
@@ -294,3 +295,19 @@ def test_protocols_hold_no_names_that_a_board_could_not_show(tmp_path: Path) -> 
     file.write_text("epochs = 1\n")
     with pytest.raises(UserError, match=r"name is .*expected a text of letters"):
         protocol.load(str(file))
+
+
+def test_prose_of_records_is_no_markup_formula_or_control_code(tmp_path: Path) -> None:
+    script = "<script>alert(1)</script>"
+    for s in (*make.specs("single_task", 0), *make.specs("multi_task", 0), *make.specs("mtpsl", 0)):
+        if s["method"] == "mtpsl":
+            s |= {"tuning": f"=cmd|x {script}", "hyperparameters": {"a": f"=cmd|{script}\x1b[31m$\\frac{{$"}}
+            s["changed"] = ["a"]
+        s["contrasts"] = [
+            {"name": f"=x{script}", "first": {"method": "mtpsl"}, "second": {"method": "multi_task"}}
+        ]
+        make.write_run(tmp_path, make.record(s) | {"summary": script}, panels=False)
+    make.write_failure(tmp_path, make.spec("multi_task", 5), f"=cmd|{script}\x1b[2J")
+    for name, text in files(boards_of(tmp_path)).items():
+        assert "\x1b" not in text and (script not in text or name.endswith(".csv")), name
+        assert not name.endswith(".csv") or not re.search(r'(^|,)"?=', text, re.MULTILINE), name

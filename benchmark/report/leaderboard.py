@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, printable, unknown
 from benchmark.files import writing
 from benchmark.report import reruns, tables
 from benchmark.report.board import Board, build
@@ -104,8 +105,11 @@ def files(boards: Sequence[Board]) -> dict[str, str]:
     for board in boards:
         found[f"leaderboards/{board.name}.csv"] = tables.csv_text(board)
         found[f"leaderboards/long/{board.name}.csv"] = tables.long_csv_text(board)
-        found[f"tables/{board.name}.md"] = views.markdown(board)
-        found[f"tables/{board.name}.tex"] = views.latex(board)
+        # Of others' prose nothing may become an element of a page, or a control code.
+        found[f"tables/{board.name}.md"] = printable(
+            re.sub("<(?=[A-Za-z/!?])", "&lt;", views.markdown(board))
+        )
+        found[f"tables/{board.name}.tex"] = printable(views.latex(board))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, printable
 from benchmark.files import read_arrays
 from benchmark.runs import digest, rundir, snapshots
 from benchmark.runs.schema import read_record, read_spec
@@ -136,4 +136,4 @@ def _record(path: Path, arrays: Path, panel: Path, named: str, cure: str) -> Rec
 def _reason(error: str) -> str:
     """Return the last line of a traceback, else the first line."""
     lines = [line.strip() for line in error.splitlines() if line.strip()] or ["no reason was written"]
-    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return printable(lines[-1] if lines[0].startswith("Traceback") else lines[0])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmark.errors import printable
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import digits, fixed, gibibytes, millions, number, training_time, with_interval
 from benchmark.report.grouping import protocol_changes
@@ -24,6 +26,7 @@ LONG = (
     "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "state", "task",
     "metric", "value", "device", "run_id",
 )  # fmt: skip
+_FORMULA = re.compile(r"[=@]|[+-][A-Za-z(]")  # how a text begins that a spreadsheet takes for one
 Values = dict[str, Any]
 
 
@@ -59,12 +62,20 @@ def long_frame(board: Board) -> pd.DataFrame:
 
 def csv_text(board: Board) -> str:
     """Return `frame` as CSV with six significant digits."""
-    return frame(board).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return _csv(frame(board), "%.6g")
 
 
 def long_csv_text(board: Board) -> str:
     """Return `long_frame` as CSV with nine significant digits."""
-    return long_frame(board).to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    return _csv(long_frame(board), "%.9g")
+
+
+def _csv(table: pd.DataFrame, number: str) -> str:
+    """Return a table as CSV, without control codes, and with no text that a spreadsheet would compute."""
+    safe = table.copy()
+    for column in (name for name in table if not pd.api.types.is_numeric_dtype(table[name])):
+        safe[column] = [f"'{v}" if isinstance(v, str) and _FORMULA.match(v) else v for v in table[column]]
+    return printable(safe.to_csv(index=False, float_format=number, lineterminator="\n"))
 
 
 def objects(board: Board) -> list[Values]:
