@@ -18,6 +18,7 @@ from benchmark.report.statistics import ALPHA, Estimate
 from benchmark.report.verdict import AHEAD, BEHIND, UNSURE
 
 _COSTS = {
+    "operations": "operations in training",
     "cpu_seconds": "CPU time",
     "seconds": "training time",
     "peak_gib": "memory",
@@ -38,19 +39,24 @@ def entry(board: Board, name: str) -> Entry | None:
 
 def _costs(a: Entry, b: Entry) -> dict[str, float]:
     """Return {what: a's cost over b's}; times only where they were taken under like conditions."""
-    mine, other = ({"cpu_seconds": _cpu_seconds(e), **e.row.cost} for e in (a, b))
+    mine, other = (
+        {"operations": _mean(e, "operations"), "cpu_seconds": _mean(e, "cpu_seconds"), **e.row.cost}
+        for e in (a, b)
+    )
     if not _times_alike(a, b):
         mine["seconds"] = None
-    if mine["device"] != other["device"]:
+    if mine["device"] != other["device"] or not mine["device"].startswith("CPU "):
         mine["cpu_seconds"] = None
     return {k: mine[k] / other[k] for k in _COSTS if mine[k] is not None and other[k]}
 
 
-def _cpu_seconds(e: Entry) -> float | None:
-    """Return a row's mean processor time a seed, which a busy machine does not lengthen; None on a GPU."""
-    found = [r["cost"].get("cpu_seconds") for r in e.row.records]
-    known = found and None not in found and all(r["cost"]["device"].startswith("CPU ") for r in e.row.records)
-    return sum(found) / len(e.row.seeds) if known else None
+def _mean(e: Entry, what: str) -> float | None:
+    """Return what a seed of a row costs on average, None where a record does not say.
+
+    Operations are counted, alike on any machine; processor time is not lengthened by a busy one.
+    """
+    found = [r["cost"].get(what) for r in e.row.records]
+    return sum(found) / len(e.row.seeds) if found and None not in found else None
 
 
 def _times_alike(a: Entry, b: Entry) -> bool:

@@ -57,6 +57,7 @@ class Cost(Struct):
     gpu_hours: NotNegative | None = None
     peak_gib: NotNegative | None = None
     images_per_second: NotNegative | None = None
+    operations: Annotated[int, Meta(ge=0, le=2**62)] | None = None
 
 
 class Hashes(Struct):

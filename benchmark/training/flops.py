@@ -67,6 +67,11 @@ def _of_backward(gradient: Shape, x: Shape, weight: Shape, *more: Any, **options
     return 2 * x[0] * math.prod(places) * math.prod(weight) * sum(wanted[:2])
 
 
+def counting() -> FlopCounterMode:
+    """Return a context that counts the operations of what runs in it, as `Workload` does."""
+    return FlopCounterMode(display=False, custom_mapping=FORMULAS)
+
+
 FORMULAS = {torch.ops.aten.convolution_backward: _of_backward}
 
 
@@ -86,9 +91,9 @@ def _one(
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         method = kind(problem(protocol, tasks), **hyperparameters)
         batch = fake_batch(method.problem, protocol.batch, kind.views)
-        with FlopCounterMode(display=False, custom_mapping=FORMULAS) as train:
+        with counting() as train:
             method.losses(batch, torch.zeros(())).total().backward()
-        with FlopCounterMode(display=False) as infer, torch.no_grad():
+        with counting() as infer, torch.no_grad():
             method.eval().predict(batch.images)
         shipped = {id(p): p.numel() for module in method.inference_modules() for p in module.parameters()}
     return Workload(

@@ -104,6 +104,7 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
         "params_train": sum(p.numel() for p in run.method.parameters()),
         "params_infer": sum(shipped.values()),
         "steps": run.feed.steps,
+        "operations": None if run.loop.operations is None else run.loop.operations * run.feed.steps,
         "seconds": run.seconds,
         "cpu_seconds": run.cpu_seconds,
         "evaluation_seconds": evaluation_seconds,

@@ -12,6 +12,7 @@ from benchmark.errors import UserError
 from benchmark.runs import rundir
 from benchmark.runs.claim import Lost
 from benchmark.training import residence
+from benchmark.training.flops import workload
 from benchmark.training.loop import CURVE_POINTS, Diverged, Options, Run
 from benchmark.training.residence import Samples
 from datasets import tasks as t
@@ -67,6 +68,8 @@ def test_what_a_record_counts(tmp_path: Path) -> None:
     thrown_away = sum(p.numel() for p in run.method.image_decoder.parameters())  # type: ignore[union-attr]
     assert record["cost"]["params_train"] == everything
     assert record["cost"]["params_infer"] == everything - thrown_away < everything
+    cost = workload("prototype", run.spec.protocol, run.tasks, run.spec.hyperparameters)
+    assert record["cost"]["operations"] == cost.train_flops * run.spec.protocol.batch * 3  # steps
     assert record["label_counts"] == {name: 4 for name in THREE} and record["images"] == 12
     tables = np.load(place.file("per_image.npz"))
     assert tables["labelled"].sum(1).tolist() == [1] * 12 and tables["depth"].shape[0] == 4

@@ -40,12 +40,14 @@ def test_times_are_compared_only_where_machines_were_about_as_busy(
         for s in make.specs(method, 0):
             r = make.record(s, curve=False)
             r["cost"] |= {"device": "CPU x", "cpu_seconds": 12.0 if method == "prototype" else 4.0}
+            r["cost"]["operations"] = 7 * 10**12 if method == "prototype" else 2 * 10**12
             r["environment"]["load"] = load
             make.write_run(tmp_path, r, panels=False)
     (board,) = boards_of(tmp_path)
     found = asked(board, "prototype", "multi_task")
     assert found["times_alike"] is alike and ("seconds" in found["cost"]) is alike
     assert found["cost"]["cpu_seconds"] == pytest.approx(3.0) and "CPU time 3x" in found["text"]
+    assert found["cost"]["operations"] == 3.5 and "operations in training 3.5x" in found["text"]
     assert ("training times are not: other devices, or busier machines" in found["text"]) is not alike
 
 
