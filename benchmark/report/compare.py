@@ -53,7 +53,8 @@ def _costs(a: Entry, b: Entry) -> dict[str, float]:
 def _mean(e: Entry, what: str) -> float | None:
     """Return what a seed of a row costs on average, None where a record does not say.
 
-    Operations are counted, alike on any machine; processor time is not lengthened by a busy one.
+    Operations are counted, so no machine changes them but for a CPU's resizing by products; processor time is
+    not lengthened by a busy machine.
     """
     found = [r["cost"].get(what) for r in e.row.records]
     return sum(found) / len(e.row.seeds) if found and None not in found else None

@@ -44,7 +44,7 @@ class Loop:
     """Call it with the numbers of steps in order.
 
     reason: why no graph is captured, or None. operations: of one step, once the first is taken, as
-    `flops.Workload` counts them.
+    `flops.Workload` counts them, and on a CPU the products that resize maps.
     """
 
     operations: int | None = None
