@@ -96,7 +96,7 @@ def test_the_folder_itself_is_enough(bench: Bench, tmp_path: Path) -> None:
     del record["tasks"]["depth"]["span"]
     path.with_name("record.json").write_text(json.dumps(record))
     code, _, err = bench("predict", record["id"], folder / "images", "--out", tmp_path / "out")
-    assert code == 2 and "restore it, or compute it again" in err
+    assert code == 2 and "and run the same command again" in err
 
 
 def test_mistakes_are_one_sentence(bench: Bench, tmp_path: Path) -> None:
