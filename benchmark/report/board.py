@@ -24,8 +24,9 @@ from benchmark.report.verdict import RANKED_SEEDS, Comparison, Verdicts
 class Entry:
     """A row on its board; numbers that are not defined are None or absent.
 
-    role: "reference", "baseline" or "". tier: a number from 1, "tuning" where a part of the train images
-    judged, "demonstration" or "undertrained" where the board ranks nothing, "development" below
+    role: "reference", "baseline", "ablation" (see `verdict.further`) or "". tier: a number from 1, "tuning"
+    where a part of the train images judged, "demonstration", "undertrained" or "untuned" where the board
+    ranks nothing, "ablation", "development" below
     `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing, "version 1 (current 2)" for an
     outdated row, or "" without delta m or against an outdated reference.
     """
@@ -107,7 +108,7 @@ class Entry:
     @cached_property
     def rival(self) -> Row | None:
         """Return the baseline, None for a row that is not compared with it."""
-        compared = self.row.seeds and not self.row.outdated and not self.role
+        compared = self.row.seeds and not self.row.outdated and self.role != "baseline"
         return self.board.references[1] if compared else None
 
     @cached_property
@@ -167,10 +168,10 @@ class Entry:
 class Board:
     """One leaderboard.
 
-    entries: by delta m, those without one last. references: the rows of reference and baseline, of which
-    reference and baseline are the entries. others: the references of other groups. withheld: why nothing is
-    ranked, empty if it is; unknown: that the protocol is not known to be trained. reruns: {row: its re-run
-    floor} of rows of which seeds were run a second time.
+    entries: by delta m, those without one last, ablations after the methods. references: the rows of
+    reference and baseline, of which reference and baseline are the entries. others: the references of other
+    groups. withheld: why nothing is ranked, empty if it is; unknown: that the protocol is not known to be
+    trained. reruns: {row: its re-run floor} of rows of which seeds were run a second time.
     """
 
     def __init__(self, g: Group, groups: Sequence[Group] = ()) -> None:
@@ -182,11 +183,15 @@ class Board:
         self.withheld, self.unknown = verdict.withheld(g, reference, baseline), verdict.unknown(g)
         self.others, self.images = references.references(g, groups), Resampled(g)
         self.verdicts = Verdicts(g, reference, self.others, self.withheld)
-        entries = [
-            Entry(self, r, "reference" if r is reference else "baseline" if r is baseline else "")
-            for r in g.rows
-        ]
-        entries.sort(key=lambda e: (e.row.outdated, -e.delta.value if e.delta else math.inf, e.label))
+        entries = [Entry(self, row, self._role(row)) for row in g.rows]
+        entries.sort(
+            key=lambda e: (
+                e.role == "ablation",
+                e.row.outdated,
+                -e.delta.value if e.delta else math.inf,
+                e.label,
+            )
+        )
         self.entries = tuple(entries)
         for entry in entries:
             entry.tier = self._unranked(entry)
@@ -198,6 +203,12 @@ class Board:
             next((e for e in entries if e.row is row), None) for row in self.references
         )
 
+    def _role(self, row: Row) -> str:
+        current = [r for r in self.group.rows if not r.outdated]
+        if row in self.references:
+            return "reference" if row is self.references[0] else "baseline"
+        return "ablation" if not row.outdated and verdict.further(row, current) else ""
+
     def _unranked(self, entry: Entry) -> str:
         """Return what stands in place of the tier of a row, `_RANKED` where it is ranked."""
         g, reference = self.group, self.references[0]
@@ -208,10 +219,13 @@ class Board:
         if entry.delta is None or reference is None or reference.outdated:
             return ""
         if self.withheld:
-            return "demonstration" if g.protocol["demonstration"] else "undertrained"
+            kinds = {verdict.DEMONSTRATION: "demonstration", verdict.UNDERTRAINED: "undertrained"}
+            return next((tier for start, tier in kinds.items() if self.withheld.startswith(start)), "untuned")
         if len(entry.paired) < RANKED_SEEDS:
             return "development"
-        return _RANKED if g.whole(entry.row) else "incomplete"
+        if not g.whole(entry.row):
+            return "incomplete"
+        return "ablation" if entry.role == "ablation" else _RANKED
 
     @cached_property
     def lead(self) -> list[Entry]:
@@ -220,7 +234,7 @@ class Board:
         Among rows that have every planned seed, where one besides the reference does. Empty without a row,
         one where there is no second.
         """
-        current = [e for e in self.entries if e.delta and not e.row.outdated]
+        current = [e for e in self.entries if e.delta and not e.row.outdated and e.role != "ablation"]
         whole = [e for e in current if self.group.whole(e.row)]
         ordered = whole if any(e.role != "reference" for e in whole) else current
         best = next((e for e in ordered if e.role != "reference"), None)

@@ -74,7 +74,7 @@ def _data(board: Board) -> Iterator[Fact]:
         yield "no scores, for tuning only", where
     unit = "train seeds under one label mask: training noise only" if g.fixed_mask else "label seeds"
     yield "seeds", f"{len(g.planned)} {unit}"
-    if board.baseline and (count := sum(e.decidable is not None for e in board.entries)):
+    if board.baseline and (count := sum(e.decidable is not None for e in board.entries if not e.role)):
         needed = f"{count}, decidable from {seeds_to_decide(count)} seeds"
         yield f"comparisons with {board.baseline.label}", needed
     missing = _REFERENCES.keys() - {name for e in board.entries for name in e.against}

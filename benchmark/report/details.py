@@ -85,7 +85,7 @@ def sections(board: Board) -> list[Section]:
         scores[f"{title}: test images"] = (f"{name}_images", "range", places)
         again[f"{title}: run again"] = (f"{name}_rerun_sd", "sd", places + 1)
         noise |= {f"{title}: {part}": (f"{name}_sd_{part}", "sd", places) for part in PARTS}
-    found, rows = [], objects(board)[:-1]
+    found, rows = [], objects(board)[: len(board.entries)]
     if contrasts := board.verdicts.contrasts:
         lines = [
             (c.contrast, a, b, with_interval(c.estimate), f"{c.p_holm:.3g}" if c.p_holm else "", c.verdict)

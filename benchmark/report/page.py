@@ -16,14 +16,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.metrics import pooled
-from benchmark.report import captions, details, tables
+from benchmark.report import captions, details, overview, tables
 from benchmark.report.board import Board, Entry
 from benchmark.report.command import command
-from benchmark.report.formats import (
-    axis_limits,
-    duration,
-    fixed,
-)
+from benchmark.report.formats import duration, fixed, interval, signed
 from benchmark.report.grouping import protocol_changes, protocol_summary, protocol_title
 from benchmark.report.records import Record
 from benchmark.spec import registry
@@ -39,16 +35,13 @@ FIGURES = {
     "delta_m": ("Δm with every seed", "Each method's Δm with its 95 % interval, a dot a seed"),
     "changes": ("Change by task", "Heat map of each task's relative change against the reference"),
     "wins": ("Every pair of methods", "Matrix of paired differences in Δm: ahead, behind, or cannot tell"),
-    "cost": ("What Δm costs", "Training time of a seed against Δm"),
+    "cost": ("What Δm costs", "Training time of a seed against Δm, with the Pareto front"),
     "budget": ("Label budgets", "Scores and Δm against the share of labels, a line a method"),
-    "labels": ("Who is labelled", "Which labels of which training images are visible, for one label seed"),
+    "labels": ("Who is labelled", "How many training images show which labels, for one label seed"),
     "predictions": ("Predictions", "The same test images for all methods: image, truth and predictions"),
     "errors": ("Errors", "The same test images for all methods: where and by how much each is wrong"),
-    "curves": ("Training curves", "Losses and test scores over training: mean and range over seeds"),
-    "extra_losses": ("Further losses", "The losses beside the tasks' own over training"),
+    "curves": ("Test scores over training", "A small plot a method and task, before the baseline in grey"),
     "matrix_": ("Matrix at the end of training", "A matrix that methods report, mean over seeds"),
-    "diagnostics": ("Over training", "Diagnostics of methods over training"),
-    "variance": ("Where the noise comes from", "Noise split into draw of labels, training, and the rest"),
 }
 LABELS = {
     "one": "one label an image",
@@ -58,19 +51,23 @@ LABELS = {
     "published:one": "one label an image, the papers' split",
     "published:random": "random labels, the papers' split",
 }
-WIDTH, MARGIN = 112, 5  # pixels of the strip of a row, as in the template
 
 
 def html(found: Sequence[Board], folder: Path) -> str:
     """Return the page of all boards, to lie in `folder`, whose files it links to."""
-    # A visitor sees the first: that which can say most.
+    # A visitor sees the first: that which ranks, then that which can say most.
     most = {b.name: (-max(len(e.units) for e in b.entries), -len(b.group.run_ids), b.name) for b in found}
-    boards = sorted(found, key=lambda board: most[board.name])
+    boards = overview.listed(sorted(found, key=lambda b: (bool(overview.reason(b)), most[b.name])))
     views = [_view(board, folder) for board in boards]
     titles = Counter(view["title"] for view in views)
     for view, board in zip(views, boards, strict=True):
-        if titles[view["title"]] > 1 and (changes := protocol_changes(board.group.protocol)):
+        if titles[view["title"]] > 1:
+            changes = protocol_changes(board.group.protocol) or [protocol_title(board.group.protocol)]
             view["title"] += f" ({', '.join(changes)})"
+    names = {
+        board.name: str(view["title"]).replace(", ", " with ", 1)
+        for view, board in zip(views, boards, strict=True)
+    }
     across = sorted({path.name for path in folder.glob("figures/*")} - {board.name for board in boards})
     entries = [entry for board in boards for entry in board.entries]
     records = [record for entry in entries for record in entry.row.records]
@@ -81,11 +78,13 @@ def html(found: Sequence[Board], folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"labels": labels_text, "seed": captions.seed_name, "duration": duration}
+    environment.filters |= {"seed": captions.seed_name, "duration": duration}
     page = environment.get_template("page.html.j2").render(
         boards=views,
         families=[figure for name in across for figure in figures(folder, name, f"{name}: ")],
-        facets={n: [*dict.fromkeys(v["facets"][n] for v in views)] for n in views[0]["facets"]},
+        sentence=overview.sentence(boards, names),
+        contradictions=overview.contradictions(boards, names),
+        rows=overview.rows(boards),
         methods=_methods(entries),
         metrics=_metrics(boards),
         commits=_commits(records),
@@ -94,6 +93,8 @@ def html(found: Sequence[Board], folder: Path) -> str:
         version=version("bench"),
         link=lambda record: quote(Path(os.path.relpath(record.path, folder)).as_posix()),
         fixed=fixed,
+        signed=signed,
+        interval=interval,
         library=library(),
     )
     return page + "\n"
@@ -175,25 +176,21 @@ def _provenance(records: Sequence[Record]) -> Iterable[tuple[str, list[tuple[str
 def _view(board: Board, folder: Path) -> dict[str, Any]:
     """The values of a board for the template of the page in `folder`."""
     g, keys, shown = board.group, tables.headings(board), tables.texts(board).drop(columns=["device"])
-    shown = shown.loc[:, (shown != "").any() | (shown.columns == "Δm (%)")]
-    shown.insert(1, "Δm (%)", shown.pop("Δm (%)"))
+    headline = next(heading for heading, column in keys.items() if column == "vs_baseline_mean")
+    shown = shown.loc[:, (shown != "").any() | (shown.columns == headline)]
+    shown.insert(1, headline, shown.pop(headline))
+    objects = tables.objects(board)
     cells = [
         [_cell(row[keys[str(heading)]], text) for heading, text in zip(shown, line, strict=True)]
-        for row, line in zip(tables.objects(board), shown.values.tolist(), strict=True)
+        for row, line in zip(objects, shown.values.tolist(), strict=True)
     ]
-    lower = {"time a seed", "memory", "parameters: training", "inference"}
+    entries = [*board.entries, *[None] * (len(objects) - len(board.entries))]
+    lines = [(e, command(g, e.row) if e else "", c) for e, c in zip(entries, cells, strict=True)]
+    apart = [line for line in lines if line[0] and line[0].role == "ablation"]
+    lower = {"time a seed", "memory", "steps", "parameters: training", "inference"}
     lower |= {f"{t.title} {t.arrow}" for t in g.tasks if not t.higher_is_better}
     weights = "" if g.protocol["weights"] == "none" else f", {g.protocol['weights']} weights"
     data = registry.dataset(g.dataset) if g.dataset in registry.dataset_names() else None
-    # Every seed, and intervals as far as they do not crush the rest.
-    values = [0.0, *(value for e in board.entries for value in e.by_seed.values())]
-    bounds = (bound for e in board.entries if e.delta for bound in (e.delta.low, e.delta.high))
-    least, most = axis_limits(values, bounds, beyond=0.5)
-
-    def at(value: float) -> float:
-        share = (min(max(value, least), most) - least) / (most - least or 1.0)
-        return round(MARGIN + (WIDTH - 2 * MARGIN) * share, 1)
-
     return {
         "name": board.name,
         "id": re.sub(r"[^A-Za-z0-9_-]+", "-", board.name),
@@ -201,22 +198,23 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
         "protocol_title": protocol_title(g.protocol, None),
         "data": f"{data.summary} ({data.source})" if data else "",
         "summary": protocol_summary(g.protocol["name"]),
-        "facets": {
-            "dataset": g.variant,
-            "labels": g.labels,
-            "encoder": f"{g.protocol['encoder']}{weights}",
-            "protocol": protocol_title(g.protocol),
-        },
+        "dataset": g.variant,
+        "encoder": f"{g.protocol['encoder']}{weights}",
+        "reason": overview.reason(board),
+        "state": next((e.tier for e in board.entries), ""),
+        "baseline": board.baseline.label if board.baseline else g.protocol["baseline"],
+        "unit": "train" if g.fixed_mask else "label",
         "verdict": captions.verdict(board),
         "best_command": command(g, board.lead[0].row) if board.lead else "",
         "tasks": g.tasks,
         "commits": _commits(r for row in g.rows for r in row.records),
+        "headline": headline,
         "columns": {h: h in lower for h in shown},
-        "rows": [
-            (e, command(g, e.row) if e else "", c) for e, c in zip((*board.entries, None), cells, strict=True)
-        ],
+        "rows": [line for line in lines if line[0] and line not in apart],
+        "feet": [line for line in lines if not line[0]],
+        "apart": apart,
         "decimals": tables.decimals(board),
-        "at": at,
+        "axis": overview.Axis(board),
         "notes": captions.notes(board),
         "details": details.sections(board),
         "papers": details.papers(g),
@@ -228,4 +226,6 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
 def _cell(value: Any, text: str) -> tuple[str, str, str]:
     """(what it is sorted by, first line, second line), by the digits that are the same on all machines."""
     top, _, below = re.sub(r" (?=[\[(])", "\n", text, count=1).partition("\n")
-    return "" if value is None else value if isinstance(value, str) else f"{value:.9g}", top, below
+    if value is None:  # the baseline is 0 above itself
+        value = 0.0 if text.startswith("0 (") else ""
+    return value if isinstance(value, str) else f"{value:.9g}", top, below

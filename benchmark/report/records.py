@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.errors import UserError, printable
 from benchmark.files import read_arrays
-from benchmark.runs import digest, rundir, snapshots
+from benchmark.runs import digest, rundir
 from benchmark.runs.schema import read_record, read_spec
 
 T = TypeVar("T")
@@ -46,11 +46,6 @@ class Record:
     def labelled(self) -> np.ndarray | None:
         """Labels that the setting shows, (N, T) bool over the protocol's tasks, None where not kept."""
         return self.read(lambda file: file["labelled"].astype(bool) if "labelled" in file else None)
-
-    @cached_property
-    def snapshots(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Epochs (P,) and {diagnostic: (P, *shape)} over training, empty where no array file holds them."""
-        return self.read(snapshots.read) or (np.empty(0), {})
 
     def read(self, read: Callable[[Any], T]) -> T | None:
         """Read from the array file, None without one. Raises `UserError` where it is damaged."""

@@ -18,7 +18,7 @@ from benchmark.report.statistics import Pair as Pair
 from benchmark.spec import protocol as protocols
 
 # What a record says of cost, beside its device.
-COST = ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second")
+COST = ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second", "steps")
 Cost = dict[str, Any]
 
 
@@ -76,9 +76,11 @@ class Seed:
 
     @cached_property
     def cost(self) -> Cost:
-        """Return what its runs cost: sums, the largest memory, and images per second averaged by time."""
+        """Return what its runs cost: sums, the largest memory, means of images per second and of steps."""
         runs = {key: [r["cost"].get(key) for r in self.records] for key in COST}
         found: Cost = {key: None if None in v else float(sum(v)) for key, v in runs.items()}
+        if found["steps"] is not None:  # those of one network
+            found["steps"] /= len(self.records)
         if found["peak_gib"] is not None:
             found["peak_gib"] = float(max(runs["peak_gib"]))
         if found["images_per_second"] is not None:

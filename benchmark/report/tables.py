@@ -16,8 +16,8 @@ from benchmark.report.formats import digits, fixed, gibibytes, millions, number,
 from benchmark.report.grouping import protocol_changes
 from benchmark.report.references import DELTA_M
 from benchmark.report.rows import TaskInfo, canonical
-from benchmark.report.statistics import Array, Estimate, changes, deviation, estimate
-from benchmark.report.verdict import TOO_FEW
+from benchmark.report.statistics import Array, Estimate, changes, delta_m, deviation, difference, estimate
+from benchmark.report.verdict import TOO_FEW, name_of
 
 REFERENCES = ("equal_epochs", "equal_steps", "full_labels")
 PARTS = {"label_seed": "label_sd", "train_seed": "train_sd", "rest": "rest_sd"}
@@ -31,14 +31,14 @@ Values = dict[str, Any]
 
 
 def frame(board: Board) -> pd.DataFrame:
-    """Return one row a method, sorted by delta m, then the constant prediction.
+    """Return one row a method, sorted by delta m, ablations, references of other budgets, the constant one.
 
     Columns have one type each: text, Int64 or float; an absent value is "", NA or NaN. Columns on tuning,
     re-runs of tasks and parts of the variance are there where some row has a value.
     """
     rows = [_row(board, entry) for entry in board.entries]
     # Metrics of the constant prediction that no method reports have no column.
-    table = _typed([*rows, _constant(board)], list(rows[0]))
+    table = _typed([*rows, *_beside(board), _constant(board)], list(rows[0]))
     optional = table.columns.str.contains("^tuning$|_sd_|_rerun_sd$")
     empty = [c for c in table.columns[optional] if (table[c].isna() | (table[c] == "")).all()]
     if table["lr_scale"].dropna().eq(1.0).all():
@@ -95,16 +95,20 @@ def decimals(board: Board) -> dict[str, int]:
 def headings(board: Board) -> dict[str, str]:
     """{heading of `texts`: the column of `frame` that it shows}"""
     baseline = board.baseline.label if board.baseline else "baseline"
-    first = {"method": "method", "tier": "tier", "seeds": "n_seeds", "Δm (%)": "delta_m"}
+    first = {"method": "method", "tier": "tier", f"Δm - {baseline}'s": "vs_baseline_mean", "seeds": "n_seeds"}
+    first["Δm (%)"] = "delta_m"
+    others = [name for name, other in board.others.items() if other.g is not board.group]
+    first |= {f"Δm, {name.replace('_', ' ')}": f"delta_m_{name}" for name in REFERENCES[:2] if name in others}
     tasks = {f"{t.title} {t.arrow}": f"{t.name}_{t.metric}_mean" for t in board.group.tasks}
-    parameters = {"parameters: training": "params_train", "inference": "params_infer"}
+    parameters = {"steps": "steps", "parameters: training": "params_train", "inference": "params_infer"}
     last = {"time a seed": "seconds", "memory": "peak_gib", "device": "device"}
-    return first | {f"Δm - {baseline}'s": "vs_baseline_mean"} | tasks | parameters | last
+    return first | tasks | parameters | last
 
 
 def texts(board: Board) -> pd.DataFrame:
     """Return the table to read; a score's second line is its change."""
-    places, lines = decimals(board), []
+    places, lines, columns = decimals(board), [], headings(board)
+    others = [name for name in columns.values() if name in {f"delta_m_{r}" for r in REFERENCES}]
     for row in objects(board):
         scores = [score_text(row, task, places[task.name]) for task in board.group.tasks]
         own = is_reference(row)
@@ -112,10 +116,14 @@ def texts(board: Board) -> pd.DataFrame:
             (
                 row["method"],
                 row["tier"],
+                "0 (baseline)"
+                if row["role"] == "baseline" and row["n_seeds"]
+                else with_interval(versus(row)),
                 seeds_text(row),
                 "0 (reference)" if own else with_interval(between(row, "delta_m", "", "n_paired")),
-                with_interval(versus(row)),
+                *(with_interval(between(row, name, f"{name}_", "n_paired")) for name in others),
                 *scores,
+                fixed(row["steps"], 0),
                 millions(row["params_train"]),
                 millions(row["params_infer"]),
                 training_time(row["gpu_hours"], row["seconds"]),
@@ -123,7 +131,14 @@ def texts(board: Board) -> pd.DataFrame:
                 row["device"],
             )
         )
-    return pd.DataFrame(lines, columns=[*headings(board)])
+    return pd.DataFrame(lines, columns=[*columns])
+
+
+def parts(board: Board) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return `texts` of the methods with references and constant, and of the ablations and controls."""
+    shown = texts(board)
+    apart = np.array([row["role"] == "ablation" for row in objects(board)])
+    return shown[~apart], shown[apart]
 
 
 def is_reference(row: Values) -> bool:
@@ -244,7 +259,9 @@ def _row(board: Board, entry: Entry) -> Values:
     return cells | {
         "tuning": str(records[0].spec.get("tuning", "")) if records else "",
         "lr_scale": records[0].spec.get("lr_scale", 1.0) if records else None,
-        **{name: (n := row.cost.get(name)) and round(n) for name in ("params_train", "params_infer")},
+        **{
+            name: (n := row.cost.get(name)) and round(n) for name in ("steps", "params_train", "params_infer")
+        },
         "label_masks": " ".join(f"{seed}:{mask}" for seed, mask in sorted(masks.items())),
         "data": records[0]["hashes"]["data"] if records else "",
         "protocol": f"{g.protocol['name']} v{g.protocol['version']}",
@@ -253,6 +270,42 @@ def _row(board: Board, entry: Entry) -> Values:
         "run_ids": " ".join(r.id for r in records),
         **{name: row.cost.get(name, "" if name == "device" else None) for name in COSTS},
     }
+
+
+def _beside(board: Board) -> Iterator[Values]:
+    """The rows of references at another budget, whose runs are those of another group."""
+    g, (reference, baseline) = board.group, board.references
+    for other in (board.others[name] for name in REFERENCES[:2] if name in board.others):
+        if other.g is g:
+            continue
+        pairs, label = other.g.shared(other.row), name_of(other)
+        cells: Values = {"tier": "reference", "method": label, "role": "reference of another budget"}
+        cells |= {"version": other.row.version, "dataset": g.variant, "labels": g.labels}
+        cells |= {"n_seeds": len(pairs), "n_planned": len(g.planned), "n_failed": len(other.row.failed)}
+        for task in g.tasks:
+            values = np.array([*other.g.by_unit(other.row, task.name, task.metric, pairs).values()])
+            cells |= _mean_sd(f"{task.name}_{task.metric}", values)
+        shared = g.shared(*(row for row in (reference, baseline) if row))
+        both = [pair for pair in shared if pair in pairs]
+        if reference and both and (base := g.scores(reference, both)).mean(0).all():
+            scores = other.g.scores(other.row, both)
+            cells |= _valued("delta_m", "ci", delta_m(scores, base, g.signs)) | {"n_paired": len(both)}
+            if baseline:
+                found = difference(scores, g.scores(baseline, both), base, g.signs)
+                cells |= _valued("vs_baseline_mean", "vs_baseline_ci", found) | {"vs_baseline_n": len(both)}
+        cost = other.row.cost
+        cells |= {
+            name: (n := cost.get(name)) and round(n) for name in ("steps", "params_train", "params_infer")
+        }
+        cells |= {
+            "data": other.row.records[0]["hashes"]["data"],
+            "run_ids": " ".join(r.id for r in other.row.records),
+        }
+        yield (
+            cells
+            | {"protocol": f"{g.protocol['name']} v{g.protocol['version']}"}
+            | {name: cost.get(name, "" if name == "device" else None) for name in COSTS}
+        )
 
 
 def _constant(board: Board) -> Values:

@@ -23,12 +23,14 @@ from benchmark.report import statistics
 from benchmark.report.references import Other, References, named
 from benchmark.report.rows import Group, Row, canonical
 from benchmark.report.statistics import ALPHA, Array, Estimate
+from benchmark.spec.tuning import alike, of_rates
 from benchmark.spec.weighting import matches
 
 RANKED_SEEDS = 5  # fewer is development: shown, not ranked
 AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
 DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to rank methods."
 UNDERTRAINED = "Undertrained: no ranking"
+UNTUNED = "Learning rates not by the same trials: no ranking"
 TOO_FEW = "too few seeds to decide"
 NEEDED = "; a difference of this size would need about {} more"
 OUT_OF_REACH = "; no number of seeds that one would run decides a difference of this size"
@@ -115,7 +117,7 @@ class Verdicts:
 
     def _compare(self, a: Row, b: Row | Other) -> Comparison | None:
         """Return the bare comparison, uncorrected; None without shared seeds or where the reference is 0."""
-        g, key = self._g, (a.label, _label(b))
+        g, key = self._g, (a.label, name_of(b))
         if key not in self._bare:
             if isinstance(b, Other):
                 pairs, base = b.scores(g, a)
@@ -129,7 +131,7 @@ class Verdicts:
 
     def _judged(self, found: Comparison, a: Row, b: Row | Other) -> Comparison:
         whole = self._g.whole(a), b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b)
-        lacking = [name for name, complete in zip((a.label, _label(b)), whole, strict=True) if not complete]
+        lacking = [name for name, complete in zip((a.label, name_of(b)), whole, strict=True) if not complete]
         reason, n = self._withheld, len(found.differences)
         needed = statistics.seeds_needed(np.array(list(found.differences.values())), found.family)
         more = OUT_OF_REACH if needed is None else NEEDED.format(max(1, needed - n))
@@ -160,9 +162,9 @@ class Verdicts:
                 if a is None or b is None or c is None:
                     continue
                 c = self._judged(replace(c, family=len(family), contrast=name, p_holm=p), a, b)
-                other = found.get((a.label, _label(b)))
+                other = found.get((a.label, name_of(b)))
                 if other is None or (c.p_holm or 1.0) > (other.p_holm or 1.0):
-                    found[a.label, _label(b)] = c
+                    found[a.label, name_of(b)] = c
         return found
 
     def _protocol(self) -> list[Family]:
@@ -170,9 +172,9 @@ class Verdicts:
         baseline = named(self._rows, self._g.protocol["baseline"])
         reference = named(self._rows, self._g.protocol["reference"])
         rows = [row for row in self._rows if baseline and row is not baseline and row is not reference]
-        plain = [row for row in rows if row is named(self._rows, row.method)]
-        further = [row for row in rows if row not in plain]
-        return [[("", row, baseline) for row in family] for family in (plain, further) if family]
+        apart = [row for row in rows if further(row, self._rows)]
+        plain = [row for row in rows if row not in apart]
+        return [[("", row, baseline) for row in family] for family in (plain, apart) if family]
 
     def _named(self) -> list[Family]:
         """Return the contrasts of each plan whose runs are on the board, with the rows that they mean.
@@ -218,7 +220,8 @@ class Verdicts:
 Family = list[tuple[str, Row | None, Row | Other | None]]  # (name of the contrast, first, second)
 
 
-def _label(row: Row | Other) -> str:
+def name_of(row: Row | Other) -> str:
+    """Return the label of a row, that of a reference of another group with its budget."""
     return row.label if isinstance(row, Row) else f"{row.row.label} at equal {row.g.protocol['budget']}"
 
 
@@ -256,12 +259,21 @@ def tiers(g: Group, rows: Sequence[Row], reference: Row) -> list[int]:
     return found
 
 
+def further(row: Row, rows: Sequence[Row]) -> bool:
+    """Tell whether a row is an ablation or a control: its method has a plainer one with the same weighting.
+
+    Its family and its table are others than those of the methods.
+    """
+    return row is not named([r for r in rows if r.balance == row.balance], row.method)
+
+
 def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
-    """Return why a board ranks nothing: it is a demonstration or undertrained; empty where it ranks.
+    """Return why a board ranks nothing: demonstration, undertrained, or untuned; empty where it ranks.
 
     Undertrained: the reference or the baseline has fewer than half of the classes that occur above
     `LEARNT_IOU`, or the protocol's trial of twice the epochs improved a primary score of theirs by more than
-    `DOUBLED`.
+    `DOUBLED`. Untuned: the learning rate, which alone turns the sign of delta m, is not the choice of the
+    same trials for every row.
     """
     if g.protocol["demonstration"]:
         return DEMONSTRATION
@@ -280,7 +292,12 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
         method, *_, task_name = trial.split()
         if gain > DOUBLED and method in {row.method for row in rows}:
             return f"{UNDERTRAINED}: twice the epochs improve {task_name} of {method} by {gain:.3g} %."
-    return ""
+    current = [row for row in g.rows if not row.outdated]
+    told = [(row.label, str(r.spec.get("tuning", ""))) for row in (*rows, *current) for r in row.records]
+    how = next((text for _, text in told if of_rates(text)), "")
+    lacking = sorted({label for label, text in told if not how or not alike(text, how)})
+    listed = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+    return f"{UNTUNED}; {listed} {'has' if len(lacking) == 1 else 'have'} no such rate." if lacking else ""
 
 
 def unknown(g: Group) -> str:

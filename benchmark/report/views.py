@@ -18,7 +18,7 @@ from benchmark.report.board import Board
 from benchmark.report.captions import facts, footnotes, notes, verdict
 from benchmark.report.formats import markdown_table
 from benchmark.report.grouping import title
-from benchmark.report.tables import texts
+from benchmark.report.tables import parts
 
 _ESCAPED = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -30,16 +30,18 @@ _ESCAPED = {
 }  # fmt: skip
 _LAST_LATIN = "\u017f"  # letters up to here are typeset as they are
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # no wider than the text
+APART = "Ablations and controls: a table and a family of tests of their own"
 NAME = 28  # most characters of a line of a row's name in the terminal
 
 
 def markdown(board: Board) -> str:
     """Return the board as a Markdown document."""
-    shown, papers = texts(board), details.papers(board.group)
-    table = markdown_table([*shown], shown.values.tolist(), texts=3)
+    papers = details.papers(board.group)
+    table, apart = (markdown_table([*shown], shown.values.tolist(), texts=2) for shown in parts(board))
+    apart = f"\n## {APART}\n\n{apart}\n" if apart.count("\n") > 1 else ""
     lines = "".join(f"- {line}\n" for line in notes(board))
     below = "".join(part.markdown() for part in (*details.sections(board), *([papers] if papers else [])))
-    return f"# {title(board.group, None)}\n\n**{verdict(board)}**\n\n{table}\n\n{lines}{below}"
+    return f"# {title(board.group, None)}\n\n**{verdict(board)}**\n\n{table}\n\n{lines}{apart}{below}"
 
 
 def escape(text: str) -> str:
@@ -52,28 +54,30 @@ def escape(text: str) -> str:
 def latex(board: Board) -> str:
     """Return the board as a `table*` environment, to be `\\input` with the packages booktabs and graphicx.
 
-    Rows of tier 1 are bold, never a maximum. Rows that lack seeds or count for another version, the constant
-    prediction and published numbers stand below rules of their own.
+    Rows of tier 1 are bold, never a maximum. Rows that lack seeds or count for another version, ablations,
+    references and the constant prediction, and published numbers stand below rules of their own.
     """
-    shown = texts(board)
+    shown = pd.concat(parts(board), keys=["", "apart"], names=["part"])
+    first = shown.columns[2]  # the difference to the baseline
     tasks = {f"{t.title} {t.arrow}": f"{t.name} {t.metric} {t.arrow}" for t in board.group.tasks}
-    shown = shown[["method", "tier", "seeds", "Δm (%)", *tasks]]
-    blocks: list[list[str]] = [[], [], [], []]
-    for row in shown.to_dict("records"):
+    shown = shown[["method", "tier", "seeds", first, "Δm (%)", *tasks]]
+    blocks: list[list[str]] = [[], [], [], [], []]
+    for part, row in zip(shown.index.get_level_values("part"), shown.to_dict("records"), strict=True):
         cells = [escape(str(cell).split("\n")[0]) for cell in row.values()]
         if row["tier"] == "1":
             cells[0], cells[3] = (f"\\textbf{{{cells[i]}}}" for i in (0, 3))
         if not row["tier"].isdigit():
             cells[1] = "--"
         left_out = row["tier"].startswith(("version", "incomplete", "unranked")) or "failed" in row["seeds"]
-        blocks[2 if row["tier"] == "not a method" else int(left_out)].append(" & ".join(cells))
+        beside = row["tier"] in ("not a method", "reference")
+        blocks[2 if part else 3 if beside else int(left_out)].append(" & ".join(cells))
     lines = notes(board)
     if papers := details.papers(board.group):
-        blocks[3].append(f"\\multicolumn{{{len(shown.columns)}}}{{l}}{{\\emph{{{escape(papers.title)}}}}}")
+        blocks[4].append(f"\\multicolumn{{{len(shown.columns)}}}{{l}}{{\\emph{{{escape(papers.title)}}}}}")
         for row in papers.table.to_dict("records"):
             name = escape(f"{row['method']} ({row['encoder']}) [{row['source']}]")
-            scores = [escape(row.get(column, "")) for column in ("Δm (%)", *tasks.values())]
-            blocks[3].append(" & ".join([f"\\multicolumn{{3}}{{l}}{{{name}}}", *scores]))
+            scores = [escape(row.get(column, "")) for column in (first, "Δm (%)", *tasks.values())]
+            blocks[4].append(" & ".join([f"\\multicolumn{{3}}{{l}}{{{name}}}", *scores]))
         lines += papers.notes
     bold = "Bold: tier 1." if (shown["tier"] == "1").any() else "Nothing is ranked."
     bodies = "\\midrule\n".join("".join(f"{line} \\\\\n" for line in block) for block in blocks if block)
@@ -82,7 +86,7 @@ def latex(board: Board) -> str:
         "\\begin{table*}\n\\centering\n\\caption{"
         f"{escape(f'{title(board.group)}. {verdict(board)} {bold}')}}}\n"
         f"\\label{{tab:{board.name}}}\n\\medskip\n\\small\n{_FIT}\n"
-        f"\\begin{{tabular}}{{lcc{'r' * (1 + len(tasks))}}}\n\\toprule\n"
+        f"\\begin{{tabular}}{{lcc{'r' * (2 + len(tasks))}}}\n\\toprule\n"
         f"{' & '.join(map(escape, shown.columns))} \\\\\n\\midrule\n{bodies}"
         "\\bottomrule\n\\end{tabular}}\n\n\\medskip\n\\begin{minipage}{\\linewidth}\\scriptsize\\raggedright\n"
         + "\n".join(escape(f"{note.removesuffix('.')}.") for note in lines)
@@ -92,19 +96,28 @@ def latex(board: Board) -> str:
 
 def text(board: Board) -> Group:
     """Title, table, verdict, facts and footnotes; below them, dim, published numbers."""
-    shown = texts(board).drop(columns=["parameters: training", "inference", "device"])
-    for column in shown.columns[1:]:  # an interval stands below its value; that of a change is in the CSV
-        shown[column] = shown[column].str.replace(r"\n\((\S+) .*", r"\n\1 %", regex=True)
-        shown[column] = shown[column].str.replace(r" (?=[\[(])", "\n", regex=True)
-    shown["method"] = shown["method"].str.replace("(", "\n(", n=1, regex=False)
-    below: list[Text | _Fitted] = [Text(verdict(board), style="bold")]
+    shown, apart = (_short(part) for part in parts(board))
+    below: list[Text | _Fitted] = [_Fitted(shown)]
+    if len(apart):
+        below += [Text(APART, style="italic"), _Fitted(apart)]
+    below += [Text(verdict(board), style="bold")]
     below += [Text(f"{name}: {value}") for name, value in facts(board)]
     below += [Text(note, style="dim") for note in footnotes(board)]
     if papers := details.papers(board.group):
         below += [Text(f"\n{papers.title}", style="dim italic")]
         below += [_Fitted(papers.table.drop(columns=["source", "note"]), "dim")]
         below += [Text(note, style="dim") for note in papers.notes]
-    return Group(Text(title(board.group, None), style="italic"), _Fitted(shown), *below)
+    return Group(Text(title(board.group, None), style="italic"), *below)
+
+
+def _short(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with an interval below its value; that of a change is in the CSV."""
+    shown = table.drop(columns=["parameters: training", "device"])
+    for column in shown.columns[1:]:
+        shown[column] = shown[column].str.replace(r"\n\((\S+) .*", r"\n\1 %", regex=True)
+        shown[column] = shown[column].str.replace(r" (?=[\[(])", "\n", regex=True)
+    shown["method"] = shown["method"].str.replace("(", "\n(", n=1, regex=False)
+    return shown
 
 
 @dataclass(frozen=True)

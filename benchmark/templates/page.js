@@ -4,7 +4,6 @@ const root = document.documentElement;
 root.classList.add("js");
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const boards = all(".board");
-const selects = all(".facets select");
 
 // Colours: as the system has them, or as chosen, which a visitor's own browser keeps where it may.
 const store = (value) => { try { return value === undefined ? localStorage.getItem("theme") : localStorage.setItem("theme", value); } catch { return null; } };
@@ -20,44 +19,26 @@ const known = (direction) => (a, b) => (a === "") - (b === "") || direction * (a
 Object.assign(window.DataTable.ext.type.order, { "known-first-asc": known(1), "known-first-desc": known(-1) });
 
 // Tables are made when their board is first shown: a table in a hidden part has no widths.
-const made = new Map();
-function table(board) {
+const made = new Set();
+function tables(board) {
   if (made.has(board)) return;
-  const element = board.querySelector(".board-rows");
-  made.set(board, new window.DataTable(element, {
+  made.add(board);
+  for (const element of all(".board-rows", board)) new window.DataTable(element, {
     paging: false, info: false, order: [], autoWidth: false, layout: { topStart: "search", topEnd: null },
     language: { search: "Filter rows", zeroRecords: "no row fits" },
     columnDefs: [
       { targets: ".chart", orderable: false }, { targets: ".down", orderSequence: ["asc", "desc", ""] },
       { targets: ".number", type: "known-first", orderSequence: ["desc", "asc", ""] },
     ],
-  }));
+  });
 }
 
-// One board is shown at a time. The last choice holds; the others move to the nearest board that has it.
+// One board is shown at a time.
 function show(board, move = false) {
   for (const other of boards) other.hidden = other !== board;
-  for (const select of selects) {
-    select.value = board.dataset[select.name];
-    // What no board has together with the choices before it cannot be chosen.
-    const before = selects.slice(0, selects.indexOf(select));
-    for (const option of select.options) {
-      option.disabled = !boards.some((b) => b.dataset[select.name] === option.value && before.every((s) => b.dataset[s.name] === board.dataset[s.name]));
-    }
-  }
-  table(board);
+  tables(board);
   if (move) board.scrollIntoView({ behavior: "instant" }); // the parts above it are of another height now
 }
-function nearest(changed) {
-  const fits = (b, s) => b.dataset[s.name] === s.value;
-  const score = (b) => selects.reduce((sum, s, i) => sum + (fits(b, s) ? (s === changed ? 1e6 : 10 ** (selects.length - i)) : 0), 0);
-  return boards.reduce((best, b) => (score(b) > score(best) ? b : best), boards[0]);
-}
-for (const select of selects) select.addEventListener("change", () => {
-  const board = nearest(select);
-  show(board);
-  history.replaceState(null, "", `#${board.id}`);
-});
 
 async function copy(button, pre) {
   const said = await navigator.clipboard?.writeText(pre.textContent).then(() => "Copied", () => null) ?? null;

@@ -1,5 +1,6 @@
 """A headless Chromium, and a page of made-up boards for it to read."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -62,6 +63,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """
     folder: Path = tmp_path_factory.mktemp("page")
     make.write_board(folder, seeds=7, published=True)
+    for path in folder.glob("records/*.json"):
+        record = json.loads(path.read_text())
+        if record["spec"]["method"] == "mtpsl":  # before records told the time
+            path.write_text(json.dumps(record | {"cost": record["cost"] | {"seconds": None}}))
     make.write_board(folder, seeds=3, published=True, labels="random")
     boards = build(collect(folder))
     figures = folder / "figures" / boards[0].name  # made up: to draw them takes seconds

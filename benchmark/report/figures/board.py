@@ -1,4 +1,4 @@
-"""Draw the figures of a board and of an ablation; those of scores, pairs, cost and noise are made here."""
+"""Draw the figures of a board and of an ablation; those of scores, pairs and cost are made here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.colors import ListedColormap
 
 from benchmark.report.ablation import Table
@@ -18,8 +17,7 @@ from benchmark.report.figures import curves, panels, style
 from benchmark.report.figures.style import Drawing, minus, paragraphs, reference_label, wrapped
 from benchmark.report.formats import axis_limits, signed, with_interval
 from benchmark.report.grouping import title
-from benchmark.report.references import DELTA_M
-from benchmark.report.statistics import LABEL_SEEDS, TRAIN_SEEDS, Estimate
+from benchmark.report.statistics import Estimate
 from benchmark.report.verdict import AHEAD, BEHIND, TOO_FEW, UNSURE
 
 LEFT_OUT = "left-out.txt"
@@ -28,7 +26,6 @@ CELL = 0.46  # inches a pair
 MARKS = {AHEAD: "▲", BEHIND: "▼", UNSURE: "?"}
 # The two sides of the map of `changes`, pale enough for black numbers; grey for neither.
 COLOURS = {AHEAD: "#bcb7da", BEHIND: "#fdc57f", UNSURE: "#efefef"}
-PARTS = {"label_sd": "label seed", "train_sd": "train seed", "rest_sd": "rest (interaction, re-runs)"}
 Rows = list[tuple[Entry, Estimate]]
 
 
@@ -45,7 +42,6 @@ def draw(board: Board, folder: Path) -> Drawing:
             make(board, rows, drawing)
         else:
             drawing.omit(make.__name__, without_delta(board))
-    variance(board, drawing)
     panels.label_mask(board, drawing)
     panels.predictions(board, drawing, "predictions")
     panels.predictions(board, drawing, "errors")
@@ -99,13 +95,16 @@ def changes(board: Board, rows: Rows, drawing: Drawing) -> None:
     values = np.array([[cell.value for cell in line] for line in table])
     texts = [[minus(with_interval(c).replace(" ", "\n", 1)) for c in line] for line in table]
     width = max(3.5, min(style.WIDTH, 1.9 + 1.15 * (len(tasks) + 1)))
-    what = f"Change against {reference_label(board)} (%), + is better [95 %]"
+    what = f"Change against {reference_label(board)} (%), + is better [95 %]; pale: the interval holds 0"
     with drawing.figure("changes", what, width=width, height=0.5 + 0.42 * len(rows)) as fig:
         ax = fig.add_subplot()
         span = 1.8 * float(np.abs(values).max()) or 1.0  # about half the colours: dark ones hide numbers
         names = [*(f"{t.name}\n{t.metric} {t.arrow}" for t in tasks), "mean\n(Δm)"]
         colours = {"cmap": "PuOr", "vmin": -span, "vmax": span, "annot_kws": {"size": 6.8, "color": "black"}}
         style.heat_map(ax, values, np.array(texts), [wrapped(e.label) for e, _ in rows], names, **colours)
+        pale: Any = np.array([[1.0 if cell.excludes_zero() else 0.25 for cell in line] for line in table])
+        ax.collections[0].set_alpha(pale)
+        ax.grid(False)
         ax.axvline(len(tasks), color="black", linewidth=1.0)
 
 
@@ -118,26 +117,43 @@ def cost(board: Board, rows: Rows, drawing: Drawing) -> None:
     unit, times = "GPU-hours", [c["gpu_hours"] or 0.0 for c in costs]
     if not all(times):
         unit, times = "minutes", [c["seconds"] / 60 for c in costs]
-    looks, names = style.board_looks(board), [wrapped(e.label, 30) for e, _ in rows]
-    height = max(2.2, 0.4 + sum(0.1 + 0.14 * (name.count("\n") + 1) for name in names))
-    with drawing.figure("cost", "What Δm costs. Bar: 95 % interval, cut at the frame", height=height) as fig:
+    looks, (low, high) = style.board_looks(board), _limits(rows)
+    height = max(2.4, 0.5 + 0.17 * len(rows))
+    what = "What Δm costs. Bar: 95 % interval, cut at the frame. Grey steps: no row has more Δm for less time"
+    with drawing.figure("cost", what, height=height) as fig:
         ax = fig.add_subplot()
+        front = [i for i in np.argsort(times, kind="stable") if _undominated(i, times, rows)]
+        ends = [times[i] for i in front], [rows[i][1].value for i in front]
+        ax.step(*ends, where="post", color="#b5b5b5", linewidth=1.2, label="front", zorder=1)
+        gap = (high - low) * 0.15 / (height - 0.5)
+        places = style.spread([delta.value for _, delta in rows], gap, low, high)
         for i, ((entry, delta), time) in enumerate(zip(rows, times, strict=True)):
             look: Any = {"color": looks[entry.label]["color"]}
             if delta.low is not None and delta.high is not None:
                 ax.vlines(time, delta.low, delta.high, linewidth=1.0, alpha=0.5, **look)
-            look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 7, "markeredgecolor": "white"}
-            ax.plot(time, delta.value, linestyle="", label=names[i], **look)
+            mark: Any = {"marker": MARKERS[i % len(MARKERS)], "markersize": 7, "markeredgecolor": "white"}
+            ax.plot(time, delta.value, linestyle="", label=entry.label, **mark, **look)
+            where: Any = {"textcoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
+            line = {"arrowstyle": "-", "linewidth": 0.6, "shrinkB": 5, "alpha": 0.6, **look}
+            ax.annotate(
+                entry.label, (time, delta.value), (1.04, places[i]), fontsize=7.5, arrowprops=line, **where
+            )
         style.zero(ax.axhline)
-        ax.set_ylim(*_limits(rows))
-        ax.set_xlim(0, max(times) * 1.08 or 1)
+        ax.set_ylim(low, high)
+        ax.set_xlim(0, max(times) * 1.04 or 1)
         devices = sorted({c["device"] for c in costs})
-        where = textwrap.shorten("; ".join(devices), 48, placeholder="...")
-        ax.set_xlabel(f"training time of one seed, all its runs ({unit}; {where})")
+        text = textwrap.shorten("; ".join(devices), 48, placeholder="...")
+        ax.set_xlabel(f"training time of one seed, all its runs ({unit}; {text})")
         ax.set_ylabel(f"Δm against {reference_label(board)} (%)")
-        fig.legend(loc="outside right center")
     if len(devices) > 1:
         drawing.omit("cost", "times come from different devices and cannot be compared")
+
+
+def _undominated(i: int, times: Sequence[float], rows: Rows) -> bool:
+    """Tell whether no other row has as much delta m for less time, or more for as much."""
+    mine = (-times[i], rows[i][1].value)
+    others = [(-time, delta.value) for time, (_, delta) in zip(times, rows, strict=True)]
+    return not any(o != mine and o[0] >= mine[0] and o[1] >= mine[1] for o in others)
 
 
 def wins(board: Board, rows: Rows, drawing: Drawing) -> None:
@@ -169,39 +185,6 @@ def wins(board: Board, rows: Rows, drawing: Drawing) -> None:
         style.heat_map(ax, cells[:, 1:], texts[:, 1:], names, numbers, **colours, annot_kws=annotation)
         ax.tick_params(labeltop=True, labelbottom=False)
         ax.grid(False)
-
-
-def variance(board: Board, drawing: Drawing) -> None:
-    """Draw the noise of delta m of each row, a bar for each of `PARTS`."""
-    rows = style.current(board)
-    held = [entry for entry in rows if DELTA_M in entry.variance]
-    grid = f"a whole grid of {LABEL_SEEDS} label seeds x {TRAIN_SEEDS} train seeds"
-    if not held:
-        reason = f"no row has {grid}, so its parts are not separable"
-        if board.group.fixed_mask:
-            reason = f"labels '{board.group.labels}' are one mask, so all noise is that of training"
-        elif any(e.variance for e in rows):
-            reason = "no seed of the reference is complete, which gives the scale"
-        return drawing.omit("variance", reason)
-    for entry in (e for e in rows if e not in held):
-        drawing.omit("variance", f"{entry.label} is left out: not separable without {grid}")
-    kept = drawing.select("variance", held)
-    splits = [entry.variance[DELTA_M] for entry in kept]
-    sizes = ", ".join(sorted({f"{s.label_seeds} label x {s.train_seeds} train seeds" for s in splits}))
-    what = f"Noise of Δm by source, over {sizes}: standard deviations; from so few seeds they are rough"
-    with drawing.figure("variance", what, height=0.5 + 0.42 * len(kept)) as fig:
-        ax, colours, handles = fig.add_subplot(), sns.color_palette("colorblind", len(PARTS)), list[Any]()
-        for k, (key, part) in enumerate(PARTS.items()):
-            at = np.arange(len(kept)) + 0.27 * (k - 1)
-            bars = ax.barh(
-                at, [getattr(s, key) for s in splits], 0.25, color=colours[k], label=part, zorder=2
-            )
-            ax.bar_label(bars, fmt="%.2f", padding=2, fontsize=6)
-            handles.append(bars)
-        ax.set_xlabel("points of Δm")
-        ax.margins(x=0.1)
-        style.name_rows(ax, [wrapped(e.label) for e in kept])
-        style.legend_below(fig, handles, len(PARTS))
 
 
 def waterfall(tables: Sequence[Table], plan: str, stem: Path) -> list[Path]:

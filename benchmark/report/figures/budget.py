@@ -109,7 +109,6 @@ def draw(boards: Sequence[Board], figures: Path) -> Drawing:
         drawing.omit(FIGURE, reason)
     for family in found:
         drawing.folder = figures / family.name
-        drawing.folder.mkdir(parents=True, exist_ok=True)
         _figure(family, drawing)
     return drawing
 
@@ -118,7 +117,17 @@ def _figure(family: Family, drawing: Drawing) -> None:
     """Draw a plot for the metric of each task, and one for delta m against all labels."""
     g, rows = family.group, family.rows()
     drawing.about = f"{protocol_title(g.protocol)}: {g.variant}"
-    kept = sorted(rows, key=lambda label: rows[label][0].entry.role == "")[: style.MAX_ROWS]
+    for label, points in [*rows.items()]:
+        steps = [p.entry.row.cost["steps"] for p in points if not p.apart]
+        if None in steps or max(steps, default=0) > 1.02 * min(steps, default=0):
+            reason = (
+                "its steps change with the share of labels, or are not told; --set budget=steps holds them"
+            )
+            drawing.omit(family.name, f"{label} is left out, because {reason}")
+            del rows[label]
+    if not rows:
+        return
+    kept = sorted(rows, key=lambda label: style.first(rows[label][0].entry))[: style.MAX_ROWS]
     for label in (label for label in rows if label not in kept):
         drawing.omit(family.name, f"{label} is left out, because only {style.MAX_ROWS} rows are drawn")
     rows = {label: points for label, points in rows.items() if label in kept}
@@ -132,6 +141,7 @@ def _figure(family: Family, drawing: Drawing) -> None:
     )
     apart = " and ".join(sorted({repr(board.group.labels) for _, board in family.apart}))
     what += f". Hollow: labels {apart}, at their mean share" if apart else ""
+    drawing.folder.mkdir(parents=True, exist_ok=True)
     with drawing.figure(FIGURE, what, height=1.9 * down) as fig:
         axes = fig.subplots(down, across, squeeze=False).flat
         for ax, task in zip(axes, (*g.tasks, None), strict=False):

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import seaborn as sns
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap
 from PIL import Image
 
 from benchmark.errors import UserError
@@ -23,29 +22,44 @@ from benchmark.runs import pictures
 
 MAX_MATRICES = 6
 CELL, ANNOTATED = 0.37, 8  # inches a cell of a matrix; the largest matrix whose cells hold numbers
-IMAGES = 400  # of the mask, at most
+COMBINATIONS = 8  # of visible labels, at most
+PICTURED = 7  # rows of predictions: more, and neither they nor their names could be read
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
 CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.runs.pictures.panel` draws them
 
 
 def label_mask(board: Board, drawing: Drawing) -> None:
-    """Draw which labels the lowest label seed shows: a column an image, a line a task with its count."""
+    """Draw which labels the images of the lowest label seed show: one bar, a part a combination."""
     records = [r for row in board.group.rows for r in row.records]
     records.sort(key=lambda r: (r.spec["label_seed"], r.id))
     record, mask = next(((r, r.labelled) for r in records if r.labelled is not None), (None, np.empty(0)))
     if record is None or mask is None:
         return drawing.omit("labels", "no per-image arrays with the mask lie beside the records")
-    names, shown = list(board.group.protocol["tasks"]), min(len(mask), IMAGES)
-    palette = ListedColormap(["#ececec", *sns.color_palette("colorblind", len(names))])
-    cut = f", the first {shown} of" if shown < len(mask) else ","
-    what = f"Visible labels under label seed {record.spec['label_seed']}{cut} {len(mask)} images"
-    with drawing.figure("labels", what, height=0.5 + 0.2 * len(names)) as fig:
-        ax, colours = fig.add_subplot(), np.where(mask[:shown], np.arange(1, len(names) + 1), 0).T
-        ax.imshow(colours, palette, aspect="auto", interpolation="nearest", vmin=-0.5, vmax=len(names) + 0.5)
-        counts = [f"{name} {mask[:, t].sum():d}" for t, name in enumerate(names)]
-        style.name_rows(ax, counts)
+    names = list(board.group.protocol["tasks"])
+    kinds, counts = np.unique(mask.astype(bool), axis=0, return_counts=True)
+    parts = [
+        (" + ".join(n for n, has in zip(names, kinds[i], strict=True) if has) or "none", int(counts[i]))
+        for i in np.lexsort((*~kinds.T[::-1], -counts))
+    ]
+    if len(parts) > COMBINATIONS:
+        rest = sum(count for _, count in parts[COMBINATIONS - 1 :])
+        parts = [*parts[: COMBINATIONS - 1], ("other combinations", rest)]
+    totals = ", ".join(f"{name} {mask[:, t].sum():d}" for t, name in enumerate(names))
+    what = f"Visible labels under label seed {record.spec['label_seed']}: {totals} of {len(mask)} images"
+    with drawing.figure("labels", what, height=0.6) as fig:
+        ax, left, bars, palette = (
+            fig.add_subplot(),
+            0,
+            list[Any](),
+            sns.color_palette("colorblind", len(parts)),
+        )
+        for (name, count), colour in zip(parts, palette, strict=True):
+            bars.append(ax.barh(0, count, left=left, color=colour, ec="white", label=f"{name}: {count}"))
+            left += count
+        ax.set(xlim=(0, len(mask)), yticks=[], xlabel="training images")
         ax.grid(False)
-        ax.set_xlabel("training image (each column one image; grey: the label is hidden)")
+        longest = max(len(name) for name, _ in parts) + 10
+        style.legend_below(fig, bars, max(1, int(15 * style.WIDTH // longest)))
 
 
 def matrices(board: Board, drawing: Drawing) -> None:
@@ -148,6 +162,19 @@ def _scale(board: Board, records: Sequence[Record]) -> str:
     return f"Palest: right. Darkest: {ends}. Hatched: no label."
 
 
+def _means(board: Board) -> list[tuple[float, str]]:
+    """(place on the ramp, text) of the mean error over rows of each task that is measured by one."""
+    found = []
+    for t in (t for t in board.group.tasks if t.kind in ("depth", "normals")):
+        rows = [e for e in style.current(board) if t.metric in e.metrics[t.name]]
+        about = next(r["tasks"][t.name] for e in rows for r in e.row.records if t.name in r["tasks"])
+        worst = pictures.worst(t.kind, about.get("span") or (0, 0))
+        mean = float(np.mean([e.metrics[t.name][t.metric].mean() for e in rows]))
+        if worst and mean < worst:
+            found.append((mean / worst, f"mean {t.title}: {fixed(mean, 2)}"))
+    return sorted(found)
+
+
 def predictions(board: Board, drawing: Drawing, name: str) -> None:
     """Draw a block a task, a line a test image: image, truth, each row's `name`.
 
@@ -162,7 +189,7 @@ def predictions(board: Board, drawing: Drawing, name: str) -> None:
         else:
             why = "because no panel of predictions lies beside its records"
             drawing.omit(name, f"{entry.label} is left out, {why}")
-    shown = drawing.select(name, [e for e in board.entries if e.label in panels])
+    shown = drawing.select(name, [e for e in board.entries if e.label in panels], PICTURED)
     if not shown:
         return drawing.omit(name, "left out, because no row has panels")
     tasks, parts = [t.name for t in board.group.tasks], [panels[e.label] for e in shown]
@@ -170,8 +197,7 @@ def predictions(board: Board, drawing: Drawing, name: str) -> None:
     images = min(ROWS if len(tasks) <= 3 else 2, int(shapes[:, 0].min()))  # to keep to a page
     size, across = (int(shapes[:, 1].max()), int(shapes[:, 2].max())), 2 + len(shown)
     cell = (style.WIDTH - 0.3) / across  # inches
-    points = min(7.0, 11.5 * cell)  # names of eleven letters fit a cell
-    names = ["image", "truth", *(wrapped(e.label, max(10, int(cell * 120 / points))) for e in shown)]
+    names = ["image", "truth", *(wrapped(e.label, max(10, int(cell * 17))) for e in shown)]
     high, wide = board.group.protocol["size"]  # the shape of the images, whatever that of the stored cells
     height = len(tasks) * (images * cell * high / wide + 0.06) + 0.2
     height += 0.12 * max(name.count("\n") for name in names)
@@ -189,14 +215,16 @@ def predictions(board: Board, drawing: Drawing, name: str) -> None:
             ax.set(xticks=[], yticks=[], ylabel=task)
             ax.spines[:].set_visible(False)
             ax.grid(False)
-        axes[0].set_xticks((np.arange(across) + 0.5) * wide, names, fontsize=points)
+        axes[0].set_xticks((np.arange(across) + 0.5) * wide, names, fontsize=7)
         axes[0].tick_params(length=0, labeltop=True, labelbottom=False)
         if name == "errors":
             scale = paragraphs(_scale(board, shown[0].row.records), inches=6.6)
             ramp = fig.colorbar(ScalarMappable(cmap="Reds"), ax=axes, location="bottom", aspect=60, pad=0.01)
             ramp.set_label(scale, fontsize=7)
-            ramp.set_ticks([])
-            fig.set_figheight(fig.get_figheight() + 0.25 + 0.13 * scale.count("\n"))
+            means = [(*mean, "\n" * i) for i, mean in enumerate(_means(board))]
+            ramp.set_ticks([at for at, *_ in means], labels=[f"{lower}{text}" for _, text, lower in means])
+            lines = scale.count("\n") + len(means)
+            fig.set_figheight(fig.get_figheight() + 0.25 + 0.13 * lines)
 
 
 def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -58,6 +58,9 @@ class Drawing:
             fig.suptitle(text, x=0.01, ha="left")
             for ax in fig.axes:
                 ax.set_visible(ax.has_data() or bool(ax.texts))
+            for _ in range(2):  # a layout may move once more when drawn again: what is written must not
+                fig.draw_without_rendering()
+            fig.set_layout_engine("none")
             for suffix in (".png",) if only_png else (".svg", ".png"):
                 self.files.append(self.folder / f"{name}{suffix}")
                 fig.savefig(self.files[-1], metadata=_METADATA[suffix], dpi=only_png or 150)
@@ -68,7 +71,7 @@ class Drawing:
 
     def select(self, name: str, entries: Sequence[Entry], limit: int = MAX_ROWS) -> list[Entry]:
         """Keep reference, baseline and the first others, `limit` rows in all."""
-        kept = {e.label for e in sorted(entries, key=lambda e: e.role == "")[:limit]}
+        kept = {e.label for e in sorted(entries, key=first)[:limit]}
         for entry in entries:
             if entry.label not in kept:
                 self.omit(name, f"{entry.label} is left out, because only {limit} rows are drawn")
@@ -163,7 +166,23 @@ def wrapped(label: str, width: int = 24) -> str:
         return label
     head, bracket, rest = label.partition("(")
     lines = textwrap.wrap(head.replace("_", "_ "), width, break_long_words=False)
-    return "\n".join([line.replace("_ ", "_") for line in lines] + textwrap.wrap(bracket + rest, width))
+    lines += textwrap.wrap((bracket + rest).replace("_", "_ "), width, break_long_words=False)
+    return "\n".join(line.replace("_ ", "_") for line in lines)
+
+
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Return a place between low and high for the text of each value: near it, `gap` from any other."""
+    order, places = np.argsort(values, kind="stable"), np.empty(len(values))
+    for i, at in enumerate(order):
+        places[at] = max(values[at], low if i == 0 else places[order[i - 1]] + gap)
+    for i, at in enumerate(order[::-1]):
+        places[at] = min(places[at], high if i == 0 else places[order[-i]] - gap)
+    return places
+
+
+def first(entry: Entry) -> int:
+    """Return the place of a row among those to draw: reference and baseline, methods, ablations."""
+    return {"reference": 0, "baseline": 0, "": 1}.get(entry.role, 2)
 
 
 def minus(text: str) -> str:

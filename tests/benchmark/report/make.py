@@ -35,6 +35,7 @@ GAIN = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 3.5, "prototype": 6.0}
 EXTRA = {"mtpsl": ("xtc",), "prototype": ("tae", "tke", "tc")}
 DEFAULTS = {"prototype": {"tke": True, "codes": 128, "lr_scale": 1.0}, "mtpsl": {"weight": 0.2}}
 CELL = (24, 32)
+RATES = "learning rates 0.5, 1 (of the protocol's) on 2 seeds, judged on the last 10% of train"
 
 
 def rng(*parts: object) -> np.random.Generator:
@@ -78,6 +79,7 @@ def spec(
         "label_seed": seed,
         "train_seed": values.get("train_seed", seed),
         **{key: values[key] for key in ("balance_version", "weighting") if key in values},
+        **({"tuning": how} if (how := values.get("tuning", RATES)) else {}),
     }
 
 
@@ -185,25 +187,11 @@ def write_run(
     if not published:
         (path.parent / "spec.json").write_text(json.dumps(s | {"id": r["id"]}))
     labelled = mask(s["label_seed"], images, tuple(s["protocol"]["tasks"])).astype(np.uint8)
-    np.savez_compressed(arrays, labelled=labelled, **over_training(r))
+    np.savez_compressed(arrays, labelled=labelled)
     if panels:
         panel(s["method"] + str(s["changed"]), tuple(s["tasks"])).save(picture, lossless=True)
     path.write_text(json.dumps(r))
     return path
-
-
-def over_training(r: dict[str, Any]) -> Any:
-    """Snapshots of a record's diagnostics: they grow evenly to the values of the record."""
-    epochs = np.linspace(0.5, 12, 8, dtype=np.float32)
-    grown = {
-        name: np.multiply.outer(epochs / 12, d["array"]).astype(np.float32)
-        for name, d in r["diagnostics"].items()
-    }
-    return (
-        {"snapshot_epochs": epochs} | {f"snapshots/{name}": values for name, values in grown.items()}
-        if grown
-        else {}
-    )
 
 
 def run_folder(folder: Path, s: dict[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_families_are_boards_of_one_protocol_that_draw_their_labels_first(tmp_pa
     assert [board.group.labels for board in found[0].curve[1.0]] == ["fraction:1.0", "full"]
     names = {family.name for family in found}
     assert len(names) == 2 and not names & {board.name for board in boards}
+
+
+def test_a_row_whose_steps_change_with_the_labels_is_no_curve(tmp_path: Path) -> None:
+    write(tmp_path, ("fraction:0.1", "full"), seeds=1)
+    for path in tmp_path.glob("thin/prototype-*/record.json"):
+        record = json.loads(path.read_text())
+        if record["spec"]["labels"] == "full":
+            path.write_text(json.dumps(record | {"cost": record["cost"] | {"steps": 999}}))
+    boards = build(collect(tmp_path))
+    with figures() as found:
+        made = budget.draw(boards, tmp_path / "figures")
+    assert [note.partition(": ")[2].split()[0] for note in made.notes] == ["prototype"]
+    assert len(found["budget"].legends[0].get_texts()) == 2
 
 
 def test_one_share_makes_no_curve(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_unequal_tuning_is_told(
     tunings: dict[str, str], wanted: tuple[str, list[str]] | None, tmp_path: Path
 ) -> None:
     for method, how in tunings.items():
-        values = make.spec(method) | ({"tuning": how} if how else {})
+        values = make.spec(method, tuning=how)
         make.write_run(tmp_path, make.record(values), panels=False)
     found = [(name, sorted(text.split("; "))) for name, text in facts(only(tmp_path)) if "tuning" in name]
     assert found == ([wanted] if wanted else [])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from benchmark.errors import UserError
@@ -23,8 +24,7 @@ from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, only, plain, texts, title
 
 DRAWN = {
-    "delta_m", "changes", "cost", "wins", "variance", "labels", "predictions", "errors", "matrix_affinity",
-    "curves", "extra_losses", "diagnostics",
+    "delta_m", "changes", "cost", "wins", "labels", "predictions", "errors", "matrix_affinity", "curves",
 }  # fmt: skip
 SIGNS = np.array([1 if make.INFO[t]["higher_is_better"] else -1 for t in make.TASKS])
 
@@ -133,11 +133,18 @@ def test_changes_hold_each_task_and_their_mean(board: Board, drawn: dict[str, Fi
         change = 100 * SIGNS * (on_diagonal(board, entry).mean(0) / reference - 1)
         np.testing.assert_allclose(line, [*change, change.mean()], rtol=1e-9)
     assert [text.split()[0] for text in texts(ax)] == [f"{value:+.1f}" for value in cells.flat]
+    sure = [bool(c.excludes_zero()) for e in rows for c in (*e.changes.values(), e.delta) if c]
+    assert np.asarray(ax.collections[0].get_alpha()).ravel().tolist() == [1.0 if s else 0.25 for s in sure]
 
 
 def test_cost_shows_time_against_delta_m(board: Board, drawn: dict[str, Figure]) -> None:
     (ax,) = drawn["cost"].axes
-    points = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines[:-1]}
+    points = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines}
+    assert {text.get_text() for text in ax.texts} == {e.label for e in board.entries}
+    (front,) = (line for line in ax.lines if line.get_label() == "front")
+    ends = [points[e.label] for e in board.entries]
+    best = [p for p in ends if not any(o != p and o[0] <= p[0] and o[1] >= p[1] for o in ends)]
+    assert sorted(best) == [tuple(p) for p in np.array(front.get_xydata())] and 1 < len(best) < len(ends)
     for entry in board.entries:
         seconds = [sum(r["cost"]["seconds"] for r in s.records) for s in entry.row.seeds.values()]
         assert entry.delta is not None
@@ -157,59 +164,20 @@ def test_each_pair_shows_its_difference_and_the_verdict(board: Board, drawn: dic
         assert text.split() == [f"{value:+.1f}", plots.MARKS[found.verdict]]
 
 
-def components(values: np.ndarray) -> list[float]:
-    """The three standard deviations of a grid (labels, trainings) by its two-way analysis of variance."""
-    a, b = values.shape
-    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
-    rest = (residual**2).sum() / ((a - 1) * (b - 1))
-    label = (b * values.mean(1).var(ddof=1) - rest) / b
-    train = (a * values.mean(0).var(ddof=1) - rest) / a
-    return [max(0.0, v) ** 0.5 for v in (label, train, rest)]
-
-
-def test_bars_are_the_parts_of_the_noise_of_delta_m(board: Board, drawn: dict[str, Figure]) -> None:
-    (ax,) = drawn["variance"].axes
-    reference = scores(entry_of(board, "single_task")).mean((0, 1))
-    rows = [e for e in board.entries if e.label != "mtpsl"]
-    expected = [components((SIGNS * 100 * scores(entry) / reference).mean(-1)) for entry in rows]
-    shown = np.reshape([bar.get_width() for bar in ax.patches], (3, len(rows))).T
-    np.testing.assert_allclose(shown, expected, rtol=1e-9, atol=1e-9)
-    assert shown.max() > 0.1 and "over 4 label x 3 train seeds" in plain(drawn["variance"].get_suptitle())
-
-
-def test_curves_show_mean_and_range_and_end_in_the_score(board: Board, drawn: dict[str, Figure]) -> None:
-    axes = {title(ax): ax for ax in drawn["curves"].axes}
-    assert next(iter(axes)) == "training loss of semseg" and len(axes) == 6
-    for ax in list(axes.values())[3:]:
-        task = title(ax).split()[1]
-        for line, entry in zip(ax.lines, board.entries, strict=True):
-            runs = [
-                r["metrics"][task][make.INFO[task]["metric"]]
-                for r in entry.row.records
-                if task in r["metrics"]
-            ]
-            assert line.get_ydata()[-1] == pytest.approx(np.mean(runs))
+def test_curves_end_in_the_score_before_the_grey_baseline(board: Board, drawn: dict[str, Figure]) -> None:
+    axes = drawn["curves"].axes
+    rows = [e for e in board.entries if e is not board.baseline]
+    assert [plain(ax.get_ylabel()) for ax in axes[::3]] == [e.label for e in rows] and len(axes) == 9
+    for i, ax in enumerate(axes):
+        task = make.TASKS[i % 3]
+        for line, entry in zip(ax.lines, (board.baseline, rows[i // 3]), strict=True):
+            assert entry is not None
+            records = [r for r in entry.row.records if task in r["metrics"]]
+            mean = np.mean([r["metrics"][task][make.INFO[task]["metric"]] for r in records])
+            assert line.get_ydata()[-1] == pytest.approx(mean)
+        assert ax.lines[0].get_color() == curves.GREY != ax.lines[1].get_color()
     x, mean, low, high = curves.mean_and_range([([0, 1, 2], [4, 2, 0]), ([0.5, 1.5], [5, 3]), ([], [])])
     np.testing.assert_allclose([x, mean, low, high], [[0.5, 1, 1.5], [4, 3, 2], [3, 2, 1], [5, 4, 3]])
-    smooth = curves.running_mean([float(v) for v in range(48)])
-    np.testing.assert_allclose(smooth[[0, 1, 10, 47]], [1.0, 1.5, 10.0, 46.0])
-
-
-def test_scalar_diagnostics_are_read_from_curves_and_from_old_snapshots(
-    board: Board, drawn: dict[str, Figure], tmp_path: Path
-) -> None:
-    assert all("affinity" in r.snapshots[1] for r in entry_of(board, "prototype").row.records)
-    record = make.record(make.spec("prototype"))
-    for point in record["curve"][::4]:
-        point["diagnostics"] = {"perplexity": 2 * point["epoch"]}
-    make.write_run(tmp_path, record, panels=False)
-    with figures() as found:
-        curves.draw(only(tmp_path), Drawing(tmp_path))
-    old, new = np.linspace(0.5, 12, 8), np.array([0.0, 4, 8, 12])
-    for fig, x, y in ((drawn["diagnostics"], old, 42 * old / 12), (found["diagnostics"], new, 2 * new)):
-        (ax,) = (ax for ax in fig.axes if ax.get_visible())
-        np.testing.assert_allclose([ax.lines[0].get_xdata(), ax.lines[0].get_ydata()], [x, y], rtol=1e-6)
-        assert title(ax) == "perplexity"
 
 
 def test_matrices_are_means_coloured_from_zero_with_named_axes(tmp_path: Path) -> None:
@@ -233,11 +201,36 @@ def test_matrices_are_means_coloured_from_zero_with_named_axes(tmp_path: Path) -
     )
 
 
-def test_the_label_mask_is_that_of_the_record(drawn: dict[str, Figure]) -> None:
+def test_the_labels_are_counted(drawn: dict[str, Figure]) -> None:
     (ax,) = drawn["labels"].axes
-    mask = make.mask(0, 192, make.TASKS)
-    assert np.array_equal(ax.images[0].get_array(), (mask * [1, 2, 3]).T)
-    assert [text.get_text() for text in ax.get_yticklabels()] == [f"{t} 64" for t in make.TASKS]
+    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, 64), (64, 64), (128, 64)]
+    names = [text.get_text() for text in drawn["labels"].legends[0].get_texts()]
+    assert names == [f"{task}: 64" for task in make.TASKS]
+    assert "semseg 64, depth 64, normals 64 of 192 images" in plain(drawn["labels"].get_suptitle())
+
+
+def test_the_scale_of_errors_shows_the_mean(board: Board, drawn: dict[str, Figure]) -> None:
+    ramp = drawn["errors"].axes[-1]
+    ((at, text),) = zip(ramp.get_xticks(), ramp.get_xticklabels(), strict=True)
+    mean = np.mean([e.metrics["normals"]["mErr"].mean() for e in board.entries])
+    assert at == pytest.approx(mean / 60) and text.get_text() == f"mean normals mErr (deg): {mean:.2f}"
+
+
+def test_no_text_is_smaller_than_nine_pixels_at_its_own_size(drawn: dict[str, Figure]) -> None:
+    for name, fig in drawn.items():
+        found = [t for t in fig.findobj(Text) if isinstance(t, Text) and t.get_text() and t.get_visible()]
+        assert min(t.get_fontsize() for t in found) * 96 / 72 >= 9, name
+
+
+def test_names_break_between_words_and_texts_keep_apart() -> None:
+    assert style.wrapped("mean_teacher", 8) == "mean_\nteacher"
+    assert style.wrapped("m(aaaaaaaaaaaaaaaaaaaaaa=1, b=2)", 10).split("\n") == [
+        "m",
+        "(aaaaaaaaaaaaaaaaaaaaaa=1,",
+        "b=2)",
+    ]
+    places = style.spread([1.0, 5.0, 1.2, 4.9, 1.1], 0.5, 0.8, 5.0)
+    np.testing.assert_allclose(places, [1.0, 5.0, 2.0, 4.5, 1.5])
 
 
 def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_objects_and_frame_have_one_type_a_column(board: Board) -> None:
             assert isinstance(row[column], str)
         assert isinstance(row["n_seeds"], int) and isinstance(row["depth_absErr_mean"], float)
     assert rows[-1]["n_seeds"] is None and rows[-1]["run_ids"] == ""
-    assert not {"tuning", "lr_scale", "delta_m_sd_rest", "depth_absErr_rerun_sd"} & set(frame)
+    assert not {"lr_scale", "delta_m_sd_rest", "depth_absErr_rerun_sd"} & set(frame)
 
 
 def test_every_value_of_every_record_is_once_in_the_long_form(runs: Path, board: Board) -> None:

@@ -31,7 +31,14 @@ PROTOCOL = {
 }
 
 
-def row(label: str, scores: np.ndarray, contrasts: Any = (), pairs: Any = None, **metrics: float) -> Row:
+def row(
+    label: str,
+    scores: np.ndarray,
+    contrasts: Any = (),
+    pairs: Any = None,
+    tuning: str = make.RATES,
+    **metrics: float,
+) -> Row:
     """Return a row of scores (n, 2), by default on the seeds (0, 0), (1, 1), ..."""
     method, _, changed = label.partition("(")
     values = {
@@ -42,7 +49,13 @@ def row(label: str, scores: np.ndarray, contrasts: Any = (), pairs: Any = None, 
         pairs or [(i, i) for i in range(99)], scores, strict=False
     ):
         spec = {"method": method, "tasks": ["semseg", "depth"], "hyperparameters": {"width": 1.0} | values}
-        spec |= {"protocol": PROTOCOL, "labels": "one", "contrasts": list(contrasts), "balance": "equal"}
+        spec |= {
+            "protocol": PROTOCOL,
+            "labels": "one",
+            "contrasts": list(contrasts),
+            "balance": "equal",
+            "tuning": tuning,
+        }
         found = {"semseg": {"mIoU": iou, **metrics}, "depth": {"absErr": error}}
         record = Record(Path(label), {"spec": spec, "metrics": found, "id": label}, None, None)
         seeds[label_seed, train_seed] = Seed(label_seed, train_seed, (record,))
@@ -268,6 +281,12 @@ def test_undertrained_boards_rank_nothing() -> None:
     twice = why(good, row("multi", values, **classes(3)), doubled={"multi epochs depth": 5.1} | known)
     assert twice == "Undertrained: no ranking: twice the epochs improve depth of multi by 5.1 %."
     assert why(bad, bad, demonstration=True) == verdict.DEMONSTRATION
+    assert why(good, row("multi", values, tuning=make.RATES.replace("on 2 seeds", "on 1 seed"))) == ""
+    for how in ("", "9 trials on the last 10% of train", make.RATES.replace("0.5, 1", "1, 2")):
+        lacking = why(good, row("multi", values, tuning=how))
+        assert lacking == f"{verdict.UNTUNED}; multi has no such rate."
+    untuned = row("single", values, tuning=""), row("multi", values, tuning="")
+    assert why(*untuned) == f"{verdict.UNTUNED}; multi, single have no such rate."
     assert verdict.unknown(group(good, doubled=known)) == ""
     assert verdict.unknown(group(good)).startswith("not known to be trained")
 

@@ -1,0 +1,148 @@
+"""The first screen: its sentence, methods by boards, what is not ranked, and what boards contradict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.report import overview, page, tables, views
+from benchmark.report.board import Board, build
+from benchmark.report.records import collect
+from tests.benchmark.report import make
+
+PLAIN = {"single_task": 0.0, "multi_task": 2.0}
+Gains = dict[str, float]
+
+
+def write(folder: Path, gains: Gains, seeds: int = 8, **values: Any) -> None:
+    learnt = values.pop("learnt", 8)
+    for method, gain in gains.items():
+        for seed in range(seeds):
+            for s in make.specs(method, seed, **values):
+                r = make.record(s, gain, 0.3, curve=False)
+                if "semseg" in r["metrics"]:
+                    r["metrics"]["semseg"] |= {f"IoU/{i}": 9.0 * (i < learnt) for i in range(8)}
+                make.write_run(folder, r, panels=False)
+
+
+def made(folder: Path) -> tuple[list[Board], dict[str, str]]:
+    boards = overview.listed(build(collect(folder)))
+    return boards, {board.name: board.group.labels for board in boards}
+
+
+@pytest.mark.parametrize(
+    ("boards", "said"),
+    [
+        ({"one": {"mtpsl": 2.0, "jtr": 1.9}}, " on one."),
+        ({"one": {"mtpsl": 6.0, "jtr": 9.0}}, " on one, except jtr and mtpsl."),
+        (
+            {"one": {"mtpsl": 6.0, "jtr": 1.9}, "random": {"mtpsl": 1.9, "jtr": 6.0}},
+            " on one and random, except jtr on random; mtpsl on one.",
+        ),
+        (
+            {"one": {"mtpsl": 6.0}, "random": {"mtpsl": 6.0}, "full": {}, "given": {"mtpsl": 2.0}},
+            " on given, one and random, except mtpsl on one and random.",
+        ),
+    ],
+)
+def test_the_sentence_names_what_is_sure(boards: dict[str, Gains], said: str, tmp_path: Path) -> None:
+    for labels, gains in boards.items():
+        write(tmp_path, PLAIN | gains if gains else {"single_task": 0.0}, labels=labels)
+    found, names = made(tmp_path)
+    assert len(found) == len([1 for gains in boards.values() if gains])  # boards of references are not listed
+    assert overview.sentence(found, names) == f"No method is reliably better than plain multi_task{said}"
+
+
+def test_three_boards_of_which_two_contradict_and_one_is_undertrained(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN | {"mtpsl": 9.0, "jtr": 2.0})
+    write(tmp_path, PLAIN | {"mtpsl": -9.0, "jtr": 2.0}, labels="random")
+    write(tmp_path, PLAIN | {"mtpsl": -9.0, "jtr": 9.0}, labels="full", learnt=3)
+    boards, names = made(tmp_path)
+    (first, *others), rows = overview.contradictions(boards, names), overview.rows(boards)
+    assert first == "mtpsl is surely ahead of multi_task on one, and surely behind it on random." and others
+    reasons = {board.group.labels: overview.reason(board) for board in boards}
+    assert reasons["one"] == reasons["random"] == "" and reasons["full"].startswith(
+        "Undertrained: no ranking: "
+    )
+    assert "except mtpsl on one." in overview.sentence(boards, names)
+    assert [line.label for line in rows] == ["jtr", "mtpsl", "single_task"]  # by the mean, references last
+    assert max(share for line in rows for share in line.share) == 100
+    assert len(overview.contradictions([b for b in boards if b.group.labels != "one"], names)) == 0
+    html = page.html(boards, tmp_path)
+    assert html.count("Boards contradict one another: mtpsl is surely ahead of multi_task on ") == 1
+    assert html.count("undertrained, not ranked") == 1 and len(html) < 2e6
+
+
+@pytest.mark.parametrize(
+    ("seeds", "values", "said"),
+    [
+        (3, {}, "Fewer than 5 seeds."),
+        (
+            5,
+            {"tuning": ""},
+            "Learning rates not by the same trials: no ranking; mtpsl, multi_task, single_task",
+        ),
+        (5, {"protocol": {"judge": "holdout"}}, "Evaluated on held-out train images: for tuning only."),
+    ],
+)
+def test_what_is_not_ranked_claims_nothing(
+    seeds: int, values: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    write(tmp_path, PLAIN | {"mtpsl": 9.0}, seeds, **values)
+    ((board,), names) = made(tmp_path)
+    assert overview.reason(board).startswith(said) and not any(e.tier.isdigit() for e in board.entries)
+    assert overview.sentence([board], names).endswith(" multi_task: no board here ranks methods.")
+    html = page.html([board], tmp_path)
+    assert "Highest" not in html and overview.reason(board) in html
+
+
+def test_ablations_have_a_table_of_their_own_and_lead_nothing(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN | {"prototype": 6.0, "mtpsl": 3.0})
+    for codes, gain in ((2, 9.0), (4, 6.1)):
+        write(tmp_path, {"prototype": gain}, changed={"codes": codes})
+    write(tmp_path, {"multi_task": 2.5}, balance="uncertainty")  # a method of its own
+    ((board,), names) = made(tmp_path)
+    roles = {e.label: (e.role, e.tier) for e in board.entries}
+    assert [label for label, (role, _) in roles.items() if role == "ablation"] == [
+        "prototype(codes=2)",
+        "prototype(codes=4)",
+    ]
+    assert roles["prototype"] == ("", "1") and roles["prototype(codes=2)"][1] == "ablation"
+    assert board.lead[0].label == "prototype" and "codes" not in overview.sentence([board], names)
+    assert {e.compared.family for e in board.entries if e.role == "ablation" and e.compared} == {2}
+    assert {e.compared.family for e in board.entries if e.role == "" and e.compared} == {3}
+    methods, apart = tables.parts(board)
+    assert list(apart.method) == ["prototype(codes=2)", "prototype(codes=4)"] and len(methods) == 6
+    assert f"## {views.APART}" in views.markdown(board) and "Ablations and controls" in page.html(
+        [board], tmp_path
+    )
+    assert not any("codes" in line.label for line in overview.rows([board]))
+
+
+def test_both_references_are_rows_and_columns_with_their_steps(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN | {"mtpsl": 3.0})
+    write(tmp_path, {"single_task": 5.0}, protocol={"budget": "steps"})
+    ((board,), _) = made(tmp_path)
+    table = tables.frame(board).set_index("method")
+    row = table.loc["single_task at equal steps"]
+    assert (row.tier, row.n_seeds, row.steps) == ("reference", 8, 288)
+    assert row.delta_m == pytest.approx(5.0, abs=0.3) and row.vs_baseline_mean == pytest.approx(3.0, abs=0.3)
+    assert row.vs_baseline_ci_low < row.vs_baseline_mean < row.vs_baseline_ci_high
+    assert table.loc["single_task", "vs_baseline_mean"] == pytest.approx(-2.0, abs=0.3)
+    assert table.loc["mtpsl", "delta_m_equal_steps"] == pytest.approx(-2.0, abs=0.3)
+    shown = tables.texts(board)
+    assert [*shown][2:6] == ["Δm - multi_task's", "seeds", "Δm (%)", "Δm, equal steps"]
+    assert {"steps", "inference"} <= {*shown}
+
+
+def test_fourteen_rows_keep_their_order_on_the_axis(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN | {f"own_{i}": float(i) for i in range(12)}, 5)
+    ((board,), _) = made(tmp_path)
+    axis, rows = overview.Axis(board), overview.rows([board])
+    values = [e.compared.estimate.value for line in rows[:-1] for e in line.entries if e and e.compared]
+    assert values == sorted(values, reverse=True) and len(values) == 12
+    places = [axis.at(value) for value in values]
+    assert places == sorted(places, reverse=True) and all(0 <= place <= 100 for place in places)
+    assert 0.0 in axis.ticks and 2 <= len(axis.ticks) <= 13
