@@ -22,7 +22,8 @@ from benchmark.files import read_toml
 from benchmark.report.board import Board
 from benchmark.report.formats import fixed, markdown_table, signed, with_interval
 from benchmark.report.rows import Group
-from benchmark.report.tables import PARTS, REFERENCES, Values, between, decimals, is_reference, objects
+from benchmark.report.tables import PARTS, REFERENCES, Values, objects
+from benchmark.report.texts import between, decimals, is_reference
 from benchmark.typed import convert
 
 PUBLISHED = ROOT / "results" / "published.toml"

@@ -128,7 +128,8 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Return where a value stands, in percent of the width, those beyond the ends at the ends."""
-        return round(2 + 96 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low or 1.0), 1)
+        inside, span = min(max(value, self.low), self.high), self.high - self.low or 1.0
+        return round(2 + 96 * (inside - self.low) / span, 1)
 
     @property
     def ticks(self) -> list[float]:

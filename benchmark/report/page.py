@@ -16,7 +16,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.metrics import pooled
-from benchmark.report import captions, details, overview, tables
+from benchmark.report import captions, details, overview, tables, texts
 from benchmark.report.board import Board, Entry
 from benchmark.report.command import command
 from benchmark.report.formats import duration, fixed, interval, signed
@@ -41,7 +41,6 @@ FIGURES = {
     "predictions": ("Predictions", "The same test images for all methods: image, truth and predictions"),
     "errors": ("Errors", "The same test images for all methods: where and by how much each is wrong"),
     "curves": ("Test scores over training", "A small plot a method and task, before the baseline in grey"),
-    "matrix_": ("Matrix at the end of training", "A matrix that methods report, mean over seeds"),
 }
 LABELS = {
     "one": "one label an image",
@@ -175,7 +174,7 @@ def _provenance(records: Sequence[Record]) -> Iterable[tuple[str, list[tuple[str
 
 def _view(board: Board, folder: Path) -> dict[str, Any]:
     """The values of a board for the template of the page in `folder`."""
-    g, keys, shown = board.group, tables.headings(board), tables.texts(board).drop(columns=["device"])
+    g, keys, shown = board.group, texts.headings(board), texts.texts(board).drop(columns=["device"])
     headline = next(heading for heading, column in keys.items() if column == "vs_baseline_mean")
     shown = shown.loc[:, (shown != "").any() | (shown.columns == headline)]
     shown.insert(1, headline, shown.pop(headline))
@@ -213,7 +212,7 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
         "rows": [line for line in lines if line[0] and line not in apart],
         "feet": [line for line in lines if not line[0]],
         "apart": apart,
-        "decimals": tables.decimals(board),
+        "decimals": texts.decimals(board),
         "axis": overview.Axis(board),
         "notes": captions.notes(board),
         "details": details.sections(board),

@@ -4,7 +4,7 @@ follow.
 A is *surely* ahead of B where the exact sign-flip test of their paired differences says so at `ALPHA` after
 Holm's correction within its family, both rows have every planned seed, and the board ranks at all. The
 families are the contrasts that plans named before their runs; where there are none, the comparisons of
-methods with the protocol's baseline, and those of further rows of a method (ablations, controls) with it. A
+methods with the protocol's baseline, and those of ablations and controls with it. A
 pair of neither is corrected for all pairs of the board. Tiers group rows, and claim nothing.
 """
 
@@ -26,7 +26,7 @@ from benchmark.report.statistics import ALPHA, Array, Estimate
 from benchmark.spec.tuning import alike, of_rates
 from benchmark.spec.weighting import matches
 
-RANKED_SEEDS = 5  # fewer is development: shown, not ranked
+RANKED_SEEDS = 5  # fewer is development
 AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
 DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to rank methods."
 UNDERTRAINED = "Undertrained: no ranking"
@@ -169,8 +169,7 @@ class Verdicts:
 
     def _protocol(self) -> list[Family]:
         """Return the methods, and the further rows of methods, each against the protocol's baseline."""
-        baseline = named(self._rows, self._g.protocol["baseline"])
-        reference = named(self._rows, self._g.protocol["reference"])
+        baseline, reference = (named(self._rows, self._g.protocol[r]) for r in ("baseline", "reference"))
         rows = [row for row in self._rows if baseline and row is not baseline and row is not reference]
         apart = [row for row in rows if further(row, self._rows)]
         plain = [row for row in rows if row not in apart]
@@ -260,10 +259,7 @@ def tiers(g: Group, rows: Sequence[Row], reference: Row) -> list[int]:
 
 
 def further(row: Row, rows: Sequence[Row]) -> bool:
-    """Tell whether a row is an ablation or a control: its method has a plainer one with the same weighting.
-
-    Its family and its table are others than those of the methods.
-    """
+    """Tell whether a row is an ablation or a control: its method has a plainer one with its weighting."""
     return row is not named([r for r in rows if r.balance == row.balance], row.method)
 
 
@@ -272,8 +268,7 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
 
     Undertrained: the reference or the baseline has fewer than half of the classes that occur above
     `LEARNT_IOU`, or the protocol's trial of twice the epochs improved a primary score of theirs by more than
-    `DOUBLED`. Untuned: the learning rate, which alone turns the sign of delta m, is not the choice of the
-    same trials for every row.
+    `DOUBLED`. Untuned: some row's learning rate, which turns the sign of delta m, is not of the same trials.
     """
     if g.protocol["demonstration"]:
         return DEMONSTRATION
@@ -292,16 +287,14 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
         method, *_, task_name = trial.split()
         if gain > DOUBLED and method in {row.method for row in rows}:
             return f"{UNDERTRAINED}: twice the epochs improve {task_name} of {method} by {gain:.3g} %."
-    current = [row for row in g.rows if not row.outdated]
-    told = [(row.label, str(r.spec.get("tuning", ""))) for row in (*rows, *current) for r in row.records]
-    how = next((text for _, text in told if of_rates(text)), "")
-    lacking = sorted({label for label, text in told if not how or not alike(text, how)})
-    listed = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-    return f"{UNTUNED}; {listed} {'has' if len(lacking) == 1 else 'have'} no such rate." if lacking else ""
+    rows += [row for row in g.rows if not row.outdated]
+    told = [(row.label, str(r.spec.get("tuning", ""))) for row in rows for r in row.records]
+    how = next((text for _, text in told if of_rates(text)), "none")
+    lacking = sorted({label for label, text in told if not alike(text, how)})
+    return f"{UNTUNED}; none for {', '.join(lacking)}." if lacking else ""
 
 
 def unknown(g: Group) -> str:
     """Return that a protocol is not known to be trained, empty where a trial of twice the epochs is there."""
-    if g.protocol["doubled"] or g.protocol["demonstration"]:
-        return ""
-    return "not known to be trained: the protocol holds no trial of twice the epochs"
+    told = g.protocol["doubled"] or g.protocol["demonstration"]
+    return "" if told else "not known to be trained: the protocol holds no trial of twice the epochs"

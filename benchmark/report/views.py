@@ -18,7 +18,7 @@ from benchmark.report.board import Board
 from benchmark.report.captions import facts, footnotes, notes, verdict
 from benchmark.report.formats import markdown_table
 from benchmark.report.grouping import title
-from benchmark.report.tables import parts
+from benchmark.report.texts import parts
 
 _ESCAPED = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",

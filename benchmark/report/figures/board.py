@@ -45,7 +45,6 @@ def draw(board: Board, folder: Path) -> Drawing:
     panels.label_mask(board, drawing)
     panels.predictions(board, drawing, "predictions")
     panels.predictions(board, drawing, "errors")
-    panels.matrices(board, drawing)
     curves.draw(board, drawing)
     earlier = {*folder.glob("*.svg"), *folder.glob("*.png"), *folder.glob(LEFT_OUT)}
     for path in earlier - set(drawing.files):

@@ -1,4 +1,4 @@
-"""Draw arrays as pixels: the label mask, matrices that methods report, and fixed test images."""
+"""Draw who is labelled, and fixed test images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from benchmark.errors import UserError
 from benchmark.report.board import Board
 from benchmark.report.captions import seed_name
 from benchmark.report.figures import style
-from benchmark.report.figures.style import Drawing, minus, paragraphs, wrapped
+from benchmark.report.figures.style import Drawing, paragraphs, wrapped
 from benchmark.report.formats import fixed
 from benchmark.report.records import Record
 from benchmark.runs import pictures
 
-MAX_MATRICES = 6
-CELL, ANNOTATED = 0.37, 8  # inches a cell of a matrix; the largest matrix whose cells hold numbers
 COMBINATIONS = 8  # of visible labels, at most
 PICTURED = 7  # rows of predictions: more, and neither they nor their names could be read
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
@@ -60,55 +58,6 @@ def label_mask(board: Board, drawing: Drawing) -> None:
         ax.grid(False)
         longest = max(len(name) for name, _ in parts) + 10
         style.legend_below(fig, bars, max(1, int(15 * style.WIDTH // longest)))
-
-
-def matrices(board: Board, drawing: Drawing) -> None:
-    """Draw each diagnostic of kind matrix, the mean over seeds, a plot a row."""
-    rows = [e for e in board.entries if not e.row.outdated]
-    kinds = {n: d.get("kind") for e in rows for r in e.row.records for n, d in r["diagnostics"].items()}
-    names = sorted(name for name, kind in kinds.items() if kind == "matrix")
-    for name in names:
-        figure, parts = f"matrix_{name}", list[tuple[str, np.ndarray, dict[str, Any]]]()
-        held = {e.label: [d for r in e.row.records if (d := r["diagnostics"].get(name))] for e in rows}
-        for entry in drawing.select(figure, [e for e in rows if held[e.label]], MAX_MATRICES):
-            arrays = [np.array(d["array"], float) for d in held[entry.label]]
-            if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2:
-                why = "because its seeds' arrays are not matrices of one shape"
-                drawing.omit(figure, f"{entry.label} is left out, {why}")
-                continue
-            called = f"{wrapped(entry.label, 20)}, n={len(arrays)}"
-            parts.append((called, np.mean(arrays, axis=0), held[entry.label][0]))
-        if parts:
-            _draw(name, parts, drawing)
-    if not names:
-        drawing.omit("matrix", "no record holds a diagnostic of kind matrix")
-
-
-def _draw(name: str, parts: list[tuple[str, np.ndarray, dict[str, Any]]], drawing: Drawing) -> None:
-    """Draw means (R, C) with names at the axes, small ones with numbers in their cells, on one scale."""
-    rows, columns = (max(sides) for sides in zip(*(values.shape for _, values, _ in parts), strict=True))
-    # A cell that holds a number is wide enough for it.
-    wide, high = (0.9 + max(1.2, CELL * min(side, ANNOTATED)) for side in (columns, rows))
-    across = max(1, min(len(parts), int((style.WIDTH - 0.5) // wide)))
-    down, width = -(-len(parts) // across), max(3.5, across * wide + 0.5)
-    # To both sides of 0, or from 0: from the smallest value, near-uniform matrices would show a pattern.
-    finite = np.concatenate([values[np.isfinite(values)] for _, values, _ in parts])
-    most, negative = float(np.abs(finite).max(initial=0)) or 1.0, bool((finite < 0).any())
-    how: Any = {"cmap": "PuOr" if negative else "cividis", "annot_kws": {"size": 7}, "cbar": False, "fmt": ""}
-    how |= {"vmin": -most if negative else 0.0, "vmax": most}
-    with drawing.figure(f"matrix_{name}", f"{name}, mean over seeds", width=width, height=down * high) as fig:
-        axes = fig.subplots(down, across, squeeze=False)
-        for ax, (called, values, about) in zip(axes.flat, parts, strict=False):
-            labels, sides = about.get("labels") or [[], []], values.shape
-            ticks = [n if len(n) == side <= 20 else "auto" for n, side in zip(labels, sides, strict=True)]
-            texts = np.vectorize(lambda v: minus(fixed(v, 2)))(values) if max(sides) <= ANNOTATED else None
-            sns.heatmap(values, ax=ax, yticklabels=ticks[0], xticklabels=ticks[1], annot=texts, **how)
-            ax.tick_params(axis="y", rotation=0)
-            ax.tick_params(axis="x", rotation=45 if sides[1] > 4 else 0)
-            y_axis, x_axis = about.get("axes") or ("", "")
-            ax.set(ylabel=y_axis, xlabel=x_axis)
-            ax.set_title(called, fontsize=8)
-        fig.colorbar(axes.flat[0].collections[0], ax=axes, shrink=0.8, aspect=25, pad=0.02)
 
 
 class Cells(NamedTuple):

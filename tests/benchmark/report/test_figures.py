@@ -15,16 +15,15 @@ from PIL import Image
 from benchmark.errors import UserError
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import board as plots
-from benchmark.report.figures import curves, panels, style
-from benchmark.report.figures.style import Drawing
+from benchmark.report.figures import curves, style
 from benchmark.report.grouping import title as board_title
 from benchmark.report.records import collect
 from benchmark.spec import registry
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import cut_off, figures, only, plain, texts, title
+from tests.benchmark.report.drawn import cut_off, figures, only, plain, texts
 
 DRAWN = {
-    "delta_m", "changes", "cost", "wins", "labels", "predictions", "errors", "matrix_affinity", "curves",
+    "delta_m", "changes", "cost", "wins", "labels", "predictions", "errors", "curves",
 }  # fmt: skip
 SIGNS = np.array([1 if make.INFO[t]["higher_is_better"] else -1 for t in make.TASKS])
 
@@ -180,27 +179,6 @@ def test_curves_end_in_the_score_before_the_grey_baseline(board: Board, drawn: d
     np.testing.assert_allclose([x, mean, low, high], [[0.5, 1, 1.5], [4, 3, 2], [3, 2, 1], [5, 4, 3]])
 
 
-def test_matrices_are_means_coloured_from_zero_with_named_axes(tmp_path: Path) -> None:
-    for seed in range(2):
-        record = make.record(make.spec("prototype", seed))
-        array = (np.full((3, 3), 0.3) + 0.1 * seed).tolist()
-        record["diagnostics"]["affinity"] |= {"array": array, "axes": ["target task", "source task"]}
-        make.write_run(tmp_path, record, panels=False)
-    with figures() as found:
-        panels.matrices(only(tmp_path), Drawing(tmp_path))
-    ax = found["matrix_affinity"].axes[0]
-    assert (ax.get_ylabel(), ax.get_xlabel(), title(ax)) == ("target task", "source task", "prototype, n=2")
-    assert ax.collections[0].get_clim() == pytest.approx((0, 0.35)) and texts(ax) == ["0.35"] * 9
-    assert [label.get_text() for label in ax.get_yticklabels()] == [*make.TASKS]
-    record["diagnostics"]["affinity"]["array"] = [[1.0, 2.0]]
-    make.write_run(tmp_path, record, panels=False)
-    drawing = Drawing(tmp_path)
-    panels.matrices(only(tmp_path), drawing)
-    assert (
-        drawing.files == [] and "prototype is left out, because its seeds' arrays are not" in drawing.notes[0]
-    )
-
-
 def test_the_labels_are_counted(drawn: dict[str, Figure]) -> None:
     (ax,) = drawn["labels"].axes
     assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, 64), (64, 64), (128, 64)]
@@ -240,7 +218,7 @@ def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
     made = plots.draw(only(tmp_path), tmp_path / "figures")
     notes = (tmp_path / "figures" / plots.LEFT_OUT).read_text().splitlines()
     assert notes == made.notes and [path.name for path in made.files] == [plots.LEFT_OUT]
-    assert {note.partition(":")[0] for note in notes} == DRAWN - {"matrix_affinity"} | {"matrix"}
+    assert {note.partition(":")[0] for note in notes} == DRAWN
 
 
 def test_damaged_arrays_are_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.report import overview, page, tables, views
+from benchmark.report import overview, page, tables, texts, views
 from benchmark.report.board import Board, build
 from benchmark.report.records import collect
 from tests.benchmark.report import make
@@ -82,7 +82,7 @@ def test_three_boards_of_which_two_contradict_and_one_is_undertrained(tmp_path: 
         (
             5,
             {"tuning": ""},
-            "Learning rates not by the same trials: no ranking; mtpsl, multi_task, single_task",
+            "Learning rates not by the same trials: no ranking; none for mtpsl, ",
         ),
         (5, {"protocol": {"judge": "holdout"}}, "Evaluated on held-out train images: for tuning only."),
     ],
@@ -113,7 +113,7 @@ def test_ablations_have_a_table_of_their_own_and_lead_nothing(tmp_path: Path) ->
     assert board.lead[0].label == "prototype" and "codes" not in overview.sentence([board], names)
     assert {e.compared.family for e in board.entries if e.role == "ablation" and e.compared} == {2}
     assert {e.compared.family for e in board.entries if e.role == "" and e.compared} == {3}
-    methods, apart = tables.parts(board)
+    methods, apart = texts.parts(board)
     assert list(apart.method) == ["prototype(codes=2)", "prototype(codes=4)"] and len(methods) == 6
     assert f"## {views.APART}" in views.markdown(board) and "Ablations and controls" in page.html(
         [board], tmp_path
@@ -132,7 +132,7 @@ def test_both_references_are_rows_and_columns_with_their_steps(tmp_path: Path) -
     assert row.vs_baseline_ci_low < row.vs_baseline_mean < row.vs_baseline_ci_high
     assert table.loc["single_task", "vs_baseline_mean"] == pytest.approx(-2.0, abs=0.3)
     assert table.loc["mtpsl", "delta_m_equal_steps"] == pytest.approx(-2.0, abs=0.3)
-    shown = tables.texts(board)
+    shown = texts.texts(board)
     assert [*shown][2:6] == ["Δm - multi_task's", "seeds", "Δm (%)", "Δm, equal steps"]
     assert {"steps", "inference"} <= {*shown}
 

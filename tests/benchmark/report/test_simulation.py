@@ -82,7 +82,7 @@ def test_power_grows_with_the_seeds_and_the_needed_number_is_about_right() -> No
             hits += c.verdict != UNSURE
         power[n] = hits / BOARDS
     print(f"power for +2 points at a scatter of 1 point, three named contrasts: {power}")
-    assert power[7] > 0.8 and power[10] > 0.95
+    assert power[7] > 0.75 and power[10] > 0.95
 
 
 @pytest.mark.parametrize("gain", [0.9, 1.2])

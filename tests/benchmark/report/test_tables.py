@@ -17,7 +17,7 @@ from scipy import stats
 
 import benchmark
 from benchmark.errors import UserError
-from benchmark.report import tables, views
+from benchmark.report import tables, texts, views
 from benchmark.report.board import Board
 from benchmark.report.captions import notes, verdict
 from benchmark.report.formats import digits, duration, fixed, interval, signed
@@ -142,7 +142,7 @@ def shown(board: Board, width: int) -> str:
 def test_terminal_and_markdown_cut_nothing(width: int, tasks: tuple[str, ...], tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=2, tasks=tasks)
     made = only(tmp_path)
-    text, document, places = shown(made, width), views.markdown(made), tables.decimals(made)
+    text, document, places = shown(made, width), views.markdown(made), texts.decimals(made)
     assert "…" not in text and max(map(len, text.splitlines())) <= width
     flat = " ".join(text.split())
     said = [verdict(made), *notes(made)]

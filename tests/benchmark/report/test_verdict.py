@@ -284,9 +284,9 @@ def test_undertrained_boards_rank_nothing() -> None:
     assert why(good, row("multi", values, tuning=make.RATES.replace("on 2 seeds", "on 1 seed"))) == ""
     for how in ("", "9 trials on the last 10% of train", make.RATES.replace("0.5, 1", "1, 2")):
         lacking = why(good, row("multi", values, tuning=how))
-        assert lacking == f"{verdict.UNTUNED}; multi has no such rate."
+        assert lacking == f"{verdict.UNTUNED}; none for multi."
     untuned = row("single", values, tuning=""), row("multi", values, tuning="")
-    assert why(*untuned) == f"{verdict.UNTUNED}; multi, single have no such rate."
+    assert why(*untuned) == f"{verdict.UNTUNED}; none for multi, single."
     assert verdict.unknown(group(good, doubled=known)) == ""
     assert verdict.unknown(group(good)).startswith("not known to be trained")
 
