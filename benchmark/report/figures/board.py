@@ -21,7 +21,6 @@ from benchmark.report.statistics import Estimate
 from benchmark.report.verdict import AHEAD, BEHIND, TOO_FEW, UNSURE
 
 LEFT_OUT = "left-out.txt"
-MARKERS = "Dos^v<>hpd"
 CELL = 0.46  # inches a pair
 MARKS = {AHEAD: "▲", BEHIND: "▼", UNSURE: "?"}
 # The two sides of the map of `changes`, pale enough for black numbers; grey for neither.
@@ -55,6 +54,10 @@ def draw(board: Board, folder: Path) -> Drawing:
     return drawing
 
 
+def _colour(board: Board, entry: Entry) -> str:
+    return style.REFERENCE_COLOUR if entry is board.reference else style.COLOUR
+
+
 def _limits(rows: Rows) -> tuple[float, float]:
     """Limits of an axis of delta m with every seed and 0."""
     seeds = [0.0, *(value for entry, _ in rows for value in entry.by_seed.values())]
@@ -63,12 +66,12 @@ def _limits(rows: Rows) -> tuple[float, float]:
 
 def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
     """Draw delta m of every row: seeds as dots, mean and 95 % interval, numbers."""
-    looks, cut, texts, (low, high) = style.board_looks(board), False, list[str](), _limits(rows)
+    cut, texts, (low, high) = False, list[str](), _limits(rows)
     height = 0.6 + 0.42 * len(rows)
     with drawing.figure("delta_m", "Δm of each method with its seeds", height=height) as fig:
         ax = fig.add_subplot()
         for y, (entry, delta) in enumerate(rows):
-            look: Any = {"color": looks[entry.label]["color"]}
+            look: Any = {"color": _colour(board, entry)}
             if delta.low is not None and delta.high is not None:
                 ax.plot([delta.low, delta.high], [y, y], marker="|", linewidth=1.6, zorder=2, **look)
                 cut |= delta.low < low or delta.high > high
@@ -116,7 +119,7 @@ def cost(board: Board, rows: Rows, drawing: Drawing) -> None:
     unit, times = "GPU-hours", [c["gpu_hours"] or 0.0 for c in costs]
     if not all(times):
         unit, times = "minutes", [c["seconds"] / 60 for c in costs]
-    looks, (low, high) = style.board_looks(board), _limits(rows)
+    low, high = _limits(rows)
     height = max(2.4, 0.5 + 0.17 * len(rows))
     what = "What Δm costs. Bar: 95 % interval, cut at the frame. Grey steps: no row has more Δm for less time"
     with drawing.figure("cost", what, height=height) as fig:
@@ -127,11 +130,10 @@ def cost(board: Board, rows: Rows, drawing: Drawing) -> None:
         gap = (high - low) * 0.15 / (height - 0.5)
         places = style.spread([delta.value for _, delta in rows], gap, low, high)
         for i, ((entry, delta), time) in enumerate(zip(rows, times, strict=True)):
-            look: Any = {"color": looks[entry.label]["color"]}
+            look: Any = {"color": _colour(board, entry)}
             if delta.low is not None and delta.high is not None:
                 ax.vlines(time, delta.low, delta.high, linewidth=1.0, alpha=0.5, **look)
-            mark: Any = {"marker": MARKERS[i % len(MARKERS)], "markersize": 7, "markeredgecolor": "white"}
-            ax.plot(time, delta.value, linestyle="", label=entry.label, **mark, **look)
+            ax.plot(time, delta.value, "o", label=entry.label, markersize=7, mec="white", **look)
             where: Any = {"textcoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
             line = {"arrowstyle": "-", "linewidth": 0.6, "shrinkB": 5, "alpha": 0.6, **look}
             ax.annotate(

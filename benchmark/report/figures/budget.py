@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -25,10 +24,9 @@ _DODGE = 0.05  # of the axis, from the interval of the first to that of the last
 
 
 class Point(NamedTuple):
-    """A row at a share of labels. apart: the labels are spread another way over tasks and images."""
+    """A row at a share of labels."""
 
     share: float
-    apart: bool
     entry: Entry
 
 
@@ -36,12 +34,10 @@ class Point(NamedTuple):
 class Family:
     """Boards of one protocol and variant.
 
-    curve: {share of labels: boards, the one to prefer first}, two shares or more, ascending. apart: [(share,
-    board)] of the settings that spread their labels another way over tasks and images.
+    curve: {share of labels: boards, the one to prefer first}, two shares or more, ascending.
     """
 
     curve: dict[float, list[Board]]
-    apart: list[tuple[float, Board]]
 
     @property
     def group(self) -> Group:
@@ -58,15 +54,13 @@ class Family:
 
         A board's own labels say no more than that board needs, so rows are labelled anew.
         """
-        found = [Point(s, False, e) for s, bs in reversed(self.curve.items()) for b in bs for e in current(b)]
-        found += [Point(share, True, e) for share, board in self.apart for e in current(board)]
+        found = [Point(s, e) for s, bs in reversed(self.curve.items()) for b in bs for e in current(b)]
         specs = [point.entry.row.records[0].spec for point in found]
-        rows: dict[str, dict[tuple[float, bool], Point]] = defaultdict(dict)
+        rows: dict[str, dict[float, Point]] = defaultdict(dict)
         for point, spec in zip(found, specs, strict=True):
             label = row_label(spec, [s for s in specs if s["method"] == spec["method"]])
-            rows[label].setdefault(point[:2], point)
-        ordered = {label: [points[key] for key in sorted(points)] for label, points in rows.items()}
-        return {label: points for label, points in ordered.items() if not all(p.apart for p in points)}
+            rows[label].setdefault(point.share, point)
+        return {label: [points[share] for share in sorted(points)] for label, points in rows.items()}
 
 
 def families(boards: Sequence[Board]) -> list[Family]:
@@ -83,22 +77,8 @@ def families(boards: Sequence[Board]) -> list[Family]:
             if setting in ("full", "fraction") and current(board):
                 curve[float(share or 1)].append(board)
         if len(curve) > 1:
-            most = max(curve)
-            whole = {task: count / most for task, count in _visible(curve[most][0]).items() if count}
-            spread = [(b, _visible(b)) for b in members if b.group.labels in ("one", "random")]
-            apart = [
-                (float(np.mean([visible[task] / count for task, count in whole.items()])), board)
-                for board, visible in spread
-                if visible.keys() >= whole.keys()
-            ]
-            found.append(Family(dict(sorted(curve.items())), apart))
+            found.append(Family(dict(sorted(curve.items()))))
     return found
-
-
-def _visible(board: Board) -> dict[str, float]:
-    """{task: its visible labels, the mean over runs}"""
-    counts = pd.DataFrame([r["label_counts"] for e in board.entries for r in e.row.records])
-    return {str(task): float(count) for task, count in counts.mean().items()}
 
 
 def draw(boards: Sequence[Board], figures: Path) -> Drawing:
@@ -118,7 +98,7 @@ def _figure(family: Family, drawing: Drawing) -> None:
     g, rows = family.group, family.rows()
     drawing.about = f"{protocol_title(g.protocol)}: {g.variant}"
     for label, points in [*rows.items()]:
-        steps = [p.entry.row.cost["steps"] for p in points if not p.apart]
+        steps = [p.entry.row.cost["steps"] for p in points]
         if None in steps or max(steps, default=0) > 1.02 * min(steps, default=0):
             reason = (
                 "its steps change with the share of labels, or are not told; --set budget=steps holds them"
@@ -139,8 +119,6 @@ def _figure(family: Family, drawing: Drawing) -> None:
         f"Label budget: what each share of the labels gives. Bands: range over seeds. Δm: against "
         f"{g.protocol['reference']} on all labels, with 95 % intervals, cut at the frame"
     )
-    apart = " and ".join(sorted({repr(board.group.labels) for _, board in family.apart}))
-    what += f". Hollow: labels {apart}, at their mean share" if apart else ""
     drawing.folder.mkdir(parents=True, exist_ok=True)
     with drawing.figure(FIGURE, what, height=1.9 * down) as fig:
         axes = fig.subplots(down, across, squeeze=False).flat
@@ -153,25 +131,22 @@ def _draw(
     ax: Axes, family: Family, rows: dict[str, list[Point]], looks: dict[str, Look], task: TaskInfo | None
 ) -> None:
     """Draw a task's metric of each row with its range, or delta m with its interval."""
-    shares = [*family.curve, *(share for share, _ in family.apart)]
     values, bounds = [0.0], [0.0]
     for i, (label, points) in enumerate(rows.items()):
         colour = looks[label]["color"]
         shift = _DODGE * (i / max(len(rows) - 1, 1) - 0.5) if task is None else 0.0
-        for apart in (False, True):
-            found = [(p.share, *v) for p in points if p.apart == apart and (v := _values(p.entry, task))]
-            if not found:
-                continue
-            x, value, low, high = np.array(found).T
-            x = x * (max(shares) / min(shares)) ** shift
-            dash, fill = ("", "white") if apart else (looks[label]["linestyle"], colour)
-            ax.plot(x, value, dash, marker="o", markersize=3.5, color=colour, markerfacecolor=fill, zorder=3)
-            if apart or task is None:
-                ax.vlines(x, low, high, color=colour, linewidth=0.9, alpha=0.6)
-            else:
-                ax.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
-            values += value.tolist()
-            bounds += [*low.tolist(), *high.tolist()]
+        found = [(p.share, *v) for p in points if (v := _values(p.entry, task))]
+        if not found:
+            continue
+        x, value, low, high = np.array(found).T
+        x = x * (max(family.curve) / min(family.curve)) ** shift
+        ax.plot(x, value, looks[label]["linestyle"], marker="o", markersize=3.5, color=colour, zorder=3)
+        if task is None:
+            ax.vlines(x, low, high, color=colour, linewidth=0.9, alpha=0.6)
+        else:
+            ax.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+        values += value.tolist()
+        bounds += [*low.tolist(), *high.tolist()]
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator([*family.curve]))
     ax.xaxis.set_minor_locator(NullLocator())

@@ -54,20 +54,16 @@ def draw(board: Board, drawing: Drawing) -> None:
         return drawing.omit("curves", "no evaluation was made during training")
     base = board.baseline if board.baseline in rows else None
     rows = [e for e in drawing.select("curves", rows) if e is not base] or rows
-    looks, grey = (
-        style.board_looks(board),
-        f"grey: {base.label}" if base else "no grey: the baseline has none",
-    )
+    grey = f"grey: {base.label}" if base else "no grey: the baseline has none"
     what = f"Test scores over training: mean and range over seeds; {grey}"
     with drawing.figure("curves", what, height=0.35 + 0.78 * len(rows)) as fig:
         axes = fig.subplots(len(rows), len(tasks), squeeze=False, sharex=True, sharey="col")
         for entry, line in zip(rows, axes, strict=True):
             for ax, task in zip(line, tasks, strict=True):
-                pairs = [(base.label, {"color": GREY})] if base else []
-                for label, look in [*pairs, (entry.label, looks[entry.label] | {"linestyle": "-"})]:
+                for label, colour in [*([(base.label, GREY)] if base else []), (entry.label, style.COLOUR)]:
                     epochs, mean, low, high = found[label, task.name]
-                    ax.plot(epochs, mean, **look)
-                    ax.fill_between(epochs, low, high, color=look["color"], alpha=0.18, linewidth=0)
+                    ax.plot(epochs, mean, color=colour)
+                    ax.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
                 ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
                 ax.yaxis.set_major_locator(MaxNLocator(3))
             name = {"rotation": 0, "ha": "right", "va": "center"}

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.style import context
 
 from benchmark.report.board import Board, Entry
-from benchmark.spec import plan, protocol, registry
 
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
 REFERENCE_COLOUR = "#555555"
+COLOUR = "#0b5cad"  # of rows that are named beside their marks
 MAX_ROWS = 12  # rows that a reader can tell apart
 _SHEET = Path(__file__).with_name("bench.mplstyle")
 _METADATA: dict[str, Any] = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
@@ -78,45 +77,14 @@ class Drawing:
         return [e for e in entries if e.label in kept]
 
 
-@cache
-def _palette() -> list[tuple[float, ...]]:
-    """Eight colours for all kinds of colour vision, then the same darker."""
+def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
+    """Return {label: look}: eight colours for any colour vision, then dashes; the reference is grey."""
     colours = sns.color_palette("colorblind", 10)
     del colours[6:8]  # a second pink, and the grey of the reference
-    pale = [np.dot(c, (0.299, 0.587, 0.114)) > 0.7 for c in colours]  # luminance: its yellow, on white
-    bright = [tuple((0.8 if p else 1) * part for part in c) for c, p in zip(colours, pale, strict=True)]
-    return [*bright, *(tuple(0.55 * part for part in c) for c in bright)]
-
-
-@cache
-def _methods() -> list[str]:
-    """The default plan's methods first, as the first looks differ most; references have none of these."""
-    grids = plan.read(plan.DEFAULT)["grid"]
-    references = {protocol.load(grid["protocol"]).reference for grid in grids}
-    names = dict.fromkeys([*(name for grid in grids for name in grid["method"]), *registry.method_names()])
-    return [name for name in names if name not in references]
-
-
-def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
-    """Return the look of each row by its label; the reference is grey.
-
-    A method looks the same on every board; further rows of it, and plug-ins, take what is left.
-    """
-    known, places = _methods(), dict[str, int]()
-    dashes, colours = ("-", "--", "-.", ":"), _palette()
-    for label in sorted(set(labels) - {reference}, key=lambda label: (label not in known, label)):
-        free = (place for place in itertools.count() if place not in places.values())
-        places[label] = known.index(label) if label in known else next(free)
-    found: dict[str, Look] = {reference: {"color": REFERENCE_COLOUR, "linestyle": "-"}} if reference else {}
-    for label, place in places.items():
-        again, colour = divmod(place, len(colours))
-        found[label] = {"color": colours[colour], "linestyle": dashes[(colour + again) % len(dashes)]}
-    return found
-
-
-def board_looks(board: Board) -> dict[str, Look]:
-    """Return {row label: look} of a board."""
-    return looks((e.label for e in board.entries), reference_label(board))
+    others = sorted(set(labels) - {reference})
+    kinds = itertools.cycle(itertools.product(("-", "--", "-.", ":"), colours))
+    found = {label: {"color": c, "linestyle": dash} for label, (dash, c) in zip(others, kinds, strict=False)}
+    return found | ({reference: {"color": REFERENCE_COLOUR, "linestyle": "-"}} if reference else {})
 
 
 def reference_label(board: Board) -> str:

@@ -47,15 +47,14 @@ def drawn(boards: list[Board], folder: Path) -> tuple[Figure, list[str]]:
     return found["budget"], list(family.rows())
 
 
-def curve(ax: Axes, row: int, hollow: bool = False) -> np.ndarray:
-    """(points, 2) of a row's line, or its marks of settings that are set apart."""
+def curve(ax: Axes, row: int) -> np.ndarray:
+    """(points, 2) of a row's line."""
     lines = [line for line in ax.lines if line.get_marker() == "o"]
-    lines = [line for line in lines if (line.get_markerfacecolor() == "white") == hollow]
     return np.array(lines[row].get_xydata())
 
 
 def test_points_are_means_bands_ranges_and_delta_m_is_against_all_labels(tmp_path: Path) -> None:
-    shares = {"fraction:0.1": 0.1, "fraction:0.5": 0.5, "full": 1.0, "one": 64 / 192}
+    shares = {"fraction:0.1": 0.1, "fraction:0.5": 0.5, "full": 1.0}
     fig, labels = drawn(write(tmp_path, tuple(shares)), tmp_path)
     assert sorted(labels) == sorted(METHODS) and cut_off(fig) == []
     records = collect(tmp_path).records
@@ -71,13 +70,12 @@ def test_points_are_means_bands_ranges_and_delta_m_is_against_all_labels(tmp_pat
                 expected.append((share, np.mean(values)))
                 means.setdefault((label, setting), []).append(float(np.mean(values)))
                 corners |= {(round(share, 9), round(edge, 9)) for edge in (min(values), max(values))}
-            np.testing.assert_allclose(curve(ax, row), expected[:3], rtol=1e-9)
-            np.testing.assert_allclose(curve(ax, row, hollow=True), expected[3:], rtol=1e-9)
-            band = np.asarray(ax.collections[2 * row].get_paths()[0].vertices)
+            np.testing.assert_allclose(curve(ax, row), expected, rtol=1e-9)
+            band = np.asarray(ax.collections[row].get_paths()[0].vertices)
             assert len(corners & {tuple(point) for point in np.round(band, 9)}) == 6
     for row, label in enumerate(labels):
         base = np.array(means["single_task", "full"])
-        deltas = [100 * (SIGNS * (np.array(means[label, s]) / base - 1)).mean() for s in list(shares)[:3]]
+        deltas = [100 * (SIGNS * (np.array(means[label, s]) / base - 1)).mean() for s in shares]
         np.testing.assert_allclose(curve(fig.axes[3], row)[:, 1], deltas, rtol=1e-9, atol=1e-9)
     assert deltas[0] < -3
 
