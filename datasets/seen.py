@@ -15,6 +15,8 @@ Remarks = Mapping[str, Mapping[str, tuple[int, str]]]
 Looks = Mapping[str, Mapping[str, Mapping[str, Any]]]
 # By the first word of a remark, what follows being {value} and {task}.
 _SENTENCES = {
+    "whole": "{count} maps of {task} are .npy of whole {value}, such as that of {first}, and are read as "
+    "metres: unit is for .png alone.",
     "turned": "{count} images were turned or mirrored as their EXIF orientation says, such as {first}: their "
     "label maps must be drawn on what a viewer shows.",
     "dark": "{count} images of 16 bits use no number above 4095, such as {first}, and are nearly black at 8: "
@@ -86,6 +88,7 @@ def notes(
         for sentence in _odd(task, [of[name] for of in looks.values()])
     ]
     merged: dict[str, tuple[int, str]] = {}
+    whites: dict[str, dict[int, tuple[int, str]]] = {}
     for each in remarks.values():
         for remark, (count, first) in each.items():
             merged[remark] = (merged.get(remark, (0, first))[0] + count, merged.get(remark, (0, first))[1])
@@ -94,11 +97,15 @@ def notes(
         value, _, task = rest.rpartition("of ")
         if kind in _SENTENCES:
             found.append(_SENTENCES[kind].format(count=count, first=first, value=value.strip(), task=task))
-        elif kind == "positive" and (other := merged.get(f"positive 255 of {task}")) and value.strip() == "1":
+        elif kind == "positive":
+            whites.setdefault(task, {})[int(value)] = (count, first)
+    for task, of_task in whites.items():
+        if len(of_task) > 1:
+            (least, one), (most, other) = min(of_task.items()), max(of_task.items())
             found.append(
-                f"{count} maps of {task} are of 0 and 1, such as that of {first}, and {other[0]} of 0 and "
-                f"255, such as that of {other[1]}: if 255 says that there is no label, add ignore = 255 to "
-                f"[tasks.{task}]."
+                f"{one[0]} maps of {task} are of 0 and {least}, such as that of {one[1]}, and {other[0]} of "
+                f"0 and {most}, such as that of {other[1]}: if {most} says that there is no label, add "
+                f"ignore = {most} to [tasks.{task}]."
             )
     for name, split in splits.items():
         bare = (~split.available.any(1)).nonzero().flatten().tolist()

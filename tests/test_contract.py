@@ -78,7 +78,7 @@ def test_every_method_keeps_the_contract(method: str, monkeypatch: pytest.Monkey
     spec = specs(method, tasks=SIX, epochs=4.0 if one_task else 1.0)[-1]
     subject = contract.Subject(spec, tiny_split(), tiny_split(20, 9), TASKS)
     found = list(contract.check(subject))
-    assert len(found) == len(asked) == len(set(asked)) == 7
+    assert len(found) == len(asked) == len(set(asked)) == len(contract.CHECKS)
     assert not {finding.check: finding.reason for finding in found if finding.reason}
     batch = subject.once.feed.batch(0)
     assert len(batch.views) == subject.once.method.views

@@ -34,7 +34,9 @@ def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list
     boards = boards_of(folder / "records" if use_published else folder, again)
     if not boards:
         if use_published:
-            raise UserError(f"no run is published in {folder}; `bench publish` publishes finished ones.")
+            raise UserError(
+                f"no run is published in {folder}; `bench publish --published-in {folder} RUN` publishes one."
+            )
         raise UserError(f"there are no finished runs in {folder}; `bench run` makes some.")
     return boards
 

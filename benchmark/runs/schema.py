@@ -15,7 +15,7 @@ from benchmark.spec.run import SCHEMA, RunSpec, run_id
 from benchmark.typed import Name, Plain, Prose, convert
 
 Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
-Values = dict[Name, Number | None]  # JSON has no NaN: undefined is null
+Values = dict[Prose, Number | None]  # JSON has no NaN: undefined is null; names hold those of classes
 Line = list[Number | None]
 Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{12}\Z")]
 

@@ -19,7 +19,6 @@ import torch
 
 from benchmark.spec import weighting as balance
 from benchmark.training.batches import Feed
-from benchmark.training.flops import counting
 from benchmark.training.residence import Gathered
 from benchmark.training.step import Step
 
@@ -41,13 +40,7 @@ class _Absent:
 
 
 class Loop:
-    """Call it with the numbers of steps in order.
-
-    reason: why no graph is captured, or None. operations: of one step, once the first is taken, as
-    `flops.Workload` counts them, and on a CPU the products that resize maps.
-    """
-
-    operations: int | None = None
+    """Call it with the numbers of steps in order. reason: why no graph is captured, or None."""
 
     def __init__(self, feed: Feed, stepper: Step, name: str = balance.EQUAL, wanted: bool = True) -> None:
         """name: of the balancing. wanted: False for kernel by kernel."""
@@ -73,10 +66,6 @@ class Loop:
             batch = self.feed.batch(number)
             if self._warm == WARM and self.reason is None and self.stepper.device.type == "cuda":
                 self.reason = waits(lambda: self.stepper(batch, number))
-            elif self.operations is None:
-                with counting() as counter:
-                    self.stepper(batch, number)
-                self.operations = int(counter.get_total_flops())
             else:
                 self.stepper(batch, number)
             return

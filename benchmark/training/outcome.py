@@ -14,6 +14,7 @@ from benchmark.runs import pictures, provenance
 from benchmark.runs.record import Outcome
 from benchmark.training.device import autocast
 from benchmark.training.evaluate import Scores
+from benchmark.training.flops import counting
 from datasets import labels
 from methods.base import Diagnostic, Method
 
@@ -104,7 +105,6 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
         "params_train": sum(p.numel() for p in run.method.parameters()),
         "params_infer": sum(shipped.values()),
         "steps": run.feed.steps,
-        "operations": None if run.loop.operations is None else run.loop.operations * run.feed.steps,
         "seconds": run.seconds,
         "cpu_seconds": run.cpu_seconds,
         "evaluation_seconds": evaluation_seconds,
@@ -114,4 +114,16 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
         "images_per_second": run.feed.steps * run.spec.protocol.batch / max(run.seconds, 1e-9),
         "device": provenance.device_name(run.options.device),
         "captured": run.loop.captured,
+        "operations": _operations(run) * run.feed.steps,
     }
+
+
+def _operations(run: Run) -> int:
+    """Count a step's operations, on the first batch once more: counting may round otherwise."""
+    with _untouched(run.method), torch.enable_grad(), counting() as counter:
+        run.method.train()
+        with autocast(run.options.device, run.spec.protocol.precision):
+            losses = run.method.losses(run.feed.batch(0), torch.zeros((), device=run.stepper.device))
+        losses.total().backward()
+    run.method.zero_grad()
+    return int(counter.get_total_flops())

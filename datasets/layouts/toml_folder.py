@@ -233,6 +233,11 @@ def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple
     """Of 0 and one other number, 1 or white, or positive from a threshold on."""
     values, name = found.values, labels.task.name
     if labels.threshold is not None:
+        if found.most is not None and labels.threshold > found.most:
+            raise UserError(
+                f"{path} holds numbers up to {found.most}, below threshold = {labels.threshold:g} of "
+                f"[tasks.{name}]; save every map with the same number of bits."
+            )
         check_finite(path, values[~ignored], f"expected numbers, or ignore = nan in [tasks.{name}]")
         return np.where(ignored, IGNORE, values >= labels.threshold).astype(np.uint8), []
     white = [
@@ -253,6 +258,8 @@ def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple
 
 def _metres(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
     depth, remarks, where = found.values, [], f"[tasks.{labels.task.name}]"
+    if found.most is None and labels.unit is not None and depth.dtype.kind in "iu":
+        remarks = ["whole numbers"]
     if found.most is not None:
         if labels.unit is None:
             cure = "add the metres a step of it, such as unit = 0.001"

@@ -214,6 +214,8 @@ VALUES: dict[str, tuple[str, bytes, str, Any]] = {
     "greys": (SALIENCY, png(DRAWN * 85), PNG,
                     "holds (85|170); .* name .* as ignore, or .* as threshold, in .tasks.t."),
     "greys with a threshold": (SALIENCY + "threshold = 170", png(DRAWN * 85), PNG, DRAWN > 1),
+    "a threshold above what the file can hold": (EDGE + "threshold = 128", png(TWO, 1), PNG,
+                    r"holds numbers up to 1, below threshold = 128 of \[tasks.t\]; save every map with"),
     "probabilities": (EDGE, npy(DRAWN / 3), NPY, "holds 0.[36]"),
     "probabilities with a threshold": (EDGE + "threshold = 0.5", npy(DRAWN / 3), NPY, DRAWN > 1),
     "normals": (NORMALS, png(COLOURS, 8, 2), PNG, ROUND),
@@ -362,6 +364,10 @@ SEEN: dict[str, tuple[str, Callable[[int], bytes | None], Callable[[Path], None]
     "two whites": (EDGE, lambda i: png(TWO * (255 if i % 2 else 1)), nothing,
                     "3 maps of t are of 0 and 1, such as that "
                    "of 0, and 3 of 0 and 255, such as that of 1"),
+    "two whites of 16 bits": (EDGE, lambda i: png(TWO * (65535 if i % 2 else 1), 16), nothing,
+                    "3 of 0 and 65535, such as that of 1: if 65535 says"),
+    "whole metres beside a unit": (DEPTH + "#", lambda i: npy(DRAWN), nothing,
+                    "6 maps of t are .npy of whole numbers, such as that of 0, and are read as metres"),
     "a map without a label": (CLASSES, lambda i: png(DRAWN if i else 0 * DRAWN + 255), nothing,
                     "1 maps of t have no "
                               "labelled pixel at this size, such as that of 0"),
@@ -387,7 +393,7 @@ SEEN: dict[str, tuple[str, Callable[[int], bytes | None], Callable[[Path], None]
 @pytest.mark.parametrize("case", SEEN)
 def test_preparation_ends_with_what_it_saw(case: str, bench: Bench, tmp_path: Path) -> None:
     keys, maps, change, words = SEEN[case]
-    source(tmp_path / "x", keys, maps, ".npy" if keys == NORMALS else ".png")
+    source(tmp_path / "x", keys, maps, ".npy" if keys in (NORMALS, DEPTH + "#") else ".png")
     change(tmp_path / "x")
     for _ in range(2):  # also where there is nothing to do
         code, out, err = bench(

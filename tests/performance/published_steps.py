@@ -318,6 +318,8 @@ class PublishedJTR:
                 shown = guess.exp()
             one = self._of_label(task, targets[name], mask.dtype) if name in labelled else drawn
             blank = 0.5 * (1 - mask) if task.kind == "normals" else 0.0
+            if task.kind == "depth":  # a map of zeros goes through the scaling
+                blank = self._scaled(torch.zeros_like(mask)) * (1 - mask)
             known.append(one * mask + blank)
             predicted.append(shown * mask + blank)
         return torch.cat(known, 1), torch.cat(predicted, 1), mask
