@@ -9,7 +9,7 @@ from torch import Tensor
 
 from methods.base import Batch, Diagnostic, Losses, Problem
 from methods.networks import inspection
-from methods.networks.bin_heads import BinHeads, Outputs
+from methods.networks.bin_heads import BinHeads
 from methods.networks.pseudo_labels import SEARCH, PseudoLabels, trusted_shares
 
 
@@ -75,10 +75,6 @@ class Consistency(BinHeads):
             self.problem, first[0], second[0], batch.views[0], batch.labelled, progress, self.scores(first)
         )
         return found
-
-    def scores(self, outputs: Outputs) -> dict[str, Tensor]:
-        """Measure each regression's confidence (B, 1, H, W), if there are bins."""
-        return self.bins.confidences(outputs[1], self.window)
 
     def prepare(self, batches: Iterator[Batch]) -> None:
         """Place the bins."""

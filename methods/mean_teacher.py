@@ -93,10 +93,6 @@ class MeanTeacher(BinHeads):
         )
         return found
 
-    def scores(self, outputs: Outputs) -> dict[str, Tensor]:
-        """Measure each regression's confidence (B, 1, H, W), if there are bins."""
-        return self.bins.confidences(outputs[1], self.window)
-
     @torch.no_grad()
     def taught(self, images: Tensor) -> Outputs:
         """Run the teacher, moving its BatchNorm statistics in training."""

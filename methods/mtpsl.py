@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.errors import UserError
-from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem, View
-from methods.multi_task import MultiTask
 from methods.networks.mapper import Mapper, cosine_distance, direction
-from methods.networks.pair_maps import pair_maps
+from methods.networks.pair_maps import PairMapped, pair_maps
 
 
-class MTPSL(MultiTask):
+class MTPSL(PairMapped):
     """Make `multi_task`'s unlabelled predictions agree with labels, by pairs.
 
     For sample b, task s without label and task t with one, m the mapper of pair (s, t), y^ the prediction, f
@@ -122,19 +120,3 @@ class MTPSL(MultiTask):
             cosine_distance(of_prediction, feature) + cosine_distance(of_label, feature)
         )
         return (apart * taken).sum(1).mean()
-
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Set the mapper's FiLM apart, with its own learning rate."""
-        film = self.mapper.film()
-        ids = {id(p) for p in film}
-        rest = [p for p in self.parameters() if id(p) not in ids]
-        return [{"params": rest}, {"params": film, "lr_scale": self.film_lr_scale}]
-
-    @classmethod
-    def skip(cls, tasks: dict[str, Task]) -> str | None:
-        """See `Method.skip`."""
-        return None if len(tasks) > 1 else "it maps pairs of tasks, so it needs at least two"
-
-    def inference_modules(self) -> list[nn.Module]:
-        """See `Method.inference_modules`."""
-        return [self.encoder, self.decoders, self.heads]

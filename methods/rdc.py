@@ -6,22 +6,20 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.errors import UserError
-from datasets.tasks import Task
 from methods.base import Batch, Diagnostic, Losses, Problem, View
-from methods.multi_task import MultiTask
 from methods.networks import inspection, regions
 from methods.networks.mapper import PairMapper
-from methods.networks.pair_maps import pair_maps
+from methods.networks.pair_maps import PairMapped, pair_maps
 from methods.networks.prototypes import wide
 from methods.networks.pseudo_labels import ramp
 
 CONVS = (2, 2, 6)  # of the mapper, at strides 1, 2 and 4: the published four stages without two poolings
 
 
-class RDC(MultiTask):
+class RDC(PairMapped):
     """Contrast regions of unlabelled predictions with those of labels, as Gaussians, by pairs.
 
     For sample b, task s without label and task t with one, a mapper takes the prediction of s and the label
@@ -159,22 +157,6 @@ class RDC(MultiTask):
         if self.regions == "grid":
             return regions.grid(size, count, images)
         return regions.superpixels(F.adaptive_avg_pool2d(wide(images), size), count)
-
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Set the mapper's FiLM apart, with its own learning rate."""
-        film = self.mapper.film()
-        ids = {id(p) for p in film}
-        rest = [p for p in self.parameters() if id(p) not in ids]
-        return [{"params": rest}, {"params": film, "lr_scale": self.film_lr_scale}]
-
-    @classmethod
-    def skip(cls, tasks: dict[str, Task]) -> str | None:
-        """See `Method.skip`."""
-        return None if len(tasks) > 1 else "it maps pairs of tasks, so it needs at least two"
-
-    def inference_modules(self) -> list[nn.Module]:
-        """See `Method.inference_modules`."""
-        return [self.encoder, self.decoders, self.heads]
 
     def diagnostics(self, batch: Batch) -> dict[str, Diagnostic]:
         """Measure distances to a region's own partner and to others, and how often it is the nearest."""

@@ -114,16 +114,23 @@ def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
         "images_per_second": run.feed.steps * run.spec.protocol.batch / max(run.seconds, 1e-9),
         "device": provenance.device_name(run.options.device),
         "captured": run.loop.captured,
-        "operations": _operations(run) * run.feed.steps,
+        "operations": _operations(run),
     }
 
 
-def _operations(run: Run) -> int:
-    """Count a step's operations, on the first batch once more: counting may round otherwise."""
+def _operations(run: Run) -> int | None:
+    """Count all steps' operations, on the first batch once more: counting may round otherwise.
+
+    None where a device is too full for a step beside its captured graph, which must not cost the run.
+    """
     with _untouched(run.method), torch.enable_grad(), counting() as counter:
         run.method.train()
-        with autocast(run.options.device, run.spec.protocol.precision):
-            losses = run.method.losses(run.feed.batch(0), torch.zeros((), device=run.stepper.device))
-        losses.total().backward()
-    run.method.zero_grad()
-    return int(counter.get_total_flops())
+        try:
+            with autocast(run.options.device, run.spec.protocol.precision):
+                losses = run.method.losses(run.feed.batch(0), torch.zeros((), device=run.stepper.device))
+            losses.total().backward()
+        except torch.OutOfMemoryError:
+            return None
+        finally:
+            run.method.zero_grad()
+    return int(counter.get_total_flops()) * run.feed.steps

@@ -17,6 +17,8 @@ Outputs = tuple[dict[str, Tensor], dict[str, Tensor]]  # predictions, and logits
 class BinHeads(MultiTask):
     """Predict as `multi_task`, and where `binned` each regression's bins from its decoder's output too."""
 
+    window = False  # of `Bins.confidence`
+
     def __init__(self, problem: Problem, binned: bool) -> None:
         super().__init__(problem)
         self.bins = BinTable(problem, binned)
@@ -39,6 +41,10 @@ class BinHeads(MultiTask):
         found = self.run(torch.cat([batch.images, batch.views[0].images]))
         halves = [[{name: x.chunk(2)[i] for name, x in part.items()} for part in found] for i in (0, 1)]
         return (halves[0][0], halves[0][1]), (halves[1][0], halves[1][1])
+
+    def scores(self, outputs: Outputs) -> dict[str, Tensor]:
+        """Measure each regression's confidence (B, 1, H, W), if there are bins."""
+        return self.bins.confidences(outputs[1], self.window)
 
     def supervised(self, outputs: Outputs, batch: Batch) -> Losses:
         """Compute the supervised losses, those of the bins among the extra ones."""

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from datasets.tasks import Task
 from methods.base import Problem
+from methods.multi_task import MultiTask
 from methods.networks.mapper import PairMapper, active_pairs, label_input, prediction_input
+
+
+class PairMapped(MultiTask):
+    """Hold what methods share that train a mapper of task pairs beside `multi_task`'s network."""
+
+    mapper: PairMapper
+    film_lr_scale: float
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Set the mapper's FiLM apart, with its own learning rate."""
+        film = self.mapper.film()
+        ids = {id(p) for p in film}
+        rest = [p for p in self.parameters() if id(p) not in ids]
+        return [{"params": rest}, {"params": film, "lr_scale": self.film_lr_scale}]
+
+    @classmethod
+    def skip(cls, tasks: dict[str, Task]) -> str | None:
+        """See `Method.skip`."""
+        return None if len(tasks) > 1 else "it maps pairs of tasks, so it needs at least two"
+
+    def inference_modules(self) -> list[nn.Module]:
+        """See `Method.inference_modules`."""
+        return [self.encoder, self.decoders, self.heads]
 
 
 def pair_maps(
