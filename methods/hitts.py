@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
@@ -46,6 +47,7 @@ class HiTTs(TokenNetwork):
 
     summary = "task tokens gate features and predict; a teacher labels where classes and bins are sure"
     paper = "Zhang et al.: Multi-Task Label Discovery via Hierarchical Task Tokens, ACM MM 2025"
+    version: ClassVar[int] = 2
     views: ClassVar[int] = 1
     search: ClassVar[dict[str, tuple[Any, ...]]] = {
         key: SEARCH[key] for key in ("weight", "confidence", "ramp_up")
@@ -95,6 +97,8 @@ class HiTTs(TokenNetwork):
             TokenNetwork(problem, tokens, bins).requires_grad_(False) if pseudo or features else None
         )
         self.asks_teacher = evaluate == "teacher" and self.teacher is not None
+        if self.teacher is None:
+            self.views = 0  # type: ignore[misc]  # nothing would read the second view
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
@@ -127,14 +131,20 @@ class HiTTs(TokenNetwork):
 
     @staticmethod
     def feature_loss(online: State, taught: State, view: View, labelled: Tensor) -> Tensor:
-        """Compute sum_t mean_b mean_pos[q mean_c (f' - f'_teacher)^2], the teacher's warped into the view."""
+        """Compute sum_t mean_b mean_pos[q mean_c (f' - f'_teacher)^2], the teacher's warped into the view.
+
+        What lies outside an image in its frame, exactly the mean colour, takes no part in the mean.
+        """
         terms = []
+        shown = (view.images != 0).any(1).to(torch.promote_types(view.images.dtype, torch.float32))
         for t, name in enumerate(online.features):
             own = torch.cat([taught.features[name], taught.scores[name]], 1)
             warped = warp(own.to(torch.promote_types(own.dtype, torch.float32)), view.geometry)
             share = torch.where(labelled[:, t, None, None], 1, warped[:, -1])
             apart = (online.features[name].to(warped) - warped[:, :-1]).square().mean(1)
-            terms.append((share * apart).mean())
+            inside = F.adaptive_avg_pool2d(shown[:, None], (apart.shape[1], apart.shape[2]))[:, 0]
+            of_samples = (inside * share * apart).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1e-6)
+            terms.append(of_samples.mean())
         return torch.stack(terms).sum()
 
     @torch.no_grad()

@@ -90,7 +90,7 @@ def _one(
 ) -> Workload:
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         method = kind(problem(protocol, tasks), **hyperparameters)
-        batch = fake_batch(method.problem, protocol.batch, kind.views)
+        batch = fake_batch(method.problem, protocol.batch, method.views)
         with counting() as train:
             method.losses(batch, torch.zeros(())).total().backward()
         with counting() as infer, torch.no_grad():

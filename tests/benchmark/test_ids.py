@@ -67,7 +67,7 @@ PLANS = {
     "cityscapes": (25, "ad18a55df877"),
     "encoder-swap": (90, "7a3808ce87d7"),
     "field": (28, "71da5dbc181f"),
-    "hitts-ablation": (45, "226e1cdb56e1"),
+    "hitts-ablation": (45, "84f87e5b4e7b"),
     "label-budget": (150, "2229223fe42b"),
     "label-budget-scenes": (60, "99ffb79df88d"),
     "nyuv2": (60, "944ebe4c4d35"),

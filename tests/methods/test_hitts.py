@@ -129,7 +129,8 @@ def slow_features(made: HiTTs, online: State, taught: State, data: Batch) -> Ten
     total = torch.zeros((), dtype=torch.float64)
     for t, name in enumerate(made.problem.tasks):
         for b, ((a, _, c), (_, e, f)) in enumerate(data.views[0].geometry.tolist()):
-            own, apart = online.features[name][b], []
+            own, apart, weights = online.features[name][b], [], []
+            shown = (data.views[0].images[b] != 0).any(0)
             maps = torch.cat([taught.features[name], taught.scores[name]], 1)[b].tolist()
             height, width = own.shape[-2:]
             for i in range(height):
@@ -139,7 +140,10 @@ def slow_features(made: HiTTs, online: State, taught: State, data: Batch) -> Ten
                     share = 1.0 if data.labelled[b, t] else score
                     difference = own[:, i, j] - torch.tensor(feature, dtype=torch.float64)
                     apart.append(share * (difference**2).mean())
-            total = total + torch.stack(apart).mean()
+                    rows, columns = (n // m for n, m in zip(shown.shape, own.shape[1:], strict=True))
+                    block = shown[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
+                    weights.append(block.double().mean())
+            total = total + (torch.stack(apart) * torch.stack(weights)).sum() / sum(weights)
     return total / len(data.images)
 
 
@@ -154,6 +158,7 @@ def slow_features(made: HiTTs, online: State, taught: State, data: Batch) -> Ten
 def test_losses_equal_the_loop(labelled: list[list[int]], progress: float, parts: dict[str, Any]) -> None:
     made = hitts(tuple(ALL)[: len(labelled[0])], **parts)
     data = cropped(made.problem, labelled)
+    data.views[0].images[0, :, 21:] = 0  # outside the first image, from within a row of features
     with torch.no_grad():
         taught = copy.deepcopy(made).taught(data.images)
     first, second = made.run(torch.cat([data.images, data.views[0].images])).chunk()
@@ -185,6 +190,7 @@ def test_losses_equal_the_loop(labelled: list[list[int]], progress: float, parts
 
 def test_without_its_parts_it_is_multi_task_to_the_bit() -> None:
     given = []
+    assert not HiTTs(problem(THREE), **OFF).views and HiTTs(problem(THREE)).views == 1
     for kind, keywords in ((MultiTask, {}), (HiTTs, OFF)):
         torch.manual_seed(3)
         made = kind(problem(THREE), **keywords)
