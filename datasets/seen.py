@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,24 @@ from datasets.base import Split
 from datasets.tasks import Task
 
 NEAR, FAR = 0.3, 100.0  # metres: all nearer, or most farther, is a unit that is off
+APART = 30  # times that a map's median depth may differ from the others' without a word
 Remarks = Mapping[str, Mapping[str, tuple[int, str]]]
 Looks = Mapping[str, Mapping[str, Mapping[str, Any]]]
 # By the first word of a remark, what follows being {value} and {task}.
 _SENTENCES = {
-    "whole": "{count} maps of {task} are .npy of whole {value}, such as that of {first}, and are read as "
-    "metres: unit is for .png alone.",
     "turned": "{count} images were turned or mirrored as their EXIF orientation says, such as {first}: their "
     "label maps must be drawn on what a viewer shows.",
-    "dark": "{count} images of 16 bits use no number above 4095, such as {first}, and are nearly black at 8: "
-    "scale them to 0..65535.",
+    "clear": "{count} images are transparent in places, such as {first}: their colours there count.",
+    "dark": "{count} images of 16 bits use no number above 16383, such as {first}, and are dark at 8: scale "
+    "them to 0..65535.",
+    "black": "{count} images of 16 bits use no number above 255, such as {first}, and are black at 8: save "
+    "them with 8 bits.",
+    "whole": "{count} maps of {task} are .npy of whole {value}, such as that of {first}, and are read as "
+    "metres: unit is for .png alone.",
+    "white": "{count} maps of {task} hold 0 and {value} alone, such as that of {first}, and {value} is read "
+    "as no label: if it was drawn for a class, save the number of that class.",
+    "mostly": "{count} maps of {task} have more edges than other pixels, such as that of {first}: look "
+    "whether black and white are exchanged.",
     "largest": "{count} maps of {task} hold {value}, the largest number of their format, such as that of "
     "{first}: if it says that nothing was measured, add ignore = {value} to [tasks.{task}].",
     "blank": "{count} maps of {task} have no labelled pixel at this size, such as that of {first}: these "
@@ -44,19 +52,25 @@ def _look(task: Task, split: Split, column: int) -> dict[str, Any]:
     content = int(split.extents.prod(1)[available].sum()) if split.extents is not None else 0
     content = content or len(rows) * values[0, 0].size
     if task.kind == "normals":
-        known = sum(int(values[i].any(0).sum()) for i in rows)
-        total = sum((values[i].reshape(3, -1).sum(1, dtype=np.int64) for i in rows), np.zeros(3, np.int64))
-        found["mean"] = (total / max(known, 1) / 127).round(4).tolist()
+        number = np.array([values[i].any(0).sum() for i in rows], np.int64)
+        total = np.array([values[i].reshape(3, -1).sum(1, dtype=np.int64) for i in rows]).reshape(-1, 3)
+        known = int(number.sum())
+        found["mean"] = (total.sum(0) / max(known, 1) / 127).round(4).tolist()
+        means = total / np.maximum(number, 1)[:, None] / 127
+        found["astray"] = _first(split, rows[(means[:, 2] > 0) | _exchanged(means)])
         text = "unit vectors, mean " + ", ".join(f"{mean:+.2f}" for mean in found["mean"])
     elif task.kind == "depth":
-        known = sum(int((values[i] != 0).sum()) for i in rows)
-        bounds, parts = [], [np.zeros(0, np.float32)]
+        known, bounds, parts = 0, list[float](), [np.zeros(0, np.float32)]
         for i in rows:
             depths = values[i][values[i] != 0]
+            known += depths.size
             bounds += [float(depths.min()), float(depths.max())]
             parts.append(depths[::17].astype(np.float32))  # a part tells the middle well enough
+        middles = np.array([np.median(part) for part in parts[1:]])
         middle = float(np.median(np.concatenate(parts))) if bounds else 0.0
+        ratio = middles / np.median(middles) if bounds else middles
         found |= {"low": min(bounds, default=0.0), "high": max(bounds, default=0.0), "median": middle}
+        found["astray"] = _first(split, rows[(ratio > APART) | (ratio < 1 / APART)])
         text = f"{found['low']:.3g} to {found['high']:.3g} {task.unit}, median {middle:.3g}".replace(
             "  ", " "
         )
@@ -75,6 +89,16 @@ def _look(task: Task, split: Split, column: int) -> dict[str, Any]:
     return {"images": len(rows), "share": known / max(content, 1), "values": text} | found
 
 
+def _exchanged(means: Any) -> Any:
+    """Whether means of normals (..., 3) are those of BGR: no photograph of NYUv2 has such a mean."""
+    return means[..., 0] < np.minimum(-0.3, means[..., 2])
+
+
+def _first(split: Split, rows: Any) -> tuple[int, str]:
+    """How many samples, and the name of the first."""
+    return len(rows), split.names[rows[0]] if len(rows) else ""
+
+
 def notes(
     looks: Looks, splits: Mapping[str, Split], tasks: Mapping[str, Task], remarks: Remarks
 ) -> list[str]:
@@ -87,11 +111,22 @@ def notes(
         for name, task in tasks.items()
         for sentence in _odd(task, [of[name] for of in looks.values()])
     ]
-    merged: dict[str, tuple[int, str]] = {}
-    whites: dict[str, dict[int, tuple[int, str]]] = {}
-    for each in remarks.values():
-        for remark, (count, first) in each.items():
-            merged[remark] = (merged.get(remark, (0, first))[0] + count, merged.get(remark, (0, first))[1])
+    found += said(remarks.values())
+    for name, split in splits.items():
+        bare = (~split.available.any(1)).nonzero().flatten().tolist()
+        if bare:
+            found.append(
+                f"{len(bare)} of {len(split)} {name} images have no label, such as {split.names[bare[0]]}."
+            )
+    return found
+
+
+def said(remarks: Iterable[Mapping[str, tuple[int, str]]]) -> list[str]:
+    """Return a sentence for each remark of readers, {remark: (samples, the first one's name)}."""
+    merged, found, whites = dict[str, tuple[int, str]](), [], dict[str, dict[int, tuple[int, str]]]()
+    for remark, (count, first) in (item for each in remarks for item in each.items()):
+        before = merged.get(remark, (0, first))
+        merged[remark] = (before[0] + count, before[1])
     for remark, (count, first) in merged.items():
         kind, _, rest = remark.partition(" ")
         value, _, task = rest.rpartition("of ")
@@ -107,34 +142,36 @@ def notes(
                 f"0 and {most}, such as that of {other[1]}: if {most} says that there is no label, add "
                 f"ignore = {most} to [tasks.{task}]."
             )
-    for name, split in splits.items():
-        bare = (~split.available.any(1)).nonzero().flatten().tolist()
-        if bare:
-            found.append(
-                f"{len(bare)} of {len(split)} {name} images have no label, such as {split.names[bare[0]]}."
-            )
     return found
 
 
 def _odd(task: Task, looks: list[Mapping[str, Any]]) -> list[str]:
     """What is odd about the labels of one task, over all splits."""
     name, found = task.name, []
+    astray = [each["astray"] for each in looks if each.get("astray", (0, ""))[0]]
+    count, example = sum(n for n, _ in astray), f"such as that of {astray[0][1]}" if astray else ""
     if task.kind == "normals":
         images = sum(each["images"] for each in looks)
         mean = np.sum([np.array(each["mean"]) * each["images"] for each in looks], 0) / max(images, 1)
         words = f"the mean of {name} is ({', '.join(f'{part:+.2f}' for part in mean)})"
-        if mean[0] < min(-0.3, mean[2]):
+        if _exchanged(mean):
             found.append(
                 f"{words}, so x and z look exchanged (BGR): visible surfaces face the camera, z < 0."
             )
         elif mean[2] > 0:
             found.append(f"{words}, but visible surfaces face the camera, z < 0: x right, y down, z forward.")
+        elif count:
+            unlike = f"{count} maps of {name} have another mean than the others, {example}"
+            found.append(f"{unlike}: z > 0, or x and z look exchanged (BGR).")
     elif task.kind == "depth" and task.unit == "m":
         seen = [each for each in looks if each["images"]]
         high, middle = max((each["high"] for each in seen), default=1.0), [each["median"] for each in seen]
         if high < NEAR or min(middle, default=1.0) > FAR:
             low = min(each["low"] for each in seen)
             found.append(f"{name} is {low:.3g} to {high:.3g} m, which looks like another unit.")
+        elif count:
+            apart = f"a median depth more than {APART} times that of the others, or less than a {APART}th"
+            found.append(f"{count} maps of {name} have {apart}, {example}: look at their unit.")
     elif task.is_map_of_integers:
         counts = np.array([each["counts"] for each in looks])
         labels = (

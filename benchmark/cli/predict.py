@@ -128,22 +128,25 @@ def _named(paths: list[Path]) -> dict[str, Path]:
     return result
 
 
-def _read(path: Path) -> np.ndarray:
-    from datasets.layouts.pixels import load_photograph
-
-    return load_photograph(path, upright=True, expected=CURE).pixels
-
-
 def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:
     """Write every image's files, and a contact sheet of the first few, into the folder `draft`."""
     import numpy as np
     from PIL import Image
 
     from benchmark.runs import pictures
+    from datasets import seen
+    from datasets.layouts.pixels import load_photograph
 
     rows: list[list[np.ndarray]] = []
+    remarks: list[dict[str, tuple[int, str]]] = []
+
+    def read(path: Path) -> np.ndarray:
+        pixels, found = load_photograph(path, upright=True, expected=CURE)
+        remarks.append({remark: (1, path.name) for remark in found if remark != "turned"})
+        return pixels
+
     console = make_console()
-    predictions = model.predict_images(_read(path) for path in inputs.values())
+    predictions = model.predict_images(read(path) for path in inputs.values())
     shown = track(predictions, "predicting", len(inputs), console=console, disable=not console.is_terminal)
     for (stem, path), maps in zip(inputs.items(), shown, strict=True):
         arrays = {name: compact(task, maps[name]) for name, task in model.tasks.items()}
@@ -153,7 +156,10 @@ def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:
             Image.fromarray(picture).save(draft / f"{stem}-{name}.png")
         if len(rows) < SHEET_IMAGES:
             cells = [_cell(picture, model.size) for picture in drawn.values()]
-            rows.append([_cell(_read(path), model.size, smooth=True), *cells])
+            pixels = load_photograph(path, upright=True, expected=CURE).pixels
+            rows.append([_cell(pixels, model.size, smooth=True), *cells])
+    for note in seen.said(remarks):
+        say(f"note: {note}")
     titles = ["image", *model.tasks]
     pictures.grid(rows, titles=titles, row_titles=list(inputs)[: len(rows)]).save(draft / SHEET)
 

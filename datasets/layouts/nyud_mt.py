@@ -21,7 +21,7 @@ from datasets.layouts.base import Array, Sample, Source
 from datasets.layouts.files import check_values, load_npy, missing, read_list, source_variant
 from datasets.layouts.nyuv2_facts import Classes
 from datasets.layouts.nyuv2_maps import load_normals, metres
-from datasets.layouts.pixels import load_numbers, load_photograph
+from datasets.layouts.pixels import load_numbers, load_photograph, load_white
 from datasets.tasks import Task
 
 LISTS = {"train": "train", "test": "val"}
@@ -92,7 +92,7 @@ class NyudMt(Source):
 
 def _edges(path: Path, shape: tuple[int, int]) -> Array:
     if path.suffix == ".png":
-        return load_numbers(path, "a grey map of edges", shape).white.astype(np.uint8)
+        return load_white(path, "a grey map of edges", shape)
     edge = load_npy(path, "edges", shape, (*shape, 1))
     check_values(path, bool(((edge >= 0) & (edge <= 1)).all()), "edges of 0 and 1", edge)
     return (edge > 0.5).reshape(shape).astype(np.uint8)

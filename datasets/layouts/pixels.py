@@ -2,8 +2,8 @@
 
 Photographs (JPEG, PNG, WebP) become RGB of 8 bits, scaled by their bit depth. Label maps are PNG or .npy, and
 their numbers are those in the file: raw ones of 1, 2, 4, 8 or 16 bits, or the indices of a palette where a
-map holds classes. A form that holds other numbers than were drawn (JPEG, transparency, colours or a palette
-of them where one number a pixel belongs, channels of 16 bits, of which Pillow gives 8) is refused.
+map holds classes. A form that holds other numbers than were drawn (JPEG, transparency, a turn by EXIF,
+colours where one number a pixel belongs, channels of 16 bits, of which Pillow gives 8) is refused.
 """
 
 from __future__ import annotations
@@ -21,16 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from benchmark.errors import UserError
 from benchmark.files import check_plain
 from datasets.layouts.base import Array
-from datasets.layouts.files import (
-    LARGEST,
-    check_shape,
-    check_values,
-    expected_shape,
-    missing,
-    one_line,
-    read_npy,
-)
-from datasets.tasks import IGNORE
+from datasets.layouts.files import LARGEST, check_shape, expected_shape, missing, one_line, read_npy
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 PICTURE = "expected an RGB picture"
@@ -43,31 +34,26 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `o
 
 
 class Photograph(NamedTuple):
-    """Hold (H, W, 3) uint8 RGB, whether EXIF had it turned or mirrored, and whether its 16 bits say little.
+    """Hold (H, W, 3) uint8 RGB, and what a person should hear of it, as `datasets.seen` has the words.
 
-    dark: of 65535, it uses 4095 at most, as a file of 12 bits that was never scaled.
+    remarks: "turned" or mirrored by EXIF; "clear" in places, whose colours count all the same; of 16 bits, of
+    which it uses 14 or fewer ("dark", as what a camera wrote) or 8 ("black").
     """
 
     pixels: Array
-    turned: bool
-    dark: bool
+    remarks: tuple[str, ...]
 
 
 class Numbers(NamedTuple):
-    """Hold the numbers of a map, (H, W) or (H, W, 3), and the largest that its format holds.
+    """Hold the numbers of a map (H, W), the largest that its format holds, and its palette.
 
-    most: 255 of 8 bits, 65535 of 16; None of a .npy.
+    most: 255 of 8 bits, 65535 of 16; None of a .npy. palette: (N, 3) uint8 colours, of which the numbers are
+    indices; None without one.
     """
 
     values: Array
     most: int | None
-
-    @property
-    def white(self) -> Array:
-        """Tell which numbers are more than half of the largest; bool."""
-        assert self.most is not None
-        above: Array = self.values > self.most // 2
-        return above
+    palette: Array | None = None
 
 
 @contextmanager
@@ -110,9 +96,11 @@ def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
     upright: turned as its EXIF orientation says. Raises `ValueError` for a mode of numbers without a white.
     """
     bits = 16 if picture.mode.startswith("I;16") else _form(picture)[1]
-    turned = upright and picture.getexif().get(ORIENTATION, 1) in range(2, 9)
-    if turned:
+    remarks = ["turned"] * (upright and _is_turned(picture))
+    if remarks:
         picture = ImageOps.exif_transpose(picture)
+    if picture.has_transparency_data and _is_clear(picture, np.asarray(picture)):
+        remarks.append("clear")
     if bits == 16 and picture.mode.startswith("I"):  # plain I in Pillow before 11.3
         grey = (np.asarray(picture) >> 8).astype(np.uint8)
         pixels = np.repeat(grey[..., None], 3, 2)
@@ -120,7 +108,9 @@ def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
         pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     else:
         raise ValueError(f"colour mode {picture.mode} has no largest number")
-    return Photograph(pixels, turned, bits == 16 and int(pixels.max()) < 16)
+    if bits == 16 and (largest := int(pixels.max())) < 64:
+        remarks.append("dark" if largest else "black")
+    return Photograph(pixels, tuple(remarks))
 
 
 def load_photograph(path: Path, upright: bool = False, expected: str = PICTURE) -> Photograph:
@@ -142,32 +132,25 @@ def load_numbers(path: Path, what: str, shape: Sequence[int], *, indices: bool =
         check_shape(path, array, what, shape)
         return Numbers(array.astype(np.uint8) if array.dtype == bool else array, None)
     with opened(path, expected, ("PNG",)) as picture:
-        channels, bits = _form(picture)
-        values = np.asarray(picture)
-        if channels == "LA" and bits == 8:
-            if values[..., 1].min() < 255:
-                raise _transparent(path, expected)
-            channels, values = "L", values[..., 0]
-        if channels not in ("L", "P"):
-            found = f"{_CHANNELS.get(channels, channels)} of {bits} bits a channel"
-            raise UserError(f"{path} holds {found}, not one number a pixel; {expected}.")
-        most = 2**bits - 1
-        if channels == "L" and bits in (2, 4):  # Pillow spreads them over 0..255
-            values = values // np.uint8(255 // most)
-        values = values.astype(np.uint16 if bits == 16 else np.uint8)
-        _check_opaque(path, picture, values, expected)
-        if channels == "P" and not indices:
-            values, most = _greys(path, picture, values, expected), 255
+        values, bits, palette = _stored(path, picture, "L", expected)
     check_shape(path, values, what, shape)
-    return Numbers(values, most)
+    if palette is None or indices:
+        return Numbers(values, 2**bits - 1, palette)
+    used = palette[np.bincount(values.ravel(), minlength=len(palette)) > 0]
+    if (used != used[:, :1]).any():
+        raise UserError(f"{path} holds a palette of colours, not one number a pixel; {expected}.")
+    return Numbers(palette[:, 0][values], 255)
 
 
-def load_classes(path: Path, shape: Sequence[int], count: int) -> Array:
-    """Read a map (H, W) uint8 of classes 0..count-1, 255 where void. Raises `UserError` for another."""
-    label = load_numbers(path, "classes", shape, indices=True).values
-    right = bool(((label < count) | (label == IGNORE)).all())
-    check_values(path, right, f"classes 0..{count - 1}, or {IGNORE} where void", label)
-    return label.astype(np.uint8)
+def load_white(path: Path, what: str, shape: Sequence[int]) -> Array:
+    """Read a map (H, W) uint8 from a .png of 8 bits or fewer, 1 where it is more than half white.
+
+    Raises `UserError` as `load_numbers` does, and for 16 bits, which may hold 8-bit numbers.
+    """
+    values, most, _ = load_numbers(path, what, shape)
+    if most is None or most > 255:
+        raise UserError(f"{path} is not a map of 8 bits; {expected_shape(what, shape)}.")
+    return (values > most // 2).astype(np.uint8)
 
 
 def load_colours(path: Path, what: str, shape: Sequence[int]) -> Array:
@@ -177,71 +160,72 @@ def load_colours(path: Path, what: str, shape: Sequence[int]) -> Array:
     """
     expected = expected_shape(what, shape)
     with opened(path, expected, ("PNG",)) as picture:
-        channels, bits = _form(picture)
-        if channels not in ("RGB", "RGBA", "P") or bits > 8:
-            cure = "; a .npy holds more than 8 bits" if bits > 8 else ""
-            found = f"{_CHANNELS.get(channels, channels)} of {bits} bits a channel"
-            raise UserError(f"{path} holds {found}, not RGB of 8; {expected}{cure}.")
-        values = np.asarray(picture)
-        if channels == "RGBA":
-            if values[..., 3].min() < 255:
-                raise _transparent(path, expected)
-            values = values[..., :3]
-        _check_opaque(path, picture, values, expected)
-        if channels == "P":
-            values = _palette(path, picture, values, expected)[values]
+        values, _, palette = _stored(path, picture, "RGB", expected)
+    if palette is not None:
+        values = palette[values]
     check_shape(path, values, what, shape)
     return values
+
+
+def _stored(path: Path, picture: Image.Image, wanted: str, expected: str) -> tuple[Array, int, Array | None]:
+    """Return the numbers of a PNG as the file has them, its bits a channel, and its palette.
+
+    wanted: "L" or "RGB". Raises `UserError` for what would be read as other numbers than were drawn: other
+    channels, of 16 bits too where Pillow gives 8, pixels that are transparent, and pictures to be turned.
+    """
+    channels, bits = _form(picture)
+    values = np.asarray(picture)
+    if channels not in (wanted, f"{wanted}A", "P") or (bits > 8 and channels != "L"):
+        found = f"{_CHANNELS.get(channels, channels)} of {bits} bits a channel"
+        if wanted == "RGB":
+            cure = "; a .npy holds more than 8 bits" if bits > 8 else ""
+            raise UserError(f"{path} holds {found}, not RGB of 8; {expected}{cure}.")
+        cure = "save the numbers, not colours that stand for them"
+        if (values[..., :1] == values[..., :3]).all() or channels == "LA":
+            cure = "save one of its channels, as they are alike"
+        raise UserError(f"{path} holds {found}, not one number a pixel; {expected}: {cure}.")
+    most = 2**bits - 1
+    if channels == "L" and bits in (2, 4):  # Pillow spreads them over 0..255
+        values = values // np.uint8(255 // most)
+    values = values.astype(np.uint16 if bits == 16 else np.uint8, copy=False)
+    if _is_clear(picture, values):
+        cure = "save it without transparency, and pixels without a label by a number of their own"
+        raise UserError(f"{path} is transparent in places; {expected}: {cure}.")
+    if _is_turned(picture):
+        cure = "save it as a viewer shows it, without that tag"
+        raise UserError(f"{path} is to be turned, as its EXIF orientation says; {expected}: {cure}.")
+    if channels != "P":
+        return values if channels == wanted else values[..., 0 if wanted == "L" else slice(3)], bits, None
+    palette = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    if values.max() >= len(palette):
+        raise UserError(f"{path} holds index {values.max()} of a palette of {len(palette)}; {expected}.")
+    return values, bits, palette
 
 
 def _form(picture: Image.Image) -> tuple[str, int]:
     """Return (channels, bits a channel) as the file of a picture has them, before it is loaded."""
     tile: Any = getattr(picture, "tile", None)
-    if not tile:
-        return picture.mode, 8
-    raw = tile[0][3]
-    found = re.fullmatch(r"([A-Z]+)(?:;(\d+)[BLN]?)?", str(raw))
+    raw = tile[0][3] if tile else None
     if raw == "1":
         return "L", 1
-    if not found:
-        return picture.mode, 8
-    return found[1].replace("I", "L"), int(found[2] or 8)
+    found = re.fullmatch(r"([A-Z]+)(?:;(\d+)[BLN]?)?", str(raw or ""))
+    return (found[1].replace("I", "L"), int(found[2] or 8)) if found else (picture.mode, 8)
 
 
-def _check_opaque(path: Path, picture: Image.Image, values: Array, expected: str) -> None:
-    """Raise `UserError` where a pixel is of the number or colour that a PNG declares transparent."""
+def _is_turned(picture: Image.Image) -> bool:
+    return picture.getexif().get(ORIENTATION, 1) in range(2, 9)
+
+
+def _is_clear(picture: Image.Image, values: Array) -> bool:
+    """Tell whether a pixel of raw values is transparent: by alpha, or as what a PNG declares to be so."""
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return bool(values[..., -1].min() < 255)
     clear: Any = picture.info.get("transparency")
     if isinstance(clear, bytes):  # alpha of the first indices of a palette
         alpha = np.full(256, 255, np.uint8)
         alpha[: len(clear)] = np.frombuffer(clear, np.uint8)[:256]
-        found = bool((alpha[values] < 255).any())
-    elif isinstance(clear, int) and picture.mode == "1":
-        found = bool((values == bool(clear)).any())
-    else:
-        found = clear is not None and bool(
-            (values == np.array(clear)).reshape(*values.shape[:2], -1).all(-1).any()
-        )
-    if found:
-        raise _transparent(path, expected)
-
-
-def _transparent(path: Path, expected: str) -> UserError:
-    cure = "save it without transparency, and pixels without a label by a number of their own"
-    return UserError(f"{path} is transparent in places; {expected}: {cure}.")
-
-
-def _palette(path: Path, picture: Image.Image, values: Array, expected: str) -> Array:
-    """Return the (N, 3) uint8 colours of a palette that has one for every index."""
-    colours = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-    if values.max() >= len(colours):
-        raise UserError(f"{path} holds index {values.max()} of a palette of {len(colours)}; {expected}.")
-    return colours
-
-
-def _greys(path: Path, picture: Image.Image, values: Array, expected: str) -> Array:
-    colours = _palette(path, picture, values, expected)
-    used = colours[np.bincount(values.ravel(), minlength=len(colours)) > 0]
-    if (used != used[:, :1]).any():
-        raise UserError(f"{path} holds a palette of colours, not one number a pixel; {expected}.")
-    greys: Array = colours[:, 0][values]
-    return greys
+        return bool((alpha[values] < 255).any())
+    if clear is None:
+        return False
+    same = values == np.array(bool(clear) if picture.mode == "1" else clear)
+    return bool(same.reshape(*values.shape[:2], -1).all(-1).any())

@@ -93,15 +93,41 @@ class TomlFolder(Source):
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split, with the labels that exist."""
         name = self.names(split)[i]
-        image, turned, dark = load_photograph(self._images[name], upright=True)
+        image, remarks = load_photograph(self._images[name], upright=True)
         shape, labels = (image.shape[0], image.shape[1]), {}
-        remarks = ["turned"] * turned + ["dark"] * dark
+        of = f"of its image's size{', as EXIF turns it,' * ('turned' in remarks)}"
         for task, files in self._maps.items():
             if name in files:
-                of = f"of its image's size{', as EXIF turns it,' * turned}"
-                labels[task], found = _label(files[name], self.description.labels[task], shape, of)
-                remarks += [f"{remark} of {task}" for remark in found]
-        return Sample(image, labels, tuple(remarks))
+                labels[task], found = self._label(files[name], self.description.labels[task], shape, of)
+                remarks += tuple(f"{remark} of {task}" for remark in found)
+        return Sample(image, labels, remarks)
+
+    def _label(self, path: Path, labels: Labels, shape: tuple[int, int], of: str) -> tuple[Array, list[str]]:
+        """A label map as `Sample` holds it, with remarks, or a `UserError` for one that is none."""
+        kind = labels.task.kind
+        what = f"{'a map of ' * (kind in ('edge', 'saliency'))}{kind} {of}"
+        if kind == "normals":
+            return load_normals(path, shape, f" {of}", labels.ignore), []
+        found = load_numbers(path, what, shape, indices=kind == "classes")
+        ignored = equal(found.values, labels.ignore)
+        if kind == "classes":
+            if found.palette is not None:
+                self._check_palette(path, labels.task.name, found.values, found.palette)
+            return _classes(path, labels, found, ignored)
+        return (_metres if kind == "depth" else _binary)(path, labels, found, ignored)
+
+    def _check_palette(self, path: Path, task: str, values: Array, palette: Array) -> None:
+        """Raise `UserError` where a palette's indices may not be what was drawn."""
+        cure = "which of them are the classes is not sure: save their numbers without a palette"
+        used = np.flatnonzero(np.bincount(values.ravel(), minlength=len(palette)))
+        odd = used[palette[used, 0] != used]
+        if len(odd) and (palette == palette[:, :1]).all():
+            raise UserError(f"{path} shows index {odd[0]} as the grey {palette[odd[0], 0]}; {cure}.")
+        for index in used.tolist():
+            colour = tuple(palette[index].tolist())
+            first, known = self._colours.setdefault((task, index), (path, colour))
+            if colour != known:
+                raise UserError(f"{path} shows index {index} in another colour than {first}; {cure}.")
 
     @cached_property
     def _images(self) -> dict[str, Path]:
@@ -116,6 +142,11 @@ class TomlFolder(Source):
     def _maps(self) -> dict[str, dict[str, Path]]:
         """{task: {image: file}}."""
         return {task: self._files(of.folder, MAPS) for task, of in self.description.labels.items()}
+
+    @cached_property
+    def _colours(self) -> dict[tuple[str, int], tuple[Path, tuple[int, ...]]]:
+        """{(task, index): the first file that has it, and its colour}, filled by `_check_palette`."""
+        return {}
 
     @cached_property
     def _left_aside(self) -> dict[Path, list[str]]:
@@ -197,23 +228,9 @@ def _said(files: list[str], folder: Path, what: str) -> str:
     return f"left aside in {folder}: {len(files)} {what}, such as {min(files)}."
 
 
-def _label(path: Path, labels: Labels, shape: tuple[int, int], of: str) -> tuple[Array, list[str]]:
-    """A label map as `Sample` holds it, with remarks, or a `UserError` for one that is none."""
-    kind = labels.task.kind
-    what = f"{'a map of ' * (kind in ('edge', 'saliency'))}{kind} {of}"
-    if kind == "normals":
-        return load_normals(path, shape, f" {of}", labels.ignore), []
-    found = load_numbers(path, what, shape, indices=kind == "classes")
-    ignored = equal(found.values, labels.ignore)
-    if kind == "classes":
-        return _classes(path, labels, found.values, ignored), []
-    if kind == "depth":
-        return _metres(path, labels, found, ignored)
-    return _binary(path, labels, found, ignored)
-
-
-def _classes(path: Path, labels: Labels, stored: Array, ignored: Array) -> Array:
+def _classes(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
     """Classes are numbered in the order of their names, leaving out the number that is ignored."""
+    stored = found.values
     numbers = [number for number in range(256) if number != labels.ignore][: len(labels.task.classes)]
     table = np.full(256, IGNORE, np.uint8)
     table[numbers] = np.arange(len(numbers))
@@ -226,34 +243,34 @@ def _classes(path: Path, labels: Labels, stored: Array, ignored: Array) -> Array
         )
     classes: Array = table[np.where(ignored, 0, stored).astype(np.uint8)]
     classes[ignored] = IGNORE
-    return classes
+    white = labels.ignore == (found.most or IGNORE) and bool(ignored.any()) and not stored[~ignored].any()
+    return classes, [f"white {labels.ignore:g}"] * (white and not ignored.all())
 
 
 def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
     """Of 0 and one other number, 1 or white, or positive from a threshold on."""
-    values, name = found.values, labels.task.name
-    if labels.threshold is not None:
-        if found.most is not None and labels.threshold > found.most:
+    values, where, remarks = found.values, f"[tasks.{labels.task.name}]", list[str]()
+    if labels.threshold is None:
+        white = [n for n in dict.fromkeys((1, 255, found.most)) if n and (~ignored & (values == n)).any()]
+        odd = ~ignored & ~np.isin(values, [0, *white[:1]])
+        if odd.any():
+            cure = "name the number of pixels without a label as ignore, or the least that is positive as "
             raise UserError(
-                f"{path} holds numbers up to {found.most}, below threshold = {labels.threshold:g} of "
-                f"[tasks.{name}]; save every map with the same number of bits."
+                f"{path} holds {values[odd][0]}; a map of {labels.task.kind} is of 0 and 1, or of 0 and 255: "
+                f"{cure}threshold, in {where}."
             )
-        check_finite(path, values[~ignored], f"expected numbers, or ignore = nan in [tasks.{name}]")
-        return np.where(ignored, IGNORE, values >= labels.threshold).astype(np.uint8), []
-    white = [
-        number for number in (1, 255, found.most) if number and bool((~ignored & (values == number)).any())
-    ]
-    odd = ~ignored & ~np.isin(values, [0, *white[:1]])
-    if odd.any():
-        cure = (
-            "name the number of pixels without a label as ignore, or the least that is positive as threshold"
-        )
+        remarks = [f"positive {number}" for number in white]
+    elif found.most is not None and labels.threshold > found.most:
         raise UserError(
-            f"{path} holds {values[odd][0]}; a map of {labels.task.kind} is of 0 and 1, or of 0 and 255: "
-            f"{cure}, in [tasks.{name}]."
+            f"{path} holds numbers up to {found.most}, below threshold = {labels.threshold:g} of {where}; "
+            "save every map with the same number of bits."
         )
-    positive = np.where(ignored, IGNORE, values != 0).astype(np.uint8)
-    return positive, [f"positive {number}" for number in dict.fromkeys(white)]
+    else:
+        check_finite(path, values[~ignored], f"expected numbers, or ignore = nan in {where}")
+    positive = np.where(ignored, IGNORE, values >= (labels.threshold or 1)).astype(np.uint8)
+    if labels.task.kind == "edge" and 2 * (positive == 1).sum() > (~ignored).sum():
+        remarks.append("mostly")
+    return positive, remarks
 
 
 def _metres(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:

@@ -78,7 +78,7 @@ def palette(*colours: tuple[int, int, int]) -> tuple[bytes, bytes]:
 
 def with_alpha(values: np.ndarray, alpha: Any) -> np.ndarray:
     values = values.reshape(H, W, -1)
-    return np.concatenate([values, np.broadcast_to(np.asarray(alpha).reshape(-1, 1, 1), (H, W, 1))], -1)
+    return np.concatenate([values, np.broadcast_to(np.asarray(alpha).reshape(-1, 1), (H, W, 1))], -1)
 
 
 def source(folder: Path, keys: str, maps: Callable[[int], bytes | None], suffix: str = ".png") -> TomlFolder:
@@ -94,6 +94,12 @@ def source(folder: Path, keys: str, maps: Callable[[int], bytes | None], suffix:
     return TomlFolder(folder)
 
 
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
 INDICES = palette((255, 255, 0), (0, 0, 255), (9, 90, 9), (200, 0, 0))  # colours that say nothing
 INVERTED = palette((255, 255, 255), (0, 0, 0))
 GREYS = palette((3, 3, 3), (2, 2, 2), (1, 1, 1), (0, 0, 0))  # which draw 3 - index
@@ -102,25 +108,28 @@ UP = np.broadcast_to([0.0, 0.6, -0.8], (H, W, 3))
 COLOURS = np.rint((UP + 1) * 127.5).astype(int)
 ROUND = (COLOURS * 2 - 255) / 255
 # form: (content of the file, suffix, what it holds as classes, and as depth in steps, edges or saliency).
-NOT_ONE = "not one number a pixel; expected"
+NOT_ONE = "not one number a pixel; expected .*: save one of its channels, as they are alike"
 CLEARED = "is transparent in places; expected .*: save it without transparency"
+SHORT, TO_TURN = "index 3 of a palette of 1", "to be turned, as its EXIF .*: save it as a viewer shows it"
 NO_PNG = "is no PNG file, or damaged"
 NO_NUMBERS = "does not hold one array of numbers but"
 FORMS: dict[str, tuple[Callable[[np.ndarray], bytes], str, Any, Any]] = {
     **{f"grey {b}": (lambda v, b=b: png(v, b), PNG, DRAWN, DRAWN) for b in (2, 4, 8, 16)},
     **{f"palette {b}": (lambda v, b=b: png(v, b, 3, INDICES), PNG, DRAWN, "a palette of colours, not")
        for b in (2, 4, 8)},
-    "grey palette": (lambda v: png(v, 8, 3, GREYS), PNG, DRAWN, 3 - DRAWN),
+    "grey palette": (lambda v: png(v, 8, 3, GREYS), PNG, "shows index 0 as the grey 3; which", 3 - DRAWN),
     "palette, opaque": (lambda v: png(v, 8, 3, INDICES, (b"tRNS", b"\xff")), PNG, DRAWN,
                     "palette of colours"),
     "palette, index 0 clear": (lambda v: png(v, 8, 3, GREYS, (b"tRNS", b"\0")), PNG, CLEARED, CLEARED),
-    "palette, too short": (lambda v: png(v, 8, 3, palette((1, 1, 1))), PNG, DRAWN,
-                    "index 3 of a palette of 1"),
+    "palette, too short": (lambda v: png(v, 8, 3, palette((1, 1, 1))), PNG, SHORT, SHORT),
+    "to be turned": (lambda v: saved(v.astype(np.uint8), exif=exif(3)), PNG, TO_TURN, TO_TURN),
     **{f"grey {b}, 1 clear": (lambda v, b=b: png(v, b, 0, (b"tRNS", b"\0\1")), PNG, CLEARED, CLEARED)
        for b in (2, 4, 8, 16)},
     "grey, 9 clear": (lambda v: png(v, 8, 0, (b"tRNS", b"\0\x09")), PNG, DRAWN, DRAWN),
     "grey and alpha, opaque": (lambda v: png(with_alpha(v, 255), 8, 4), PNG, DRAWN, DRAWN),
     "grey and alpha": (lambda v: png(with_alpha(v, 0), 8, 4), PNG, CLEARED, CLEARED),
+    "RGB of colours": (lambda v: png(np.stack([v, v, 0 * v], -1), 8, 2), PNG,
+                    "number a pixel; .*: save the numbers, not col", "number a pixel; .*: save the numbers"),
     "grey and alpha 16": (lambda v: png(with_alpha(v, 65535), 16, 4), PNG, NOT_ONE, NOT_ONE),
     **{f"RGB {b}": (lambda v, b=b: png(np.stack([v] * 3, -1), b, 2), PNG, NOT_ONE, NOT_ONE) for b in (8, 16)},
     **{f"RGBA {b}": (lambda v, b=b: png(np.stack([v] * 4, 2), b, 6), PNG, NOT_ONE, NOT_ONE) for b in (8, 16)},
@@ -304,16 +313,59 @@ def test_photographs(case: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(as_rgb(picture), wanted)
 
 
+REMARKS: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "opaque": (png(with_alpha(NOISE, 255), 8, 6), ()),
+    "alpha": (png(with_alpha(NOISE, CLEAR), 8, 6), ("clear",)),
+    "grey and alpha of 16 bits": (png(with_alpha(NOISE[..., :1] * 257, 0), 16, 4), ("clear",)),
+    "a clear grey": (png(NOISE[..., 0], 8, 0, (b"tRNS", b"\0\x09")), ("clear",)),
+    "a clear grey of 16 bits": (png(NOISE[..., 0] * 257, 16, 0, (b"tRNS", b"\0\0")), ("clear",)),
+    "a clear colour": (png(NOISE, 8, 2, (b"tRNS", NOISE[0, 0].astype(">u2").tobytes())), ("clear",)),
+    "a clear colour that is not there": (png(NOISE // 2, 8, 2, (b"tRNS", b"\0\xff" * 3)), ()),
+    "a clear index": (png(NOISE[..., 0] % 2, 1, 3, INDICES, (b"tRNS", b"\xff\0")), ("clear",)),
+    "a clear index that is not there": (png(0 * TWO, 1, 3, INDICES, (b"tRNS", b"\xff\0")), ()),
+    "WebP with alpha": (saved(Image.new("RGBA", (W, H), (9, 9, 9, 9)), "WEBP", lossless=True), ("clear",)),
+    "13 bits": (png(NOISE[..., 0] * 32, 16), ("dark",)),
+    "14 bits": (png(NOISE * 64, 16, 2), ("dark",)),
+    "15 bits": (png(NOISE * 128, 16, 2), ()),
+    "8 bits in 16": (png(NOISE, 16, 2), ("black",)),
+    "turned": (saved(NOISE.astype(np.uint8), "PNG", exif=exif(8)), ("turned",)),
+    "turned and clear": (saved(Image.new("LA", (W, H)), "PNG", exif=exif(6)), ("turned", "clear")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REMARKS)
+def test_what_a_person_should_hear_of_a_photograph(case: str, tmp_path: Path) -> None:
+    content, remarks = REMARKS[case]
+    (tmp_path / "x.png").write_bytes(content)
+    assert load_photograph(tmp_path / "x.png", upright=True).remarks == remarks
+
+
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_a_picture_without_a_white_is_refused(mode: str) -> None:
     with pytest.raises(UserError, match=f"cannot be read as RGB .*colour mode {mode} has no largest number"):
         as_rgb(Image.new(mode, (W, H), 300))
 
 
-def exif(orientation: int) -> Image.Exif:
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    return tags
+PALETTES: list[tuple[Any, Any, str]] = [
+    (INDICES, INDICES, ""),
+    (INDICES, (INDICES[0], INDICES[1] + b"more"[:3]), ""),
+    (INDICES, palette((255, 255, 0), (9, 90, 9), (0, 0, 255), (200, 0, 0)),
+     r"1\.png shows index 1 in another colour than .*0\.png; .*: save their numbers without a palette"),
+    (palette(*[(i, i, i) for i in range(4)]), palette(*[(i, i, i) for i in range(4)]), ""),
+    (palette((0, 0, 0), (85, 85, 85), (170, 170, 170), (255, 255, 255)), INDICES, "index 1 as the grey 85"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "message"), PALETTES)
+def test_indices_are_classes_where_they_mean_the_same_in_every_file(
+    first: Any, second: Any, message: str, tmp_path: Path
+) -> None:
+    own = source(tmp_path, CLASSES, lambda i: png(DRAWN, 8, 3, second if i else first))
+    if message:
+        with pytest.raises(UserError, match=message):
+            [own.read("train", i) for i in (0, 1)]
+    else:
+        assert all(np.array_equal(own.read("train", i).labels["t"], DRAWN) for i in range(4))
 
 
 def half(content: bytes) -> Callable[[int], bytes | None]:
@@ -330,6 +382,10 @@ def more(folder: Path) -> None:
 def dim(folder: Path) -> None:
     (folder / "images" / "4.png").write_bytes(png(NOISE[..., 0] * 16, 16))
     (folder / "images" / "5.png").write_bytes(png(NOISE * 15, 16, 2))
+
+
+def clear(folder: Path) -> None:
+    (folder / "images" / "3.png").write_bytes(png(with_alpha(NOISE, CLEAR), 8, 6))
 
 
 def turn(folder: Path) -> None:
@@ -384,7 +440,16 @@ SEEN: dict[str, tuple[str, Callable[[int], bytes | None], Callable[[Path], None]
     "turned images": (CLASSES, lambda i: png(DRAWN), turn,
                     "2 images were turned or mirrored .*, such as 1: their"),
     "images of 12 bits": (CLASSES, lambda i: png(DRAWN), dim,
-                    "2 images of 16 bits use no number above 4095, such as 4"),
+                    "2 images of 16 bits use no number above 16383, such as 4"),
+    "clear images": (CLASSES, lambda i: png(DRAWN), clear, "1 images are transparent in places, such as 3"),
+    "one map of 0 and 255": (CLASSES, lambda i: png(DRAWN if i else TWO * 255), nothing,
+                    "1 maps of t hold 0 and 255 alone, such as that of 0, and 255 is read as no label"),
+    "one map that is inverted": (EDGE, lambda i: png(DRAWN // 3 if i != 2 else 1 - DRAWN // 3), nothing,
+                    "1 maps of t have more edges than other pixels, such as that of 2"),
+    "one map of millimetres": (DEPTH, lambda i: png((DRAWN + 2) * (1 if i else 200), 16), nothing,
+                    "1 maps of t have a median depth more than 30 times .*, such as that of 0"),
+    "two odd maps": (NORMALS, lambda i: npy((-UP, UP[..., ::-1])[i] if i < 2 else UP), nothing,
+                    "2 maps of t have another mean than the others, such as that of 0: z > 0, or x and z"),
     "the share": (CLASSES, lambda i: png(DRAWN), nothing,
                     "test_share = 0.34 takes the last 2 images by name, from 4"),
 }  # fmt: skip
