@@ -17,18 +17,18 @@ from benchmark.report.references import named
 from benchmark.report.reruns import Rerun
 from benchmark.report.rows import Group, Pair, Row
 from benchmark.report.statistics import Array, Estimate, Split
-from benchmark.report.verdict import RANKED_SEEDS, Comparison, Verdicts
+from benchmark.report.verdict import APART, RANKED_SEEDS, Comparison, Verdicts
 
 
 @dataclass(eq=False)
 class Entry:
     """A row on its board; numbers that are not defined are None or absent.
 
-    role: "reference", "baseline", "ablation" (see `verdict.further`) or "". tier: a number from 1, "tuning"
-    where a part of the train images judged, "demonstration", "undertrained" or "untuned" where the board
-    ranks nothing, "ablation", "development" below
-    `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing, "version 1 (current 2)" for an
-    outdated row, or "" without delta m or against an outdated reference.
+    role: "reference", "baseline", "ablation" or "control" (see `verdict.further`), or "". tier: a number from
+    1, "tuning" where a part of the train images judged, "demonstration", "undertrained" or "untuned" where
+    the board ranks nothing, its role for one of `APART`, "development" below `RANKED_SEEDS`, "incomplete"
+    while a planned seed failed or is missing, "version 1 (current 2)" for an outdated row, or "" without
+    delta m or against an outdated reference.
     """
 
     board: Board
@@ -186,7 +186,7 @@ class Board:
         entries = [Entry(self, row, self._role(row)) for row in g.rows]
         entries.sort(
             key=lambda e: (
-                e.role == "ablation",
+                e.role in APART,
                 e.row.outdated,
                 -e.delta.value if e.delta else math.inf,
                 e.label,
@@ -207,7 +207,7 @@ class Board:
         current = [r for r in self.group.rows if not r.outdated]
         if row in self.references:
             return "reference" if row is self.references[0] else "baseline"
-        return "ablation" if not row.outdated and verdict.further(row, current) else ""
+        return "" if row.outdated else verdict.further(self.group, row, current)
 
     def _unranked(self, entry: Entry) -> str:
         """Return what stands in place of the tier of a row, `_RANKED` where it is ranked."""
@@ -225,7 +225,7 @@ class Board:
             return "development"
         if not g.whole(entry.row):
             return "incomplete"
-        return "ablation" if entry.role == "ablation" else _RANKED
+        return entry.role if entry.role in APART else _RANKED
 
     @cached_property
     def lead(self) -> list[Entry]:
@@ -234,7 +234,7 @@ class Board:
         Among rows that have every planned seed, where one besides the reference does. Empty without a row,
         one where there is no second.
         """
-        current = [e for e in self.entries if e.delta and not e.row.outdated and e.role != "ablation"]
+        current = [e for e in self.entries if e.delta and not e.row.outdated and e.role not in APART]
         whole = [e for e in current if self.group.whole(e.row)]
         ordered = whole if any(e.role != "reference" for e in whole) else current
         best = next((e for e in ordered if e.role != "reference"), None)

@@ -1,4 +1,4 @@
-"""Commands that make the runs of a row, and those of its reference, again."""
+"""Commands that make the runs of a row, with those of its reference, or of a board, again."""
 
 from __future__ import annotations
 
@@ -11,45 +11,55 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmark.report.records import Failure, Record
-from benchmark.report.rows import Group, Pair, Row, shipped_values
+from benchmark.report.rows import Group, Pair, Row, canonical, shipped_values
 from benchmark.spec import plan
 from benchmark.spec import protocol as protocols
 from benchmark.spec.weighting import EQUAL
 
 
-def command(g: Group, row: Row) -> str:
-    """Return `bench run METHOD REFERENCE --set ...`; "" without any run.
+def command(g: Group, *rows: Row) -> str:
+    """Return `bench run METHOD ... --set ...` for one row with its reference, or for several; "" for none.
 
-    Joined by && where the seeds form no single grid. It sets every value that the default plan sets
-    otherwise, and every hyperparameter away from its default. A record knows a plug-in and pretrained weights
-    by content alone, so their files stand there as names to replace. How hyperparameters were tuned is left
-    out.
+    Joined by && where seeds form no single grid, or rows differ in what goes for all methods. It sets every
+    value that the default plan sets otherwise, and every hyperparameter away from its default. A record knows
+    a plug-in and pretrained weights by content alone, so their files stand there as names to replace. How
+    hyperparameters were tuned is left out.
     """
-    pairs = sorted({*row.seeds, *row.failed, *row.partial})
-    items: list[Record | Failure] = [*row.records, *(f for failures in row.failed.values() for f in failures)]
-    if not items:
-        return ""
-    reference = g.protocol["reference"]
-    methods = [row.method, *([reference] if reference not in ("", row.method) else [])]
-    return " && ".join(_line(g, methods, items[0].spec, seeds) for seeds in _seeds(g, pairs))
+    together: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)  # {what goes for all: {method: spec}}
+    for row in rows:
+        failed = [f for failures in row.failed.values() for f in failures]
+        items: list[Record | Failure] = [*row.records, *failed]
+        for seeds in _seeds(g, sorted({*row.seeds, *row.failed, *row.partial})) if items else ():
+            spec = items[0].spec
+            shared = {"balance": spec["balance"]} if spec["balance"] != EQUAL else {}
+            weighting = spec.get("weighting", {}).items()
+            shared |= {f"weighting.{spec['balance']}.{key}": value for key, value in weighting}
+            keys = (canonical([shared | seeds, again]) for again in range(len(rows)))
+            key = next(key for key in keys if row.method not in together[key])
+            together[key][row.method] = spec
+    reference = {g.protocol["reference"]: None} if len(rows) == 1 and g.protocol["reference"] else {}
+    return " && ".join(
+        _line(g, [*specs | reference], list(specs.values()), json.loads(key)[0])
+        for key, specs in together.items()
+        if specs
+    )
 
 
-def _line(g: Group, methods: list[str], spec: dict[str, Any], seeds: dict[str, Any]) -> str:
-    method, keywords = spec["method"], spec["hyperparameters"]
+def _line(g: Group, methods: list[str], specs: list[dict[str, Any]], shared: dict[str, Any]) -> str:
     settings = {"protocol": g.protocol["name"], "dataset": g.variant, "labels": g.labels}
-    settings |= _protocol(g.protocol)
-    if spec["balance"] != EQUAL:
-        settings["balance"] = spec["balance"]
-    settings |= {f"weighting.{spec['balance']}.{key}": v for key, v in spec.get("weighting", {}).items()}
-    if spec.get("lr_scale", 1.0) != 1.0:
-        settings["lr_scale"] = {method: spec["lr_scale"]}
+    settings |= _protocol(g.protocol) | {key: v for key, v in shared.items() if not key.endswith("seeds")}
+    if rates := {s["method"]: s["lr_scale"] for s in specs if s.get("lr_scale", 1.0) != 1.0}:
+        settings["lr_scale"] = rates
     grids = plan.read(plan.DEFAULT)["grid"]  # it gives keywords too
-    given = {name for grid in grids for name in grid.get("hparams", {}).get(method, {})}
-    for name in sorted({*spec["changed"], *(given & keywords.keys())}):
-        settings[f"hparams.{method}.{name}"] = keywords[name]
-    texts = [f"{key}={_toml(value)}" for key, value in (settings | seeds).items()]
-    plugin = ["--plugin", f"{method}.py"] if spec.get("plugin") else []
-    return shlex.join(["bench", "run", *methods, *plugin, *(w for text in texts for w in ("--set", text))])
+    for spec in specs:
+        method, keywords = spec["method"], spec["hyperparameters"]
+        given = {name for grid in grids for name in grid.get("hparams", {}).get(method, {})}
+        for name in sorted({*spec["changed"], *(given & keywords.keys())}):
+            settings[f"hparams.{method}.{name}"] = keywords[name]
+    settings |= {key: v for key, v in shared.items() if key.endswith("seeds")}
+    texts = [f"{key}={_toml(value)}" for key, value in settings.items()]
+    plugins = [word for s in specs if s.get("plugin") for word in ("--plugin", f"{s['method']}.py")]
+    return shlex.join(["bench", "run", *methods, *plugins, *(w for text in texts for w in ("--set", text))])
 
 
 def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:

@@ -51,9 +51,10 @@ def _about(items: Sequence[Item]) -> dict[str, Any]:
     own = [protocol_values(item.spec["protocol"]) for item in items]
     shipped = shipped_values(own[0]["name"])
     if shipped and _compared(shipped) == _compared(own[0]):
-        return {key: shipped[key] for key in ("doubled", "demonstration")}
+        return {key: shipped[key] for key in ABOUT if key != "summary"}
     trials = {} if shipped else {name: v for p in own for name, v in p["doubled"].items()}
-    return {"doubled": trials, "demonstration": any(p["demonstration"] for p in own)}
+    about = {"doubled": trials, "demonstration": any(p["demonstration"] for p in own)}
+    return about | {"controls": (shipped or max(own, key=lambda p: len(p["controls"])))["controls"]}
 
 
 def _group(items: list[Item], current: Mapping[str, int]) -> Group:

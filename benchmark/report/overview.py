@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import axis_limits
-from benchmark.report.verdict import AHEAD, RANKED_SEEDS, UNSURE
+from benchmark.report.verdict import AHEAD, APART, RANKED_SEEDS, UNSURE
 
 NAMED = 3  # boards that a sentence names one by one
 Names = Mapping[str, str]  # {name of a board: its title}
@@ -39,6 +39,8 @@ def reason(board: Board) -> str:
 
 def sentence(boards: Sequence[Board], names: Names) -> str:
     """Return which methods are surely better than the baseline, and on which boards."""
+    if not boards:
+        return "No board here compares methods: the only finished runs are those of references."
     baselines = sorted({board.group.protocol["baseline"] for board in boards})
     ranked = [board for board in boards if not reason(board)]
     if not ranked:
@@ -114,7 +116,7 @@ def rows(boards: Sequence[Board]) -> list[Line]:
 
 def shown(board: Board) -> list[Entry]:
     """Return the rows of today's versions without ablations and controls."""
-    return [e for e in board.entries if not e.row.outdated and e.role != "ablation"]
+    return [e for e in board.entries if not e.row.outdated and e.role not in APART]
 
 
 class Axis:

@@ -22,6 +22,7 @@ from benchmark.report.command import command
 from benchmark.report.formats import duration, fixed, interval, signed
 from benchmark.report.grouping import protocol_changes, protocol_summary, protocol_title
 from benchmark.report.records import Record
+from benchmark.report.verdict import APART
 from benchmark.spec import registry
 
 NAME = "index.html"
@@ -185,8 +186,9 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
     ]
     entries = [*board.entries, *[None] * (len(objects) - len(board.entries))]
     lines = [(e, command(g, e.row) if e else "", c) for e, c in zip(entries, cells, strict=True)]
-    apart = [line for line in lines if line[0] and line[0].role == "ablation"]
-    lower = {"time a seed", "memory", "steps", "parameters: training", "inference"}
+    apart = [line for line in lines if line[0] and line[0].role in APART]
+    costs = {"seconds", "peak_gib", "steps", "params_train", "params_infer"}
+    lower = {heading for heading, column in keys.items() if column in costs}
     lower |= {f"{t.title} {t.arrow}" for t in g.tasks if not t.higher_is_better}
     weights = "" if g.protocol["weights"] == "none" else f", {g.protocol['weights']} weights"
     data = registry.dataset(g.dataset) if g.dataset in registry.dataset_names() else None
@@ -202,9 +204,11 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
         "reason": overview.reason(board),
         "state": next((e.tier for e in board.entries), ""),
         "baseline": board.baseline.label if board.baseline else g.protocol["baseline"],
+        "reference": g.protocol["reference"],
+        "delta": next(heading for heading, column in keys.items() if column == "delta_m"),
         "unit": "train" if g.fixed_mask else "label",
         "verdict": captions.verdict(board),
-        "best_command": command(g, board.lead[0].row) if board.lead else "",
+        "command": command(g, *(e.row for e in board.entries if not e.row.outdated)),
         "tasks": g.tasks,
         "commits": _commits(r for row in g.rows for r in row.records),
         "headline": headline,

@@ -12,6 +12,7 @@ import numpy as np
 from benchmark.report import statistics
 from benchmark.report.rows import Group, Pair, Row, TaskInfo
 from benchmark.report.statistics import Estimate, Split
+from benchmark.spec.protocol import ABOUT
 
 DELTA_M = "delta_m"
 # The metrics that the other definitions count, and whether higher is better (1) or lower (-1), by the kind of
@@ -85,8 +86,7 @@ def _find(g: Group, groups: Sequence[Group], changed: dict[str, Any], *labels: s
 
 
 def _unnamed(protocol: dict[str, Any]) -> dict[str, Any]:
-    away = ("name", "version", "doubled", "demonstration")
-    return {key: value for key, value in protocol.items() if key not in away}
+    return {key: value for key, value in protocol.items() if key not in ("name", "version", *ABOUT)}
 
 
 def _same_data(g: Group, other: Group) -> bool:

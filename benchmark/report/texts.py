@@ -10,6 +10,7 @@ from benchmark.report.formats import digits, fixed, gibibytes, millions, trainin
 from benchmark.report.rows import TaskInfo
 from benchmark.report.statistics import Estimate
 from benchmark.report.tables import REFERENCES, Values, objects
+from benchmark.report.verdict import APART
 
 
 def decimals(board: Board) -> dict[str, int]:
@@ -21,12 +22,14 @@ def decimals(board: Board) -> dict[str, int]:
 def headings(board: Board) -> dict[str, str]:
     """{heading of `texts`: the column of `frame` that it shows}"""
     baseline = board.baseline.label if board.baseline else "baseline"
-    first = {"method": "method", "tier": "tier", f"Δm - {baseline}'s": "vs_baseline_mean", "seeds": "n_seeds"}
-    first["Δm (%)"] = "delta_m"
+    reference = board.group.protocol["reference"] or "reference"
+    first = {"method": "method", "tier": "tier", f"vs {baseline} (points)": "vs_baseline_mean"}
+    first |= {"seeds": "n_seeds", f"Δm vs {reference} (%)": "delta_m"}
     others = [name for name, other in board.others.items() if other.g is not board.group]
     first |= {f"Δm, {name.replace('_', ' ')}": f"delta_m_{name}" for name in REFERENCES[:2] if name in others}
     tasks = {f"{t.title} {t.arrow}": f"{t.name}_{t.metric}_mean" for t in board.group.tasks}
-    parameters = {"steps": "steps", "parameters: training": "params_train", "inference": "params_infer"}
+    parameters = {"steps": "steps", "training parameters": "params_train"}
+    parameters["inference parameters"] = "params_infer"
     last = {"time a seed": "seconds", "memory": "peak_gib", "device": "device"}
     return first | tasks | parameters | last
 
@@ -63,7 +66,7 @@ def texts(board: Board) -> pd.DataFrame:
 def parts(board: Board) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `texts` of the methods with references and constant, and of the ablations and controls."""
     shown = texts(board)
-    apart = np.array([row["role"] == "ablation" for row in objects(board)])
+    apart = np.array([row["role"] in APART for row in objects(board)])
     return shown[~apart], shown[apart]
 
 

@@ -27,6 +27,7 @@ from benchmark.spec.tuning import alike, of_rates
 from benchmark.spec.weighting import matches
 
 RANKED_SEEDS = 5  # fewer is development
+APART = ("ablation", "control")  # roles of rows with a table and a family of tests of their own
 AHEAD, BEHIND, UNSURE = "ahead", "behind", "cannot tell"
 DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to rank methods."
 UNDERTRAINED = "Undertrained: no ranking"
@@ -171,7 +172,7 @@ class Verdicts:
         """Return the methods, and the further rows of methods, each against the protocol's baseline."""
         baseline, reference = (named(self._rows, self._g.protocol[r]) for r in ("baseline", "reference"))
         rows = [row for row in self._rows if baseline and row is not baseline and row is not reference]
-        apart = [row for row in rows if further(row, self._rows)]
+        apart = [row for row in rows if further(self._g, row, self._rows)]
         plain = [row for row in rows if row not in apart]
         return [[("", row, baseline) for row in family] for family in (plain, apart) if family]
 
@@ -258,9 +259,14 @@ def tiers(g: Group, rows: Sequence[Row], reference: Row) -> list[int]:
     return found
 
 
-def further(row: Row, rows: Sequence[Row]) -> bool:
-    """Tell whether a row is an ablation or a control: its method has a plainer one with its weighting."""
-    return row is not named([r for r in rows if r.balance == row.balance], row.method)
+def further(g: Group, row: Row, rows: Sequence[Row]) -> str:
+    """Return "control" for a method that the protocol names as one, "ablation" where a row's method has a
+    plainer one of its weighting, else "".
+    """
+    if row.method in g.protocol["controls"]:
+        return "control"
+    plain = row is named([r for r in rows if r.balance == row.balance], row.method)
+    return "" if plain else "ablation"
 
 
 def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:

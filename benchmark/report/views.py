@@ -58,9 +58,9 @@ def latex(board: Board) -> str:
     references and the constant prediction, and published numbers stand below rules of their own.
     """
     shown = pd.concat(parts(board), keys=["", "apart"], names=["part"])
-    first = shown.columns[2]  # the difference to the baseline
+    first, delta = shown.columns[2], shown.columns[4]  # the difference to the baseline, and delta m
     tasks = {f"{t.title} {t.arrow}": f"{t.name} {t.metric} {t.arrow}" for t in board.group.tasks}
-    shown = shown[["method", "tier", "seeds", first, "Δm (%)", *tasks]]
+    shown = shown[["method", "tier", "seeds", first, delta, *tasks]]
     blocks: list[list[str]] = [[], [], [], [], []]
     for part, row in zip(shown.index.get_level_values("part"), shown.to_dict("records"), strict=True):
         cells = [escape(str(cell).split("\n")[0]) for cell in row.values()]
@@ -112,7 +112,7 @@ def text(board: Board) -> Group:
 
 def _short(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with an interval below its value; that of a change is in the CSV."""
-    shown = table.drop(columns=["parameters: training", "device"])
+    shown = table.drop(columns=["training parameters", "device"])
     for column in shown.columns[1:]:
         shown[column] = shown[column].str.replace(r"\n\((\S+) .*", r"\n\1 %", regex=True)
         shown[column] = shown[column].str.replace(r" (?=[\[(])", "\n", regex=True)

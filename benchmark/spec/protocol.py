@@ -48,7 +48,8 @@ class Protocol:
     learning rate of the trunk over that of the rest. doubled: {"METHOD BUDGET TASK": percent by which twice
     the epochs improve its primary metric}, as a trial on held-out train images found it; it says whether the
     protocol trains networks that have learnt, and is no part of what a run is. demonstration: boards of it
-    say that they show the tool, and rank nothing; no part of what a run is, either.
+    say that they show the tool, and rank nothing; no part of what a run is, either. controls: methods whose
+    rows stand with the ablations, as they are there to explain another method; no part of what a run is.
     """
 
     name: Name
@@ -90,11 +91,12 @@ class Protocol:
     encoder_lr_scale: Positive = 1.0
     doubled: dict[Name, Percent] = field(default_factory=dict)
     demonstration: bool = False
+    controls: tuple[Name, ...] = ()
 
 
 TYPES = typing.get_type_hints(Protocol, include_extras=True)
 # What says something about a protocol and is no part of what a run of it does: it enters no id.
-ABOUT = ("summary", "doubled", "demonstration")
+ABOUT = ("summary", "doubled", "demonstration", "controls")
 # That, and what a protocol is called, cannot be overridden from a plan or the command line.
 SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ("name", "version", *ABOUT))
 # Protocol keys that take a list: there a list is one value, and a list of lists several.

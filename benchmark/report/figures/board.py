@@ -18,10 +18,10 @@ from benchmark.report.figures.style import Drawing, minus, paragraphs, reference
 from benchmark.report.formats import axis_limits, signed, with_interval
 from benchmark.report.grouping import title
 from benchmark.report.statistics import Estimate
-from benchmark.report.verdict import AHEAD, BEHIND, TOO_FEW, UNSURE
+from benchmark.report.verdict import AHEAD, BEHIND, UNSURE
 
 LEFT_OUT = "left-out.txt"
-CELL = 0.46  # inches a pair
+CELL = 0.33  # inches a pair, so that `style.MAX_ROWS` fit
 MARKS = {AHEAD: "▲", BEHIND: "▼", UNSURE: "?"}
 # The two sides of the map of `changes`, pale enough for black numbers; grey for neither.
 COLOURS = {AHEAD: "#bcb7da", BEHIND: "#fdc57f", UNSURE: "#efefef"}
@@ -74,7 +74,9 @@ def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
             look: Any = {"color": _colour(board, entry)}
             if delta.low is not None and delta.high is not None:
                 ax.plot([delta.low, delta.high], [y, y], marker="|", linewidth=1.6, zorder=2, **look)
-                cut |= delta.low < low or delta.high > high
+                for out, end, arrow in ((delta.low < low, low, "<"), (delta.high > high, high, ">")):
+                    ax.plot([end] * out, [y] * out, arrow, clip_on=False, markersize=5, **look)
+                    cut |= out
             if entry is not board.reference:
                 dots = {"markersize": 4, "alpha": 0.7, "mew": 0} | look
                 ax.plot([*entry.by_seed.values()], np.full(len(entry.paired), y - 0.2), "o", **dots)
@@ -83,7 +85,7 @@ def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
         style.zero(ax.axvline)
         ax.set_xlim(low, high)
         style.name_rows(ax, [f"{wrapped(e.label)}  n={len(e.paired)}" for e, _ in rows], texts)
-        more = "; some go on beyond the frame" if cut else ""
+        more = "; arrow: it goes on" if cut else ""
         about = "better to the right. Dots: seeds; bar: 95 % interval"
         ax.set_xlabel(f"Δm against {reference_label(board)} (%), {about}{more}")
 
@@ -160,23 +162,19 @@ def _undominated(i: int, times: Sequence[float], rows: Rows) -> bool:
 def wins(board: Board, rows: Rows, drawing: Drawing) -> None:
     """Draw a cell for every two rows: delta m, row minus column, and the verdict."""
     shown = drawing.select("wins", [entry for entry, _ in rows])
-    n, kinds, reasons = len(shown), list(MARKS), set[str]()
+    n, kinds = len(shown), list(MARKS)
     cells, texts = np.full((n, n), np.nan), np.full((n, n), "", dtype=object)
     for r, c in zip(*np.triu_indices(n, 1), strict=True):
         if compared := board.verdicts.pair(shown[r].row, shown[c].row):
             cells[r, c] = kinds.index(compared.verdict)
             texts[r, c] = minus(f"{signed(compared.estimate.value)}\n{MARKS[compared.verdict]}")
-            reasons.add(compared.reason)
-    if not reasons:
+    if np.isnan(cells).all():
         return drawing.omit("wins", "no two rows share seeds")
     width = min(style.WIDTH, max(4.6, 2.0 + CELL * (n - 1)))
     what = (
-        "Pairwise differences of Δm (row minus column, points), paired by seed; marked where the exact test "
-        "is sure, corrected within the named contrasts, else for all pairs"
+        "Differences of Δm, row minus column, in points. ▲ ahead, ▼ behind: sure by the exact test, "
+        f"corrected within the named contrasts, else for all pairs. ? {UNSURE}"
     )
-    unsure = f"the test is not sure, a planned seed is missing, or {TOO_FEW}"
-    unsure = unsure if len(reasons) > 1 or "" in reasons else reasons.pop()  # one reason for all
-    what += f". ▲ row ahead, ▼ row behind: sure. ? {UNSURE}: {unsure}"
     with drawing.figure("wins", what, width=width, height=0.2 + CELL * n) as fig:
         ax = fig.add_subplot()
         names = [f"{wrapped(e.label)}  {i}" for i, e in enumerate(shown, 1)]

@@ -23,7 +23,7 @@ from benchmark.report.board import Board, Entry
 WIDTH = 7.0  # inches: the width of a page's text; a column is half of it
 REFERENCE_COLOUR = "#555555"
 COLOUR = "#0b5cad"  # of rows that are named beside their marks
-MAX_ROWS = 12  # rows that a reader can tell apart
+MAX_ROWS = 16  # rows that a reader can tell apart, and that fit
 _SHEET = Path(__file__).with_name("bench.mplstyle")
 _METADATA: dict[str, Any] = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
 Look = dict[str, Any]  # `color` and `linestyle` of a row, so that lines differ by more than colour

@@ -99,26 +99,29 @@ def test_what_is_not_ranked_claims_nothing(
 
 
 def test_ablations_have_a_table_of_their_own_and_lead_nothing(tmp_path: Path) -> None:
-    write(tmp_path, PLAIN | {"prototype": 6.0, "mtpsl": 3.0})
+    more: dict[str, Any] = {"protocol": {"name": "mine", "controls": ["tokens"]}}
+    write(tmp_path, PLAIN | {"prototype": 6.0, "mtpsl": 3.0, "tokens": 8.0}, **more)
     for codes, gain in ((2, 9.0), (4, 6.1)):
-        write(tmp_path, {"prototype": gain}, changed={"codes": codes})
-    write(tmp_path, {"multi_task": 2.5}, balance="uncertainty")  # a method of its own
+        write(tmp_path, {"prototype": gain}, changed={"codes": codes}, **more)
+    write(tmp_path, {"multi_task": 2.5}, balance="uncertainty", **more)  # a method of its own
     ((board,), names) = made(tmp_path)
     roles = {e.label: (e.role, e.tier) for e in board.entries}
-    assert [label for label, (role, _) in roles.items() if role == "ablation"] == [
-        "prototype(codes=2)",
-        "prototype(codes=4)",
-    ]
-    assert roles["prototype"] == ("", "1") and roles["prototype(codes=2)"][1] == "ablation"
+    apart = {label: pair for label, pair in roles.items() if pair[0] == pair[1]}
+    assert apart == {
+        "prototype(codes=2)": ("ablation", "ablation"),
+        "tokens": ("control", "control"),  # named by the protocol, whatever it is called
+        "prototype(codes=4)": ("ablation", "ablation"),
+    }
+    assert roles["prototype"] == ("", "1")
     assert board.lead[0].label == "prototype" and "codes" not in overview.sentence([board], names)
-    assert {e.compared.family for e in board.entries if e.role == "ablation" and e.compared} == {2}
+    assert {e.compared.family for e in board.entries if e.label in apart and e.compared} == {3}
     assert {e.compared.family for e in board.entries if e.role == "" and e.compared} == {3}
-    methods, apart = texts.parts(board)
-    assert list(apart.method) == ["prototype(codes=2)", "prototype(codes=4)"] and len(methods) == 6
+    methods, others = texts.parts(board)
+    assert list(others.method) == list(apart) and len(methods) == 6
     assert f"## {views.APART}" in views.markdown(board) and "Ablations and controls" in page.html(
         [board], tmp_path
     )
-    assert not any("codes" in line.label for line in overview.rows([board]))
+    assert not apart.keys() & {line.label for line in overview.rows([board])}
 
 
 def test_both_references_are_rows_and_columns_with_their_steps(tmp_path: Path) -> None:
@@ -133,8 +136,8 @@ def test_both_references_are_rows_and_columns_with_their_steps(tmp_path: Path) -
     assert table.loc["single_task", "vs_baseline_mean"] == pytest.approx(-2.0, abs=0.3)
     assert table.loc["mtpsl", "delta_m_equal_steps"] == pytest.approx(-2.0, abs=0.3)
     shown = texts.texts(board)
-    assert [*shown][2:6] == ["Δm - multi_task's", "seeds", "Δm (%)", "Δm, equal steps"]
-    assert {"steps", "inference"} <= {*shown}
+    assert [*shown][2:6] == ["vs multi_task (points)", "seeds", "Δm vs single_task (%)", "Δm, equal steps"]
+    assert {"steps", "inference parameters"} <= {*shown}
 
 
 def test_fourteen_rows_keep_their_order_on_the_axis(tmp_path: Path) -> None:
@@ -146,3 +149,18 @@ def test_fourteen_rows_keep_their_order_on_the_axis(tmp_path: Path) -> None:
     places = [axis.at(value) for value in values]
     assert places == sorted(places, reverse=True) and all(0 <= place <= 100 for place in places)
     assert 0.0 in axis.ticks and 2 <= len(axis.ticks) <= 13
+
+
+def test_an_interval_that_goes_on_beyond_the_axis_ends_in_an_arrow(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN | {"mtpsl": 3.0, "jtr": 3.5}, 2)
+    ((board,), _) = made(tmp_path)
+    axis, cut = overview.Axis(board), 0
+    for c in (e.compared for e in board.entries if e.compared):
+        assert c.estimate.low is not None and c.estimate.high is not None
+        cut += (c.estimate.low < axis.low) + (c.estimate.high > axis.high)
+    assert 0 < cut < 6 and page.html([board], tmp_path).count('class="beyond"') == 2 * cut  # forest and table
+
+
+def test_references_alone_are_no_board_to_show(tmp_path: Path) -> None:
+    write(tmp_path, {"single_task": 0.0}, 2)
+    assert "No board here compares methods" in page.html(build(collect(tmp_path)), tmp_path)

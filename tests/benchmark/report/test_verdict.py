@@ -27,6 +27,7 @@ PROTOCOL = {
     "baseline": "multi",
     "demonstration": False,
     "doubled": {},
+    "controls": [],
     "budget": "epochs",
 }
 
