@@ -4,8 +4,8 @@ follow.
 A is *surely* ahead of B where the exact sign-flip test of their paired differences says so at `ALPHA` after
 Holm's correction within its family, both rows have every planned seed, and the board ranks at all. The
 families are the contrasts that plans named before their runs; where there are none, the comparisons of
-methods with the protocol's baseline, and those of ablations and controls with it. A
-pair of neither is corrected for all pairs of the board. Tiers group rows, and claim nothing.
+methods with the protocol's baseline, and those of ablations and controls with it. A pair of neither is
+corrected for all pairs of the board. Tiers group rows, and claim nothing.
 """
 
 from __future__ import annotations
@@ -260,13 +260,10 @@ def tiers(g: Group, rows: Sequence[Row], reference: Row) -> list[int]:
 
 
 def further(g: Group, row: Row, rows: Sequence[Row]) -> str:
-    """Return "control" for a method that the protocol names as one, "ablation" where a row's method has a
-    plainer one of its weighting, else "".
-    """
+    """Return "control" where the protocol says so, "ablation" where a plainer row of the method is, or ""."""
     if row.method in g.protocol["controls"]:
         return "control"
-    plain = row is named([r for r in rows if r.balance == row.balance], row.method)
-    return "" if plain else "ablation"
+    return "" if row is named([r for r in rows if r.balance == row.balance], row.method) else "ablation"
 
 
 def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
