@@ -170,8 +170,8 @@ class Board:
 
     entries: by delta m, those without one last, ablations after the methods. references: the rows of
     reference and baseline, of which reference and baseline are the entries. others: the references of other
-    groups. withheld: why nothing is ranked, empty if it is; unknown: that the protocol is not known to be
-    trained. reruns: {row: its re-run floor} of rows of which seeds were run a second time.
+    groups. withheld: why nothing is ranked, empty if it is. reruns: {row: its re-run floor} of rows of which
+    seeds were run a second time.
     """
 
     def __init__(self, g: Group, groups: Sequence[Group] = ()) -> None:
@@ -180,7 +180,7 @@ class Board:
         self.references = reference, baseline = [
             named(g.rows, g.protocol[role]) for role in ("reference", "baseline")
         ]
-        self.withheld, self.unknown = verdict.withheld(g, reference, baseline), verdict.unknown(g)
+        self.withheld = verdict.withheld(g, reference, baseline)
         self.others, self.images = references.references(g, groups), Resampled(g)
         self.verdicts = Verdicts(g, reference, self.others, self.withheld)
         entries = [Entry(self, row, self._role(row)) for row in g.rows]

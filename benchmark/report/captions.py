@@ -16,6 +16,7 @@ from benchmark.runs import digest
 from benchmark.spec.tuning import alike, of_rates
 
 UNEVEN = 0.5  # share by which the training times of a row's seeds may differ before a board says so
+UNKNOWN = "not known to be trained: the protocol holds no trial of twice the epochs"
 _REFERENCES = {
     "equal_epochs": "equal epochs (--set budget=epochs)",
     "equal_steps": "equal steps (--set budget=steps)",
@@ -67,7 +68,8 @@ def _data(board: Board) -> Iterator[Fact]:
         listed += [f"{task.name} {'-'.join(map(str, sorted({min(counts), max(counts)})))}"] if counts else []
     images = [r["images"] for r in records if not r["one_task"]]
     yield "labelled train images", ", ".join(listed) + (f" of {max(images)}" if images else "")
-    yield "training", board.unknown
+    known = protocol["doubled"] or protocol["demonstration"]
+    yield "training", "" if known else UNKNOWN
     yield "test images", ", ".join(f"{t.name} {t.test_images}" for t in g.tasks if t.test_images is not None)
     if protocol["judge"] != "test":
         where = f"evaluated on the last {protocol['holdout']:.0%} of the train images"

@@ -295,9 +295,3 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
     how = next((text for _, text in told if of_rates(text)), "none")
     lacking = sorted({label for label, text in told if not alike(text, how)})
     return f"{UNTUNED}; none for {', '.join(lacking)}." if lacking else ""
-
-
-def unknown(g: Group) -> str:
-    """Return that a protocol is not known to be trained, empty where a trial of twice the epochs is there."""
-    told = g.protocol["doubled"] or g.protocol["demonstration"]
-    return "" if told else "not known to be trained: the protocol holds no trial of twice the epochs"
