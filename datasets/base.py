@@ -26,6 +26,7 @@ class Split:
     where every image fills its frame. total: samples of the whole split, of which these may be the first.
     published: reads a frozen label split of the papers, by its name and those of T tasks, as (N, T) bool;
     None where there is none. fit: how images of other sizes met the frame, as in `datasets.fit`.
+    source: (N,) int64 which of the joined data sets `sources` a sample is of; None where it is one.
     """
 
     ids: Tensor
@@ -38,6 +39,8 @@ class Split:
     total: int | None = None
     published: Callable[[str, Sequence[str]], Tensor] | None = None
     fit: Fit = "scale"
+    source: Tensor | None = None
+    sources: tuple[str, ...] = ()
 
     def frozen(self, tasks: Sequence[str]) -> Callable[[str], Tensor] | None:
         """Bind `published` to these tasks."""

@@ -157,4 +157,5 @@ def narrowed(split: Split, start: int, stop: int) -> Split:
         fingerprint=hashlib.sha256(f"{split.fingerprint}/{start}:{stop}".encode()).hexdigest()[:16],
         extents=None if split.extents is None else split.extents[here],
         published=None if split.published is None else published,
+        source=None if split.source is None else split.source[here],
     )

@@ -19,6 +19,8 @@ from datasets.rendering.furniture import CLASSES, PARTS
 from datasets.rendering.render import render
 from datasets.tasks import IGNORE, Task, depth, edge, normals, parts, saliency, semseg
 
+# What photographs of other places look like: colours of the light, mist that hides what is far, no colour.
+STYLES = ("evening", "mist", "grey")
 VERSION = 1  # of the generator; a change of any pixel or label needs a new one
 SIZES = {"train": 640, "test": 160}  # of the splits, unless a limit asks for another number
 _DTYPES: dict[str, np.dtype] = {"depth": np.dtype(np.float16), "normals": np.dtype(np.int8)}
@@ -28,7 +30,8 @@ class Scenes:
     """Render furnished rooms.
 
     Sample i of a split depends on the split's name, i, the size and `VERSION` alone, and shows the same room
-    at every size; train and test are drawn from different random streams. progress: called as progress(done,
+    at every size; train and test are drawn from different random streams. `scenes-STYLE` has other rooms, in
+    one of `STYLES`. progress: called as progress(done,
     wanted) while a split is rendered or read.
     """
 
@@ -41,15 +44,17 @@ class Scenes:
     default_size = (96, 128)
 
     def __init__(self, data: Path, wanted: str = "") -> None:
-        if wanted not in ("", self.name, self.variant):
-            raise unknown(f"variant of {self.name}", wanted, [self.variant])
-        self.folder = Path(data) / "scenes" / f"v{VERSION}"
+        self.style = wanted.rpartition("-")[2] if wanted.endswith(STYLES) else ""
+        styled = [f"{self.name}-{style}" for style in STYLES]
+        if wanted not in ("", self.name, self.variant, *styled):
+            raise unknown(f"variant of {self.name}", wanted, [self.variant, *styled])
+        self.folder = Path(data) / "scenes" / (f"v{VERSION}-{self.style}" if self.style else f"v{VERSION}")
         self.progress: Callable[[int, int], None] | None = None
 
     @property
     def variant(self) -> str:
-        """Name the generator's version."""
-        return f"scenes-v{VERSION}"
+        """Name the generator's version, and the style."""
+        return f"scenes-v{VERSION}" + (f"-{self.style}" if self.style else "")
 
     def present(self) -> bool:
         """Tell that rooms can always be made."""
@@ -83,7 +88,8 @@ class Scenes:
 
         def make(i: int) -> dict[str, np.ndarray]:
             with _one_thread():
-                return {key: value.numpy() for key, value in render(_seed(name, i), size).items()}
+                made = {key: value.numpy() for key, value in render(_seed(name, i, self.style), size).items()}
+            return made | {"image": styled(made["image"], made["depth"], self.style)}
 
         def done(n: int) -> None:
             if self.progress:
@@ -107,6 +113,23 @@ class Scenes:
         )
 
 
+def _seed(split: str, i: int, style: str = "") -> int:
+    return seed_of(VERSION, f"scenes/{split}" + (f"/{style}" if style else ""), i)
+
+
+def styled(image: np.ndarray, depth: np.ndarray, style: str) -> np.ndarray:
+    """Repaint an image (3, H, W) uint8 in a style; depth: (1, H, W) metres. "" leaves it as it is."""
+    wide = image.astype(np.float32)
+    if style == "evening":
+        wide *= np.array([0.85, 0.6, 0.4], np.float32)[:, None, None]
+    elif style == "mist":
+        clear = np.exp(-depth.astype(np.float32) / 6)
+        wide = wide * clear + 200 * (1 - clear)
+    elif style == "grey":
+        wide = np.broadcast_to(wide.mean(0), wide.shape)
+    return np.rint(wide).clip(0, 255).astype(np.uint8) if style else image
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Rendering is many small operations: on several threads they wait for each other."""
@@ -116,10 +139,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _seed(split: str, i: int) -> int:
-    return seed_of(VERSION, f"scenes/{split}", i)
 
 
 def _exists(task: Task, target: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,8 @@ def load_records(folder: str | Path) -> pd.DataFrame:
     folder: of runs, or of published results. Columns: run, protocol, dataset (its variant), labels, method,
     version, balance, weighting (a dict of its hyperparameters away from their defaults), lr_scale,
     hyperparameters (a dict), label_seed, train_seed, task, metric, value, primary (whether it is the task's
-    primary metric), device, seconds. Raises `UserError` naming the file where a record is damaged.
+    primary metric), by_source ({source: value} where data sets were joined), device, seconds. Raises
+    `UserError` naming the file where a record is damaged.
 
     >>> table = benchmark.load_records("results")
     >>> table[table.primary].groupby(["method", "task"]).value.mean()
@@ -48,6 +49,8 @@ def load_records(folder: str | Path) -> pd.DataFrame:
             for metric, value in record["metrics"][task].items():
                 primary = metric == record["tasks"][task]["metric"]
                 score = {"task": task, "metric": metric, "value": value, "primary": primary}
+                sources = record.content.get("by_source", {}).get(task, {})
+                score["by_source"] = {source: values.get(metric) for source, values in sources.items()}
                 rows.append(about | score | {"device": cost["device"], "seconds": cost.get("seconds")})
     return pd.DataFrame(rows)
 

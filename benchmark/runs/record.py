@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ class Outcome:
     metrics: {task: {metric: value}}, the primary first; constant: those of the constant prediction.
     per_image: {task: (N, K)} statistics of the test images. test_images: {task: number with a label}. curve:
     the points of training. images: train images used; mask: their labels, (N, T) of the protocol's tasks.
-    fit: how images met the frame.
+    fit: how images met the frame. by_source: {task: {source: {metric: value}}} where data sets were joined.
     """
 
     tasks: dict[str, Task]
@@ -45,6 +45,7 @@ class Outcome:
     fit: str
     environment: dict[str, Any]
     diagnostics: dict[str, Diagnostic]
+    by_source: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
 def assemble(spec: RunSpec, outcome: Outcome) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def assemble(spec: RunSpec, outcome: Outcome) -> dict[str, Any]:
         "fit": outcome.fit,
         "environment": outcome.environment,
         "diagnostics": {name: _listed(d) for name, d in outcome.diagnostics.items()},
-    }
+    } | ({"by_source": outcome.by_source} if outcome.by_source else {})
     made = digest.sealed(_rounded(record))
     try:  # what later commands would refuse is refused here, where it can be told from damage
         check_record(json.loads(json.dumps(made)), f"the record of {spec.folder}", spec.id, "")

@@ -107,6 +107,7 @@ class RecordShape(Struct):
     summary: Prose = ""
     source: Name = ""
     oracle: Values = {}
+    by_source: dict[Name, dict[Name, Values]] = {}
     fit: Name = "scale"
     files: dict[Name, Name] = {}
 

@@ -44,7 +44,7 @@ SUPPORT = {
     "methods": {"base", "losses"},
     "datasets": {
         "base", "tasks", "labels", "published", "inert", "augment", "fit", "packing", "packed", "prepared",
-        "preparing", "seen", "downloads",
+        "preparing", "seen", "sources", "downloads",
     },
 }  # fmt: skip
 
@@ -165,13 +165,22 @@ def dataset(name: str) -> type[Dataset]:
 
 
 def open_dataset(name: str, data: Path) -> Dataset:
-    """Return the data set of a name or a variant, with its data in the folder `data`, if they are there."""
-    return dataset(name)(data, name.replace("_", "-"))
+    """Return the data set of a name or a variant, with its data in the folder `data`, if they are there.
+
+    NAME+NAME joins data sets, and NAME:TASK:TASK uses their labels of these tasks alone.
+    """
+    parts = [part.split(":") for part in name.split("+")]
+    if parts == [[name]]:
+        return dataset(name)(data, name.replace("_", "-"))
+    from datasets.sources import Part, Sources
+
+    opened = [(dataset(first)(data, first.replace("_", "-")), tuple(tasks)) for first, *tasks in parts]
+    return typing.cast("Dataset", Sources([Part(*part) for part in opened]))
 
 
 def default_labels(name: str) -> str:
     """Return the label setting where none is named: the class's `default_labels`, else one label an image."""
-    return str(getattr(dataset(name), "default_labels", "one"))
+    return "given" if "+" in name else str(getattr(dataset(name), "default_labels", "one"))
 
 
 def entries(text: str | None, title: str) -> list[str]:

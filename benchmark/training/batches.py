@@ -22,8 +22,10 @@ class Feed:
     """Batches of one run, each a pure function of its step.
 
     The budget is one long sequence of samples, epoch after epoch, cut into batches of equal size; an epoch's
-    order is the restriction of the whole data set's order to the images that the run may use. Labels that the
-    mask hides are replaced by the ignore value as samples are gathered, before anything else looks at them.
+    order is the restriction of the whole data set's order to the images that the run may use. Under equal
+    sampling the sources of joined data sets take turns instead, each with such a sequence of its own. Labels
+    that the mask hides are replaced by the ignore value as samples are gathered, before anything else looks
+    at them.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Feed:
         self.steps = total_steps(protocol, len(split), self.images)
         self.batch_size, self.tasks, self.normalisation = protocol.batch, tasks, normalisation
         count = self.steps * self.batch_size
-        epochs = -(-count // max(1, self.images))
-        ids = split.ids[usable]
-        orders = [streams.order(seed, "order", ids, epoch) for epoch in range(epochs)]
-        sequence = torch.cat(orders)[:count] if orders else ids
-        epoch = torch.arange(epochs).repeat_interleave(self.images)[:count]
+        groups = [split.ids[usable]]
+        if protocol.sampling == "equal" and split.source is not None:
+            of_sources = (split.ids[usable & (split.source == i)] for i in range(len(split.sources)))
+            groups = [ids for ids in of_sources if len(ids)] or groups
+        drawn = [_passes(ids, -(-count // len(groups)), seed) for ids in groups]
+        # Sources in turn: a batch's numbers of their images differ by one at most.
+        sequence, epoch = (torch.stack(part, 1).flatten()[:count] for part in zip(*drawn, strict=True))
         uniform = protocol.scale_draw == "uniform"
         config = augment.Augmentation(protocol.scales, protocol.flip, protocol.colour, uniform=uniform)
         configs = [config, *(kind.augmentation(config) for kind in view_kinds(views))]
@@ -108,6 +112,14 @@ class Feed:
             index=self._ids.index_select(0, rows),
             views=tuple(View(laid_out(view[0], self._encoder), *view[1:]) for view in more),
         )
+
+
+def _passes(ids: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return `count` sample numbers, pass after pass over `ids` in random order, and the pass of each."""
+    passes = -(-count // max(1, len(ids)))
+    orders = [streams.order(seed, "order", ids, number) for number in range(passes)]
+    sequence = torch.cat(orders)[:count] if orders else ids
+    return sequence, torch.arange(passes).repeat_interleave(len(ids))[:count]
 
 
 def total_steps(protocol: Protocol, images: int, usable: int) -> int:

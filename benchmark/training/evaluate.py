@@ -24,11 +24,15 @@ EVALUATED = 8  # images at least that a GPU is given at once: smaller batches wo
 
 @dataclass(frozen=True)
 class Scores:
-    """Values {metric: value}, the primary first, and per_image (N, K) statistics, as far as stored."""
+    """Values {metric: value}, the primary first, and per_image (N, K) statistics, as far as stored.
+
+    by_source: {source: values} of those that label the task, where the test set joins several.
+    """
 
     values: dict[str, float]
     per_image: np.ndarray
     test_images: int
+    by_source: dict[str, dict[str, float]]
 
 
 class TestSet:
@@ -52,6 +56,11 @@ class TestSet:
         batch = max(batch, EVALUATED) if device.startswith("cuda") else batch
         self.tasks, self.normalisation, self.batch, self.count = tasks, normalisation, batch, len(split)
         self.images, self.encoder = split.images, encoder
+        self.sources = split.sources
+        self.source = None
+        if split.source is not None:
+            numbers = torch.arange(len(split.sources))[:, None]
+            self.source = (split.source == numbers).to(device, torch.float64)  # (S, N)
         order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
         self.samples = Samples(split, tasks, order, batch, device)
         self.beat: Callable[[], None] = lambda: None  # called after every batch
@@ -95,11 +104,20 @@ class TestSet:
             for name, judge in meters.items():
                 rows = judge.statistics(predictions[name], targets[name])[: self.count - start]
                 stored[name].append(rows[:, : judge.stored])
-                sums[name] = sums[name] + rows.sum(0) if name in sums else rows.sum(0)
+                total = rows.sum(0, keepdim=True)
+                if self.source is not None:
+                    total = self.source[:, start : start + len(rows)] @ rows
+                sums[name] = sums[name] + total if name in sums else total
             self.beat()
-        return {name: _scores(judge, torch.cat(stored[name]), sums[name]) for name, judge in meters.items()}
+        return {
+            name: _scores(judge, torch.cat(stored[name]), sums[name], self.sources)
+            for name, judge in meters.items()
+        }
 
 
-def _scores(judge: Meter, stored: Tensor, sums: Tensor) -> Scores:
-    per_image = stored.cpu().numpy()
-    return Scores(judge.values(sums.cpu().numpy()), per_image, int((per_image != 0).any(1).sum()))
+def _scores(judge: Meter, stored: Tensor, sums: Tensor, sources: Sequence[str]) -> Scores:
+    """sums: (S, K), of each source."""
+    per_image, rows = stored.cpu().numpy(), sums.cpu().numpy()
+    by_source = {source: judge.values(row) for source, row in zip(sources, rows, strict=False) if row.any()}
+    labelled = int((per_image != 0).any(1).sum())
+    return Scores(judge.values(rows.sum(0)), per_image, labelled, by_source)

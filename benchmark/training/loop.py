@@ -94,6 +94,7 @@ class Run:
         self.tasks = {name: tasks[name] for name in spec.tasks}
         own = labels.restrict(self.mask, [protocol.tasks.index(t) for t in spec.tasks])
         shares, complete = labels.shares(own), labels.complete(spec.labels, own)
+        complete = complete and (train.source is None or bool(own.all()))
         fraction = labels.parse(spec.labels).name == "fraction"
         alone = registry.method(spec.method).one_task
         if alone:  # every image that such a run sees carries its label

@@ -93,6 +93,7 @@ def outcome(run: Run, scores: dict[str, Scores], evaluation_seconds: float) -> O
         images=run.feed.images,
         mask=run.mask.numpy(),
         fit=split.fit,
+        by_source={name: score.by_source for name, score in scores.items() if score.by_source},
         environment=run.environment,
         diagnostics=diagnostics(run),
     )

@@ -81,6 +81,7 @@ PLANS = {
     "quickstart": (12, "613476fc234e"),
     "seed-variance": (125, "b0073bcf4373"),
     "seed-variance-scenes": (36, "64720eed8ef7"),
+    "sources-scenes": (20, "537bfa5424ec"),
     "thin": (12, "cd428ac2791f"),
 }
 
@@ -118,7 +119,9 @@ def test_trials_of_rates_keep_their_ids() -> None:
     assert {"4fe1c42b69cf", "a01c5f714e33"} <= {spec.id for spec in trials}
 
 
-LATER = {"contrasts": [], "balance_version": 1, "weighting": {}}  # keys that specs did not have once
+# Keys that specs and their protocols did not have once.
+LATER = {"contrasts": [], "balance_version": 1, "weighting": {}}
+LATER_PROTOCOL = {"controls": [], "sampling": "proportional"}
 
 
 def test_every_committed_record_decodes_to_its_id() -> None:
@@ -128,7 +131,9 @@ def test_every_committed_record_decodes_to_its_id() -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         assert record["id"] == run_id(record["spec"]) == path.stem
         spec = RunSpec.from_dict(record["spec"] | {"id": record["id"]}, str(path))
-        assert spec.id == record["id"] and spec.as_dict() == LATER | record["spec"]
+        protocol = LATER_PROTOCOL | record["spec"]["protocol"]
+        assert spec.id == record["id"]
+        assert spec.as_dict() == LATER | record["spec"] | {"protocol": protocol}
 
 
 def test_a_new_keyword_with_a_default_moves_no_id(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,181 @@
+"""Several data sets as one, each with the labels that it has: `scenes-fog:depth+own-data-kitchens`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import UserError, unknown
+from datasets.base import Dataset, Split
+from datasets.tasks import Task
+
+APART = 2**26  # between the sample numbers of two sources; random streams take 32 bits of a number
+MOST = 32
+
+
+@dataclass(frozen=True)
+class Part:
+    """Hold one source. only: the tasks whose labels are used; () for all that it has."""
+
+    dataset: Dataset
+    only: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """Name its data and the tasks that are used."""
+        return ":".join([self.dataset.variant, *self.only])
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """Return the tasks that are used. Raises `UserError` for one that it has not."""
+        every = self.dataset.tasks
+        for name in self.only:
+            if name not in every:
+                raise unknown(f"task of {self.dataset.variant}", name, every)
+        return {name: every[name] for name in self.only or every}
+
+
+class Sources:
+    """Join data sets of which each may label other tasks; one training set, one test set.
+
+    Tasks of one name share a head where they agree in kind, classes and unit;
+    otherwise the later one is a task of its own, named after its source's number: `semseg_2`. Every task is
+    learnt and tested on the images of the sources that label it. Samples of the sources take turns in
+    proportion, so that any part of a split has its share of each.
+    """
+
+    default_labels = "given"
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        """Raise `UserError` for a source that is named twice, and for too many."""
+        self.parts = tuple(parts)
+        self.name = "+".join(part.dataset.name for part in parts)
+        self.progress: Callable[[int, int], None] | None = None
+        names = [":".join([part.dataset.name, *part.only]) for part in parts]
+        if len(parts) > MOST:
+            raise UserError(f"{len(parts)} sources are more than {MOST}; pack some of them as one.")
+        if len({part.variant for part in parts}) < len(parts):
+            raise UserError(f"{'+'.join(names)} names a source twice; name each once.")
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """Return that of the first source."""
+        return self.parts[0].dataset.default_size
+
+    def present(self) -> bool:
+        """Tell whether all sources are here."""
+        return all(part.dataset.present() for part in self.parts)
+
+    def here(self) -> tuple[str, ...]:
+        """Name what there is of each."""
+        return tuple(name for part in self.parts for name in part.dataset.here())
+
+    @property
+    def variant(self) -> str:
+        """Name the data and tasks of each."""
+        return "+".join(part.variant for part in self.parts)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """Return the tasks of all sources."""
+        return self._joined()[0]
+
+    def _joined(self) -> tuple[dict[str, Task], list[dict[str, str]]]:
+        """Return the joined tasks, and for each source {its task's name: that of the joined one}."""
+        joined: dict[str, Task] = {}
+        names: list[dict[str, str]] = []
+        for number, part in enumerate(self.parts, 1):
+            called = {}
+            for name, task in part.tasks.items():
+                same = name not in joined or replace(joined[name], span=task.span) == task
+                called[name] = name if same else f"{name}_{number}"
+                joined.setdefault(called[name], replace(task, name=called[name]))
+            names.append(called)
+        return joined, names
+
+    def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
+        """Read the splits of all sources and join them; see `Dataset.split`.
+
+        limit: images of all together, as evenly as a division goes. The images of all lie in memory.
+        """
+        joined, called = self._joined()
+        counts: list[int | None] = [None] * len(self.parts)
+        if limit is not None:
+            if limit < len(self.parts):
+                raise UserError(f"{limit} images leave a source of {self.name} without any; give more.")
+            counts = [
+                limit // len(self.parts) + (i < limit % len(self.parts)) for i in range(len(self.parts))
+            ]
+        splits = []
+        for part, count in zip(self.parts, counts, strict=True):
+            part.dataset.progress = self.progress
+            splits.append(part.dataset.split(name, size, count))
+            if int(splits[-1].ids.max()) >= APART:
+                raise UserError(f"{part.variant} numbers its samples above {APART}; use it alone.")
+        turns = torch.cat([(torch.arange(len(split)) + 0.5) / len(split) for split in splits])
+        order = turns.argsort(stable=True)
+        source = torch.repeat_interleave(
+            torch.arange(len(splits)), torch.tensor([len(split) for split in splits])
+        )[order]
+        variants = [part.variant for part in self.parts]
+        labels = [
+            f"{variant}/{each}"
+            for variant, split in zip(variants, splits, strict=True)
+            for each in split.names
+        ]
+        available = [
+            torch.stack([_column(split, back.get(task)) for task in joined], 1)
+            for split, back in ((split, _backward(own)) for split, own in zip(splits, called, strict=True))
+        ]
+        content = [f"{variant} {split.fingerprint}" for variant, split in zip(variants, splits, strict=True)]
+        return Split(
+            ids=torch.cat([split.ids + i * APART for i, split in enumerate(splits)])[order],
+            names=tuple(labels[i] for i in order.tolist()),
+            images=torch.cat([split.images for split in splits])[order],
+            targets={task: _maps(splits, called, joined[task])[order] for task in joined},
+            available=torch.cat(available)[order],
+            fingerprint=hashlib.sha256("\n".join(content).encode()).hexdigest(),
+            extents=_extents(splits, order, size),
+            fit=splits[0].fit,
+            source=source,
+            sources=tuple(variants),
+        )
+
+
+def _backward(called: dict[str, str]) -> dict[str, str]:
+    return {joined: own for own, joined in called.items()}
+
+
+def _column(split: Split, name: str | None) -> Tensor:
+    if name is None:
+        return torch.zeros(len(split), dtype=torch.bool)
+    return split.available[:, list(split.targets).index(name)]
+
+
+def _maps(splits: Sequence[Split], called: Sequence[dict[str, str]], task: Task) -> Tensor:
+    """Stack a task's maps, (N, C, H, W); without a label where a source has none, or none that is used."""
+    backs = [_backward(own).get(task.name) for own in called]
+    held = [split.targets[back] for split, back in zip(splits, backs, strict=True) if back is not None]
+    kind = held[0].dtype
+    for maps in held[1:]:
+        kind = torch.promote_types(kind, maps.dtype)
+    found = []
+    for split, back in zip(splits, backs, strict=True):
+        shape = (len(split), *held[0].shape[1:])
+        found.append(
+            torch.full(shape, task.ignore, dtype=kind) if back is None else split.targets[back].to(kind)
+        )
+    return torch.cat(found)
+
+
+def _extents(splits: Sequence[Split], order: Tensor, size: tuple[int, int]) -> Tensor | None:
+    if all(split.extents is None for split in splits):
+        return None
+    whole = torch.tensor(size)
+    return torch.cat(
+        [whole.expand(len(split), 2) if split.extents is None else split.extents for split in splits]
+    )[order]
