@@ -1,6 +1,6 @@
 """The harness: it knows no method and no data set by name.
 
-Public, and loaded when first asked for: `load_model`, `load_records`, `load_board`.
+Public, and loaded when first asked for: `run`, `load_model`, `load_records`, `load_board`.
 """
 
 import importlib
@@ -11,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _PUBLIC = {
+    "run": "benchmark.cli.python",
     "load_model": "benchmark.execute.model",
     "load_records": "benchmark.report.leaderboard",
     "load_board": "benchmark.report.leaderboard",

@@ -55,16 +55,17 @@ def load_records(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def load_board(folder: str | Path, name: str) -> pd.DataFrame:
+def load_board(folder: str | Path, name: str = "") -> pd.DataFrame:
     """Return a board, one row for each of its rows, with the columns of its CSV.
 
-    folder: of runs, or of published results; name: that of its file in `leaderboards/`. Raises `UserError`
-    for a name that no board has.
+    folder: of runs, or of published results; name: that of its file in `leaderboards/`, not needed
+    where there is one board. Raises `UserError` for a name that no board has.
 
     >>> board = benchmark.load_board("results", "PROTOCOL-DATASET-LABELS")
     >>> board[["method", "delta_m", "ci_low", "ci_high"]]
     """
     boards = {board.name: board for board in boards_of(Path(folder))}
+    name = name or (next(iter(boards)) if len(boards) == 1 else "")
     if name not in boards:
         raise unknown(f"board in {folder}", name, boards)
     return tables.frame(boards[name])
