@@ -118,7 +118,9 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
         )
     spec = _spec(record["spec"], str(place.file("record.json")))
     tasks = {name: from_dict(record["tasks"][name]) for name in spec.tasks}
-    method = build_method(replace(spec, protocol=replace(spec.protocol, weights="none")), tasks, None, {})
+    method = build_method(
+        replace(spec, protocol=replace(spec.protocol, weights="none", init="none")), tasks, None, {}
+    )
     try:
         weights = read_tensors(file)
     except (OSError, ValueError) as error:

@@ -68,9 +68,9 @@ def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
     if shipped is None:
         return {"protocol": f"{protocol['name']}.toml"}
     changed = {k: v for k, v in protocol.items() if k in protocols.SETTABLE and v != shipped.get(k)}
-    weights = str(changed.get("weights", ""))
-    if weights.startswith("sha256:"):
-        changed["weights"] = f"FILE-{weights.removeprefix('sha256:')}"
+    for key in ("weights", "init"):
+        if str(changed.get(key, "")).startswith("sha256:"):
+            changed[key] = f"FILE-{str(changed[key]).removeprefix('sha256:')}"
     return changed
 
 

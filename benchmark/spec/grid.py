@@ -205,17 +205,10 @@ class Expansion:
             tasks, size = list(protocol.tasks or dataset.tasks), list(protocol.size)
             left = {"tasks": tasks, "size": size or list(dataset.default_size)}
             protocol = protocols.load(name, overrides | left)
-        if protocol.weights not in WEIGHTS:  # a file: its content, not its place, is part of what a run is
-            file = Path(protocol.weights)
-            if not file.is_file():
-                known_weights = ", ".join(map(repr, WEIGHTS))
-                raise UserError(
-                    f"weights = {protocol.weights!r} is neither one of {known_weights} nor a file."
-                )
-            known = (content for content, path in self.weights.items() if path == file)  # read once
-            content = next(known, "") or "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-            self.weights[content] = file
-            protocol = replace(protocol, weights=content)
+        protocol = replace(
+            protocol, weights=self._content("weights", protocol.weights, WEIGHTS),
+            init=self._content("init", protocol.init, ("none",)),
+        )  # fmt: skip
         check_encoder(protocol.encoder, protocol.weights)
         compared = filter(None, (protocol.reference, protocol.baseline))
         check_keys(compared, registry.method_names(), f"method of protocol {protocol.name}")
@@ -223,6 +216,18 @@ class Expansion:
             protocol.tasks, dataset.tasks, f"task of data set {dataset.name} (protocol {protocol.name})"
         )
         return protocol
+
+    def _content(self, key: str, value: str, words: Sequence[str]) -> str:
+        """Return one of `words` as it is, and a file's hash: its content, not its place, makes a run."""
+        if value in words:
+            return value
+        file = Path(value)
+        if not file.is_file():
+            raise UserError(f"{key} = {value!r} is neither one of {', '.join(map(repr, words))} nor a file.")
+        known = (content for content, path in self.weights.items() if path == file)  # read once
+        content = next(known, "") or "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        self.weights[content] = file
+        return content
 
 
 def _seed_pairs(grid: dict[str, Any], where: str) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from datasets import labels
 from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Method, Problem
-from methods.networks.build import make_encoder
+from methods.networks.build import make_encoder, read_state
 from methods.networks.encoders import Trunk
 
 
@@ -68,7 +68,23 @@ def build_method(
     with streams.seeded(spec.train_seed, "init"):
         method = registry.method(spec.method)(own, **spec.hyperparameters)
     initialise(method, spec.train_seed)
+    if protocol.init != "none":
+        _take_over(method, weights[protocol.init])
     return method
+
+
+@torch.no_grad()
+def _take_over(method: Method, file: Path) -> None:
+    """Copy what a finished run's network and this one both have. Raises `UserError` for another encoder."""
+    state, own = read_state(file), method.state_dict()
+    shared = {name for name, value in own.items() if name in state and state[name].shape == value.shape}
+    if missing := [name for name in own if name.startswith("encoder.") and name not in shared]:
+        raise UserError(
+            f"init = {file} has no {missing[0]} of the shape of this encoder; name the weights.pt of a "
+            "finished run with the same encoder and width."
+        )
+    for name in shared:
+        own[name].copy_(state[name])
 
 
 def problem(protocol: Protocol, tasks: dict[str, Task]) -> Problem:

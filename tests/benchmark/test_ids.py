@@ -121,7 +121,7 @@ def test_trials_of_rates_keep_their_ids() -> None:
 
 # Keys that specs and their protocols did not have once.
 LATER = {"contrasts": [], "balance_version": 1, "weighting": {}}
-LATER_PROTOCOL = {"controls": [], "sampling": "proportional"}
+LATER_PROTOCOL = {"controls": [], "init": "none", "sampling": "proportional"}
 
 
 def test_every_committed_record_decodes_to_its_id() -> None:
