@@ -14,7 +14,7 @@ from benchmark.runs import pictures, provenance
 from benchmark.runs.record import Outcome
 from benchmark.training.device import autocast
 from benchmark.training.evaluate import Scores
-from benchmark.training.flops import counting
+from benchmark.training.flops import Counter
 from datasets import labels
 from methods.base import Diagnostic, Method
 
@@ -124,7 +124,7 @@ def _operations(run: Run) -> int | None:
 
     None where a device is too full for a step beside its captured graph, which must not cost the run.
     """
-    with _untouched(run.method), torch.enable_grad(), counting() as counter:
+    with _untouched(run.method), torch.enable_grad(), Counter() as counter:
         run.method.train()
         try:
             with autocast(run.options.device, run.spec.protocol.precision):
@@ -134,4 +134,4 @@ def _operations(run: Run) -> int | None:
             return None
         finally:
             run.method.zero_grad()
-    return int(counter.get_total_flops()) * run.feed.steps
+    return counter.total * run.feed.steps
