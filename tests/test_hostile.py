@@ -169,7 +169,7 @@ def test_damaged_files_of_a_run_give_a_sentence_or_the_same(
             assert look(folder) == same
         except UserError as error:
             assert run.name in str(error) and "\n" not in str(error)
-        assert len(run.progress) == 4 and run.claims() is not None
+        assert len(run.progress) == 5 and run.claims() is not None
         shutil.rmtree(folder)
 
 

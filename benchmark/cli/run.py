@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -209,15 +210,22 @@ def _warn_of_other_code(done: list[Any], results: Path, console: Console) -> boo
 
 
 def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
-    """Show the state of every run in the results folder."""
+    """Show the state of every run in the results folder, and how far those under way are."""
     from benchmark.cli.cluster import mark
-    from benchmark.execute.progress import STYLES, make_console
+    from benchmark.execute.progress import STYLES, duration, make_console
     from benchmark.runs.rundir import RunDir, every_run
 
     def row(run: RunDir) -> dict[str, Any]:
-        names = {"run": f"{run.path.parent.name}/{run.name}", "id": run.name.rpartition("-")[2]}
+        names: dict[str, Any] = {
+            "run": f"{run.path.parent.name}/{run.name}",
+            "id": run.name.rpartition("-")[2],
+        }
         state = run.state()
-        return names | {"state": state} | ({"reason": run.reason or "unknown"} if state == "failed" else {})
+        names |= {"state": state} | ({"reason": run.reason or "unknown"} if state == "failed" else {})
+        if state == "running" and (at := run.progress).step:
+            loss = at.loss if math.isfinite(at.loss) else None  # not logged yet
+            names |= {"step": at.step, "steps": at.steps, "loss": loss, "seconds_left": at.left}
+        return names
 
     Options(results, data)
     rows = [row(run) for run in every_run(results)]
@@ -235,7 +243,12 @@ def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
     lines = Text()
     for each in rows:
         lines.append(f"{each['state']:8}", STYLES[each["state"]])
-        lines.append(f" {each['run']}" + (f" ({each['reason']})" if "reason" in each else "") + "\n")
+        about = f" ({each['reason']})" if "reason" in each else ""
+        if "step" in each:
+            loss = "" if each["loss"] is None else f", loss {each['loss']:.4g}"
+            left = duration(each["seconds_left"])
+            about = f" (step {each['step']} of {each['steps']}, {left} left{loss})"
+        lines.append(f" {each['run']}{about}\n")
     console.print(lines, soft_wrap=True, end="")
     counts = Counter(each["state"] for each in rows)
     console.print(", ".join(f"{count} {state}" for state, count in counts.items()))

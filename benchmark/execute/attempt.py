@@ -131,7 +131,7 @@ def _train(
     """Train and evaluate a claimed run; return why it failed, "" when it is done."""
     from benchmark.training import loop
 
-    loss, stamped = float("nan"), 0.0
+    loss, stamped, first = float("nan"), 0.0, (0.0, 0)
 
     def report(step: int, steps: int, mean: float) -> None:
         nonlocal loss
@@ -140,11 +140,14 @@ def _train(
 
     def beat() -> None:
         """Stamp step and time: by the training thread itself, since any other outlives a step that hangs."""
-        nonlocal stamped
-        if time.monotonic() - stamped > STAMP_SECONDS:
-            stamped = time.monotonic()
+        nonlocal stamped, first
+        step, steps, now = under_way.step, under_way.feed.steps, time.monotonic()
+        first = first if stamped else (now, step)
+        if now - stamped > STAMP_SECONDS:
+            stamped = now
+            left = (now - first[0]) / max(1, step - first[1]) * (steps - step)
             with suppress(OSError):
-                run.file("progress.json").write_text(json.dumps([under_way.step, under_way.feed.steps, loss]))
+                run.file("progress.json").write_text(json.dumps([step, steps, loss, left]))
 
     try:
         device, every = pick_device(options.device), options.checkpoint_every

@@ -121,7 +121,7 @@ class Progress:
         now = time.monotonic()
         began, start = self.first.setdefault(spec.id, (now, step))
         seconds = (now - began) / (step - start) * (steps - step) if step > start else None
-        left = "started" if seconds is None else f"{_duration(seconds)} left"
+        left = "started" if seconds is None else f"{duration(seconds)} left"
         self.texts[spec.id] = f"{step}/{steps} {left} loss {loss:.3g}"
         if not self.live and now - self.told.get(spec.id, self.began[spec.id]) > PLAIN_SECONDS:
             self.told[spec.id] = now
@@ -154,7 +154,8 @@ class Progress:
         return Text(total + worst, STYLES[worst])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write seconds for people."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

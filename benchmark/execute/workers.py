@@ -173,7 +173,7 @@ class Workers:
         for one in self.at_work:
             if one.spec is None:
                 continue
-            stamp, step, steps, loss = RunDir(self.options.results, one.spec.folder).progress
+            stamp, step, steps, loss, _ = RunDir(self.options.results, one.spec.folder).progress
             if stamp != one.stamp:
                 one.stamp, one.silent = stamp, 0.0
                 if steps:

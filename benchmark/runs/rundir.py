@@ -13,7 +13,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,16 @@ from benchmark.runs.schema import read_record
 from benchmark.spec.run import RunSpec
 
 State = Literal["missing", "running", "stale", "failed", "done"]
+
+
+class Stamp(NamedTuple):
+    """How far a run under way is. at: ns; left: seconds, by the steps since it was taken up."""
+
+    at: int
+    step: int
+    steps: int
+    loss: float
+    left: float
 
 
 class RunDir:
@@ -56,14 +66,14 @@ class RunDir:
         return self.error.split("\n")[0]
 
     @property
-    def progress(self) -> tuple[int, int, int, float]:
-        """The last stamp of a run under way, (time in ns, step, steps, loss); zeros without one."""
+    def progress(self) -> Stamp:
+        """The last stamp of a run under way; zeros without one."""
         try:
             found = parse(read_bytes(self.file("progress.json")), json.loads)
-            step, steps, loss = msgspec.convert(found, tuple[int, int, float])
+            step, steps, loss, left = msgspec.convert(found, tuple[int, int, float, float])
         except (OSError, ValueError):  # none yet, or half-written
-            step, steps, loss = 0, 0, 0.0
-        return changed(self.file("progress.json")), step, steps, loss
+            step, steps, loss, left = 0, 0, 0.0, 0.0
+        return Stamp(changed(self.file("progress.json")), step, steps, loss, left)
 
     def written_since(self, name: str, began: float) -> bool:
         """Tell whether a file is there that is newer than a time by the folder's own clock."""

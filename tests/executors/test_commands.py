@@ -10,9 +10,11 @@ import pytest
 
 from benchmark import system
 from benchmark.runs import finished
+from benchmark.runs.rundir import RunDir
 from benchmark.spec import plugins
 from tests.commands import TROUBLE, sets
 from tests.conftest import ROOT, Bench
+from tests.helpers import tiny_spec
 
 TORCHLESS = """
 import sys
@@ -83,6 +85,20 @@ def test_what_is_remembered_ends_with_any_change(
     monkeypatch.setattr(finished, "_stamps", lambda paths: [])
     assert finished.key([str(plan)], []) != key  # the code counts
     assert finished.key(["nothing.toml"], []) is None
+
+
+def test_status_says_how_far_a_run_is(bench: Bench, tmp_path: Path) -> None:
+    run = RunDir(tmp_path, (spec := tiny_spec()).folder)
+    claim = run.claim(spec)
+    assert claim is not None
+    for stamp, words in (("[1, 12, NaN, 0.0]", "step 1 of 12, 0 s left)"),
+                         ("[7, 12, 3.25, 240.0]", "step 7 of 12, 4 min left, loss 3.25)")):  # fmt: skip
+        run.file("progress.json").write_text(stamp)
+        assert f"{spec.folder} ({words}" in bench("status", "--results", tmp_path)[1]
+    (row,) = json.loads(bench("status", "--results", tmp_path, "--json")[1])
+    assert {key: row[key] for key in ("state", "step", "steps", "loss", "seconds_left")} == {
+        "state": "running", "step": 7, "steps": 12, "loss": 3.25, "seconds_left": 240.0,
+    }  # fmt: skip
 
 
 def test_status_looks_at_many_runs_without_torch(tmp_path: Path) -> None:
