@@ -105,6 +105,22 @@ def test_equal_gradients_give_their_sum(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in RANDOM])
+def test_the_order_of_tasks_does_not_matter(name: str) -> None:
+    for jacobian in JACOBIANS:
+        found = aggregate(name, jacobian)
+        for order in itertools.permutations(range(len(jacobian))):
+            torch.testing.assert_close(aggregate(name, jacobian[list(order)]), found, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["upgrad", "mgda", "nash", "aligned_mtl"])
+def test_it_conflicts_with_no_task(name: str) -> None:
+    """No gradient has a negative inner product with the result, though two of each example's conflict."""
+    for jacobian in JACOBIANS[:2]:
+        assert bool((jacobian @ jacobian.T < 0).any())
+        assert bool((jacobian @ aggregate(name, jacobian) > -1e-4).all())
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1e5])
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_linear_under_scaling(name: str, scale: float) -> None:
