@@ -123,7 +123,8 @@ def notes(
 
 def said(remarks: Iterable[Mapping[str, tuple[int, str]]]) -> list[str]:
     """Return a sentence for each remark of readers, {remark: (samples, the first one's name)}."""
-    merged, found, whites = dict[str, tuple[int, str]](), [], dict[str, dict[int, tuple[int, str]]]()
+    merged, found = dict[str, tuple[int, str]](), list[str]()
+    several: dict[tuple[str, str], dict[int, tuple[int, str]]] = {}
     for remark, (count, first) in (item for each in remarks for item in each.items()):
         before = merged.get(remark, (0, first))
         merged[remark] = (before[0] + count, before[1])
@@ -132,15 +133,18 @@ def said(remarks: Iterable[Mapping[str, tuple[int, str]]]) -> list[str]:
         value, _, task = rest.rpartition("of ")
         if kind in _SENTENCES:
             found.append(_SENTENCES[kind].format(count=count, first=first, value=value.strip(), task=task))
-        elif kind == "positive":
-            whites.setdefault(task, {})[int(value)] = (count, first)
-    for task, of_task in whites.items():
-        if len(of_task) > 1:
-            (least, one), (most, other) = min(of_task.items()), max(of_task.items())
+        else:
+            several.setdefault((kind, task), {})[int(value)] = (count, first)
+    for (kind, task), values in several.items():
+        if len(values) > 1:
+            (least, one), (most, other) = min(values.items()), max(values.items())
+            of, cure = "of numbers up to", "look whether a number says the same in both"
+            if kind == "positive":
+                of = "of 0 and"
+                cure = f"if {most} says that there is no label, add ignore = {most} to [tasks.{task}]"
             found.append(
-                f"{one[0]} maps of {task} are of 0 and {least}, such as that of {one[1]}, and {other[0]} of "
-                f"0 and {most}, such as that of {other[1]}: if {most} says that there is no label, add "
-                f"ignore = {most} to [tasks.{task}]."
+                f"{one[0]} maps of {task} are {of} {least}, such as that of {one[1]}, and {other[0]} {of} "
+                f"{most}, such as that of {other[1]}: {cure}."
             )
     return found
 

@@ -132,7 +132,8 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     ground, variant = cells[0].protocol, cells[0].variant
     if any((c.protocol, c.variant) != (ground, variant) for c in cells):
         raise UserError(
-            f"--plan {source} has several protocols or data sets, whose costs differ; name one of one."
+            f"--plan {source} has several protocols or data sets, whose costs differ; name a plan of one "
+            "protocol and one data set, such as quickstart."
         )
     tasks = {name: registry.open_dataset(variant, data).tasks[name] for name in ground.tasks}
     values = {cell.method: cell.hyperparameters for cell in reversed(cells)}

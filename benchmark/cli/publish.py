@@ -82,10 +82,12 @@ def publish(
         own: list[RunDir] = []
         if everything:
             done = [run for run in every_run(here) if run.state() == "done"]
-            own = [run for run in done if _own(_finished(run)["spec"])]
+            there = [*published_in.glob("records/*.json"), *published_in.glob("trials/*.json")]
+            known = {_variant(read_record(path)["spec"]) for path in there}
+            own = [run for run in done if _own(_finished(run)["spec"], known)]
             runs = [run for run in done if run not in own]
             if own:
-                what = f"{len(own)} runs of data or methods of your own, such as {own[0].name}"
+                what = f"{len(own)} runs of data, labels or methods of your own, such as {own[0].name}"
                 say(f"left out {what}; name those that are to be published.")
         else:
             runs = [find_run(here, name) for name in names or []]
@@ -153,14 +155,24 @@ def publish(
     return 0
 
 
-def _own(spec: dict[str, Any]) -> bool:
-    """Tell whether a run is of the user's own data or method, which a name must ask for."""
+def _variant(spec: dict[str, Any]) -> tuple[str, str]:
+    return spec["dataset"], spec["variant"]
+
+
+def _own(spec: dict[str, Any], known: set[tuple[str, str]]) -> bool:
+    """Tell whether a run is of the user's own data, labels or method, which a name must ask for.
+
+    known: data sets and variants that are published there already.
+    """
     try:
-        kind = registry.dataset(spec["dataset"])
+        kind: Any = registry.dataset(spec["dataset"])
     except UserError:  # a plug-in's that is not in use
         return True
     of_tree = kind.__module__.startswith("datasets.") and not getattr(kind, "private", False)
-    return bool(spec.get("plugin")) or not of_tree
+    papers = getattr(kind, "forms", None) or (kind(Path()).variant,)
+    return (
+        bool(spec.get("plugin")) or not of_tree or not (spec["variant"] in papers or _variant(spec) in known)
+    )
 
 
 def _verb(file: Path, record: dict[str, Any]) -> str:

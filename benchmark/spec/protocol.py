@@ -124,6 +124,7 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Protocol:
         if "base" in basis:
             raise UserError(f"{where} is the base of {path} and has one itself; name one that stands alone.")
         values = basis | values
+    convert(path.stem, Name, f"protocol file {path}", "rename the file", "its name")
     return build(values | {"name": path.stem}, str(path), overrides)
 
 

@@ -66,7 +66,7 @@ class NyudMt(Source):
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; see `Source.read`."""
         name = self.names(split)[i]
-        image = load_photograph(self._file("images", name, ".jpg", ".png")).pixels
+        image, remarks = load_photograph(self._file("images", name, ".jpg", ".png"))
         shape = (image.shape[0], image.shape[1])
         semseg, depth = self.path / "segmentation" / f"{name}.png", self.path / "depth" / f"{name}.npy"
         classes = load_numbers(semseg, "classes", shape, indices=True).values
@@ -78,7 +78,7 @@ class NyudMt(Source):
         }
         if "edge" in self.tasks:
             labels["edge"] = _edges(self._file("edge", name, ".npy", ".png"), shape)
-        return Sample(image, labels)
+        return Sample(image, labels, remarks)
 
     def _file(self, folder: str, name: str, *suffixes: str) -> Path:
         """The first of the files that a sample may have in a folder. Raises `UserError` when it has none."""

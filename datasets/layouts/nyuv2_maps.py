@@ -36,7 +36,7 @@ def load_normals(path: Path, shape: tuple[int, int], of: str = "", ignore: float
         expected, unknown = expected_shape(f"unit vectors{of}", (*shape, 3)), "0 where unknown"
         stored = read_npy(path, expected)
         check_shape(path, stored, f"unit vectors{of}", (*shape, 3))
-        vectors = stored.astype(np.float64 if stored.dtype == np.float64 else np.float32)
+        vectors = stored.astype(np.float64 if stored.dtype == np.float64 else np.float32, copy=False)
     else:
         expected = f"normals as colours{of}"
         unknown = "127 or 128 in all three channels where unknown, or the number that ignore names"
@@ -62,13 +62,14 @@ def directions(path: Path, vectors: Array, unknown: str = "0 where unknown") -> 
 
     Raises `UserError` when any is longer than 1, or more of those known than resizing explains are shorter.
     """
-    length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
+    length = np.einsum("hwc,hwc->hw", vectors, vectors)
+    np.sqrt(length, out=length)  # in place, as everything here: maps may have 100 million pixels
     known = length > 0
     short = (length < 1 - LENGTH_TOLERANCE) & known
     right = bool(length.max() <= 1 + LENGTH_TOLERANCE and short.sum() <= OFF_LENGTH * known.sum())
     check_values(path, right, f"vectors of length 1 ({unknown})", length)
     length[~known] = 1
-    vectors /= length[..., None]  # in place, as everything here: maps may have 100 million pixels
+    vectors /= length[..., None]
     return vectors.astype(np.float32, copy=False)
 
 

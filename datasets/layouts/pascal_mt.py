@@ -95,7 +95,7 @@ class PascalMt(Source):
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; parts are absent where none is annotated."""
         name = self.names(split)[i]
-        image = load_photograph(self.path / "JPEGImages" / f"{name}.jpg").pixels
+        image, remarks = load_photograph(self.path / "JPEGImages" / f"{name}.jpg")
         shape = (image.shape[0], image.shape[1])
         context = self._context(name, shape)
         labels = {
@@ -107,7 +107,7 @@ class PascalMt(Source):
         parts = voc_parts.load_parts(self.path / "human_parts" / f"{name}.mat", shape)
         if parts is not None:
             labels["parts"] = parts
-        return Sample(image, labels)
+        return Sample(image, labels, remarks)
 
     def _context(self, name: str, shape: tuple[int, int]) -> Array:
         """(H, W) int32 classes of PASCAL-Context, 0..459."""

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -185,7 +186,7 @@ def _labels(file: Path, name: str, values: Any) -> Labels:
     expected = "metres a step of a .png, as in 0.001"
     unit = table.take("unit", lambda v: type(v) in (int, float) and 1e-6 <= v < 100, expected, None)
     expected = "the least number that is positive, such as 128"
-    threshold = table.take("threshold", lambda v: _is_number(v) and v > 0, expected, None)
+    threshold = table.take("threshold", lambda v: _is_number(v) and 0 < v < inf, expected, None)
     return Labels(replace(_MAKE[kind](), name=name), folder, ignore, unit, threshold)
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmark.errors import UserError, shown
+from benchmark.errors import UserError, printable, shown
 from datasets.fit import Fit
 from datasets.layouts import toml_description
 from datasets.layouts.base import Array, Sample, Source
@@ -165,8 +165,8 @@ class TomlFolder(Source):
             name = unicodedata.normalize("NFC", file.stem)
             if file.name.startswith("."):  # what desktops keep for themselves
                 continue
-            if file.name.encode(errors="replace").decode() != file.name:
-                raise UserError(f"{folder} holds {file.name!a}, whose name is not UTF-8; rename it.")
+            if printable(file.name) != file.name or "\n" in file.name:
+                raise UserError(f"{folder} holds {file.name!a}, whose name is no text in UTF-8; rename it.")
             if file.suffix.lower() not in suffixes:
                 self._left_aside.setdefault(folder, []).append(file.name)
             elif name in found:
@@ -249,7 +249,8 @@ def _classes(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tupl
 
 def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
     """Of 0 and one other number, 1 or white, or positive from a threshold on."""
-    values, where, remarks = found.values, f"[tasks.{labels.task.name}]", list[str]()
+    values, where = found.values, f"[tasks.{labels.task.name}]"
+    remarks = [f"bits {found.most}"] if found.most else []
     if labels.threshold is None:
         white = [n for n in dict.fromkeys((1, 255, found.most)) if n and (~ignored & (values == n)).any()]
         odd = ~ignored & ~np.isin(values, [0, *white[:1]])
@@ -274,15 +275,16 @@ def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple
 
 
 def _metres(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
-    depth, remarks, where = found.values, [], f"[tasks.{labels.task.name}]"
-    if found.most is None and labels.unit is not None and depth.dtype.kind in "iu":
+    depth, where = found.values, f"[tasks.{labels.task.name}]"
+    remarks = [f"bits {found.most}"] if found.most else []
+    if not remarks and labels.unit is not None and depth.dtype.kind in "iu":
         remarks = ["whole numbers"]
     if found.most is not None:
         if labels.unit is None:
             cure = "add the metres a step of it, such as unit = 0.001"
             raise UserError(f"{path} is a .png, and {where} has no unit; {cure}.")
         if found.most > 15 and bool(((depth == found.most) & ~ignored).any()):
-            remarks = [f"largest {found.most}"]
+            remarks.append(f"largest {found.most}")
         depth = depth.astype(np.float32)
         depth *= labels.unit
     if ignored.any():

@@ -705,7 +705,7 @@ def test_names_and_lists_of_other_desktops(copied: Callable[[str], Path]) -> Non
     refused(
         folder,
         lambda: TomlFolder(folder).names("train"),
-        "holds '.udcff.tif', whose name is not UTF-8; rename",
+        "holds '.udcff.tif', whose name is no text in UTF-8; rename",
     )
     twice.unlink()
     after = source.read("train", 1)

@@ -155,6 +155,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("ignore = 0", "ignore = 0.5", r"ignore = 0.5 in \[tasks.material\] .* expected a whole number, or nan"),
     ("ignore = 0", "ignore = true", "ignore = True in .* expected the number that pixels without a"),
     ("unit = 0.001", "unit = 1e-300", r"unit = 1e-300 in \[tasks.depth\] .* expected metres a step"),
+    ('kind = "edge"', 'kind = "edge"\nthreshold = inf', "threshold = inf in .* expected the least number"),
     ("height = 40", f"height = {10**30}", "is not valid TOML: it holds a whole number beyond 64 bits"),
     ("height = 40", f"height = {'9' * 5000}", "is not valid TOML"),
     ("[tasks.depth]", f"[tasks.{'d' * 300}]", "'ddd.* cannot be the name of a task; use another"),

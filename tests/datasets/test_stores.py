@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.spec import registry
@@ -32,6 +33,7 @@ from datasets.published import import_file
 from datasets.tasks import Task
 from tests.conftest import ROOT
 from tests.datasets.folders import mtan_arrays, write_mtan
+from tests.datasets.test_numbers import NORMALS, UP, npy, source
 from tests.helpers import TASKS as TINY_TASKS
 from tests.helpers import THREE, tiny_protocol, tiny_split
 
@@ -346,6 +348,31 @@ def test_killed_in_the_middle_it_starts_clean_and_two_do_not_meet(tmp_path: Path
         except UserError:  # the lock of a killed process goes with its last thread
             assert time.monotonic() < deadline
     assert store.verify() == [] and not list(tmp_path.rglob("*.part"))
+
+
+LARGE = """
+import sys
+from pathlib import Path
+from datasets.layouts.toml_folder import TomlFolder
+from datasets.packing import pack
+own = TomlFolder(Path(sys.argv[1]))
+def peak(split):
+    pack(own, split, own.tasks, (40, 56), "scale", limit=1)
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+small = peak("test")
+print((peak("train") - small) / (3 * 1600 * 2000))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux to tell the peak of memory")
+def test_reading_takes_less_than_ten_times_the_size_of_an_image(tmp_path: Path) -> None:
+    """Of the largest maps that there are, beside their photograph, in a process of its own."""
+    source(tmp_path, NORMALS, lambda i: npy(UP), ".npy")
+    Image.new("RGB", (2000, 1600)).save(tmp_path / "images" / "0.png")
+    np.save(tmp_path / "m" / "0.npy", np.full((1600, 2000, 3), -(3**-0.5), np.float32))
+    command = [sys.executable, "-c", LARGE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 4 < float(done.stdout) < 10, done
 
 
 FULL = """

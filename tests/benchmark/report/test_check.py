@@ -158,6 +158,22 @@ def test_publishing_replaces_and_adds_nothing_unasked(bench: Bench, tmp_path: Pa
     assert json.loads(published.read_text())["images"] == 3 and len([*place.glob("records/*.json")]) == 2
 
 
+def test_labels_of_ones_own_are_published_by_name_first(bench: Bench, tmp_path: Path) -> None:
+    """A variant that nobody else has, by --variant or SOURCE.json, is no part of --all until it is there."""
+    run(tmp_path)
+    variant = {"dataset": "nyuv2", "variant": "nyuv2-13-mine"}
+    names = []
+    for seed in (0, 1):
+        made = make.spec("multi_task", seed) | variant
+        names.append(make.write_run(tmp_path / "runs", digest.sealed(make.record(made))).parent.name)
+    call = ("publish", "--results", tmp_path / "runs", "--published-in", tmp_path / "public")
+    code, out, _ = bench(*call, "--all", "--force")
+    assert code == 0 and "left out 2 runs of data, labels or methods of your own, such as multi_task" in out
+    assert len([*tmp_path.glob("public/records/*.json")]) == 1
+    assert bench(*call, names[0])[0] == 0 and bench(*call, "--all", "--force")[0] == 0
+    assert len([*tmp_path.glob("public/records/*.json")]) == 3
+
+
 def test_files_beside_a_record_must_be_those_that_were_published(bench: Bench, tmp_path: Path) -> None:
     run(tmp_path)
     place = tmp_path / "public"
