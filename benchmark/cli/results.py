@@ -109,8 +109,6 @@ def leaderboard(
             for board in boards
         ]
         shown["notes"] = written.notes
-        for sentence in captions.apart(boards):
-            say(f"note: {sentence}")
     return 0
 
 

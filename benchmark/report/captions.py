@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmark.report.board import Board
 from benchmark.report.formats import interval, signed, with_interval
-from benchmark.report.grouping import protocol_title, value_text
+from benchmark.report.grouping import value_text
 from benchmark.report.records import Record
 from benchmark.report.rows import shipped_values
 from benchmark.report.statistics import seeds_to_decide
 from benchmark.runs import digest
 from benchmark.spec.tuning import alike, of_rates
 
-UNEVEN = 0.5  # share by which the training times of a row's seeds may differ before a board says so
 UNKNOWN = "not known to be trained: the protocol holds no trial of twice the epochs"
 _REFERENCES = {
     "equal_epochs": "equal epochs (--set budget=epochs)",
@@ -120,16 +119,11 @@ def _rows(board: Board) -> Iterator[Fact]:
         if e.delta and (dropped := sorted(set(e.units) - set(e.paired))):
             text = f"{e.label} seed {', '.join(map(str, dropped))}, for want of the reference's"
             yield "left out of Δm", text
-        if e.undefined:
-            yield "no Δm", f"{e.label}: the reference scores 0 on {' and '.join(e.undefined)}"
         if e.row.outdated:
             reference = "; it is the reference, so nothing is ranked" if e is board.reference else ""
             yield "outdated", f"{e.label}: {e.row.age}{reference}"
     devices = {e.row.cost["device"] for e in board.entries if e.row.cost}
     yield "devices differ, costs are not comparable", "; ".join(sorted(devices)) if len(devices) > 1 else ""
-    times = {e.label: [s.cost["seconds"] or 0.0 for s in e.row.seeds.values()] for e in board.entries}
-    uneven = [label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found)]
-    yield f"training times differ by more than {UNEVEN:.0%} between seeds", ", ".join(uneven)
     for label, again in board.reruns.items():
         yield "run again on another device", f"{label}: {'; '.join(again.devices)}" if again.devices else ""
 
@@ -184,22 +178,13 @@ def other_code(board: Board, sources: Mapping[str, str]) -> str:
     return f"computed by other code: {', '.join(rows)}; {cure}" if rows else ""
 
 
-def apart(boards: Sequence[Board]) -> list[str]:
-    """Return a sentence for each protocol, data and labels with several boards."""
-    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for board in boards:
-        g = board.group
-        found[g.protocol["name"], g.variant, g.labels].append(f"{protocol_title(g.protocol)} in {board.name}")
-    return [f"Not compared with each other: {'; '.join(n)}." for n in found.values() if len(n) > 1]
-
-
 def warnings(boards: Sequence[Board], sources: Mapping[str, str]) -> list[str]:
-    """`origins`, `other_code` and `apart` of all boards, one sentence each."""
+    """`origins` and `other_code` of all boards, one sentence each."""
     found = []
     for board in boards:
         listed = [f"{name}: {text}" for name, text in origins(board) if text]
         found += [f"{board.name}: {text}." for text in (*listed, other_code(board, sources)) if text]
-    return found + apart(boards)
+    return found
 
 
 def seed_name(pair: tuple[int, int]) -> str:

@@ -15,7 +15,6 @@ from benchmark.spec import protocol as protocols
 from benchmark.spec.protocol import ABOUT
 from benchmark.spec.weighting import BALANCES
 
-TITLE_CHANGES = 4  # in a title that must stay short
 # What labels call these keys of a spec, where rows of a method differ in them.
 MORE = {"file": "plugin", "tuned": "tuning"}
 _CURE = "run one of them again, or move one out of the folder"
@@ -209,18 +208,15 @@ def protocol_changes(protocol: dict[str, Any]) -> list[str]:
     ]
 
 
-def protocol_title(protocol: dict[str, Any], limit: int | None = TITLE_CHANGES) -> str:
-    """Return `quickstart v1 (epochs=1)`, with at most `limit` differences, all for None."""
-    changes = protocol_changes(protocol)
-    listed = ", ".join(changes[:limit])
-    if limit is not None and len(changes) > limit:
-        listed += f" and {len(changes) - limit} more"
-    return f"{protocol['name']} v{protocol['version']}" + (f" ({listed})" if changes else "")
+def protocol_title(protocol: dict[str, Any]) -> str:
+    """Return `quickstart v1 (epochs=1)`."""
+    changes = ", ".join(protocol_changes(protocol))
+    return f"{protocol['name']} v{protocol['version']}" + (f" ({changes})" if changes else "")
 
 
-def title(g: Group, limit: int | None = TITLE_CHANGES) -> str:
+def title(g: Group) -> str:
     """Return `quickstart v1: rooms-v1, labels 'one'`."""
-    return f"{protocol_title(g.protocol, limit)}: {g.variant}, labels '{g.labels}'"
+    return f"{protocol_title(g.protocol)}: {g.variant}, labels '{g.labels}'"
 
 
 def value_text(value: Any) -> str:

@@ -68,7 +68,7 @@ def load_board(folder: str | Path, name: str = "") -> pd.DataFrame:
     name = name or (next(iter(boards)) if len(boards) == 1 else "")
     if name not in boards:
         raise unknown(f"board in {folder}", name, boards)
-    return tables.frame(boards[name])
+    return tables.frame(boards[name]).copy()
 
 
 def boards_of(folder: Path, again: Path | None = None) -> list[Board]:

@@ -38,7 +38,6 @@ FIGURES = {
     "wins": ("Every pair of methods", "Matrix of paired differences in Δm: ahead, behind, or cannot tell"),
     "cost": ("What Δm costs", "Training time of a seed against Δm, with the Pareto front"),
     "budget": ("Label budgets", "Scores and Δm against the share of labels, a line a method"),
-    "labels": ("Who is labelled", "How many training images show which labels, for one label seed"),
     "predictions": ("Predictions", "The same test images for all methods: image, truth and predictions"),
     "errors": ("Errors", "The same test images for all methods: where and by how much each is wrong"),
     "curves": ("Test scores over training", "A small plot a method and task, before the baseline in grey"),
@@ -191,13 +190,12 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
     lower = {heading for heading, column in keys.items() if column in costs}
     lower |= {f"{t.title} {t.arrow}" for t in g.tasks if not t.higher_is_better}
     weights = "" if g.protocol["weights"] == "none" else f", {g.protocol['weights']} weights"
-    data = registry.dataset(g.dataset) if g.dataset in registry.dataset_names() else None
     return {
         "name": board.name,
         "id": re.sub(r"[^A-Za-z0-9_-]+", "-", board.name),
         "title": f"{g.variant}, {labels_text(g.labels)}",
-        "protocol_title": protocol_title(g.protocol, None),
-        "data": f"{data.summary} ({data.source})" if data else "",
+        "protocol_title": protocol_title(g.protocol),
+        "data": registry.describe_dataset(g.dataset),
         "summary": protocol_summary(g.protocol["name"]),
         "dataset": g.variant,
         "encoder": f"{g.protocol['encoder']}{weights}",

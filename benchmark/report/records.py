@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
 
 from benchmark.errors import UserError, printable
 from benchmark.files import read_arrays
@@ -41,11 +38,6 @@ class Record:
         """What was run."""
         spec: dict[str, Any] = self.content["spec"]
         return spec
-
-    @cached_property
-    def labelled(self) -> np.ndarray | None:
-        """Labels that the setting shows, (N, T) bool over the protocol's tasks, None where not kept."""
-        return self.read(lambda file: file["labelled"].astype(bool) if "labelled" in file else None)
 
     def read(self, read: Callable[[Any], T]) -> T | None:
         """Read from the array file, None without one. Raises `UserError` where it is damaged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ _FORMULA = re.compile(r"[=@]|[+-][A-Za-z(]")  # how a text begins that a spreads
 Values = dict[str, Any]
 
 
+@lru_cache(maxsize=16)
 def frame(board: Board) -> pd.DataFrame:
     """Return one row a method, sorted by delta m, ablations, references of other budgets, the constant one.
 
@@ -78,6 +80,7 @@ def _csv(table: pd.DataFrame, number: str) -> str:
     return printable(safe.to_csv(index=False, float_format=number, lineterminator="\n"))
 
 
+@lru_cache(maxsize=16)
 def objects(board: Board) -> list[Values]:
     """Return one object a row of `frame`; None for an absent number."""
     table = frame(board)

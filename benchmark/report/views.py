@@ -41,7 +41,7 @@ def markdown(board: Board) -> str:
     apart = f"\n## {APART}\n\n{apart}\n" if apart.count("\n") > 1 else ""
     lines = "".join(f"- {line}\n" for line in notes(board))
     below = "".join(part.markdown() for part in (*details.sections(board), *([papers] if papers else [])))
-    return f"# {title(board.group, None)}\n\n**{verdict(board)}**\n\n{table}\n\n{lines}{apart}{below}"
+    return f"# {title(board.group)}\n\n**{verdict(board)}**\n\n{table}\n\n{lines}{apart}{below}"
 
 
 def escape(text: str) -> str:
@@ -55,13 +55,13 @@ def latex(board: Board) -> str:
     """Return the board as a `table*` environment, to be `\\input` with the packages booktabs and graphicx.
 
     Rows of tier 1 are bold, never a maximum. Rows that lack seeds or count for another version, ablations,
-    references and the constant prediction, and published numbers stand below rules of their own.
+    references and the constant prediction stand below rules of their own.
     """
     shown = pd.concat(parts(board), keys=["", "apart"], names=["part"])
-    first, delta = shown.columns[2], shown.columns[4]  # the difference to the baseline, and delta m
+    first, delta = shown.columns[[2, 4]]  # the difference to the baseline, and delta m
     tasks = {f"{t.title} {t.arrow}": f"{t.name} {t.metric} {t.arrow}" for t in board.group.tasks}
     shown = shown[["method", "tier", "seeds", first, delta, *tasks]]
-    blocks: list[list[str]] = [[], [], [], [], []]
+    blocks: list[list[str]] = [[], [], [], []]
     for part, row in zip(shown.index.get_level_values("part"), shown.to_dict("records"), strict=True):
         cells = [escape(str(cell).split("\n")[0]) for cell in row.values()]
         if row["tier"] == "1":
@@ -71,14 +71,6 @@ def latex(board: Board) -> str:
         left_out = row["tier"].startswith(("version", "incomplete", "unranked")) or "failed" in row["seeds"]
         beside = row["tier"] in ("not a method", "reference")
         blocks[2 if part else 3 if beside else int(left_out)].append(" & ".join(cells))
-    lines = notes(board)
-    if papers := details.papers(board.group):
-        blocks[4].append(f"\\multicolumn{{{len(shown.columns)}}}{{l}}{{\\emph{{{escape(papers.title)}}}}}")
-        for row in papers.table.to_dict("records"):
-            name = escape(f"{row['method']} ({row['encoder']}) [{row['source']}]")
-            scores = [escape(row.get(column, "")) for column in (first, "Δm (%)", *tasks.values())]
-            blocks[4].append(" & ".join([f"\\multicolumn{{3}}{{l}}{{{name}}}", *scores]))
-        lines += papers.notes
     bold = "Bold: tier 1." if (shown["tier"] == "1").any() else "Nothing is ranked."
     bodies = "\\midrule\n".join("".join(f"{line} \\\\\n" for line in block) for block in blocks if block)
     return (
@@ -89,13 +81,13 @@ def latex(board: Board) -> str:
         f"\\begin{{tabular}}{{lcc{'r' * (2 + len(tasks))}}}\n\\toprule\n"
         f"{' & '.join(map(escape, shown.columns))} \\\\\n\\midrule\n{bodies}"
         "\\bottomrule\n\\end{tabular}}\n\n\\medskip\n\\begin{minipage}{\\linewidth}\\scriptsize\\raggedright\n"
-        + "\n".join(escape(f"{note.removesuffix('.')}.") for note in lines)
+        + "\n".join(escape(f"{note.removesuffix('.')}.") for note in notes(board))
         + "\n\\end{minipage}\n\\end{table*}\n"
     )
 
 
 def text(board: Board) -> Group:
-    """Title, table, verdict, facts and footnotes; below them, dim, published numbers."""
+    """Title, table, verdict, facts and footnotes."""
     shown, apart = (_short(part) for part in parts(board))
     below: list[Text | _Fitted] = [_Fitted(shown)]
     if len(apart):
@@ -103,11 +95,7 @@ def text(board: Board) -> Group:
     below += [Text(verdict(board), style="bold")]
     below += [Text(f"{name}: {value}") for name, value in facts(board)]
     below += [Text(note, style="dim") for note in footnotes(board)]
-    if papers := details.papers(board.group):
-        below += [Text(f"\n{papers.title}", style="dim italic")]
-        below += [_Fitted(papers.table.drop(columns=["source", "note"]), "dim")]
-        below += [Text(note, style="dim") for note in papers.notes]
-    return Group(Text(title(board.group, None), style="italic"), *below)
+    return Group(Text(title(board.group), style="italic"), *below)
 
 
 def _short(table: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +113,6 @@ class _Fitted:
     """A table of texts as one or more of the terminal's width, each with the first column."""
 
     table: pd.DataFrame
-    style: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         first, *others = map(str, self.table.columns)
@@ -142,14 +129,12 @@ class _Fitted:
                 parts.append([])
             parts[-1].append(column)
         for part in parts:
-            table = Table(
-                box=box.SIMPLE_HEAD, pad_edge=False, leading=1, style=self.style, header_style=self.style
-            )
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, leading=1, header_style="")
             table.add_column(first, overflow="fold", max_width=NAME)
             for column in part:
                 table.add_column(_header(column), justify="right", overflow="fold")
             for row in self.table[[first, *part]].itertuples(index=False):
-                table.add_row(*row, style=self.style)
+                table.add_row(*row)
             yield table
 
 

@@ -106,6 +106,16 @@ def describe(name: str) -> Description:
     return Description(**class_values(_file(name), ROOT / "methods", Description._fields))
 
 
+def describe_dataset(name: str) -> str:
+    """Return what a data set is and where it is from, as `describe` does; "" for one that is not here."""
+    file = ROOT / "datasets" / f"{name.replace('-', '_')}.py"
+    if name not in dataset_names():
+        return ""
+    if not file.is_file():
+        return f"{dataset(name).summary} ({dataset(name).source})"
+    return "{summary} ({source})".format(**class_values(file, file.parent, ("summary", "source")))
+
+
 def method(name: str) -> type[Method]:
     """Return the one `Method` defined in methods/<name>.py, or in the plug-in of that name."""
     if name not in method_names():

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -16,6 +15,7 @@ from benchmark.report import page
 from benchmark.report.board import build
 from benchmark.report.records import collect
 from tests.benchmark.report import make
+from tests.benchmark.report.drawn import blank
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -69,9 +69,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
             path.write_text(json.dumps(record | {"cost": record["cost"] | {"seconds": None}}))
     make.write_board(folder, seeds=3, published=True, labels="random")
     boards = build(collect(folder))
-    figures = folder / "figures" / boards[0].name  # made up: to draw them takes seconds
-    figures.mkdir(parents=True)
-    for name in ("delta_m", "changes", "wins", "cost", "curves"):
-        Image.new("RGB", (900, 400)).save(figures / f"{name}.png")
+    blank(boards[0], folder / "figures" / boards[0].name)
     (folder / page.NAME).write_text(page.html(boards, folder), encoding="utf-8")
     return (folder / page.NAME).as_uri()

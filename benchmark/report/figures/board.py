@@ -41,7 +41,6 @@ def draw(board: Board, folder: Path) -> Drawing:
             make(board, rows, drawing)
         else:
             drawing.omit(make.__name__, without_delta(board))
-    panels.label_mask(board, drawing)
     panels.predictions(board, drawing, "predictions")
     panels.predictions(board, drawing, "errors")
     curves.draw(board, drawing)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
-from benchmark.report.figures.style import Drawing, Look, current
+from benchmark.report.figures.style import Drawing, current, wrapped
 from benchmark.report.formats import axis_limits
 from benchmark.report.grouping import file_name, protocol_title, row_label
 from benchmark.report.rows import Group, TaskInfo, canonical
@@ -65,20 +67,14 @@ class Family:
 
 def families(boards: Sequence[Board]) -> list[Family]:
     """Return the families of these boards that have a curve, in the order of the boards."""
-    keyed: dict[str, list[Board]] = defaultdict(list)
-    for board in boards:
-        keyed[canonical([board.group.protocol, board.group.dataset, board.group.variant])].append(board)
-    found = []
-    for members in keyed.values():
-        curve: dict[float, list[Board]] = defaultdict(list)
-        # Those that draw their labels first: where both are there, the seeds of `full` vary training alone.
-        for board in sorted(members, key=lambda b: b.group.labels == "full"):
-            setting, _, share = board.group.labels.partition(":")
-            if setting in ("full", "fraction") and current(board):
-                curve[float(share or 1)].append(board)
-        if len(curve) > 1:
-            found.append(Family(dict(sorted(curve.items()))))
-    return found
+    keyed: dict[str, dict[float, list[Board]]] = defaultdict(lambda: defaultdict(list))
+    # Those that draw their labels first: where both are there, the seeds of `full` vary training alone.
+    for board in sorted(boards, key=lambda b: b.group.labels == "full"):
+        setting, _, share = board.group.labels.partition(":")
+        if setting in ("full", "fraction") and current(board):
+            key = canonical([board.group.protocol, board.group.dataset, board.group.variant])
+            keyed[key][float(share or 1)].append(board)
+    return [Family(dict(sorted(curve.items()))) for curve in keyed.values() if len(curve) > 1]
 
 
 def draw(boards: Sequence[Board], figures: Path) -> Drawing:
@@ -97,22 +93,16 @@ def _figure(family: Family, drawing: Drawing) -> None:
     """Draw a plot for the metric of each task, and one for delta m against all labels."""
     g, rows = family.group, family.rows()
     drawing.about = f"{protocol_title(g.protocol)}: {g.variant}"
-    for label, points in [*rows.items()]:
-        steps = [p.entry.row.cost["steps"] for p in points]
-        if None in steps or max(steps, default=0) > 1.02 * min(steps, default=0):
-            reason = (
-                "its steps change with the share of labels, or are not told; --set budget=steps holds them"
-            )
-            drawing.omit(family.name, f"{label} is left out, because {reason}")
+    for label in sorted(rows, key=lambda label: style.first(rows[label][0].entry))[::-1]:
+        steps = [p.entry.row.cost["steps"] for p in rows[label]]
+        why = f"only {style.MAX_ROWS} rows are drawn" if len(rows) > style.MAX_ROWS else ""
+        if None in steps or max(steps) > 1.02 * min(steps):
+            why = "its steps change with the share of labels, or are not told; --set budget=steps holds them"
+        if why:
+            drawing.omit(family.name, f"{label} is left out, because {why}")
             del rows[label]
     if not rows:
         return
-    kept = sorted(rows, key=lambda label: style.first(rows[label][0].entry))[: style.MAX_ROWS]
-    for label in (label for label in rows if label not in kept):
-        drawing.omit(family.name, f"{label} is left out, because only {style.MAX_ROWS} rows are drawn")
-    rows = {label: points for label, points in rows.items() if label in kept}
-    references = (n for n, points in rows.items() if any(p.entry.role == "reference" for p in points))
-    looks = style.looks(rows, next(references, ""))
     across = 2 if len(g.tasks) in (1, 3) else 3
     down = -(-(len(g.tasks) + 1) // across)
     what = (
@@ -120,27 +110,26 @@ def _figure(family: Family, drawing: Drawing) -> None:
         f"{g.protocol['reference']} on all labels, with 95 % intervals, cut at the frame"
     )
     drawing.folder.mkdir(parents=True, exist_ok=True)
-    with drawing.figure(FIGURE, what, height=1.9 * down) as fig:
+    height = 1.9 * down + 0.1 + 0.16 * -(-len(rows) // 3) * max(wrapped(x).count("\n") + 1 for x in rows)
+    with drawing.figure(FIGURE, what, height=height) as fig:
         axes = fig.subplots(down, across, squeeze=False).flat
         for ax, task in zip(axes, (*g.tasks, None), strict=False):
-            _draw(ax, family, rows, looks, task)
-        style.legend_of_rows(fig, looks, list(rows))
+            _draw(ax, family, rows, task)
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
-def _draw(
-    ax: Axes, family: Family, rows: dict[str, list[Point]], looks: dict[str, Look], task: TaskInfo | None
-) -> None:
+def _draw(ax: Axes, family: Family, rows: dict[str, list[Point]], task: TaskInfo | None) -> None:
     """Draw a task's metric of each row with its range, or delta m with its interval."""
     values, bounds = [0.0], [0.0]
-    for i, (label, points) in enumerate(rows.items()):
-        colour = looks[label]["color"]
+    looks = cycle(product(("-", "--", "-."), sns.color_palette("colorblind", 6)))
+    for i, ((label, points), (dash, colour)) in enumerate(zip(rows.items(), looks, strict=False)):
         shift = _DODGE * (i / max(len(rows) - 1, 1) - 0.5) if task is None else 0.0
         found = [(p.share, *v) for p in points if (v := _values(p.entry, task))]
         if not found:
             continue
         x, value, low, high = np.array(found).T
         x = x * (max(family.curve) / min(family.curve)) ** shift
-        ax.plot(x, value, looks[label]["linestyle"], marker="o", markersize=3.5, color=colour, zorder=3)
+        ax.plot(x, value, dash, marker="o", markersize=3.5, color=colour, zorder=3, label=wrapped(label))
         if task is None:
             ax.vlines(x, low, high, color=colour, linewidth=0.9, alpha=0.6)
         else:
@@ -159,7 +148,6 @@ def _draw(
     elif task is None:
         ax.clear()
         ax.set_axis_off()
-        ax.grid(False)
         ax.text(0, 0.5, f"no Δm: {family.group.protocol['reference']}\non all labels is absent", fontsize=7.5)
 
 

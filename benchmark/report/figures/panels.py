@@ -1,14 +1,12 @@
-"""Draw who is labelled, and fixed test images."""
+"""Draw fixed test images: truth beside each row's predictions, or beside where each is wrong."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import seaborn as sns
 from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmark.errors import UserError
@@ -20,44 +18,9 @@ from benchmark.report.formats import fixed
 from benchmark.report.records import Record
 from benchmark.runs import pictures
 
-COMBINATIONS = 8  # of visible labels, at most
 PICTURED = 7  # rows of predictions: more, and neither they nor their names could be read
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
 CELL_ASPECT = 96 / 128  # height by width of its cells, as `benchmark.runs.pictures.panel` draws them
-
-
-def label_mask(board: Board, drawing: Drawing) -> None:
-    """Draw which labels the images of the lowest label seed show: one bar, a part a combination."""
-    records = [r for row in board.group.rows for r in row.records]
-    records.sort(key=lambda r: (r.spec["label_seed"], r.id))
-    record, mask = next(((r, r.labelled) for r in records if r.labelled is not None), (None, np.empty(0)))
-    if record is None or mask is None:
-        return drawing.omit("labels", "no per-image arrays with the mask lie beside the records")
-    names = list(board.group.protocol["tasks"])
-    kinds, counts = np.unique(mask.astype(bool), axis=0, return_counts=True)
-    parts = [
-        (" + ".join(n for n, has in zip(names, kinds[i], strict=True) if has) or "none", int(counts[i]))
-        for i in np.lexsort((*~kinds.T[::-1], -counts))
-    ]
-    if len(parts) > COMBINATIONS:
-        rest = sum(count for _, count in parts[COMBINATIONS - 1 :])
-        parts = [*parts[: COMBINATIONS - 1], ("other combinations", rest)]
-    totals = ", ".join(f"{name} {mask[:, t].sum():d}" for t, name in enumerate(names))
-    what = f"Visible labels under label seed {record.spec['label_seed']}: {totals} of {len(mask)} images"
-    with drawing.figure("labels", what, height=0.6) as fig:
-        ax, left, bars, palette = (
-            fig.add_subplot(),
-            0,
-            list[Any](),
-            sns.color_palette("colorblind", len(parts)),
-        )
-        for (name, count), colour in zip(parts, palette, strict=True):
-            bars.append(ax.barh(0, count, left=left, color=colour, ec="white", label=f"{name}: {count}"))
-            left += count
-        ax.set(xlim=(0, len(mask)), yticks=[], xlabel="training images")
-        ax.grid(False)
-        longest = max(len(name) for name, _ in parts) + 10
-        style.legend_below(fig, bars, max(1, int(15 * style.WIDTH // longest)))
 
 
 class Cells(NamedTuple):
@@ -93,35 +56,26 @@ def read_panel(record: Record) -> dict[str, Cells]:
     return {task: Cells(cells[0], *cells[1 + 3 * i : 4 + 3 * i]) for i, task in enumerate(tasks)}
 
 
-def _scale(board: Board, records: Sequence[Record]) -> str:
-    """What the colours of errors mean."""
-    darkest: dict[str, list[str]] = defaultdict(list)
-    for name in (t.name for t in board.group.tasks):
-        task = next(r["tasks"][name] for r in records if name in r["tasks"])
-        kind, span, what = task.get("kind"), task.get("span"), "probability off by 1"
-        if kind == "classes":
-            what = "wrong class"
-        elif kind == "normals":
-            what = f"{pictures.worst(kind, (0, 0)):g}° off or more"
-        elif kind == "depth":
-            far = f"{pictures.worst(kind, span):g} {task['unit']}".strip() if span else ""
-            what = f"{far or 'an eighth of its range'} off or more"
-        darkest[what].append(name)
-    ends = ", ".join(f"{what} ({', '.join(names)})" for what, names in darkest.items())
-    return f"Palest: right. Darkest: {ends}. Hatched: no label."
-
-
-def _means(board: Board) -> list[tuple[float, str]]:
-    """(place on the ramp, text) of the mean error over rows of each task that is measured by one."""
-    found = []
-    for t in (t for t in board.group.tasks if t.kind in ("depth", "normals")):
-        rows = [e for e in style.current(board) if t.metric in e.metrics[t.name]]
+def _scale(board: Board, fig: Figure) -> None:
+    """Say below a figure what the colours of errors mean, and where the mean error over rows lies."""
+    rows, ends, ticks = style.current(board), [], {}
+    for t in board.group.tasks:
         about = next(r["tasks"][t.name] for e in rows for r in e.row.records if t.name in r["tasks"])
-        worst = pictures.worst(t.kind, about.get("span") or (0, 0))
+        span, what = about.get("span"), {"classes": "wrong class"}.get(t.kind, "probability off by 1")
+        worst = pictures.worst(t.kind, span or (0, 0)) if t.kind in ("depth", "normals") else 0.0
+        if t.kind == "normals":
+            what = f"{worst:g}° off or more"
+        elif t.kind == "depth":
+            what = f"{f'{worst:g} {t.unit}'.strip() if span else 'an eighth of its range'} off or more"
+        ends.append(f"{what} ({t.name})")
         mean = float(np.mean([e.metrics[t.name][t.metric].mean() for e in rows]))
-        if worst and mean < worst:
-            found.append((mean / worst, f"mean {t.title}: {fixed(mean, 2)}"))
-    return sorted(found)
+        if mean < worst:
+            ticks[mean / worst] = f"mean {t.title}: {fixed(mean, 2)}"
+    text = paragraphs(f"Palest: right. Darkest: {', '.join(ends)}. Hatched: no label.", inches=6.6)
+    ramp = fig.colorbar(ScalarMappable(cmap="Reds"), ax=fig.axes, location="bottom", aspect=60, pad=0.01)
+    ramp.set_label(text, fontsize=7)
+    ramp.set_ticks(sorted(ticks), labels=["\n" * i + ticks[at] for i, at in enumerate(sorted(ticks))])
+    fig.set_figheight(fig.get_figheight() + 0.25 + 0.13 * (text.count("\n") + len(ticks)))
 
 
 def predictions(board: Board, drawing: Drawing, name: str) -> None:
@@ -167,13 +121,7 @@ def predictions(board: Board, drawing: Drawing, name: str) -> None:
         axes[0].set_xticks((np.arange(across) + 0.5) * wide, names, fontsize=7)
         axes[0].tick_params(length=0, labeltop=True, labelbottom=False)
         if name == "errors":
-            scale = paragraphs(_scale(board, shown[0].row.records), inches=6.6)
-            ramp = fig.colorbar(ScalarMappable(cmap="Reds"), ax=axes, location="bottom", aspect=60, pad=0.01)
-            ramp.set_label(scale, fontsize=7)
-            means = [(*mean, "\n" * i) for i, mean in enumerate(_means(board))]
-            ramp.set_ticks([at for at, *_ in means], labels=[f"{lower}{text}" for _, text, lower in means])
-            lines = scale.count("\n") + len(means)
-            fig.set_figheight(fig.get_figheight() + 0.25 + 0.13 * lines)
+            _scale(board, fig)
 
 
 def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,8 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.style import context
 
 from benchmark.report.board import Board, Entry
@@ -26,7 +23,6 @@ COLOUR = "#0b5cad"  # of rows that are named beside their marks
 MAX_ROWS = 16  # rows that a reader can tell apart, and that fit
 _SHEET = Path(__file__).with_name("bench.mplstyle")
 _METADATA: dict[str, Any] = {".svg": {"Date": None, "Creator": "bench"}, ".png": {"Software": None}}
-Look = dict[str, Any]  # `color` and `linestyle` of a row, so that lines differ by more than colour
 
 
 @dataclass
@@ -57,9 +53,8 @@ class Drawing:
             fig.suptitle(text, x=0.01, ha="left")
             for ax in fig.axes:
                 ax.set_visible(ax.has_data() or bool(ax.texts))
-            for _ in range(2):  # a layout may move once more when drawn again: what is written must not
-                fig.draw_without_rendering()
-            fig.set_layout_engine("none")
+            fig.draw_without_rendering()
+            fig.set_layout_engine("none")  # a layout may move once more when drawn again: files must not
             for suffix in (".png",) if only_png else (".svg", ".png"):
                 self.files.append(self.folder / f"{name}{suffix}")
                 fig.savefig(self.files[-1], metadata=_METADATA[suffix], dpi=only_png or 150)
@@ -77,35 +72,9 @@ class Drawing:
         return [e for e in entries if e.label in kept]
 
 
-def looks(labels: Iterable[str], reference: str = "") -> dict[str, Look]:
-    """Return {label: look}: eight colours for any colour vision, then dashes; the reference is grey."""
-    colours = sns.color_palette("colorblind", 10)
-    del colours[6:8]  # a second pink, and the grey of the reference
-    others = sorted(set(labels) - {reference})
-    kinds = itertools.cycle(itertools.product(("-", "--", "-.", ":"), colours))
-    found = {label: {"color": c, "linestyle": dash} for label, (dash, c) in zip(others, kinds, strict=False)}
-    return found | ({reference: {"color": REFERENCE_COLOUR, "linestyle": "-"}} if reference else {})
-
-
 def reference_label(board: Board) -> str:
     """Return the label of the reference's row, "" without one."""
     return board.reference.label if board.reference else ""
-
-
-def legend_of_rows(fig: Figure, looks: dict[str, Look], labels: Sequence[str]) -> None:
-    """Explain the rows' lines below a figure, in one line where they fit."""
-    handles = [Line2D([], [], **looks[label], label=wrapped(label, 28)) for label in labels]
-    inches = fig.get_figwidth()
-    columns = len(labels) if sum(len(label) + 6 for label in labels) < 15 * inches else int(inches // 2)
-    legend_below(fig, handles, max(1, columns))
-
-
-def legend_below(fig: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """Add a legend below a figure, which grows by its height."""
-    lines, size = [str(h.get_label()).count("\n") + 1 for h in handles], -(-len(handles) // columns)
-    longest = max(sum(lines[i : i + size]) for i in range(0, len(lines), size))
-    fig.set_figheight(fig.get_figheight() + 0.1 + 0.16 * longest)
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def name_rows(ax: Axes, names: Sequence[str], values: Sequence[str] = ()) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from benchmark.report import leaderboard, page
 from benchmark.report.board import Board, build
+from benchmark.report.figures import board as plots
 from benchmark.report.records import collect
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import only
+from tests.benchmark.report.drawn import blank, only
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +31,12 @@ def board(runs: Path) -> Board:
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Published records of one board, with its tables, figures and page."""
+    """Published records of one board, with its tables, blank figures and page."""
     place: Path = tmp_path_factory.mktemp("results")
     make.write_board(place, published=True)
     boards = build(collect(place))
-    leaderboard.write(boards, place, complete=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "draw", blank)
+        leaderboard.write(boards, place, complete=True)
     (place / page.NAME).write_text(page.html(boards, place), encoding="utf-8", newline="\n")
     return place

@@ -11,9 +11,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from benchmark.report.board import Board, build
+from benchmark.report.figures.style import Drawing
 from benchmark.report.records import collect
+
+BLANK = ("delta_m", "changes", "wins", "cost", "curves")
 
 
 def only(folder: Path) -> Board:
@@ -38,6 +42,15 @@ def figures(written: bool = False) -> Iterator[dict[str, Figure]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", keep)
         yield found
+
+
+def blank(board: Board, folder: Path) -> Drawing:
+    """Write empty pictures in place of a board's figures, which take seconds to draw."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing = Drawing(folder, files=[folder / f"{name}.png" for name in BLANK])
+    for path in drawing.files:
+        Image.new("RGB", (900, 400)).save(path)
+    return drawing
 
 
 def plain(text: str) -> str:

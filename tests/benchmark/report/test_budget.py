@@ -14,10 +14,9 @@ from benchmark.report import leaderboard
 from benchmark.report.board import Board, build
 from benchmark.report.figures import board as plots
 from benchmark.report.figures import budget
-from benchmark.report.figures.style import Drawing
 from benchmark.report.records import collect
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import cut_off, figures, texts
+from tests.benchmark.report.drawn import blank, cut_off, figures, texts
 
 GAIN = {"fraction:0.1": -12.0, "fraction:0.5": -3.0, "fraction:1.0": 0.0, "full": 0.0, "one": -5.0}
 VISIBLE = {"fraction:0.1": 19, "fraction:0.5": 96, "fraction:1.0": 192, "full": 192, "one": 64}
@@ -118,7 +117,7 @@ def test_one_share_makes_no_curve(tmp_path: Path) -> None:
 def test_leaderboards_write_it_alike_with_all_boards_and_remove_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots, "draw", lambda board, folder: Drawing(folder))
+    monkeypatch.setattr(plots, "draw", blank)
     boards = write(tmp_path, ("fraction:0.1", "fraction:0.5", "full"), seeds=1)
     place, kept = tmp_path / "figures" / "thin-scenes-v1-budget", []
     for written in (boards, boards[:1]):  # the others stay on the curve

@@ -98,7 +98,6 @@ FACTS: dict[str, tuple[Edit, str, str]] = {
     "dirty": (change("mtpsl", 1, "environment.dirty", True), "uncommitted changes", "mtpsl"),
     "code": (change("mtpsl", 1, "source", "0123456789ab"), "runs of one row by different code", "mtpsl"),
     "device": (change("mtpsl", 1, "cost.device", "other"), "devices differ", "cpu; cpu; other"),
-    "time": (change("mtpsl", 1, "cost.seconds", 99.0), "training times differ", "mtpsl"),
     "labels": (lambda r: None, "no digest", "mtpsl, multi_task, single_task"),
     "references": (
         lambda r: None,
@@ -121,7 +120,7 @@ def test_facts(name: str, tmp_path: Path) -> None:
     board = made(tmp_path, gains, 2, both)
     (found,) = [value for key, value in facts(board) if key.startswith(title)]
     assert found.startswith(text), found
-    if name in ("weak", "dirty", "code", "time", "device"):
+    if name in ("weak", "dirty", "code", "device"):
         assert not [key for key, _ in facts(made(tmp_path, gains, 2)) if key.startswith(title)]
 
 
@@ -193,4 +192,3 @@ def test_warnings_name_other_code_and_other_versions(tmp_path: Path) -> None:
     said = warnings(build(collect(tmp_path)), today)
     assert any("computed by other code: mtpsl" in line for line in said)
     assert any("other version of the protocol: thin v0, current v1" in line for line in said)
-    assert any(line.startswith("Not compared with each other: thin v1 in ") for line in said)

@@ -24,8 +24,7 @@ def test_both_layouts_give_the_same_records(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
     assert {r.id for r in collect(tmp_path / "published" / "records").records} == set(contents[0])
     for record in (*runs.records, *published.records):
-        assert record.arrays is not None and record.labelled is not None
-        assert record.labelled.shape == (192, 3) and (record.labelled.sum(1) == 1).all()
+        assert record.arrays is not None
         assert (record.panel is not None) == (record.spec["label_seed"] == 0)
 
 

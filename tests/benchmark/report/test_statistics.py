@@ -119,7 +119,7 @@ def test_interval_covers_95_percent(n: int) -> None:
     assert abs(coverage(values - target, fixed) - 0.95) > 0.01
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 8, 12])
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 11])
 def test_sign_flip_by_enumeration_and_scipy(n: int) -> None:
     rng = np.random.default_rng(n)
     for shift in (0.0, 0.7):
@@ -139,30 +139,12 @@ def test_sign_flip_at_its_ends() -> None:
     assert statistics.sign_flip(d) == statistics.sign_flip(-d) == statistics.sign_flip(d[::-1])
 
 
-def test_sign_flip_of_many_pairs_is_drawn_and_always_the_same() -> None:
-    n = statistics.ENUMERATED + 4
-    d = np.random.default_rng(1).normal(0.3, 1, n)
-    sums = np.zeros(1)
-    for x in d:
-        sums = np.concatenate([sums + x, sums - x])
-    exact = float((np.abs(sums) >= abs(d.sum()) - 1e-12).mean())
-    found = statistics.sign_flip(d)
-    assert found == statistics.sign_flip(d) == pytest.approx(exact, abs=4 * (exact / statistics.DRAWN) ** 0.5)
-    assert statistics.sign_flip(np.full(n, 1.0)) == 1 / (1 + statistics.DRAWN)
-
-
-@pytest.mark.parametrize("n", [1, 21])
-def test_drawn_signs_are_the_bits_of_a_fixed_stream(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "DRAWN", 64)
+@pytest.mark.parametrize("n", [statistics.ENUMERATED, statistics.ENUMERATED + 1])
+def test_sign_flip_of_many_pairs_is_near_its_normal_limit(n: int) -> None:
     d = np.random.default_rng(n).normal(0.3, 1, n)
-    # Eight draws a word, a byte each.
-    words = [int(word) for word in np.random.PCG64(0).random_raw(8 * -(-n // 8))]
-    for draw, found in enumerate(statistics._drawn(d)):
-        plain = 0.0
-        for i, x in enumerate(d):
-            byte = words[8 * (i // 8) + draw // 8] >> 8 * (draw % 8) & 255
-            plain += -x if byte >> (7 - i % 8) & 1 else x
-        assert found == pytest.approx(plain, abs=1e-12)
+    limit = 2 * scipy_stats.norm.sf(abs(d.sum()) / np.sqrt((d**2).sum()))
+    assert statistics.sign_flip(d) == pytest.approx(limit, rel=0.02) and 0.01 < limit < 0.5
+    assert statistics.sign_flip(np.full(n, 1.0)) < 1e-9 and statistics.sign_flip(0 * d) == 1.0
 
 
 def test_holm_by_closed_testing() -> None:

@@ -111,19 +111,8 @@ def test_delta_m_can_be_made_again_from_the_long_form(board: Board) -> None:
     for e in board.entries:
         mine = table[(table.method == e.label) & (table.task == "") & (table.state == "done")]
         by_seed = mine[mine.metric == "delta_m"].set_index("unit").value.astype(float)
-        changes, influences = [], []
-        for task in make.TASKS:
-            of = table[(table.task == task) & (table.metric == make.INFO[task]["metric"])]
-            rows = (of[of.method == m].set_index("label_seed") for m in (e.label, "single_task"))
-            score, base = (row.value.astype(float) for row in rows)
-            sign, ratio = 1 if make.INFO[task]["higher_is_better"] else -1, score.mean() / base.mean()
-            changes.append(sign * 100 * (ratio - 1))
-            noise = score - score.mean() - ratio * (base - base.mean())  # of a seed with the reference's
-            influences.append(sign * 100 * noise / base.mean())
-        assert e.delta and e.delta.value == pytest.approx(np.mean(changes), abs=1e-6)
-        assert by_seed.mean() == pytest.approx(e.delta.value, abs=1e-6) and len(by_seed) == 4
-        own = (sum(influences) / len(influences) + e.delta.value).sort_index()
-        pd.testing.assert_series_equal(by_seed.sort_index(), own, atol=1e-6, check_names=False)
+        assert e.delta and by_seed.mean() == pytest.approx(e.delta.value, abs=1e-6) and len(by_seed) == 4
+        assert by_seed.tolist() == pytest.approx([*e.by_seed.values()], abs=1e-6)
         if e.delta.low is not None:
             low, _ = stats.t.interval(0.95, 3, by_seed.mean(), stats.sem(by_seed))
             assert e.delta.low == pytest.approx(low, abs=1e-6)
@@ -188,20 +177,19 @@ def test_latex_marks_tier_one_and_sets_incomplete_rows_apart(tmp_path: Path) -> 
     made = ranked(tmp_path, 9, dataset="nyuv2", variant="nyuv2-13")
     text = table(made)
     inside = text[text.index("\\toprule") : text.index("\\bottomrule")]
-    header, counted, others, constant, papers = [
+    header, counted, others, constant = [
         b.strip().splitlines() for b in re.split(r"\\toprule|\\midrule", inside)[1:]
     ]
-    assert all(
-        t in header[0] for t in ("mIoU (\\%) $\\uparrow$", "absErr (m) $\\downarrow$", "$\\Delta m$ (\\%)")
-    )
+    for words in ("mIoU (\\%) $\\uparrow$", "absErr (m) $\\downarrow$", "$\\Delta m$ vs single\\_task (\\%)"):
+        assert words in header[0]
     best = {escape(e.label) for e in made.entries if e.tier == "1"}
     assert best and {re.match(r"\\textbf\{(.*?)\} &", line)[1] for line in counted if "bf{" in line} == best  # type: ignore[index]
     assert len(counted) == 4 and [line.split(" & ")[0] for line in others] == [
         "own\\_a",
         "mtpsl v8",
     ]
-    assert "constant" in constant[0] and "bf{" not in "".join((*others, *constant, *papers))
-    assert len(papers) > 5 and "37.08" in "".join(papers) and "Bold: tier 1." in text
+    assert "constant" in constant[0] and "bf{" not in "".join((*others, *constant))
+    assert "Bold: tier 1." in text
     assert "bf{" not in table(ranked(tmp_path / "few", 3))
 
 
@@ -251,7 +239,12 @@ def test_records_and_boards_are_frames(results: Path) -> None:
         benchmark.load_nothing  # noqa: B018
 
 
-def test_reading_results_imports_no_torch() -> None:
-    code = "import sys, benchmark; benchmark.load_board('results', 'quickstart-scenes-v1-one')"
-    code += "; assert not {'torch', 'matplotlib'} & sys.modules.keys()"
+def test_neither_reading_results_nor_checking_the_page_imports_torch() -> None:
+    code = """
+import sys, pathlib, benchmark
+benchmark.load_board("results", "quickstart-scenes-v1-one")
+from benchmark.report.leaderboard import boards_of, check
+assert check(boards_of(pathlib.Path("results")), pathlib.Path("results"), with_page=True) == []
+assert not {"torch", "matplotlib"} & sys.modules.keys()
+"""
     subprocess.run([sys.executable, "-c", code], cwd=benchmark.ROOT, check=True)
