@@ -89,17 +89,29 @@ def parse(setting: str) -> Setting:
 
 
 def sample(
-    ids: Tensor, available: Tensor, setting: str, seed: int, published: Callable[[str], Tensor] | None = None
-) -> Tensor:
+    ids: Tensor, available: Tensor, setting: str, seed: int,
+    published: Callable[[str], Tensor] | None = None, source: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Choose the labels that a run may see; (N, T) bool, none that is not.
 
     ids: (N,) int64 distinct stable sample numbers. available: (N, T) bool over the protocol's whole task set,
     so that runs on some of the tasks restrict one and the same mask (`restrict`). published: gives the
-    papers' split "one" or "random" of these samples and tasks, (N, T) bool; None where there is none. Raises
-    `UserError` for a bad setting, for a fraction so small that a task would lose its last label, and for a
-    published setting of data that have no published split.
+    papers' split "one" or "random" of these samples and tasks, (N, T) bool; None where there is none. source:
+    (N,) int64, of joined data sets, within each of which labels are drawn. Raises `UserError` for a bad
+    setting, for a fraction so small that a task would lose its last label, for a published setting of data
+    that have no published split, and for full labels of joined data sets.
     """
     chosen = parse(setting)
+    if source is not None:
+        if chosen.name == "full":
+            raise UserError(
+                "labels = 'full' says that none is missing, as joined data sets cannot; use 'given'."
+            )
+        mask = torch.zeros_like(available)
+        for number in source.unique():
+            here = source == number
+            mask[here] = sample(ids[here], available[here], setting, seed, published)
+        return mask
     if available.dim() != 2 or ids.shape != available.shape[:1] or len(set(ids.tolist())) != len(ids):
         raise ValueError("labels.sample needs distinct ids (N,) and availability (N, T).")
     if chosen.name in PUBLISHED:

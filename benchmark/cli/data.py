@@ -209,7 +209,7 @@ def show_labels(
         check_keys(tasks, opened.tasks, f"task of {opened.name}")
         split = opened.split("train", opened.default_size, count)
         available = split.available[:, [list(split.targets).index(name) for name in tasks]]
-        mask = labels.sample(split.ids, available, setting, seed, split.frozen(tasks))
+        mask = labels.sample(split.ids, available, setting, seed, split.frozen(tasks), split.source)
         per_image = mask.sum(1)
         shown |= {
             "images": len(split),

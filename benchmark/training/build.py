@@ -127,7 +127,9 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
     Raises `UserError` where a task has no label to learn from or to be tested on.
     """
     columns = [list(train.targets).index(name) for name in spec.protocol.tasks]
-    mask = _sampled(train, columns, spec)
+    frozen = train.frozen(spec.protocol.tasks)
+    drawn = (spec.labels, spec.label_seed, frozen, train.source)
+    mask = labels.sample(train.ids, train.available[:, columns], *drawn)
     for name in spec.tasks:
         if not bool(test.available[:, list(test.targets).index(name)].any()):
             raise UserError(
@@ -138,23 +140,6 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
                 f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or "
                 f"images, or leave it out with --set tasks=[...]."
             )
-    return mask
-
-
-def _sampled(train: Split, columns: list[int], spec: RunSpec) -> Tensor:
-    """Draw the labels (N, T) that a run may see; within each source of joined data sets."""
-    available, frozen = train.available[:, columns], train.frozen(spec.protocol.tasks)
-    if train.source is None:
-        return labels.sample(train.ids, available, spec.labels, spec.label_seed, frozen)
-    if labels.parse(spec.labels).name == "full":
-        raise UserError(
-            f"labels = 'full' says that no label is missing, and {spec.variant} joins data sets that label "
-            "different tasks; use 'given' for all labels there are."
-        )
-    mask = torch.zeros_like(available)
-    for number in range(len(train.sources)):
-        here = train.source == number
-        mask[here] = labels.sample(train.ids[here], available[here], spec.labels, spec.label_seed)
     return mask
 
 

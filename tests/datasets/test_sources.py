@@ -15,7 +15,7 @@ from benchmark.spec import registry
 from benchmark.training.batches import Feed
 from benchmark.training.build import check_labels
 from benchmark.training.evaluate import TestSet
-from datasets import tasks
+from datasets import labels, tasks
 from datasets.base import Split
 from datasets.sources import APART, Part, Sources
 from datasets.tasks import Task
@@ -89,6 +89,8 @@ def test_labels_are_drawn_within_each_source() -> None:
     for number, count in enumerate((4, 8, 12)):
         dealt = mask[train.source == number].sum(0)
         assert int(dealt.sum()) == count and int(dealt.max() - dealt.min()) <= 1
+    shown = labels.sample(train.ids, train.available, "one", 0, source=train.source)
+    assert torch.equal(mask, shown)  # what `bench labels show` draws
     with pytest.raises(UserError, match="use 'given'"):
         check_labels(tiny_spec(labels="full"), train, test)
 
