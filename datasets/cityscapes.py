@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmark.errors import UserError
 from datasets.layouts.base import Source
 from datasets.layouts.mtan import MtanCityscapes
 from datasets.prepared import Form, Prepared
@@ -31,11 +30,7 @@ class Cityscapes(Prepared):
     expected: ClassVar[str] = "an MTAN folder: {train,val}/{image,label_7,label_19,depth}/{i}.npy"
 
     @classmethod
-    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+    def open(cls, path: Path, form: str) -> Source | None:
         """Return the reader of a folder; see `Prepared.open`."""
-        if derive_normals:
-            raise UserError(
-                "--derive-normals needs depth in metres, and Cityscapes has inverse depth; leave it out."
-            )
         classes: Literal[7, 19] = 19 if form == "cityscapes-19" else 7
         return MtanCityscapes(path, classes) if MtanCityscapes.detect(path) else None

@@ -70,17 +70,11 @@ class NYUv2(Prepared):
         return torch.tensor(found)
 
     @classmethod
-    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+    def open(cls, path: Path, form: str) -> Source | None:
         """Return the reader of a folder or file; see `Prepared.open`."""
         classes: Classes = 40 if form == "nyuv2-40" else 13
         if NyuMat.detect(path):
-            return NyuMat(path, classes, derive_normals)
-        folder = NyudMt.detect(path) or MtanNYUv2.detect(path)
-        if folder and derive_normals:
-            raise UserError(
-                f"{path} has normals of its own; --derive-normals is for nyu_depth_v2_labeled.mat, leave it "
-                f"out."
-            )
+            return NyuMat(path, classes)
         if NyudMt.detect(path):
             return NyudMt(path, classes)
         if not MtanNYUv2.detect(path):

@@ -31,10 +31,8 @@ class OwnData(Prepared):
     expected: ClassVar[str] = "a folder with a dataset.toml that says where images and label maps are"
 
     @classmethod
-    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+    def open(cls, path: Path, form: str) -> Source | None:
         """Return the reader of a folder; see `Prepared.open`."""
-        if derive_normals:
-            raise UserError("--derive-normals needs a camera, which own data do not name; leave it out.")
         return TomlFolder(path) if TomlFolder.detect(path) else None
 
     @classmethod

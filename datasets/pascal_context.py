@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmark.errors import UserError
 from datasets.layouts.base import Source
 from datasets.layouts.pascal_mt import PascalMt
 from datasets.prepared import Form, Prepared
@@ -33,8 +32,6 @@ class PascalContext(Prepared):
     )
 
     @classmethod
-    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+    def open(cls, path: Path, form: str) -> Source | None:
         """Return the reader of a folder; see `Prepared.open`."""
-        if derive_normals:
-            raise UserError("--derive-normals needs depth, which PASCAL-Context does not have; leave it out.")
         return PascalMt(path) if PascalMt.detect(path) else None

@@ -56,7 +56,7 @@ class Prepared(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, path: Path, form: str, *, derive_normals: bool = False) -> Source | None:
+    def open(cls, path: Path, form: str) -> Source | None:
         """Return the reader of a folder or file; None for no known layout."""
 
     @classmethod

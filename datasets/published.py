@@ -4,9 +4,8 @@ Li, Liu, Bilen, "Learning Multiple Dense Prediction Tasks from Partially Annotat
 publish one file for each data set and setting, which later papers copy byte for byte:
     *.pth  {"labels_weights": (N, T) 0/1}, row i for train image i: T = 3 for NYUv2, 2 for Cityscapes
     *.npy  {task: [image ids]} for PASCAL-Context, a pickled dict in an object array
-and DiffusionMTL the last one transposed, {image id: [0/1 of each task]} in a .pth. Reading runs no code of
-theirs: tensors come through `read_tensors`, pickles through `datasets.inert`. Which data set
-and setting a file is for follows from its content, never from its name.
+Reading runs no code of theirs: tensors come through `read_tensors`, pickles through `datasets.inert`. Which
+data set and setting a file is for follows from its content, never from its name.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import hashlib
 import io
 import json
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +33,7 @@ TASKS = {
     "cityscapes": ("semseg", "depth"),
     "pascal-context": ("semseg", "parts", "saliency", "normals", "edge"),
 }
-# Of the tasks of PASCAL-Context, in DiffusionMTL's order.
+# Of the tasks of PASCAL-Context.
 _THEIR_NAMES = ("semseg", "human_parts", "sal", "normals", "edge")
 _EXPECTED = "a .pth that holds {'labels_weights': (N, 2 or 3) zeros and ones}, or PASCAL-Context's .npy of "
 _EXPECTED += "{task: [image ids]}"
@@ -102,13 +100,11 @@ def _parse(content: bytes) -> PublishedSplit:
     digest = hashlib.sha256(content).hexdigest()
     if content.startswith(b"\x93NUMPY"):
         start = 10 + int.from_bytes(content[8:10], "little")  # format 1.0: magic, version, header's length
-        return _by_id(_by_task(inert.load(content[start:])), digest)
+        return _by_task(inert.load(content[start:]), digest)
     try:
         value = read_tensors(io.BytesIO(content), checked=False)
     except (OSError, ValueError) as error:
-        if not zipfile.is_zipfile(io.BytesIO(content)):
-            raise ValueError("it holds more than tensors, or is damaged") from error
-        return _by_id(inert.load(_pickle_in(content)), digest)
+        raise ValueError("it holds more than tensors, or is damaged") from error
     weights = value.get("labels_weights") if isinstance(value, dict) and len(value) == 1 else None
     if type(weights) is not Tensor or weights.dim() != 2 or weights.device.type != "cpu":
         raise ValueError("it holds no matrix 'labels_weights'")
@@ -117,18 +113,6 @@ def _parse(content: bytes) -> PublishedSplit:
     if weights.dtype not in (torch.float32, torch.float64, torch.int64, torch.bool):
         raise ValueError(f"its matrix holds {weights.dtype}".replace("torch.", ""))
     return _by_position(weights, digest)
-
-
-def _pickle_in(content: bytes) -> bytes:
-    """The pickle of a file that `torch.save` wrote."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            inside = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
-            if len(inside) != 1 or inside[0].file_size > LARGEST:
-                raise ValueError("it holds more than tensors, or is damaged")
-            return archive.read(inside[0])
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise ValueError("it is damaged") from error
 
 
 def _by_position(weights: Tensor, digest: str) -> PublishedSplit:
@@ -141,34 +125,24 @@ def _by_position(weights: Tensor, digest: str) -> PublishedSplit:
     return _made("nyuv2" if width == 3 else "cityscapes", weights.bool(), None, digest)
 
 
-def _by_task(value: Any) -> dict[str, list[int]]:
-    """{task: [ids]} as {id: [0/1 of each task]}"""
+def _by_task(value: Any, digest: str) -> PublishedSplit:
+    """A split of {task: [image ids]}."""
     if not isinstance(value, dict) or sorted(value) != sorted(_THEIR_NAMES):
         raise ValueError(f"its content is not a dict of the tasks {', '.join(_THEIR_NAMES)}")
-    rows: dict[str, list[int]] = {}
+    rows: dict[str, list[bool]] = {}
     for column, name in enumerate(_THEIR_NAMES):
         if not isinstance(value[name], list) or not all(type(i) is str for i in value[name]):
             raise ValueError(f"its images of the task {name} are not a list of ids")
         if len(set(value[name])) != len(value[name]):
             raise ValueError(f"it lists an image twice for the task {name}")
         for i in value[name]:
-            rows.setdefault(i, [0] * len(_THEIR_NAMES))[column] = 1
-    return rows
-
-
-def _by_id(rows: Any, digest: str) -> PublishedSplit:
-    if not isinstance(rows, dict) or not rows:
-        raise ValueError("its content is not a dict of images")
-    for i, row in rows.items():
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", i):
-            raise ValueError(f"{i[:100]!r} is no id of an image")
-        long = isinstance(row, list) and len(row) == len(_THEIR_NAMES)
-        if not long or not all(type(v) in (int, float) for v in row):
-            raise ValueError(f"image {i} has no row of {len(_THEIR_NAMES)} numbers")
-        if not set(row) <= {0, 1}:
-            raise ValueError(f"the row of image {i} holds values other than 0 and 1")
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", i):
+                raise ValueError(f"{i[:100]!r} is no id of an image")
+            rows.setdefault(i, [False] * len(_THEIR_NAMES))[column] = True
+    if not rows:
+        raise ValueError("it lists no image")
     ids = tuple(sorted(rows))
-    return _made("pascal-context", torch.tensor([rows[i] for i in ids]).bool(), ids, digest)
+    return _made("pascal-context", torch.tensor([rows[i] for i in ids]), ids, digest)
 
 
 def _made(dataset: str, rows: Tensor, ids: tuple[str, ...] | None, digest: str) -> PublishedSplit:

@@ -96,8 +96,7 @@ BAD: dict[str, tuple[list[str], Callable[[Path], None], str]] = {
     "variant": (["nyuv2", "{folder}", "--variant", "../x"], lambda f: None, "--variant '../x' is not a name "
                                                                             "of small letters"),
     "long variant": (["nyuv2", "{folder}", "--variant", 300 * "x"], lambda f: None, "not a name of small"),
-    "normals": (["nyuv2", "{folder}", "--derive-normals"], lambda f: None, "has normals of its own; "
-                                                                           "--derive-normals is for"),
+    "normals": (["nyuv2", "{folder}", "--derive-normals"], lambda f: None, "normals is for nyu_depth_v2_lab"),
     "damaged": (["nyuv2", "{folder}"], lambda f: (f / "train/depth/1.npy").write_bytes(b"x") and None,
     "1.npy is damaged"),
     "out of range": (["nyuv2", "{folder}"], spoil("train/label/2.npy", np.full((32, 40), 13.0)),

@@ -27,7 +27,7 @@ from benchmark.runs.rundir import RunDir
 from benchmark.spec import protocol
 from benchmark.spec.run import run_id
 from tests.benchmark.report import make
-from tests.conftest import Bench, run_here
+from tests.conftest import Bench, leave_figures_out, run_here
 
 NINES = "9" * 10_000
 WORDS = (
@@ -79,6 +79,7 @@ def test_wrong_command_lines_are_refused_without_a_traceback(
     seed: int, limit: None, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    leave_figures_out(monkeypatch)
     monkeypatch.setattr(perf, "measured", lambda *_: ([], []))  # which take minutes
     monkeypatch.setattr(tune, "_carry_out", lambda *_: ({}, {}))
     chance = random.Random(seed)
@@ -92,7 +93,7 @@ def test_wrong_command_lines_are_refused_without_a_traceback(
             "--data",
             str(tmp_path / "d"),
         ]
-        signal.alarm(120)
+        signal.alarm(300)
         code, out, err = bench(*words)  # any other exception than SystemExit fails the test
         assert code in (0, 1, 2), words
         assert "Traceback" not in out + err and "\x1b[31m" not in out + err, words

@@ -50,6 +50,7 @@ def prepare(
 ) -> int:
     """Pack a data set, in any of the layouts that people have, for fast and safe reading."""
     from datasets import packed, preparing
+    from datasets.layouts.nyu_mat import NyuMat
     from datasets.prepared import variant_of
 
     shown: dict[str, Any] = {}
@@ -61,9 +62,13 @@ def prepare(
         for text, sized in zip(size, sizes, strict=True):
             if min(sized) < 32 or any(side % 8 for side in sized):
                 raise UserError(f"--size {text} is not HEIGHTxWIDTH in multiples of 8, each 32 or more.")
-        source = kind.open(path, form, derive_normals=derive_normals)
+        source = kind.open(path, form)
         if source is None:
             raise UserError(f"{path} is not {form} in a layout that is known: expected {kind.expected}.")
+        if derive_normals:
+            if not isinstance(source, NyuMat):
+                raise UserError("--derive-normals is for nyu_depth_v2_labeled.mat alone; leave it out.")
+            source.derive_normals = True
         full_name = variant_of(form, source)
         # What follows a form's name names a variant, too.
         asked = variant or name.replace("_", "-")[len(form) + 1 :]

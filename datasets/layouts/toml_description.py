@@ -1,27 +1,6 @@
 """dataset.toml: what a folder of one's own images and label maps holds, read key by key.
 
-name = "kitchens"
-images = "images"                       # .jpg, .png or .webp
-[splits]                                # lists of images, without suffix, one a line; or test_share = 0.2
-train = "train.txt"
-test = "test.txt"
-[size]                                  # of the frame that images are fitted into, by "scale" or "pad"
-height = 192
-width = 256
-[tasks.semseg]
-kind = "classes"                        # or depth, normals, edge, saliency
-folder = "labels"
-classes = ["floor", "wall", "thing"]    # numbered from 0, leaving out the number that is ignored
-ignore = 255                            # of pixels without a label, in every kind; classes: 255 unless said
-[tasks.depth]
-kind = "depth"
-folder = "depth"
-unit = 0.001                            # metres a step of a .png
-ignore = 65535                          # as well as 0
-[tasks.edge]
-kind = "edge"
-folder = "edges"
-threshold = 128                         # positive from there on; without it, 0 and 1 or 0 and 255 alone
+datasets/README.md has one with a comment on every key.
 """
 
 from __future__ import annotations

@@ -288,10 +288,9 @@ PHOTOGRAPHS: dict[str, tuple[bytes, Any]] = {
     "animation": (saved(Image.new("RGB", (W, H)), "WEBP", save_all=True,
                         append_images=[Image.new("RGB", (W, H), "red")]), "is an animation"),
     "EPS": (saved(Image.new("RGB", (W, H)), "EPS"), "no JPEG, PNG or WebP file, or damaged"),
-    "too large": (png(np.zeros((1, 1)))[:16] + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 5_001, 8, 0,
-                    0, 0, 0))[8:]
-                  + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""),
-                  "has more than 100 million pixels"),
+    "too large": (png(np.zeros((1, 1)))[:16] + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 5_001, 8, 0, 0,
+     0, 0))[8:] + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""),
+     "has more than 100 million pixels"),
     "a changed byte": (png(NOISE, 8, 2)[:1000] + b"?" + png(NOISE, 8, 2)[1001:],
                     "damaged .*checksum in b'IDAT'"),
     "cut off": (png(NOISE, 8, 2)[:-500], "is damaged .Truncated"),
@@ -395,75 +394,65 @@ def turn(folder: Path) -> None:
         )
 
 
-def nothing(folder: Path) -> None:
-    pass
-
-
-SEEN: dict[str, tuple[str, Callable[[int], bytes | None], Callable[[Path], None], str]] = {
-    "a class that never occurs": (CLASSES, lambda i: png(TWO * 255), nothing,
-                    "3 of 4 classes of t occur in no label "
-                                  "map: b, c, d"),
-    "a class that is tested alone": (CLASSES, lambda i: png(DRAWN if i > 3 else TWO), nothing,
+SEEN: dict[str, tuple[Any, ...]] = {  # keys of the task, its maps, what else lies there, words of the note
+    "a class that never occurs": (CLASSES, lambda i: png(TWO * 255),
+     "3 of 4 classes of t occur in no label map: b, c, d"),
+    "a class that is tested alone": (CLASSES, lambda i: png(DRAWN if i > 3 else TWO),
                                      "t: c, d occurs in test images alone"),
-    "no edge": (EDGE, lambda i: png(0 * TWO), nothing, "1 of 2 numbers of t occur in no label map: 1"),
-    "the largest number": (DEPTH, lambda i: png(np.where(DRAWN == 3, 255, 2)), nothing,
-                    "6 maps of t hold 255, the "
-                           "largest number of their format, such as that of 0: .* add ignore = 255"),
-    "a small unit": ('kind = "depth"\nunit = 0.0001', lambda i: png(DRAWN + 2), nothing,
-                    "t is 0.0002 to 0.0005 m, "
-                     "which looks like another unit"),
-    "a large unit": ('kind = "depth"\nunit = 90', lambda i: png(DRAWN + 2), nothing,
+    "no edge": (EDGE, lambda i: png(0 * TWO), "1 of 2 numbers of t occur in no label map: 1"),
+    "the largest number": (DEPTH, lambda i: png(np.where(DRAWN == 3, 255, 2)),
+     "6 maps of t hold 255, the largest number of their format, such as that of 0: .* add ignore = 255"),
+    "a small unit": ('kind = "depth"\nunit = 0.0001', lambda i: png(DRAWN + 2),
+     "t is 0.0002 to 0.0005 m, which looks like another unit"),
+    "a large unit": ('kind = "depth"\nunit = 90', lambda i: png(DRAWN + 2),
                     "t is 180 to 450 m, which looks"),
-    "z that points away": (NORMALS, lambda i: npy(-UP), nothing,
+    "z that points away": (NORMALS, lambda i: npy(-UP),
                     r"mean of t is \(.0.00, -0.60, .0.80\), but visible"),
-    "exchanged colours": (NORMALS, lambda i: npy(UP[..., ::-1]), nothing, "so x and z look exchanged .BGR."),
-    "two whites": (EDGE, lambda i: png(TWO * (255 if i % 2 else 1)), nothing,
-                    "3 maps of t are of 0 and 1, such as that "
-                   "of 0, and 3 of 0 and 255, such as that of 1"),
-    "two whites of 16 bits": (EDGE, lambda i: png(TWO * (65535 if i % 2 else 1), 16), nothing,
+    "exchanged colours": (NORMALS, lambda i: npy(UP[..., ::-1]), "so x and z look exchanged .BGR."),
+    "two whites": (EDGE, lambda i: png(TWO * (255 if i % 2 else 1)),
+     "3 maps of t are of 0 and 1, such as that of 0, and 3 of 0 and 255, such as that of 1"),
+    "two whites of 16 bits": (EDGE, lambda i: png(TWO * (65535 if i % 2 else 1), 16),
                     "3 of 0 and 65535, such as that of 1: if 65535 says"),
-    "8 bits among 16": (DEPTH, lambda i: png(DRAWN + 2, 16 if i else 8), nothing,
+    "8 bits among 16": (DEPTH, lambda i: png(DRAWN + 2, 16 if i else 8),
                     "1 maps of t are of numbers up to 255, such as that of 0, and 5 of numbers up to 65535"),
-    "16 bits of a threshold": (EDGE + "threshold = 2", lambda i: png(DRAWN, 8 if i else 16), nothing,
+    "16 bits of a threshold": (EDGE + "threshold = 2", lambda i: png(DRAWN, 8 if i else 16),
                     "5 maps of t are of numbers up to 255, .*: look whether a number says the same in both"),
-    "whole metres beside a unit": (DEPTH + "#", lambda i: npy(DRAWN), nothing,
+    "whole metres beside a unit": (DEPTH + "#", lambda i: npy(DRAWN),
                     "6 maps of t are .npy of whole numbers, such as that of 0, and are read as metres"),
-    "a map without a label": (CLASSES, lambda i: png(DRAWN if i else 0 * DRAWN + 255), nothing,
-                    "1 maps of t have no "
-                              "labelled pixel at this size, such as that of 0"),
-    "images without a label": (CLASSES, half(png(DRAWN)), nothing,
+    "a map without a label": (CLASSES, lambda i: png(DRAWN if i else 0 * DRAWN + 255),
+     "1 maps of t have no labelled pixel at this size, such as that of 0"),
+    "images without a label": (CLASSES, half(png(DRAWN)),
                     "2 of 4 train images have no label, such as 0"),
     "labels left aside": (CLASSES, half(png(DRAWN)), more,
-                    "left aside in .*m: 2 not ending in .png or .npy, such as "
-                          "0.tif"),
+     "left aside in .*m: 2 not ending in .png or .npy, such as 0.tif"),
     "images left aside": (CLASSES, half(png(DRAWN)), more,
                     "left aside in .*images: 1 not ending in .*such as 7.bmp"),
     "labels of no image": (CLASSES, half(png(DRAWN)), more,
-                    "left aside in .*m: 1 with the name of no image, such as "
-                           "8.npy"),
+     "left aside in .*m: 1 with the name of no image, such as 8.npy"),
     "turned images": (CLASSES, lambda i: png(DRAWN), turn,
                     "2 images were turned or mirrored .*, such as 1: their"),
     "images of 12 bits": (CLASSES, lambda i: png(DRAWN), dim,
                     "2 images of 16 bits use no number above 16383, such as 4"),
     "clear images": (CLASSES, lambda i: png(DRAWN), clear, "1 images are transparent in places, such as 3"),
-    "one map of 0 and 255": (CLASSES, lambda i: png(DRAWN if i else TWO * 255), nothing,
+    "one map of 0 and 255": (CLASSES, lambda i: png(DRAWN if i else TWO * 255),
                     "1 maps of t hold 0 and 255 alone, such as that of 0, and 255 is read as no label"),
-    "one map that is inverted": (EDGE, lambda i: png(DRAWN // 3 if i != 2 else 1 - DRAWN // 3), nothing,
+    "one map that is inverted": (EDGE, lambda i: png(DRAWN // 3 if i != 2 else 1 - DRAWN // 3),
                     "1 maps of t have more edges than other pixels, such as that of 2"),
-    "one map of millimetres": (DEPTH, lambda i: png((DRAWN + 2) * (1 if i else 200), 16), nothing,
+    "one map of millimetres": (DEPTH, lambda i: png((DRAWN + 2) * (1 if i else 200), 16),
                     "1 maps of t have a median depth more than 30 times .*, such as that of 0"),
-    "two odd maps": (NORMALS, lambda i: npy((-UP, UP[..., ::-1])[i] if i < 2 else UP), nothing,
+    "two odd maps": (NORMALS, lambda i: npy((-UP, UP[..., ::-1])[i] if i < 2 else UP),
                     "2 maps of t have another mean than the others, such as that of 0: z > 0, or x and z"),
-    "the share": (CLASSES, lambda i: png(DRAWN), nothing,
+    "the share": (CLASSES, lambda i: png(DRAWN),
                     "test_share = 0.34 takes the last 2 images by name, from 4"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SEEN)
 def test_preparation_ends_with_what_it_saw(case: str, bench: Bench, tmp_path: Path) -> None:
-    keys, maps, change, words = SEEN[case]
+    keys, maps, *changes, words = SEEN[case]
     source(tmp_path / "x", keys, maps, ".npy" if keys in (NORMALS, DEPTH + "#") else ".png")
-    change(tmp_path / "x")
+    for change in changes:
+        change(tmp_path / "x")
     for _ in range(2):  # also where there is nothing to do
         code, out, err = bench(
             "data", "prepare", "own-data", tmp_path / "x", "--data", tmp_path / "d", "--json"

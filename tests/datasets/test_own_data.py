@@ -68,21 +68,6 @@ def test_a_description_may_give_a_share_another_fit_and_another_number_to_ignore
     )
 
 
-def test_turned_photographs_palettes_two_colours_and_8_bit_depth(tmp_path: Path) -> None:
-    folder, made = write(tmp_path), arrays(1)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    Image.fromarray(np.rot90(made["image"])).save(folder / "images" / f"{stem(1)}.PNG", exif=exif)
-    palette = Image.fromarray(made["semseg"], "L").convert("P")
-    palette.putpalette([x for i in range(256) for x in (255 - i, i, 7)])
-    palette.save(folder / "labels" / f"{stem(1)}.png")
-    Image.fromarray(made["saliency"].astype(bool)).save(folder / "saliency" / f"{stem(1)}.png")
-    Image.fromarray(np.full(SIZE, 200, np.uint8)).save(folder / "depth" / f"{stem(1)}.png")
-    sample = TomlFolder(folder).read("train", 1)
-    assert np.array_equal(sample.image, made["image"]) and np.allclose(sample.labels["depth"], 0.2)
-    assert all(np.array_equal(sample.labels[task], made[task]) for task in ("semseg", "saliency"))
-
-
 def test_several_data_sets_and_sizes_in_one_folder(tmp_path: Path) -> None:
     folder, data = write(tmp_path / "kitchens"), tmp_path / "data"
     prepare(folder, data)
@@ -112,8 +97,6 @@ def test_without_data_nothing_is_known(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no own-data-baths"):
         _ = registry.open_dataset("own-data-baths", tmp_path).tasks
     assert OwnData.open(tmp_path, "own-data") is None
-    with pytest.raises(UserError, match="--derive-normals needs a camera"):
-        OwnData.open(tmp_path / "own-data", "own-data", derive_normals=True)
 
 
 def test_a_store_that_does_not_say_what_its_tasks_are(tmp_path: Path) -> None:

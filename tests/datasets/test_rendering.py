@@ -1,5 +1,5 @@
-"""The ray caster against slow references: hits by marching, normals by definition, depth in closed form, one
-cast shadow.
+"""The ray caster against slow references: hits by marching, normals by definition, one cast
+shadow.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datasets.rendering.geometry import BOX, ELLIPSOID, FRUSTUM, ROOM, Solids, c
 from datasets.rendering.layout import Light, Room
 from datasets.rendering.materials import Material
 from datasets.rendering.planner import Placed
-from datasets.rendering.scene import FOCAL, camera, camera_rays, make_scene
+from datasets.rendering.scene import camera, camera_rays, make_scene
 from datasets.rendering.shading import radiance
 
 
@@ -94,22 +94,6 @@ def test_normals_are_the_gradients_of_the_surfaces() -> None:
         tangent = np.cross(normal, rays[:, pixel].numpy())
         tangent *= 1e-4 / np.linalg.norm(tangent)
         assert not _inside(solids, p, (point + tangent + 3e-6 * normal)[None])[0] or p == 0
-
-
-def test_depth_of_a_sphere_is_along_the_optical_axis() -> None:
-    """Analytic: |t d - c| = r with d = (u, v, 1), so that t is the z coordinate and not the distance."""
-    one, eye = torch.ones(1, dtype=torch.float64), torch.eye(3).double()[None]
-    centre, radius = np.array([0.3, -0.2, 4.0]), 1.1
-    solids = Solids(torch.tensor([ELLIPSOID]), torch.tensor(centre)[None], eye, 1.1 * one.expand(1, 3), one)
-    height, width = 12, 16
-    t = cast(solids, torch.zeros(3, dtype=torch.float64), camera_rays((height, width)))[0].view(height, width)
-    for i, j in np.ndindex(height, width):
-        d = np.array([(j + 0.5 - width / 2) / (FOCAL * width), (i + 0.5 - height / 2) / (FOCAL * width), 1.0])
-        b, c = d @ centre, centre @ centre - radius**2
-        disc = b * b - d @ d * c
-        expected = np.inf if disc < 0 else (b - disc**0.5) / (d @ d)
-        assert float(t[i, j]) == pytest.approx(expected, rel=1e-12)
-    assert torch.isfinite(t).sum() > 20
 
 
 def _empty_room(item: Item) -> Room:

@@ -32,7 +32,7 @@ from datasets.packing import narrowed, pack
 from datasets.published import import_file
 from datasets.tasks import Task
 from tests.conftest import ROOT
-from tests.datasets.folders import mtan_arrays, write_mtan
+from tests.datasets.folders import write_mtan
 from tests.datasets.test_numbers import NORMALS, UP, npy, source
 from tests.helpers import TASKS as TINY_TASKS
 from tests.helpers import THREE, tiny_protocol, tiny_split
@@ -149,7 +149,7 @@ def test_memory_and_disk_and_a_part_give_the_same_samples(tmp_path: Path) -> Non
 def test_an_unprepared_folder_and_a_store_are_the_same(mtan: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     store, _ = prepare(mtan, data)
-    for split, number, first, folder in (("train", 3, 0, "train"), ("test", 2, 100, "val")):
+    for split, number, folder in (("train", 3, "train"), ("test", 2, "val")):
         for limit in (None, 2):
             read, stored = NYUv2(mtan).split(split, SIZE, limit), NYUv2(data).split(split, SIZE, limit)
             assert stored.fingerprint == read.fingerprint and torch.equal(stored.images, read.images)
@@ -158,15 +158,6 @@ def test_an_unprepared_folder_and_a_store_are_the_same(mtan: Path, tmp_path: Pat
         assert len(read) == read.total == number and read.ids.tolist() == list(range(number))
         assert read.names == tuple(f"{folder}/{i}" for i in range(number)) and read.extents is None
         assert list(read.targets) == ["semseg", "depth", "normals"] and read.ids.dtype == torch.int64
-        for i in range(number):
-            kept = mtan_arrays(first + i)
-            semseg, depth, normals = (target[i].permute(1, 2, 0).numpy() for target in read.targets.values())
-            image = read.images[i].permute(1, 2, 0).numpy()
-            assert np.abs(image / 255 - kept["image"]).max() <= 0.5 / 255 + 1e-6
-            assert np.array_equal(semseg[..., 0], np.where(kept["label"] < 0, 255, kept["label"]))
-            assert depth.dtype == np.float16 and normals.dtype == np.int8
-            assert (np.abs(depth.astype(np.float32) - kept["depth"]) <= 2**-11 * kept["depth"]).all()
-            assert np.abs(normals / 127 - kept["normal"]).max() <= 0.5 / 127 + 1e-6
     split = NYUv2(data).split("train", SIZE)
     split.images.zero_()
     split.targets["depth"].fill_(3)
