@@ -209,15 +209,21 @@ def source_variant(folder: Path, dataset: str) -> str | None:
     path = folder / "SOURCE.json"
     expected = f'expected JSON such as {{"dataset": "{dataset}", "variant": "derived-normals"}}'
     try:
-        content = parse(read_text(path), json.loads)
+        content = parse(read_text(path), lambda text: json.loads(text, object_pairs_hook=_each_once))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} could not be read ({one_line(error)}); {expected}.") from None
     name = content.get("variant") if isinstance(content, dict) and content.get("dataset") == dataset else None
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"(?!.{65})[a-z0-9]+([.-][a-z0-9]+)*", name):
         raise UserError(f"{path} does not name a variant of {dataset}; {expected}.")
     return name
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("it says something twice")
+    return found
 
 
 def check_shape(path: Path, array: Array, what: str, shape: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from scipy.io import loadmat, savemat
 from benchmark.errors import UserError
 from datasets import fit
 from datasets.layouts import nyuv2_facts, voc_parts
-from datasets.layouts.files import load_mat, load_npy, read_list
+from datasets.layouts.files import load_mat, load_npy, read_list, source_variant
 from datasets.layouts.mtan import CITYSCAPES, MtanCityscapes, MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
@@ -227,21 +227,23 @@ def test_lists_that_are_none(content: bytes | None, message: str, tmp_path: Path
     refused(path, lambda: read_list(path, "ids"), message)
 
 
-def test_damage_to_a_mat_is_noticed_before_it_is_parsed(tmp_path: Path) -> None:
-    """A damaged class of array in a long stream: scipy would look it up beyond the end of a table."""
-    path = tmp_path / "x.mat"
-    savemat(path, {"LabelMap": np.zeros((400, 500), np.uint16)})
-    stored = path.read_bytes()
-    whole = zlib.compress(stored[128:], 0)
-    damaged = bytearray(whole)
-    damaged[whole.index(struct.pack("<IIB", 6, 8, 11)) + 8] = 200  # uint16 is class 11
-    for content in (whole, bytes(damaged)):
-        path.write_bytes(stored[:128] + struct.pack("<II", 15, len(content)) + content)
-        if content is whole:
-            assert not load_mat(path, "LabelMap", "a map").any()
-    refused(path, lambda: load_mat(path, "LabelMap", "a map"), r"incorrect data check\); expected a map\.")
-    savemat(path, {"other": 1})
-    refused(path, lambda: load_mat(path, "LabelMap", "a map"), "has no variable 'LabelMap'; expected a map")
+VARIANTS = (
+    ('{"dataset": "nyuv2", "variant": "a-1.b"}', ""), ('\ufeff{"dataset": "nyuv2", "variant": "a-1.b"}', ""),
+    ('{"dataset": "nyuv2", "variant": "a", "variant": "b"}', "could not be read .it says something twice"),
+    *((f'{{"dataset": "nyuv2", "variant": {v}}}', "does not name a variant of nyuv2; expected JSON such as")
+      for v in ("NaN", '"../x"', '"A"', f'"{"x" * 65}"', '["a"]')),
+    ("[" * 100_000, "nested more than 50 deep"), ("", "could not be read"), ("[]", "does not name"),
+    ('{"dataset": "cityscapes", "variant": "a"}', "does not name a variant of nyuv2"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "message"), VARIANTS, ids=range(len(VARIANTS)))
+def test_variants_are_named_once_by_plain_names(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "SOURCE.json").write_text(content)
+    if message:
+        refused(tmp_path, lambda: source_variant(tmp_path, "nyuv2"), message)
+    else:
+        assert source_variant(tmp_path, "nyuv2") == "a-1.b"
 
 
 def at(value: float) -> Change:
@@ -652,6 +654,8 @@ def nested(depth: int) -> bytes:
 
 
 UINT8 = element(2, bytes(4))
+STREAM = zlib.compress(array(9, (2, 2), UINT8, b"LabelMap"), 0)
+WHOLE = struct.pack("<II", 15, len(STREAM)) + STREAM
 MAT_5: list[tuple[bytes, str]] = [
     (array(9, (2, 2), UINT8, b"LabelMap"), ""),
     (array(9, (64_000, 48_000), UINT8, b"LabelMap"), "claims 64000x48000 elements"),
@@ -661,6 +665,9 @@ MAT_5: list[tuple[bytes, str]] = [
     (array(9, (2, 2), element(99, bytes(4)), b"LabelMap"), "it is damaged"),
     (array(9, (2, 2), struct.pack("<II", 2, 400) + bytes(8), b"LabelMap"), "it is damaged"),
     (element(15, zlib.compress(bytes((1 << 20) + 8))), "holds more than 1 MiB"),
+    (WHOLE, ""),  # and a class of array that scipy would look up beyond the end of a table
+    (WHOLE.replace(struct.pack("<IIB", 6, 8, 9), struct.pack("<IIB", 6, 8, 200)), "incorrect data check"),
+    (array(9, (2, 2), UINT8, b"other"), "has no variable 'LabelMap'; expected a map"),
     (element(15, zlib.compress(array(9, (2, 2), UINT8, b"LabelMap"))[:-3]), "is cut off|incomplete"),
 ]
 
