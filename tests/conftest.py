@@ -5,11 +5,14 @@ plan is named.
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from benchmark.cli import app
 from benchmark.spec import plan
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -21,6 +24,7 @@ os.environ["BENCH_WORKERS"] = "0"  # in this process, and in theirs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: "tests/slurm" not in item.nodeid)  # it waits: beside others, not at the end
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
@@ -66,18 +70,26 @@ def leave_figures_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(board, "draw", lambda board, folder: Drawing(folder))
 
 
+@cache
+def command_line() -> Any:
+    """What `main` calls, built once: that takes longer than many a command."""
+    from typer.main import get_command
+
+    return get_command(app.app)
+
+
 def run_here(*arguments: object, figures: bool = False) -> int:
     """Run a command line in this process; its exit code. For fixtures of modules and sessions.
 
     figures: draw those of boards, which takes longer than the small runs of tests; `report` does anyway.
     """
-    from benchmark.cli.app import main
-
+    built = command_line()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
         patch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        patch.setattr(app, "app", built)
         if not figures and arguments[0] != "report":
             leave_figures_out(patch)
-        main()
+        app.main()
     return int(stopped.value.code or 0)
 
 

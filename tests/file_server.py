@@ -2,7 +2,6 @@
 
 import re
 import socket
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,8 +41,7 @@ class Site:
     declared: int | None = None  # bytes that Content-Length says instead of the truth
     type: str = "application/octet-stream"
     statuses: list[int] = field(default_factory=list)  # of answers without the file
-    sends: list[int] = field(default_factory=list)  # bytes after which the connection ends ...
-    resets: bool = False  # ... with a reset instead of in silence
+    sends: list[int] = field(default_factory=list)  # bytes after which the connection ends
     moved: str | None = None  # where requests that are not below /moved are sent
     holds_at: int | None = None  # bytes of the file after which the server waits
     go_on: threading.Event = field(default_factory=threading.Event)
@@ -100,12 +98,7 @@ def serving(content: bytes, **how: Any) -> Iterator[Site]:
                 self.wfile.write(body[:early])
                 body = body[early:]
                 site.go_on.wait(300)
-            if not site.sends:
-                self.wfile.write(body)
-                return
-            self.wfile.write(body[: site.sends.pop(0)])
-            if site.resets:
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.wfile.write(body[: site.sends.pop(0)] if site.sends else body)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -33,6 +33,7 @@ TASKS: dict[str, Task] = {
     "parts": t.parts(("none", "head", "body")),
 }
 THREE = ("semseg", "depth", "normals")
+FOUR = (*THREE, "edge")  # one of each kind of head: what else six tasks have, `multi_task` has too
 # Keywords that make a method's own networks small; everything else stays at its default.
 SMALL: dict[str, dict[str, Any]] = {
     "direct_map": {"mapper_width": 4},

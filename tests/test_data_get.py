@@ -14,7 +14,7 @@ from benchmark.cli import data as module
 from benchmark.errors import UserError
 from benchmark.execute.fetch import name_of
 from benchmark.spec import registry
-from datasets.downloads import DOWNLOADS, Download
+from datasets.downloads import DOWNLOADS
 from datasets.prepared import Prepared
 from tests.benchmark.test_unpack import FILES, content, make_tar
 from tests.commands import fork, wait_until
@@ -83,29 +83,6 @@ def test_an_archive_is_unpacked_and_not_fetched_twice(
     assert said.count(following) == 3
 
 
-def test_a_killed_unpacking_is_done_again(tmp_path: Path, tgz: bytes) -> None:
-    data = tmp_path / "data"
-    with serving(tgz) as site:
-        get("pascal-context", data, True, f"{site.url}/PASCAL_MT.tgz")
-        (data / "downloads" / "PASCAL_MT").rename(data / "downloads" / ".PASCAL_MT.part")
-        get("pascal-context", data, False, f"{site.url}/PASCAL_MT.tgz")
-        assert len(site.asked) == 1
-    assert content(data / "downloads" / "PASCAL_MT") == FILES
-
-
-def test_the_place_of_a_data_set_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with serving(CONTENT) as site:
-        place = Download(f"{site.url}/labelled.mat", len(CONTENT) + 1, ("there are other ways.",))
-        monkeypatch.setitem(DOWNLOADS, "nyuv2", place)
-        assert get("nyuv2-40", tmp_path, True) == 0
-    said = capsys.readouterr().out
-    assert "note: there are other ways." in said
-    assert "(400.0 kB)" in said and "400,000 bytes where 400,001 are expected" in said
-    assert f"next: bench data prepare nyuv2-40 {tmp_path / 'downloads' / 'labelled.mat'}" in said
-
-
 def test_nothing_is_fetched_without_being_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,23 +147,6 @@ def test_ctrl_c_says_what_is_kept(
             and f"; {kept} came earlier)" in text
         )
         assert site.ranges_asked()[1] is not None
-
-
-def test_ctrl_c_while_unpacking(
-    tmp_path: Path, tgz: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(self: Any, what: str, done: int, total: int | None) -> None:
-        if what.startswith("unpacking"):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(module.Bars, "__call__", interrupt)
-    with serving(tgz) as site:
-        assert get("pascal-context", tmp_path, True, f"{site.url}/P.tgz") == 130
-    assert (
-        f"interrupted: {tmp_path / 'downloads' / 'P.tgz'} is kept; the same command goes on from there."
-        in capsys.readouterr().out
-    )
-    assert not (tmp_path / "downloads" / "P").exists()
 
 
 def test_a_process_that_is_killed_goes_on_where_it_stopped(

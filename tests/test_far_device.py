@@ -21,7 +21,7 @@ from benchmark.training.cuda_graph import _Absent
 from benchmark.training.loop import Run
 from methods.base import Batch, Losses, ViewKind
 from tests.far import Crossed, Far
-from tests.helpers import CASES, TASKS, run_of, specs, tiny_spec
+from tests.helpers import CASES, FOUR, SIX, TASKS, run_of, specs, tiny_spec
 
 LOSSES = [name for name, entry in BALANCES.items() if entry.kind == "losses"]
 # Lies on the host for torch's backward engine, which waits for no driver then; what is asked of it is the
@@ -60,7 +60,7 @@ def step(far: Far, spec: RunSpec) -> Run:
 
 @pytest.mark.parametrize("method", CASES)
 def test_steps_and_evaluation_take_nothing_from_the_host_and_give_it_nothing(method: str, far: Far) -> None:
-    run = step(far, specs(method, tasks=tuple(TASKS), labels="random")[-1])
+    run = step(far, specs(method, tasks=SIX if method == "multi_task" else FOUR, labels="random")[-1])
     gradients = [p.grad for p in run.method.parameters() if p.grad is not None]
     assert gradients and all(g.device.type == DEVICE for g in gradients)
     run.method.eval()
@@ -68,8 +68,11 @@ def test_steps_and_evaluation_take_nothing_from_the_host_and_give_it_nothing(met
         images, targets = run.test.rows(0)
         far.strict = True
         predictions = run.method.predict(images)
-        rows = [meter(task).statistics(predictions[name], targets[name]) for name, task in run.tasks.items()]
-    assert all(r.device.type == DEVICE and len(r) == len(images) for r in rows)
+        assert all(p.device.type == DEVICE and p.dtype == torch.float32 for p in predictions.values())
+        if method == "multi_task":  # of such predictions metrics are alike whoever made them
+            for name, task in run.tasks.items():
+                row = meter(task).statistics(predictions[name], targets[name])
+                assert row.device.type == DEVICE and len(row) == len(images)
 
 
 @pytest.mark.parametrize("balance", LOSSES)
@@ -152,7 +155,8 @@ def autocast(cuda: Far, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
     method: str, cuda: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_of(specs(method, tasks=tuple(TASKS), precision="bf16")[-1], device=cuda.device)
+    tasks = SIX if method == "multi_task" else FOUR
+    run = run_of(specs(method, tasks=tasks, precision="bf16")[-1], device=cuda.device)
     batch = batch_of(run)
     convolutions = [m.weight for m in run.method.modules() if isinstance(m, nn.Conv2d)]
     for value in (batch.images, *convolutions):
@@ -163,9 +167,7 @@ def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
             predictions = run.method.eval().predict(batch.images)
     for loss in (losses.tasks | losses.extra).values():
         assert loss.dtype == torch.float32 and not loss.dim()
-    for name, task in run.tasks.items():
-        assert predictions[name].dtype == torch.float32
-        meter(task).statistics(predictions[name], batch.targets[name])
+    assert all(p.dtype == torch.float32 for p in predictions.values())
 
 
 def test_what_that_autocast_refuses_would_be_found(cuda: Far, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,10 @@ def test_methods_on_real_images(bench: Bench, tmp_path: Path) -> None:
     subprocess.run(expand, check=True, capture_output=True, timeout=600)
     assert bench("data", "prepare", "nyuv2", folder, "--data", data, "--size", "48x64")[0] == 0
     settings = ("--set", "size=[48, 64]", "--set", "width=16", "--data", data, "--results", results)
-    code, out, err = bench("run", "nyuv2-smoke", "multi_task", "mtpsl", "prototype", *settings)
+    code, out, err = bench("run", "nyuv2-smoke", "multi_task", "prototype", *settings)
     assert code == 0, out + err
     records = [json.loads(p.read_text()) for p in results.glob("*/*/record.json")]
-    assert sorted(r["spec"]["method"] for r in records) == ["mtpsl", "multi_task", "prototype"]
+    assert sorted(r["spec"]["method"] for r in records) == ["multi_task", "prototype"]
     for record in records:
         assert record["spec"]["variant"] == "nyuv2-13-derived-normals"
         for task in record["tasks"]:

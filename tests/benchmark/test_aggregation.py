@@ -78,7 +78,7 @@ def shortest(gramian: Tensor) -> float:
 def test_mgda_is_the_shortest_convex_combination(n: int, spread: float, shared: float) -> None:
     """Of gradients that conflict or agree (shared), of norms that differ by orders (spread)."""
     generator = torch.Generator().manual_seed(n)
-    for _ in range(20):
+    for _ in range(6):
         draw = torch.randn(n, 6, generator=generator, dtype=torch.float64)
         signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0], dtype=torch.float64)[:n, None]
         common = shared * torch.randn(1, 6, generator=generator, dtype=torch.float64)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses import FakeTensorMode
 
 from benchmark.errors import UserError
 from benchmark.spec import plan, registry
@@ -21,7 +20,6 @@ from benchmark.training.weighting.base import Balancing, LossBalancing
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Method
 from tests.helpers import TASKS, THREE, tiny_batch, tiny_problem, tiny_protocol
-from tests.methods.cases import NoSync
 
 LOSSES = [
     name for name, entry in balance.BALANCES.items() if entry.kind == "losses" and name != balance.EQUAL
@@ -309,82 +307,12 @@ def test_a_label_without_a_valid_pixel_is_no_label() -> None:
             assert all(map(math.isfinite, first)) and first[:2] == pytest.approx(second[:2], rel=1e-6), name
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_step_never_looks_at_the_data(name: str) -> None:
-    def step(made: LossBalancing, data: Batch) -> None:
-        values = {task: torch.tensor(0.5, requires_grad=True) for task in THREE}
-        scores = {task: torch.tensor(0.5) for task in THREE}
-        with NoSync():
-            made.backward(Losses(values, {}, scores), data)
-
-    step(new(name), batch_of(MIXED[2]))
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        fake = {task: torch.ones((), requires_grad=True) for task in THREE}
-        new(name).backward(Losses(fake, {}, {task: torch.ones(()) for task in THREE}), batch_of(MIXED[2]))
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_state_is_whole(name: str) -> None:
-    """Loaded into a new one, a balancing goes on as the old one does."""
-    old, new_one, stream = new(name), new(name), Stream()
-    for pattern in MIXED:
-        gradients(old, reduced(pattern, stream())[0], pattern)
-    new_one.load_state_dict(old.state_dict())
-    for seed, pattern in enumerate(MIXED):
-        losses = reduced(pattern, stream())[0]
-        torch.manual_seed(seed)
-        expected = gradients(old, losses, pattern)
-        torch.manual_seed(seed)
-        assert gradients(new_one, losses, pattern) == expected
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_what_weights_of_losses_have_in_common(name: str) -> None:
-    """One task alone keeps weight 1, present ones get 1 on average, and their order does not matter.
-
-    But `uncertainty` learns the scale too, `dwa` looks at epochs, geometric means average 1 by labels and not
-    by tasks, and `rlw` draws and `isolate` counts by the order of tasks.
-    """
-    alone = [[0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
-    made, stream = new(name), Stream()
-    for pattern in [FULL, alone, *MIXED[5:], *MIXED]:
-        losses, labels = reduced(pattern, stream())
-        weights = gradients(made, losses, pattern)[0]
-        here = [t for t in range(3) if losses[t]]
-        if name not in ("uncertainty", "dwa") and len(here) == 1:
-            assert weights[here[0]] == pytest.approx(1, rel=1e-12)
-        if name in ("rlw", "famo", "isolate"):
-            assert sum(weights) == pytest.approx(len(here), rel=1e-9)
-        if name in ("gls", "amtl_g") and here:
-            pulls = [weights[t] * losses[t] for t in here]  # of the logarithms, so they add up to labels G
-            logs = [math.log(losses[t] / labels[t]) for t in here]
-            mean = sum(p * log for p, log in zip(pulls, logs, strict=True)) / sum(pulls)
-            assert sum(pulls) == pytest.approx(sum(labels) * math.exp(mean), rel=1e-9)
-    if name in ("gls", "famo"):
-        one, two, stream = new(name), new(name), Stream()
-        for pattern in MIXED:
-            losses = reduced(pattern, stream())[0]
-            turned = [[*row[1:], row[0]] for row in pattern]
-            found = gradients(one, losses, pattern)[0]
-            moved = gradients(two, [*losses[1:], losses[0]], turned)[0]
-            for t in range(3):
-                assert not losses[t] or moved[t - 1] == pytest.approx(found[t], rel=1e-9)
-
-
 def test_amtl_g_of_equal_focus_is_gls_to_the_bit() -> None:
     for values in (balance.OfAMTLG(gamma=0.0), balance.OfAMTLG(potentials=dict.fromkeys(THREE, 1e-9))):
         made, plain, stream = balancing.AMTLG(tiny_problem(), values), new("gls"), Stream()
         for pattern in MIXED:
             losses = reduced(pattern, stream())[0]
             assert gradients(made, losses, pattern) == gradients(plain, losses, pattern)
-
-
-def test_isolate_takes_present_tasks_in_turn() -> None:
-    made = new("isolate")
-    patterns = [FULL, FULL, FULL, FULL, MIXED[2], MIXED[2], MIXED[3], FULL, MIXED[4], FULL]
-    chosen = [gradients(made, reduced(p, Stream()())[0], p)[0] for p in patterns]
-    found = [next((t for t in range(3) if row[t]), None) for row in chosen]
-    assert found == [0, 1, 2, 0, 1, 0, 2, 0, None, 1]
 
 
 def slow_score(task: Task, prediction: Tensor, target: Tensor) -> float:
@@ -518,27 +446,6 @@ def stepped(toy: Toy, name: str, patterns: list[Pattern], **changes: Any) -> Ste
         torch.manual_seed(i)
         step(batch_of(pattern), i)
     return step
-
-
-def test_equal_is_the_plain_sum_to_the_bit() -> None:
-    problem = tiny_problem()
-    from methods.multi_task import MultiTask
-
-    torch.manual_seed(0)
-    made = MultiTask(problem)
-    data = tiny_batch(THREE, torch.tensor(MIXED[1], dtype=torch.bool), dtype=torch.float32)
-    found = []
-    for way in ("equal", "sum"):
-        made.zero_grad()
-        losses = made.losses(data, torch.tensor(0.0))
-        if way == "equal":
-            balancing.Equal().backward(losses, data)
-        else:
-            torch.stack([*losses.tasks.values(), *losses.extra.values()]).sum().backward()
-        found.append([None if p.grad is None else p.grad.clone() for p in made.parameters()])
-    for a, b in zip(*found, strict=True):
-        assert (a is None and b is None) or (a is not None and b is not None and torch.equal(a, b))
-    assert not list(balancing.Equal().state_dict()) and balancing.Equal().param_groups() == []
 
 
 def test_log_variances_are_learnt_by_the_runs_optimiser_without_decay() -> None:

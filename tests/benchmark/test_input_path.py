@@ -35,9 +35,10 @@ def feed(split: Split, mask: torch.Tensor, protocol: Protocol, views: int | tupl
     return Feed(split, mask, TASKS, protocol, seed=3, views=views, normalisation=normalisation, device="cpu")
 
 
-@pytest.mark.parametrize("sent", [False, True])
-@pytest.mark.parametrize("views", [2, CUT], ids=["crops", "cut"])
-@pytest.mark.parametrize("setting", ["one", "random", "fraction:0.5"])
+@pytest.mark.parametrize(
+    ("setting", "views", "sent"),
+    [("one", 2, True), ("one", CUT, False), ("random", 2, False), ("fraction:0.5", CUT, True)],
+)
 def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
     setting: str, views: int | tuple[ViewKind, ...], sent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

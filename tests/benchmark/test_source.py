@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.spec import registry
 from benchmark.spec.source import class_values, code_hash, imported_files
 from tests.conftest import ROOT
 
@@ -105,12 +104,6 @@ def test_a_module_that_is_moved_is_the_same_source(tmp_path: Path) -> None:
     assert hashed("mine") == hashed("moved") != hashed("other")
     said = class_values(package / "mine.py", package, ("version", "summary", "paper"))
     assert said == {"summary": "mine", "version": 2, "paper": "P"}
-
-
-@pytest.mark.parametrize("name", registry.method_names())
-def test_a_method_is_described_without_being_imported(name: str) -> None:
-    kind = registry.method(name)
-    assert registry.describe(name) == (kind.version, kind.summary, kind.paper)
 
 
 def test_planning_and_run_folders_import_no_torch() -> None:

@@ -106,10 +106,11 @@ def check(made: DirectMap, data: Batch) -> None:
 
 
 @pytest.mark.usefixtures("no_noise")
-@pytest.mark.parametrize("learns_from", ["predictions", "labels"])
 @pytest.mark.parametrize(
-    ("labelled", "stride"), [(ONE, 1), (MIXED, 2), (MIXED, 8), (ONE, 4), (NONE_OR_ALL, 4), (SIX, 2)]
-)
+    ("labelled", "stride", "learns_from"),
+    [(ONE, 1, "predictions"), (MIXED, 2, "labels"), (MIXED, 8, "predictions"), (ONE, 4, "labels"),
+     (NONE_OR_ALL, 4, "labels"), (SIX, 4, "predictions"), (SIX, 4, "labels")],
+)  # fmt: skip
 def test_losses_equal_the_loop(labelled: list[list[int]], stride: int, learns_from: str) -> None:
     """And their gradients: maps that learn from labels are constants of the predictions' loss."""
     made = method(

@@ -14,8 +14,11 @@ from methods.networks.build import check_encoder, make_encoder
 from methods.networks.encoders import IMAGENET_MEAN
 
 
-@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
-@pytest.mark.parametrize("name", ["small", "resnet18", "resnet50", "timm:resnet10t"])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("small", (64, 96)), ("small", (45, 70)), ("resnet18", (45, 70)), ("resnet50", (64, 96)),
+     ("timm:resnet10t", (45, 70))],
+)  # fmt: skip
 def test_stages_and_shared_feature(name: str, size: tuple[int, int]) -> None:
     encoder = make_encoder(name, 12).eval()
     with torch.no_grad():

@@ -170,17 +170,6 @@ def test_gumbel_sample_is_one_hot_with_the_soft_gradient_and_the_right_frequenci
     torch.testing.assert_close(logits.grad, plain.grad)
 
 
-@pytest.mark.parametrize("name", ["semseg", "edge"])
-def test_predicted_labels_are_drawn_from_the_global_generator(name: str) -> None:
-    logits = torch.randn(1, ALL[name].channels, 16, 16)
-    torch.manual_seed(5)
-    first = mapper.prediction_input(ALL[name], logits)
-    assert not torch.equal(first, mapper.prediction_input(ALL[name], logits))
-    torch.manual_seed(5)
-    assert torch.equal(first, mapper.prediction_input(ALL[name], logits))
-    assert first.shape == logits.shape
-
-
 @pytest.mark.parametrize("complete", [False, True])
 @pytest.mark.parametrize("tasks", [2, 3, 4, 5])
 def test_active_pairs_hold_every_pair_for_every_mask(tasks: int, complete: bool) -> None:

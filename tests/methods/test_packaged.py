@@ -64,10 +64,8 @@ def test_the_packaged_weights_are_the_pretrained_ones() -> None:
     found = probabilities(trunk, net)
     assert torch.allclose(found, whole, atol=1e-4)
     assert found[MILITARY_UNIFORM] > 0.4 and found.topk(2).values[1] < 0.1
-    for seed in range(3):
-        torch.manual_seed(seed)
-        random = probabilities(make_encoder(LITE0, 8, "none").eval().trunk, net)
-        assert random[MILITARY_UNIFORM] < 0.02
+    random = probabilities(make_encoder(LITE0, 8, "none").eval().trunk, net)
+    assert random[MILITARY_UNIFORM] < 0.02
 
 
 def test_every_tensor_of_the_trunk_is_the_files_and_no_other_is_missing() -> None:

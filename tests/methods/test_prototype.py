@@ -311,23 +311,6 @@ def test_prepare_puts_codes_on_features_and_leaves_the_encoder_alone() -> None:
     assert float(made.train().diagnostics(data)["codes used"].array) > 0.5
 
 
-def test_a_step_of_each_mode_trains_the_codes() -> None:
-    for mode in ("lookup", "vqvae", "ema"):
-        made = method(vq_mode=mode)
-        data = batch(made.problem, ONE)
-        made.prepare(iter([data]))
-        codes = made.codebook.codes
-        before = codes.detach().clone()
-        made.losses(data, torch.tensor(0.0)).total().backward()
-        if mode == "ema":
-            assert not codes.requires_grad
-            made.after_step()
-            assert not torch.equal(before, codes)
-        else:
-            made.after_step()
-            assert codes.grad is not None and (codes.grad != 0).any() and torch.equal(before, codes.detach())
-
-
 def test_diagnostics() -> None:
     made = method()
     data = batch(made.problem, MIXED)

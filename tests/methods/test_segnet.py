@@ -149,11 +149,3 @@ def test_mtpsl_on_it_equals_the_loop() -> None:
     made = MTPSL(Problem(chosen, (32, 64), 2, 0, lambda: SegNet(2), {"depth": 0.5}), mapper_width=2).double()
     assert made.mapper.convs[-1].out_channels == made.encoder.channels[-1] == 16
     test_mtpsl.check(made, cases.batch(made.problem, cases.MIXED, views=1))
-
-
-def test_the_protocols_name_the_published_recipe() -> None:
-    short, long = protocol.load("nyuv2-13-segnet"), protocol.load("nyuv2-13-segnet-long")
-    assert (short.encoder, short.weights, short.width, short.decoder_blocks) == ("segnet", "none", 64, 0)
-    assert (short.batch, short.epochs, short.lr, short.step_every) == (2, 200.0, 1e-4, 100.0)
-    assert short.schedule == long.schedule == "step" and long.encoder == "segnet"
-    assert (long.batch, long.epochs, long.lr, long.step_every) == (4, 400.0, 1e-4, 200.0)

@@ -20,9 +20,11 @@ from tests.helpers import THREE, tiny_batch, tiny_problem, tiny_protocol
 TINY = "timm:vit_tiny_patch16_224"
 
 
-@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
-@pytest.mark.parametrize("name", [TINY, "timm:vit_small_patch14_dinov2", "timm:vit_small_patch16_dinov3"])
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("name", "size", "frozen"),
+    [(TINY, (64, 96), False), (TINY, (45, 70), True), ("timm:vit_small_patch14_dinov2", (45, 70), True),
+     ("timm:vit_small_patch16_dinov3", (45, 70), False)],
+)  # fmt: skip
 def test_stages_have_the_strides_of_any_encoder(name: str, size: tuple[int, int], frozen: bool) -> None:
     encoder = make_encoder(name, 12, freeze=frozen).eval()
     with torch.no_grad():
