@@ -164,7 +164,7 @@ def slow_contrast(made: RDC, predictions: dict[str, Tensor], view: View, labelle
     [
         (ONE, {}), (MIXED, {"mapper_stride": 2, "regions": "grid"}), (NONE_OR_ALL, {"mapper_stride": 4}),
         (FULL, {"names": THREE[:2], "complete": True, "mapper_stride": 4, "kappa": 1.0}),
-        (ONE, {"covariance": "full", "mapper_stride": 2, "ramp_up": 0.0}),
+        (ONE, {"names": THREE[:2], "covariance": "full", "mapper_stride": 2, "ramp_up": 0.0}),
     ],
 )  # fmt: skip
 def test_losses_equal_the_loop(labelled: list[list[int]], keywords: dict[str, Any]) -> None:
