@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.cli import listing
 from benchmark.spec import registry
 from benchmark.training import flops
 from benchmark.training.flops import Counter, Workload, workload
@@ -69,30 +67,6 @@ def test_a_one_task_method_costs_the_sum_of_its_networks_and_training_parts_are_
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Costs at once, where a table is tested and not its numbers."""
     monkeypatch.setattr(flops, "workload", lambda *arguments: Workload(6.0, 2.0, 4, 3))
-
-
-@pytest.mark.usefixtures("uncounted")
-def test_the_table_fits_a_terminal_and_crops_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    names = ["multi_task", "mtpsl", "jtr"]  # without a further view, with one, with two
-    found = listing.method_entries(names, "thin", tmp_path)
-    for columns in (80, 100, 140):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        code, out, _ = bench("list", "methods", *names)
-        out = out.partition("extra cost:")[0]
-        rows = [line for line in out.splitlines() if line[:1] and line[0] in "┏┃┡│├└"]
-        assert (
-            code == 0 and len({len(row) for row in rows}) == 1 and len(rows[0]) <= columns and "…" not in out
-        )
-        cells = [[cell.strip() for cell in row.strip("│").split("│")] for row in rows if row.startswith("│")]
-        assert {row[0] for row in cells} == {*names, ""}
-        texts = "".join(row[1] for row in cells).replace(" ", "")
-        for entry in found:
-            assert (entry["summary"] + entry["paper"]).replace(" ", "") in texts
-        costs = {row[4].partition(" x")[0] for row in cells}
-        named = {"training", "prediction", "parameters", "in use", "1 further view", "2 further views"}
-        assert costs - {""} == named
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])

@@ -50,6 +50,16 @@ decoder_blocks = 1
 evaluations = 0
 """
 
+NO_FIGURES = """
+import sys
+if sys.argv[1] == "run":
+    import pytest
+    from tests.conftest import leave_figures_out
+    leave_figures_out(pytest.MonkeyPatch())
+from benchmark.cli.app import main
+main()
+"""
+
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
@@ -306,14 +316,14 @@ def test_the_files_are_few_and_small_and_hold_no_weights(work: Path, monkeypatch
     kept = [path for name in report.KEPT for path in work.glob(f"runs/*/*/{name}")]
     room = sum(path.stat().st_size + report.OVERHEAD for path in kept) + 2 * (8000 + report.OVERHEAD)
     # Records before pictures, each where there is room.
-    for size, (records, pictures) in {report.ARCHIVE_BYTES: (6, 6), room: (6, 2), room // 2: (2, 0)}.items():
+    for size, pictures in ((report.ARCHIVE_BYTES, 6), (room, 2), (room // 2, None)):
         monkeypatch.setattr(report, "ARCHIVE_BYTES", size)
         made.write()
         assert (made.out / report.RECORDS).stat().st_size <= size
         counts = Counter(name.rpartition("/")[2] for name in archived(made.out))
-        assert counts.keys() <= {*report.KEPT, "panel.webp"} and counts["panel.webp"] == pictures
-        assert counts["record.json"] == records
-        text = (made.out / report.TEXT).read_text()
+        assert counts.keys() <= {*report.KEPT, "panel.webp"} and pictures in (None, counts["panel.webp"])
+        records, text = counts["record.json"], (made.out / report.TEXT).read_text()
+        assert records == 6 if pictures else 0 < records < 6
         assert f"records.tar.gz holds {records} of them" in text
         assert ("found no room" in text) == (records < 6)
     assert len(list(made.out.iterdir())) == 4
@@ -348,14 +358,13 @@ def test_on_the_cpu_from_a_plan_to_published_runs(
 ) -> None:
     one = PLAN.replace(', "consistency"', "").replace("seeds = 2", "seeds = 1")
     (tmp_path / "plan.toml").write_text(one)
-    no_figures = "import sys; from tests.conftest import run_here; sys.exit(run_here(*sys.argv[1:]))"
-    monkeypatch.setattr(stages, "BENCH", (stages.PYTHON, "-c", no_figures))
+    monkeypatch.setattr(stages, "BENCH", (stages.PYTHON, "-c", NO_FIGURES))
     values = {"DATA": data_folder, "GPU_PLAN": tmp_path / "plan.toml", "GPU_OUT": tmp_path / "out"}
     for name, value in values.items():
         monkeypatch.setenv(f"BENCH_{name}", str(value))
     chosen = [stage for stage in stages.STAGES if stage.name in ("prepare", "runs")]
     out, public = tmp_path / "out", tmp_path / "public"
-    code = first_run.main(["600", "--cpu"], chosen)
+    code = first_run.main(["3000", "--cpu"], chosen)
     assert code == 0, (out / report.LOG).read_text()
     assert {p.name for p in out.iterdir()} == {report.TEXT, report.VALUES, report.LOG, report.RECORDS}
     found = json.loads((out / report.VALUES).read_text())
