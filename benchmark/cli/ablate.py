@@ -70,19 +70,11 @@ def _report(plan: str, ablation: Any, results: Path, as_json: bool, written: boo
 
 
 def _table(table: Table) -> RenderableType:
-    from rich import box
     from rich.console import Group
-    from rich.table import Table as Lines
     from rich.text import Text
 
     from benchmark.report.ablation import shown
+    from benchmark.report.views import Fitted
 
-    lines, frame = Lines(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False), shown(table)
-    for name in frame.columns:
-        first = name == "row"
-        lines.add_column(
-            Text(name), justify="left" if first else "right", overflow="fold", min_width=12 if first else None
-        )
-    for row in frame.itertuples(index=False):
-        lines.add_row(*(Text(cell.replace(" ± ", "\n± ")) for cell in row))  # narrow terminals hold two lines
-    return Group(Text(table.title, style="italic"), lines, *map(Text, table.sentences))
+    narrow = shown(table).replace(" ± ", "\n± ", regex=True)
+    return Group(Text(table.title, style="italic"), Fitted(narrow), *map(Text, table.sentences))

@@ -164,8 +164,8 @@ def summary(answers: Sequence[Answer], mean: Estimate) -> str:
     """Return on how many boards the answer is what, and the mean difference."""
     verdicts = [found["verdict"] for found in answers]
     counts = ", ".join(f"{word} on {verdicts.count(word)}" for word in _WORDS.values())
+    within = f", 95 % interval {interval(mean)}" if mean.low is not None else ""
     return (
-        f"Over {len(answers)} boards: {counts}; mean difference {signed(mean.value)} points, 95 % interval "
-        f"{interval(mean)} (bootstrap of seeds within boards, narrow below 10 seeds; a summary of these "
-        f"boards, not a test)."
+        f"Over {len(answers)} boards: {counts}; mean difference {signed(mean.value)} points{within} (a "
+        "summary of these boards, not a test)."
     )

@@ -89,9 +89,9 @@ def latex(board: Board) -> str:
 def text(board: Board) -> Group:
     """Title, table, verdict, facts and footnotes."""
     shown, apart = (_short(part) for part in parts(board))
-    below: list[Text | _Fitted] = [_Fitted(shown)]
+    below: list[Text | Fitted] = [Fitted(shown)]
     if len(apart):
-        below += [Text(APART, style="italic"), _Fitted(apart)]
+        below += [Text(APART, style="italic"), Fitted(apart)]
     below += [Text(verdict(board), style="bold")]
     below += [Text(f"{name}: {value}") for name, value in facts(board)]
     below += [Text(note, style="dim") for note in footnotes(board)]
@@ -109,7 +109,7 @@ def _short(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class Fitted:
     """A table of texts as one or more of the terminal's width, each with the first column."""
 
     table: pd.DataFrame

