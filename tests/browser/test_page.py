@@ -236,6 +236,11 @@ def test_it_fits_the_screen(opened: webdriver.Chrome, width: int) -> None:
         ".map(e => parseFloat(getComputedStyle(e).fontSize))"
     )
     assert min(sizes) >= 12
+    lines = opened.execute_script(  # a name is never broken within a word
+        "const a = document.querySelector('.board:not([hidden]) tbody th a');"
+        "a.textContent = 'internationalisations'; return a.getClientRects().length"
+    )
+    assert lines == 1
 
 
 def test_without_scripting(browse: Browse, address: str) -> None:
