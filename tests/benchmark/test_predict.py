@@ -227,12 +227,16 @@ def test_equal_names_do_not_overwrite_each_other(
     other = tmp_path / "other"
     other.mkdir()
     for name in ("wide.png", "wide-2.png"):
-        Image.open(photos / "fits.webp").convert("RGB").save(other / name)
+        picture = Image.open(photos / "fits.webp").convert("RGB")
+        picture.putalpha(9 if name == "wide.png" else 255)
+        picture.save(other / name)
     out, named = tmp_path / "out", [photos / "wide.jpg", other / "wide.png", other / "wide-2.png"]
     assert predict(str(multi_task), named, out, tmp_path, device="cpu") == 0
     with np.load(out / "wide.npz") as a, np.load(out / "wide-2.npz") as b, np.load(out / "wide-3.npz") as c:
         assert [x["depth"].shape for x in (a, b, c)] == [(40, 200), SIZE, SIZE]
-    assert "wide.png is written as wide-3, for another image has its name" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "wide.png is written as wide-3, for another image has its name" in said
+    assert "note: 1 images are transparent in places, such as wide.png" in said
 
 
 def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Path) -> None:
