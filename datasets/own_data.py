@@ -57,7 +57,7 @@ class OwnData(Prepared):
 
     def _tasks_in(self, store: packed.Store) -> dict[str, Task]:
         try:
-            return {name: from_dict(values) for name, values in store.manifest["definitions"].items()}
+            return {name: from_dict(store.manifest["definitions"][name]) for name in store.manifest["tasks"]}
         except (KeyError, TypeError, ValueError, AttributeError):
             raise UserError(
                 f"{store.folder / 'manifest.json'} is damaged (definitions); prepare the data again with "

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -46,6 +47,13 @@ class Packed(Struct):
     remarks: dict[str, tuple[int, str]] = {}
 
 
+class Splits(Struct):
+    """Both splits."""
+
+    train: Packed
+    test: Packed
+
+
 class Manifest(Struct):
     """What a store's manifest must say, as far as every store does."""
 
@@ -56,7 +64,7 @@ class Manifest(Struct):
     size: tuple[Side, Side]
     fit: Fit
     tasks: list[str]
-    splits: dict[Literal["train", "test"], Packed]
+    splits: Splits
 
 
 class Store:
@@ -138,8 +146,18 @@ def _manifest(path: Path, changed: int) -> dict[str, Any]:
     if type(content.get("format")) is int and content["format"] != FORMAT:
         ours = f"this version of bench reads format {FORMAT}"
         raise UserError(f"{path} was written in format {content['format']}, and {ours}; {cure}.")
-    convert(content, Manifest, f"{path} is damaged", cure)
+    made = convert(content, Manifest, f"{path} is damaged", cure)
+    wanted = {"image", "extent", "available", *made.tasks}
+    whole = all(split.files.keys() == wanted for split in (made.splits.train, made.splits.test))
+    if not whole or sealed(content)["sha256"] != content.get("sha256", sealed(content)["sha256"]):
+        raise UserError(f"{path} is damaged: it was changed since it was packed; {cure}.")
     return content
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest with the hash of all that it says; earlier ones have none."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return rest | {"sha256": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 def find(data: Path, dataset: str) -> list[Store]:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from benchmark.errors import UserError
 from datasets.fit import Fit
 from datasets.layouts.base import Array, Source, reading
-from datasets.packed import FORMAT, SPLITS, Store, file_hash
+from datasets.packed import FORMAT, SPLITS, Store, file_hash, sealed
 from datasets.packing import pack
 from datasets.tasks import as_dict
 
@@ -67,7 +67,9 @@ def prepare(
             _check_apart(source, splits)
             if old:  # files of other times, such as a copy's: what they hold decides
                 return _renewed(old, source, splits, state), False
-            (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+            (draft / "manifest.json").write_text(
+                json.dumps(sealed(manifest), indent=1) + "\n", encoding="utf-8"
+            )
             if folder.exists():
                 folder.rename(_former(folder))
             draft.rename(folder)
@@ -115,7 +117,7 @@ def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -
             f"does now; --force replaces it (runs on it then need --force too), --variant NAME keeps both."
         )
     draft = store.folder / ".manifest.json"
-    draft.write_text(json.dumps(store.manifest | {"state": state}, indent=1) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps(sealed(store.manifest | {"state": state}), indent=1) + "\n", encoding="utf-8")
     draft.replace(store.folder / "manifest.json")
     return Store(store.folder)
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import UserError
-from benchmark.files import read_json, read_tensors, write_json
+from benchmark.files import read_bytes, read_json, read_tensors, write_json
 from datasets import inert
 
 LARGEST = 16 * 2**20  # bytes of a file; the authors' have at most 1.2 MB
@@ -82,14 +82,9 @@ def parse_file(path: Path) -> PublishedSplit:
     Raises `UserError` for any other file, before anything of it could run.
     """
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= LARGEST else b""
+        return _parse(read_bytes(path, LARGEST))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}; expected {_EXPECTED}.") from error
-    try:
-        if size > LARGEST:
-            raise ValueError(f"it has {size / 2**20:.0f} MiB, and such a file has at most {LARGEST // 2**20}")
-        return _parse(content)
     except ValueError as error:
         raise UserError(
             f"{path} is no label split as the papers' authors publish it: {error}; expected {_EXPECTED}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -133,7 +134,7 @@ def said(remarks: Iterable[Mapping[str, tuple[int, str]]]) -> list[str]:
         value, _, task = rest.rpartition("of ")
         if kind in _SENTENCES:
             found.append(_SENTENCES[kind].format(count=count, first=first, value=value.strip(), task=task))
-        else:
+        elif kind in ("positive", "bits") and re.fullmatch(r"\d{1,9} ", value):
             several.setdefault((kind, task), {})[int(value)] = (count, first)
     for (kind, task), values in several.items():
         if len(values) > 1:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.execute.model import as_rgb
+from datasets import seen
 from datasets.layouts.pixels import load_photograph
 from datasets.layouts.toml_folder import TomlFolder
 from tests.conftest import Bench
@@ -445,6 +446,11 @@ SEEN: dict[str, tuple[Any, ...]] = {  # keys of the task, its maps, what else li
     "the share": (CLASSES, lambda i: png(DRAWN),
                     "test_share = 0.34 takes the last 2 images by name, from 4"),
 }  # fmt: skip
+
+
+def test_remarks_that_no_reader_makes_are_not_said() -> None:
+    odd = ("positive x of t", "positive of t", "bits 9" + "9" * 5000 + " of t", "odd", "", "{count}")
+    assert seen.said([{remark: (1, "a")} for remark in odd]) == []
 
 
 @pytest.mark.parametrize("case", SEEN)

@@ -103,7 +103,8 @@ def test_a_store_that_does_not_say_what_its_tasks_are(tmp_path: Path) -> None:
     store, _ = prepare(write(tmp_path / "kitchens"), tmp_path / "data")
     path = store.folder / "manifest.json"
     for damage in (None, {"semseg": {}}, {"semseg": {"span": [1]}}, [1]):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"definitions": damage}))
+        content = json.loads(path.read_text()) | {"definitions": damage}
+        path.write_text(json.dumps(packed.sealed(content)))
         with pytest.raises(UserError, match=r"manifest.json is damaged \(definitions\); prepare .* --force"):
             _ = OwnData(tmp_path / "data").tasks
     for task in (tasks.semseg(("a", "b")), tasks.inverse_depth(), tasks.normals(), tasks.edge(0.011)):

@@ -262,12 +262,22 @@ def test_a_store_inside_its_source_does_not_count_as_a_change(mtan: Path, inside
     assert prepare(mtan, mtan / inside)[1] and not prepare(mtan, mtan / inside)[1]
 
 
+def unsealed(content: bytes, key: str, value: Any) -> bytes:
+    """A manifest of before there was a hash of it."""
+    found = json.loads(content) | {key: value}
+    del found["sha256"]
+    return json.dumps(found).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "how", "message"),
     [
         ("train-depth.npy", lambda b: b[:-1], r"train-depth.npy has \d+ bytes, not the \d+ that were packed"),
         ("test-edge.npy", lambda b: b[:-1] + bytes([b[-1] ^ 1]), "test-edge.npy was changed since it was"),
         ("manifest.json", lambda b: b[:100], "manifest.json is damaged"),
+        ("manifest.json", lambda b: b.replace(b'"memory"', b'"memorz"'), "damaged: it was changed since it"),
+        ("manifest.json", lambda b: unsealed(b, "splits", {}), "damaged: splits.train is missing"),
+        ("manifest.json", lambda b: unsealed(b, "tasks", ["depth"]), "damaged: it was changed since it was"),
         ("manifest.json", lambda b: b"[]", "manifest.json is damaged"),
         ("manifest.json", lambda b: b.replace(b'"size"', b'"site"'), "manifest.json is damaged: size is mis"),
         ("manifest.json", lambda b: b.replace(b'"format": 1', b'"format": 9'), "in format 9, and .*format 1"),
