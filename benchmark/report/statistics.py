@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,11 +177,16 @@ def seeds_needed(d: Array, comparisons: int, power: float = 0.8, alpha: float = 
     """
     if len(d) < 2 or float(np.ptp(d)) < ROUNDING:
         return None
-    ratio, level = abs(float(d.mean())) / float(d.std(ddof=1)), alpha / (2 * max(comparisons, 1))
-    for n in range(seeds_to_decide(comparisons, alpha), 1001):
-        if ratio * np.sqrt(n) >= special.stdtrit(n - 1, 1 - level) + special.stdtrit(n - 1, power):
-            return n
-    return None
+    n, least = _found_from(comparisons, power, alpha)
+    enough = n[abs(float(d.mean())) / float(d.std(ddof=1)) >= least]
+    return int(enough[0]) if len(enough) else None
+
+
+@lru_cache(maxsize=64)
+def _found_from(comparisons: int, power: float, alpha: float) -> tuple[NDArray[np.int64], Array]:
+    """Return numbers of pairs, and the least mean over spread that each finds."""
+    n, level = np.arange(seeds_to_decide(comparisons, alpha), 1001), alpha / (2 * max(comparisons, 1))
+    return n, (special.stdtrit(n - 1, 1 - level) + special.stdtrit(n - 1, power)) / np.sqrt(n)
 
 
 def p_better(d: Array) -> float:
