@@ -34,6 +34,12 @@ def printable(text: str) -> str:
     return re.sub(odd, lambda found: ascii(found[0])[1:-1], text)
 
 
+def reason(error: BaseException | str, named: bool = False) -> str:
+    """Return an error's message in one line, after its kind if that is to be `named` or all there is."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    return f"{kind}: {text}" if named and text else text or kind
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for an unknown name, with the nearest known names as a suggestion."""
     names = sorted(known)

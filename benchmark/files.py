@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,8 +186,7 @@ def read_tensors(source: Path | BinaryIO, device: str = "cpu", checked: bool = T
     except (OSError, ValueError):
         raise
     except Exception as error:  # a damaged file raises many kinds
-        reason = (str(error).splitlines() or [""])[0][:80]
-        raise ValueError(reason or type(error).__name__) from None
+        raise ValueError(reason(error)[:160]) from None
 
 
 def _check_pickle(source: BinaryIO) -> None:
@@ -222,5 +221,5 @@ def read_arrays(path: Path, limit: int = ARRAYS) -> dict[str, np.ndarray]:
     except (OSError, ValueError):
         raise
     except Exception as error:  # a damaged file raises many kinds
-        raise ValueError(str(error) or type(error).__name__) from None
+        raise ValueError(reason(error)) from None
     return found

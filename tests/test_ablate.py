@@ -27,7 +27,6 @@ def test_an_ablation_of_finished_runs(bench: Bench, tmp_path: Path, monkeypatch:
     file, results = tmp_path / "mine.toml", tmp_path / "runs"
     file.write_text(PLAN)
     arguments = ["ablate", file, "--results", results]
-    assert bench(*arguments, "--dry-run")[0] == 0 and not results.exists()
     for spec in plan.make([str(file)], [], tmp_path).cells:
         folder = results / spec.folder
         folder.parent.mkdir(parents=True, exist_ok=True)

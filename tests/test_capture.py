@@ -20,8 +20,8 @@ from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
 from benchmark.spec.weighting import BALANCES
+from benchmark.training import batches
 from benchmark.training import cuda_graph as capture
-from benchmark.training import residence
 from benchmark.training.cuda_graph import WARM
 from benchmark.training.loop import Run
 from methods.base import Batch, Losses, ViewKind
@@ -98,7 +98,7 @@ def test_and_views_of_which_squares_are_erased(
 def test_and_samples_that_are_sent(by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tiny_spec("mtpsl")
     eager = trained(spec, tmp_path / "eager")
-    monkeypatch.setattr(residence, "_fits", lambda parts, device: False)
+    monkeypatch.setattr(batches, "_fits", lambda parts, device: False)
     captured = trained(spec, tmp_path / "sent", prepare=taped)
     assert captured.loop.captured and not captured.feed.samples.resident
     assert_same(weights(eager), weights(captured))

@@ -78,7 +78,7 @@ def test_an_archive_is_unpacked_and_not_fetched_twice(
         assert len(site.asked) == 1
     assert content(data / "downloads" / "PASCAL_MT") == FILES
     said = capsys.readouterr().out
-    assert said.count("no checksum is published; sha256 of what came: ") == 1
+    assert said.count("PASCAL_MT.tgz has the sha256 ") == 1
     following = f"next: bench data prepare pascal-context {data / 'downloads' / 'PASCAL_MT'} --data {data}\n"
     assert said.count(following) == 3
 
@@ -136,16 +136,10 @@ def test_ctrl_c_says_what_is_kept(
     with serving(CONTENT) as site, monkeypatch.context() as patch:
         patch.setattr(module.Bars, "__call__", interrupt)
         assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 130
-        part = tmp_path / "downloads" / "a.mat.part"
-        kept = module.decimal(part.stat().st_size)
-        said = f"interrupted: {kept} are kept in {part}; the same command goes on from there.\n"
-        assert capsys.readouterr().out.endswith(said)
+        said = f"interrupted: what came is kept in {tmp_path / 'downloads'}; the same command goes on"
+        assert said in capsys.readouterr().out
         patch.undo()
         assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 0
-        assert (
-            f"({module.decimal(0)}" not in (text := capsys.readouterr().out)
-            and f"; {kept} came earlier)" in text
-        )
         assert site.ranges_asked()[1] is not None
 
 

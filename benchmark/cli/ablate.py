@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.run import INTERRUPTED, run
+from benchmark.cli.scripts import aside, for_scripts, say
 from benchmark.errors import UserError
+from benchmark.execute.progress import make_console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 @functools.wraps(run, assigned=("__annotations__", "__module__"))  # the same options
 def ablate(**options: Any) -> int:
     """Run what is missing of a plan that ablates a method, and print what each component brings."""
-    from benchmark.cli.scripts import aside
     from benchmark.spec.plan import make
 
     as_json = options["as_json"]
@@ -30,8 +30,6 @@ def ablate(**options: Any) -> int:
             f"plan {plan.name} ablates nothing here; add [ablate] with method and components, or name "
             f"its method."
         )
-    if options["dry_run"]:
-        return run(**options)
     with aside(as_json):
         code = run(**options | {"as_json": False})
     if code != INTERRUPTED or as_json:
@@ -41,7 +39,6 @@ def ablate(**options: Any) -> int:
 
 def _report(plan: str, ablation: Any, results: Path, as_json: bool, written: bool) -> None:
     """Print the table, or with `as_json` it alone on standard output, and write it with its figure."""
-    from benchmark.execute.progress import make_console
     from benchmark.files import writing
     from benchmark.report import ablation as report
     from benchmark.report.figures.board import waterfall
@@ -57,16 +54,13 @@ def _report(plan: str, ablation: Any, results: Path, as_json: bool, written: boo
             paths[0].write_text(report.markdown(tables, plan), encoding="utf-8", newline="\n")
             records.to_csv(paths[1], index=False, lineterminator="\n")
             paths += waterfall(tables, plan, stem)
-    if as_json:
-        shown = {"plan": plan, "form": ablation.form, "rows": records.to_dict("records")}
-        print(json.dumps(shown, indent=1))
-        return
-    console = make_console()
-    console.print(*map(_table, tables), sep="\n")
-    for path in paths:
-        console.print(f"wrote {path}", soft_wrap=True)
-    if not tables:
-        console.print("no row of the ablation has a finished seed yet, so there is no table.")
+    shown = {"plan": plan, "form": ablation.form, "rows": records.to_dict("records")}
+    with for_scripts(as_json, shown):
+        make_console().print(*map(_table, tables), sep="\n")
+        for path in paths:
+            say(f"wrote {path}")
+        if not tables:
+            say("no row of the ablation has a finished seed yet, so there is no table.")
 
 
 def _table(table: Table) -> RenderableType:

@@ -14,7 +14,7 @@ from benchmark.cli.ablate import ablate
 from benchmark.cli.cluster import cancel
 from benchmark.cli.data import get, import_labels, show_labels
 from benchmark.cli.data import show as show_data
-from benchmark.cli.listing import doctor, list_, list_datasets, show
+from benchmark.cli.listing import list_, list_datasets, show
 from benchmark.cli.methods import check, new
 from benchmark.cli.perf import perf
 from benchmark.cli.plans import plan
@@ -60,7 +60,7 @@ labels_app = typer.Typer(no_args_is_help=True, help="Import label splits and loo
 # A command function returns its exit code.
 for panel, functions in {
     RUN: (run, ablate, tune, plan, perf, status, cancel, clean),
-    LOOK: (leaderboard, report, compare, show, predict, doctor),
+    LOOK: (leaderboard, report, compare, show, predict),
     METHODS: (list_, check, new),
     PUBLISH: (publish,),
 }.items():

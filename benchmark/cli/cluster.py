@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from dataclasses import replace
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.options import DATA, RUNS, Data, Json, Results
+from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
 from benchmark.execute import slurm
 from benchmark.runs.rundir import RunDir, means
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from benchmark.execute.options import Options
     from benchmark.spec.plan import Plan
 
@@ -26,9 +24,7 @@ IDLE = ("missing", "stale", "failed")  # states of run directories that no proce
 POLL_SECONDS = (1.0, 30.0)  # between two looks at the queue: at first, at last
 
 
-def submit(
-    plan: Plan, options: Options, settings: list[str], wait: bool, console: Console
-) -> tuple[int, dict[str, Any]]:
+def submit(plan: Plan, options: Options, settings: list[str], wait: bool) -> tuple[int, dict[str, Any]]:
     """Submit what is missing of a plan, and not queued yet, as one array job; `wait` for its end.
 
     Returns the exit code and, for --json, the runs' states and the job's id.
@@ -41,8 +37,7 @@ def submit(
     if options.force:
         raise UserError("--force does not go with --slurm; `bench clean` deletes runs, to be made anew.")
     values = slurm.parameters(settings, plan.cells)
-    for command in ("sbatch", "srun"):
-        slurm.call(command, "--version")
+    slurm.call("sbatch", "--version")
     check_keywords(plan.cells, Data(options.data))
     files = tuple(file.resolve() for file in plugins.files())
     job = None
@@ -53,18 +48,18 @@ def submit(
         others = Counter(state for state in states.values() if state not in wanted)
         said = "nothing to submit"
         if cells:
-            job, logs = slurm.submit(cells, replace(options, weights=plan.weights, plugins=files), values)
+            job, logs = slurm.submit(cells, replace(options, weights=plan.weights, plugins=files), *values)
             said = f"submitted {len(cells)} run{'s' if len(cells) > 1 else ''} as Slurm job {job}"
     said += f" ({_counts(others)})" if others else ""
-    console.print(said + (f"; logs: {logs}" if cells else "."), soft_wrap=True)
+    say(said + (f"; logs: {logs}" if cells else "."))
     if "failed" in others:
-        console.print("--retry-failed submits what failed.")
+        say("--retry-failed submits what failed.")
     code = 1 if "failed" in others else 0
     if wait:
-        code, states = _wait(plan, options.results, console)
+        code, states = _wait(plan, options.results)
     elif cells:
         states |= {spec.id: "queued" for spec in cells}
-        console.print("`bench status` shows how they fare, `bench cancel` stops them.")
+        say("`bench status` shows how they fare, `bench cancel` stops them.")
     failed = [spec for spec in plan.cells if states[spec.id] == "failed"]
     failures = {spec.id: RunDir(options.results, spec.folder).reason or "unknown" for spec in failed}
     return code, {"states": states, "failures": failures, "boards": [], "job": job}
@@ -81,7 +76,7 @@ def _states(plan: Plan, results: Path) -> dict[str, str]:
     return states | {s.id: "queued" for s in plan.cells if s.folder in held and states[s.id] in IDLE}
 
 
-def _wait(plan: Plan, results: Path, console: Console) -> tuple[int, dict[str, str]]:
+def _wait(plan: Plan, results: Path) -> tuple[int, dict[str, str]]:
     """Wait until Slurm holds no run of the plan; the exit code and the states then."""
     pause, last = POLL_SECONDS
     folders = {spec.folder for spec in plan.cells}
@@ -90,10 +85,10 @@ def _wait(plan: Plan, results: Path, console: Console) -> tuple[int, dict[str, s
             time.sleep(pause)
             pause = min(1.5 * pause, last)
     except KeyboardInterrupt:
-        console.print("interrupted: the runs stay in Slurm's queue; `bench cancel` takes them out.")
+        say("interrupted: the runs stay in Slurm's queue; `bench cancel` takes them out.")
         return 130, _states(plan, results)
     states = _states(plan, results)
-    console.print(_counts(Counter(states.values())))
+    say(_counts(Counter(states.values())))
     return 0 if set(states.values()) == {"done"} else 1, states
 
 
@@ -131,8 +126,6 @@ def cancel(
     as_json: Json = False,
 ) -> int:
     """Cancel runs of the results folder that wait or run on a Slurm cluster; checkpoints stay."""
-    from benchmark.execute.progress import make_console
-
     if bool(names) == everything:
         raise UserError("name the runs to cancel, as `bench status` prints them or by id, or give --all.")
     tasks = waiting = _waiting(results)
@@ -149,13 +142,9 @@ def cancel(
             tasks += [task for task in found if task not in tasks]
     if tasks:  # a run under way is sent SIGTERM, and has Slurm's KillWait to checkpoint
         slurm.call("scancel", *(task.task for task in tasks))
-    if as_json:
-        print(json.dumps([{"run": t.folder, "task": t.task, "state": t.state} for t in tasks], indent=1))
-        return 0
-    console = make_console()
-    for task in tasks:
-        said = f"cancelled {task.folder} (Slurm task {task.task}, {task.state.lower()})"
-        console.print(said, soft_wrap=True)
-    if not tasks:
-        console.print(f"Slurm holds no run of {results}.")
+    with for_scripts(as_json, [{"run": t.folder, "task": t.task, "state": t.state} for t in tasks]):
+        for task in tasks:
+            say(f"cancelled {task.folder} (Slurm task {task.task}, {task.state.lower()})")
+        if not tasks:
+            say(f"Slurm holds no run of {results}.")
     return 0

@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn
 from rich.table import Table
 
 from benchmark import ROOT
 from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError, shown
-from benchmark.execute.progress import PLAIN_SECONDS, make_console
+from benchmark.execute.progress import Bars, make_console
 from benchmark.files import writing
 from benchmark.spec import plan, registry
 from benchmark.typed import check_keys
@@ -42,28 +41,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-class Bars(Progress):
-    """Bars of a long job in a terminal; in a pipe, a line now and then."""
-
-    def __init__(self, *columns: Any, shown: Callable[[int], str] = str) -> None:
-        """columns: after the description and the bar. shown: a count in a line of a pipe."""
-        console = make_console()
-        super().__init__(
-            TextColumn("{task.description}", markup=False), BarColumn(), *columns, TimeRemainingColumn(),
-            console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self.count, self.rows, self.last = shown, dict[str, TaskID](), time.monotonic()
-
-    def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Tell that `done` of `total` are done, where known."""
-        if what not in self.rows:  # what was there before is no part of the speed
-            self.rows[what] = self.add_task(what, total=total, completed=done)
-        self.update(self.rows[what], completed=done, total=total)
-        if self.disable and time.monotonic() - self.last > PLAIN_SECONDS:
-            self.last = time.monotonic()
-            say(f"{what}: {self.count(done)}" + (f" of {self.count(total)}" if total else ""))
-
-
 def get(
     name: DataSet,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
@@ -74,8 +51,7 @@ def get(
     as_json: Json = False,
 ) -> int:
     """Download what is openly there of a data set, or say where people get it. Can be resumed."""
-    from benchmark.execute.fetch import fetch, name_of
-    from benchmark.execute.unpack import folder_of, unpack
+    from benchmark.execute.fetch import fetch, folder_of, name_of, unpack
     from datasets.downloads import DOWNLOADS
     from datasets.prepared import Prepared
 
@@ -88,44 +64,41 @@ def get(
 
     with for_scripts(as_json, shown):
         kind = registry.dataset(name)
-        known = DOWNLOADS.get(kind.name)
-        if issubclass(kind, Prepared):
-            kind.form_of(name.replace("_", "-"))
-        elif known is None:
+        if not issubclass(kind, Prepared):
             return end(f"{kind.name} is made on the spot; there is nothing to download.", OK)
+        kind.form_of(name.replace("_", "-"))
         if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
             raise UserError(f"--sha256 {sha256!r} is not a SHA-256; expected 64 hexadecimal digits.")
-        where = url if url is not None else known.url if known else None
+        known = DOWNLOADS[kind.name]
+        where = known.url if url is None else url
         if where is None:
-            source = f"its source is {kind.source}; --url URL fetches it from a place that you know."
-            told = known.elsewhere[0] if known else source
-            raise UserError(f"no file of {kind.name} can be fetched by a program: {told}")
-        size = known.size if known and url is None else None
+            raise UserError(f"no file of {kind.name} can be fetched by a program: {known.elsewhere[0]}")
         target = data / "downloads" / name_of(where)
-        folder, part = folder_of(target), target.with_name(f"{target.name}.part")
-        if folder is None or not folder.exists():
+        folder = folder_of(target)
+        here = folder or target
+        if not here.exists():
             if not target.exists():
-                came = f"; {decimal(part.stat().st_size)} came earlier" if part.exists() else ""
-                bytes_ = decimal(size) if size else "size known when it starts"
-                say(f"{kind.name}: {kind.summary}\n  from     {where}\n  to       {target} ({bytes_}{came})")
+                size = f" ({decimal(known.size)})" if known.size and url is None else ""
+                say(f"{kind.name}: {kind.summary}\n  from     {where}\n  to       {target}{size}")
                 say(f"  source   {kind.source}\n  licence  {kind.licence}")
-                for sentence in known.elsewhere if known else ():
+                for sentence in known.elsewhere:
                     say(f"note: {sentence}")
                 if not yes and not sys.stdin.isatty():
-                    why = "there is no terminal to ask in"
-                    raise UserError(f"nothing was fetched, as {why}; add --yes to fetch {where}.")
+                    raise UserError(
+                        f"nothing was fetched, as no terminal is there; add --yes to fetch {where}."
+                    )
                 if not yes and not typer.confirm("Fetch it?"):
                     return end("nothing was fetched.", DECLINED)
             try:
                 with Bars(DownloadColumn(), shown=decimal) as bars:
-                    fetch(where, target, bars, say, sha256, size)
+                    fetch(where, target, bars, say, sha256)
                     if folder:
                         unpack(target, folder, bars)
             except KeyboardInterrupt:
-                came = decimal(part.stat().st_size) if part.exists() else ""
-                kept = f"{came} are kept in {part}" if came else f"{target} is kept"
-                return end(f"interrupted: {kept}; the same command goes on from there.", INTERRUPTED)
-        here = folder or target
+                said = (
+                    f"interrupted: what came is kept in {target.parent}; the same command goes on from there."
+                )
+                return end(said, INTERRUPTED)
         shown["file"] = str(here)
         with_data = "" if data == ROOT / "data" else f" --data {shlex.quote(str(data))}"
         command = f"bench data prepare {name.replace('_', '-')} {shlex.quote(str(here))}{with_data}"

@@ -1,24 +1,18 @@
-"""`bench list`, `show` and `doctor`: what there is to choose from, one run in full, this machine."""
+"""`bench list` and `show`: what there is to choose from, and one run in full."""
 
 from __future__ import annotations
 
 import inspect
-import os
-import re
-import shutil
-import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
 from benchmark.cli.scripts import for_scripts, say
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, reason, unknown
 from benchmark.execute.progress import make_console, plain
 from benchmark.runs.rundir import find_run
 from benchmark.runs.schema import read_spec
@@ -49,20 +43,19 @@ def list_(
     with for_scripts(as_json, rows):
         if names and what != "methods":
             raise UserError(f"only methods are shown by name, not {what}; leave {names[0]} out.")
-        if what == "methods":
-            if source and not names:
-                raise UserError(f"--plan {source} is for methods by name, whose cost it gives; name one.")
-            rows += method_entries(names, source or "field", data) if names else method_lines()
-            _print_methods(rows, source or "field", bool(names))
-            return 0
-        rows += entries(what, data)
+        if source and not names:
+            raise UserError(f"--plan {source} is for methods by name, whose cost it gives; name one.")
+        rows += method_entries(names, source or "field", data) if names else entries(what, data)
         table = Table(title=what, title_justify="left", show_header=False, show_lines=True)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")  # so no name is broken, however narrow the terminal
-        for (_, name), *more in (row.items() for row in rows):
-            lines = (f"{'' if key == 'summary' else f'{key}: '}{_plain(value)}" for key, value in more)
-            table.add_row(_plain(name), "\n".join(lines))
+        for row in rows:
+            name, *more = row.items()
+            lines = _in_full(row) if names else [f"{key}: {_plain(v)}" for key, v in more if key != "summary"]
+            table.add_row(_plain(name[1]), "\n".join([*filter(None, [row["summary"]]), *lines]))
         make_console().print(table)
+        if what == "methods" and not names:
+            say("`bench list methods NAME` adds cost, hyperparameters and departures from the paper.")
     return 0
 
 
@@ -77,7 +70,9 @@ def list_datasets(
 
 
 def entries(what: str, data: Path) -> list[dict[str, Any]]:
-    """Return what `bench list WHAT` lists, but for methods."""
+    """Return what `bench list WHAT` lists. Methods of the tree are not imported for that."""
+    if what == "methods":
+        return [{"name": n, **registry.describe(n)._asdict()} for n in registry.method_names()]
     if what == "datasets":
         return [dataset_entry(name, data) for name in registry.dataset_names()]
     if what == "protocols":
@@ -88,10 +83,8 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
     if what == "balances":
         from benchmark.spec.weighting import BALANCES, defaults
 
-        keys = {"balances": "kind", "summary": "summary", "paper": "paper"}
-        found = BALANCES.items()
-        told = [{key: getattr(e, of) for key, of in keys.items()} for _, e in found]
-        return [{"name": n} | row | {"hparams": defaults(n)} for n, row in zip(BALANCES, told, strict=True)]
+        told = ({"name": n, "balances": e.kind, "summary": e.summary} for n, e in BALANCES.items())
+        return [row | {"hparams": defaults(row["name"])} for row in told]
     if what == "metrics":
         from benchmark.metrics import pooled
 
@@ -106,15 +99,6 @@ def dataset_entry(name: str, data: Path) -> dict[str, Any]:
     return row | {"source": kind.source, "licence": kind.licence}
 
 
-def method_lines() -> list[dict[str, Any]]:
-    """Return a line on every method, which those of the tree are not imported for."""
-    return [_line(name, registry.describe(name)) for name in registry.method_names()]
-
-
-def _line(name: str, about: registry.Description) -> dict[str, Any]:
-    return {"name": name, **about._asdict(), "year": year(about.paper)}
-
-
 def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str, Any]]:
     """Return a full entry for each of some methods.
 
@@ -125,9 +109,7 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     from benchmark.training.flops import workload
     from methods.base import view_kinds
 
-    for name in wanted:
-        if name not in registry.method_names():
-            raise registry.unknown_method("method", name, registry.method_names())
+    methods = {name: registry.method(name) for name in wanted}
     cells = plan.make([source], [], data).cells
     ground, variant = cells[0].protocol, cells[0].variant
     if any((c.protocol, c.variant) != (ground, variant) for c in cells):
@@ -143,29 +125,23 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
         return workload(name, ground, tasks, values.get(name, registry.hyperparameters(name)[0]))
 
     base = cost(ground.baseline) if ground.baseline else None
-
     rows = []
-    for name in wanted:
-        method, (defaults, hints) = registry.method(name), registry.hyperparameters(name)
+    for name, method in methods.items():
+        defaults, hints = registry.hyperparameters(name)
         try:
             own = None if method.skip(tasks) else vars(cost(name))
+        except UserError:
+            raise
         except Exception as error:  # a plug-in's own, whatever it is
-            if not registry.is_plugin(name) or isinstance(error, UserError):
-                raise
-            kind = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-            raise UserError(
-                f"the cost of {name} cannot be counted ({kind}); `bench check` says what it does wrong."
-            ) from error
+            why = reason(error, named=True)
+            raise UserError(f"the cost of {name} cannot be counted ({why}); see `bench check`.") from error
         if own:
             relative = {key: value / getattr(base, key) for key, value in own.items()} if base else {}
             own = own | {"views": len(view_kinds(method.views)), "relative": relative}
         types = {key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()}
-        meant, about = (
-            registry.meanings(name),
-            registry.Description(method.version, method.summary, method.paper),
-        )
+        meant = registry.meanings(name)
         rows.append(
-            _line(name, about)
+            {"name": name, "version": method.version, "summary": method.summary, "paper": method.paper}
             | {"cost": own, "hparams": defaults, "types": types}
             | {"meanings": {key: meant.get(key, "") for key in hints}}
             | {"departures": registry.departures(name)}
@@ -173,51 +149,23 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     return rows
 
 
-def year(paper: str) -> int | None:
-    """Return the year that a reference ends with; of several works the newest's."""
-    return max(map(int, re.findall(r"\b(?:19|20)\d\d\b", paper)), default=None)
-
-
-def _print_methods(rows: list[dict[str, Any]], source: str, in_full: bool) -> None:
-    console = make_console()
-    table = Table(title="methods", title_justify="left", show_lines=True)
-    columns = ("name", "what it is, and its paper", "year", "version", *(("extra cost",) if in_full else ()))
-    for column in columns:
-        table.add_column(column, overflow="fold")  # the widest, text, gives way in a narrow terminal
-    for row in rows:
-        text = Text(row["summary"]).append("\n" + row["paper"] if row["paper"] else "", "dim")
-        cost = (_words(row["cost"]),) if in_full else ()
-        table.add_row(row["name"], text, str(row["year"] or ""), str(row["version"]), *cost)
-    console.print(table)
-    if not in_full:
-        console.print("`bench list methods NAME` adds cost, hyperparameters and departures from the paper.")
-        return
-    console.print(
-        f"extra cost: multiples of the baseline's under plan {source}, in operations a training image and "
-        "a predicted one, and in parameters."
-    )
-    for row in rows:
-        table = Table(title=f"hyperparameters of {row['name']}", title_justify="left", show_lines=True)
-        for column in ("hyperparameter", "default", "takes", "meaning"):
-            table.add_column(column, overflow="fold")
-        for key, value in row["hparams"].items():
-            table.add_row(key, plain(value), Text(row["types"][key]), Text(row["meanings"][key]))
-        console.print(table if row["hparams"] else f"{row['name']} has no hyperparameters.")
-        if row["departures"]:
-            console.print(f"where {row['name']} departs from what is published, and why:")
-        for line in row["departures"]:
-            console.print(Padding(Text(f"- {line}"), (0, 0, 0, 2)))
-
-
-def _words(cost: dict[str, Any] | None) -> str:
-    if cost is None:
-        return "cannot run there"
-    names = {"training": "train_flops", "prediction": "infer_flops", "parameters": "params_train",
-             "in use": "params_infer"}  # fmt: skip
-    lines = [f"{name} x{cost['relative'][key]:.2f}" for name, key in names.items() if cost["relative"]]
-    if cost["views"]:
-        lines.append(f"{cost['views']} further view{'s' if cost['views'] > 1 else ''}")
-    return "\n".join(lines)
+def _in_full(row: dict[str, Any]) -> list[str]:
+    """Return the lines on a method that is listed by name."""
+    cost = "it cannot run there"
+    if row["cost"]:
+        names = {"training": "train_flops", "prediction": "infer_flops", "parameters": "params_train",
+                 "in use": "params_infer"}  # fmt: skip
+        relative = row["cost"]["relative"]
+        times = [f"{name} x{relative[key]:.2f}" for name, key in names.items() if relative]
+        cost = f"{', '.join(times)} of the baseline's; further views: {row['cost']['views']}"
+    parameters = [
+        f"  {key} = {plain(value)} ({row['types'][key]}): {row['meanings'][key]}"
+        for key, value in row["hparams"].items()
+    ]
+    departures = [f"- {line}" for line in row["departures"]]
+    lines = [f"version {row['version']}; {row['paper']}", f"cost: {cost}"]
+    lines += ["hyperparameters:" if parameters else "no hyperparameters", *parameters]
+    return lines + (["departures from what is published:", *departures] if departures else [])
 
 
 def show(
@@ -248,29 +196,6 @@ def show(
     return 0
 
 
-def doctor(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
-    """Say what a run on this machine would use; exit code 1 if a run cannot start."""
-    import torch
-
-    from benchmark.runs import provenance
-
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        shown |= provenance.environment("cuda" if torch.cuda.is_available() else "cpu", threads=0)
-        del shown["threads"]  # the protocol's to say
-        folder = next(p for p in (results, *results.resolve().parents) if p.exists())
-        writable = os.access(folder, os.W_OK)
-        shown |= {
-            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-            "results": f"{results} ({'writable' if writable else 'NOT WRITABLE'})",
-            "free space": f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB",
-            "data": {n: dataset_entry(n, data)["here"] or "not found" for n in registry.dataset_names()},
-            "python executable": sys.executable,
-        }
-        _print_values("this machine", shown)
-    return 0 if writable else 1
-
-
 def _print_values(title: str, values: dict[str, Any]) -> None:
     """Print a table of one line a key; nothing where there is none."""
     table = Table(title=title, title_justify="left", show_header=False)
@@ -284,7 +209,7 @@ def _print_values(title: str, values: dict[str, Any]) -> None:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k}={v}" for k, v in value.items())
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results, Set, What
+from benchmark.cli.options import DATA, RUNS, Data, Device, Json, Plugin, Results, Set, What
+from benchmark.cli.scripts import for_scripts, say
+from benchmark.execute.progress import make_console
 
 if TYPE_CHECKING:
     from benchmark.execute.data import Data as Splits
@@ -43,7 +45,7 @@ def perf(
     steps: Annotated[int | None, typer.Option(metavar="N", min=2, max=10**6, help=STEPS_HELP)] = None,
     results: Results = RUNS,
     data: Data = DATA,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for perf.json.", show_default="perf/ of the results")
     ] = None,
@@ -53,43 +55,37 @@ def perf(
     """Measure what the runs of a plan cost on this machine, on made-up samples."""
     from rich.table import Table
 
-    from benchmark.cli.scripts import aside
     from benchmark.execute.data import Data as Splits
     from benchmark.execute.options import pick_device
-    from benchmark.execute.progress import make_console
     from benchmark.files import write_json, writing
     from benchmark.runs import provenance
     from benchmark.spec import plan as plans
 
-    with aside(as_json):  # what a method prints, too
-        plan, device, console = plans.make(what or [], settings, data), pick_device(device), make_console()
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        plan, device = plans.make(what or [], settings, data), pick_device(device)
         machine = provenance.environment(device, plan.cells[0].protocol.threads)
-        splits = Splits(data, lambda note: console.print(note, soft_wrap=True))
         steps = steps or (CUDA_STEPS if device.startswith("cuda") else CPU_STEPS)
-        rows, notes = measured(plan.cells, splits, device, steps)
+        rows, notes = measured(plan.cells, Splits(data, say), device, steps)
         if against_peers:
             notes += add_peers(rows, device)
-        console.print(
-            f"{machine['device']}, torch {machine['torch']}, load {machine['load']}", soft_wrap=True
-        )
+        say(f"{machine['device']}, torch {machine['torch']}, load {machine['load']}")
         header, *body = lines(rows)
         table = Table(*header)
         for line in body:
             table.add_row(*line)
-        console.print(table)
+        make_console().print(table)
         hours = [row["hours"] for row in rows if row["hours"] is not None]
         if hours and len(hours) == len(rows):
             notes.insert(0, f"plan {plan.name} takes {sum(hours):.2g} hours on this device, run after run")
         for note in notes:
-            console.print(note, markup=False, soft_wrap=True)
-        content = {"plan": plan.name, "machine": machine, "steps": steps, "rows": rows, "notes": notes}
+            say(note)
+        shown |= {"plan": plan.name, "machine": machine, "steps": steps, "rows": rows, "notes": notes}
         out = out or results / "perf"
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-            write_json(out / "perf.json", content)
-        console.print(f"wrote {out / 'perf.json'}", soft_wrap=True)
-    if as_json:
-        print(json.dumps(content, indent=1))
+            write_json(out / "perf.json", shown)
+        say(f"wrote {out / 'perf.json'}")
     return 0 if rows else 1
 
 

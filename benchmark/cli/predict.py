@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 CURE = "remove it or name others"
-SHEET = "predictions.png"
-SHEET_IMAGES = 8
 
 
 def predict(
@@ -45,10 +43,7 @@ def predict(
     as_json: Json = False,
 ) -> int:
     """Predict a user's own images with a finished run's network."""
-    # For each image <stem>.npz with the predicted maps and <stem>-<task>.png with their pictures. An .npz
-    # holds an array a task at the image's own size (h, w), in the compact dtypes of data sets: classes (h, w)
-    # uint8; edges and saliency (h, w) float16 probabilities; depth (h, w) float16 metres; normals (3, h, w)
-    # int8 times 127 (x right, y down, z forward). Files appear when every prediction is there, or not at all.
+    # README.md says what is in the files, which appear when every prediction is there, or not at all.
     from benchmark.execute.model import load_model
     from benchmark.execute.options import pick_device
 
@@ -59,7 +54,7 @@ def predict(
             say(f"note: {model.note}")
         inputs = _named(_collect(images, out))
         ends = (".npz", *(f"-{task}.png" for task in model.tasks))
-        outputs = [SHEET, *(f"{stem}{end}" for stem in inputs for end in ends)]
+        outputs = [f"{stem}{end}" for stem in inputs for end in ends]
         there = [output for output in outputs if (out / output).exists()]
         if there and not force:
             more = f" and {len(there) - 1} more of the files to write" if len(there) > 1 else ""
@@ -129,15 +124,13 @@ def _named(paths: list[Path]) -> dict[str, Path]:
 
 
 def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:
-    """Write every image's files, and a contact sheet of the first few, into the folder `draft`."""
+    """Write every image's files into the folder `draft`."""
     import numpy as np
     from PIL import Image
 
-    from benchmark.runs import pictures
     from datasets import seen
     from datasets.layouts.pixels import load_photograph
 
-    rows: list[list[np.ndarray]] = []
     remarks: list[dict[str, tuple[int, str]]] = []
 
     def read(path: Path) -> np.ndarray:
@@ -148,20 +141,13 @@ def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:
     console = make_console()
     predictions = model.predict_images(read(path) for path in inputs.values())
     shown = track(predictions, "predicting", len(inputs), console=console, disable=not console.is_terminal)
-    for (stem, path), maps in zip(inputs.items(), shown, strict=True):
+    for stem, maps in zip(inputs, shown, strict=True):
         arrays = {name: compact(task, maps[name]) for name, task in model.tasks.items()}
         np.savez_compressed(draft / f"{stem}.npz", **arrays)  # type: ignore[arg-type]
-        drawn = {name: drawing(task, maps[name]) for name, task in model.tasks.items()}
-        for name, picture in drawn.items():
-            Image.fromarray(picture).save(draft / f"{stem}-{name}.png")
-        if len(rows) < SHEET_IMAGES:
-            cells = [_cell(picture, model.size) for picture in drawn.values()]
-            pixels = load_photograph(path, upright=True, expected=CURE).pixels
-            rows.append([_cell(pixels, model.size, smooth=True), *cells])
+        for name, task in model.tasks.items():
+            Image.fromarray(drawing(task, maps[name])).save(draft / f"{stem}-{name}.png")
     for note in seen.said(remarks):
         say(f"note: {note}")
-    titles = ["image", *model.tasks]
-    pictures.grid(rows, titles=titles, row_titles=list(inputs)[: len(rows)]).save(draft / SHEET)
 
 
 def compact(task: Task, values: Tensor) -> np.ndarray:
@@ -178,15 +164,3 @@ def drawing(task: Task, values: Tensor) -> np.ndarray:
     if task.kind in ("edge", "saliency"):
         return pictures.colour_prediction(task, values.logit(1e-6)[None].numpy())
     return pictures.colour(task, (values if task.kind == "normals" else values[None]).numpy())
-
-
-def _cell(picture: np.ndarray, size: tuple[int, int], smooth: bool = False) -> np.ndarray:
-    """Return a picture made smaller or larger and centred on white, at `size` (H, W).
-
-    smooth: not for class colours, as a mix of them would be another class.
-    """
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    return np.asarray(ImageOps.pad(Image.fromarray(picture), size[::-1], how, color="white"))

@@ -12,11 +12,11 @@ import typer
 from rich.progress import MofNCompleteColumn
 from rich.table import Table
 
-from benchmark.cli.data import Bars, DataSet, parse_size, save_picture
+from benchmark.cli.data import DataSet, parse_size, save_picture
 from benchmark.cli.options import DATA, RUNS, Data, Json, Results
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError, shown
-from benchmark.execute.progress import make_console
+from benchmark.execute.progress import Bars, make_console
 from benchmark.spec import registry
 
 if TYPE_CHECKING:

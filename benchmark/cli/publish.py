@@ -34,7 +34,7 @@ ARCHIVE_LIMIT = 512 * 2**20  # bytes of all that an archive of runs unpacks to: 
 @contextmanager
 def _unpacked(results: Path) -> Iterator[Path]:
     """Give the folder of runs, also where an archive of one is named."""
-    from benchmark.execute.unpack import ENDINGS, unpack
+    from benchmark.execute.fetch import ENDINGS, unpack
 
     if not (results.is_file() and results.name.endswith(ENDINGS)):
         yield results

@@ -34,14 +34,14 @@ def run(
 
     >>> table = benchmark.run("quickstart", settings={"seeds": 1, "epochs": 2.0})
     """
-    from benchmark.execute.progress import Progress, make_console
+    from benchmark.execute.progress import Progress
     from benchmark.execute.workers import carry_out
     from benchmark.report.leaderboard import load_records
     from benchmark.spec.plan import expand, read
 
     options = Options(Path(results), Path(data), device, workers=workers)
     made = expand(read(str(plan)), dict(settings or {}), list(methods), options.data)
-    with Progress(made.cells, make_console()) as progress:
+    with Progress(made.cells) as progress:
         ended = carry_out(made.cells, replace(options, weights=made.weights), progress)
     failed = [f"{spec.folder} failed: {progress.reasons.get(spec.id, 'earlier')}" for spec in ended["failed"]]
     for sentence in (*made.notes, *failed):

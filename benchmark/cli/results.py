@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from benchmark import files
 from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Published, Rerun, Results
@@ -48,7 +47,7 @@ def sources(boards: list[Board]) -> dict[str, str]:
 
 
 def write_boards(
-    boards: list[Board], folder: Path, console: Console, complete: bool = False, every: Sequence[Board] = ()
+    boards: list[Board], folder: Path, complete: bool = False, every: Sequence[Board] = ()
 ) -> Written:
     """Write tables and figures and say where they are.
 
@@ -99,7 +98,7 @@ def leaderboard(
             make_console().print(views.text(board))
             if found := captions.other_code(board, today):
                 say(found)
-        written = write_boards(boards, folder, make_console(), complete=True)
+        written = write_boards(boards, folder, complete=True)
         shown["boards"] = [
             {
                 "name": board.name,
@@ -140,7 +139,7 @@ def report(
             shown["differences"] += leaderboard.check_figures(boards, folder) if figures else []
             what = "tables, figures and page" if figures else "tables and page"
             return _compared(shown, f"{what} in {folder}", f"bench report{' --published' * published}")
-        written = write_boards(boards, folder, make_console(), complete=True)
+        written = write_boards(boards, folder, complete=True)
         path, text = folder / page.NAME, page.html(boards, folder)
         with files.writing(folder), files.replacing(path, "report") as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")

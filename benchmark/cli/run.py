@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from benchmark.cli.options import (
@@ -28,9 +27,11 @@ from benchmark.cli.options import (
     What,
     Workers,
 )
-from benchmark.cli.scripts import aside
+from benchmark.cli.scripts import aside, for_scripts, say
 from benchmark.errors import UserError
 from benchmark.execute.options import HANG_SECONDS, Options
+from benchmark.execute.progress import STYLES, Progress, duration, make_console
+from benchmark.runs.rundir import RunDir, every_run
 
 if TYPE_CHECKING:
     from benchmark.report.board import Board
@@ -46,7 +47,6 @@ def run(
     results: Results = RUNS,
     data: Data = DATA,
     device: Device = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
     keep: Annotated[
@@ -75,10 +75,6 @@ def run(
 ) -> int:
     """Run what is missing of a plan (without arguments: quickstart) and print its leaderboard."""
     arguments = what or []
-    if dry_run:
-        from benchmark.cli.plans import plan as show_plan
-
-        return show_plan(arguments, settings, results=results, data=data, as_json=as_json)
     with aside(as_json):  # what a method prints, too
         cluster = bool(slurm or wait)
         for given, name in ((worker and force, "--force"), (worker and cluster, "--slurm")):
@@ -102,77 +98,65 @@ def _run(
     arguments: list[str], settings: list[str], options: Options, slurm: list[str], wait: bool
 ) -> tuple[int, dict[str, Any]]:
     """(exit code, what `--json` shows)."""
-    from benchmark.execute.progress import make_console
     from benchmark.runs import finished
     from benchmark.spec.plan import make
 
-    results, console = options.results, make_console()
+    results = options.results
     command = finished.key(arguments, settings)
     known = finished.recall(command, results, options.data) if command else None
     if known and not (options.force or slurm or wait):
-        _nothing_to_do(len(known["states"]), results, console)
-        console.print(
-            f"tables and figures: {_places(results)}; `bench leaderboard` prints the tables.", soft_wrap=True
-        )
+        _nothing_to_do(len(known["states"]), results)
+        say(f"tables and figures: {_places(results)}; `bench leaderboard` prints the tables.")
         return OK, known | {"failures": {}}
     plan = make(arguments, settings, options.data)
     for note in plan.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        say(f"note: {note}")
     if slurm or wait:
         from benchmark.cli.cluster import submit
 
-        return submit(plan, options, slurm, wait, console)
-    code, shown, sound = _carry_out(plan, options, console)
+        return submit(plan, options, slurm, wait)
+    code, shown, sound = _carry_out(plan, options)
     if command and code == OK and sound and command == finished.key(arguments, settings):
         finished.remember(command, results, options.data, plan, shown["boards"])
     return code, shown
 
 
-def _carry_out(plan: Plan, options: Options, console: Console) -> tuple[int, dict[str, Any], bool]:
+def _carry_out(plan: Plan, options: Options) -> tuple[int, dict[str, Any], bool]:
     """(exit code, what `--json` shows, whether the same command will have nothing to do or to note)."""
-    from dataclasses import replace
-
-    from benchmark.execute.progress import Progress
     from benchmark.execute.workers import carry_out
-    from benchmark.runs.rundir import RunDir
 
     runs = {spec.id: RunDir(options.results, spec.folder) for spec in plan.cells}
     old = not options.force and all(run.state() == "done" for run in runs.values())
-    progress = Progress(plan.cells, console)
+    progress = Progress(plan.cells)
     try:
         with progress:
             outcomes = carry_out(plan.cells, replace(options, weights=plan.weights), progress)
     except KeyboardInterrupt as error:
-        console.print(
-            f"interrupted{f' ({error})' if str(error) else ''}: finished runs are kept; the same command "
-            f"goes on where this one stopped."
-        )
+        why = f" ({error})" if str(error) else ""
+        say(f"interrupted{why}: finished runs are kept; the same command goes on where this one stopped.")
         states = {name: run.state() for name, run in runs.items()}
         return INTERRUPTED, {"states": states, "failures": progress.reasons, "boards": []}, False
     if old:
-        _nothing_to_do(len(runs), options.results, console)
-    sound = not _warn_of_other_code(outcomes["done"], options.results, console)
-    boards = _boards(plan, options.results, console, anew=not old)
+        _nothing_to_do(len(runs), options.results)
+    sound = not _warn_of_other_code(outcomes["done"], options.results)
+    boards = _boards(plan, options.results, anew=not old)
     for spec in outcomes["elsewhere"]:
-        console.print(f"{spec.folder} is being run by another process.")
+        say(f"{spec.folder} is being run by another process.")
     failures = {spec.id: runs[spec.id].reason or "unknown" for spec in outcomes["failed"]}
     for spec in outcomes["failed"]:
-        console.print(
-            f"failed: {spec.folder}: {failures[spec.id]} (details in {runs[spec.id].file('error.txt')}; "
-            f"--retry-failed runs it again)",
-            soft_wrap=True,
-        )
+        more = f"details in {runs[spec.id].file('error.txt')}; --retry-failed runs it again"
+        say(f"failed: {spec.folder}: {failures[spec.id]} ({more})")
     ends = {spec.id: outcome for outcome, specs in outcomes.items() for spec in specs}
     files = [f"leaderboards/{board.name}.csv" for board in boards]
     shown = {"states": {name: ends[name] for name in runs}, "failures": failures, "boards": files}
     return SOME_FAILED if failures else OK, shown, sound and not outcomes["elsewhere"]
 
 
-def _nothing_to_do(count: int, results: Path, console: Console) -> None:
-    console.print(f"nothing to do: all {count} runs of this plan are done in {results}.", soft_wrap=True)
+def _nothing_to_do(count: int, results: Path) -> None:
+    say(f"nothing to do: all {count} runs of this plan are done in {results}.")
 
 
-def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Board]:
+def _boards(plan: Plan, results: Path, anew: bool) -> list[Board]:
     """Print the boards with the plan's runs, and write all of the results folder if runs were added."""
     from benchmark.cli.results import write_boards
     from benchmark.report import views
@@ -182,11 +166,11 @@ def _boards(plan: Plan, results: Path, console: Console, anew: bool) -> list[Boa
     every = boards_of(results)
     boards = [board for board in every if ids & set(board.group.run_ids)]
     for board in boards:
-        console.print(views.text(board))
+        make_console().print(views.text(board))
     if boards and (anew or not (results / "leaderboards").exists()):
-        write_boards(boards, results, console, every=every)
+        write_boards(boards, results, every=every)
     elif boards:
-        console.print(f"tables and figures: {_places(results)}", soft_wrap=True)
+        say(f"tables and figures: {_places(results)}")
     return boards
 
 
@@ -194,26 +178,20 @@ def _places(results: Path) -> str:
     return ", ".join(str(results / name) for name in ("leaderboards", "tables", "figures"))
 
 
-def _warn_of_other_code(done: list[Any], results: Path, console: Console) -> bool:
-    from benchmark.runs.rundir import RunDir
+def _warn_of_other_code(done: list[Any], results: Path) -> bool:
     from benchmark.spec import registry
 
     records = {spec.folder: (RunDir(results, spec.folder).record or {}) for spec in done}
     other = [s.folder for s in done if records[s.folder].get("source") != registry.source_hash(s.method)]
     if other:
-        console.print(
-            f"note: {len(other)} runs, such as {other[0]}, were computed by other code of their method: "
-            f"--force or bump its version.",
-            soft_wrap=True,
-        )
+        such = f"{len(other)} runs, such as {other[0]}, were computed by other code of their method"
+        say(f"note: {such}: --force or bump its version.")
     return bool(other)
 
 
 def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
     """Show the state of every run in the results folder, and how far those under way are."""
     from benchmark.cli.cluster import mark
-    from benchmark.execute.progress import STYLES, duration, make_console
-    from benchmark.runs.rundir import RunDir, every_run
 
     def row(run: RunDir) -> dict[str, Any]:
         names: dict[str, Any] = {
@@ -230,28 +208,23 @@ def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
     Options(results, data)
     rows = [row(run) for run in every_run(results)]
     unseen = mark(rows, results)
-    if as_json:
-        print(json.dumps(rows, indent=1))
+    with for_scripts(as_json, rows):
+        if rows:
+            lines = Text()
+            for each in rows:
+                lines.append(f"{each['state']:8}", STYLES[each["state"]])
+                about = f" ({each['reason']})" if "reason" in each else ""
+                if "step" in each:
+                    loss = "" if each["loss"] is None else f", loss {each['loss']:.4g}"
+                    left = duration(each["seconds_left"])
+                    about = f" (step {each['step']} of {each['steps']}, {left} left{loss})"
+                lines.append(f" {each['run']}{about}\n")
+            make_console().print(lines, soft_wrap=True, end="")
+            counts = Counter(each["state"] for each in rows)
+            say(", ".join(f"{count} {state}" for state, count in counts.items()))
+        else:
+            absent = "" if results.exists() else ", which does not exist"
+            say(f"no runs in {results}{absent}; `bench run` makes some.")
         if unseen:
-            print(f"bench: note: {unseen}", file=sys.stderr)
-        return OK
-    console = make_console()
-    if not rows:
-        absent = "" if results.exists() else ", which does not exist"
-        console.print(f"no runs in {results}{absent}; `bench run` makes some.")
-        return OK
-    lines = Text()
-    for each in rows:
-        lines.append(f"{each['state']:8}", STYLES[each["state"]])
-        about = f" ({each['reason']})" if "reason" in each else ""
-        if "step" in each:
-            loss = "" if each["loss"] is None else f", loss {each['loss']:.4g}"
-            left = duration(each["seconds_left"])
-            about = f" (step {each['step']} of {each['steps']}, {left} left{loss})"
-        lines.append(f" {each['run']}{about}\n")
-    console.print(lines, soft_wrap=True, end="")
-    counts = Counter(each["state"] for each in rows)
-    console.print(", ".join(f"{count} {state}" for state, count in counts.items()))
-    if unseen:
-        console.print(f"note: {unseen}", soft_wrap=True)
+            say(f"note: {unseen}")
     return OK

@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Device, Json, Plugin, Published, Results, Set
+from benchmark.cli.run import INTERRUPTED
+from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
+from benchmark.execute.options import Options
+from benchmark.execute.progress import Progress, make_console
 from benchmark.files import writing
+from benchmark.runs.rundir import RunDir
+from benchmark.runs.schema import read_record
 from benchmark.typed import check_keys
 
 if TYPE_CHECKING:
     from benchmark.spec.plan import Plan
     from benchmark.spec.run import RunSpec
-    from benchmark.spec.tuning import Search
+    from benchmark.spec.tuning import Search, Trial
 
 
 def tune(
@@ -70,7 +77,6 @@ def tune(
     as_json: Json = False,
 ) -> int:
     """Search hyperparameters, or all rows' learning rates, on held-out images; write the plan of the best."""
-    from benchmark.cli.scripts import for_scripts, say
     from benchmark.spec import tuning
 
     shown: dict[str, Any] = {}
@@ -89,16 +95,16 @@ def tune(
             searches = [tuning.hyperparameter_search(base, space, trials)]
             summary = f"{base.cells[0].method}, tuned in {trials} trials on a part of the train images"
         # Before any trial, so that none is wasted on what cannot be written.
-        tuning.written(base, [(search, search.reference) for search in searches], summary, data)
+        tuning.written(
+            base, [(search, search.trials[search.reference]) for search in searches], summary, data
+        )
         runs = list({spec.id: spec for search in searches for spec in search.runs}.values())
         records, reasons = _carry_out(runs, base, (results, data, published_in), device, workers)
-        scored = [search.scores(records) for search in searches]
-        best = [tuning.best(scores) for scores in scored]
-        shown |= {"rows": _show(searches, scored, best), "failures": reasons, "plan": None}
+        rows, found = _show(searches, records)
+        shown |= {"rows": rows, "failures": reasons, "plan": None}
         for spec in runs:
             if spec.id in reasons:
                 say(f"no score of {spec.folder}: {reasons[spec.id]}")
-        found = [(search, trial) for search, trial in zip(searches, best, strict=True) if trial is not None]
         if len(found) < len(searches):
             say("a row has no score, so no plan is written; the same command tries again what was not run.")
         else:
@@ -108,9 +114,10 @@ def tune(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(tuning.written(base, found, summary, data), encoding="utf-8")
             shown["plan"] = str(file)
-            if rate and (edge := [s.name for s, trial in found if trial in (min(rates), max(rates))]):
+            ends = {f"{rate:g}" for rate in (min(rates), max(rates))}
+            if rate and (edge := [search.name for search, trial in found if trial.label in ends]):
                 say(f"note: the best rate of {', '.join(edge)} is the lowest or highest; try more.")
-            how = "" if rate else f"best of {found[0][0].tuned[found[0][1]][0].tuning}. "
+            how = "" if rate else f"best of {found[0][1].tuned[0].tuning}. "
             say(f"{how}`bench run {file}` runs the plan with the best and scores it on the test set.")
     return 1 if reasons else 0
 
@@ -145,13 +152,7 @@ def _carry_out(
     folders: results, data, and the published results, whose `trials` hold records of trials that ran
     elsewhere and are not run again. Raises `typer.Exit` where it is interrupted.
     """
-    from benchmark.cli.run import INTERRUPTED
-    from benchmark.cli.scripts import say
-    from benchmark.execute.options import Options
-    from benchmark.execute.progress import Progress, make_console
     from benchmark.execute.workers import carry_out
-    from benchmark.runs.rundir import RunDir
-    from benchmark.runs.schema import read_record
 
     results, data, published = folders
     options = Options(results, data, device, keep="none", workers=workers, weights=base.weights)
@@ -161,7 +162,7 @@ def _carry_out(
     if records:
         say(f"{len(records)} of {len(runs)} trials are taken from {published / 'trials'}.")
     here = [spec for spec in runs if spec.id not in records]
-    progress = Progress(here, make_console())
+    progress = Progress(here)
     try:
         with progress:
             carry_out(here, options, progress)
@@ -183,25 +184,21 @@ def _carry_out(
 
 
 def _show(
-    searches: Sequence[Search], scored: Sequence[Mapping[float, float | None]], best: Sequence[float | None]
-) -> list[dict[str, Any]]:
-    """Print each search's trials, the best first, and return what `--json` shows of them."""
-    from rich.table import Table
-
-    from benchmark.execute.progress import make_console
-
+    searches: Sequence[Search], records: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[tuple[Search, Trial]]]:
+    """Print each search's trials, the best first; what `--json` shows, and the best."""
     title = "trials; change of the held-out metrics against the defaults, in percent"
     table = Table("row", "trial", "runs", "change %", title=title, title_justify="left")
-    rows = []
-    for search, scores, chosen in zip(searches, scored, best, strict=True):
-        named = {label: scores[trial] for trial, label in search.labels.items()}
-        rows.append(
-            {"row": search.name, "scores": named, "best": None if chosen is None else search.labels[chosen]}
-        )
-        for trial in sorted(scores, key=lambda trial: (scores[trial] is None, -(scores[trial] or 0), trial)):
-            score = scores[trial]
-            change = "failed" if score is None else f"{score:+.2f}"
-            count, style = str(len(search.trials[trial])), "bold" if trial == chosen else ""
-            table.add_row(search.name, search.labels[trial], count, change, style=style)
+    rows, found = [], []
+    for search in searches:
+        scored = list(zip(search.trials, search.scores(records), strict=True))
+        ranked = sorted(scored, key=lambda one: (one[1] is None, -(one[1] or 0)))
+        best = None if ranked[0][1] is None else ranked[0][0]
+        found += [(search, best)] if best else []
+        named = {trial.label: score for trial, score in scored}
+        rows.append({"row": search.name, "scores": named, "best": best and best.label})
+        for trial, score in ranked:
+            change, style = "failed" if score is None else f"{score:+.2f}", "bold" if trial is best else ""
+            table.add_row(search.name, trial.label, str(len(trial.runs)), change, style=style)
     make_console().print(table)
-    return rows
+    return rows, found

@@ -1,4 +1,7 @@
-"""Checks are functions whose docstring people read; one that fails raises `Broken` with the reason."""
+"""Checks are functions whose docstring people read; one that fails raises `Broken` with the reason.
+
+With what finds out whether a step waits for numbers of the device, on a CPU too.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 
 S = TypeVar("S")
 
@@ -41,20 +46,20 @@ def findings(
     """
     failed = set()
     for check in checks:
-        reason = ""
+        why = ""
         if needs.get(check) in failed:
             continue
         try:
             check(subject)
         except (Broken, UserError) as error:
-            reason = str(error)
+            why = str(error)
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":") + place(error)
+            why = reason(error, named=True) + place(error)
         about = " ".join((check.__doc__ or "").split()).removesuffix(".")
-        yield Finding(check.__name__.replace("_", " "), about, reason)
-        if reason and check in first:
+        yield Finding(check.__name__.replace("_", " "), about, why)
+        if why and check in first:
             return
-        failed |= {check} if reason else set()
+        failed |= {check} if why else set()
 
 
 def require(holds: object, reason: str) -> None:
@@ -68,3 +73,39 @@ def require_tensor(what: str, found: Tensor, shape: tuple[int, ...], dtypes: tup
     kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
     here = f"{tuple(found.shape)} {str(found.dtype).removeprefix('torch.')}"
     require(tuple(found.shape) == shape and found.dtype in dtypes, f"{what} is {here}, not {shape} {kinds}")
+
+
+class NoHost(TorchFunctionMode):
+    """Refuse methods of tensors that give their numbers to the host, which on a CPU needs no operator."""
+
+    FORBIDDEN = (
+        "numpy", "tolist", "item", "cpu", "__array__", "__bool__", "__float__", "__int__", "__index__",
+    )  # fmt: skip
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out a function, or raise `Broken`."""
+        name = getattr(function, "__name__", "")
+        if name in self.FORBIDDEN:
+            said = f"a tensor's {name}() waits for the device and ends a CUDA graph"
+            raise Broken(f"{said}; compute with tensors, and keep numbers for diagnostics()")
+        return function(*args, **(kwargs or {}))
+
+
+class NoSync(TorchDispatchMode):
+    """Refuse operators that read a value on the host, copy one from it, or whose shape depends on data."""
+
+    FORBIDDEN = (
+        "_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh", "bincount", "equal.",
+        "is_nonzero",
+    )  # fmt: skip
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out an operator, or raise `Broken`."""
+        name = str(function)
+        looks = any(f"aten.{word}" in name for word in self.FORBIDDEN)
+        reason = f"{name} needs the host, or has a shape that depends on data; mask and average instead"
+        require(not looks, reason)
+        indexes = args[1] if name.startswith(("aten.index.", "aten.index_put")) else ()
+        masks = any(index is not None and index.dtype == torch.bool for index in indexes)
+        require(not masks, "it indexes with booleans, a shape that depends on data; multiply by the mask")
+        return function(*args, **(kwargs or {}))

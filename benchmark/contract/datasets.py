@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.contract.checks import Finding, findings, require, require_tensor
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 from benchmark.spec import registry
 from datasets.base import Dataset, Split
 from datasets.tasks import Task
@@ -41,7 +41,7 @@ def check(name: str, data: Path) -> Iterator[Finding]:
     except UserError:
         raise
     except Exception as error:
-        yield Finding("reading", "Both splits can be read", f"{type(error).__name__}: {error}")
+        yield Finding("reading", "Both splits can be read", reason(error, named=True))
         return
     yield from findings(CHECKS, subject)
 

@@ -16,8 +16,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from benchmark.contract.checks import Broken, Finding, findings, require
-from benchmark.contract.sync import NoHost, NoSync
+from benchmark.contract.checks import Broken, Finding, NoHost, NoSync, findings, require
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec

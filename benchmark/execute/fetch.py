@@ -1,8 +1,7 @@
-"""Fetch one file over HTTP: it goes on where an earlier try stopped, and gets its name only when it is whole.
+"""Fetch one file over HTTP, going on where an earlier try stopped, and unpack other people's archives.
 
 <folder>/<name>.part       what has come so far
 <folder>/<name>.part.json  which version of the server's file that is a part of
-<folder>/<name>.sha256     the hash of what came, in the format of `sha256sum --check`
 """
 
 from __future__ import annotations
@@ -11,33 +10,34 @@ import hashlib
 import http.client
 import re
 import shutil
-import time
+import ssl
+import tarfile
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from email.message import Message
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 from benchmark.files import read_json, write_json
 
 TIMEOUT = 60.0  # seconds without an answer or a byte
-PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try since the last that brought something new
 CHUNK = 1 << 18  # bytes
-BUSY = (408, 425, 429, 500, 502, 503, 504)  # status codes of a server that may answer otherwise in a moment
+BROKEN = (ConnectionError, TimeoutError, ssl.SSLError)  # of a connection, not of the disk
+RATIO, LEAST = 64, 256 << 20  # images and arrays of floats shrink to a tenth at best
+ENDINGS = (".tar", ".tar.gz", ".tgz", ".zip")
+# What damaged content makes of the readers; RuntimeError: it is encrypted, or packed in an unknown way.
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 
 Progress = Callable[[str, int, int | None], None]  # what, bytes done, of how many if known
 Note = Callable[[str], None]
-
-
-class _Dropped(Exception):
-    """The connection broke, or the server cannot answer at the moment: worth another try."""
 
 
 def name_of(url: str) -> str:
@@ -58,7 +58,7 @@ def name_of(url: str) -> str:
 
 
 @contextmanager
-def alone(path: Path, doing: str) -> Iterator[None]:
+def _alone(path: Path, doing: str) -> Iterator[None]:
     """Keep other processes from doing the same to a path. Raises `UserError` where one does."""
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
@@ -67,27 +67,31 @@ def alone(path: Path, doing: str) -> Iterator[None]:
         raise UserError(f"another process is {doing}; wait for it, or end it and try again.") from None
 
 
-def fetch(
-    url: str, target: Path, progress: Progress, note: Note, sha256: str | None = None, size: int | None = None
-) -> None:
+def fetch(url: str, target: Path, progress: Progress, note: Note, sha256: str | None = None) -> None:
     """Have the file at `url` as `target`; one that is there already is only checked.
 
-    sha256: what it must be; where that is not known, what came first is what later calls must find again.
-    size: bytes, where known beforehand. Interrupted at any point, the next call goes on from the bytes that
-    came, if the server still has the same file. Raises `UserError` when the URL, the server, the content or
-    the disk is not as it must be.
+    sha256: what it must be. Interrupted at any point, the next call goes on from the bytes that came, if the
+    server still has the same file. Raises `UserError` when the URL, the server, the content or the disk is
+    not as it must be.
     """
     name_of(url)
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with alone(target, f"fetching {target}"):
-            if target.exists():
-                _check(target, target, note, sha256)
-                return
-            _download(url, part, progress, note, size)
-            _check(part, target, note, sha256)
-            part.replace(target)
+        with _alone(target, f"fetching {target}"):
+            path = target if target.exists() else part
+            if path == part:
+                _download(url, part, progress, note)
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 and found != sha256.lower():
+                part.unlink(missing_ok=True)
+                raise UserError(
+                    f"{target} has sha256 {found}, not {sha256} as asked for; remove it if it is there, and "
+                    "try another source."
+                )
+            note(f"{target.name} has the sha256 {'asked for' if sha256 else found}.")
+            path.replace(target)
             _about(part).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
@@ -96,127 +100,68 @@ def fetch(
         ) from error
 
 
-def _check(path: Path, target: Path, note: Note, sha256: str | None) -> None:
-    """Compare `path`, which is or is to become `target`, with `sha256` or else with TARGET.sha256.
-
-    That file is written when the content is right or nothing is known of it yet; what came and is wrong is
-    removed.
-    """
-    record = target.with_name(f"{target.name}.sha256")
-    expected, whose, where = sha256 and sha256.lower(), "asked for", ""
-    if not expected and record.exists():
-        expected, whose = record.read_text(encoding="utf-8", errors="replace")[:64], "of the first time"
-        where = f", in {record}; remove that file to accept what comes"
-    note(f"computing the sha256 of {target.name}.")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected and found != expected:
-        cure = f"remove {target}, and the same command fetches it again"
-        if path != target:
-            path.unlink()
-            cure = "it was not kept: try another source"
-        raise UserError(f"{target} has sha256 {found}, not {expected} as {whose}{where}; {cure}.")
-    record.write_text(f"{found}  {target.name}\n", encoding="utf-8")
-    if expected:
-        note(f"{target.name} has the sha256 {whose}.")
-    else:
-        note(
-            f"no checksum is published; sha256 of what came: {found} (kept in {record}, checked from now on)."
-        )
-
-
-def _download(url: str, part: Path, progress: Progress, note: Note, size: int | None) -> None:
-    """Try until all of it is there; after PAUSES without anything new, raise."""
-    furthest, failures = _size(part), 0
-    while True:
-        try:
-            return _attempt(url, part, progress, note, size)
-        except _Dropped as error:
-            if _size(part) > furthest:
-                furthest, failures = _size(part), 0
-            if failures == len(PAUSES):
-                raise UserError(
-                    f"{url} could not be fetched: {error}; {decimal(_size(part))} of it are kept; check the "
-                    "connection and run the same command again later."
-                ) from None
-            note(f"{error}; trying again in {PAUSES[failures]:g} s.")
-            time.sleep(PAUSES[failures])
-            failures += 1
-
-
-def _attempt(url: str, part: Path, progress: Progress, note: Note, size: int | None) -> None:
-    """Ask for what is missing and append it. Returns when all of it is there."""
+def _download(url: str, part: Path, progress: Progress, note: Note) -> None:
+    """Ask for what is missing and append it. Raises `UserError` where not all of it comes."""
     version = _version(url, part)
-    start = _size(part) if version else 0
+    start, total = (_size(part), version["bytes"]) if version else (0, None)
+    if version and start == total:
+        return
     headers = {"User-Agent": "bench", "Accept-Encoding": "identity"}
     if version:
         headers |= {"Range": f"bytes={start}-", "If-Range": version["validator"]}
-    with _answer(url, headers) as response:
-        validator = _validator(response.headers)
-        if version and response.status in (206, 416):
-            first, total = _range(response.headers)
-            if response.status == 416 and total == start and version["bytes"] in (None, start):
-                return  # there is nothing after what came
-            # Not every server heeds If-Range: look whether this is the rest of what came.
-            changed = validator not in (None, version["validator"]) or total != version["bytes"]
-            if response.status == 416 or first != start or changed:
-                part.unlink()
-                raise _Dropped("the file on the server is not the one that a part came of")
-        elif response.status == 200:
-            if response.headers.get_content_type() == "text/html" and not url.endswith((".html", ".htm")):
-                raise UserError(f"{url} is a web page, not the file; give the file's own URL with --url.")
-            if start:
-                note("the server sends the file from its start: it has changed, or cannot be sent in parts.")
-            length = response.headers["Content-Length"]
-            start, total = 0, int(length) if length and length.isdigit() else None
-            part.unlink(missing_ok=True)
-            write_json(_about(part), {"url": url, "validator": validator, "bytes": total})
-            if total and size and total != size:
-                note(
-                    f"the server has {total:,} bytes where {size:,} are expected: it may be another version."
-                )
-        else:
-            answer = f"the server answered {response.status} {response.reason}"
-            if response.status in BUSY:
-                raise _Dropped(answer)
-            raise UserError(f"{url} cannot be fetched: {answer}.")
-        missing, free = (total or size or 0) - start, shutil.disk_usage(part.parent).free
-        if missing > free:
-            raise UserError(
-                f"{url} needs {decimal(missing)} more and {part.parent} has {decimal(free)} free; make room "
-                "there, or name another folder with --data DIR."
-            )
-        _append(response, part, start, total, progress)
-
-
-def _answer(url: str, headers: dict[str, str]) -> Any:
-    """Return the server's response, whatever its status."""
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            # What If-Range may name: a strong ETag or a date (RFC 9110, 13.1.5).
+            etag = response.headers["ETag"]
+            validator = etag if etag and not etag.startswith("W/") else response.headers["Last-Modified"]
+            rest = re.fullmatch(rf"bytes {start}-\d+/{total}", response.headers["Content-Range"] or "")
+            if response.status == 200:
+                if response.headers.get_content_type() == "text/html" and not url.endswith((".html", ".htm")):
+                    raise UserError(f"{url} is a web page, not the file; give the file's own URL with --url.")
+                if start:
+                    note("the server sends the file from its start: it has changed, or not in parts.")
+                length = response.headers["Content-Length"]
+                start, total = 0, int(length) if length and length.isdigit() else None
+                part.unlink(missing_ok=True)
+                write_json(_about(part), {"url": url, "validator": validator, "bytes": total})
+            elif response.status != 206 or not version:
+                raise UserError(f"{url} cannot be fetched: the server answered {response.status}.")
+            elif not rest or validator not in (None, version["validator"]):  # some servers heed no If-Range
+                return _anew(url, part, progress, note)
+            _append(response, part, start, total, progress)
     except urllib.error.HTTPError as error:
-        return error
-    except (OSError, http.client.HTTPException) as error:
-        raise _Dropped(f"there is no connection ({reason(getattr(error, 'reason', error))})") from None
+        error.close()
+        if version and error.code == 416:  # it has become shorter
+            return _anew(url, part, progress, note)
+        answer = f"the server answered {error.code} {error.reason}"
+        raise UserError(f"{url} cannot be fetched: {answer}.") from None
+    except (urllib.error.URLError, http.client.HTTPException, *BROKEN) as error:
+        raise UserError(
+            f"{url} could not be fetched whole ({reason(getattr(error, 'reason', error))}): "
+            f"{decimal(_size(part))} are kept; check the connection and run the same command again."
+        ) from None
     except ValueError as error:
         raise UserError(f"{url!r} is not a URL that can be fetched ({reason(error)}).") from None
+
+
+def _anew(url: str, part: Path, progress: Progress, note: Note) -> None:
+    """Fetch from the start what the server has now, which is not what a part came of."""
+    note("the file on the server is not the one that a part came of, which is fetched anew.")
+    part.unlink()
+    _download(url, part, progress, note)
 
 
 def _append(response: Any, part: Path, start: int, total: int | None, progress: Progress) -> None:
     done, name = start, part.name.removesuffix(".part")
     progress(name, done, total)
     with part.open("ab") as file:
-        while True:
-            try:
-                chunk = response.read1(CHUNK)
-            except (OSError, http.client.HTTPException) as error:
-                raise _Dropped(f"the connection broke after {decimal(done)} ({reason(error)})") from None
-            if not chunk:
-                break
+        while chunk := response.read1(CHUNK):
             file.write(chunk)
             done += len(chunk)
             progress(name, done, total)
     if total is not None and done < total:
-        raise _Dropped(f"the connection broke after {done:,} of {total:,} bytes")
+        raise http.client.HTTPException(f"the connection broke after {done:,} of {total:,} bytes")
 
 
 def _size(part: Path) -> int:
@@ -227,28 +172,94 @@ def _about(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _version(url: str, part: Path) -> dict[str, Any] | None:
-    """Return which file of the server a part is of; None unless it is known well enough to go on with it."""
+def _version(url: str, part: Path) -> dict[str, Any]:
+    """Return which file of the server a part is of; empty unless it is known well enough to go on with it."""
     try:
         version = read_json(_about(part)) if _size(part) else {}
     except UserError:
-        return None
-    return version if version.get("url") == url and version.get("validator") else None
+        return {}
+    known = version.get("url") == url and version.get("validator") and version.get("bytes")
+    return version if known else {}
 
 
-def _validator(headers: Message) -> str | None:
-    """Return what If-Range may name: a strong ETag or a date (RFC 9110, 13.1.5)."""
-    etag = headers["ETag"]
-    return etag if etag and not etag.startswith("W/") else headers["Last-Modified"]
+def folder_of(archive: Path) -> Path | None:
+    """Return the folder beside an archive that it is unpacked to; None where the name is no archive's."""
+    ending = next((ending for ending in ENDINGS if archive.name.endswith(ending)), None)
+    return archive.with_name(archive.name.removesuffix(ending)) if ending else None
 
 
-def _range(headers: Message) -> tuple[int | None, int | None]:
-    """Return (first byte, size of the whole file) of a Content-Range; None for what it does not say."""
-    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", headers["Content-Range"] or "")
-    first, total = found.groups() if found else (None, None)
-    return (int(first) if first else None), (int(total) if total else None)
+def unpack(
+    archive: Path, folder: Path, progress: Progress = lambda *_: None, limit: int | None = None
+) -> None:
+    """Unpack to `folder`, which is there only when all is in it.
+
+    A single folder at the top of an archive becomes that folder. limit: bytes that its files may have
+    together, by default `RATIO` times the archive's own, at least `LEAST`. Raises `UserError` when the
+    archive is damaged, when a tar holds symbolic links, devices, or names that lead out, when it holds more
+    than `limit`, and when writing fails; nothing is left then.
+    """
+    draft = folder.with_name(f".{folder.name}.part")
+    try:
+        with _alone(folder, f"unpacking {archive}"):
+            if folder.exists():
+                return
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            packed, unpacked = archive.stat().st_size, 0
+            limit = limit or max(LEAST, RATIO * packed)
+            try:
+                with archive.open("rb") as file:
+                    for size, done in (_unzip if archive.suffix == ".zip" else _untar)(archive, file, draft):
+                        unpacked += size
+                        if unpacked > limit:
+                            raise UserError(
+                                f"{archive} unpacks to more than {limit >> 20} MiB; nothing of it was "
+                                "unpacked: use another source."
+                            )
+                        progress(f"unpacking {archive.name}", done, packed)
+                inside = list(draft.iterdir())
+                (inside[0] if len(inside) == 1 and inside[0].is_dir() else draft).rename(folder)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    except tarfile.FilterError as error:
+        raise UserError(
+            f"{archive} holds {error.tarinfo.name!r}, which leads out of its folder or is no plain file; "
+            "nothing of it was unpacked: use another source, or unpack it by hand."
+        ) from None
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # gzip's own have none
+            raise UserError(
+                f"cannot unpack {archive} to {folder}: {error.strerror}; make room there, or name another "
+                "folder with --data DIR."
+            ) from error
+        raise UserError(
+            f"{archive} is damaged or not such an archive ({reason(error)}); remove it and run the same "
+            "command again."
+        ) from None
 
 
-def reason(error: object) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+def _untar(archive: Path, file: IO[bytes], draft: Path) -> Iterator[tuple[int, int]]:
+    """Yield each member's bytes (an empty one counts a block), and bytes read, before it is unpacked."""
+    with tarfile.open(fileobj=file, mode="r:" if archive.suffix == ".tar" else "r:gz") as tar:
+        for member in tar:
+            yield tarfile.BLOCKSIZE + member.size, file.tell()
+            if member.issym():  # by chains of links the filter can be led out in Pythons before 3.11.13
+                raise tarfile.SpecialFileError(member)
+            tar.extract(member, draft, filter="data")
+        # `tarfile` takes a broken header for the end: look for its mark, and read on to the checksum.
+        assert tar.fileobj is not None
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it breaks off before its end")
+        while tar.fileobj.read(1 << 20):
+            pass
+
+
+def _unzip(archive: Path, file: IO[bytes], draft: Path) -> Iterator[tuple[int, int]]:
+    """Yield each member's bytes, more than which are never read, and bytes read, before it is unpacked."""
+    with zipfile.ZipFile(file) as zipped:
+        done = 0
+        for member in zipped.infolist():
+            yield member.file_size, done
+            done += member.compress_size
+            zipped.extract(member, draft)  # which takes leading `/` and `..` off, and writes links as text

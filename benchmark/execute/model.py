@@ -15,14 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark import ROOT
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 from benchmark.files import read_tensors
 from benchmark.runs.rundir import RunDir, find_run
-from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
 from benchmark.training.build import build_method, normalisation
 from benchmark.training.device import autocast
+from benchmark.typed import convert
 from datasets import augment
 from datasets.fit import Fit, fit
 from datasets.layouts.base import Sample
@@ -124,7 +124,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     try:
         weights = read_tensors(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} is damaged ({_reason(error)}); {again}.") from None
+        raise UserError(f"{file} is damaged ({reason(error)[:160]}); {again}.") from None
     try:
         if "method" in weights and "id" in weights:  # earlier runs kept the tensors alone
             if weights["id"] != spec.id:
@@ -133,8 +133,8 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
         method.load_state_dict(weights)
     except Exception as error:  # not a table of tensors, other names, other shapes
         raise UserError(
-            f"{file} does not fit {spec.method} as it is built now ({_reason(error)}); it is another run's "
-            f"or of other code: restore it or that code, or {again}."
+            f"{file} does not fit {spec.method} as it is built now ({reason(error)[:160]}); it is "
+            f"another run's or of other code: restore it or that code, or {again}."
         ) from None
     other = record.get("source") != registry.source_hash(spec.method)
     note = f"{place.name} was computed by other code of {spec.method}, so its predictions may differ."
@@ -143,15 +143,10 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
 
 def _spec(values: dict[str, Any], where: str) -> RunSpec:
     """Return the spec that a record holds, whether or not the code as it is now would run it."""
+    plain = {key: value for key, value in values.items() if key != "schema"}
     hyperparameters, changed = registry.resolve_hyperparameters(values["method"], values["hyperparameters"])
-    own = {key: value for key, value in values.items() if key != "schema"} | {
-        "protocol": protocols.build(values["protocol"], where),
-        "hyperparameters": hyperparameters,
-        "changed": changed,
-        "tasks": tuple(values["tasks"]),
-        "contrasts": tuple(values.get("contrasts", ())),
-    }
-    return RunSpec(**own)
+    spec: RunSpec = convert(plain, RunSpec, where)
+    return replace(spec, hyperparameters=hyperparameters, changed=changed)
 
 
 def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
@@ -161,7 +156,7 @@ def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
             return np.array(rgb(image).pixels)
         except Exception as error:  # also what a damaged file, read only now, makes of a decoder
             raise UserError(
-                f"an image cannot be read as RGB of 8 bits a channel ({_reason(error)}); convert it."
+                f"an image cannot be read as RGB of 8 bits a channel ({reason(error)[:160]}); convert it."
             ) from None
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise UserError(
@@ -196,7 +191,3 @@ def restored(task: Task, raw: Tensor, extent: tuple[int, int], size: tuple[int, 
     if task.kind == "normals":
         return F.normalize(values, dim=0)
     return values[0] if task.kind == "depth" else values[0].sigmoid()
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

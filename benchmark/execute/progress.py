@@ -1,18 +1,18 @@
-"""Show people how runs fare: a live table in a terminal, plain lines in a pipe."""
+"""Show people how runs and other long jobs fare: bars in a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rich import progress
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.live import Live
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.errors import printable
@@ -65,93 +65,80 @@ def row_name(spec: RunSpec) -> str:
     return spec.method + (f"({', '.join(changed)})" if changed else "")
 
 
-def _column_name(spec: RunSpec) -> str:
-    return f"{spec.labels} s{spec.seed}"
+class Bars(progress.Progress):
+    """Bars of long jobs in a terminal; in a pipe, a line about each now and then."""
+
+    def __init__(self, *columns: Any, shown: Callable[[int], str] = str) -> None:
+        """columns: after the description and the bar. shown: a count in a line of a pipe."""
+        console = make_console()
+        super().__init__(
+            progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), *columns,
+            progress.TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.count, self.rows, self.told = shown, dict[str, progress.TaskID](), dict[str, float]()
+
+    def __call__(self, what: str, done: int, total: int | None, more: str = "") -> None:
+        """Tell that `done` of `total` are done, where known. more: said behind the name."""
+        if what not in self.rows:  # what was there before is no part of the speed
+            self.rows[what] = self.add_task(what, total=total, completed=done)
+            self.told[what] = time.monotonic()
+        self.update(self.rows[what], completed=done, total=total, description=what + more)
+        if self.disable and time.monotonic() - self.told[what] > PLAIN_SECONDS:
+            self.told[what] = time.monotonic()
+            left = self.tasks[self.task_ids.index(self.rows[what])].time_remaining
+            rest = f", {duration(left)} left" if left else ""
+            of = f" of {self.count(total)}" if total else ""
+            self.console.print(f"{what}: {self.count(done)}{of}{rest}{more}", soft_wrap=True)
+
+    def forget(self, what: str) -> None:
+        """Take a job away."""
+        if what in self.rows:
+            self.remove_task(self.rows.pop(what))
 
 
 class Progress:
     """A watcher of runs, and a context manager. reasons: why runs failed, by id."""
 
-    def __init__(self, cells: Sequence[RunSpec], console: Console) -> None:
-        self.console = console
-        self.places: dict[tuple[str, str], list[str]] = {}  # ids by row and column of the table
-        for spec in cells:
-            self.places.setdefault((row_name(spec), _column_name(spec)), []).append(spec.id)
+    def __init__(self, cells: Sequence[RunSpec]) -> None:
+        self.bars = Bars(progress.MofNCompleteColumn())
         self.states = {spec.id: "missing" for spec in cells}
-        self.texts: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
         self.began: dict[str, float] = {}
-        self.first: dict[str, tuple[float, int]] = {}  # when a first step was reported, and which it was
-        self.told: dict[str, float] = {}
-        self.live = Live(self, console=console, refresh_per_second=4) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
-        if self.live:
-            self.live.start()
+        self.bars.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.live:
-            self.live.stop()
+        self.bars.stop()
 
     def state(self, spec: RunSpec, state: str, message: str = "") -> None:
-        """Show a run's new state, and why; silently for a run that others ended."""
+        """Tell a run's new state, and why; silently for a run that others ended."""
         if state == "running":
-            self.first.pop(spec.id, None)  # taken up again, it shows its speed anew
+            self.bars.forget(spec.folder)  # taken up again, it shows its speed anew
         if (state, message) == (self.states[spec.id], ""):
             return
         self.states[spec.id] = state
         if state in ("done", "failed") and spec.id not in self.began:
             return
-        self.texts.pop(spec.id, None)
+        self.bars.forget(spec.folder)
         self.reasons.pop(spec.id, None)
         if state == "running":
             self.began[spec.id] = time.monotonic()
         if state == "failed":
             self.reasons[spec.id] = message
-        if self.live and not message:
-            return
         took = f" in {time.monotonic() - self.began[spec.id]:.0f} s" if state == "done" else ""
         count = Counter(self.states.values())["done"]
         because = f": {message}" if message else ""
         self.note(f"{spec.folder}: {state}{took}{because} ({count}/{len(self.states)} runs done)")
 
     def step(self, spec: RunSpec, step: int, steps: int, loss: float) -> None:
-        """Show how far a run is, and how long the rest takes at that speed."""
-        now = time.monotonic()
-        began, start = self.first.setdefault(spec.id, (now, step))
-        seconds = (now - began) / (step - start) * (steps - step) if step > start else None
-        left = "started" if seconds is None else f"{duration(seconds)} left"
-        self.texts[spec.id] = f"{step}/{steps} {left} loss {loss:.3g}"
-        if not self.live and now - self.told.get(spec.id, self.began[spec.id]) > PLAIN_SECONDS:
-            self.told[spec.id] = now
-            self.note(f"{spec.folder}: step {step} of {steps}, {left}, loss {loss:.4g}")
+        """Tell how far a run is."""
+        self.bars(spec.folder, step, steps, f", loss {loss:.4g}" if math.isfinite(loss) else "")
 
     def note(self, message: str) -> None:
-        """Print a line, above the table where there is one."""
-        self.console.print(Text(message), soft_wrap=True)
-
-    def __rich__(self) -> Table:
-        done = Counter(self.states.values())["done"]
-        table = Table(title=f"{done} of {len(self.states)} runs done", title_justify="left")
-        columns = list(dict.fromkeys(column for _, column in self.places))
-        for column in ("method", *columns):
-            table.add_column(column, overflow="fold")
-        for row in dict.fromkeys(row for row, _ in self.places):
-            table.add_row(row, *(self._cell(self.places.get((row, column), [])) for column in columns))
-        return table
-
-    def _cell(self, ids: list[str]) -> Text:
-        """Show a run, or the several of a one-task method: their state, or how many have which."""
-        if not ids:
-            return Text("")
-        counts = Counter(self.states[i] for i in ids)
-        total = f"{counts['done']}/{len(ids)} " if len(ids) > 1 else ""
-        running = next((i for i in ids if self.states[i] == "running"), None)
-        if running:
-            return Text(total + self.texts.get(running, "starting"), STYLES["running"])
-        worst = "failed" if "failed" in counts else next(iter(counts))
-        return Text(total + worst, STYLES[worst])
+        """Print a line, above the bars where there are any."""
+        self.bars.console.print(Text(message), soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

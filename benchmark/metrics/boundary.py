@@ -34,7 +34,8 @@ class BoundaryMeter(Meter):
 
     kind, columns = "edge", 3 * (THRESHOLDS + 1)
 
-    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the columns of each image."""
         radius = tolerance(*target.shape[-2:])
         valid, true = self.task.valid(target), target == 1
         logit = prediction.to(torch.promote_types(prediction.dtype, torch.float32))

@@ -46,14 +46,7 @@ def recall(name: str, results: Path, data: Path) -> dict[str, Any] | None:
         seen = _seen(results, data, found["folders"], found["paths"], found["boards"])
         if json.loads(json.dumps(seen)) == found and all((results / b).is_file() for b in found["boards"]):
             return {"states": dict.fromkeys(found["folders"], "done"), "boards": found["boards"]}
-    except (
-        UserError,
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ):  # none, or not one of this program's
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not ours
         pass
     return None
 

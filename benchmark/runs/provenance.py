@@ -80,13 +80,6 @@ def _hash(files: dict[str, bytes]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def device_name(device: str) -> str:
     """Return the device in words: the GPU's name, or the processor's."""
     if device.startswith("cuda"):
@@ -114,4 +107,4 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "device": device_name(device),
         # CUDA has no deterministic kernels for several operators used here; CPU results repeat bitwise.
         "deterministic": not device.startswith("cuda"),
-    } | {package: _version(package) for package in PACKAGES}
+    } | {package: metadata.version(package) for package in PACKAGES}

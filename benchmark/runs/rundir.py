@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -152,12 +153,8 @@ class RunDir:
 
 def every_run(results: Path) -> list[RunDir]:
     """Return all run directories below a results folder, known by their spec.json."""
-    return [
-        RunDir(results, os.path.join(protocol, name))
-        for protocol in _folders(results)
-        for name in _folders(os.path.join(results, protocol))
-        if not name.startswith(".") and os.path.exists(os.path.join(results, protocol, name, "spec.json"))
-    ]
+    found = (file.split(os.sep)[:2] for file in glob.glob("*/*/spec.json", root_dir=results))
+    return [RunDir(results, os.path.join(*parts)) for parts in sorted(found)]
 
 
 def means(name: str, folder: str) -> bool:
@@ -179,11 +176,3 @@ def find_run(results: Path, name: str) -> RunDir:
             f"{name!r} names {found} in {results}; give an id, or a run as `bench status` prints it."
         )
     return runs[0]
-
-
-def _folders(path: str | Path) -> list[str]:
-    try:
-        with os.scandir(path) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []

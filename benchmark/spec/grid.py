@@ -253,20 +253,14 @@ def _check_number(runs: int, where: str) -> None:
         raise UserError(f"a grid of plan {where} makes more than {MOST} runs; give it fewer values.")
 
 
-class Trials(Struct, forbid_unknown_fields=True):
-    """A plan's `tuning` table: how many trials were asked for, and how many settings there were if fewer."""
+class Tuning(Struct, forbid_unknown_fields=True):
+    """A plan's `tuning` table: of learning rates, or of trials, which were `distinct` if fewer than asked."""
 
-    trials: Count
     holdout: Share
+    trials: Count | None = None
     distinct: Count | None = None
-
-
-class RateTrials(Struct, forbid_unknown_fields=True):
-    """A plan's `tuning` table of a search of learning rates."""
-
-    rates: list[Positive]
-    seeds: Count
-    holdout: Share
+    rates: list[Positive] = []
+    seeds: Count = 1
 
 
 def searched(table: dict[str, Any] | None, where: str) -> str:
@@ -277,14 +271,14 @@ def searched(table: dict[str, Any] | None, where: str) -> str:
     """
     if table is None:
         return ""
-    checked = (f"tuning in plan {where}", "let `bench tune` write it")
-    if "rates" in table:
-        found = convert(table, RateTrials, *checked)
+    found = convert(table, Tuning, f"tuning in plan {where}", "let `bench tune` write it")
+    if found.rates:
         rates = ", ".join(f"{rate:g}" for rate in sorted(found.rates))
         seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
         of = f"learning rates {rates} (of the protocol's) on {seeds}, judged"
+    elif not found.trials:
+        raise UserError(f"tuning in plan {where} has neither trials nor rates; let `bench tune` write it.")
     else:
-        found = convert(table, Trials, *checked)
         few = f"{found.distinct} of {found.trials} trials, all there are,"
         of = few if found.distinct else f"{found.trials} trials"
     return f"{of} on the last {found.holdout:.0%} of train"

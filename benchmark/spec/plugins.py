@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 
 Kind = Literal["methods", "datasets"]
 _files: dict[str, Path] = {}
@@ -68,8 +68,8 @@ def imported(file: str, load: Callable[[], ModuleType]) -> ModuleType:
         return load()
     except (Exception, SystemExit) as error:  # not KeyboardInterrupt: imports take seconds
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-        raise UserError(f"{file}{line} cannot be imported ({reason}); correct it.") from error
+        why = reason(error, named=True)
+        raise UserError(f"{file}{line} cannot be imported ({why}); correct it.") from error
 
 
 @cache

@@ -28,31 +28,15 @@ Percent = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that every method of a board shares. Values equal to these defaults enter no run id.
+    """Everything that every method of a board shares; benchmark/README.md describes each key.
 
-    tasks: names, in the order of the label mask's columns. size: (H, W) in pixels. Where one of the two is
-    empty, a plan puts in what the data set has. train_images, test_images: the first N of each split, all if
-    None. encoder: "small", "segnet", "resnet18", "resnet50" or "timm:NAME". weights: "none", "imagenet",
-    "package" (those that an installed package carries for the encoder, known by their hash) or a file, which
-    enters ids by its content. init: a finished run's weights.pt, of which a run takes all that it has too,
-    its heads and decoders among them; likewise. width: channels of shared and task features. decoder_blocks:
-    residual blocks a task; 0 for a single 3x3 convolution, after an encoder that decodes itself ("segnet").
-    budget: "epochs" gives a run `epochs` passes over the images it may use, "steps" gives every run the steps
-    of a run on all images. lr: peak learning rate. schedule: "poly" ((1 - t)^poly_power), "step" (times
-    step_factor every step_every epochs) or "constant". clip: largest gradient norm, 0 for none. loss_weights:
-    {task: weight}, 1 where absent. scales, flip, colour: augmentation; scale_draw: one of the scales
-    ("choice") or any between two bounds ("uniform"). judge: "test", or "holdout" for tuning: then the last
-    share `holdout` of the train images is set aside and evaluated on, and no board calls that a score.
-    edge_metric: the primary metric of edges. evaluations: looks at the test set during training, for curves
-    and the oracle diagnostic only. sampling: of joined data sets, an image as often as any other
-    ("proportional") or batches with as many of each source, a small one's more often ("equal"). reference:
-    the method that delta m is relative to; baseline: the method that the others are tested against. freeze:
-    the encoder's trunk keeps its pretrained weights and statistics. encoder_lr_scale: learning rate of the
-    trunk over that of the rest. doubled: {"METHOD BUDGET TASK": percent by which twice the epochs improve its
-    primary metric}, as a trial on held-out train images found it; it says whether the protocol trains
-    networks that have learnt, and is no part of what a run is. demonstration: boards of it say that they show
-    the tool, and rank nothing; no part of what a run is, either. controls: methods whose rows stand with the
-    ablations, as they are there to explain another method; no part of what a run is.
+    Values equal to these defaults enter no run id. tasks are in the order of the label mask's columns; size
+    is (H, W) in pixels; where one of the two is empty, a plan puts in what the data set has. weights, init: a
+    file enters ids by its content. holdout: the share of the train images that `judge = "holdout"` sets aside
+    and evaluates on, which no board calls a score. sampling: of joined data sets; see datasets/README.md.
+    doubled: {"METHOD BUDGET TASK": percent by which twice the epochs improve its primary metric}, as a trial
+    on held-out train images found it. controls: methods whose rows stand with the ablations, as they are
+    there to explain another method.
     """
 
     name: Name

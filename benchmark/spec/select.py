@@ -1,12 +1,7 @@
 """Which runs of a plan a table of keys means: what an [[exclude]] leaves out, what a [[contrast]] compares.
 
-    [[contrast]]
-    name = "ours against the baseline"        # optional
-    first = { method = "...", width = 64 }    # the row that is expected ahead
-    second = { method = "..." }
-
-A contrast names two rows of the plan before it runs: what its boards test, and nothing else. Every run keeps
-the contrasts of its plan in its spec, so a comparison that was thought of after the runs can be told apart.
+Every run keeps the contrasts of its plan in its spec, so a comparison that was thought of after the runs can
+be told apart.
 """
 
 from __future__ import annotations

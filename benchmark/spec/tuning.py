@@ -1,11 +1,8 @@
 """Search of a method's hyperparameters, or of every row's learning rate, on held-out train images alone.
 
-Of hyperparameters, every method gets the same: the first trial is its defaults, each further one draws all of
-them anew, by a counter-based stream, and no two are equal; a space with fewer settings is tried whole.
-
-Of learning rates, every row of a plan is tried at the same ones, on seeds of their own. Rows that differ in
-hyperparameters of one method share the rate of the first, as an ablation must not differ from what it ablates
-in anything else; rows that differ in what the protocol holds (`budget`) are searched apart.
+Of hyperparameters, the first trial is the defaults, each further one draws all of them anew, by a
+counter-based stream, and no two are equal. Of learning rates, rows that differ in hyperparameters of one
+method share the rate of the first; rows that differ in what the protocol holds (`budget`) are searched apart.
 """
 
 from __future__ import annotations
@@ -17,9 +14,9 @@ import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.errors import UserError
 from benchmark.files import parse
@@ -35,35 +32,35 @@ Space = dict[str, tuple[Any, ...]]
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Search:
-    """One search of trials that have a number or are rates.
+class Trial(NamedTuple):
+    """label: what is tried. runs: what scores it. tuned: the plan's runs with it."""
 
-    labels: {trial: what it tries}. trials: {trial: the runs that score it}, compared with those of
-    `reference`. tuned: {trial: the plan's runs with what it tries}. table: what their plan says of the
-    search, beside the share of the train images.
+    label: str
+    runs: tuple[RunSpec, ...]
+    tuned: tuple[RunSpec, ...]
+
+
+class Search(NamedTuple):
+    """One search. reference: the number of the trial that the others are compared with.
+
+    table: what their plan says of the search, beside the share of the train images.
     """
 
     name: str
-    labels: dict[float, str]
-    trials: dict[float, tuple[RunSpec, ...]]
-    tuned: dict[float, tuple[RunSpec, ...]]
+    trials: list[Trial]
     table: dict[str, Any]
-    reference: float
+    reference: int = 0
 
     @property
     def runs(self) -> list[RunSpec]:
         """Return the runs of all trials."""
-        return [spec for specs in self.trials.values() for spec in specs]
+        return [spec for trial in self.trials for spec in trial.runs]
 
-    def scores(self, records: Mapping[str, Record]) -> dict[float, float | None]:
-        """Return {trial: change against the reference in percent}, None without a record of each run."""
-        found = {trial: [records.get(s.id) for s in specs] for trial, specs in self.trials.items()}
-        whole = {
-            trial: [r for r in each if r is not None] for trial, each in found.items() if None not in each
-        }
-        first = whole.get(self.reference)
-        return {t: score(whole[t], first) if first is not None and t in whole else None for t in found}
+    def scores(self, records: Mapping[str, Any]) -> list[float | None]:
+        """Return each trial's change against the reference in percent, None without a record of each run."""
+        found: list[list[Any]] = [[records.get(spec.id) for spec in trial.runs] for trial in self.trials]
+        first = found[self.reference]
+        return [None if None in first or None in each else score(each, first) for each in found]
 
 
 def space(method: str, base: Mapping[str, Any], given: Sequence[str]) -> Space:
@@ -149,22 +146,23 @@ def hyperparameter_search(base: Plan, given: Sequence[str], asked: int) -> Searc
             )
     chosen = settings(method, values, own, asked)
     table = {"trials": asked} | ({"distinct": len(chosen)} if len(chosen) < asked else {})
-    search = Search(method, {}, {}, {}, table, 0)
+    trials = []
     for number, keywords in enumerate(chosen):
-        words = (f"{name}={value}" for name, value in sorted(keywords.items()))
-        search.labels[number] = f"{number}: {' '.join(words) or 'defaults'}"
-        cells = [_with(spec, keywords) for spec in base.cells]
-        held_out = (replace(s, protocol=replace(s.protocol, judge="holdout")) for s in cells)
-        search.trials[number] = tuple({spec.id: spec for spec in held_out}.values())
-        judged = (replace(s, protocol=replace(s.protocol, judge="test")) for s in cells)
-        search.tuned[number] = tuple(replace(s, tuning=searched(_whole(table, s), base.name)) for s in judged)
-    return search
+        words = " ".join(f"{name}={value}" for name, value in sorted(keywords.items()))
+        held_out, judged = (
+            [_with(s, keywords, judge=judge) for s in base.cells] for judge in ("holdout", "test")
+        )
+        tuned = (replace(s, tuning=searched(_whole(table, s), base.name)) for s in judged)
+        runs = tuple({spec.id: spec for spec in held_out}.values())
+        trials.append(Trial(f"{number}: {words or 'defaults'}", runs, tuple(tuned)))
+    return Search(method, trials, table)
 
 
-def _with(spec: RunSpec, keywords: Mapping[str, Any]) -> RunSpec:
+def _with(spec: RunSpec, keywords: Mapping[str, Any], judge: Any) -> RunSpec:
     own = {name: spec.hyperparameters[name] for name in spec.changed} | dict(keywords)
     values, changed = registry.resolve_hyperparameters(spec.method, own)
-    return replace(spec, hyperparameters=values, changed=changed)
+    protocol = replace(spec.protocol, judge=judge)
+    return replace(spec, protocol=protocol, hyperparameters=values, changed=changed)
 
 
 def _whole(table: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
@@ -193,14 +191,13 @@ def rate_searches(
         here = list(seeds[:1] if name in once else seeds)
         parts = dict.fromkeys(spec.tasks for spec in specs)
         table = {"rates": sorted(set(rates)), "seeds": len(here)}
-        search = Search(name, {}, {}, {}, table, 1.0 if 1.0 in rates else rates[0])
+        trials = []
         for rate in dict.fromkeys(rates):
-            search.labels[rate] = f"{rate:g}"
-            search.trials[rate] = tuple(_trial(first, tasks, rate, seed) for seed in here for tasks in parts)
-            search.tuned[rate] = tuple(
-                replace(s, lr_scale=rate, tuning=searched(_whole(table, s), base.name)) for s in specs
-            )
-        found.append(search)
+            runs = tuple(_trial(first, tasks, rate, seed) for seed in here for tasks in parts)
+            how = (searched(_whole(table, s), base.name) for s in specs)
+            tuned = (replace(s, lr_scale=rate, tuning=text) for s, text in zip(specs, how, strict=True))
+            trials.append(Trial(f"{rate:g}", runs, tuple(tuned)))
+        found.append(Search(name, trials, table, [*dict.fromkeys(rates)].index(1.0) if 1.0 in rates else 0))
     check_keys(once, [search.name for search in found], "row in --once")
     return found
 
@@ -232,15 +229,9 @@ def _mean(records: Sequence[Record], task: str, metric: str) -> float:
     return float(sum(values) / len(values))
 
 
-def best(scored: Mapping[float, float | None]) -> float | None:
-    """Return the trial of the highest score; of equal ones the first, or the lowest rate."""
-    known = {trial: value for trial, value in scored.items() if value is not None}
-    return min(known, key=lambda trial: (-known[trial], trial)) if known else None
-
-
-def written(base: Plan, chosen: Sequence[tuple[Search, float]], summary: str, data: Path) -> str:
+def written(base: Plan, chosen: Sequence[tuple[Search, Trial]], summary: str, data: Path) -> str:
     """Return a plan, in TOML, of the runs of `base` with what each search chose."""
-    runs = [(spec, search.table) for search, trial in chosen for spec in search.tuned[trial]]
+    runs = [(spec, search.table) for search, trial in chosen for spec in trial.tuned]
     tables = {spec.id: _whole(table, spec) for spec, table in runs}
     return plans.text(base, [spec for spec, _ in runs], tables, summary, data)
 

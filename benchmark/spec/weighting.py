@@ -72,100 +72,39 @@ class Entry(NamedTuple):
 
     kind: str
     summary: str
-    paper: str
     version: int = 1
     hyperparameters: type[Hyperparameters] = Hyperparameters
 
 
 EQUAL = "equal"
-BALANCES = {
-    EQUAL: Entry(
-        "losses", "the plain sum of the protocol's weighted losses", "baseline", hyperparameters=OfEqual
-    ),
-    "uncertainty": Entry(
-        "losses",
-        "a learned log-variance a task, as a likelihood has it",
-        "Kendall, Gal, Cipolla: Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018",
-    ),
-    "dwa": Entry(
-        "losses",
-        "more weight on tasks whose loss fell less from epoch to epoch",
-        "Liu, Johns, Davison: End-to-End Multi-Task Learning with Attention, CVPR 2019",
-    ),
-    "rlw": Entry(
-        "losses",
-        "random weights, drawn anew in every step",
-        "Lin, Ye, Zhang, Tsang: Reasonable Effectiveness of Random Weighting, TMLR 2022",
-    ),
-    "gls": Entry(
-        "losses",
-        "the geometric mean of the losses",
-        "Chennupati, Sistu, Yogamani, Rawashdeh: MultiNet++, CVPR Workshops 2019",
-    ),
-    "famo": Entry(
-        "losses",
-        "weights that keep the relative decrease of all losses equal; judged by the next batch, not by a "
-        "second forward pass",
-        "Liu, Feng, Stone, Liu: FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023",
-    ),
-    "amtl_g": Entry(
-        "losses",
-        "a geometric mean of the losses that leans to tasks which score far from their potential on visible "
-        "training labels",
-        "Yun, Cho: Achievement-Based Training Progress Balancing for Multi-Task Learning, ICCV 2023",
-        hyperparameters=OfAMTLG,
-    ),
-    "isolate": Entry(
-        "losses",
-        "one task a step, in turn among those present; it discards the batch's other labels",
-        "Cao et al.: StableMTL: Repurposing Latent Diffusion Models for Multi-Task Learning from Partially "
-        "Annotated Synthetic Datasets, 2025",
-    ),
-    "upgrad": Entry(
-        "gradients",
-        "each gradient projected onto the cone in which no task loses",
-        "Quinton, Rey: Jacobian Descent for Multi-Objective Optimization, 2024",
-    ),
-    "pcgrad": Entry(
-        "gradients",
-        "each gradient without its part against another, in random order",
-        "Yu, Kumar, Gupta, Levine, Hausman, Finn: Gradient Surgery for Multi-Task Learning, NeurIPS 2020",
-    ),
-    "cagrad": Entry(
-        "gradients",
-        "the direction near the mean gradient that helps the worst task most",
-        "Liu, Liu, Jin, Stone, Liu: Conflict-Averse Gradient Descent for Multi-Task Learning, NeurIPS 2021",
-    ),
-    "mgda": Entry(
-        "gradients",
-        "the shortest convex combination of the gradients",
-        "Sener, Koltun: Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018",
-        version=2,
-    ),
-    "nash": Entry(
-        "gradients",
-        "the direction that the tasks would agree on in a Nash bargain",
-        "Navon et al.: Multi-Task Learning as a Bargaining Game, ICML 2022",
-    ),
-    "imtl_g": Entry(
-        "gradients",
-        "the combination with equal projections on every task's gradient",
-        "Liu et al.: Towards Impartial Multi-task Learning, ICLR 2021",
-    ),
-    "aligned_mtl": Entry(
-        "gradients",
-        "principal components of the gradients aligned to one length",
-        "Senushkin, Patakin, Kuznetsov, Konushin: Independent Component Alignment for Multi-Task Learning, "
-        "CVPR 2023",
-    ),
-    "graddrop": Entry(
-        "gradients",
-        "one sign a shared parameter, drawn by how much the tasks agree; its authors draw one an element of "
-        "the shared representation",
-        "Chen et al.: Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS "
-        "2020",
-    ),
+_LOSSES = {
+    EQUAL: "the plain sum of the protocol's weighted losses",
+    "uncertainty": "a learned log-variance a task, as a likelihood has it (Kendall, Gal, Cipolla, CVPR 2018)",
+    "dwa": "more weight on tasks whose loss fell less from epoch to epoch (Liu, Johns, Davison, CVPR 2019)",
+    "rlw": "random weights, drawn anew in every step (Lin, Ye, Zhang, Tsang, TMLR 2022)",
+    "gls": "the geometric mean of the losses (Chennupati et al.: MultiNet++, CVPR Workshops 2019)",
+    "famo": "an equal relative decrease of all losses, judged by the next batch (Liu et al., NeurIPS 2023)",
+    "amtl_g": "a geometric mean that leans to tasks which score far from their potential on visible training "
+    "labels (Yun, Cho, ICCV 2023)",
+    "isolate": "one task a step, in turn among those present, whose other labels are discarded (Cao et al.: "
+    "StableMTL, 2025)",
 }
+_GRADIENTS = {
+    "upgrad": "each gradient projected onto the cone in which no task loses (Quinton, Rey, 2024)",
+    "pcgrad": "each gradient without its part against another, in random order (Yu et al., NeurIPS 2020)",
+    "cagrad": "the direction near the mean that helps the worst task most (Liu et al., NeurIPS 2021)",
+    "mgda": "the shortest convex combination of the gradients (Sener, Koltun, NeurIPS 2018)",
+    "nash": "the direction that the tasks would agree on in a Nash bargain (Navon et al., ICML 2022)",
+    "imtl_g": "the combination with equal projections on every task's gradient (Liu et al., ICLR 2021)",
+    "aligned_mtl": "principal components of the gradients at one length (Senushkin et al., CVPR 2023)",
+    "graddrop": "one sign a shared parameter, drawn by how much the tasks agree; its authors draw one an "
+    "element of the shared representation (Chen et al., NeurIPS 2020)",
+}
+BALANCES = {name: Entry("losses", about) for name, about in _LOSSES.items()}
+BALANCES |= {name: Entry("gradients", about) for name, about in _GRADIENTS.items()}
+BALANCES[EQUAL] = BALANCES[EQUAL]._replace(hyperparameters=OfEqual)
+BALANCES["amtl_g"] = BALANCES["amtl_g"]._replace(hyperparameters=OfAMTLG)
+BALANCES["mgda"] = BALANCES["mgda"]._replace(version=2)
 # What torchjd takes for all of its aggregators named above; it imports those of its solvers late.
 PACKAGES = ("torchjd", "qpsolvers", "quadprog", "cvxpy", "clarabel", "ecos")
 EAGER = "it takes a backward pass for each task that a batch has labels of, and combines them on the host"

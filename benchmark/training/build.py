@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import streams
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 from benchmark.spec import registry
 from benchmark.spec import weighting as balance
 from benchmark.spec.protocol import Protocol
@@ -113,10 +113,10 @@ def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
         except UserError:
             raise
         except Exception as error:  # the method's own, or its encoder's
-            reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")[:160]
             raise UserError(
                 f"{spec.method} with encoder {spec.protocol.encoder} at {own.size[0]}x{own.size[1]} cannot "
-                f"be built ({reason}); change its hyperparameters, the encoder or the size."
+                f"be built ({reason(error, named=True)[:160]}); change its hyperparameters, the "
+                "encoder or the size."
             ) from error
         balance.check_method(spec.balance, method)
 

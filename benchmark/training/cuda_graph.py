@@ -18,8 +18,7 @@ from typing import Any, NoReturn
 import torch
 
 from benchmark.spec import weighting as balance
-from benchmark.training.batches import Feed
-from benchmark.training.residence import Gathered
+from benchmark.training.batches import Feed, Gathered
 from benchmark.training.step import Step
 
 WARM = 3  # steps before capture: libraries make their handles and workspaces, the optimiser its state

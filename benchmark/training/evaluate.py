@@ -12,8 +12,8 @@ from torch import Tensor
 from benchmark.metrics.base import Meter
 from benchmark.metrics.constant import as_prediction
 from benchmark.metrics.maps import meter
+from benchmark.training.batches import Samples
 from benchmark.training.device import autocast, laid_out
-from benchmark.training.residence import Samples
 from datasets import augment
 from datasets.base import Split
 from datasets.tasks import Task

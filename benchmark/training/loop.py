@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from benchmark import streams
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 from benchmark.files import read_tensors, replacing, write_json, writing
 from benchmark.runs import pictures, provenance, record
 from benchmark.runs.claim import Claim
@@ -249,8 +249,7 @@ class Run:
         except UserError:
             raise
         except Exception as error:  # a damaged file raises many kinds
-            reason = (str(error).splitlines() or [""])[0][:80] or type(error).__name__
-            raise UserError(f"the checkpoint {path} is damaged ({reason}); {cure}.") from None
+            raise UserError(f"the checkpoint {path} is damaged ({reason(error)[:160]}); {cure}.") from None
 
     def _check_stop(self) -> None:
         """Stop if asked, between batches of the last evaluation: all training is in the checkpoint."""

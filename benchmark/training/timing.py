@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,30 +31,15 @@ NO_RATE = 1e-9  # noise teaches nothing, and weights that grow would end in numb
 BLOCK = 8  # pixels a side within which a made-up label is the same
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds a call, one number a turn."""
-
-    ms: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median over turns."""
-        return statistics.median(self.ms)
-
-    @property
-    def quartiles(self) -> tuple[float, float]:
-        """The first and third quartile over turns."""
-        low, high = np.percentile(self.ms, [25, 75])
-        return float(low), float(high)
+Times = tuple[float, ...]  # milliseconds a call, one number a turn
 
 
-def ratio(of: Timing, to: Timing) -> float:
+def ratio(of: Times, to: Times) -> float:
     """Return the median ratio of turns that two variants took one after the other."""
-    return statistics.median(a / b for a, b in zip(of.ms, to.ms, strict=True))
+    return statistics.median(a / b for a, b in zip(of, to, strict=True))
 
 
-def interleaved(variants: Mapping[str, Callable[[], None]], repeats: int, device: str) -> dict[str, Timing]:
+def interleaved(variants: Mapping[str, Callable[[], None]], repeats: int, device: str) -> dict[str, Times]:
     """Time warm variants in turns A B C A B C ..., so that other load strikes all alike.
 
     On a GPU a turn is several calls, and the clock is read when the device has done them.
@@ -72,7 +57,7 @@ def interleaved(variants: Mapping[str, Callable[[], None]], repeats: int, device
             if cuda:
                 torch.cuda.synchronize(device)
             times[name].append((time.perf_counter() - began) / calls * 1e3)
-    return {name: Timing(tuple(values)) for name, values in times.items()}
+    return {name: tuple(values) for name, values in times.items()}
 
 
 def measure(
@@ -100,13 +85,14 @@ def measure(
     variants = {"eager": partial(step, False)} | ({} if reason else {"captured": partial(step, True)})
     times = interleaved(variants, steps, device)
     evaluate()
-    evaluation = interleaved({"": evaluate}, EVALUATIONS, "cpu")[""].median / 1e3  # it waits for a GPU itself
-    taken = times["eager" if reason else "captured"]
+    evaluations = interleaved({"": evaluate}, EVALUATIONS, "cpu")[""]  # which waits for a GPU itself
+    evaluation, taken = statistics.median(evaluations) / 1e3, times["eager" if reason else "captured"]
+    ms = statistics.median(taken)
     return {
-        "ms": taken.median,
-        "quartiles": taken.quartiles,
-        "ms_all": taken.ms,
-        "images_per_second": protocol.batch / taken.median * 1e3,
+        "ms": ms,
+        "quartiles": np.percentile(taken, [25, 75]).tolist(),
+        "ms_all": taken,
+        "images_per_second": protocol.batch / ms * 1e3,
         "peak_gib": max((n.peak_gib for n in networks if n.peak_gib is not None), default=None),
         "reason": reason,
         "captured_gain": None if reason else ratio(times["eager"], taken),

@@ -14,7 +14,7 @@ from benchmark.execute.workers import carry_out
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan
 from benchmark.spec.protocol import Protocol
-from benchmark.training import residence
+from benchmark.training import batches
 from benchmark.training.batches import Feed
 from datasets import labels, preparing
 from datasets.base import Split
@@ -42,7 +42,7 @@ def feed(split: Split, mask: torch.Tensor, protocol: Protocol, views: int | tupl
 def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
     setting: str, views: int | tuple[ViewKind, ...], sent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(residence, "_fits", lambda parts, device: not sent)
+    monkeypatch.setattr(batches, "_fits", lambda parts, device: not sent)
     split = replace(tiny_split(), extents=torch.tensor([[32, 64], [24, 50], [32, 40]] * 4))
     mask = labels.sample(split.ids, split.available, setting, 0)
     dirty = {}

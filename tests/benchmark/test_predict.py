@@ -19,7 +19,7 @@ from benchmark.cli.predict import predict
 from benchmark.errors import UserError
 from benchmark.execute.model import Model, as_rgb, restored
 from benchmark.execute.options import Options
-from benchmark.execute.progress import Progress, make_console
+from benchmark.execute.progress import Progress
 from benchmark.execute.workers import carry_out
 from benchmark.runs import digest
 from benchmark.runs.rundir import RunDir, every_run
@@ -48,7 +48,7 @@ def run(results: Path, data: Path, methods: tuple[str, ...], *more: str) -> list
     """Runs as the command line plans and runs them, without boards; of single_task that of depth alone."""
     made = plan.make(list(methods), settings_of(methods, *more), data)
     cells = tuple(cell for cell in made.cells if len(cell.tasks) > 1 or cell.tasks == ("depth",))
-    found = carry_out(cells, Options(results, data, weights=made.weights), Progress(cells, make_console()))
+    found = carry_out(cells, Options(results, data, weights=made.weights), Progress(cells))
     assert len(found["done"]) == len(cells)
     return every_run(results)
 
@@ -202,7 +202,7 @@ def test_predictions_of_a_folder(multi_task: Path, results: Path, photos: Path, 
     sizes = {"wide.jpg": (40, 200), "tall.PNG": (90, 45), "fits.webp": SIZE}
     stems = [name.partition(".")[0] for name in sizes]
     files = {f"{stem}{end}" for stem in stems for end in (".npz", *(f"-{task}.png" for task in SIX))}
-    assert {path.name for path in out.iterdir()} == files | {"predictions.png"}
+    assert {path.name for path in out.iterdir()} == files
     model = load_model(name, results)
     dtypes = dict.fromkeys(SIX, "float16") | {"normals": "int8", "semseg": "uint8", "parts": "uint8"}
     for (file, size), stem in zip(sizes.items(), stems, strict=True):
@@ -217,8 +217,6 @@ def test_predictions_of_a_folder(multi_task: Path, results: Path, photos: Path, 
                 assert np.allclose(stored[task].astype(float), expected, rtol=1e-3, atol=within)
                 with Image.open(out / f"{stem}-{task}.png") as picture:
                     assert picture.size == size[::-1]
-    with Image.open(out / "predictions.png") as sheet:
-        assert sheet.width > 7 * 64 and sheet.height > 3 * 32
 
 
 def test_equal_names_do_not_overwrite_each_other(
@@ -244,7 +242,7 @@ def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Pat
     images = [photos / "fits.webp"]
     assert predict(str(multi_task), images, out, tmp_path, device="cpu") == 0
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    with pytest.raises(UserError, match=r"already holds predictions\.png and 7 more .* give --force"):
+    with pytest.raises(UserError, match=r"already holds fits\.npz and 6 more .* give --force"):
         predict(str(multi_task), images, out, tmp_path, device="cpu")
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
     assert predict(str(multi_task), images, out, tmp_path, device="cpu", force=True) == 0

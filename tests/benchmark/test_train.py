@@ -11,10 +11,10 @@ import torch
 from benchmark.errors import UserError
 from benchmark.runs import rundir
 from benchmark.runs.claim import Lost
-from benchmark.training import residence
+from benchmark.training import batches
+from benchmark.training.batches import Samples
 from benchmark.training.flops import workload
 from benchmark.training.loop import CURVE_POINTS, Diverged, Options, Run
-from benchmark.training.residence import Samples
 from datasets import tasks as t
 from tests.helpers import (
     SIX,
@@ -148,7 +148,7 @@ def test_a_task_without_a_visible_training_label_is_refused(method: str, labels:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every split too large for its device."""
-    monkeypatch.setattr(residence, "_fits", lambda parts, device: False)
+    monkeypatch.setattr(batches, "_fits", lambda parts, device: False)
 
 
 @pytest.mark.parametrize("asked", [[0, 1, 2, 3], [2, 0, 1, 1, 3, 0]])

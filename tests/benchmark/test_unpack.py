@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.execute.unpack import folder_of, unpack
+from benchmark.execute.fetch import folder_of, unpack
 
 FILES = {"one.txt": b"1" * 5000, "deep/er/two.txt": b"2", "deep/empty.txt": b""}
 
@@ -86,7 +86,7 @@ def test_an_archive_of_more_than_the_limit_leaves_nothing(
     archive = make(tmp_path / f"a{ending}", {"big": bytes(3 << 20)})
     with pytest.raises(UserError, match=r"unpacks to more than 2 MiB; nothing of it was unpacked"):
         unpack(archive, tmp_path / "a", limit=2 << 20)
-    monkeypatch.setattr("benchmark.execute.unpack.LEAST", 1 << 20)
+    monkeypatch.setattr("benchmark.execute.fetch.LEAST", 1 << 20)
     if ending != ".tar":  # without a word, what is packed more densely than any images are
         with pytest.raises(UserError, match="unpacks to more than 1 MiB"):
             unpack(archive, tmp_path / "a")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.contract.sync import NoSync as NoSync
+from benchmark.contract.checks import NoSync as NoSync
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem, View

@@ -70,8 +70,8 @@ def test_a_plan_through_slurm_ends_as_in_process(
     until(lambda: not call("squeue", "--noheader"), "the end of the job", 600)
     assert [rows()[folder]["state"] for folder in folders] == ["done", "stale", "stale"]
     for index, lives, ends in ((0, 3, 1), (2, 2, 0)):
-        log = (file.with_suffix("") / f"{job}_{index}_0_log.out").read_text()
-        assert log.count("Starting with") == lives and log.count("bench: done") == ends, log
+        log = (file.with_suffix("") / f"{job}_{index}.txt").read_text()
+        assert log.count(": running (") == lives and log.count("bench: done") == ends, log
     # The same command submits what is left, and no more.
     code, out, err = bench(*submit, "--wait")
     assert code == 0 and "submitted 2 runs as Slurm job" in out and "(1 done)" in out, out + err
@@ -93,7 +93,7 @@ def test_a_single_run_and_what_sbatch_refuses(cluster: None, bench: Bench, tmp_p
     one += ["--results", results, "--slurm", "time=10"]
     for refused in ("partition=gpu", "no-such-option=3"):
         code, out, err = bench(*one, "--slurm", refused)
-        assert code == 2 and err.startswith("bench: sbatch refused (sbatch: ") and err.count("\n") == 1, (
+        assert code == 2 and err.startswith("bench: sbatch failed (sbatch: ") and err.count("\n") == 1, (
             out + err
         )
         assert refused.partition("=")[2 if "gpu" in refused else 0] in err and not results.parent.exists()
