@@ -136,12 +136,10 @@ def look(folder: Path) -> dict[str, Any]:
     (record,) = collect(folder).records or (None,)
     model = load_model(run.path)
     maps = model.predict(torch.arange(3 * 32 * 64).reshape(1, 3, 32, 64).to(torch.uint8))
-    labelled = None if record is None or record.labelled is None else record.labelled.tolist()
     numbers = {task: value.tolist() for task, value in maps.items()}
     return {
         "state": run.state(),
         "metrics": run.record and run.record["metrics"],
-        "labels": labelled,
         "maps": numbers,
     }
 
