@@ -133,12 +133,12 @@ def run_in(folder: Path) -> RunDir:
 def look(folder: Path) -> dict[str, Any]:
     """What a results folder says: its state, its records, its arrays, its network's predictions."""
     run = run_in(folder)
-    (record,) = collect(folder).records or (None,)
     model = load_model(run.path)
     maps = model.predict(torch.arange(3 * 32 * 64).reshape(1, 3, 32, 64).to(torch.uint8))
     numbers = {task: value.tolist() for task, value in maps.items()}
     return {
         "state": run.state(),
+        "records": [record.id for record in collect(folder).records],
         "metrics": run.record and run.record["metrics"],
         "maps": numbers,
     }
