@@ -407,14 +407,3 @@ def test_what_a_plan_cannot_mean_is_one_sentence(case: str, tmp_path: Path) -> N
     with pytest.raises(UserError, match=message) as caught:
         made(tmp_path, text)
     assert "\n" not in str(caught.value)
-
-
-def test_cityscapes_runs_with_the_weights_that_its_authors_have_there() -> None:
-    """MTPSL's script for Cityscapes: a consistency of 1, and FiLM at 1e-5 beside 1e-4."""
-    cells = [
-        cell for cell in plan.make(["cityscapes"], [], Path("no-such-data")).cells if cell.method == "mtpsl"
-    ]
-    assert len(cells) == 5
-    for cell in cells:
-        rate = cell.protocol.lr * cell.hyperparameters["film_lr_scale"]
-        assert (cell.hyperparameters["consistency_weight"], rate) == (1.0, pytest.approx(1e-5))
