@@ -139,12 +139,15 @@ def test_sign_flip_at_its_ends() -> None:
     assert statistics.sign_flip(d) == statistics.sign_flip(-d) == statistics.sign_flip(d[::-1])
 
 
-@pytest.mark.parametrize("n", [statistics.ENUMERATED, statistics.ENUMERATED + 1])
-def test_sign_flip_of_many_pairs_is_near_its_normal_limit(n: int) -> None:
-    d = np.random.default_rng(n).normal(0.3, 1, n)
-    limit = 2 * scipy_stats.norm.sf(abs(d.sum()) / np.sqrt((d**2).sum()))
-    assert statistics.sign_flip(d) == pytest.approx(limit, rel=0.02) and 0.01 < limit < 0.5
-    assert statistics.sign_flip(np.full(n, 1.0)) < 1e-9 and statistics.sign_flip(0 * d) == 1.0
+def test_sign_flip_of_many_pairs_is_drawn_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = statistics.ENUMERATED + 1
+    d = np.random.default_rng(1).normal(0.3, 1, n)
+    found = statistics.sign_flip(d)
+    assert found == statistics.sign_flip(d) and statistics.sign_flip(np.full(n, 1.0)) == 1 / (1 + 2**17)
+    monkeypatch.setattr(statistics, "ENUMERATED", n)
+    exact = statistics.sign_flip(d)
+    assert found == pytest.approx(exact, abs=4 * (exact / statistics.DRAWN) ** 0.5) and 0.01 < exact < 0.5
+    assert statistics.sign_flip(np.full(n, 1.0)) == 2.0 ** (1 - n)
 
 
 def test_holm_by_closed_testing() -> None:
