@@ -338,6 +338,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no such data": (["run", "nyuv2-smoke", "--data", "nowhere"], "nowhere"),
     "data set": (["labels", "show", "rooms"], "unknown data set 'rooms'"),
     "nothing to publish": (["publish", "--all", "--published-in", "out"], "no finished run to publish"),
+    "several costs": (
+        ["list", "methods", "hitts", "--plan", "nyuv2-small"],
+        "name a plan of one protocol and one data set, such as quickstart",
+    ),
     "no board": (["leaderboard"], "there are no finished runs"),
     "nothing to clean": (["clean", "abcdef"], "'abcdef' names no run"),
     "no network": (["predict", "abcdef", "a.jpg", "--out", "out"], "'abcdef' names no run"),
