@@ -28,13 +28,14 @@ class Meter(ABC):
         """How many of the first columns are few and worth keeping per image."""
         return self.columns
 
-    @abstractmethod
+    @torch.no_grad()
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return (B, K) float64 on the device, a row of zeros for an image without a label.
 
         prediction: raw network output (B, C, H, W), any float dtype. target: (B, C', H, W) as
         `datasets.base.widen` makes it.
         """
+        return self._statistics(prediction, target)
 
     def values(self, sums: np.ndarray) -> dict[str, float]:
         """Return {metric: value}, primary first, of summed statistics (K,); NaN without a labelled pixel.
@@ -42,6 +43,10 @@ class Meter(ABC):
         Sums of the stored columns alone (stored,) will do; metrics that need the others are then left out.
         """
         return self._values(sums) if sums.any() else dict.fromkeys(ABOUT[self.kind], math.nan)
+
+    @abstractmethod
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """As `statistics`."""
 
     @abstractmethod
     def _values(self, sums: np.ndarray) -> dict[str, float]:

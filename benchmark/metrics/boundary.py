@@ -34,8 +34,7 @@ class BoundaryMeter(Meter):
 
     kind, columns = "edge", 3 * (THRESHOLDS + 1)
 
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the columns of each image."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         radius = tolerance(*target.shape[-2:])
         valid, true = self.task.valid(target), target == 1
         logit = prediction.to(torch.promote_types(prediction.dtype, torch.float32))

@@ -52,8 +52,7 @@ class ClassesMeter(Meter):
         """All columns."""
         return 3 * self.task.channels
 
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the columns of each image."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         c = self.task.channels
         # max(1).indices is the first greatest class, as argmax has it, and several times faster on a CPU.
         pair = target.long() * c + prediction.max(1, keepdim=True).indices
@@ -76,8 +75,7 @@ class DepthMeter(Meter):
 
     kind, columns = "depth", 4
 
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the columns of each image."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = self.task.valid(target)
         true = torch.where(valid, target, 1).double()
         error = torch.where(valid, (prediction.double() - true).abs(), 0)
@@ -102,8 +100,7 @@ class NormalsMeter(Meter):
     kind, columns = "normals", 2 + len(NEAR_ANGLES)
     bins: ClassVar[int] = round(180 / ANGLE_BIN)
 
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the columns of each image."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = self.task.valid(target)[:, 0]
         p, g = _unit(prediction.double()), _unit(target.double())
         apart, along = ([a + sign * b for a, b in zip(p, g, strict=True)] for sign in (-1, 1))
@@ -134,8 +131,7 @@ class SaliencyMeter(Meter):
 
     kind, columns = "saliency", 2 * (THRESHOLDS + 1) + 2 * (TWICE + 1)
 
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the columns of each image."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid, positive = self.task.valid(target), target.long()
         twice = (level(torch.sigmoid(prediction.double())) - BELOW_HALF).clamp(0, TWICE)
         levels = ((level(prediction), THRESHOLDS), (twice, TWICE))

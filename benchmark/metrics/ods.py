@@ -50,8 +50,7 @@ class OdsMeter(Meter):
     kind: ClassVar[str] = "ods"
     columns: ClassVar[int] = 2  # the rest would take some 300 bytes an image
 
-    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the columns of each image."""
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         maps = (level(prediction, THRESHOLDS).to(torch.uint8), self.task.valid(target), target == 1)
         levels, labelled, true = (x[:, 0].cpu().numpy() for x in maps)
         parts = min(len(levels), cores()) if levels.size >= SHARED else 1
