@@ -9,8 +9,8 @@ any host that has it, even where the submitting process died before it learnt th
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import pickle
 import re
 import shlex
 import shutil
@@ -21,8 +21,9 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.execute.attempt import attempt, note_failure
@@ -39,7 +40,7 @@ from benchmark.typed import convert
 
 FOLDER = ".slurm"
 PREFIX = "bench-"
-TASKS = "tasks.pkl"
+TASKS = "tasks.json"
 MODULE = "benchmark.execute.slurm"
 ANSWER_SECONDS = 60.0  # that Slurm, or a submission under way, gets to answer
 ENDED_SECONDS = 3600.0  # after which a submission that Slurm does not hold is forgotten
@@ -154,7 +155,9 @@ def submit(
     wrap = f"--wrap=exec srun {cores} {shlex.join([sys.executable, '-u', '-m', MODULE, str(logs)])}"
     with writing(results):
         logs.mkdir()
-        (logs / TASKS).write_bytes(pickle.dumps(([(cell, cell.id) for cell in cells], options)))
+        specs = [cell.as_dict() | {"id": cell.id} for cell in cells]
+        plain = json.loads(json.dumps(asdict(options), default=str))
+        write_json(logs / TASKS, {"specs": specs, "options": plain})
         write_json(file, content)
         try:
             said = call("sbatch", "--parsable", *own, *parameters, wrap, cure="nothing was submitted")
@@ -206,19 +209,24 @@ def main(folder: Path, job: str, number: str) -> None:
 
     signal.signal(WARNING, ask)
     signal.signal(signal.SIGTERM, ask)
-    cells, options = pickle.loads((folder / TASKS).read_bytes())
-    (spec, name), task = cells[int(number)], f"{job}_{number}"
-    outcome = carry_out(spec, name, options, stop)
+    content, task = read_json(folder / TASKS, "submit the plan again"), f"{job}_{number}"
+    outcome = carry_out(content["specs"][int(number)], _options(content["options"]), stop)
     if outcome == "interrupted" and (WARNING in warned or _goes_on(task)):
         call("scontrol", "requeue", task)
     print(f"bench: {outcome}", flush=True)
     sys.exit(outcome != "done")
 
 
-def carry_out(planned: RunSpec, name: str, options: Options, stop: threading.Event) -> str:
+def _options(plain: dict[str, Any]) -> Options:
+    places: dict[str, Any] = {key: Path(plain[key]) for key in ("results", "data")}
+    places["weights"] = {name: Path(path) for name, path in plain["weights"].items()}
+    return Options(**plain | places | {"plugins": tuple(map(Path, plain["plugins"]))})
+
+
+def carry_out(submitted: dict[str, Any], options: Options, stop: threading.Event) -> str:
     """Attempt a run: "done", "failed", "elsewhere", or "interrupted" after `stop`.
 
-    name: the run's id when it was submitted.
+    submitted: its spec and id as plain values.
     """
     from benchmark.training.loop import Interrupted
 
@@ -227,7 +235,7 @@ def carry_out(planned: RunSpec, name: str, options: Options, stop: threading.Eve
     # Requeued to another host, it finds its own claim there until that is stale.
     deadline = time.monotonic() + STALE_SECONDS + 2 * HEARTBEAT_SECONDS
     try:
-        spec = RunSpec.from_dict(planned.as_dict() | {"id": name}, "this job")
+        spec = RunSpec.from_dict(submitted, "this job")
         with Progress([spec]) as progress:
             data = Data(options.data, progress.note)
             while True:
@@ -241,6 +249,8 @@ def carry_out(planned: RunSpec, name: str, options: Options, stop: threading.Eve
     except UserError as error:  # a task has no terminal to show wrong input in
         sys.stderr.write(f"bench: {error}\n")
         with contextlib.suppress(UserError, Lost):
+            values = {key: value for key, value in submitted.items() if key not in ("schema", "id")}
+            planned = convert(values, RunSpec, "this job")
             claim = RunDir(options.results, planned.folder).claim(planned)
             if claim is not None:
                 note_failure(claim, str(error))

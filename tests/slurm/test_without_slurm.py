@@ -47,7 +47,8 @@ def submission(results: Path, *specs: RunSpec) -> None:
 def attempted(spec: RunSpec, results: Path, name: str = "", stop: threading.Event | None = None) -> str:
     """The outcome of a task that carries a run out."""
     options = Options(results, results / "data", "cpu", "none")
-    return slurm.carry_out(spec, name or spec.id, options, stop or threading.Event())
+    values = spec.as_dict() | {"id": name or spec.id}
+    return slurm.carry_out(values, options, stop or threading.Event())
 
 
 BAD: dict[str, tuple[list[str], str]] = {
