@@ -44,12 +44,19 @@ class Scenes:
     default_size = (96, 128)
 
     def __init__(self, data: Path, wanted: str = "") -> None:
-        self.style = wanted.rpartition("-")[2] if wanted.endswith(STYLES) else ""
+        style = wanted.rpartition("-")[2]
+        self.style = style if style in STYLES else ""
         styled = [f"{self.name}-{style}" for style in STYLES]
         if wanted not in ("", self.name, self.variant, *styled):
             raise unknown(f"variant of {self.name}", wanted, [self.variant, *styled])
         self.folder = Path(data) / "scenes" / (f"v{VERSION}-{self.style}" if self.style else f"v{VERSION}")
         self.progress: Callable[[int, int], None] | None = None
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Name all that can be made."""
+        plain = f"{self.name}-v{VERSION}"
+        return (plain, *(f"{plain}-{style}" for style in STYLES))
 
     @property
     def variant(self) -> str:

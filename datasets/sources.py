@@ -15,6 +15,7 @@ from datasets.tasks import Task
 
 APART = 2**26  # between the sample numbers of two sources; random streams take 32 bits of a number
 MOST = 32
+LONGEST = 200  # characters of a variant, which names the data of runs in records
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Part:
 class Sources:
     """Join data sets of which each may label other tasks; one training set, one test set.
 
-    Tasks of one name share a head where they agree in kind, classes and unit;
+    Tasks of one name share a head where they agree in all but the range of their pictures;
     otherwise the later one is a task of its own, named after its source's number: `semseg_2`. Every task is
     learnt and tested on the images of the sources that label it. Samples of the sources take turns in
     proportion, so that any part of a split has its share of each.
@@ -58,8 +59,19 @@ class Sources:
         names = [":".join([part.dataset.name, *part.only]) for part in parts]
         if len(parts) > MOST:
             raise UserError(f"{len(parts)} sources are more than {MOST}; pack some of them as one.")
-        if len({part.variant for part in parts}) < len(parts):
-            raise UserError(f"{'+'.join(names)} names a source twice; name each once.")
+        for part in parts:
+            if len(set(part.only)) < len(part.only):
+                raise UserError(f"{':'.join([part.dataset.name, *part.only])} names a task twice.")
+        if len({part.dataset.variant for part in parts}) < len(parts):
+            raise UserError(
+                f"{'+'.join(names)} names a source twice, whose images would count twice; name each once, "
+                "with all the tasks that are used of it (NAME:TASK:TASK)."
+            )
+        if len(self.variant) > LONGEST:
+            raise UserError(
+                f"{self.variant} has {len(self.variant)} characters, more than {LONGEST}, the most of a name "
+                "of data; join fewer sources, or name fewer tasks."
+            )
 
     @property
     def default_size(self) -> tuple[int, int]:
@@ -88,11 +100,16 @@ class Sources:
         """Return the joined tasks, and for each source {its task's name: that of the joined one}."""
         joined: dict[str, Task] = {}
         names: list[dict[str, str]] = []
+        every = {name for part in self.parts for name in part.tasks}
         for number, part in enumerate(self.parts, 1):
             called = {}
             for name, task in part.tasks.items():
                 same = name not in joined or replace(joined[name], span=task.span) == task
-                called[name] = name if same else f"{name}_{number}"
+                while (
+                    other := f"{name}_{number}"
+                ) in every and not same:  # a name that a task of its own has
+                    number += len(self.parts)
+                called[name] = name if same else other
                 joined.setdefault(called[name], replace(task, name=called[name]))
             names.append(called)
         return joined, names

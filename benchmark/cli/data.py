@@ -76,7 +76,7 @@ def get(
         target = data / "downloads" / name_of(where)
         folder = folder_of(target)
         here = folder or target
-        if not here.exists():
+        if not here.exists() or not folder:  # a file that is here is only checked
             if not target.exists():
                 size = f" ({decimal(known.size)})" if known.size and url is None else ""
                 say(f"{kind.name}: {kind.summary}\n  from     {where}\n  to       {target}{size}")
@@ -175,7 +175,8 @@ def show_labels(
     with for_scripts(as_json, shown):
         opened = registry.open_dataset(dataset or str(plan.read(plan.DEFAULT)["grid"][0]["dataset"]), data)
         setting = setting or registry.default_labels(opened.name)
-        picture = out or results / f"labels-{opened.name}-{setting.replace(':', '')}-s{seed}.png"
+        name = opened.variant.replace(":", "-") if "+" in opened.name else opened.name
+        picture = out or results / f"labels-{name}-{setting.replace(':', '')}-s{seed}.png"
         _check_picture(picture)
         labels.parse(setting)
         tasks = task or list(opened.tasks)

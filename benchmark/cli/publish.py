@@ -164,15 +164,18 @@ def _own(spec: dict[str, Any], known: set[tuple[str, str]]) -> bool:
 
     known: data sets and variants that are published there already.
     """
-    try:
-        kind: Any = registry.dataset(spec["dataset"])
-    except UserError:  # a plug-in's that is not in use
+    if spec.get("plugin"):
         return True
-    of_tree = kind.__module__.startswith("datasets.") and not getattr(kind, "private", False)
-    papers = getattr(kind, "forms", None) or (kind(Path()).variant,)
-    return (
-        bool(spec.get("plugin")) or not of_tree or not (spec["variant"] in papers or _variant(spec) in known)
-    )
+    for part, variant in zip(spec["dataset"].split("+"), spec["variant"].split("+"), strict=False):
+        try:
+            kind: Any = registry.dataset(part)
+        except UserError:  # a plug-in's that is not in use
+            return True
+        of_tree = kind.__module__.startswith("datasets.") and not getattr(kind, "private", False)
+        papers = getattr(kind, "forms", None) or kind(Path()).variants
+        if not of_tree or not (variant.partition(":")[0] in papers or _variant(spec) in known):
+            return True
+    return False
 
 
 def _verb(file: Path, record: dict[str, Any]) -> str:

@@ -202,7 +202,8 @@ def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
         names |= {"state": state} | ({"reason": run.reason or "unknown"} if state == "failed" else {})
         if state == "running" and (at := run.progress).step:
             loss = at.loss if math.isfinite(at.loss) else None  # not logged yet
-            names |= {"step": at.step, "steps": at.steps, "loss": loss, "seconds_left": at.left}
+            left = at.left if math.isfinite(at.left) else None
+            names |= {"step": at.step, "steps": at.steps, "loss": loss, "seconds_left": left}
         return names
 
     Options(results, data)
@@ -216,8 +217,8 @@ def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) ->
                 about = f" ({each['reason']})" if "reason" in each else ""
                 if "step" in each:
                     loss = "" if each["loss"] is None else f", loss {each['loss']:.4g}"
-                    left = duration(each["seconds_left"])
-                    about = f" (step {each['step']} of {each['steps']}, {left} left{loss})"
+                    left = "" if each["seconds_left"] is None else f", {duration(each['seconds_left'])} left"
+                    about = f" (step {each['step']} of {each['steps']}{left}{loss})"
                 lines.append(f" {each['run']}{about}\n")
             make_console().print(lines, soft_wrap=True, end="")
             counts = Counter(each["state"] for each in rows)

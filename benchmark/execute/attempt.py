@@ -145,7 +145,8 @@ def _train(
         first = first if stamped else (now, step)
         if now - stamped > STAMP_SECONDS:
             stamped = now
-            left = (now - first[0]) / max(1, step - first[1]) * (steps - step)
+            taken = step - first[1]
+            left = (now - first[0]) / taken * (steps - step) if taken else float("nan")
             with suppress(OSError):
                 run.file("progress.json").write_text(json.dumps([step, steps, loss, left]))
 

@@ -74,6 +74,7 @@ class Bars(progress.Progress):
         super().__init__(
             progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), *columns,
             progress.TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+            speed_estimate_period=1e6,  # runs are reported forty times, however long they take
         )  # fmt: skip
         self.count, self.rows, self.told = shown, dict[str, progress.TaskID](), dict[str, float]()
 

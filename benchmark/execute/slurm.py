@@ -47,6 +47,7 @@ ENDED_SECONDS = 3600.0  # after which a submission that Slurm does not hold is f
 LOOK_SECONDS = 5.0  # between a task's looks at a run that another host seems to hold
 WARNING = signal.SIGUSR2  # comes before the time limit: ample for a step, and for a checkpoint on a slow disk
 WARNING_SECONDS = 90
+MOST_REQUEUES = 1000  # by a task itself
 # Set by bench itself: a task is one process that runs one cell, or its states would be wrong.
 OWN = (
     "array", "error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "requeue",
@@ -64,6 +65,10 @@ class Queued:
     reason: str
 
 
+class NoAnswer(UserError):
+    """Slurm did not answer in time, and may have done what it was asked for."""
+
+
 def call(*command: str, cure: str = "try again when Slurm answers") -> str:
     """Return what a command of Slurm prints. Raises `UserError` if it is absent, silent or refuses."""
     name = command[0]
@@ -72,7 +77,7 @@ def call(*command: str, cure: str = "try again when Slurm answers") -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise UserError(f"{name} did not answer in {ANSWER_SECONDS:.0f} s; try again later.") from None
+        raise NoAnswer(f"{name} did not answer in {ANSWER_SECONDS:.0f} s; try again later.") from None
     if done.returncode:
         reason = done.stderr.strip().partition("\n")[0].strip().rstrip(".")
         raise UserError(f"{name} failed ({reason}); {cure}.")
@@ -146,13 +151,13 @@ def submit(
     # Where JobRequeue is off in slurm.conf, only a job that says so may be queued again.
     own += [
         "--requeue",
-        f"--signal=USR2@{WARNING_SECONDS}",
+        f"--signal=USR2@{_warning(parameters)}",
         f"--output={logs}/%A_%a.txt",
         "--open-mode=append",
     ]
     # srun has not taken the cores over from sbatch since Slurm 22.05.
     cores = "${SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}"
-    wrap = f"--wrap=exec srun {cores} {shlex.join([sys.executable, '-u', '-m', MODULE, str(logs)])}"
+    wrap = f"--wrap=exec srun {cores} {shlex.join([sys.executable, '-P', '-u', '-m', MODULE, str(logs)])}"
     with writing(results):
         logs.mkdir()
         specs = [cell.as_dict() | {"id": cell.id} for cell in cells]
@@ -161,13 +166,23 @@ def submit(
         write_json(file, content)
         try:
             said = call("sbatch", "--parsable", *own, *parameters, wrap, cure="nothing was submitted")
+            job = said.strip().partition(";")[0]
+            if not job.isdecimal():
+                raise UserError(f"sbatch submitted nothing: it printed {said.strip()[:80]!r} and no job.")
+        except NoAnswer:
+            raise  # it may have taken the job, whose tasks then need the file
         except UserError:
             file.unlink()
             shutil.rmtree(logs, ignore_errors=True)
             raise
-        job = said.strip().partition(";")[0]
         write_json(file, content | {"job": job})
     return job, logs
+
+
+def _warning(parameters: Sequence[str]) -> int:
+    """Return how many seconds before its limit a task is warned: a quarter of a short one."""
+    minutes = next((p.partition("=")[2] for p in parameters if p.startswith("--time=")), "")
+    return min(WARNING_SECONDS, 15 * int(minutes)) if minutes.isdecimal() else WARNING_SECONDS
 
 
 def parameters(settings: Sequence[str], cells: Sequence[RunSpec]) -> tuple[list[str], str]:
@@ -211,7 +226,8 @@ def main(folder: Path, job: str, number: str) -> None:
     signal.signal(signal.SIGTERM, ask)
     content, task = read_json(folder / TASKS, "submit the plan again"), f"{job}_{number}"
     outcome = carry_out(content["specs"][int(number)], _options(content["options"]), stop)
-    if outcome == "interrupted" and (WARNING in warned or _goes_on(task)):
+    again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) < MOST_REQUEUES
+    if outcome == "interrupted" and again and (WARNING in warned or _goes_on(task)):
         call("scontrol", "requeue", task)
     print(f"bench: {outcome}", flush=True)
     sys.exit(outcome != "done")

@@ -206,7 +206,8 @@ def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, An
         grid |= {"balance": spec.balance} if spec.balance != EQUAL else {}
         grid |= {"weighting": {spec.balance: spec.weighting}} if spec.weighting else {}
         grid |= {"lr_scale": spec.lr_scale} if spec.lr_scale != 1 else {}
-        own = {"weights": str(base.weights.get(spec.protocol.weights, spec.protocol.weights))}
+        files = {key: getattr(spec.protocol, key) for key in ("weights", "init")}
+        own = {key: str(base.weights.get(content, content)) for key, content in files.items()}
         plain = protocols.load(named)
         for key in protocols.SETTABLE:
             value = own.get(key, getattr(spec.protocol, key))

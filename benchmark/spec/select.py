@@ -44,8 +44,9 @@ def _has(spec: RunSpec, key: str, value: Any, weights: Mapping[str, Path]) -> bo
         return f"{spec.variant}-".startswith(f"{value}-".replace("_", "-"))
     if key == "protocol":
         return spec.protocol.name == (Path(value).stem if str(value).endswith(".toml") else value)
-    if key == "weights":
-        return value in (spec.protocol.weights, str(weights.get(spec.protocol.weights)))
+    if key in ("weights", "init"):
+        content = getattr(spec.protocol, key)
+        return value in (content, str(weights.get(content)))
     if key == "seeds":
         return value == spec.train_seed and (value == spec.label_seed or spec.labels.startswith("published:"))
     if key in AXES:

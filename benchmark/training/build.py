@@ -78,7 +78,9 @@ def _take_over(method: Method, file: Path) -> None:
     """Copy what a finished run's network and this one both have. Raises `UserError` for another encoder."""
     state, own = read_state(file), method.state_dict()
     shared = {name for name, value in own.items() if name in state and state[name].shape == value.shape}
-    if missing := [name for name in own if name.startswith("encoder.") and name not in shared]:
+    shared.discard("updates")  # of a moving average, which begins anew
+    encoder = [name for name in own if name.startswith("encoder.")] or list(own)
+    if missing := [name for name in encoder if name not in shared]:
         raise UserError(
             f"init = {file} has no {missing[0]} of the shape of this encoder; name the weights.pt of a "
             "finished run with the same encoder and width."

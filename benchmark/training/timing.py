@@ -133,8 +133,9 @@ def measurable(spec: RunSpec) -> RunSpec:
     """Return a run of the same cost on made-up samples: no weights to load, no frozen labels, no learning."""
     p = spec.protocol
     protocol = replace(
-        p, weights="none", budget="steps", epochs=STEPS * p.batch / _samples(p), lr=NO_RATE, evaluations=0
-    )
+        p, weights="none", init="none", budget="steps", epochs=STEPS * p.batch / _samples(p), lr=NO_RATE,
+        evaluations=0,
+    )  # fmt: skip
     return replace(spec, protocol=protocol, labels=spec.labels.removeprefix("published:"))
 
 

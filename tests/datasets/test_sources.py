@@ -78,6 +78,10 @@ def test_tasks_of_one_name_share_a_head_only_where_they_agree() -> None:
     assert {name: task.name for name, task in data.tasks.items()} == {
         "semseg": "semseg", "depth": "depth", "semseg_2": "semseg_2"
     }  # fmt: skip
+    own = {"semseg": four, "semseg_2": two}
+    third = tasks.semseg(("one", "other", "third"))
+    crowded = Sources([Part(Tiny("a", 4, own)), Part(Tiny("b", 4, {"semseg": third}))])  # type: ignore[arg-type]
+    assert [len(task.classes) for task in crowded.tasks.values()] == [4, 2, 3]
     split = data.split("train", SIZE)
     assert split.available.float().mean(0).tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3])
 
@@ -159,6 +163,16 @@ def test_scores_by_source_are_those_of_each_source_alone() -> None:
     [
         ("scenes-mist+scenes-mist", "names a source twice"),
         ("scenes:smell+scenes-grey", "unknown task of scenes-v1 'smell'"),
+        ("scenes+scenes:depth", "whose images would count twice"),
+        ("scenes:depth:depth+scenes-grey", "names a task twice"),
+        (
+            "+".join(
+                f"scenes{s}:semseg:depth:normals:edge:saliency:parts"
+                for s in ("", "-mist", "-grey", "-evening")
+            ),
+            "more than 200",
+        ),
+        ("scenes-v1-fevening", "unknown variant of scenes"),
         ("scenes+nowhere", "unknown data set 'nowhere'"),
         ("scenes-fog", "unknown variant of scenes"),
         ("scenes+", "not the name of a data set"),

@@ -187,7 +187,7 @@ def test_waiting_ends_with_the_queue_or_by_ctrl_c(
     assert code == 1 and "submitted 6 runs as Slurm job 5; logs: " in out and "\n6 missing\n" in out
     (file,) = slurm.submitted(tmp_path)
     asked = (tmp_path / "asked").read_text().splitlines()
-    for option in (f"job-name=bench-{file.stem}", "array=0-5", "time=5", "requeue", "signal=USR2@90"):
+    for option in (f"job-name=bench-{file.stem}", "array=0-5", "time=5", "requeue", "signal=USR2@75"):
         assert f"--{option}" in asked
     host("squeue", out="".join(f"bench-{file.stem}|5_{index}|PENDING|Priority\n" for index in range(6)))
 
