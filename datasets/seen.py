@@ -41,7 +41,8 @@ def look(split: Split, tasks: Mapping[str, Task]) -> dict[str, dict[str, Any]]:
     """Describe each task of a split.
 
     {task: {images: with a label, share: of their pixels with one, values: in words, and low, high and median
-    of depth, mean of normals, or pixels of each class}}.
+    of depth, mean of normals, or pixels of each class; astray: how many maps are unlike the others, and the
+    first's name}}.
     """
     return {name: _look(task, split, column) for column, (name, task) in enumerate(tasks.items())}
 
@@ -58,7 +59,9 @@ def _look(task: Task, split: Split, column: int) -> dict[str, Any]:
         known = int(number.sum())
         found["mean"] = (total.sum(0) / max(known, 1) / 127).round(4).tolist()
         means = total / np.maximum(number, 1)[:, None] / 127
-        found["astray"] = _first(split, rows[(means[:, 2] > 0) | _exchanged(means)])
+        # A single view may be of a wall at its side; hardly so that nothing faces the camera.
+        beside = _exchanged(means) & (means[:, 2] > -0.3)
+        found["astray"] = _first(split, rows[(means[:, 2] > 0) | beside])
         text = "unit vectors, mean " + ", ".join(f"{mean:+.2f}" for mean in found["mean"])
     elif task.kind == "depth":
         known, bounds, parts = 0, list[float](), [np.zeros(0, np.float32)]
@@ -168,7 +171,13 @@ def _odd(task: Task, looks: list[Mapping[str, Any]]) -> list[str]:
         elif count:
             unlike = f"{count} maps of {name} have another mean than the others, {example}"
             found.append(f"{unlike}: z > 0, or x and z look exchanged (BGR).")
-    elif task.kind == "depth" and task.unit == "m":
+    middle = [each["median"] for each in looks if task.kind == "depth" and each["images"]]
+    if middle and max(middle) > APART * min(middle):
+        found.append(
+            f"the median of {name} is {min(middle):.3g} in one split and {max(middle):.3g} in the other: "
+            "look whether both are in one unit."
+        )
+    if task.kind == "depth" and task.unit == "m":
         seen = [each for each in looks if each["images"]]
         high, middle = max((each["high"] for each in seen), default=1.0), [each["median"] for each in seen]
         if high < NEAR or min(middle, default=1.0) > FAR:

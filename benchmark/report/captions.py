@@ -16,6 +16,7 @@ from benchmark.runs import digest
 from benchmark.spec.tuning import alike, of_rates
 
 UNKNOWN = "not known to be trained: the protocol holds no trial of twice the epochs"
+UNEVEN = 0.5  # share by which the training times of a row's seeds may differ before a board says so
 _REFERENCES = {
     "equal_epochs": "equal epochs (--set budget=epochs)",
     "equal_steps": "equal steps (--set budget=steps)",
@@ -124,6 +125,9 @@ def _rows(board: Board) -> Iterator[Fact]:
             yield "outdated", f"{e.label}: {e.row.age}{reference}"
     devices = {e.row.cost["device"] for e in board.entries if e.row.cost}
     yield "devices differ, costs are not comparable", "; ".join(sorted(devices)) if len(devices) > 1 else ""
+    times = {e.label: [s.cost["seconds"] or 0.0 for s in e.row.seeds.values()] for e in board.entries}
+    uneven = [label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found)]
+    yield f"training times differ by more than {UNEVEN:.0%} between seeds", ", ".join(uneven)
     for label, again in board.reruns.items():
         yield "run again on another device", f"{label}: {'; '.join(again.devices)}" if again.devices else ""
 

@@ -213,7 +213,10 @@ def _form(picture: Image.Image) -> tuple[str, int]:
 
 
 def _is_turned(picture: Image.Image) -> bool:
-    return picture.getexif().get(ORIENTATION, 1) in range(2, 9)
+    try:
+        return picture.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except Exception:  # Pillow's readers of EXIF raise many kinds; what cannot be read turns nothing
+        return False
 
 
 def _is_clear(picture: Image.Image, values: Array) -> bool:

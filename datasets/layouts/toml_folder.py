@@ -165,10 +165,11 @@ class TomlFolder(Source):
             name = unicodedata.normalize("NFC", file.stem)
             if file.name.startswith("."):  # what desktops keep for themselves
                 continue
-            if printable(file.name) != file.name or "\n" in file.name:
-                raise UserError(f"{folder} holds {file.name!a}, whose name is no text in UTF-8; rename it.")
             if file.suffix.lower() not in suffixes:
-                self._left_aside.setdefault(folder, []).append(file.name)
+                self._left_aside.setdefault(folder, []).append(printable(file.name).replace("\n", " "))
+            elif printable(file.name) != file.name or "\n" in file.name:
+                what = "is no text in UTF-8, or holds a control or direction mark"
+                raise UserError(f"{folder} holds {file.name!a}, whose name {what}; rename it.")
             elif name in found:
                 both = f"{found[name].name!a} and {file.name!a}"
                 raise UserError(f"{folder} holds both {both}; keep one of the two.")

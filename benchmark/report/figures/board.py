@@ -120,6 +120,11 @@ def cost(board: Board, rows: Rows, drawing: Drawing) -> None:
     unit, times = "GPU-hours", [c["gpu_hours"] or 0.0 for c in costs]
     if not all(times):
         unit, times = "minutes", [c["seconds"] / 60 for c in costs]
+        spent = [[r["cost"].get("cpu_seconds") for r in e.row.records] for e, _ in rows]
+        if all(None not in found for found in spent):  # which other load on the machine hardly moves
+            seeds = [len(e.row.seeds) for e, _ in rows]
+            unit = "CPU minutes"
+            times = [sum(found) / n / 60 for found, n in zip(spent, seeds, strict=True)]
     low, high = _limits(rows)
     height = max(2.4, 0.5 + 0.17 * len(rows))
     what = "What Δm costs. Bar: 95 % interval, cut at the frame. Grey steps: no row has more Δm for less time"
@@ -172,7 +177,8 @@ def wins(board: Board, rows: Rows, drawing: Drawing) -> None:
     width = min(style.WIDTH, max(4.6, 2.0 + CELL * (n - 1)))
     what = (
         "Differences of Δm, row minus column, in points. ▲ ahead, ▼ behind: sure by the exact test, "
-        f"corrected within the named contrasts, else for all pairs. ? {UNSURE}"
+        "corrected within the named contrasts, else the comparisons with the baseline; any other pair for "
+        f"all. ? {UNSURE}"
     )
     with drawing.figure("wins", what, width=width, height=0.2 + CELL * n) as fig:
         ax = fig.add_subplot()

@@ -93,14 +93,15 @@ def _figure(family: Family, drawing: Drawing) -> None:
     """Draw a plot for the metric of each task, and one for delta m against all labels."""
     g, rows = family.group, family.rows()
     drawing.about = f"{protocol_title(g.protocol)}: {g.variant}"
-    for label in sorted(rows, key=lambda label: style.first(rows[label][0].entry))[::-1]:
+    for label in list(rows):
         steps = [p.entry.row.cost["steps"] for p in rows[label]]
-        why = f"only {style.MAX_ROWS} rows are drawn" if len(rows) > style.MAX_ROWS else ""
         if None in steps or max(steps) > 1.02 * min(steps):
             why = "its steps change with the share of labels, or are not told; --set budget=steps holds them"
-        if why:
             drawing.omit(family.name, f"{label} is left out, because {why}")
             del rows[label]
+    for label in sorted(rows, key=lambda label: style.first(rows[label][0].entry))[style.MAX_ROWS :]:
+        drawing.omit(family.name, f"{label} is left out, because only {style.MAX_ROWS} rows are drawn")
+        del rows[label]
     if not rows:
         return
     across = 2 if len(g.tasks) in (1, 3) else 3
