@@ -21,7 +21,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from benchmark.errors import UserError
 from benchmark.files import check_plain
 from datasets.layouts.base import Array
-from datasets.layouts.files import LARGEST, check_shape, expected_shape, missing, one_line, read_npy
+from datasets.layouts.files import (
+    LARGEST,
+    check_shape,
+    check_values,
+    expected_shape,
+    missing,
+    one_line,
+    read_npy,
+)
+from datasets.tasks import IGNORE
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 PICTURE = "expected an RGB picture"
@@ -140,6 +149,13 @@ def load_numbers(path: Path, what: str, shape: Sequence[int], *, indices: bool =
     if (used != used[:, :1]).any():
         raise UserError(f"{path} holds a palette of colours, not one number a pixel; {expected}.")
     return Numbers(palette[:, 0][values], 255)
+
+
+def load_classes(path: Path, shape: Sequence[int], count: int) -> Array:
+    """Read a class map (H, W) uint8 of numbers below `count`, 255 unknown, as `load_numbers` does."""
+    found = load_numbers(path, "classes", shape, indices=True).values
+    check_values(path, bool(((found < count) | (found == IGNORE)).all()), f"classes 0..{count - 1}", found)
+    return found
 
 
 def load_white(path: Path, what: str, shape: Sequence[int]) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from benchmark.spec.protocol import load
 from benchmark.training.build import initialise
 from benchmark.training.device import arithmetic, laid_out, on_device
 from benchmark.training.step import Step
-from benchmark.training.timing import Timing, ratio
+from benchmark.training.timing import ratio
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Problem
@@ -87,10 +88,7 @@ def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: i
     turns = {"theirs": their_step, "ours": our_step}
     for call in (*turns.values(), *turns.values()):
         call()
-    found = {
-        clock: {name: Timing(ms) for name, ms in of.items()}
-        for clock, of in taking_turns(turns, pairs).items()
-    }
+    found = taking_turns(turns, pairs)
     case = f"{name:5s} {size[0]}x{size[1]} width {width} batch {samples}"
     load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg()[:2])
     return f"{case}: " + "; ".join(said(clock, of) for clock, of in found.items()) + f"; load {load_average}"
@@ -113,11 +111,11 @@ def taking_turns(
     return found
 
 
-def said(clock: str, found: dict[str, Timing]) -> str:
-    low, high = Timing(
-        tuple(a / b for a, b in zip(found["theirs"].ms, found["ours"].ms, strict=True))
-    ).quartiles
-    times = ", ".join(f"{name} {timing.median:.0f} ms" for name, timing in found.items())
+def said(clock: str, found: dict[str, tuple[float, ...]]) -> str:
+    low, _, high = statistics.quantiles(
+        (a / b for a, b in zip(found["theirs"], found["ours"], strict=True)), n=4, method="inclusive"
+    )
+    times = ", ".join(f"{name} {statistics.median(ms):.0f} ms" for name, ms in found.items())
     return (
         f"{clock} {times}, theirs / ours {ratio(found['theirs'], found['ours']):.3f} ({low:.3f} to "
         f"{high:.3f})"
