@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -155,9 +155,18 @@ def _paragraph(
 
 
 def overall(answers: Sequence[Answer]) -> Estimate | None:
-    """Return the mean difference over boards, None for fewer than two."""
-    cells = [np.array([*found["seeds"].values()]) for found in answers]
-    return statistics.over_boards(cells) if len(answers) > 1 else None
+    """Return the mean difference over boards, None for fewer than two.
+
+    Boards of the same seeds share what a seed draws, so their differences are not independent: then a seed
+    is one unit over all of them.
+    """
+    if len(answers) < 2:
+        return None
+    seeds = [found["seeds"] for found in answers]
+    cells = [np.array([*each.values()]) for each in seeds]
+    if all(each.keys() == seeds[0].keys() for each in seeds):
+        cells = [np.mean([[each[unit] for unit in seeds[0]] for each in seeds], axis=0)]
+    return replace(statistics.over_boards(cells), n=len(answers))
 
 
 def summary(answers: Sequence[Answer], mean: Estimate) -> str:

@@ -214,7 +214,7 @@ def correlation(a: Array, b: Array, reference: Array, signs: Array) -> float | N
 
 
 def over_boards(cells: Sequence[Array]) -> Estimate:
-    """Return the mean over boards of mean paired differences (n,), n being boards.
+    """Return the mean over independent boards of mean paired differences (n,), n being boards.
 
     Its t-interval has the variance of the boards' means, and degrees of freedom after Welch ("The
     Generalization of 'Student's' Problem", Biometrika 34, 1947). A summary of these boards, which tests

@@ -84,7 +84,7 @@ def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
         style.zero(ax.axvline)
         ax.set_xlim(low, high)
         style.name_rows(ax, [f"{wrapped(e.label)}  n={len(e.paired)}" for e, _ in rows], texts)
-        more = "; arrow: it goes on" if cut else ""
+        more = "; arrow: the interval goes on" if cut else ""
         about = "better to the right. Dots: seeds; bar: 95 % interval"
         ax.set_xlabel(f"Δm against {reference_label(board)} (%), {about}{more}")
 

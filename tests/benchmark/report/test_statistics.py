@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.report import statistics
+from benchmark.report import compare, statistics
 
 SIGNS = np.array([1.0, -1.0])
 
@@ -200,6 +200,20 @@ def test_the_interval_of_the_mean_over_boards_covers(sizes: tuple[int, ...]) -> 
     covered = [e.low is not None and e.high is not None and e.low <= truth <= e.high for e in found]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
     assert np.mean([e.value for e in found]) == pytest.approx(truth, abs=0.1) and found[0].n == len(sizes)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.6])
+def test_the_interval_over_boards_of_the_same_seeds_covers(shared: float) -> None:
+    """Boards of one folder share initial weights, orders and crops: 82 % if they counted as independent."""
+    rng, hits = np.random.default_rng(2), 0
+    for _ in range(600):
+        common = rng.normal(0, shared**0.5, 10)
+        boards = [common + rng.normal(i, (1 - shared) ** 0.5, 10) for i in range(3)]
+        answers = [{"seeds": {str(u): float(v) for u, v in enumerate(d)}} for d in boards]
+        found = compare.overall(answers)
+        assert found is not None and found.low is not None and found.high is not None and found.n == 3
+        hits += found.low <= 1.0 <= found.high
+    assert 0.925 <= hits / 600 <= 0.975
 
 
 def test_the_mean_over_boards_without_noise_or_with_one_seed_has_no_interval() -> None:
