@@ -133,6 +133,13 @@ class Sources:
             splits.append(part.dataset.split(name, size, count))
             if int(splits[-1].ids.max()) >= APART:
                 raise UserError(f"{part.variant} numbers its samples above {APART}; use it alone.")
+        if len({split.fit for split in splits}) > 1:
+            fits = ", ".join(
+                f"{part.variant}: {split.fit}" for part, split in zip(self.parts, splits, strict=True)
+            )
+            raise UserError(
+                f"joined data sets must meet the frame alike, not {fits}; prepare one of them anew."
+            )
         turns = torch.cat([(torch.arange(len(split)) + 0.5) / len(split) for split in splits])
         order = turns.argsort(stable=True)
         source = torch.repeat_interleave(

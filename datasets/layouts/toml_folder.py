@@ -269,6 +269,8 @@ def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple
         )
     else:
         check_finite(path, values[~ignored], f"expected numbers, or ignore = nan in {where}")
+        if found.most is None and labels.threshold > 1 >= values[~ignored].max(initial=0):
+            remarks = ["bits 1"]  # a .npy of probabilities, perhaps among pictures of 0 to 255
     positive = np.where(ignored, IGNORE, values >= (labels.threshold or 1)).astype(np.uint8)
     if labels.task.kind == "edge" and 2 * (positive == 1).sum() > (~ignored).sum():
         remarks.append("mostly")

@@ -395,6 +395,11 @@ def turn(folder: Path) -> None:
         )
 
 
+def probable(folder: Path) -> None:
+    (folder / "m" / "2.png").unlink()
+    (folder / "m" / "2.npy").write_bytes(npy(TWO / 1.0))
+
+
 SEEN: dict[str, tuple[Any, ...]] = {  # keys of the task, its maps, what else lies there, words of the note
     "a class that never occurs": (CLASSES, lambda i: png(TWO * 255),
      "3 of 4 classes of t occur in no label map: b, c, d"),
@@ -441,6 +446,11 @@ SEEN: dict[str, tuple[Any, ...]] = {  # keys of the task, its maps, what else li
                     "1 maps of t have more edges than other pixels, such as that of 2"),
     "one map of millimetres": (DEPTH, lambda i: png((DRAWN + 2) * (1 if i else 200), 16),
                     "1 maps of t have a median depth more than 30 times .*, such as that of 0"),
+    "a split in millimetres": (DEPTH, lambda i: png((DRAWN + 2) * (1 if i > 3 else 200), 16),
+                    "the median of t is .* in one split and .* in the other: look whether both are in one"),
+    "probabilities among pictures": (EDGE + "threshold = 128",
+                    lambda i: png(TWO * 255), probable,
+                    "1 maps of t are of numbers up to 1, such as that of 2, and 5 of numbers up to 255"),
     "two odd maps": (NORMALS, lambda i: npy((-UP, UP[..., ::-1])[i] if i < 2 else UP),
                     "2 maps of t have another mean than the others, such as that of 0: z > 0, or x and z"),
     "the share": (CLASSES, lambda i: png(DRAWN),
