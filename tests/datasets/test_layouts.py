@@ -697,15 +697,17 @@ def test_names_and_lists_of_other_desktops(copied: Callable[[str], Path]) -> Non
         (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
     source = TomlFolder(folder)
     assert source.names("train")[1] == "caf\u00e9" and source.notes == ()
-    odd = os.fsdecode(os.fsencode(folder / "labels") + b"/\xff.tif")
+    odd = os.fsdecode(os.fsencode(folder / "labels") + b"/\xff.png")
     for file, message in (
         (folder / "labels" / "caf\u00e9.PNG", "holds both 'cafe.u0301.png' and 'caf.xe9.PNG'; keep"),
-        (Path(odd), "holds '.udcff.tif', whose name is no text in UTF-8; rename"),
-        (folder / "labels" / "a\n.tif", "holds 'a.n.tif', whose name is no text in UTF-8; rename"),
+        (Path(odd), "holds '.udcff.png', whose name is no text in UTF-8, or"),
+        (folder / "labels" / "a\n.png", "holds 'a.n.png', whose .* or direction mark; rename"),
     ):
         file.write_bytes(b"")
         refused(folder, lambda: TomlFolder(folder).names("train"), message)
         file.unlink()
+    (folder / "labels" / "Icon\r").touch()  # what is not read may be called as it likes
+    assert TomlFolder(folder).names("train") == source.names("train")
     after = source.read("train", 1)
     assert before.labels.keys() == after.labels.keys() and np.array_equal(before.image, after.image)
     (folder / "images" / "img 03.PNG").unlink()
