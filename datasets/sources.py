@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -97,21 +98,20 @@ class Sources:
         return self._joined()[0]
 
     def _joined(self) -> tuple[dict[str, Task], list[dict[str, str]]]:
-        """Return the joined tasks, and for each source {its task's name: that of the joined one}."""
+        """Return the joined tasks, and for each source {name: its own name of the task}."""
         joined: dict[str, Task] = {}
         names: list[dict[str, str]] = []
         every = {name for part in self.parts for name in part.tasks}
         for number, part in enumerate(self.parts, 1):
-            called = {}
+            own = {}
             for name, task in part.tasks.items():
-                same = name not in joined or replace(joined[name], span=task.span) == task
-                while (
-                    other := f"{name}_{number}"
-                ) in every and not same:  # a name that a task of its own has
-                    number += len(self.parts)
-                called[name] = name if same else other
-                joined.setdefault(called[name], replace(task, name=called[name]))
-            names.append(called)
+                called = name
+                if name in joined and replace(joined[name], span=task.span) != task:
+                    others = (f"{name}_{n}" for n in itertools.count(number, len(self.parts)))
+                    called = next(other for other in others if other not in every)
+                joined.setdefault(called, replace(task, name=called))
+                own[called] = name
+            names.append(own)
         return joined, names
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
@@ -119,7 +119,7 @@ class Sources:
 
         limit: images of all together, as evenly as a division goes. The images of all lie in memory.
         """
-        joined, called = self._joined()
+        joined, names = self._joined()
         counts: list[int | None] = [None] * len(self.parts)
         if limit is not None:
             if limit < len(self.parts):
@@ -152,15 +152,18 @@ class Sources:
             for each in split.names
         ]
         available = [
-            torch.stack([_column(split, back.get(task)) for task in joined], 1)
-            for split, back in ((split, _backward(own)) for split, own in zip(splits, called, strict=True))
+            torch.stack([_column(split, own.get(task)) for task in joined], 1)
+            for split, own in zip(splits, names, strict=True)
         ]
         content = [f"{variant} {split.fingerprint}" for variant, split in zip(variants, splits, strict=True)]
         return Split(
             ids=torch.cat([split.ids + i * APART for i, split in enumerate(splits)])[order],
             names=tuple(labels[i] for i in order.tolist()),
             images=torch.cat([split.images for split in splits])[order],
-            targets={task: _maps(splits, called, joined[task])[order] for task in joined},
+            targets={
+                name: _maps(splits, [own.get(name) for own in names], task)[order]
+                for name, task in joined.items()
+            },
             available=torch.cat(available)[order],
             fingerprint=hashlib.sha256("\n".join(content).encode()).hexdigest(),
             extents=_extents(splits, order, size),
@@ -170,28 +173,23 @@ class Sources:
         )
 
 
-def _backward(called: dict[str, str]) -> dict[str, str]:
-    return {joined: own for own, joined in called.items()}
-
-
 def _column(split: Split, name: str | None) -> Tensor:
     if name is None:
         return torch.zeros(len(split), dtype=torch.bool)
     return split.available[:, list(split.targets).index(name)]
 
 
-def _maps(splits: Sequence[Split], called: Sequence[dict[str, str]], task: Task) -> Tensor:
-    """Stack a task's maps, (N, C, H, W); without a label where a source has none, or none that is used."""
-    backs = [_backward(own).get(task.name) for own in called]
-    held = [split.targets[back] for split, back in zip(splits, backs, strict=True) if back is not None]
+def _maps(splits: Sequence[Split], names: Sequence[str | None], task: Task) -> Tensor:
+    """Stack a task's maps, (N, C, H, W); names: the sources' own, None where it has no label that is used."""
+    held = [split.targets[name] for split, name in zip(splits, names, strict=True) if name is not None]
     kind = held[0].dtype
     for maps in held[1:]:
         kind = torch.promote_types(kind, maps.dtype)
     found = []
-    for split, back in zip(splits, backs, strict=True):
+    for split, name in zip(splits, names, strict=True):
         shape = (len(split), *held[0].shape[1:])
         found.append(
-            torch.full(shape, task.ignore, dtype=kind) if back is None else split.targets[back].to(kind)
+            torch.full(shape, task.ignore, dtype=kind) if name is None else split.targets[name].to(kind)
         )
     return torch.cat(found)
 
