@@ -74,6 +74,9 @@ def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, t
     assert code == 0 and "my-rooms-v1" in out, out + err
     assert "nothing to do" in bench(*run)[1]
     assert "my-rooms-v1" in bench("leaderboard", "--results", tmp_path / "runs")[1]  # without the plug-in
+    public = ("--all", "--published-in", tmp_path / "public", "--results", tmp_path / "runs")
+    code, out, err = bench("publish", *public)
+    assert code == 2 and "1 runs of data, labels or methods of your own" in out, out + err
     code, out, _ = bench("data", "list", "--plugin", mine, *data)
     assert code == 0 and "my-rooms" in out
     for command in ("labels", "data"):

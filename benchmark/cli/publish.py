@@ -171,9 +171,10 @@ def _own(spec: dict[str, Any], known: set[tuple[str, str]]) -> bool:
             kind: Any = registry.dataset(part)
         except UserError:  # a plug-in's that is not in use
             return True
-        of_tree = kind.__module__.startswith("datasets.") and not getattr(kind, "private", False)
+        if not kind.__module__.startswith("datasets.") or getattr(kind, "private", False):
+            return True
         papers = getattr(kind, "forms", None) or kind(Path()).variants
-        if not of_tree or not (variant.partition(":")[0] in papers or _variant(spec) in known):
+        if not (variant.partition(":")[0] in papers or _variant(spec) in known):
             return True
     return False
 
