@@ -156,12 +156,20 @@ def _append(response: Any, part: Path, start: int, total: int | None, progress: 
     done, name = start, part.name.removesuffix(".part")
     progress(name, done, total)
     with part.open("ab") as file:
-        while chunk := response.read1(CHUNK):
+        while chunk := _read(response):
             file.write(chunk)
             done += len(chunk)
             progress(name, done, total)
     if total is not None and done < total:
         raise http.client.HTTPException(f"the connection broke after {done:,} of {total:,} bytes")
+
+
+def _read(response: Any) -> bytes:
+    try:
+        chunk: bytes = response.read1(CHUNK)
+    except OSError as error:  # of the network, such as no route to the host: not of the file it goes to
+        raise http.client.HTTPException(error.strerror or reason(error)) from None
+    return chunk
 
 
 def _size(part: Path) -> int:

@@ -1,6 +1,8 @@
 """Files fetched from a real server on this machine that behaves as well or as badly as servers do."""
 
+import errno
 import hashlib
+import http.client
 import json
 import random
 import resource
@@ -261,3 +263,18 @@ def test_two_processes_do_not_fetch_one_file(target: Path) -> None:
     with FileLock(target.parent / ".thing.bin.lock"):
         message = refusal("http://127.0.0.1/thing.bin", target)
     assert message.startswith(f"another process is fetching {target}; wait for it")
+
+
+def test_a_network_that_goes_away_is_not_taken_for_a_full_disk(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_route(*_: object) -> bytes:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    with serving(CONTENT) as site:
+        with monkeypatch.context() as gone:
+            gone.setattr(http.client.HTTPResponse, "read1", no_route)
+            said = refusal(f"{site.url}/thing.bin", target)
+        assert "could not be fetched whole (No route to host)" in said and "check the connection" in said
+        get(site, target)
+    assert target.read_bytes() == CONTENT
