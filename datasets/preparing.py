@@ -144,6 +144,8 @@ def _check_samples(store: Store, source: Source, how: Fit) -> None:
     if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
         return
     counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
+    if moved := sorted({*wants["test"]} ^ {*has["test"]} if counts[0] == counts[1] else ()):
+        raise UserError(f"{folder} is prepared already, from other splits: {moved[0]} changed sides; {keep}.")
     raise UserError(
         f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images "
         f"({store.manifest['fit']}), not from {source.layout} with {counts[1]} ({how}); {keep}."

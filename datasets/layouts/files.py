@@ -175,10 +175,11 @@ def numbers(path: Path, value: Any, what: str, shape: Sequence[int]) -> Array:
     return value
 
 
-def read_list(path: Path, what: str) -> tuple[str, ...]:
+def read_list(path: Path, what: str, folders: bool = False) -> tuple[str, ...]:
     """Read the lines of a text file that are not empty, plain names, with accents composed (NFC).
 
-    Raises `UserError` when it is missing, empty, repeats itself or names a path.
+    folders: names may have those of folders before them. Raises `UserError` when it is missing, empty,
+    repeats itself or names another path.
     """
     try:
         text = unicodedata.normalize("NFC", read_text(path))
@@ -194,7 +195,7 @@ def read_list(path: Path, what: str) -> tuple[str, ...]:
         twice = next(line for i, line in enumerate(lines) if line in lines[:i])
         raise UserError(f"{path} names {shown(twice)} twice; expected {what}, each once.")
     for line in lines:
-        if "/" in line or "\\" in line or line.startswith("."):
+        if ("/" in line and not folders) or "\\" in line or line.startswith("."):
             raise UserError(
                 f"{path} names {shown(line)}, which is not a plain name; expected {what}, one a line."
             )

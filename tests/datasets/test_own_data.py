@@ -49,8 +49,7 @@ def test_a_description_may_give_a_share_another_fit_and_another_number_to_ignore
     folder = write(tmp_path, text.replace(classes, 'classes = ["floor", "thing"]\nignore = 1'))
     made = arrays(1)["semseg"]
     Image.fromarray(np.where(made == 255, 0, made)).save(folder / "labels" / f"{stem(1)}.png")
-    every, source = [stem(i) for i in range(TRAIN + TEST)], TomlFolder(folder)
-    assert source.names("train") == tuple(every[:9]) and source.names("test") == tuple(every[9:])
+    source = TomlFolder(folder)
     expected = np.select([made == 1, made == 2], [255, 1], 0)
     assert np.array_equal(source.read("train", 1).labels["semseg"], expected)
     dataset = OwnData(folder)
@@ -61,8 +60,8 @@ def test_a_description_may_give_a_share_another_fit_and_another_number_to_ignore
         Image.fromarray(made).save(folder / "labels" / name)
     (folder / "labels" / "notes.txt").touch()
     assert TomlFolder(folder).notes == (
-        f"test_share = 0.25 takes the last 3 images by name, from {stem(9)} on; where neighbours look alike, "
-        "lists of names say better which.",
+        "test_share = 0.25 with split_seed = 0 drew 3 images for testing, such as img 07, and left 9 for "
+        "training; where neighbours look alike, lists of names say better which.",
         f"left aside in {folder / 'labels'}: 1 not ending in .png or .npy, such as notes.txt.",
         f"left aside in {folder / 'labels'}: 1 with the name of no image, such as img1.png.",
     )
@@ -111,6 +110,8 @@ def test_a_store_that_does_not_say_what_its_tasks_are(tmp_path: Path) -> None:
         assert tasks.from_dict(json.loads(json.dumps(tasks.as_dict(task))) | {"test_images": 3}) == task
 
 
+DEPTH, LABELS = 'folder = "depth"\n', 'folder = "labels"\n'
+RGB = 'palette = ["#000000", [0, 0, 255], "#00ff00"]\n'
 MISTAKES: list[tuple[str, str, str]] = [
     ("[size]", "[size", "dataset.toml is not valid TOML: .*; correct that line"),
     ('images = "images"', 'images = "images"\nspilts = 1', r"key in .*toml 'spilts'; did you mean 'splits'"),
@@ -122,6 +123,21 @@ MISTAKES: list[tuple[str, str, str]] = [
     (LISTS, "", r"toml has no \[splits\]; add it, with train = "),
     (LISTS, "splits = 3\n", "splits in .*toml is not a table; write .splits. and its keys below"),
     ('test = "test.txt"', "", r'\[splits\] of .*toml has no test; add test = "test.txt"'),
+    ('test = "test.txt"', 'test = "test.txt"\nsplit_seed = 5', "has both lists and split_seed; keep one of"),
+    (LISTS, "[splits]\ntest_share = 0.2\nsplit_seed = -1\n", "split_seed = -1 in .* a whole number, 0 or"),
+    (LISTS, "[splits]\nsplit_seed = 1\n", "has no test_share; add test_share = a share"),
+    (DEPTH, DEPTH + 'pattern = "d.png"\n', r"pattern = 'd.png' in \[tasks.depth\] .* is wrong; expected"),
+    (DEPTH, DEPTH + 'pattern = "{name}.tif"\n', 'wrong; expected "{name}_depth.png": {name} once, perhap'),
+    (DEPTH, DEPTH + 'pattern = "../{name}.png"\n', "pattern = .* leads out of .*; name something inside it"),
+    (DEPTH, DEPTH + 'pattern = "{name}{dir}.png"\n', "pattern = .* is wrong; expected"),
+    (DEPTH, DEPTH + 'pattern = "a/./{name}.png"\n', "pattern = .* is wrong; expected"),
+    ('images = "images"', 'images = {pattern = "{name}.png"}', r"\[images\] of .*toml has no folder; add"),
+    (LABELS, LABELS + 'palette = ["#000000"]\n', "expected 3 different colours, those of the classes"),
+    (LABELS, LABELS + 'palette = ["#000000", [0, 0, 0], "#00ff00"]\n', "expected 3 different colours, those"),
+    (LABELS, LABELS + 'palette = ["#0", [0, 0, 256], 3]\n', "palette = .* is wrong; expected 3 different"),
+    (LABELS, LABELS + RGB + "ignore = 255\n", "ignore = 255 in .* expected colours of pixels without a"),
+    (LABELS, LABELS + RGB + 'ignore = "#00FF00"\n', "ignore = '#00FF00' in .* none of them in palette, such"),
+    (DEPTH, DEPTH + 'palette = ["#000000"]\n', r"unknown key in \[tasks.depth\] of .*toml 'palette'; did"),
     ('test = "test.txt"', 'test = "test.txt"\ntest_share = 0.5', "has both lists and test_share; keep one"),
     (LISTS, "[splits]\ntest_share = 1.5\n", "test_share = 1.5 in .* expected a share between 0 and 1"),
     (LISTS, "[splits]\ntest_share = 0.01\n", "test_share = 0.01 of 12 images in .* leaves none"),

@@ -1,0 +1,145 @@
+"""What is in the label maps of a folder with a dataset.toml, a .png or .npy each.
+
+Classes are one whole number a pixel, or colours of a palette; depth is in metres in a .npy and in steps of a
+unit in a .png, 0 unknown; normals (H, W, 3) are unit vectors in camera axes (x right, y down, z forward),
+(0, 0, 0) unknown, or colours n = 2x/255 - 1; edges and saliency are of 0 and 1 or 0 and 255, or positive from
+a threshold on. Pixels of the number or colours `ignore` have no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.errors import UserError
+from datasets.layouts.base import Array
+from datasets.layouts.files import check_finite, check_values
+from datasets.layouts.nyuv2_maps import equal
+from datasets.layouts.pixels import Numbers, load_colours, load_numbers
+from datasets.layouts.toml_description import Labels
+from datasets.tasks import IGNORE
+
+NEAREST, FARTHEST = 1e-5, 1000.0  # metres; stores cannot hold less, and more are millimetres
+
+
+def coloured(path: Path, labels: Labels, what: str, shape: tuple[int, int]) -> Array:
+    """Read a map of colours as classes (H, W) uint8, 255 unknown.
+
+    Raises `UserError` for what is no such picture, and for a colour that is in neither palette nor ignore.
+    """
+    pixels = load_colours(path, f"{what} as colours", (*shape, 3)).astype(np.uint32)
+    codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
+    classes = _table(labels.palette, labels.void)[codes]
+    if (classes < 0).any():
+        y, x = np.argwhere(classes < 0)[0]
+        where = f"the colour #{codes[y, x]:06x} in row {y}, column {x}"
+        raise UserError(
+            f"{path} has {where}, counted from 0, which is in neither palette nor ignore of "
+            f"[tasks.{labels.task.name}]; add it to one of them, or correct the map."
+        )
+    return classes.astype(np.uint8)
+
+
+@lru_cache(8)
+def _table(palette: tuple[int, ...], void: tuple[int, ...]) -> Array:
+    """The class of each of all colours, -1 of one without."""
+    table = np.full(1 << 24, -1, np.int16)
+    table[list(palette)] = np.arange(len(palette))
+    table[list(void)] = IGNORE
+    return table
+
+
+def numbered(
+    path: Path,
+    labels: Labels,
+    what: str,
+    shape: tuple[int, int],
+    check_palette: Callable[[Path, str, Array, Array], None],
+) -> tuple[Array, list[str]]:
+    """Read a map of one number a pixel as `Sample` holds it, with remarks on it.
+
+    check_palette: called with the file, the task, indices and the palette of classes that have one. Raises
+    `UserError` for other numbers than the description says.
+    """
+    kind = labels.task.kind
+    found = load_numbers(path, what, shape, indices=kind == "classes")
+    ignored = equal(found.values, labels.ignore)
+    if kind == "classes":
+        if found.palette is not None:
+            check_palette(path, labels.task.name, found.values, found.palette)
+        return _classes(path, labels, found, ignored)
+    return (_metres if kind == "depth" else _binary)(path, labels, found, ignored)
+
+
+def _classes(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
+    """Classes are numbered in the order of their names, leaving out the number that is ignored."""
+    stored = found.values
+    numbers = [number for number in range(256) if number != labels.ignore][: len(labels.task.classes)]
+    table = np.full(256, IGNORE, np.uint8)
+    table[numbers] = np.arange(len(numbers))
+    odd = ~ignored & ~((stored >= 0) & (stored <= numbers[-1]) & (stored == np.floor(stored)))
+    if odd.any():
+        known = f"{len(numbers)} classes, numbered {numbers[0]}..{numbers[-1]}, and ignores {labels.ignore}"
+        raise UserError(
+            f"{path} holds class {stored[odd][0]}, but [tasks.{labels.task.name}] names {known}; "
+            f"correct the map, classes or ignore."
+        )
+    classes: Array = table[np.where(ignored, 0, stored).astype(np.uint8)]
+    classes[ignored] = IGNORE
+    white = labels.ignore == (found.most or IGNORE) and bool(ignored.any()) and not stored[~ignored].any()
+    return classes, [f"white {labels.ignore:g}"] * (white and not ignored.all())
+
+
+def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
+    """Of 0 and one other number, 1 or white, or positive from a threshold on."""
+    values, where = found.values, f"[tasks.{labels.task.name}]"
+    remarks = [f"bits {found.most}"] if found.most else []
+    if labels.threshold is None:
+        white = [n for n in dict.fromkeys((1, 255, found.most)) if n and (~ignored & (values == n)).any()]
+        odd = ~ignored & ~np.isin(values, [0, *white[:1]])
+        if odd.any():
+            cure = "name the number of pixels without a label as ignore, or the least that is positive as "
+            raise UserError(
+                f"{path} holds {values[odd][0]}; a map of {labels.task.kind} is of 0 and 1, or of 0 and 255: "
+                f"{cure}threshold, in {where}."
+            )
+        remarks = [f"positive {number}" for number in white]
+    elif found.most is not None and labels.threshold > found.most:
+        raise UserError(
+            f"{path} holds numbers up to {found.most}, below threshold = {labels.threshold:g} of {where}; "
+            "save every map with the same number of bits."
+        )
+    else:
+        check_finite(path, values[~ignored], f"expected numbers, or ignore = nan in {where}")
+        if found.most is None and labels.threshold > 1 >= values[~ignored].max(initial=0):
+            remarks = ["bits 1"]  # a .npy of probabilities, perhaps among pictures of 0 to 255
+    positive = np.where(ignored, IGNORE, values >= (labels.threshold or 1)).astype(np.uint8)
+    if labels.task.kind == "edge" and 2 * (positive == 1).sum() > (~ignored).sum():
+        remarks.append("mostly")
+    return positive, remarks
+
+
+def _metres(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
+    depth, where = found.values, f"[tasks.{labels.task.name}]"
+    remarks = [f"bits {found.most}"] if found.most else []
+    if not remarks and labels.unit is not None and depth.dtype.kind in "iu":
+        remarks = ["whole numbers"]
+    if found.most is not None:
+        if labels.unit is None:
+            cure = "add the metres a step of it, such as unit = 0.001"
+            raise UserError(f"{path} is a .png, and {where} has no unit; {cure}.")
+        if found.most > 15 and bool(((depth == found.most) & ~ignored).any()):
+            remarks.append(f"largest {found.most}")
+        depth = depth.astype(np.float32)
+        depth *= labels.unit
+    if ignored.any():
+        depth = np.where(ignored, 0, depth)
+    check_finite(path, depth, f"expected metres, 0 where unknown (or ignore = nan or inf in {where})")
+    right = bool(((depth == 0) | ((depth >= NEAREST) & (depth <= FARTHEST))).all())
+    check_values(
+        path, right, f"metres in {NEAREST:g}..{FARTHEST:g}, 0 where unknown (millimetres? unit?)", depth
+    )
+    return depth.astype(np.float32, copy=False), remarks
