@@ -70,7 +70,7 @@ PLANS = {
     "hitts-ablation": (45, "84f87e5b4e7b"),
     "label-budget": (150, "2229223fe42b"),
     "label-budget-scenes": (60, "99ffb79df88d"),
-    "newer-nyuv2-small": (50, "27552fd647f2"),
+    "newer-nyuv2-small": (50, "5c07b6fdc802"),
     "newer-scenes": (50, "af92c11154c8"),
     "nyuv2": (60, "944ebe4c4d35"),
     "nyuv2-40": (70, "6fc592daa063"),
