@@ -20,7 +20,7 @@ from benchmark.cli.perf import perf
 from benchmark.cli.plans import plan
 from benchmark.cli.predict import predict
 from benchmark.cli.prepare import check as check_data
-from benchmark.cli.prepare import prepare
+from benchmark.cli.prepare import draft, prepare
 from benchmark.cli.publish import clean, publish
 from benchmark.cli.results import compare, leaderboard, report
 from benchmark.cli.run import run, status
@@ -70,6 +70,7 @@ app.add_typer(data_app, name="data", rich_help_panel=DATA_SETS)
 app.add_typer(labels_app, name="labels", rich_help_panel=DATA_SETS)
 data_app.command("list")(list_datasets)
 data_app.command()(get)
+data_app.command()(draft)
 data_app.command()(prepare)
 data_app.command("check")(check_data)
 data_app.command("show")(show_data)

@@ -113,6 +113,25 @@ def prepare(
     return 0
 
 
+def draft(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your images and label maps.")],
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> int:
+    """Look at a folder of your own and write a dataset.toml for it: guesses, each with its reason."""
+    from datasets.layouts import toml_draft
+
+    shown: dict[str, Any] = {}
+    with for_scripts(as_json, shown):
+        file, todo = toml_draft.write(folder)
+        shown |= {"file": str(file), "notes": todo}
+        say(f"wrote {file}; look at its guesses, then prepare the folder as its first lines say.")
+        for sentence in todo:
+            say(f"note: {sentence}")
+    return 0
+
+
 def _of_files(name: str) -> type[Prepared]:
     from datasets.prepared import Prepared
 

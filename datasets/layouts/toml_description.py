@@ -171,8 +171,7 @@ def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
 
 
 def _labels(file: Path, name: str, values: Any) -> Labels:
-    named = re.fullmatch("[a-z][a-z0-9_]{0,39}", name)
-    if not named or name in TAKEN or hasattr(nn.ModuleDict(), name):
+    if not is_task_name(name):
         cure = "use another, of small letters, digits and _, 40 at most"
         raise UserError(f"{shown(name)} in [tasks] of {file} cannot be the name of a task; {cure}.")
     table = _Table(file, f"tasks.{name}", values)
@@ -231,6 +230,12 @@ def _code(value: Any) -> int | None:
     if not isinstance(value, list) or len(value) != 3:
         return None
     return int.from_bytes(value) if all(type(part) is int and 0 <= part < 256 for part in value) else None
+
+
+def is_task_name(name: str) -> bool:
+    """Tell whether stores, records and networks can hold a task of that name."""
+    named = re.fullmatch("[a-z][a-z0-9_]{0,39}", name) is not None
+    return named and name not in TAKEN and not hasattr(nn.ModuleDict(), name)
 
 
 def _is_number(value: Any) -> bool:
