@@ -23,6 +23,7 @@ from datasets import preparing
 from tests.benchmark.report.make import write_board
 from tests.commands import TINY, records, sets, start, without_cost
 from tests.conftest import Bench, leave_figures_out, run_here
+from tests.datasets.folder_example import write_untold
 from tests.datasets.folders import write_mtan
 from tests.file_server import only_this_machine, serving
 
@@ -230,6 +231,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], Callable[[Any], bool]]] 
     "list": (lambda p: ["plans"], rows("name summary")),
     "data list": (lambda p: [], rows("name here source licence")),
     "data get": (lambda p: ["nyuv2", "--yes", "--url", p.url, "--data", p.folder], keys("file said")),
+    "data draft": (lambda p: [write_untold(p.folder / "mine")], keys("file notes")),
     "data prepare": (
         lambda p: ["nyuv2", p.mtan, "--size", "32x40", "--data", p.folder / "data"],
         keys("variant folders counts"),

@@ -114,3 +114,9 @@ def write(folder: Path, toml: str = TOML) -> Path:
         if has("saliency", i):  # of 0 and 1
             Image.fromarray(made["saliency"]).save(folder / "saliency" / f"{name}.png")
     return folder
+
+
+def write_untold(folder: Path) -> Path:
+    """The folder without its dataset.toml."""
+    (write(folder) / "dataset.toml").unlink()
+    return folder
