@@ -166,7 +166,9 @@ def _compared(shown: dict[str, Any], what: str, command: str) -> int:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A method, or a row as the board prints it.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A row as its board prints it, an encoder or a board.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     board: Annotated[
         str, typer.Option("--board", help="One board by its name; all that hold both, if not given.")
@@ -178,7 +180,10 @@ def compare(
     data: Data = DATA,
     as_json: Json = False,
 ) -> int:
-    """Say whether A is better than B: the difference, its intervals, the exact test, tasks and cost."""
+    """Say whether A is better than B: the difference, its intervals, the exact test, tasks and cost.
+
+    Of two encoders, or two boards that differ in nothing else, the same of each row, paired by seed.
+    """
     from benchmark.report import compare as answers
 
     folder = published_in if published else results
@@ -189,6 +194,9 @@ def compare(
             raise unknown(f"board in {folder}", board, [each.name for each in boards])
         wanted = [each for each in boards if board in ("", each.name)]
         pairs = [(each, answers.entry(each, a), answers.entry(each, b)) for each in wanted]
+        if not any(pair[1] or pair[2] for pair in pairs) and (twins := _by_encoder(wanted, a, b)):
+            shown |= _across(twins)
+            return 0
         for name, at in ((a, 1), (b, 2)):
             if not any(pair[at] for pair in pairs):
                 raise unknown("row", name, {e.label for each in wanted for e in each.entries})
@@ -210,3 +218,39 @@ def compare(
         shown["answers"] = found
         shown["overall"] = asdict(mean) if mean else None
     return 0
+
+
+def _by_encoder(boards: list[Board], a: str, b: str) -> list[tuple[Board, Board]]:
+    """Return the pairs of boards that two encoders or names of boards mean; none where neither means any."""
+    sides = [[x for x in boards if name in (x.name, x.group.protocol["encoder"])] for name in (a, b)]
+    for name, side in zip((a, b), sides, strict=True):
+        if any(sides) and not side:
+            known = {x for board in boards for x in (board.name, board.group.protocol["encoder"])}
+            raise unknown("board or encoder", name, known)
+    pairs = [(x, y) for x in sides[0] for y in sides[1] if x is not y]
+    if any(sides) and not pairs:
+        raise UserError(f"{a} and {b} mean one board; name two encoders, or two boards by their names.")
+    return pairs
+
+
+def _across(pairs: list[tuple[Board, Board]]) -> dict[str, Any]:
+    """Print and return the answers across encoders."""
+    from benchmark.report import compare as answers
+
+    differing = [(answers.other_values(*pair), pair) for pair in pairs]
+    values, (x, y) = min(differing, key=lambda each: len(each[0]))
+    if values:
+        raise UserError(
+            f"{x.name} and {y.name} differ in more than encoder and weights: {', '.join(values)}; run both "
+            "with the same values."
+        )
+    shown: dict[str, Any] = {"answers": [], "overall": None}
+    for x, y in [pair for values, pair in differing if not values]:
+        found, left = answers.across(x, y)
+        say(f"{answers.encoder_name(x)} ({x.name}) against {answers.encoder_name(y)} ({y.name})")
+        for answer in found:
+            say(answer["text"])
+        if left:
+            say(f"note: left out, as the two do not share its seeds and values: {', '.join(left)}.")
+        shown["answers"] += found
+    return shown

@@ -11,11 +11,11 @@ import numpy as np
 from benchmark.report import statistics
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import counted, fixed, interval, signed, with_interval
-from benchmark.report.grouping import title
-from benchmark.report.references import named
+from benchmark.report.grouping import away, title, value_text
+from benchmark.report.references import Other, named, same_data, unnamed
 from benchmark.report.reruns import pooled
 from benchmark.report.statistics import ALPHA, Estimate
-from benchmark.report.verdict import AHEAD, BEHIND, UNSURE
+from benchmark.report.verdict import AHEAD, BEHIND, UNSURE, Family
 
 _COSTS = {
     "operations": "operations in training",
@@ -26,6 +26,7 @@ _COSTS = {
     "params_infer": "parameters in inference",
 }
 BUSIER = 1.5  # times as many processes that wanted a core, from which on times are not compared
+ENCODER = ("encoder", "weights")  # in which boards may differ that are compared across encoders
 _WORDS = {AHEAD: "yes", BEHIND: "no", UNSURE: "cannot tell"}
 Answer = dict[str, Any]
 
@@ -152,6 +153,78 @@ def _paragraph(
         untold = "" if found["times_alike"] else "; training times are not: other devices, or busier machines"
         text += f" Cost of {a} over {b}: {ratios}{untold}."
     return text
+
+
+def other_values(a: Board, b: Board) -> list[str]:
+    """Return `["epochs (20 and 10)"]`: in what two boards differ beside the encoder and its weights."""
+    values = [unnamed(g.protocol) | {"dataset": g.variant, "labels": g.labels} for g in (a.group, b.group)]
+    keys = [key for key, value in values[0].items() if key not in ENCODER and value != values[1].get(key)]
+    found = [f"{key} ({value_text(values[0][key])} and {value_text(values[1].get(key))})" for key in keys]
+    return found or ([] if same_data(a.group, b.group) else ["the images or labels themselves"])
+
+
+def across(a: Board, b: Board) -> tuple[list[Answer], list[str]]:
+    """Return how each row fares with the encoder of one board against that of another, seed by seed.
+
+    The boards differ as `other_values` allows. Numbers as of `answer`, delta m relative to the same row on
+    the other board, corrected for all rows; and the labels of rows that the two have not both, with the same
+    hyperparameters and a seed in common.
+    """
+    sides = [{e.label: e.row for e in x.entries if e.row.seeds and not e.row.outdated} for x in (a, b)]
+    family: Family = []
+    rates: dict[str, list[float]] = {}
+    for label in [label for label in sides[0] if label in sides[1]]:
+        row, other = (side[label] for side in sides)
+        values = [away(x.records[0].spec) | {"version": x.version, "tuned": ""} for x in (row, other)]
+        rates[label] = [
+            each.pop("lr_scale", 1.0) for each in values
+        ]  # one for each encoder is fair, and said
+        if values[0] == values[1]:
+            family.append(("", row, Other(b.group, other, where=f"on {b.name}")))
+    found, names, g = list[Answer](), [encoder_name(board) for board in (a, b)], a.group
+    for (_, own, on_b), c in zip(family, a.verdicts.family(family), strict=True):
+        if own is None or not isinstance(on_b, Other) or c is None:
+            continue
+        c = c if c.reason else replace(c, reason=b.withheld)
+        pairs, base = on_b.scores(g, own)
+        changes = statistics.task_changes(g.scores(own, pairs), base, g.signs)
+        tasks = dict(zip((t.name for t in g.tasks), changes, strict=True))
+        found.append(
+            {
+                "boards": [a.name, b.name],
+                "encoders": names,
+                "row": own.label,
+                "verdict": _WORDS[c.verdict],
+                "reason": c.reason,
+                "difference": asdict(c.estimate),
+                "tasks": {task: asdict(estimate) for task, estimate in tasks.items()},
+                "seeds": {str(unit): value for unit, value in c.differences.items()},
+                "p": c.p,
+                "p_holm": c.p_holm,
+                "comparisons": c.family,
+                "lr_scale": rates[own.label],
+            }
+        )
+        said = f"Cannot tell: {c.reason.rstrip('.')}"
+        if not c.reason:
+            said = f"{_WORDS[c.verdict].capitalize()}: better with {names[c.verdict == BEHIND]}"
+        numbers = f"{with_interval(c.estimate)} % over {counted(c.estimate.n, 'seed')}"
+        if c.p_holm is not None:
+            numbers += f"; exact sign-flip test, corrected for {counted(c.family, 'row')}: p = {c.p_holm:.2g}"
+        x, y = rates[own.label]
+        rate = f" Learning rates: {x:g} and {y:g} times the protocol's." if x != y else ""
+        found[-1]["text"] = (
+            f"{own.label}: {said}. {names[0]} over {names[1]}: {numbers}. By task: "
+            f"{', '.join(f'{task} {with_interval(estimate)}' for task, estimate in tasks.items())}.{rate}"
+        )
+    told = {each["row"] for each in found}
+    return found, [label for label in sides[0] | sides[1] if label not in told]
+
+
+def encoder_name(board: Board) -> str:
+    """Return a board's encoder, with its weights where it has any."""
+    encoder, weights = (str(board.group.protocol[key]) for key in ENCODER)
+    return encoder + (f" ({weights})" if weights != "none" else "")
 
 
 def overall(answers: Sequence[Answer]) -> Estimate | None:

@@ -90,7 +90,7 @@ def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, 
     keyed: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         about = (item.spec["method"], item.spec["method_version"], _balance_version(item.spec))
-        keyed[canonical([*about, _away(item.spec)])].append(item)
+        keyed[canonical([*about, away(item.spec)])].append(item)
     specs = [same[0].spec for same in keyed.values()]
     rows = []
     for same in keyed.values():
@@ -109,7 +109,7 @@ def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, 
         versions = (_balance_version(spec), known.version if known else 1)
         label += f" {weighting} v{versions[0]}" if versions[0] < versions[1] else ""
         hidden = _distinct(spec, siblings).keys() | MORE.keys()
-        unsaid = {name: value for name, value in _away(spec).items() if name not in hidden}
+        unsaid = {name: value for name, value in away(spec).items() if name not in hidden}
         of_row = (spec["method"], version, _changed(spec), weighting, label, newest, unsaid)
         rows.append(Row(*of_row, done, dict(failed), partial, versions))
     return tuple(sorted(rows, key=lambda row: row.label))
@@ -150,7 +150,7 @@ def _balance_version(spec: dict[str, Any]) -> int:
     return int(spec.get("balance_version", 1))
 
 
-def _away(spec: dict[str, Any]) -> dict[str, Any]:
+def away(spec: dict[str, Any]) -> dict[str, Any]:
     """Return what makes a row its own: all that is away from its default."""
     balance = {"balance": spec["balance"]} if spec["balance"] != "equal" else {}
     rate = {"lr_scale": spec["lr_scale"]} if spec.get("lr_scale", 1.0) != 1.0 else {}
@@ -160,8 +160,8 @@ def _away(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _distinct(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return those of the values away from their defaults in which the rows of the method differ."""
-    others = [_away(s) for s in siblings]
-    return {n: v for n, v in _away(spec).items() if any(n not in o or o[n] != v for o in others)}
+    others = [away(s) for s in siblings]
+    return {n: v for n, v in away(spec).items() if any(n not in o or o[n] != v for o in others)}
 
 
 def row_label(spec: dict[str, Any], siblings: Sequence[dict[str, Any]]) -> str:

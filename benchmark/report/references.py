@@ -36,14 +36,22 @@ def named(rows: Sequence[Row], method: str) -> Row | None:
 
 @dataclass(frozen=True)
 class Other:
-    """The reference of another group than the row's own.
+    """A row of another group than the row's own, such as its reference.
 
-    by_train: its labels are others, so that its seeds pair with a row's by train seed alone.
+    by_train: its labels are others, so that its seeds pair with a row's by train seed alone. where: what
+    tells its group from the row's own, if not the budget.
     """
 
     g: Group
     row: Row
     by_train: bool = False
+    where: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return the label of the row, with what tells its group."""
+        where = self.where or f"at equal {self.g.protocol['budget']}"
+        return f"{self.row.label} {where}"
 
     def scores(self, g: Group, row: Row) -> tuple[list[Pair], np.ndarray]:
         """Return the seeds of a row of `g` that pair with a seed of this one, and this one's scores there."""
@@ -75,21 +83,22 @@ def references(g: Group, groups: Sequence[Group]) -> References:
 
 
 def _find(g: Group, groups: Sequence[Group], changed: dict[str, Any], *labels: str) -> Other | None:
-    wanted = _unnamed(g.protocol | changed)
+    wanted = unnamed(g.protocol | changed)
     alike = [x for x in groups if (x.dataset, x.variant) == (g.dataset, g.variant) and x.labels in labels]
     # A budget of another kind may stand in a protocol file of another name; that of the same name is first.
     for x in sorted(alike, key=lambda x: (labels.index(x.labels), x.protocol["name"] != g.protocol["name"])):
         row = named(x.rows, g.protocol["reference"])
-        if row and not row.outdated and x.shared(row) and _unnamed(x.protocol) == wanted and _same_data(g, x):
+        if row and not row.outdated and x.shared(row) and unnamed(x.protocol) == wanted and same_data(g, x):
             return Other(x, row, by_train=x.labels != g.labels)
     return None
 
 
-def _unnamed(protocol: dict[str, Any]) -> dict[str, Any]:
+def unnamed(protocol: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a protocol that make a run what it is, whatever the protocol is called."""
     return {key: value for key, value in protocol.items() if key not in ("name", "version", *ABOUT)}
 
 
-def _same_data(g: Group, other: Group) -> bool:
+def same_data(g: Group, other: Group) -> bool:
     """Tell whether two groups have the same images, and the same labels where seeds and setting agree."""
     records = [[r for row in x.rows for r in row.records] for x in (g, other)]
     prints = [{(r["hashes"]["data"], r["hashes"].get("test_data")) for r in found} for found in records]

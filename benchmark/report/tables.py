@@ -18,7 +18,7 @@ from benchmark.report.grouping import protocol_changes
 from benchmark.report.references import DELTA_M
 from benchmark.report.rows import canonical
 from benchmark.report.statistics import Array, Estimate, changes, delta_m, deviation, difference, estimate
-from benchmark.report.verdict import TOO_FEW, name_of
+from benchmark.report.verdict import TOO_FEW
 
 REFERENCES = ("equal_epochs", "equal_steps", "full_labels")
 PARTS = {"label_seed": "label_sd", "train_seed": "train_sd", "rest": "rest_sd"}
@@ -199,7 +199,7 @@ def _beside(board: Board) -> Iterator[Values]:
     for other in (board.others[name] for name in REFERENCES[:2] if name in board.others):
         if other.g is g:
             continue
-        pairs, label = other.g.shared(other.row), name_of(other)
+        pairs, label = other.g.shared(other.row), other.label
         cells: Values = {"tier": "reference", "method": label, "role": "reference of another budget"}
         cells |= {"version": other.row.version, "dataset": g.variant, "labels": g.labels}
         cells |= {"n_seeds": len(pairs), "n_planned": len(g.planned), "n_failed": len(other.row.failed)}

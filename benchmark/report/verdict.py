@@ -105,6 +105,16 @@ class Verdicts:
         found = replace(bare, family=family, p_holm=p, contrast=known.contrast if known else "")
         return self._judged(found, a, b)
 
+    def family(self, family: Family) -> list[Comparison | None]:
+        """Return each pair's comparison, corrected for all of them; relative to a row of another group."""
+        bare = [self._compare(a, b) if a and b else None for _, a, b in family]
+        return [
+            self._judged(replace(c, family=len(bare), contrast=name, p_holm=p), a, b)
+            if a and b and c
+            else None
+            for (name, a, b), c, p in zip(family, bare, _corrected(bare), strict=True)
+        ]
+
     @property
     def contrasts(self) -> list[tuple[str, str, Comparison]]:
         """Return (first label, second label, comparison) of each contrast that a plan named."""
@@ -118,7 +128,7 @@ class Verdicts:
 
     def _compare(self, a: Row, b: Row | Other) -> Comparison | None:
         """Return the bare comparison, uncorrected; None without shared seeds or where the reference is 0."""
-        g, key = self._g, (a.label, name_of(b))
+        g, key = self._g, (a.label, b.label)
         if key not in self._bare:
             if isinstance(b, Other):
                 pairs, base = b.scores(g, a)
@@ -132,7 +142,7 @@ class Verdicts:
 
     def _judged(self, found: Comparison, a: Row, b: Row | Other) -> Comparison:
         whole = self._g.whole(a), b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b)
-        lacking = [name for name, complete in zip((a.label, name_of(b)), whole, strict=True) if not complete]
+        lacking = [name for name, complete in zip((a.label, b.label), whole, strict=True) if not complete]
         reason, n = self._withheld, len(found.differences)
         needed = statistics.seeds_needed(np.array(list(found.differences.values())), found.family)
         more = OUT_OF_REACH if needed is None else NEEDED.format(max(1, needed - n))
@@ -158,14 +168,12 @@ class Verdicts:
         """Return {two labels: their comparison} of every family; of a pair in two, the larger p."""
         found: dict[tuple[str, str], Comparison] = {}
         for family in self._named() or self._protocol():
-            bare = [self._compare(a, b) if a and b else None for _, a, b in family]
-            for (name, a, b), c, p in zip(family, bare, _corrected(bare), strict=True):
+            for (_, a, b), c in zip(family, self.family(family), strict=True):
                 if a is None or b is None or c is None:
                     continue
-                c = self._judged(replace(c, family=len(family), contrast=name, p_holm=p), a, b)
-                other = found.get((a.label, name_of(b)))
+                other = found.get((a.label, b.label))
                 if other is None or (c.p_holm or 1.0) > (other.p_holm or 1.0):
-                    found[a.label, name_of(b)] = c
+                    found[a.label, b.label] = c
         return found
 
     def _protocol(self) -> list[Family]:
@@ -218,11 +226,6 @@ class Verdicts:
 
 
 Family = list[tuple[str, Row | None, Row | Other | None]]  # (name of the contrast, first, second)
-
-
-def name_of(row: Row | Other) -> str:
-    """Return the label of a row, that of a reference of another group with its budget."""
-    return row.label if isinstance(row, Row) else f"{row.row.label} at equal {row.g.protocol['budget']}"
 
 
 def _fits(spec: dict[str, Any], side: dict[str, Any]) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from benchmark.report.board import Board, build
-from benchmark.report.compare import answer, entry
+from benchmark.report.compare import across, answer, entry, other_values
 from benchmark.report.leaderboard import boards_of
 from benchmark.report.records import collect
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import only
+from tests.benchmark.report.drawn import only, plain
 from tests.conftest import Bench
 
 
@@ -151,3 +151,66 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
 def test_published_records(bench: Bench, results: Path) -> None:
     code, out, _ = bench("compare", "mtpsl", "multi_task", "--published", "--published-in", results)
     assert code == 0 and "Cannot tell: too few seeds to decide: 3 of " in out
+
+
+def test_across_encoders(bench: Bench, tmp_path: Path) -> None:
+    """Every row with one encoder against itself with another, by seeds; and boards that differ otherwise."""
+    runs = tmp_path / "runs"
+    for method, gain in (("single_task", 0.0), ("multi_task", 2.0), ("mtpsl", 2.0)):
+        write(runs, method, 8, gain)
+        write(runs, method, 8, gain + 9.0 * (method != "mtpsl"), protocol={"encoder": "resnet18"})
+    write(runs, "prototype", 8, changed={"codes": 16})
+    write(runs, "prototype", 8, protocol={"encoder": "resnet18"})
+    write(runs, "multi_task", 2, protocol={"encoder": "resnet50", "weights": "imagenet", "epochs": 7.0})
+    write(runs, "multi_task", 2, labels="random", protocol={"encoder": "resnet50"})
+    boards = {b.group.protocol["encoder"]: b for b in boards_of(runs) if b.group.labels == "one"}
+    at = ("--results", runs)
+    code, out, err = bench("compare", "resnet18", "small", *at, "--json")
+    found = {each["row"]: each for each in json.loads(out)["answers"]}
+    assert code == 0 and found.keys() == {"single_task", "multi_task", "mtpsl"}, err
+    for method, one in found.items():
+        rows = [next(e.row for e in boards[x].entries if e.label == method) for x in ("resnet18", "small")]
+        means = [{t: row.mean(t) for t in boards["small"].group.tasks} for row in rows]
+        change = {t.name: 100 * t.sign * (means[0][t] / means[1][t] - 1) for t in means[0]}
+        assert {t: e["value"] for t, e in one["tasks"].items()} == pytest.approx(change)
+        assert one["difference"]["value"] == pytest.approx(sum(change.values()) / 3)
+        assert len(one["seeds"]) == 8 and (one["comparisons"], one["lr_scale"]) == (3, [1.0, 1.0])
+    assert [found[m]["verdict"] for m in ("single_task", "multi_task", "mtpsl")] == ["yes"] * 2 + [
+        "cannot tell"
+    ]
+    assert "multi_task: Yes: better with resnet18. resnet18 over small: +" in err
+    assert "corrected for 3 rows: p = 0.023. By task: semseg +" in err and err.count("\n") == 5
+    assert "note: left out, as the two do not share its seeds and values: prototype." in err
+    code, out, _ = bench("compare", boards["small"].name, boards["resnet18"].name, *at)
+    assert code == 0 and "multi_task: No: better with resnet18. small over resnet18: -" in plain(out)
+    for arguments, sentence in (
+        (("resnet50", "small"), "differ in more than encoder and weights: epochs (7 and "),
+        (("resnet18", "smal"), "unknown board or encoder 'smal'; did you mean 'small'?"),
+        (
+            ("small", "small"),
+            "small and small mean one board; name two encoders, or two boards by their names.",
+        ),
+    ):
+        code, out, err = bench("compare", *arguments, *at)
+        assert (code, out, err.count("\n")) == (2, "", 1) and sentence in err, err
+
+
+def test_each_encoder_may_have_its_own_rate_and_both_boards_must_rank(tmp_path: Path) -> None:
+    for seed in range(8):
+        for encoder, rate, labels in (
+            ("small", 1.0, "one"),
+            ("resnet18", 0.5, "one"),
+            ("segnet", 1.0, "random"),
+        ):
+            s = make.spec("multi_task", seed, labels=labels, protocol={"encoder": encoder}) | {
+                "lr_scale": rate
+            }
+            make.write_run(tmp_path, make.record(s, 9.0 * rate, curve=False), panels=False)
+    boards = {b.group.protocol["encoder"]: b for b in boards_of(tmp_path)}
+    ((found,), left) = across(boards["small"], boards["resnet18"])
+    assert not left and "Yes: better with small" in found["text"], found["text"]
+    assert found["text"].endswith(" Learning rates: 1 and 0.5 times the protocol's.")
+    assert other_values(boards["small"], boards["segnet"]) == ["labels (one and random)"]
+    boards["resnet18"].withheld = "Undertrained"
+    ((found,), _) = across(boards["small"], boards["resnet18"])
+    assert (found["verdict"], found["reason"]) == ("cannot tell", "Undertrained")
