@@ -18,13 +18,14 @@ from benchmark.cli.listing import list_, list_datasets, show
 from benchmark.cli.methods import check, new
 from benchmark.cli.perf import perf
 from benchmark.cli.plans import plan
-from benchmark.cli.predict import predict
+from benchmark.cli.predict import export, predict
 from benchmark.cli.prepare import check as check_data
 from benchmark.cli.prepare import draft, prepare
 from benchmark.cli.publish import clean, publish
 from benchmark.cli.results import compare, leaderboard, report
-from benchmark.cli.run import run, status
+from benchmark.cli.run import run
 from benchmark.cli.tune import tune
+from benchmark.cli.watch import status, watch
 from benchmark.errors import UserError, printable, shown
 
 
@@ -59,8 +60,8 @@ data_app = typer.Typer(no_args_is_help=True, help="Get, prepare, check and look 
 labels_app = typer.Typer(no_args_is_help=True, help="Import label splits and look at what a setting hides.")
 # A command function returns its exit code.
 for panel, functions in {
-    RUN: (run, ablate, tune, plan, perf, status, cancel, clean),
-    LOOK: (leaderboard, report, compare, show, predict),
+    RUN: (run, ablate, tune, plan, perf, status, watch, cancel, clean),
+    LOOK: (leaderboard, report, compare, show, predict, export),
     METHODS: (list_, check, new),
     PUBLISH: (publish,),
 }.items():

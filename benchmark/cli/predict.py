@@ -1,4 +1,4 @@
-"""`bench predict`: what a finished run's network says about a user's own images."""
+"""`bench predict` and `export`: a finished run's network on a user's own images, and in other programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import track
@@ -81,6 +81,52 @@ def predict(
         how = f"computed at {model.size[0]}x{model.size[1]} and resized to theirs"
         say(f"{', '.join(model.tasks)} of {len(inputs)} images, {how}: {out}")
         shown["files"] = [str(out / output) for output in outputs]
+    return 0
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="RUN")],
+    form: Annotated[str, typer.Option("--format", help="torch (torch.export's .pt2) or onnx.")] = "torch",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="network.pt2 or .onnx with the run")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Images at a time.", show_default="the protocol's", min=1)
+    ] = None,
+    results: Results = RUNS,
+    data: Data = DATA,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    plugin: Plugin = [],  # noqa: B006
+    as_json: Json = False,
+) -> int:
+    """Write a finished run's network for other programs, and check that it gives the same maps."""
+    from benchmark.execute import export as exporting
+    from benchmark.execute.model import load_model, place_of
+
+    shown: dict[str, Any] = {"file": None, "tolerance": exporting.TOLERANCE}
+    with for_scripts(as_json, shown):
+        exporting.check_format(form)
+        path = out or place_of(name, results).file(f"network{exporting.ENDS[form]}")
+        if path.exists() and not force:
+            raise UserError(f"{path} is there already; give --force to write over it, or another --out.")
+        model = load_model(name, results)
+        if model.note:
+            say(f"note: {model.note}")
+        batch = batch or model.spec.protocol.batch
+        try:
+            found = exporting.write(model, path, form, batch)
+        except exporting.Differs as error:
+            found = error.found
+        else:
+            shown["file"] = str(path)
+        shown["differences"] = found
+        by_task = ", ".join(f"{task} {value:.2g}" for task, value in found.items())
+        says = f"largest relative difference from `bench predict`: {by_task}; allowed: {exporting.TOLERANCE}"
+        if not shown["file"]:
+            say(f"the exported network gives other maps, so that nothing was written: {says}.")
+            return 1
+        say(f"images ({batch}, 3, {model.size[0]}, {model.size[1]}) uint8 to {', '.join(found)}: {path}")
+        say(f"{says}.")
     return 0
 
 

@@ -1,16 +1,13 @@
-"""`bench run` and `bench status`: from a plan to finished runs and their boards, and where runs stand."""
+"""`bench run`: from a plan to finished runs and their boards."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from benchmark.cli.options import (
     DATA,
@@ -27,11 +24,11 @@ from benchmark.cli.options import (
     What,
     Workers,
 )
-from benchmark.cli.scripts import aside, for_scripts, say
+from benchmark.cli.scripts import aside, say
 from benchmark.errors import UserError
 from benchmark.execute.options import HANG_SECONDS, Options
-from benchmark.execute.progress import STYLES, Progress, duration, make_console
-from benchmark.runs.rundir import RunDir, every_run
+from benchmark.execute.progress import Progress, make_console
+from benchmark.runs.rundir import RunDir
 
 if TYPE_CHECKING:
     from benchmark.report.board import Board
@@ -71,6 +68,15 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="With --worker, end when others hold the rest.")
     ] = False,
+    log: Annotated[
+        str,
+        typer.Option(
+            "--log",
+            metavar="tensorboard",
+            help="Write every run's curve as event files, too.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Run what is missing of a plan (without arguments: quickstart) and print its leaderboard."""
@@ -85,7 +91,7 @@ def run(
         workers = 1 if worker and workers is None else 0 if cluster else workers
         options = Options(
             results, data, device, keep, checkpoint_every, force, retry_failed, workers, per_gpu, hang_after,
-            to_the_end=worker and not no_wait,
+            to_the_end=worker and not no_wait, log=log,
         )  # fmt: skip
         code, shown = _run(arguments, settings, options, slurm, wait)
     if as_json:
@@ -187,45 +193,3 @@ def _warn_of_other_code(done: list[Any], results: Path) -> bool:
         such = f"{len(other)} runs, such as {other[0]}, were computed by other code of their method"
         say(f"note: {such}: --force or bump its version.")
     return bool(other)
-
-
-def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
-    """Show the state of every run in the results folder, and how far those under way are."""
-    from benchmark.cli.cluster import mark
-
-    def row(run: RunDir) -> dict[str, Any]:
-        names: dict[str, Any] = {
-            "run": f"{run.path.parent.name}/{run.name}",
-            "id": run.name.rpartition("-")[2],
-        }
-        state = run.state()
-        names |= {"state": state} | ({"reason": run.reason or "unknown"} if state == "failed" else {})
-        if state == "running" and (at := run.progress).step:
-            loss = at.loss if math.isfinite(at.loss) else None  # not logged yet
-            left = at.left if math.isfinite(at.left) else None
-            names |= {"step": at.step, "steps": at.steps, "loss": loss, "seconds_left": left}
-        return names
-
-    Options(results, data)
-    rows = [row(run) for run in every_run(results)]
-    unseen = mark(rows, results)
-    with for_scripts(as_json, rows):
-        if rows:
-            lines = Text()
-            for each in rows:
-                lines.append(f"{each['state']:8}", STYLES[each["state"]])
-                about = f" ({each['reason']})" if "reason" in each else ""
-                if "step" in each:
-                    loss = "" if each["loss"] is None else f", loss {each['loss']:.4g}"
-                    left = "" if each["seconds_left"] is None else f", {duration(each['seconds_left'])} left"
-                    about = f" (step {each['step']} of {each['steps']}{left}{loss})"
-                lines.append(f" {each['run']}{about}\n")
-            make_console().print(lines, soft_wrap=True, end="")
-            counts = Counter(each["state"] for each in rows)
-            say(", ".join(f"{count} {state}" for state, count in counts.items()))
-        else:
-            absent = "" if results.exists() else ", which does not exist"
-            say(f"no runs in {results}{absent}; `bench run` makes some.")
-        if unseen:
-            say(f"note: {unseen}")
-    return OK

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from benchmark.errors import UserError
 from benchmark.execute.data import Data
+from benchmark.execute.events import Log
 from benchmark.execute.options import Options, pick_device
 from benchmark.files import writing
 from benchmark.runs.claim import Claim, Lost
@@ -132,6 +133,7 @@ def _train(
     from benchmark.training import loop
 
     loss, stamped, first = float("nan"), 0.0, (0.0, 0)
+    log = Log(run.file("tensorboard"), options.log)
 
     def report(step: int, steps: int, mean: float) -> None:
         nonlocal loss
@@ -142,6 +144,7 @@ def _train(
         """Stamp step and time: by the training thread itself, since any other outlives a step that hangs."""
         nonlocal stamped, first
         step, steps, now = under_way.step, under_way.feed.steps, time.monotonic()
+        log.write(under_way.curve, before=step)  # the point of this very step may still be evaluated
         first = first if stamped else (now, step)
         if now - stamped > STAMP_SECONDS:
             stamped = now
@@ -162,6 +165,7 @@ def _train(
         run.file("error.txt").unlink(missing_ok=True)
         under_way.start(run)
         under_way.train(run, claim)
+        log.write(under_way.curve)
         under_way.finish(run, claim)
     except UserError:
         claim.check()  # who lost the run meanwhile has nothing to complain about
@@ -173,6 +177,8 @@ def _train(
         reason = (MEMORY if out_of_memory(error) else "") + ("" if diverged else f"{type(error).__name__}: ")
         note_failure(claim, reason + str(error), "" if diverged else "\n" + traceback.format_exc())
         return reason + str(error)
+    finally:
+        log.close()
     return ""
 
 

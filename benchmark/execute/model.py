@@ -103,9 +103,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     everything. Raises `UserError` when there is no such run, it is not finished, its weights were not kept,
     or they do not fit.
     """
-    folder, again = Path(run), "compute it again with `bench run ... --force`"
-    named = (folder / "spec.json").is_file()
-    place = RunDir(folder.parent, folder.name) if named else find_run(Path(results), str(run))
+    place, again = place_of(run, results), "compute it again with `bench run ... --force`"
     record, file = place.record, place.file("weights.pt")
     if record is None:
         raise UserError(
@@ -139,6 +137,13 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     other = record.get("source") != registry.source_hash(spec.method)
     note = f"{place.name} was computed by other code of {spec.method}, so its predictions may differ."
     return Model(spec, tasks, method, device, note if other else "", record.get("fit", "scale"))
+
+
+def place_of(run: str | Path, results: str | Path) -> RunDir:
+    """Return the folder of a run that is named as for `load_model`."""
+    folder = Path(run)
+    named = (folder / "spec.json").is_file()
+    return RunDir(folder.parent, folder.name) if named else find_run(Path(results), str(run))
 
 
 def _spec(values: dict[str, Any], where: str) -> RunSpec:
@@ -187,7 +192,18 @@ def restored(task: Task, raw: Tensor, extent: tuple[int, int], size: tuple[int, 
             classes[logit > best] = number
             best = torch.maximum(best, logit)
         return classes
-    values = resized(slice(None))
+    return in_units(task, resized(slice(None)))
+
+
+def in_units(task: Task, raw: Tensor) -> Tensor:
+    """Return maps of raw predictions (..., channels, h, w).
+
+    Classes (..., h, w) uint8, probabilities of edges and saliency, metres of depth, (..., 3, h, w) unit
+    normals.
+    """
+    if task.kind == "classes":
+        return raw.argmax(-3).to(torch.uint8)
     if task.kind == "normals":
-        return F.normalize(values, dim=0)
-    return values[0] if task.kind == "depth" else values[0].sigmoid()
+        return F.normalize(raw, dim=-3)
+    values = raw.squeeze(-3)
+    return values if task.kind == "depth" else values.sigmoid()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmark import system
@@ -21,7 +22,7 @@ class Options:
     workers: 0 is this process, None leaves it to the environment and the device. to_the_end: wait for runs
     of other processes, and take up those that die. weights, plugins: the files of the plan and the command
     line. began: results older than that, by the clock of the results folder, are made anew as `force` and
-    `retry_failed` ask; newer ones stand.
+    `retry_failed` ask; newer ones stand. log: "tensorboard" for event files of every run's curve.
     """
 
     results: Path
@@ -38,6 +39,7 @@ class Options:
     weights: dict[str, Path] = field(default_factory=dict)
     plugins: tuple[Path, ...] = ()
     began: float = 0.0
+    log: str = ""
 
     def __post_init__(self) -> None:
         """Raise the `UserError` that a value deserves by itself, before anything heavy is imported."""
@@ -47,6 +49,11 @@ class Options:
             raise UserError(f"--device {self.device!r} is not one of auto, cpu, cuda, cuda:N.")
         if self.keep not in ("all", "weights", "none"):
             raise UserError(f"--keep {self.keep!r} is not one of all, weights, none.")
+        if self.log not in ("", "tensorboard"):
+            raise UserError(f"--log {self.log!r} is not tensorboard.")
+        if self.log and find_spec(self.log) is None:
+            cure = "install it with `pip install -e '.[tensorboard]'`, or leave --log out"
+            raise UserError(f"--log {self.log} needs the package {self.log}; {cure}.")
         if self.checkpoint_every < 1:
             raise UserError(f"--checkpoint-every {self.checkpoint_every} is not a number of 1 or more.")
         if self.per_gpu < 1:
