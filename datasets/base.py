@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -27,6 +27,8 @@ class Split:
     published: reads a frozen label split of the papers, by its name and those of T tasks, as (N, T) bool;
     None where there is none. fit: how images of other sizes met the frame, as in `datasets.fit`.
     source: (N,) int64 which of the joined data sets `sources` a sample is of; None where it is one.
+    teacher: {task: (N, C, H, W)} of some tasks, as `targets`: a model's predictions for train samples, which
+    methods may learn from and nothing is scored by.
     """
 
     ids: Tensor
@@ -41,6 +43,7 @@ class Split:
     fit: Fit = "scale"
     source: Tensor | None = None
     sources: tuple[str, ...] = ()
+    teacher: dict[str, Tensor] = field(default_factory=dict)
 
     def frozen(self, tasks: Sequence[str]) -> Callable[[str], Tensor] | None:
         """Bind `published` to these tasks."""
@@ -54,7 +57,8 @@ class Split:
 class Dataset(Protocol):
     """Describe a data set; `name` and `variant` identify it in records.
 
-    Such as "scenes" and "scenes-v1", or "nyuv2" and "nyuv2-13-derived-normals".
+    Such as "scenes" and "scenes-v1", or "nyuv2" and "nyuv2-13-derived-normals". One with a teacher's maps
+    also names their tasks as `teachers`, and has a variant that changes with what the maps hold.
     """
 
     name: ClassVar[str]

@@ -22,7 +22,8 @@ from benchmark.errors import UserError
 from benchmark.files import read_json
 from benchmark.typed import convert
 from datasets.fit import Fit
-from datasets.layouts.files import one_line
+from datasets.layouts.base import TEACHER
+from datasets.layouts.files import file_hash, one_line
 from datasets.packing import Arrays, Progress
 
 FORMAT = 1
@@ -88,6 +89,12 @@ class Store:
         height, width = self.manifest["size"]
         return int(height), int(width)
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Name the tasks of which train samples have a teacher's maps."""
+        files = self.manifest["splits"]["train"]["files"]
+        return tuple(name for name in self.manifest["tasks"] if TEACHER + name in files)
+
     def arrays(self, split: str) -> Arrays:
         """Map a split's arrays into memory.
 
@@ -148,7 +155,8 @@ def _manifest(path: Path, changed: int) -> dict[str, Any]:
         raise UserError(f"{path} was written in format {content['format']}, and {ours}; {cure}.")
     made = convert(content, Manifest, f"{path} is damaged", cure)
     wanted = {"image", "extent", "available", *made.tasks}
-    whole = all(split.files.keys() == wanted for split in (made.splits.train, made.splits.test))
+    more = made.splits.train.files.keys() - {TEACHER + name for name in made.tasks}
+    whole = more == wanted == made.splits.test.files.keys()
     if not whole or sealed(content)["sha256"] != content.get("sha256", sealed(content)["sha256"]):
         raise UserError(f"{path} is damaged: it was changed since it was packed; {cure}.")
     return content
@@ -165,9 +173,3 @@ def find(data: Path, dataset: str) -> list[Store]:
     # A variant's name starts with the data set's; whatever else lies in the data folder is not looked at.
     folders = sorted(path.parent for path in data.glob(f"{dataset}*/[0-9]*x[0-9]*/manifest.json"))
     return [store for store in map(Store, folders) if store.manifest["dataset"] == dataset]
-
-
-def file_hash(path: Path) -> str:
-    """Compute a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from torch import Tensor
 from datasets import fit
 from datasets.base import Split
 from datasets.fit import Fit, Row
-from datasets.layouts.base import Array, Source, reading
+from datasets.layouts.base import TEACHER, Array, Source, reading
 from datasets.tasks import Task
 
 T = TypeVar("T")
@@ -31,8 +31,9 @@ Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
 class Arrays:
     """Hold a packed split.
 
-    values: {"image", "extent" or a task: (N, ...)}. digests: SHA-256 of each sample, 16 hex digits. remarks:
-    {what a reader remarked: (samples, name of the first)}.
+    values: {"image", "extent", a task, or `TEACHER` and a task: (N, ...)}. digests: SHA-256 of each sample,
+    16 hex digits, and of its teacher's maps 16 more. remarks: {what a reader remarked: (samples, name of the
+    first)}.
     """
 
     names: tuple[str, ...]
@@ -58,6 +59,11 @@ class Arrays:
             ).hexdigest()[:16],
             extents=None if whole else extents,
             total=len(self.names) if total is None else total,
+            teacher={
+                name: torch.from_numpy(self.values[TEACHER + name][:count])
+                for name in tasks
+                if TEACHER + name in self.values
+            },
         )
 
 
@@ -78,9 +84,10 @@ def pack(
     """
     names = source.names(split)[:limit]
     count = len(names)
+    taught = {TEACHER + name: tasks[name] for name in source.teachers if name in tasks and split == "train"}
     shapes: dict[str, tuple[Any, tuple[int, ...]]]
     shapes = {"image": (np.uint8, (3, *size)), "extent": (np.int16, (2,))}
-    for name, task in tasks.items():
+    for name, task in (tasks | taught).items():
         shapes[name] = (torch.empty(0, dtype=fit.dtype(task)).numpy().dtype, (task.target_channels, *size))
     shapes["available"] = (np.bool_, (len(tasks),))
     values = {name: allocate(name, np.dtype(kind), (count, *shape)) for name, (kind, shape) in shapes.items()}
@@ -91,7 +98,7 @@ def pack(
         with reading(source.path):
             sample = source.read(split, i)
         sizes.append(sample.image.size)
-        row = fit.fit(sample, tasks, size, how)
+        row = fit.fit(sample, tasks | taught, size, how)
         known = [bool(task.valid(row.targets[name][None]).any()) for name, task in tasks.items()]
         blank = [name for name, any_ in zip(tasks, known, strict=True) if name in sample.labels and not any_]
         return row, known, [*sample.remarks, *(f"blank of {name}" for name in blank)]
@@ -101,12 +108,13 @@ def pack(
         _in_order(read, count, lambda: 1 if max(sizes) > LARGE else READERS)
     ):
         values["image"][i], values["extent"][i], values["available"][i] = row.image.numpy(), row.extent, known
-        for name in tasks:
-            values[name][i] = row.targets[name].numpy()
+        for name, target in row.targets.items():
+            values[name][i] = target.numpy()
         for remark in found:
             seen, first = remarks.get(remark, (0, names[i]))
             remarks[remark] = (seen + 1, first)
-        digests.append(_digest(values, i, tasks))
+        own = _digest(values, i, ("image", "extent", *tasks))
+        digests.append(own + (_digest(values, i, taught) if taught else ""))
         progress(i + 1, count)
     return Arrays(names, values, tuple(digests), remarks)
 
@@ -132,9 +140,9 @@ def _in_order(read: Callable[[int], T], count: int, readers: Callable[[], int]) 
                 future.cancel()
 
 
-def _digest(values: dict[str, Array], i: int, tasks: dict[str, Task]) -> str:
+def _digest(values: dict[str, Array], i: int, names: Iterable[str]) -> str:
     content = hashlib.sha256()
-    for name in ("image", "extent", *tasks):
+    for name in names:
         content.update(np.ascontiguousarray(values[name][i]).data)
     return content.hexdigest()[:16]
 
@@ -153,6 +161,7 @@ def narrowed(split: Split, start: int, stop: int) -> Split:
         names=split.names[here],
         images=split.images[here],
         targets={name: values[here] for name, values in split.targets.items()},
+        teacher={name: values[here] for name, values in split.teacher.items()},
         available=split.available[here],
         fingerprint=hashlib.sha256(f"{split.fingerprint}/{start}:{stop}".encode()).hexdigest()[:16],
         extents=None if split.extents is None else split.extents[here],

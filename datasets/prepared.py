@@ -138,6 +138,13 @@ class Prepared(ABC):
             return {name: task for name, task in found[0].items() if all(name in tasks for tasks in found)}
         return dict(self._unpacked.tasks if self._unpacked else self.forms[self.form_of(self.variant)].tasks)
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Return the tasks of which train images have a teacher's maps."""
+        stores = [store for store in self._stores if store.variant == self.variant]
+        held = stores[0] if stores else self._unpacked
+        return held.teachers if held else ()
+
     def _tasks_in(self, store: packed.Store) -> dict[str, Task]:
         every = self.forms[self.form_of(self.variant)].tasks
         return {name: task for name, task in every.items() if name in store.manifest["tasks"]}

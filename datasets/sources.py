@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -97,6 +98,13 @@ class Sources:
         """Return the tasks of all sources."""
         return self._joined()[0]
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Return the tasks of which a source has a teacher's maps."""
+        held = [getattr(part.dataset, "teachers", ()) for part in self.parts]
+        names = zip(self._joined()[1], held, strict=True)
+        return tuple(dict.fromkeys(task for own, of in names for task, name in own.items() if name in of))
+
     def _joined(self) -> tuple[dict[str, Task], list[dict[str, str]]]:
         """Return the joined tasks, and for each source {name: its own name of the task}."""
         joined: dict[str, Task] = {}
@@ -155,15 +163,22 @@ class Sources:
             torch.stack([_column(split, own.get(task)) for task in joined], 1)
             for split, own in zip(splits, names, strict=True)
         ]
+
+        def stacked(held: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+            """The maps of each task that some source has any of."""
+            columns = {
+                n: [of.get(own.get(n, "")) for of, own in zip(held, names, strict=True)] for n in joined
+            }
+            used = ((n, column) for n, column in columns.items() if any(maps is not None for maps in column))
+            return {n: _stacked(column, splits, joined[n])[order] for n, column in used}
+
         content = [f"{variant} {split.fingerprint}" for variant, split in zip(variants, splits, strict=True)]
         return Split(
             ids=torch.cat([split.ids + i * APART for i, split in enumerate(splits)])[order],
             names=tuple(labels[i] for i in order.tolist()),
             images=torch.cat([split.images for split in splits])[order],
-            targets={
-                name: _maps(splits, [own.get(name) for own in names], task)[order]
-                for name, task in joined.items()
-            },
+            targets=stacked([split.targets for split in splits]),
+            teacher=stacked([split.teacher for split in splits]),
             available=torch.cat(available)[order],
             fingerprint=hashlib.sha256("\n".join(content).encode()).hexdigest(),
             extents=_extents(splits, order, size),
@@ -179,19 +194,15 @@ def _column(split: Split, name: str | None) -> Tensor:
     return split.available[:, list(split.targets).index(name)]
 
 
-def _maps(splits: Sequence[Split], names: Sequence[str | None], task: Task) -> Tensor:
-    """Stack a task's maps, (N, C, H, W); names: the sources' own, None where it has no label that is used."""
-    held = [split.targets[name] for split, name in zip(splits, names, strict=True) if name is not None]
-    kind = held[0].dtype
-    for maps in held[1:]:
-        kind = torch.promote_types(kind, maps.dtype)
-    found = []
-    for split, name in zip(splits, names, strict=True):
-        shape = (len(split), *held[0].shape[1:])
-        found.append(
-            torch.full(shape, task.ignore, dtype=kind) if name is None else split.targets[name].to(kind)
-        )
-    return torch.cat(found)
+def _stacked(column: Sequence[Tensor | None], splits: Sequence[Split], task: Task) -> Tensor:
+    """Stack a task's maps, (N, C, H, W), of which some sources have none that is used."""
+    known = [maps for maps in column if maps is not None]
+    kind = reduce(torch.promote_types, (maps.dtype for maps in known))
+    blank = known[0].new_full((1, *known[0].shape[1:]), task.ignore, dtype=kind)
+    pairs = zip(column, splits, strict=True)
+    return torch.cat(
+        [blank.expand(len(s), -1, -1, -1) if maps is None else maps.to(kind) for maps, s in pairs]
+    )
 
 
 def _extents(splits: Sequence[Split], order: Tensor, size: tuple[int, int]) -> Tensor | None:

@@ -71,7 +71,8 @@ def tiny_split(count: int = 12, seed: int = 0, size: tuple[int, int] = SIZE) -> 
     available = torch.ones(count, len(TASKS), dtype=torch.bool)
     available[:, 5] = torch.arange(count) % 3 == 0
     names = tuple(f"tiny-{i}" for i in range(count))
-    return Split(torch.arange(count) * 7 + 3, names, images, targets, available, f"tiny-{count}-{seed}")
+    made = Split(torch.arange(count) * 7 + 3, names, images, targets, available, f"tiny-{count}-{seed}")
+    return replace(made, teacher={name: maps.roll(1, 0) for name, maps in targets.items()})
 
 
 def tiny_batch(
@@ -85,14 +86,14 @@ def tiny_batch(
     value.
     """
 
-    def view(which: int) -> View:
+    def view(which: int, shown: Tensor = labelled) -> View:
         split = tiny_split(len(labelled), seed + which)
         targets = {}
         for i, name in enumerate(names):
             values = widen(TASKS[name], split.targets[name])
             if name == "normals":  # made unit in `dtype`: float32's last bit is not that of every processor
                 values = torch.nn.functional.normalize(split.targets[name].to(dtype), dim=1)
-            hidden = ~labelled[:, i].view(-1, 1, 1, 1)
+            hidden = ~shown[:, i].view(-1, 1, 1, 1)
             values = torch.where(hidden, torch.full_like(values, TASKS[name].ignore), values)
             targets[name] = values.to(dtype) if values.is_floating_point() else values
         geometry = torch.eye(2, 3, dtype=dtype).repeat(len(labelled), 1, 1)
@@ -100,7 +101,8 @@ def tiny_batch(
 
     first = view(0)
     more = tuple(view(100 * (i + 1)) for i in range(views))
-    return Batch(first.images, first.targets, labelled, labelled, torch.arange(len(labelled)), more)
+    index, teacher = torch.arange(len(labelled)), view(50, torch.ones_like(labelled)).targets
+    return Batch(first.images, first.targets, labelled, labelled, index, more, teacher)
 
 
 def tiny_problem(names: tuple[str, ...] = THREE, width: int = 8, **changes: Any) -> Problem:

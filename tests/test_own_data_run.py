@@ -5,7 +5,9 @@ commands alone.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from PIL import Image
 
 from benchmark.execute.model import load_model
 from tests.conftest import Bench
-from tests.datasets.folder_example import TASKS, TEST, TRAIN, arrays, has, stem, write
+from tests.datasets.folder_example import TASKS, TEST, TRAIN, arrays, has, stem, taught, write
 
 SMALL = ("encoder=small", "weights=none", "width=8", "decoder_blocks=1")
 TINY = (*SMALL, "epochs=1", "batch=4", "evaluations=0")
@@ -97,6 +99,34 @@ def test_the_folder_itself_is_enough(bench: Bench, tmp_path: Path) -> None:
     path.with_name("record.json").write_text(json.dumps(record))
     code, _, err = bench("predict", record["id"], folder / "images", "--out", tmp_path / "out")
     assert code == 2 and "and run the same command again" in err
+
+
+def test_a_method_learns_from_a_teacher_s_maps_and_is_skipped_without(bench: Bench, tmp_path: Path) -> None:
+    methods = ("run", "own-data", "multi_task", "teacher_labels")
+    code, out, err = bench("data", "prepare", "own-data", taught(tmp_path / "kitchens"))
+    assert code == 0 and f"{TRAIN - 2} of {TRAIN} train images have a teacher's map of depth." in out, (
+        out + err
+    )
+    assert bench("data", "check", "own-data-kitchens")[0] == 0
+    code, out, err = bench(*methods, *sets(*SHORT))
+    assert code == 0 and "skipped" not in out + err, out + err
+    found = {r["spec"]["method"]: r for r in map(_read, (tmp_path / "runs").glob("*/*/record.json"))}
+    (variant,) = {record["spec"]["variant"] for record in found.values()}
+    assert re.fullmatch("own-data-kitchens-teacher-[0-9a-f]{8}", variant)
+    losses = {name: record["curve"][-1]["loss"].keys() for name, record in found.items()}
+    assert losses["teacher_labels"] - losses["multi_task"] == {"teacher"}
+    plain = ("--data", write(tmp_path / "plain"), "--results", tmp_path / "others")
+    code, out, err = bench(*methods, *sets(*SHORT), *plain)
+    assert code == 0 and "teacher_labels is skipped: it learns from a teacher's maps, and" in out + err
+    code, _, err = bench("run", "own-data", "teacher_labels", *plain)
+    assert code == 2 and "has no run left: teacher_labels is skipped" in err and err.count("\n") == 1
+    # Tasks without a teacher leave nothing to learn from it, too.
+    code, _, err = bench("run", "own-data", "teacher_labels", *sets("tasks=['material', 'edge']"))
+    assert code == 2 and f"{variant} has none of these tasks" in err
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def test_mistakes_are_one_sentence(bench: Bench, tmp_path: Path) -> None:

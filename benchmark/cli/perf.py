@@ -63,7 +63,7 @@ def perf(
 
     shown: dict[str, Any] = {}
     with for_scripts(as_json, shown):
-        plan, device = plans.make(what or [], settings, data), pick_device(device)
+        plan, device = plans.make(what or [], settings, data, taught=True), pick_device(device)
         machine = provenance.environment(device, plan.cells[0].protocol.threads)
         steps = steps or (CUDA_STEPS if device.startswith("cuda") else CPU_STEPS)
         rows, notes = measured(plan.cells, Splits(data, say), device, steps)

@@ -170,7 +170,11 @@ def _show(dataset: Prepared, store: Store) -> tuple[dict[str, Split], dict[str, 
             table.add_row(task, str(values["images"]), f"{values['share']:.1%}", values["values"])
         make_console().print(table)
     remarks = {name: entry.get("remarks", {}) for name, entry in store.manifest["splits"].items()}
-    return splits, {"seen": looks, "notes": seen.notes(looks, splits, dataset.tasks, remarks)}
+    notes = seen.notes(looks, splits, dataset.tasks, remarks)
+    for task, maps in splits["train"].teacher.items():
+        held = [bool(dataset.tasks[task].valid(each[None]).any()) for each in maps]
+        notes.append(f"{sum(held)} of {len(held)} train images have a teacher's map of {task}.")
+    return splits, {"seen": looks, "notes": notes}
 
 
 def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:

@@ -70,10 +70,12 @@ def _require_shapes(where: str, split: Split, dataset: Dataset, size: tuple[int,
     count, names, tasks = len(split), list(split.targets), list(dataset.tasks)
     require_tensor(f"{where} images", split.images, (count, 3, *size), (torch.uint8,))
     require(names == tasks, f"{where} has targets {names}, not {tasks} in that order")
+    require(where.startswith("train") or not split.teacher, f"{where} has a teacher's maps; train alone may")
     for name, task in dataset.tasks.items():
-        target, shape = split.targets[name], (count, task.target_channels, *size)
-        require_tensor(f"{where} {name}", target, shape, DTYPES[task.kind])
-        require(not target.requires_grad, f"{where} {name} requires a gradient; detach it")
+        shape = (count, task.target_channels, *size)
+        for target in (maps[name] for maps in (split.targets, split.teacher) if name in maps):
+            require_tensor(f"{where} {name}", target, shape, DTYPES[task.kind])
+            require(not target.requires_grad, f"{where} {name} requires a gradient; detach it")
     require_tensor(f"{where} available", split.available, (count, len(tasks)), (torch.bool,))
     require(len(split.names) == count, f"{where} has {len(split.names)} names for {count} samples")
 

@@ -50,11 +50,13 @@ class Expansion:
     notes: what was skipped or assumed, and why, in order. used: the settings of hyperparameters that some
     method or weighting took. weights: the files of pretrained weights by the content that stands for them in
     specs. protocols: what protocols are called in the plan, a name or a file, by the name that specs have.
-    contrasts: of the plan, which its specs keep.
+    contrasts: of the plan, which its specs keep. taught: as if all data had a teacher's maps.
     """
 
-    def __init__(self, settings: dict[str, Any], methods: list[str], data: Path) -> None:
-        self.settings, self.methods, self.data = settings, methods, data
+    def __init__(
+        self, settings: dict[str, Any], methods: list[str], data: Path, taught: bool = False
+    ) -> None:
+        self.settings, self.methods, self.data, self.taught = settings, methods, data, taught
         self.notes: dict[str, None] = {}
         self.used: set[str] = set()
         self.weights: dict[str, Path] = {}
@@ -158,7 +160,11 @@ class Expansion:
             self.notes[text] = None
         name = cell["method"]
         method = registry.method(name)
-        if reason := method.skip({task: dataset.tasks[task] for task in protocol.tasks}):
+        reason = method.skip({task: dataset.tasks[task] for task in protocol.tasks})
+        held = protocol.tasks if self.taught else getattr(dataset, "teachers", ())
+        if not reason and method.uses_teacher and not set(held) & set(protocol.tasks):
+            reason = f"it learns from a teacher's maps, and {dataset.variant} has none of these tasks"
+        if reason:
             self.notes[f"{name} is skipped: {reason}"] = None
             return []
         if weighting != balance.EQUAL and (method.one_task or len(protocol.tasks) == 1):

@@ -89,8 +89,11 @@ def _read(name: str, base: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     return values | {"include": included, "name": path.stem}
 
 
-def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
-    """Return the plan that arguments mean: its name or file, methods' names, or a plan and methods of it."""
+def make(arguments: list[str], settings: list[str], data: Path, taught: bool = False) -> Plan:
+    """Return the plan that arguments mean: its name or file, methods' names, or a plan and methods of it.
+
+    taught: as if all data had a teacher's maps.
+    """
     methods = [a for a in arguments if a in registry.method_names()]
     others = [a for a in arguments if a not in methods]
     if len(others) > 1:
@@ -100,7 +103,7 @@ def make(arguments: list[str], settings: list[str], data: Path) -> Plan:
     if others and not others[0].endswith(".toml") and others[0] not in names():
         raise registry.unknown_method("plan or method", others[0], [*names(), *registry.method_names()])
     values = read(others[0] if others else DEFAULT)
-    return expand(values, _assignments(settings), methods, data)
+    return expand(values, _assignments(settings), methods, data, taught)
 
 
 def _assignments(settings: list[str]) -> dict[str, Any]:
@@ -121,9 +124,11 @@ def _assignments(settings: list[str]) -> dict[str, Any]:
     return result
 
 
-def expand(values: dict[str, Any], settings: dict[str, Any], methods: list[str], data: Path) -> Plan:
+def expand(
+    values: dict[str, Any], settings: dict[str, Any], methods: list[str], data: Path, taught: bool = False
+) -> Plan:
     """Return every cell of a plan with settings on top. Raises `UserError` for what does not fit."""
-    expansion = Expansion(settings, methods, data)
+    expansion = Expansion(settings, methods, data, taught)
     expansion.contrasts = _contrasts(values)
     cells, ablated = _runs(values, expansion)
     notes = tuple(expansion.notes)

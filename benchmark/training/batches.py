@@ -6,7 +6,7 @@ Samples of a split in use lie on the device where they fit, else in host memory 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from benchmark.spec.protocol import Protocol
 from benchmark.training.device import laid_out
 from datasets import augment, labels
 from datasets.base import Split
+from datasets.layouts.base import TEACHER
 from datasets.tasks import Task
 from methods.base import Batch, View, ViewKind, view_kinds
 
@@ -37,14 +38,19 @@ class Gathered(NamedTuple):
 class Samples:
     """Samples of a split in a given order, in batches of one size.
 
-    Every batch is a pure function of its number and the caller's own copy. order: (S,) int64 positions in the
+    Every batch is a pure function of its number and the caller's own copy. teacher: tasks whose teacher's
+    maps are targets too, under `TEACHER` and the task's name. order: (S,) int64 positions in the
     split on the host, S a multiple of `batch`. resident: whether the split lies on the device; otherwise a
     thread gathers the batches to come in pinned memory, from where they are copied beside the computing.
     """
 
-    def __init__(self, split: Split, tasks: dict[str, Task], order: Tensor, batch: int, device: str) -> None:
+    def __init__(
+        self, split: Split, tasks: Iterable[str], order: Tensor, batch: int, device: str,
+        teacher: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self.batch, self.device = batch, device
         self._parts = {"": split.images} | {name: split.targets[name] for name in tasks}
+        self._parts |= {TEACHER + name: split.teacher[name] for name in teacher}
         if split.extents is not None:
             self._parts["extents"] = split.extents
         self.order = order
@@ -125,9 +131,11 @@ class Feed:
         normalisation: tuple[Sequence[float], Sequence[float]],
         device: str,
         labelled_only: bool = False,
+        with_teacher: bool = False,
     ) -> None:
         """mask: (N, T) bool over the protocol's whole task set; `tasks` may be a part of it. labelled_only:
-        leave out the images without a visible label of `tasks`, which teach a network of one task nothing."""
+        leave out the images without a visible label of `tasks`, which teach a network of one task nothing.
+        with_teacher: give what the split has of a teacher's maps."""
         columns = [protocol.tasks.index(name) for name in tasks]
         labelled = labels.restrict(mask, columns)
         usable = labelled.any(1) if labelled_only else torch.ones(len(split), dtype=torch.bool)
@@ -159,7 +167,9 @@ class Feed:
         self._draws = [d.to(device) for d in draws]
         self._encoder = protocol.encoder
         self._padded = config.shrinks or split.extents is not None
-        self.samples = Samples(split, tasks, positions, self.batch_size, device)
+        taught = [name for name in tasks if with_teacher and name in split.teacher]
+        self._maps = tasks | {TEACHER + name: tasks[name] for name in taught}
+        self.samples = Samples(split, tasks, positions, self.batch_size, device, taught)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0."""
@@ -187,16 +197,23 @@ class Feed:
             targets[name] = targets[name].masked_fill(~labelled[:, t].view(-1, 1, 1, 1), task.ignore)
         draws = [d.index_select(0, rows) for d in self._draws]
         first, *more = augment.apply(
-            images, targets, self.tasks, draws, *self.normalisation, extents, self._padded
+            images, targets, self._maps, draws, *self.normalisation, extents, self._padded
         )
+        taught = [name for name in self.tasks if TEACHER + name in targets]
         return Batch(
             images=laid_out(first[0], self._encoder),
-            targets=first[1],
+            targets=self._own(first[1]),
             labelled=labelled,
             labelled_host=host,
             index=self._ids.index_select(0, rows),
-            views=tuple(View(laid_out(view[0], self._encoder), *view[1:]) for view in more),
+            views=tuple(
+                View(laid_out(view[0], self._encoder), self._own(view[1]), *view[2:]) for view in more
+            ),
+            teacher={name: first[1][TEACHER + name] for name in taught},
         )
+
+    def _own(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: maps[name] for name in self.tasks}
 
 
 def _passes(ids: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,7 @@ class Workload:
 
 
 def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -> Batch:
-    """Return a batch of `size` samples of zeros with every label."""
+    """Return a batch of `size` samples of zeros with every label, and a teacher's map of every task."""
 
     def targets() -> dict[str, torch.Tensor]:
         maps = {}
@@ -56,7 +56,8 @@ def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -
         View(images, targets(), torch.zeros(size, 2, 3), erased if kind.cutout else None)
         for kind in view_kinds(views)
     )
-    return Batch(images, targets(), labelled, labelled, torch.zeros(size, dtype=torch.long), more)
+    index = torch.zeros(size, dtype=torch.long)
+    return Batch(images, targets(), labelled, labelled, index, more, targets())
 
 
 def _of_backward(gradient: Shape, x: Shape, weight: Shape, *more: Any, **options: Any) -> int:

@@ -165,7 +165,8 @@ def made_up(tasks: dict[str, Task], size: tuple[int, int], count: int) -> Split:
     targets = {name: _target(task, blocks) for name, task in tasks.items()}
     available = torch.ones(count, len(tasks), dtype=torch.bool)
     names = tuple(f"made-up-{i}" for i in range(count))
-    return Split(torch.arange(count), names, images, targets, available, f"made-up-{count}")
+    made = f"made-up-{count}"
+    return Split(torch.arange(count), names, images, targets, available, made, teacher=targets)
 
 
 def _target(task: Task, blocks: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from datasets.tasks import Task
 
 Array = NDArray[Any]
 SPLITS = ("train", "test")
+TEACHER = "teacher."  # before a task's name: a teacher's maps of it, in samples and stores
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Sample:
     image: (H, W, 3) uint8 RGB. labels: {task: array of the same H and W} for the tasks that this sample has a
     label of: classes, saliency and edge (H, W) uint8 with 255 unknown; depth (H, W) float32 with 0 unknown;
     normals (H, W, 3) float32 of unit length in camera axes (x right, y down, z forward), (0, 0, 0) unknown.
+    A teacher's maps are among them under `TEACHER` and the task's name, of train samples alone.
     remarks: what of its files a person should hear, counted over all samples; `datasets.seen` has the words.
     """
 
@@ -64,6 +66,11 @@ class Source(ABC):
     @abstractmethod
     def variant(self) -> str | None:
         """Name the labels where they are not the papers'; part of the data set's name."""
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Name the tasks of which train samples have a teacher's maps: none."""
+        return ()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -35,7 +35,8 @@ class Labels:
 
     ignore: the number of pixels without a label (normals: in all three channels), which may be NaN. unit:
     metres a step of a .png. threshold: the least positive number of edges and saliency. None where unsaid.
-    palette, void: the colours of the classes in their order, and those without a label, as 0xRRGGBB.
+    palette, void: the colours of the classes in their order, and those without a label, as 0xRRGGBB. teacher:
+    where a teacher's maps of the same form are.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class Labels:
     threshold: float | None = None
     palette: tuple[int, ...] = ()
     void: tuple[int, ...] = ()
+    teacher: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def read(folder: Path) -> Description:
     size, fit = _size(file, top.table("size", "height = 192 and width = 256"))
     example = 'a table such as [tasks.depth] with kind = "depth" and folder = "depth" for each task'
     tables = top.table("tasks", example)
-    labels = {key: _labels(file, key, values) for key, values in _Table(file, "tasks", tables).values.items()}
+    labels = {key: _taught(file, key, values) for key, values in _Table(file, "tasks", tables).values.items()}
     return Description(name, images, lists, share, seed, size, fit, labels)
 
 
@@ -176,13 +178,8 @@ def _labels(file: Path, name: str, values: Any) -> Labels:
         raise UserError(f"{shown(name)} in [tasks] of {file} cannot be the name of a task; {cure}.")
     table = _Table(file, f"tasks.{name}", values)
     kind = table.take("kind", lambda v: v in KINDS, "one of " + ", ".join(f'"{known}"' for known in KINDS))
-    own = {
-        "classes": ("classes", "palette"),
-        "depth": ("unit",),
-        "edge": ("threshold",),
-        "saliency": ("threshold",),
-    }
-    table.only("kind", "folder", "pattern", "ignore", *own.get(kind, ()))
+    own = {"classes": ("classes", "palette"), "depth": ("unit",), "normals": ()}.get(kind, ("threshold",))
+    table.only("kind", "folder", "pattern", "teacher", "ignore", *own)
     place = table.place("folder", name, MAPS)
     if "palette" in table.values:
         return _coloured(table, name, place)
@@ -199,6 +196,15 @@ def _labels(file: Path, name: str, values: Any) -> Labels:
     expected = "the least number that is positive, such as 128"
     threshold = table.take("threshold", lambda v: _is_number(v) and 0 < v < inf, expected, None)
     return Labels(replace(_MAKE[kind](), name=name), place, ignore, unit, threshold)
+
+
+def _taught(file: Path, name: str, values: Any) -> Labels:
+    """As `_labels`, with the place of a teacher's maps."""
+    made, table = _labels(file, name, values), _Table(file, f"tasks.{name}", values)
+    folder = table.path("teacher", f"{name}-teacher") if "teacher" in values else None
+    if folder == made.place.folder:
+        raise UserError(f"teacher in {table.said} is the folder of its labels; name one of other maps.")
+    return replace(made, teacher=replace(made.place, folder=folder)) if folder else made
 
 
 def _classes(table: _Table) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ EXIF orientation says.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -16,8 +17,8 @@ import numpy as np
 
 from benchmark.errors import UserError, shown
 from datasets.fit import Fit
-from datasets.layouts import toml_description, toml_maps
-from datasets.layouts.base import Array, Sample, Source
+from datasets.layouts import teacher, toml_description, toml_maps
+from datasets.layouts.base import TEACHER, Array, Sample, Source
 from datasets.layouts.files import read_list
 from datasets.layouts.nyuv2_maps import load_normals
 from datasets.layouts.pixels import load_photograph
@@ -47,9 +48,15 @@ class TomlFolder(Source):
         return {name: labels.task for name, labels in self.description.labels.items()}
 
     @property
+    def teachers(self) -> tuple[str, ...]:
+        """Return the tasks with a folder of a teacher's maps."""
+        return tuple(name for name in self.tasks if TEACHER + name in self._labels)
+
+    @property
     def variant(self) -> str | None:
-        """Name the data set as the description does."""
-        return self.description.name
+        """Name the data set as the description does, and a teacher by what its maps hold."""
+        maps = {task: self._maps[TEACHER + task] for task in self.teachers}
+        return self.description.name + (teacher.variant(maps, self.names("train")) if maps else "")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -83,7 +90,7 @@ class TomlFolder(Source):
         ]
         found.append(_said(unused, of.images.folder, "in neither list"))
         for task, files in self._maps.items():
-            folder = of.labels[task].place.folder
+            folder = self._labels[task].place.folder
             astray = [
                 str(file.relative_to(folder)) for name, file in files.items() if name not in self._images
             ]
@@ -101,8 +108,8 @@ class TomlFolder(Source):
         shape, labels = (image.shape[0], image.shape[1]), {}
         of = f"of its image's size{', as EXIF turns it,' * ('turned' in remarks)}"
         for task, files in self._maps.items():
-            if name in files:
-                labels[task], found = self._label(files[name], self.description.labels[task], shape, of)
+            if name in files and (split == "train" or task in self.tasks):
+                labels[task], found = self._label(files[name], self._labels[task], shape, of)
                 remarks += tuple(f"{remark} of {task}" for remark in found)
         return Sample(image, labels, remarks)
 
@@ -130,9 +137,15 @@ class TomlFolder(Source):
                 raise UserError(f"{path} shows index {index} in another colour than {first}; {cure}.")
 
     @cached_property
+    def _labels(self) -> dict[str, Labels]:
+        """Of every task, and under `TEACHER` and its name of a teacher's maps."""
+        own = self.description.labels
+        return own | {TEACHER + n: replace(of, place=of.teacher) for n, of in own.items() if of.teacher}
+
+    @cached_property
     def _places(self) -> dict[str, Place]:
         """{who names it: where files are}, of the images and of each task."""
-        tasks = {f"[tasks.{task}]": of.place for task, of in self.description.labels.items()}
+        tasks = {f"[tasks.{task}]": of.place for task, of in self._labels.items()}
         return {"images": self.description.images} | tasks
 
     @cached_property
@@ -156,7 +169,7 @@ class TomlFolder(Source):
     @property
     def _maps(self) -> dict[str, dict[str, Path]]:
         """{task: {image: file}}."""
-        return {task: self._found.files[f"[tasks.{task}]"] for task in self.description.labels}
+        return {task: self._found.files[f"[tasks.{task}]"] for task in self._labels}
 
     @cached_property
     def _colours(self) -> dict[tuple[str, int], tuple[Path, tuple[int, ...]]]:
@@ -167,15 +180,17 @@ class TomlFolder(Source):
     def _splits(self) -> dict[str, tuple[str, ...]]:
         splits = self._from_lists() if self.description.lists else self._by_share()
         for task, files in self._maps.items():
-            place = self.description.labels[task].place
+            place, drop = self._labels[task].place, f"[tasks.{task}]"
+            if task not in self.tasks:
+                drop = f"teacher from [tasks.{task.removeprefix(TEACHER)}]"
             for split, names in splits.items():
-                if not any(name in files for name in names):
+                if not any(name in files for name in names) and (split == "train" or task in self.tasks):
                     others = _said(self._found.left.get(place.folder, []), place.folder, "others")
                     other = "" if self.description.lists else "take another split_seed, "
                     raise UserError(
                         f"{place.folder} holds no label of {task} for any of the {len(names)} {split} "
                         f"images; a label map is named as its image, such as {place.example(names[0])}: "
-                        f"add some, {other}or remove [tasks.{task}]. {others}".rstrip()
+                        f"add some, {other}or remove {drop}. {others}".rstrip()
                     )
         return splits
 

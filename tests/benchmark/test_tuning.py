@@ -26,7 +26,7 @@ NOTHING = ("multi_task", "retrieval", "single_task")  # of whose hyperparameters
 
 @pytest.mark.parametrize("method", registry.method_names())
 def test_every_method_can_be_built_in_each_of_its_first_trials(method: str, tmp_path: Path) -> None:
-    base = plan.make([method], ["seeds=1"], tmp_path)
+    base = plan.make([method], ["seeds=1"], tmp_path, taught=True)
     if method in NOTHING:
         with pytest.raises(UserError, match=f"^{method} has nothing to search: no hyperparameter"):
             tuning.hyperparameter_search(base, [], 20)

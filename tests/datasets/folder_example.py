@@ -120,3 +120,14 @@ def write_untold(folder: Path) -> Path:
     """The folder without its dataset.toml."""
     (write(folder) / "dataset.toml").unlink()
     return folder
+
+
+def taught(folder: Path) -> Path:
+    """With a teacher's maps of depth for train images 0 to 5, and what is none for test images."""
+    own = write(folder, TOML.replace('folder = "depth"', 'folder = "depth"\nteacher = "guesses"'))
+    (own / "guesses").mkdir()
+    for i in range(TRAIN - 2):
+        np.save(own / "guesses" / f"{stem(i)}.npy", arrays(i)["depth"].astype(np.float32) + 1)
+    for i in range(TRAIN, TRAIN + TEST):
+        (own / "guesses" / f"{stem(i)}.png").write_text("no map")
+    return own

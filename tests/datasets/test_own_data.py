@@ -16,7 +16,20 @@ from benchmark.spec import plan, registry
 from datasets import packed, preparing, tasks
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.own_data import OwnData
-from tests.datasets.folder_example import HEIGHT, TASKS, TEST, TOML, TRAIN, WIDTH, arrays, has, stem, write
+from datasets.packing import narrowed
+from tests.datasets.folder_example import (
+    HEIGHT,
+    TASKS,
+    TEST,
+    TOML,
+    TRAIN,
+    WIDTH,
+    arrays,
+    has,
+    stem,
+    taught,
+    write,
+)
 
 SIZE = (HEIGHT, WIDTH)
 NAME = "own-data-kitchens"
@@ -112,6 +125,68 @@ def test_a_store_that_does_not_say_what_its_tasks_are(tmp_path: Path) -> None:
 
 DEPTH, LABELS = 'folder = "depth"\n', 'folder = "labels"\n'
 RGB = 'palette = ["#000000", [0, 0, 255], "#00ff00"]\n'
+
+
+def test_a_teacher_s_maps_are_read_for_train_images_alone(tmp_path: Path) -> None:
+    folder, data = taught(tmp_path / "kitchens"), tmp_path / "data"
+    plain = OwnData(write(tmp_path / "plain")).split("train", SIZE)
+    name = f"own-data-{TomlFolder(folder).variant}"
+    assert name.startswith(f"{NAME}-teacher-") and TomlFolder(folder).teachers == ("depth",)
+    prepare(folder, data, name)
+    for place in (data, folder):  # packed, and as it is
+        dataset = OwnData(place, NAME)
+        train, test = (dataset.split(split, SIZE) for split in packed.SPLITS)
+        assert dataset.variant == name and dataset.teachers == ("depth",) and not test.teacher
+        assert list(train.teacher) == ["depth"] and train.teacher["depth"].dtype == torch.float16
+        for i, maps in enumerate(train.teacher["depth"]):
+            guess = np.where(arrays(i)["depth"] + 1 > 0, arrays(i)["depth"] + 1, 0) if i < TRAIN - 2 else 0
+            assert np.array_equal(maps[0], np.broadcast_to(guess, SIZE).astype(np.float32).astype(np.float16))
+        assert all(torch.equal(train.targets[task], plain.targets[task]) for task in TASKS)
+        assert torch.equal(train.available, plain.available) and train.fingerprint != plain.fingerprint
+        half = narrowed(train, 2, 5)
+        assert torch.equal(half.teacher["depth"], train.teacher["depth"][2:5])
+    for i in range(TRAIN, TRAIN + TEST):
+        (folder / "guesses" / f"{stem(i)}.png").write_text("no map either, and longer")
+    assert TomlFolder(folder).variant == name.removeprefix("own-data-")
+    assert not prepare(folder, data, name)[1]  # the same samples
+    np.save(folder / "guesses" / f"{stem(0)}.npy", arrays(0)["depth"].astype(np.float32) + 2)
+    assert TomlFolder(folder).variant != name.removeprefix("own-data-")  # another id
+    with pytest.raises(UserError, match="is prepared already, from files that held something else"):
+        prepare(folder, data, name)
+    (folder / "guesses" / f"{stem(1)}.npy").write_text("no map")
+    with pytest.raises(UserError, match=f"guesses/{stem(1)}.npy"):
+        prepare(folder, tmp_path / "other", name)
+
+
+def test_a_train_image_with_a_teacher_s_map_is_still_found_among_the_test_images(tmp_path: Path) -> None:
+    folder = taught(tmp_path / "kitchens")
+    for name in ("images", "labels", "material", "depth", "normals", "edges", "saliency"):
+        for path in (folder / name).glob(f"{stem(TRAIN)}.*"):
+            path.unlink()
+        for path in (folder / name).glob(f"{stem(0)}.*"):
+            path.with_stem(stem(TRAIN)).write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match="1 of its test samples among its train samples"):
+        prepare(folder, tmp_path / "data")
+
+
+def test_joined_data_give_each_source_s_teacher(tmp_path: Path) -> None:
+    own, other = taught(tmp_path / "kitchens"), write(tmp_path / "baths")
+    text = (other / "dataset.toml").read_text().replace('"kitchens"', '"baths"')
+    (other / "dataset.toml").write_text(text)
+    for folder in (own, other):
+        source = TomlFolder(folder)
+        prepare(folder, tmp_path / "data", f"own-data-{source.variant}")
+    joined = registry.open_dataset("own-data-kitchens:semseg:depth+own-data-baths:depth", tmp_path / "data")
+    split, taught_ = joined.split("train", SIZE), OwnData(own).split("train", SIZE).teacher["depth"]
+    assert joined.teachers == ("depth",) and list(split.teacher) == ["depth"]  # type: ignore[attr-defined]
+    assert split.source is not None and torch.equal(split.teacher["depth"][split.source == 0], taught_)
+    assert not split.teacher["depth"][split.source == 1].any()
+    assert (
+        registry.open_dataset("own-data-kitchens:semseg+own-data-baths:depth", tmp_path / "data").teachers
+        == ()
+    )  # type: ignore[attr-defined]
+
+
 MISTAKES: list[tuple[str, str, str]] = [
     ("[size]", "[size", "dataset.toml is not valid TOML: .*; correct that line"),
     ('images = "images"', 'images = "images"\nspilts = 1', r"key in .*toml 'spilts'; did you mean 'splits'"),
@@ -161,6 +236,10 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[tasks.depth]", f"[tasks.{'d' * 300}]", "'ddd.* cannot be the name of a task; use another"),
     ('name = "kitchens"', f'name = "{"k" * 300}"', "name = 'kkk.* is wrong; expected"),
     ("ignore = 0", "ignore = 255", r"img 02.png holds class 2, but \[tasks.material\] .* numbered 0..1, and"),
+    ("unit = 0.001", 'unit = 0.001\nteacher = "no"', "the folder .*/no is missing, which .*.toml names"),
+    ("unit = 0.001", 'unit = 0.001\nteacher = "../a"', r"teacher = '../a' in \[tasks.depth\] .* leads out"),
+    ("unit = 0.001", 'unit = 0.001\nteacher = "depth"', r"teacher in \[tasks.depth\] .* folder of its labe"),
+    ("unit = 0.001", 'unit = 0.001\nteacher = "."', r"no label of teacher.depth .* teacher from \[tasks.d"),
     ('folder = "edges"', 'folder = "edge"', "the folder .*/edge is missing, which .*dataset.toml names; add"),
     ('folder = "edges"', 'folder = "depth"', "holds .*; a map of edge is of 0 and 1, or of 0 and 255"),
 ]  # fmt: skip

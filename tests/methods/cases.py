@@ -85,7 +85,8 @@ def batch(
     further = tuple(
         View(images[v], targets[v], torch.eye(2, 3).repeat(len(mask), 1, 1)) for v in range(1, views + 1)
     )
-    return Batch(images[0], targets[0], mask, mask, torch.arange(len(mask)), further)
+    teacher = labels(case, torch.ones_like(mask), torch.Generator().manual_seed(seed + 1000), ())
+    return Batch(images[0], targets[0], mask, mask, torch.arange(len(mask)), further, teacher)
 
 
 def check_gradients(module: nn.Module, found: Tensor, expected: Tensor) -> None:
@@ -112,8 +113,8 @@ def single(data: Batch) -> Batch:
     views = tuple(
         View(narrow(v.images), {k: narrow(x) for k, x in v.targets.items()}, v.geometry) for v in data.views
     )
-    targets = {k: narrow(x) for k, x in data.targets.items()}
-    return Batch(narrow(data.images), targets, data.labelled, data.labelled_host, data.index, views)
+    targets, teacher = ({k: narrow(x) for k, x in maps.items()} for maps in (data.targets, data.teacher))
+    return Batch(narrow(data.images), targets, data.labelled, data.labelled_host, data.index, views, teacher)
 
 
 # What learns, and what does not.

@@ -79,6 +79,7 @@ def launches(name: str) -> Counter[str]:
         real,
         images=real.images.to("meta"),
         targets=_moved(real.targets),
+        teacher=_moved(real.teacher),
         labelled=labelled.to("meta"),
         index=real.index.to("meta"),
         views=tuple(

@@ -1,0 +1,98 @@
+"""Supervision by a teacher's maps against a slow reference; where labels are visible, and at weight 0."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from methods.teacher_labels import TeacherLabels
+from tests.helpers import assert_same, run_of, specs, tiny_spec, tiny_split, trained, weights
+from tests.methods.cases import (
+    ALL,
+    FULL,
+    MIXED,
+    NONE_OR_ALL,
+    batch,
+    check_losses,
+    problem,
+    sample_loss,
+    supervised,
+)
+
+SIX = tuple(ALL)
+
+
+@pytest.mark.parametrize(("names", "labelled"), [(SIX, [row * 2 for row in MIXED]), (SIX[:3], NONE_OR_ALL)])
+def test_losses_and_gradients_are_those_of_the_slow_reference(names: tuple[str, ...], labelled: list) -> None:
+    case = problem(names)
+    made, data = TeacherLabels(case, weight=0.3).double(), batch(case, labelled)
+    del data.teacher[names[1]]  # a task without a teacher
+    predictions, total = made.predict(data.images), torch.zeros((), dtype=torch.float64)
+    for name, maps in data.teacher.items():
+        for b, row in enumerate(labelled):
+            if not row[names.index(name)]:
+                own = 0.3 * case.loss_weights.get(name, 1.0) / len(labelled)
+                total = total + own * sample_loss(case.tasks[name], predictions[name][b], maps[b])
+    found = made.losses(data, torch.tensor(0.5))
+    check_losses(made, found, {"teacher": total}, supervised(case, predictions, data))
+    assert total > 0
+
+
+def test_with_every_label_or_without_a_teacher_it_is_multi_task() -> None:
+    case = problem()
+    made = TeacherLabels(case).double()
+    assert made.losses(batch(case, FULL), torch.tensor(0.5)).extra["teacher"] == 0
+    assert not made.losses(replace(batch(case, MIXED), teacher={}), torch.tensor(0.5)).extra
+
+
+def test_weight_0_ends_in_the_bits_of_multi_task(tmp_path: Path) -> None:
+    taught = specs("teacher_labels", labels="random")[0]
+    off = replace(taught, hyperparameters={"weight": 0.0}, changed=("weight",))
+    runs = [
+        trained(spec, tmp_path / str(i))
+        for i, spec in enumerate((tiny_spec("multi_task", "random"), off, taught))
+    ]
+    plain, off_run, on = (weights(run) for run in runs)
+    assert_same(plain, off_run)
+    assert runs[0].curve == runs[1].curve
+    assert any(not torch.equal(plain[name], value) for name, value in on.items())
+
+
+def test_a_teacher_s_map_where_a_label_is_visible_changes_no_bit(tmp_path: Path) -> None:
+    spec, train = specs("teacher_labels", labels="random")[0], tiny_split()
+    mask = run_of(spec, train).mask
+    names = spec.protocol.tasks
+
+    def garbage(shown: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = {}
+        for t, name in enumerate(names):
+            maps = train.teacher[name]
+            bad = torch.full_like(maps, float("nan") if maps.is_floating_point() else 77)
+            found[name] = torch.where(shown[:, t].view(-1, 1, 1, 1), bad, maps)
+        return found
+
+    clean = trained(spec, tmp_path / "clean", train)
+    dirty = trained(spec, tmp_path / "dirty", replace(train, teacher=garbage(mask)))
+    assert_same(weights(clean), weights(dirty))
+    assert clean.curve == dirty.curve
+    other = replace(train, teacher=train.targets | {"depth": train.teacher["depth"] + 1})
+    assert clean.curve != trained(spec, tmp_path / "other", other).curve
+
+
+def test_only_a_method_that_asks_is_given_a_teacher() -> None:
+    train = tiny_split()
+    asks, plain = (run_of(specs(name)[0], train).feed for name in ("teacher_labels", "consistency"))
+    assert set(asks.batch(0).teacher) == {"semseg", "depth", "normals"} and not plain.batch(0).teacher
+    assert not run_of(specs("teacher_labels")[0], replace(train, teacher={})).feed.batch(0).teacher
+    for view in (asks.batch(0), plain.batch(0), *plain.batch(0).views):
+        assert list(view.targets) == ["semseg", "depth", "normals"]
+    # Augmented as labels are: crops, flips, depth by the zoom, normals mirrored.
+    same = replace(train, teacher=train.targets)
+    full = replace(specs("teacher_labels")[0], labels="full")
+    for step in range(3):
+        found = run_of(full, same).feed.batch(step)
+        for name, target in found.targets.items():
+            assert torch.equal(found.teacher[name], target)
