@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -17,6 +17,9 @@ from benchmark.errors import UserError, shown, unknown
 # code there. Prose may hold anything, and is escaped where it is written.
 Name = Annotated[str, Meta(max_length=200, pattern=r"\A(?![=+@-])[\w .+=(),:/-]*\Z")]
 Prose = Annotated[str, Meta(max_length=4096)]
+Unit = Annotated[str, Meta(max_length=20, pattern=r"\A[\w %/.^°-]*\Z")]
+# {attribute of a class: (what it must be, whether a value is that)}
+Attributes = dict[str, tuple[str, Callable[[Any], bool]]]
 Scalar = bool | int | float | Prose | None
 Plain = bool | int | float | Prose | None | list[Scalar | list[Scalar]] | dict[Name, Scalar | list[Scalar]]
 

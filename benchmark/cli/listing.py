@@ -88,7 +88,14 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
     if what == "metrics":
         from benchmark.metrics import pooled
 
-        return pooled.metrics()
+        own = [
+            {"task": task, "metric": name, "primary": False, "summary": f"{of['summary']}; {word} is better"}
+            for name, of in registry.metric_facts().items()
+            for word in ("higher" if of["higher_is_better"] else "lower",)
+            for task, kind in pooled.TASKS.items()
+            if kind == of["kind"]
+        ]
+        return pooled.metrics() + own
     raise unknown("listing", what, WHAT)
 
 

@@ -1,4 +1,4 @@
-"""`bench check` and `new`: methods and data sets of one's own, and the contract that all keep."""
+"""`bench check` and `new`: methods, data sets and metrics of one's own, and the contract of each."""
 
 from __future__ import annotations
 
@@ -39,21 +39,23 @@ def check(
     data: Data = DATA,
     as_json: Json = False,
 ) -> int:
-    """Check a method or a data set against the contract that all of its kind keep."""
+    """Check a method, a data set or a metric against the contract that all of its kind keep."""
     shown: list[dict[str, Any]] = []
     with for_scripts(as_json, shown):
         name = plugins.use(Path(what)) if what.endswith(".py") else what
         file = f"--plugin {what} " if what.endswith(".py") else ""
         hyphens = name.replace("_", "-")
+        if settings and name not in registry.method_names():
+            raise UserError(f"--set {settings[0]} is for methods; leave it out for {hyphens}.")
         if name in registry.method_names():
             findings, use = _of_method(name, settings, data), f"`bench run {file}{name}` runs it"
+        elif name in (own := registry.metrics()):
+            from benchmark.contract import metrics
+
+            findings, use = metrics.check(name, own[name]), f"`bench run {file.strip()}` computes it"
         elif any(hyphens == known or hyphens.startswith(f"{known}-") for known in registry.dataset_names()):
             from benchmark.contract import datasets
 
-            if settings:
-                raise UserError(
-                    f"--set {settings[0]} is for methods; leave it out for the data set {hyphens}."
-                )
             name, findings = hyphens, datasets.check(hyphens, data)
             use = f"`bench run {file}--set dataset={hyphens}` uses it"
         else:
@@ -89,6 +91,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set instead of a method.")] = False,
+    metric: Annotated[bool, typer.Option("--metric", help="A metric instead of a method.")] = False,
     example: Annotated[
         str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")
     ] = None,
@@ -96,17 +99,19 @@ def new(
     data: Data = DATA,
     as_json: Json = False,
 ) -> int:
-    """Write a commented method, or data set, of one's own that keeps the contract, and its test."""
+    """Write a commented method, data set or metric that keeps the contract, and its test."""
     shown: dict[str, list[str]] = {}
     with for_scripts(as_json, shown):
-        _check_name(name, "data set" if dataset else "method")
-        if dataset and example:
-            raise UserError(f"--example {example} is for methods; leave it out with --dataset.")
+        if dataset and metric:
+            raise UserError("--dataset and --metric are two kinds of files; give one of them.")
+        what = "dataset" if dataset else "metric" if metric else "method"
+        _check_name(name, what.replace("dataset", "data set"))
+        if what != "method" and example:
+            raise UserError(f"--example {example} is for methods; leave it out with --{what}.")
         examples = [path.name[len("method_") : -len(".py.txt")] for path in TEMPLATES.glob("method_*.py.txt")]
         if example and example not in examples:
             raise unknown("example", example, examples)
-        template = "dataset.py.txt" if dataset else "method.py.txt"
-        source = f"method_{example}.py.txt" if example else template
+        source = f"method_{example}.py.txt" if example else f"{what}.py.txt"
         files = {out / f"{name}.py": source, out / f"test_{name}.py": "test.py.txt"}
         for file in files:
             if file.exists():
@@ -129,6 +134,8 @@ def new(
         path = out / f"{name}.py"
         if dataset:
             say(f"next: put your data where {path} looks for them, then `bench check {path}`.")
+        elif metric:
+            say(f"next: `bench check {path}`, then `bench run --plugin {path}`.")
         else:
             shipped = protocol.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
             run = f"bench run --plugin {path} {name} {shipped.baseline} {shipped.reference}"

@@ -192,4 +192,10 @@ def _warn_of_other_code(done: list[Any], results: Path) -> bool:
     if other:
         such = f"{len(other)} runs, such as {other[0]}, were computed by other code of their method"
         say(f"note: {such}: --force or bump its version.")
+    for name, own in registry.metric_facts().items():
+        lacking = {f: r for f, r in records.items() if r.get("own_metrics", {}).get(name) != own}
+        without = [f for f, r in lacking.items() if own["kind"] in {t["kind"] for t in r["tasks"].values()}]
+        if without:
+            such = f"{len(without)} runs, such as {without[0]}, ended without {name} as {name}.py has it now"
+            say(f"note: {such}: --force makes them again.")
     return bool(other)

@@ -1,1 +1,1 @@
-"""What `bench check` asks of methods and data sets."""
+"""What `bench check` asks of methods, data sets and metrics."""

@@ -98,9 +98,22 @@ def collect(folder: Path) -> Collection:
             elif state == "failed":
                 spec = read_spec(run.file("spec.json"), cure)
                 failures.append(Failure(run.file("error.txt"), spec, _reason(run.error)))
+    _tell_codes_apart(records)
     undefined = {r.id: reason for r in records if (reason := _undefined(r))}
     failures += [Failure(r.path, r.spec, undefined[r.id]) for r in records if r.id in undefined]
     return Collection(tuple(r for r in records if r.id not in undefined), tuple(failures))
+
+
+def _tell_codes_apart(records: list[Record]) -> None:
+    """Rename a plug-in's metric, to `near@1f2e3d`, where records have it from different code."""
+    had = [(record, *own) for record in records for own in record.content.get("own_metrics", {}).items()]
+    first = {name: own["code"] for _, name, own in had}
+    several = {name for _, name, own in had if own["code"] != first[name]}
+    for record, name, own in had:
+        scores = [*record["metrics"].values(), *record["constant"].values()]
+        for values in scores if name in several else ():
+            if name in values:
+                values[f"{name}@{own['code'][:6]}"] = values.pop(name)
 
 
 def _undefined(record: Record) -> str:

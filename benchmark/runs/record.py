@@ -52,6 +52,9 @@ def assemble(spec: RunSpec, outcome: Outcome) -> dict[str, Any]:
     """Return the record of a run, sealed by its digest."""
     method = registry.method(spec.method)
     tasks = {name: as_dict(task) for name, task in outcome.tasks.items()}
+    kinds = {task.kind for task in outcome.tasks.values()}
+    own = {name: facts for name, facts in registry.metric_facts().items() if facts["kind"] in kinds}
+    more = {"by_source": outcome.by_source, "own_metrics": own}
     record = {
         "schema": SCHEMA,
         "id": spec.id,
@@ -71,7 +74,7 @@ def assemble(spec: RunSpec, outcome: Outcome) -> dict[str, Any]:
         "fit": outcome.fit,
         "environment": outcome.environment,
         "diagnostics": {name: _listed(d) for name, d in outcome.diagnostics.items()},
-    } | ({"by_source": outcome.by_source} if outcome.by_source else {})
+    } | {key: value for key, value in more.items() if value}
     made = digest.sealed(_rounded(record))
     try:  # what later commands would refuse is refused here, where it can be told from damage
         check_record(json.loads(json.dumps(made)), f"the record of {spec.folder}", spec.id, "")

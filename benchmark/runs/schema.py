@@ -12,7 +12,7 @@ from benchmark.files import read_json
 from benchmark.runs import digest
 from benchmark.spec.protocol import TYPES, Count, CountOrZero, NotNegative
 from benchmark.spec.run import SCHEMA, RunSpec, run_id
-from benchmark.typed import Name, Plain, Prose, convert
+from benchmark.typed import Name, Plain, Prose, Unit, convert
 
 Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Values = dict[Prose, Number | None]  # JSON has no NaN: undefined is null; names hold those of classes
@@ -20,12 +20,22 @@ Line = list[Number | None]
 Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{12}\Z")]
 
 
+class OwnMetric(Struct):
+    """A metric of a plug-in. code: the hash of the file that computed it."""
+
+    kind: Name
+    summary: Prose
+    unit: Unit
+    higher_is_better: bool
+    code: Hash
+
+
 class Task(Struct):
     """A task of the run's data set."""
 
     metric: Name
     higher_is_better: bool
-    unit: Annotated[str, Meta(max_length=20, pattern=r"\A[\w %/.^°-]*\Z")]
+    unit: Unit
     kind: Literal["classes", "depth", "normals", "saliency", "edge", ""] = ""
     channels: Annotated[int, Meta(ge=1, le=10_000)] = 1
     classes: list[Prose] = []
@@ -108,6 +118,7 @@ class RecordShape(Struct):
     source: Name = ""
     oracle: Values = {}
     by_source: dict[Name, dict[Name, Values]] = {}
+    own_metrics: dict[Name, OwnMetric] = {}
     fit: Name = "scale"
     files: dict[Name, Name] = {}
 

@@ -1,7 +1,7 @@
-"""Methods and data sets from outside the tree: files that `--plugin` names.
+"""Methods, data sets and metrics from outside the tree: files that `--plugin` names.
 
 A plug-in runs as the user's own code does, with the user's rights. It is imported when it is named, to see
-whether it is a method or a data set.
+which of them it is.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from types import ModuleType
 from typing import Literal
 
 from benchmark.errors import UserError, reason
+from benchmark.spec.source import code_hash
 
-Kind = Literal["methods", "datasets"]
+Kind = Literal["methods", "datasets", "metrics"]
 _files: dict[str, Path] = {}
+_code: dict[str, str] = {}
 
 
 def use(path: Path) -> str:
-    """Make the method or data set in a .py file known under the file's name, and return that name.
+    """Make the method, data set or metric in a .py file known under the file's name, and return that name.
 
     Raises `UserError` for other files and for a name that is taken.
     """
     name = path.stem
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(f"--plugin {path} is not a Python file that is there; name a method's or data set's.")
+        raise UserError(f"--plugin {path} is not a Python file that is there; name a plug-in's.")
     if not name.isidentifier() or keyword.iskeyword(name):
         raise UserError(f"--plugin {path}: {name!r} is no name; use letters, digits, underscores.")
     known = _files.setdefault(name, path.resolve())
@@ -73,12 +75,15 @@ def imported(file: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 
 @cache
-def _kind(name: str) -> Kind:
-    """Return what a file holds: a class that can give a split is a data set."""
+def _kind(name: str) -> str:
+    """Return what a file holds: a class that can give a split is a data set, one of images a metric."""
     values = vars(imported(where(name), lambda: module(name))).values()
     own = [c for c in values if inspect.isclass(c) and c.__module__ == _module_name(name)]
     # A function of Python's: a StrEnum has a `split`, too.
-    return "datasets" if any(inspect.isfunction(getattr(c, "split", None)) for c in own) else "methods"
+    for kind, told in (("datasets", "split"), ("metrics", "per_image")):
+        if any(inspect.isfunction(getattr(c, told, None)) for c in own):
+            return kind
+    return "methods"
 
 
 def module(name: str) -> ModuleType:
@@ -91,6 +96,7 @@ def module(name: str) -> ModuleType:
         sys.modules[qualified] = made  # dataclasses and type hints look their module up there
         try:
             spec.loader.exec_module(made)
+            _code[name] = code_hash([_files[name].read_text(encoding="utf-8")])
         except BaseException:
             del sys.modules[qualified]
             raise
@@ -100,6 +106,12 @@ def module(name: str) -> ModuleType:
 def content(name: str) -> str:
     """Return 12 hex digits of the SHA-256 of a plug-in's file: what its code is, wherever it lies."""
     return hashlib.sha256(_files[name].read_bytes()).hexdigest()[:12]
+
+
+def code(name: str) -> str:
+    """Return `source.code_hash` of a plug-in as it was when it was imported."""
+    module(name)
+    return _code[name]
 
 
 def _module_name(name: str) -> str:

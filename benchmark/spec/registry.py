@@ -1,4 +1,4 @@
-"""Methods and data sets by name: one file each in their folders, found by looking there."""
+"""Methods, data sets and metrics of plug-ins by name: one file each, found by looking there."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from benchmark.errors import UserError, shown, unknown
 from benchmark.spec import plugins
 from benchmark.spec.protocol import without_none
 from benchmark.spec.source import class_values, code_hash, imported_files
-from benchmark.typed import check_keys, convert
+from benchmark.typed import Attributes, check_keys, convert
 
 if TYPE_CHECKING:
+    from benchmark.metrics.own import Metric
     from datasets.base import Dataset
     from methods.base import Method
 
@@ -32,7 +33,7 @@ def _are_views(value: Any) -> bool:
 
 LONGEST_NAME = 160  # characters of a data set's name with its variant
 # What a method's class must say of itself.
-CLASS_ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+CLASS_ATTRIBUTES: Attributes = {
     "version": ("a whole number from 1 to 1000000", lambda value: type(value) is int and 1 <= value <= 10**6),
     "views": ("a whole number of at least 0 or a tuple of methods.base.ViewKind", _are_views),
     "one_task": ("True or False", lambda value: isinstance(value, bool)),
@@ -47,6 +48,7 @@ SUPPORT = {
         "base", "tasks", "labels", "published", "inert", "augment", "fit", "packing", "packed", "prepared",
         "preparing", "seen", "sources", "downloads",
     },
+    "metrics": set(),
 }  # fmt: skip
 
 
@@ -127,13 +129,42 @@ def method(name: str) -> type[Method]:
         return issubclass(kind, Method) and kind.__module__ in (f"methods.{name}", f"bench_plugin_{name}")
 
     file, kind = _class("methods", name, is_own, "subclasses of Method")
-    for key, (words, holds) in CLASS_ATTRIBUTES.items():
-        if not holds(value := getattr(kind, key)):
-            raise UserError(f"{file}: {key} = {value!r} of {kind.__name__} is not {words}; correct it.")
+    _check_attributes(file, kind, CLASS_ATTRIBUTES)
     for key, arguments in (("losses", "batch, progress"), ("predict", "images")):
         if getattr(kind, key) is getattr(Method, key):
             raise UserError(f"{file}: {kind.__name__} has no {key}(self, {arguments}); define it.")
     return kind
+
+
+def metrics() -> dict[str, type[Metric]]:
+    """Return {name: class} of the metrics of plug-ins."""
+    return {name: _metric(name) for name in plugins.names("metrics")}
+
+
+def _metric(name: str) -> type[Metric]:
+    from benchmark.metrics.own import ATTRIBUTES, Metric
+
+    def is_own(kind: type) -> bool:
+        return issubclass(kind, Metric) and kind.__module__ == f"bench_plugin_{name}"
+
+    file, kind = _class("metrics", name, is_own, "subclasses of benchmark.metrics.own.Metric")
+    _check_attributes(file, kind, ATTRIBUTES)
+    return typing.cast("type[Metric]", kind)
+
+
+def metric_facts() -> dict[str, dict[str, Any]]:
+    """Return {name: what records say of it, with a hash of its code} of the metrics of plug-ins."""
+    keys = ("kind", "summary", "unit", "higher_is_better")
+    return {
+        name: {key: getattr(metric, key) for key in keys} | {"code": plugins.code(name)}
+        for name, metric in metrics().items()
+    }
+
+
+def _check_attributes(file: str, kind: type, table: Attributes) -> None:
+    for key, (words, holds) in table.items():
+        if not holds(value := getattr(kind, key, None)):
+            raise UserError(f"{file}: {key} = {value!r} of {kind.__name__} is not {words}; correct it.")
 
 
 def _class(package: plugins.Kind, stem: str, holds: Callable[[type], bool], what: str) -> tuple[str, Any]:

@@ -12,6 +12,8 @@ from torch import Tensor
 from benchmark.metrics.base import Meter
 from benchmark.metrics.constant import as_prediction
 from benchmark.metrics.maps import meter
+from benchmark.metrics.own import extended
+from benchmark.spec import registry
 from benchmark.training.batches import Samples
 from benchmark.training.device import autocast, laid_out
 from datasets import augment
@@ -64,6 +66,8 @@ class TestSet:
         order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
         self.samples = Samples(split, tasks, order, batch, device)
         self.beat: Callable[[], None] = lambda: None  # called after every batch
+        own = registry.metrics()
+        self.meters = {name: extended(meter(task), own) for name, task in tasks.items()}
 
     def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return normalised images and widened targets from `start`; the last sample fills up a batch."""
@@ -95,13 +99,12 @@ class TestSet:
 
     def _judge(self, predict: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Scores]:
         """Gather statistics on the device and read them at the end: per image where few, else summed."""
-        meters = {name: meter(task) for name, task in self.tasks.items()}
         stored: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
         sums: dict[str, Tensor] = {}
         for start in range(0, self.count, self.batch):
             images, targets = self.rows(start)
             predictions = predict(images)
-            for name, judge in meters.items():
+            for name, judge in self.meters.items():
                 rows = judge.statistics(predictions[name], targets[name])[: self.count - start]
                 stored[name].append(rows[:, : judge.stored])
                 total = rows.sum(0, keepdim=True)
@@ -111,7 +114,7 @@ class TestSet:
             self.beat()
         return {
             name: _scores(judge, torch.cat(stored[name]), sums[name], self.sources)
-            for name, judge in meters.items()
+            for name, judge in self.meters.items()
         }
 
 
