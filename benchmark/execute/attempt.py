@@ -164,6 +164,7 @@ def _train(
             run.reset()  # only now that the run can be built
         run.file("error.txt").unlink(missing_ok=True)
         under_way.start(run)
+        log.write(under_way.curve)  # now: to open the files takes seconds, which are not training's
         under_way.train(run, claim)
         log.write(under_way.curve)
         under_way.finish(run, claim)
