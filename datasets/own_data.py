@@ -42,6 +42,16 @@ class OwnData(Prepared):
         return Form(source.tasks, source.size, source.fit)
 
     @property
+    def joins(self) -> tuple[str, ...]:
+        """Name the data sets that a dataset.toml here joins by this name; () where none does."""
+        every = [store.manifest.get("joins", ()) for store in self._stores]
+        every += [self._unpacked.joins] if not every and self._unpacked else []
+        found = {f"{self.name}-{whole}": names for whole, *names in filter(None, every)}
+        sole = self.wanted == self.name and len(found) == 1 and all(every)
+        whole = next(iter(found)) if sole else self.wanted
+        return tuple(f"{self.name}-{name}" for name in found.get(whole, ()))
+
+    @property
     def tasks(self) -> dict[str, Task]:
         """Return the tasks of the data here. Raises `UserError` without any."""
         if not self.present():

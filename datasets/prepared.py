@@ -84,9 +84,10 @@ class Prepared(ABC):
     @cached_property
     def _unpacked(self) -> Source | None:
         """What lies in the data folder itself, or in it under the data set's name, as people have it."""
+        form = self.form_of(self.wanted)
         for folder in (self.data / self.name, self.data):
-            if folder.exists() and (found := self.open(folder, self.form_of(self.wanted))):
-                return found if self._means(variant_of(self.form_of(self.wanted), found)) else None
+            if folder.exists() and (found := self.open(folder, form)):
+                return next((s for s in found.members if self._means(variant_of(form, s))), None)
         return None
 
     def _means(self, variant: str) -> bool:

@@ -64,10 +64,10 @@ def prepare(
                 "notes": list(source.notes), "splits": splits,
                 "definitions": {name: as_dict(task) for name, task in source.tasks.items()},
                 "state": state,
-            }  # fmt: skip
+            } | ({"joins": list(source.joins)} if source.joins else {})  # fmt: skip
             _check_apart(source, splits)
             if old:  # files of other times, such as a copy's: what they hold decides
-                return _renewed(old, source, splits, state), False
+                return _renewed(old, source, manifest), False
             (draft / "manifest.json").write_text(
                 json.dumps(sealed(manifest), indent=1) + "\n", encoding="utf-8"
             )
@@ -110,15 +110,18 @@ def _drafting(folder: Path) -> Iterator[Path]:
                         place.rmdir()
 
 
-def _renewed(store: Store, source: Source, splits: dict[str, Any], state: str) -> Store:
+def _renewed(store: Store, source: Source, manifest: dict[str, Any]) -> Store:
     """The store, if what was packed just now is what it holds; a `UserError` otherwise."""
+    splits = manifest["splits"]
     if any(splits[split]["digests"] != store.manifest["splits"][split]["digests"] for split in SPLITS):
         raise UserError(
             f"{store.folder} is prepared already, from files that held something else than {source.path} "
             f"does now; --force replaces it (runs on it then need --force too), --variant NAME keeps both."
         )
     draft = store.folder / ".manifest.json"
-    draft.write_text(json.dumps(sealed(store.manifest | {"state": state}), indent=1) + "\n", encoding="utf-8")
+    kept = {key: value for key, value in store.manifest.items() if key != "joins"}
+    kept |= {key: manifest[key] for key in ("state", "joins") if key in manifest}
+    draft.write_text(json.dumps(sealed(kept), indent=1) + "\n", encoding="utf-8")
     draft.replace(store.folder / "manifest.json")
     return Store(store.folder)
 
@@ -145,6 +148,9 @@ def _check_samples(store: Store, source: Source, how: Fit) -> None:
     if store.manifest["tasks"] != list(source.tasks):
         tasks = " and ".join(", ".join(names) for names in (store.manifest["tasks"], source.tasks))
         raise UserError(f"{folder} is prepared already, with other tasks ({tasks}); {keep}.")
+    for name, known in store.manifest.get("definitions", {}).items():
+        if known["classes"] != list(source.tasks[name].classes):
+            raise UserError(f"{folder} is prepared already, with other classes of {name}; {keep}.")
     if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
         return
     counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]

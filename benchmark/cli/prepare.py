@@ -21,6 +21,7 @@ from benchmark.spec import registry
 
 if TYPE_CHECKING:
     from datasets.base import Split
+    from datasets.layouts.base import Source
     from datasets.packed import Store
     from datasets.prepared import Prepared
 
@@ -49,7 +50,7 @@ def prepare(
     as_json: Json = False,
 ) -> int:
     """Pack a data set, in any of the layouts that people have, for fast and safe reading."""
-    from datasets import packed, preparing
+    from datasets import preparing
     from datasets.layouts.nyu_mat import NyuMat
     from datasets.prepared import variant_of
 
@@ -69,47 +70,40 @@ def prepare(
             if not isinstance(source, NyuMat):
                 raise UserError("--derive-normals is for nyu_depth_v2_labeled.mat alone; leave it out.")
             source.derive_normals = True
-        full_name = variant_of(form, source)
         # What follows a form's name names a variant, too.
         asked = variant or name.replace("_", "-")[len(form) + 1 :]
-        if asked and not full_name.endswith(f"-{asked}"):
-            full_name = f"{full_name}-{asked}"
-        made = kind.form_in(source, form)
-        sizes = sizes or [made.size]
-        how: Any = fit or made.fit
-        shown |= {"variant": full_name, "folders": [], "counts": {}}
-        for sized in sizes:
-            began = time.perf_counter()
-            try:
-                with Bars(MofNCompleteColumn()) as bars:
-                    store, new = preparing.prepare(
-                        source, data, kind.name, full_name, sized, how, replace=force, progress=bars
-                    )
-            except KeyboardInterrupt:
-                say("interrupted: what was prepared before is as it was; the same command starts again.")
-                return 130
-            seconds = time.perf_counter() - began
-            state = f"packed in {seconds:.0f} s" if new else "was prepared already, nothing to do"
-            say(f"{full_name} at {sized[0]}x{sized[1]}: {state}, in {store.folder}")
-            shown["folders"].append(str(store.folder))
-        notes, papers = list(source.notes), kind.forms[form].images
-        if papers not in (None, counts := tuple(len(source.names(split)) for split in packed.SPLITS)):
-            apart = "results are not comparable with the papers'"
-            notes.append(
-                f"{counts[0]} + {counts[1]} images, not the papers' {papers[0]} + {papers[1]}: {apart}."
+        if source.joins and asked not in ("", source.joins[0]):
+            raise UserError(
+                f"{path} joins sources by the name {source.joins[0]}, not {asked}; leave that out."
             )
-        splits, found = _show(kind(data, full_name), store)
-        shown["counts"] = {
-            split: {
-                "images": len(splits[split]),
-                "labels": {task: each["images"] for task, each in of.items()},
-            }
-            for split, of in found["seen"].items()
-        }
-        shown |= found | {"notes": notes + found["notes"]}
-        for note in shown["notes"]:
-            say(f"note: {note}")
-        say(f"`bench data check {full_name}` reads it all; `--set dataset={full_name}` uses it.")
+        whole = f"{form}-{source.joins[0]}" if source.joins else ""
+        made: list[dict[str, Any]] = []
+        for member in source.members:
+            full_name = variant_of(form, member)
+            if asked and not whole and not full_name.endswith(f"-{asked}"):
+                full_name = f"{full_name}-{asked}"
+            made.append({"variant": full_name, "folders": [], "counts": {}})
+            shown |= {"variant": whole, "sources": made} if whole else made[0]
+            how: Any = fit or kind.form_in(member, form).fit
+            for sized in sizes or [kind.form_in(member, form).size]:
+                began = time.perf_counter()
+                try:
+                    with Bars(MofNCompleteColumn()) as bars:
+                        store, new = preparing.prepare(
+                            member, data, kind.name, full_name, sized, how, replace=force, progress=bars
+                        )
+                except KeyboardInterrupt:
+                    say("interrupted: what was prepared before is as it was; the same command starts again.")
+                    return 130
+                seconds = time.perf_counter() - began
+                state = f"packed in {seconds:.0f} s" if new else "was prepared already, nothing to do"
+                say(f"{full_name} at {sized[0]}x{sized[1]}: {state}, in {store.folder}")
+                made[-1]["folders"].append(str(store.folder))
+            made[-1] |= _notes(kind, member, form, store)
+        shown |= {} if whole else made[0]
+        used = whole or made[0]["variant"]
+        checked = " and ".join(f"`bench data check {of['variant']}`" for of in made)
+        say(f"{checked} reads it all; `--set dataset={used}` uses it.")
     return 0
 
 
@@ -130,6 +124,24 @@ def draft(
         for sentence in todo:
             say(f"note: {sentence}")
     return 0
+
+
+def _notes(kind: type[Prepared], source: Source, form: str, store: Store) -> dict[str, Any]:
+    """Print what a store holds, with notes; {counts, seen, notes} for `--json`."""
+    from datasets import packed
+
+    notes, papers = list(source.notes), kind.forms[form].images
+    if papers not in (None, counts := tuple(len(source.names(split)) for split in packed.SPLITS)):
+        apart = "results are not comparable with the papers'"
+        notes.append(f"{counts[0]} + {counts[1]} images, not the papers' {papers[0]} + {papers[1]}: {apart}.")
+    splits, found = _show(kind(store.folder.parents[1], store.variant), store)
+    for note in (notes := notes + found["notes"]):
+        say(f"note: {note}")
+    seen = {
+        split: {"images": len(splits[split]), "labels": {task: each["images"] for task, each in of.items()}}
+        for split, of in found["seen"].items()
+    }
+    return {"counts": seen} | found | {"notes": notes}
 
 
 def _of_files(name: str) -> type[Prepared]:

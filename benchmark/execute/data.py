@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -62,8 +63,13 @@ class Data:
         if pending:
             from benchmark.training.build import check_labels
 
+            apart: set[str] = set()
             for spec in sorted(pending, key=lambda s: (s.variant, s.protocol.size)):  # each is read once
-                check_labels(spec, self.split(spec, "train"), self.split(spec, "test"))
+                train, test = self.split(spec, "train"), self.split(spec, "test")
+                check_labels(spec, train, test)
+                if train.source is not None and train.fingerprint not in apart:
+                    check_apart(train, test)
+                    apart.add(train.fingerprint)
         here = {spec.variant for spec in cells if registry.open_dataset(spec.variant, self.folder).present()}
         for spec in cells:
             record = None if spec in pending else RunDir(results, spec.folder).record
@@ -101,6 +107,21 @@ class Data:
         for old in list(self._splits)[:-HELD]:
             del self._splits[old]
         return self._splits[key]
+
+
+def check_apart(train: Split, test: Split) -> None:
+    """Raise `UserError` if joined data sets share an image: one is tested on what another trained on."""
+    known: dict[bytes, tuple[str, int]] = {}
+    for split in (train, test):
+        assert split.source is not None
+        for name, image, source in zip(split.names, split.images, split.source.tolist(), strict=True):
+            digest = hashlib.sha256(image.contiguous().numpy().data).digest()
+            other, its_source = known.setdefault(digest, (name, source))
+            if source != its_source:
+                raise UserError(
+                    f"{name} is the same image as {other}, which would count twice, or be trained on and "
+                    "tested on; take it out of one of the data sets that are joined."
+                )
 
 
 def check_keywords(cells: Sequence[RunSpec], data: Data) -> None:

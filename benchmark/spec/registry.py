@@ -209,15 +209,22 @@ def dataset(name: str) -> type[Dataset]:
 def open_dataset(name: str, data: Path) -> Dataset:
     """Return the data set of a name or a variant, with its data in the folder `data`, if they are there.
 
-    NAME+NAME joins data sets, and NAME:TASK:TASK uses their labels of these tasks alone.
+    NAME+NAME joins data sets, as the name of a description of several does, and NAME:TASK:TASK uses their
+    labels of these tasks alone.
     """
     parts = [part.split(":") for part in name.split("+")]
-    if parts == [[name]]:
-        return dataset(name)(data, name.replace("_", "-"))
+    opened: list[tuple[Dataset, tuple[str, ...]]] = []
+    for first, *tasks in parts:
+        one = dataset(first)(data, first.replace("_", "-"))
+        joins = getattr(one, "joins", ())
+        if joins and tasks:
+            raise UserError(f"{first} joins {', '.join(joins)}; name those of them with their tasks.")
+        opened += [(type(one)(data, each), ()) for each in joins] or [(one, tuple(tasks))]
+    if len(opened) == 1 and not opened[0][1]:
+        return opened[0][0]
     from datasets.sources import Part, Sources
 
-    opened = [(dataset(first)(data, first.replace("_", "-")), tuple(tasks)) for first, *tasks in parts]
-    return typing.cast("Dataset", Sources([Part(*part) for part in opened]))
+    return typing.cast("Dataset", Sources([Part(*each) for each in opened]))
 
 
 def default_labels(name: str) -> str:

@@ -77,6 +77,16 @@ class Source(ABC):
         """Return sentences for whoever prepares it: none."""
         return ()
 
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """Return the name of a description of several data sets, and their variants: none."""
+        return ()
+
+    @property
+    def members(self) -> tuple[Source, ...]:
+        """Return the data sets that it holds: itself, or those that one description joins."""
+        return (self,)
+
     def names(self, split: str) -> tuple[str, ...]:
         """Name the samples of "train" or "test", by their stable numbers.
 

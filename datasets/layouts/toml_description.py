@@ -6,7 +6,7 @@ datasets/README.md has one with a comment on every key.
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import Any, get_args
 
 from torch import nn
 
-from benchmark.errors import UserError, shown, unknown
+from benchmark.errors import UserError, shown
 from benchmark.files import read_toml
 from datasets import tasks as t
 from datasets.fit import FITS, Fit
-from datasets.layouts.toml_files import IMAGES, MAPS, Place, is_pattern
+from datasets.layouts.toml_files import IMAGES, MAPS, Place
+from datasets.layouts.toml_table import ANY, Table
 from datasets.tasks import IGNORE, Kind, Task
 
 FILE = "dataset.toml"
@@ -26,7 +27,6 @@ KINDS = get_args(Kind)
 # What stores and records keep beside tasks, under names of the same kind.
 TAKEN = ("image", "extent", "extents", "available", "labelled")
 _MAKE = {"depth": t.depth, "normals": t.normals, "edge": t.edge, "saliency": t.saliency}
-_ANY = object()
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Labels:
     ignore: the number of pixels without a label (normals: in all three channels), which may be NaN. unit:
     metres a step of a .png. threshold: the least positive number of edges and saliency. None where unsaid.
     palette, void: the colours of the classes in their order, and those without a label, as 0xRRGGBB. teacher:
-    where a teacher's maps of the same form are.
+    where a teacher's maps of the same form are. learnt, numbers: the task whose classes these are mapped to,
+    and what each of them is there, or `IGNORE`.
     """
 
     task: Task
@@ -47,12 +48,20 @@ class Labels:
     palette: tuple[int, ...] = ()
     void: tuple[int, ...] = ()
     teacher: Place | None = None
+    learnt: Task | None = None
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def of(self) -> Task:
+        """Return the task that is learnt from them."""
+        return self.learnt or self.task
 
 
 @dataclass(frozen=True)
 class Description:
     """Hold what dataset.toml says.
 
+    joins: the name of several sources, and those of all.
     lists: {split: file}; where it is empty, `test_share` of the images are drawn by `split_seed` for testing.
     """
 
@@ -64,89 +73,69 @@ class Description:
     size: tuple[int, int]
     fit: Fit
     labels: dict[str, Labels]
+    joins: tuple[str, ...] = ()
 
 
-class _Table:
-    """A table of the file, whose keys are taken one by one."""
-
-    def __init__(self, file: Path, where: str, values: Any) -> None:
-        if not isinstance(values, dict):
-            raise UserError(f"{where} in {file} is not a table; write [{where}] and its keys below.")
-        self.file, self.values, self.said = file, values, f"[{where}] of {file}" if where else str(file)
-
-    def only(self, *keys: str) -> None:
-        """Raise `UserError` for a key that is none of these."""
-        for key in self.values:
-            if key not in keys:
-                raise unknown(f"key in {self.said}", key, keys)
-
-    def take(self, key: str, right: Any, expected: str, default: Any = _ANY) -> Any:
-        """The value of a key; a `UserError` where it is not right, or missing without a default."""
-        if key not in self.values:
-            if default is not _ANY:
-                return default
-            raise UserError(f"{self.said} has no {key}; add {key} = {expected}.")
-        value = self.values[key]
-        if not right(value):
-            raise UserError(f"{key} = {shown(value)} in {self.said} is wrong; expected {expected}.")
-        return value
-
-    def table(self, key: str, keys: str) -> Any:
-        """What should be a table of its own; a `UserError` where it is missing or empty."""
-        if not self.values.get(key):
-            raise UserError(f"{self.said} has no [{key}]; add it, with {keys}.")
-        return self.values[key]
-
-    def path(self, key: str, example: str) -> Path:
-        """A file or folder inside the data set's folder."""
-        value = self.take(key, lambda v: isinstance(v, str) and v.strip(), f'"{example}"')
-        if Path(value).is_absolute() or ".." in Path(value).parts or "\\" in value:
-            inside = f"{self.file.parent}; name something inside it"
-            raise UserError(f"{key} = {shown(value)} in {self.said} leads out of {inside}.")
-        return self.file.parent / value
-
-    def place(self, key: str, example: str, endings: tuple[str, ...]) -> Place:
-        """A folder at `key`, and which of its files are meant."""
-        place = Place(self.path(key, example), endings)
-        if "pattern" not in self.values:
-            return place
-        example = (
-            f'"{{name}}_{example}{endings[-2]}": {{name}} once, perhaps "{{dir}}/" before it, and the ending'
-        )
-        self.path("pattern", example)
-        pattern = unicodedata.normalize(
-            "NFC", self.take("pattern", lambda v: is_pattern(v, endings), example)
-        )
-        return replace(place, pattern=pattern)
-
-
-def read(folder: Path) -> Description:
-    """Read a folder's description.
+def read(folder: Path) -> tuple[Description, ...]:
+    """Read a folder's description, of one data set or of its [[sources]].
 
     Raises `UserError` with one sentence for the first mistake in it.
     """
-    file = folder / FILE
-    values = read_toml(file)
-    top = _Table(file, "", values)
-    top.only("name", "images", "splits", "size", "tasks")
-    name = top.take("name", _is_name, '"kitchens", of small letters, digits and hyphens')
-    if isinstance(values.get("images"), dict):
-        own = _Table(file, "images", values["images"])
+    top = Table(folder / FILE, "", read_toml(folder / FILE))
+    top.only("name", "size", *(["sources"] if "sources" in top.values else ["images", "splits", "tasks"]))
+    expected = '"kitchens", of small letters, digits and hyphens'
+    name = top.take("name", _is_name, expected)
+    size = _size(top.below("size", top.table("size", "height = 192 and width = 256")))
+    if "sources" not in top.values:
+        return (_described(top, name, *size, ()),)
+    words = "2 to 32 tables [[sources]], each with name, images, splits and tasks"
+    found: list[Description] = []
+    several = top.take("sources", lambda v: type(v) is list and 1 < len(v) < 33, words)
+    for number, values in enumerate(several, 1):
+        table = top.below(f"sources.{number}", values)
+        table.only("name", "images", "splits", "tasks")
+        own = f"{name}-{table.take('name', _is_name, expected)}"
+        if own in [each.name for each in found]:
+            raise UserError(f"{table.said} has the name of another source; give each its own.")
+        found.append(_described(table, own, *size, found))
+    return tuple(replace(each, joins=(name, *(of.name for of in found))) for each in found)
+
+
+def _described(
+    table: Table, name: str, size: tuple[int, int], fit: Fit, others: Sequence[Description]
+) -> Description:
+    """One data set; others: those before it, whose classes a map leads to where it names none."""
+    if isinstance(table.values.get("images"), dict):
+        own = table.below("images", table.values["images"])
         own.only("folder", "pattern")
         images = own.place("folder", "images", IMAGES)
     else:
-        images = top.place("images", "images", IMAGES)
+        images = table.place("images", "images", IMAGES)
     either = 'train = "train.txt" and test = "test.txt", or test_share = 0.2'
-    lists, share, seed = _splits(file, top.table("splits", either))
-    size, fit = _size(file, top.table("size", "height = 192 and width = 256"))
+    lists, share, seed = _splits(table.below("splits", table.table("splits", either)))
     example = 'a table such as [tasks.depth] with kind = "depth" and folder = "depth" for each task'
-    tables = top.table("tasks", example)
-    labels = {key: _taught(file, key, values) for key, values in _Table(file, "tasks", tables).values.items()}
+    tasks, labels = table.below("tasks", table.table("tasks", example)), {}
+    for key, values in tasks.values.items():
+        heads = [c for of in others if key in of.labels and (c := of.labels[key].of.classes)]
+        labels[key] = _mapped(tasks.below(key, values), _taught(tasks, key, values), next(iter(heads), ANY))
     return Description(name, images, lists, share, seed, size, fit, labels)
 
 
-def _splits(file: Path, values: Any) -> tuple[dict[str, Path], float, int]:
-    table = _Table(file, "splits", values)
+def _mapped(table: Table, labels: Labels, head: Any) -> Labels:
+    """Labels whose classes are learnt under the names of another list, where the table has a map."""
+    if not {"map", "head"} & table.values.keys():
+        return labels
+    line = 'a line such as carpet = "floor" for each class'
+    own = table.below("map", table.table("map", line))
+    own.only(*labels.task.classes)
+    head = tuple(table.take("head", _are_classes, "the list of the classes that map leads to", head))
+    expected = f'one of {", ".join(head)}, or "" for no label'
+    to = [own.take(name, lambda v: v in ("", *head), expected) for name in labels.task.classes]
+    numbers = tuple(head.index(name) if name else IGNORE for name in to)
+    return replace(labels, learnt=replace(labels.task, classes=head, channels=len(head)), numbers=numbers)
+
+
+def _splits(table: Table) -> tuple[dict[str, Path], float, int]:
     table.only("train", "test", "test_share", "split_seed")
     drawn = {"test_share", "split_seed"} & table.values.keys()
     if not drawn:
@@ -159,8 +148,7 @@ def _splits(file: Path, values: Any) -> tuple[dict[str, Path], float, int]:
     return {}, share, seed
 
 
-def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
-    table = _Table(file, "size", values)
+def _size(table: Table) -> tuple[tuple[int, int], Fit]:
     table.only("height", "width", "fit")
     height, width = (
         table.take(
@@ -172,14 +160,14 @@ def _size(file: Path, values: Any) -> tuple[tuple[int, int], Fit]:
     return (height, width), table.take("fit", lambda v: v in FITS, expected, "scale")
 
 
-def _labels(file: Path, name: str, values: Any) -> Labels:
+def _labels(tasks: Table, name: str, values: Any) -> Labels:
     if not is_task_name(name):
         cure = "use another, of small letters, digits and _, 40 at most"
-        raise UserError(f"{shown(name)} in [tasks] of {file} cannot be the name of a task; {cure}.")
-    table = _Table(file, f"tasks.{name}", values)
+        raise UserError(f"{shown(name)} in {tasks.said} cannot be the name of a task; {cure}.")
+    table = tasks.below(name, values)
     kind = table.take("kind", lambda v: v in KINDS, "one of " + ", ".join(f'"{known}"' for known in KINDS))
-    own = {"classes": ("classes", "palette"), "depth": ("unit",), "normals": ()}.get(kind, ("threshold",))
-    table.only("kind", "folder", "pattern", "teacher", "ignore", *own)
+    own = {"classes": ("classes", "palette", "map", "head"), "depth": ("unit",), "normals": ()}
+    table.only("kind", "folder", "pattern", "teacher", "ignore", *own.get(kind, ("threshold",)))
     place = table.place("folder", name, MAPS)
     if "palette" in table.values:
         return _coloured(table, name, place)
@@ -198,21 +186,21 @@ def _labels(file: Path, name: str, values: Any) -> Labels:
     return Labels(replace(_MAKE[kind](), name=name), place, ignore, unit, threshold)
 
 
-def _taught(file: Path, name: str, values: Any) -> Labels:
+def _taught(tasks: Table, name: str, values: Any) -> Labels:
     """As `_labels`, with the place of a teacher's maps."""
-    made, table = _labels(file, name, values), _Table(file, f"tasks.{name}", values)
+    made, table = _labels(tasks, name, values), tasks.below(name, values)
     folder = table.path("teacher", f"{name}-teacher") if "teacher" in values else None
     if folder == made.place.folder:
         raise UserError(f"teacher in {table.said} is the folder of its labels; name one of other maps.")
     return replace(made, teacher=replace(made.place, folder=folder)) if folder else made
 
 
-def _classes(table: _Table) -> tuple[str, ...]:
+def _classes(table: Table) -> tuple[str, ...]:
     expected = "a list of 2 to 255 different names, in the order of their numbers, 64 characters at most"
     return tuple(table.take("classes", _are_classes, expected))
 
 
-def _coloured(table: _Table, name: str, place: Place) -> Labels:
+def _coloured(table: Table, name: str, place: Place) -> Labels:
     """Classes whose maps are of colours."""
     classes, one = _classes(table), 'such as "#800000" or [128, 0, 0]'
     expected = f"{len(classes)} different colours, those of the classes in their order, {one}"

@@ -24,13 +24,18 @@ from datasets.layouts.nyuv2_maps import load_normals
 from datasets.layouts.pixels import load_photograph
 from datasets.layouts.toml_description import Description, Labels
 from datasets.layouts.toml_files import Found, Place, find
-from datasets.tasks import Task
+from datasets.tasks import IGNORE, Task
 
 
 class TomlFolder(Source):
     """Read the folder."""
 
     layout: ClassVar[str] = "folder"
+
+    def __init__(self, path: Path, number: int = 0) -> None:
+        """number: which of several sources."""
+        super().__init__(path)
+        self.number = number
 
     @classmethod
     def detect(cls, path: Path) -> bool:
@@ -40,12 +45,22 @@ class TomlFolder(Source):
     @cached_property
     def description(self) -> Description:
         """Read dataset.toml, once."""
-        return toml_description.read(self.path)
+        return toml_description.read(self.path)[self.number]
+
+    @property
+    def members(self) -> tuple[Source, ...]:
+        """Return the data sets that the description is of."""
+        return tuple(TomlFolder(self.path, number) for number in range(max(1, len(self.joins) - 1)))
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """Name them as the description does."""
+        return self.description.joins
 
     @property
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that the description names."""
-        return {name: labels.task for name, labels in self.description.labels.items()}
+        return {name: labels.of for name, labels in self.description.labels.items()}
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -110,6 +125,9 @@ class TomlFolder(Source):
         for task, files in self._maps.items():
             if name in files and (split == "train" or task in self.tasks):
                 labels[task], found = self._label(files[name], self._labels[task], shape, of)
+                if numbers := self._labels[task].numbers:
+                    learnt = np.array([*numbers, *[IGNORE] * (256 - len(numbers))], np.uint8)
+                    labels[task] = learnt[labels[task]]
                 remarks += tuple(f"{remark} of {task}" for remark in found)
         return Sample(image, labels, remarks)
 

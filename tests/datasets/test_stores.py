@@ -54,6 +54,7 @@ class Memory:
     path: Path = Path("memory")
     variant: str | None = None
     notes: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
     broken: int | None = None
     kept: tuple[str, ...] = tuple(TASKS)
 
