@@ -13,8 +13,11 @@ from benchmark import files
 from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Published, Rerun, Results
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError, unknown
+from benchmark.errors import shown as shown_text
 from benchmark.execute.progress import make_console
 from benchmark.spec import registry
+from benchmark.spec.protocol import NotNegative
+from benchmark.typed import Name, check_keys, convert
 
 if TYPE_CHECKING:
     from benchmark.report.board import Board
@@ -23,10 +26,18 @@ if TYPE_CHECKING:
 UsePublished = Annotated[bool, typer.Option("--published", help="Use the published records, not the runs.")]
 
 
-def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list[Board]:
+Cost = Annotated[
+    list[str],
+    typer.Option(metavar="TASK=MINUTES", help="What a label takes to make, if runs do not say. Repeatable."),
+]
+
+
+def chosen(
+    folder: Path, use_published: bool, again: Path | None = None, cost: Sequence[str] = ()
+) -> list[Board]:
     """Return the boards of a folder of runs, or of published results.
 
-    Raises `UserError` where there is none.
+    cost: prices of labels, as `Cost`. Raises `UserError` where there is none, and for a price that is none.
     """
     from benchmark.report.leaderboard import boards_of
 
@@ -37,6 +48,17 @@ def chosen(folder: Path, use_published: bool, again: Path | None = None) -> list
                 f"no run is published in {folder}; `bench publish --published-in {folder} RUN` publishes one."
             )
         raise UserError(f"there are no finished runs in {folder}; `bench run` makes some.")
+    prices = {}
+    for task, sign, minutes in (text.partition("=") for text in cost):
+        try:
+            prices[task] = float(minutes)
+        except ValueError:
+            wrong = shown_text(task + sign + minutes)
+            raise UserError(f"--cost {wrong} is not TASK=MINUTES, such as --cost depth=0.5.") from None
+    check_keys(prices, {task.name for board in boards for task in board.group.tasks}, "task in --cost")
+    convert(prices, dict[Name, NotNegative], "--cost", "give minutes a label")
+    for board in boards:
+        board.group.protocol["cost"] = board.group.protocol["cost"] | prices
     return boards
 
 
@@ -74,6 +96,7 @@ def leaderboard(
         bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")
     ] = False,
     rerun: Rerun = None,
+    cost: Cost = [],  # noqa: B006
     published_in: Published = RESULTS,
     data: Data = DATA,
     as_json: Json = False,
@@ -87,7 +110,7 @@ def leaderboard(
     with for_scripts(as_json, shown):
         if published and rerun:
             raise UserError(f"--rerun is for runs; second runs of published ones are in {folder / 'reruns'}.")
-        boards = chosen(folder, published, rerun)
+        boards = chosen(folder, published, rerun, cost)
         today = sources(boards)
         shown["warnings"] = captions.warnings(boards, today)
         if check:
@@ -119,6 +142,7 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures", help="With --check, draw every figure again and compare it too.")
     ] = False,
+    cost: Cost = [],  # noqa: B006
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
@@ -132,7 +156,7 @@ def report(
     with for_scripts(as_json, shown):
         if figures and not check:
             raise UserError("--figures requires --check; without both, `bench report` draws every figure.")
-        boards = chosen(folder, published)
+        boards = chosen(folder, published, cost=cost)
         shown["warnings"] = captions.warnings(boards, sources(boards))
         if check:
             shown["differences"] = leaderboard.check(boards, folder, with_page=True)

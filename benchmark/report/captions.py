@@ -68,6 +68,11 @@ def _data(board: Board) -> Iterator[Fact]:
         listed += [f"{task.name} {'-'.join(map(str, sorted({min(counts), max(counts)})))}"] if counts else []
     images = [r["images"] for r in records if not r["one_task"]]
     yield "labelled train images", ", ".join(listed) + (f" of {max(images)}" if images else "")
+    minutes = next((m for row in g.rows if (m := g.minutes(row)) is not None), None)
+    yield (
+        "labelling",
+        "" if minutes is None else f"{minutes:,.0f} minutes, at {value_text(protocol['cost'])} a label",
+    )
     known = protocol["doubled"] or protocol["demonstration"]
     yield "training", "" if known else UNKNOWN
     yield "test images", ", ".join(f"{t.name} {t.test_images}" for t in g.tasks if t.test_images is not None)

@@ -46,13 +46,16 @@ def _about(items: Sequence[Item]) -> dict[str, Any]:
     """Return what is said of a protocol: by its file as shipped, which may have learnt it after the runs.
 
     By the records where the protocol is no shipped one; of one whose values were changed no trial is known.
+    Prices of labels are the shipped protocol's, or else the highest that a record names.
     """
     own = [protocol_values(item.spec["protocol"]) for item in items]
-    shipped = shipped_values(own[0]["name"])
+    shipped, prices = shipped_values(own[0]["name"]), [p["cost"] for p in own]
+    cost = {task: max(p.get(task, 0.0) for p in prices) for each in prices for task in each}
     if shipped and _compared(shipped) == _compared(own[0]):
-        return {key: shipped[key] for key in ABOUT if key != "summary"}
+        about = {key: shipped[key] for key in ABOUT if key != "summary"}
+        return about | {"cost": shipped["cost"] or cost}
     trials = {} if shipped else {name: v for p in own for name, v in p["doubled"].items()}
-    about = {"doubled": trials, "demonstration": any(p["demonstration"] for p in own)}
+    about = {"doubled": trials, "demonstration": any(p["demonstration"] for p in own), "cost": cost}
     return about | {"controls": (shipped or max(own, key=lambda p: len(p["controls"])))["controls"]}
 
 
@@ -178,7 +181,8 @@ def file_name(g: Group) -> str:
     said about a protocol are left out of the hash, so that a new protocol key or a trial does not either.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{g.protocol['name']}-{g.variant}-{g.labels}")
-    if g.protocol == shipped_values(g.protocol["name"]):
+    shipped = shipped_values(g.protocol["name"])
+    if shipped and _compared(g.protocol) == _compared(shipped):
         return plain
     defaults = protocol_values({"name": ""})
     changed = {k: v for k, v in g.protocol.items() if k not in ABOUT and v != defaults.get(k)}

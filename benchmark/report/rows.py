@@ -197,6 +197,17 @@ class Group:
         """Return the units that any current row has attempted."""
         return self.units(self.diagonal)
 
+    def minutes(self, row: Row) -> float | None:
+        """Return the minutes that the visible labels of a seed took to make, on average over a row's seeds.
+
+        None where the protocol's `cost` lacks a task, and without a seed.
+        """
+        cost = self.protocol["cost"]
+        if not row.seeds or not {task.name for task in self.tasks} <= cost.keys():
+            return None
+        counts = [(task, n) for record in row.records for task, n in record["label_counts"].items()]
+        return float(sum(cost[task] * n for task, n in counts) / len(row.seeds))
+
     def unit(self, pair: Pair) -> int:
         """Return the unit of a seed."""
         return pair[1] if self.fixed_mask else pair[0]

@@ -36,12 +36,12 @@ def frame(board: Board) -> pd.DataFrame:
     """Return one row a method, sorted by delta m, ablations, references of other budgets, the constant one.
 
     Columns have one type each: text, Int64 or float; an absent value is "", NA or NaN. Columns on tuning,
-    re-runs of tasks and parts of the variance are there where some row has a value.
+    re-runs of tasks, parts of the variance and minutes of labelling are there where some row has a value.
     """
     rows = [_row(board, entry) for entry in board.entries]
     # Metrics of the constant prediction that no method reports have no column.
     table = _typed([*rows, *_beside(board), _constant(board)], list(rows[0]))
-    optional = table.columns.str.contains("^tuning$|_sd_|_rerun_sd$")
+    optional = table.columns.str.contains("^tuning$|^label_minutes$|_sd_|_rerun_sd$")
     empty = [c for c in table.columns[optional] if (table[c].isna() | (table[c] == "")).all()]
     if table["lr_scale"].dropna().eq(1.0).all():
         empty.append("lr_scale")
@@ -183,6 +183,7 @@ def _row(board: Board, entry: Entry) -> Values:
         **{
             name: (n := row.cost.get(name)) and round(n) for name in ("steps", "params_train", "params_infer")
         },
+        "label_minutes": g.minutes(row),
         "label_masks": " ".join(f"{seed}:{mask}" for seed, mask in sorted(masks.items())),
         "data": records[0]["hashes"]["data"] if records else "",
         "protocol": f"{g.protocol['name']} v{g.protocol['version']}",

@@ -36,7 +36,7 @@ class Protocol:
     and evaluates on, which no board calls a score. sampling: of joined data sets; see datasets/README.md.
     doubled: {"METHOD BUDGET TASK": percent by which twice the epochs improve its primary metric}, as a trial
     on held-out train images found it. controls: methods whose rows stand with the ablations, as they are
-    there to explain another method.
+    there to explain another method. cost: {task: minutes that a label takes whoever makes it}.
     """
 
     name: Name
@@ -81,13 +81,15 @@ class Protocol:
     doubled: dict[Name, Percent] = field(default_factory=dict)
     demonstration: bool = False
     controls: tuple[Name, ...] = ()
+    cost: dict[Name, NotNegative] = field(default_factory=dict)
 
 
 TYPES = typing.get_type_hints(Protocol, include_extras=True)
 # What says something about a protocol and is no part of what a run of it does: it enters no id.
-ABOUT = ("summary", "doubled", "demonstration", "controls")
-# That, and what a protocol is called, cannot be overridden from a plan or the command line.
-SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in ("name", "version", *ABOUT))
+ABOUT = ("summary", "doubled", "demonstration", "controls", "cost")
+# That (but for prices), and what a protocol is called, no plan and no command line can override.
+_OWN = {"name", "version", *ABOUT} - {"cost"}
+SETTABLE = tuple(f.name for f in dataclasses.fields(Protocol) if f.name not in _OWN)
 # Protocol keys that take a list: there a list is one value, and a list of lists several.
 LISTS = tuple(k for k, kind in typing.get_type_hints(Protocol).items() if typing.get_origin(kind) is tuple)
 
@@ -148,8 +150,8 @@ def build(values: dict[str, Any], where: str, overrides: dict[str, Any] | None =
     bounds = len(made.scales) == 2 and made.scales[0] <= made.scales[1]
     fits = made.scale_draw == "choice" or bounds
     require(fits, "scales", 'with scale_draw = "uniform" must be two bounds, such as [0.5, 2.0]')
-    if made.tasks:
-        check_keys(made.loss_weights, made.tasks, f"task in loss_weights of protocol {made.name}")
+    for key in ("loss_weights", "cost") if made.tasks else ():
+        check_keys(getattr(made, key), made.tasks, f"task in {key} of protocol {made.name}")
     return made
 
 

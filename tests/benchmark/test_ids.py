@@ -124,7 +124,7 @@ def test_trials_of_rates_keep_their_ids() -> None:
 
 # Keys that specs and their protocols did not have once.
 LATER = {"contrasts": [], "balance_version": 1, "weighting": {}}
-LATER_PROTOCOL = {"controls": [], "init": "none", "sampling": "proportional"}
+LATER_PROTOCOL = {"controls": [], "cost": {}, "init": "none", "sampling": "proportional"}
 
 
 def test_every_committed_record_decodes_to_its_id() -> None:
@@ -162,7 +162,12 @@ def test_a_new_version_of_a_weighting_makes_other_runs_and_its_first_is_that_of_
 
 
 def test_about_a_protocol_nothing_moves_the_id_and_its_version_does() -> None:
-    told = {"summary": "words", "doubled": {"multi_task epochs semseg": 3.2}, "demonstration": True}
+    told = {
+        "summary": "words",
+        "doubled": {"multi_task epochs semseg": 3.2},
+        "demonstration": True,
+        "cost": {"depth": 0.5},
+    }
     assert replace(PLAIN, protocol=replace(PROTOCOL, **told)).id == PLAIN.id
     for change in ({"version": 2}, {"lr": 1.0}, {"tasks": ("depth", "semseg")}):
         assert replace(PLAIN, protocol=replace(PROTOCOL, **change)).id != PLAIN.id

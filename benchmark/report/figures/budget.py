@@ -1,4 +1,4 @@
-"""Draw scores over the share of visible labels, from boards that differ in labels alone."""
+"""Draw scores over visible labels, by share or by minutes, from boards that differ in labels alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.figures import style
@@ -45,6 +45,13 @@ class Family:
     def group(self) -> Group:
         """The group with the most labels."""
         return self.curve[max(self.curve)][0].group
+
+    @property
+    def minutes(self) -> dict[float, float]:
+        """Return {share: minutes of labelling}, {} unless every label has a price."""
+        rows = {s: max(current(bs[0]), key=lambda e: len(e.row.seeds)).row for s, bs in self.curve.items()}
+        found = {share: self.curve[share][0].group.minutes(row) for share, row in rows.items()}
+        return {share: m for share, m in found.items() if m} if all(found.values()) else {}
 
     @property
     def name(self) -> str:
@@ -122,14 +129,16 @@ def _figure(family: Family, drawing: Drawing) -> None:
 def _draw(ax: Axes, family: Family, rows: dict[str, list[Point]], task: TaskInfo | None) -> None:
     """Draw a task's metric of each row with its range, or delta m with its interval."""
     values, bounds = [0.0], [0.0]
+    minutes = family.minutes
+    at = minutes or {share: share for share in family.curve}
     looks = cycle(product(("-", "--", "-."), sns.color_palette("colorblind", 6)))
     for i, ((label, points), (dash, colour)) in enumerate(zip(rows.items(), looks, strict=False)):
         shift = _DODGE * (i / max(len(rows) - 1, 1) - 0.5) if task is None else 0.0
-        found = [(p.share, *v) for p in points if (v := _values(p.entry, task))]
+        found = [(at[p.share], *v) for p in points if (v := _values(p.entry, task))]
         if not found:
             continue
         x, value, low, high = np.array(found).T
-        x = x * (max(family.curve) / min(family.curve)) ** shift
+        x = x * (max(at.values()) / min(at.values())) ** shift
         ax.plot(x, value, dash, marker="o", markersize=3.5, color=colour, zorder=3, label=wrapped(label))
         if task is None:
             ax.vlines(x, low, high, color=colour, linewidth=0.9, alpha=0.6)
@@ -138,10 +147,11 @@ def _draw(ax: Axes, family: Family, rows: dict[str, list[Point]], task: TaskInfo
         values += value.tolist()
         bounds += [*low.tolist(), *high.tolist()]
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator([*family.curve]))
+    ax.xaxis.set_major_locator(FixedLocator([*at.values()]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}"))
-    ax.set_xlabel("labels of each task (%)")
+    texts = [f"{minutes[s]:,.0f}\n{100 * s:g} %" if minutes else f"{100 * s:g}" for s in at]
+    ax.xaxis.set_major_formatter(FixedFormatter(texts))
+    ax.set_xlabel("minutes of labelling, of all tasks" if minutes else "labels of each task (%)")
     ax.set_title(f"{task.title} {task.arrow}" if task else "Δm (%) ↑")
     if task is None and ax.lines:  # limits by the values, as intervals of few seeds would crush them
         ax.set_ylim(*axis_limits(values, bounds, beyond=0.5))

@@ -6,17 +6,20 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report import leaderboard
+from benchmark.report import leaderboard, tables
 from benchmark.report.board import Board, build
+from benchmark.report.captions import facts
 from benchmark.report.figures import board as plots
 from benchmark.report.figures import budget
 from benchmark.report.records import collect
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import blank, cut_off, figures, texts
+from tests.conftest import Bench
 
 GAIN = {"fraction:0.1": -12.0, "fraction:0.5": -3.0, "fraction:1.0": 0.0, "full": 0.0, "one": -5.0}
 VISIBLE = {"fraction:0.1": 19, "fraction:0.5": 96, "fraction:1.0": 192, "full": 192, "one": 64}
@@ -77,6 +80,51 @@ def test_points_are_means_bands_ranges_and_delta_m_is_against_all_labels(tmp_pat
         deltas = [100 * (SIGNS * (np.array(means[label, s]) / base - 1)).mean() for s in shares]
         np.testing.assert_allclose(curve(fig.axes[3], row)[:, 1], deltas, rtol=1e-9, atol=1e-9)
     assert deltas[0] < -3
+
+
+COST = {"semseg": 10.0, "depth": 0.5, "normals": 0.0}
+
+
+def test_prices_draw_it_over_minutes_of_labelling_and_move_no_name(tmp_path: Path) -> None:
+    shares = {"fraction:0.1": 0.1, "fraction:0.5": 0.5, "full": 1.0}
+    boards = write(tmp_path, tuple(shares), protocol={"cost": COST})
+    fig, labels = drawn(boards, tmp_path)  # into the folder of that name
+    minutes = {share: 10.5 * VISIBLE[setting] for setting, share in shares.items()}
+    for row in range(len(labels)):
+        np.testing.assert_allclose(curve(fig.axes[0], row)[:, 0], [*minutes.values()])
+    ticks = [label.get_text() for label in fig.axes[0].get_xticklabels()]
+    assert ticks == ["200\n10 %", "1,008\n50 %", "2,016\n100 %"]
+    assert fig.axes[0].get_xlabel() == "minutes of labelling, of all tasks" and cut_off(fig) == []
+    for board in boards:  # one run of all tasks and one a task alike
+        entries = tables.frame(board).set_index("method").label_minutes[list(METHODS)]
+        assert entries.tolist() == [10.5 * VISIBLE[board.group.labels]] * len(METHODS)
+    assert ("labelling", '2,016 minutes, at {"depth":0.5,"normals":0.0,"semseg":10.0} a label') in facts(
+        next(board for board in boards if board.group.labels == "full")
+    )
+
+
+@pytest.mark.parametrize("cost", [{}, {"semseg": 10.0, "depth": 0.5}])
+def test_without_the_price_of_each_task_it_stays_over_shares(tmp_path: Path, cost: dict[str, float]) -> None:
+    boards = write(tmp_path, ("fraction:0.1", "full"), seeds=1, protocol={"cost": cost} if cost else {})
+    assert [family.minutes for family in budget.families(boards)] == [{}]
+    assert "label_minutes" not in tables.frame(boards[0])
+
+
+def test_prices_may_be_named_when_runs_are_done_and_the_highest_of_several_counts(
+    bench: Bench, tmp_path: Path
+) -> None:
+    write(tmp_path, ("one",), seeds=2, protocol={"cost": COST})
+    (board,) = write(tmp_path, ("one",), seeds=1, protocol={"cost": {"depth": 0.25, "semseg": 9.0}})
+    assert board.group.protocol["cost"] == COST
+    for given, minutes in ((["depth=1"], 11.0 * 64), ([], 10.5 * 64)):
+        options = [word for text in given for word in ("--cost", text)]
+        code, _, err = bench("leaderboard", "--results", tmp_path, *options)
+        assert code == 0, err
+        (path,) = (tmp_path / "leaderboards").glob("*.csv")
+        assert pd.read_csv(path).label_minutes.dropna().tolist() == [minutes] * len(METHODS)
+    for bad, says in {"depth": "depth=MINUTES", "depth=-1": "-1", "dept=1": "did you mean 'depth'"}.items():
+        code, _, err = bench("leaderboard", "--results", tmp_path, "--cost", bad)
+        assert code == 2 and says in err and err.count("\n") == 1
 
 
 def test_without_a_reference_on_all_labels_there_is_no_delta_m(tmp_path: Path) -> None:
