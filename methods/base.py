@@ -76,9 +76,7 @@ class Batch:
     images: (B, 3, H, W) normalised for the encoder. targets: {task: (B, C, H, W)}, hidden labels ALREADY
     replaced by the ignore value. labelled: (B, T) bool on the device; labelled_host: the same on the CPU, so
     that presence is known without a sync. index: (B,) int64 stable sample numbers. views: the further views
-    that the method's `views` asks for. teacher: {task: (B, C, H, W)}, a teacher's maps in the geometry of
-    `targets`, the ignore value where there is none, of the tasks that the data have such maps of; empty
-    unless the method's `uses_teacher` asks for them. They are given where a label is visible too.
+    that the method's `views` asks for. A method with `uses_teacher = True` sees a `TaughtBatch`.
     """
 
     images: Tensor
@@ -87,7 +85,6 @@ class Batch:
     labelled_host: Tensor
     index: Tensor
     views: tuple[View, ...] = ()
-    teacher: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,8 +173,7 @@ class Method(nn.Module):
 
     Its keyword-only `__init__` parameters with defaults are its schema. views: how many further views
     `losses` wants, each a crop of the first in the protocol's colours; or a tuple that says what each of them
-    is, such as `(ViewKind(crop=False, colour=0.8, cutout=0.5),)`. uses_teacher: `losses` reads
-    `Batch.teacher`, so the method is skipped on data without a teacher's maps.
+    is, such as `(ViewKind(crop=False, colour=0.8, cutout=0.5),)`.
 
     search: {hyperparameter: values} that `bench tune` draws from, the default among them. Where it is empty,
     every one whose type is a number with a fraction is searched at a quarter to four times its value, which
@@ -193,7 +189,6 @@ class Method(nn.Module):
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     views: ClassVar[int | tuple[ViewKind, ...]] = 0
-    uses_teacher: ClassVar[bool] = False
     one_task: ClassVar[bool] = False
     search: ClassVar[dict[str, tuple[Any, ...]]] = {}
 

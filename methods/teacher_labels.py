@@ -12,12 +12,13 @@ from benchmark.errors import UserError
 from methods.base import Batch, Losses, Problem
 from methods.losses import per_sample_loss
 from methods.multi_task import MultiTask
+from methods.networks.taught import TaughtBatch
 
 
 class TeacherLabels(MultiTask):
     """Add to `multi_task` a teacher's maps of the tasks that an image has no visible label of.
 
-    The maps were made before training, by whatever model, and come with the data (`Batch.teacher`). The
+    The maps were made before training, by whatever model, and come with the data (`TaughtBatch.teacher`). The
     prediction learns them by the supervised loss of its task, over the pixels that have one, summed over a
     sample's unlabelled tasks with the protocol's loss weights, averaged over the batch:
     `weight` / B sum_b sum_t w_t [no label of t in b] loss_t(prediction, teacher's map). Where a label of the
@@ -51,6 +52,7 @@ class TeacherLabels(MultiTask):
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         """See `Method.losses`."""
+        assert isinstance(batch, TaughtBatch)  # as `uses_teacher` asks
         predictions = self.predict(batch.images)
         found = Losses(self.problem.task_losses(predictions, batch, batch.labelled))
         terms = []

@@ -20,8 +20,9 @@ from benchmark.training.loop import Interrupted, Options, Run
 from datasets import tasks as t
 from datasets.base import Split, widen
 from datasets.tasks import Task
-from methods.base import Batch, Problem, View
+from methods.base import Problem, View
 from methods.networks.encoders import Encoder, Small
+from methods.networks.taught import TaughtBatch
 
 SIZE = (32, 64)
 TASKS: dict[str, Task] = {
@@ -81,7 +82,7 @@ def tiny_batch(
     seed: int = 0,
     views: int = 0,
     dtype: torch.dtype = torch.float64,
-) -> Batch:
+) -> TaughtBatch:
     """A batch of `labelled` (B, T) samples straight from `tiny_split`, hidden labels replaced by the ignore
     value.
     """
@@ -102,7 +103,7 @@ def tiny_batch(
     first = view(0)
     more = tuple(view(100 * (i + 1)) for i in range(views))
     index, teacher = torch.arange(len(labelled)), view(50, torch.ones_like(labelled)).targets
-    return Batch(first.images, first.targets, labelled, labelled, index, more, teacher)
+    return TaughtBatch(first.images, first.targets, labelled, labelled, index, more, teacher)
 
 
 def tiny_problem(names: tuple[str, ...] = THREE, width: int = 8, **changes: Any) -> Problem:

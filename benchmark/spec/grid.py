@@ -162,7 +162,7 @@ class Expansion:
         method = registry.method(name)
         reason = method.skip({task: dataset.tasks[task] for task in protocol.tasks})
         held = protocol.tasks if self.taught else getattr(dataset, "teachers", ())
-        if not reason and method.uses_teacher and not set(held) & set(protocol.tasks):
+        if not reason and getattr(method, "uses_teacher", False) and not set(held) & set(protocol.tasks):
             reason = f"it learns from a teacher's maps, and {dataset.variant} has none of these tasks"
         if reason:
             self.notes[f"{name} is skipped: {reason}"] = None

@@ -37,7 +37,7 @@ CLASS_ATTRIBUTES: Attributes = {
     "version": ("a whole number from 1 to 1000000", lambda value: type(value) is int and 1 <= value <= 10**6),
     "views": ("a whole number of at least 0 or a tuple of methods.base.ViewKind", _are_views),
     "one_task": ("True or False", lambda value: isinstance(value, bool)),
-    "uses_teacher": ("True or False", lambda value: isinstance(value, bool)),
+    "uses_teacher": ("True, or not there", lambda value: value is None or isinstance(value, bool)),
     "summary": ("a text", lambda value: isinstance(value, str)),
     "paper": ("a text", lambda value: isinstance(value, str)),
 }

@@ -21,6 +21,7 @@ from datasets.base import Split
 from datasets.layouts.base import TEACHER
 from datasets.tasks import Task
 from methods.base import Batch, View, ViewKind, view_kinds
+from methods.networks.taught import TaughtBatch
 
 # of a GPU's free memory that a split may take, train first; networks and their activations need the rest
 SHARE = 0.4
@@ -168,6 +169,7 @@ class Feed:
         self._encoder = protocol.encoder
         self._padded = config.shrinks or split.extents is not None
         taught = [name for name in tasks if with_teacher and name in split.teacher]
+        self._taught = taught if with_teacher else None
         self._maps = tasks | {TEACHER + name: tasks[name] for name in taught}
         self.samples = Samples(split, tasks, positions, self.batch_size, device, taught)
 
@@ -199,8 +201,7 @@ class Feed:
         first, *more = augment.apply(
             images, targets, self._maps, draws, *self.normalisation, extents, self._padded
         )
-        taught = [name for name in self.tasks if TEACHER + name in targets]
-        return Batch(
+        seen = Batch(
             images=laid_out(first[0], self._encoder),
             targets=self._own(first[1]),
             labelled=labelled,
@@ -209,8 +210,10 @@ class Feed:
             views=tuple(
                 View(laid_out(view[0], self._encoder), self._own(view[1]), *view[2:]) for view in more
             ),
-            teacher={name: first[1][TEACHER + name] for name in taught},
         )
+        if self._taught is None:
+            return seen
+        return TaughtBatch(**vars(seen), teacher={name: first[1][TEACHER + name] for name in self._taught})
 
     def _own(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: maps[name] for name in self.tasks}

@@ -17,6 +17,7 @@ from benchmark.spec.protocol import Protocol
 from benchmark.training.build import problem
 from datasets.tasks import Task
 from methods.base import Batch, Method, Problem, View, ViewKind, view_kinds
+from methods.networks.taught import TaughtBatch
 
 Shape = Sequence[int]
 
@@ -57,7 +58,7 @@ def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -
         for kind in view_kinds(views)
     )
     index = torch.zeros(size, dtype=torch.long)
-    return Batch(images, targets(), labelled, labelled, index, more, targets())
+    return TaughtBatch(images, targets(), labelled, labelled, index, more, targets())
 
 
 def _of_backward(gradient: Shape, x: Shape, weight: Shape, *more: Any, **options: Any) -> int:

@@ -106,7 +106,8 @@ class Run:
         self.feed = Feed(
             train, self.mask, self.tasks, protocol, seed=spec.train_seed, views=self.method.views,
             normalisation=mean_std,
-            device=options.device, labelled_only=alone, with_teacher=self.method.uses_teacher,
+            device=options.device, labelled_only=alone,
+            with_teacher=getattr(self.method, "uses_teacher", False),
         )  # fmt: skip
         self.test = TestSet(test, self.tasks, mean_std, protocol.batch, options.device, protocol.encoder)
         self.train_split, self.test_fingerprint = train, test.fingerprint

@@ -16,6 +16,7 @@ from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem, View
 from methods.networks.encoders import Encoder, Small
+from methods.networks.taught import TaughtBatch
 
 ALL: dict[str, Task] = {
     "semseg": tasks.semseg(tuple("abcde")),
@@ -73,7 +74,7 @@ def batch(
     views: int = 0,
     seed: int = 0,
     empty: tuple[tuple[int, str], ...] = (),
-) -> Batch:
+) -> TaughtBatch:
     """empty: (sample, task) without a valid pixel in the last view, or in the first where there is no
     other.
     """
@@ -86,7 +87,7 @@ def batch(
         View(images[v], targets[v], torch.eye(2, 3).repeat(len(mask), 1, 1)) for v in range(1, views + 1)
     )
     teacher = labels(case, torch.ones_like(mask), torch.Generator().manual_seed(seed + 1000), ())
-    return Batch(images[0], targets[0], mask, mask, torch.arange(len(mask)), further, teacher)
+    return TaughtBatch(images[0], targets[0], mask, mask, torch.arange(len(mask)), further, teacher)
 
 
 def check_gradients(module: nn.Module, found: Tensor, expected: Tensor) -> None:
@@ -104,7 +105,7 @@ def check_gradients(module: nn.Module, found: Tensor, expected: Tensor) -> None:
         )
 
 
-def single(data: Batch) -> Batch:
+def single(data: TaughtBatch) -> TaughtBatch:
     """The same batch in float32."""
 
     def narrow(x: Tensor) -> Tensor:
@@ -114,7 +115,9 @@ def single(data: Batch) -> Batch:
         View(narrow(v.images), {k: narrow(x) for k, x in v.targets.items()}, v.geometry) for v in data.views
     )
     targets, teacher = ({k: narrow(x) for k, x in maps.items()} for maps in (data.targets, data.teacher))
-    return Batch(narrow(data.images), targets, data.labelled, data.labelled_host, data.index, views, teacher)
+    return TaughtBatch(
+        narrow(data.images), targets, data.labelled, data.labelled_host, data.index, views, teacher
+    )
 
 
 # What learns, and what does not.

@@ -122,7 +122,7 @@ def test_prices_may_be_named_when_runs_are_done_and_the_highest_of_several_count
         assert code == 0, err
         (path,) = (tmp_path / "leaderboards").glob("*.csv")
         assert pd.read_csv(path).label_minutes.dropna().tolist() == [minutes] * len(METHODS)
-    for bad, says in {"depth": "depth=MINUTES", "depth=-1": "-1", "dept=1": "did you mean 'depth'"}.items():
+    for bad, says in {"depth": "TASK=MINUTES", "depth=-1": "-1", "dept=1": "did you mean 'depth'"}.items():
         code, _, err = bench("leaderboard", "--results", tmp_path, "--cost", bad)
         assert code == 2 and says in err and err.count("\n") == 1
 
