@@ -34,8 +34,8 @@ from datasets.layouts.files import (
 )
 from datasets.layouts.nyuv2_facts import names
 from datasets.layouts.nyuv2_maps import vectors_of_colours
-from datasets.layouts.pixels import load_colours, load_numbers, load_photograph, load_white
-from datasets.tasks import IGNORE, Task
+from datasets.layouts.pixels import load_classes, load_colours, load_photograph, load_white
+from datasets.tasks import Task
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -97,10 +97,10 @@ class PascalMt(Source):
         name = self.names(split)[i]
         image, remarks = load_photograph(self.path / "JPEGImages" / f"{name}.jpg")
         shape = (image.shape[0], image.shape[1])
-        context = self._context(name, shape)
+        context, salient = self._context(name, shape), self.path / "sal_distill" / f"{name}.png"
         labels = {
             "semseg": self._semseg(name, shape),
-            "saliency": self._saliency(name, shape),
+            "saliency": load_white(salient, "a grey map of saliency", shape),
             "normals": self._normals(name, context),
             "edge": edges(context),
         }
@@ -123,14 +123,7 @@ class PascalMt(Source):
         path = first if first.is_file() else second
         if not path.is_file():
             raise missing(path, f"neither is there {first}; expected classes in one of the two")
-        label = load_numbers(path, "classes", shape, indices=True).values
-        right = bool(((label < len(CLASSES)) | (label == IGNORE)).all())
-        check_values(path, right, f"classes 0..{len(CLASSES) - 1}, or {IGNORE} where void", label)
-        return label.astype(np.uint8)
-
-    def _saliency(self, name: str, shape: tuple[int, int]) -> Array:
-        path = self.path / "sal_distill" / f"{name}.png"
-        return load_white(path, "a grey map of saliency", shape)
+        return load_classes(path, shape, len(CLASSES))
 
     def _normals(self, name: str, context: Array) -> Array:
         """Unit vectors on the classes that the network they come from knew: it was trained on NYUv2."""

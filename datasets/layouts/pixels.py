@@ -154,8 +154,9 @@ def load_numbers(path: Path, what: str, shape: Sequence[int], *, indices: bool =
 def load_classes(path: Path, shape: Sequence[int], count: int) -> Array:
     """Read a class map (H, W) uint8 of numbers below `count`, 255 unknown, as `load_numbers` does."""
     found = load_numbers(path, "classes", shape, indices=True).values
-    check_values(path, bool(((found < count) | (found == IGNORE)).all()), f"classes 0..{count - 1}", found)
-    return found
+    right = bool(((found < count) | (found == IGNORE)).all())
+    check_values(path, right, f"classes 0..{count - 1}, or {IGNORE} where void", found)
+    return found.astype(np.uint8)  # a copy, which may be written
 
 
 def load_white(path: Path, what: str, shape: Sequence[int]) -> Array:

@@ -64,17 +64,13 @@ def _draft(folder: Path) -> tuple[str, Collection[str], list[str]]:
     """The text, the images' names, and a sentence for each series that could not be told."""
     files = [path for path, _ in walk(folder, folder) if path.lower().endswith((*IMAGES, *MAPS))]
     if len(files) > MOST:
-        raise UserError(
-            f"{folder} holds more than {MOST} files; describe it by hand, as datasets/README.md says."
-        )
+        raise UserError(f"{folder} holds more than {MOST} files; write {FILE} as datasets/README.md says.")
     every = _series(files)
     images = _photographs(folder, every)
     names, found = every[images], _paired(every, images)
     if len(names) < 3 or not found:
-        cure = "maps (.png or .npy) have the names of their images, in other folders or with an affix"
-        raise UserError(
-            f"{folder} holds {len(names)} images, and maps of {len(found)} kinds for them; {cure}."
-        )
+        cure = "maps (.png or .npy) are named as their images, in other folders or with an affix"
+        raise UserError(f"{folder} holds {len(names)} images, with {len(found)} kinds of label maps; {cure}.")
     called = _word(folder.resolve().name).replace("_", "-") or "data"
     place = _value(images[0] or ".")
     if images[1]:
@@ -107,11 +103,8 @@ def _draft(folder: Path) -> tuple[str, Collection[str], list[str]]:
             block = [f"# {line}" for line in block]
         lines += [*block, *(f"# {choice}" for choice in made.choices)]
     known = {*names.values(), *(path for maps in found.values() for path in maps.values())}
-    if rest := [path for path in files if path not in known]:
-        lines += [
-            "",
-            f"# left out: {len(rest)} files that are named as no photograph, such as {printable(rest[0])!r}",
-        ]
+    if rest := [printable(path) for path in files if path not in known]:
+        lines += ["", f"# left out: {len(rest)} files that are named as no photograph, such as {rest[0]!r}"]
     return "\n".join(lines) + "\n", names, todo
 
 
@@ -163,7 +156,7 @@ def _series(files: list[str]) -> dict[Series, dict[str, str]]:
     found: dict[Series, dict[str, str]] = defaultdict(dict)
     twice = set()
     for path in files:
-        if not re.search(r"[{}\\]", path):
+        if path.isprintable() and not re.search(r"[{}\\]", path):
             for series, name in _readings(path):
                 if found[series].setdefault(name, path) != path:
                     twice.add(series)
@@ -196,14 +189,13 @@ def _photographs(folder: Path, every: dict[Series, dict[str, str]]) -> Series:
         named = set[str]().union(*(at[name] for name in every[series])) - {*every[series].values()}
         return -len(named), -len(every[series]), not _like_photo(series), len("".join(series)), series
 
-    ranked = sorted(
-        (s for s in every if all(p.lower().endswith(IMAGES) for p in every[s].values())), key=rank
-    )
+    pictures = [s for s, names in every.items() if all(p.lower().endswith(IMAGES) for p in names.values())]
+    ranked = sorted(pictures, key=rank)
     for series in ranked[:99]:
         if all(guess([folder / p], "").kind is None for p in _some(every[series].values(), 3)):
             return series
-    for series in filter(_like_photo, ranked):  # drawn ones may have few colours
-        return series
+    if drawn := next(filter(_like_photo, ranked), None):  # they may have few colours
+        return drawn
     raise UserError(f"{folder} holds no photographs (.jpg, .png or .webp); put the images there.")
 
 

@@ -98,18 +98,14 @@ class TomlFolder(Source):
         for folder, others in self._found.left.items():
             kinds = dict.fromkeys(place.said for place in self._places.values() if place.folder == folder)
             found.append(_said(others, folder, f"not {' or '.join(kinds)}"))
-        unused = [
-            str(file.relative_to(of.images.folder))
-            for name, file in self._images.items()
-            if name not in names
-        ]
+        below = sorted(name for name in self._images if "/" in name)
+        if 0 < len(below) < len(self._images) and not of.images.pattern:
+            found.append(f"{len(below)} images lie in sub-folders of {of.images.folder}, such as {below[0]}.")
+        unused = [str(file) for name, file in self._images.items() if name not in names]
         found.append(_said(unused, of.images.folder, "in neither list"))
         for task, files in self._maps.items():
-            folder = self._labels[task].place.folder
-            astray = [
-                str(file.relative_to(folder)) for name, file in files.items() if name not in self._images
-            ]
-            found.append(_said(astray, folder, "with the name of no image"))
+            astray = [str(file) for name, file in files.items() if name not in self._images]
+            found.append(_said(astray, self._labels[task].place.folder, "with the name of no image"))
         return tuple(filter(None, found))
 
     def _list(self, split: str) -> tuple[str, ...]:
@@ -244,4 +240,4 @@ def _said(files: list[str], folder: Path, what: str) -> str:
     """A sentence about files in a folder, or none about none."""
     if not files:
         return ""
-    return f"left aside in {folder}: {len(files)} {what}, such as {min(files)}."
+    return f"left aside in {folder}: {len(files)} {what}, such as {min(files).removeprefix(f'{folder}/')}."

@@ -123,6 +123,14 @@ def test_files_that_fit_nothing_or_no_image_are_named(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_images_that_lie_below_others_are_counted_aloud(tmp_path: Path) -> None:
+    source = folder(
+        tmp_path, f'{DEPTH}folder = "depth"', {"images/{}.jpg": IMAGE, "depth/{}.png": MILLIMETRES}
+    )
+    save(tmp_path / "images" / "small" / "00.jpg", IMAGE)
+    assert source.notes[1] == f"1 images lie in sub-folders of {tmp_path / 'images'}, such as small/00."
+
+
 def link(path: str, to: str) -> Callable[[Path], None]:
     return lambda root: (root / path).symlink_to(root / to)
 
@@ -284,7 +292,7 @@ def test_a_draft_can_be_prepared_and_checked(bench: Bench, tmp_path: Path) -> No
     }  # fmt: skip
     folder(root, "", files)
     save(root / "images" / "99.jpg", IMAGE + np.uint8(9))  # without any label
-    save(root / "other" / "zz.png", GREY)
+    save(root / "other\n[tasks" / "zz.png", GREY)
     text = drafted(bench, root)
     for line in (
         'name = "my-rooms"', '# 11 photographs, as which 70 other files are named\nimages = "images"',
@@ -299,7 +307,7 @@ def test_a_draft_can_be_prepared_and_checked(bench: Bench, tmp_path: Path) -> No
         "; 0 and 255 alone\n# What they are cannot be told: choose, and remove the # of the lines that hold",
         '# [tasks.what]\n# folder = "what"\n# kind = "edge"\n# kind = "saliency"\n',
         "# preview/{name}: 10 maps of 11 images; photographs, as JPEG", "no label maps: left out\n",
-        "# left out: 1 files that are named as no photograph, such as 'other/zz.png'\n",
+        "# left out: 1 files that are named as no photograph, such as 'other\\n[tasks/zz.png'\n",
     ):  # fmt: skip
         assert line in text, f"{line}\n\n{text}"
     kept = ("--json", *data)
@@ -375,7 +383,7 @@ def test_a_folder_that_no_draft_can_be_written_for_is_one_sentence(bench: Bench,
     cases: list[tuple[dict[str, np.ndarray], str]] = [
         ({}, "x holds no photographs (.jpg, .png or .webp); put the images there"),
         ({"a/{}.png": GREY}, "x holds no photographs"),
-        ({"b/p{}.jpg": IMAGE}, "x holds 10 images, and maps of 0 kinds for them; maps (.png or .npy) have"),
+        ({"b/p{}.jpg": IMAGE}, "x holds 10 images, with 0 kinds of label maps; maps (.png or .npy) are"),
     ]
     root.mkdir()
     for files, message in cases:
