@@ -17,7 +17,7 @@ class WideMultiTask(MultiTask):
     that it shows too is none of the other's idea.
 
     Departures:
-        No paper has it; published comparisons let parameters differ.
+        Published comparisons: their rows differ in parameters; this one can have as many as another.
     """
 
     summary = "multi_task with wider decoders: a control of equal size"

@@ -100,11 +100,12 @@ def test_equal_seeds_mean_equal_labels_order_crops_and_shared_weights() -> None:
     assert len(mask_hashes) == 1
     assert len({run.feed.hashes["order"] for run in whole.values()}) == 1
     assert len({run.feed.hashes["crops"] for run in whole.values()}) == 1
-    for many in runs.values():
+    for name, many in runs.items():
         for run in many:
             alike = [p for p in run.init.keys() & first.init.keys() if shapes(run, p) == shapes(first, p)]
             assert {part: run.init[part] for part in alike} == {part: first.init[part] for part in alike}
-            assert len(alike) >= 3  # encoder, a decoder, a head
+            # Encoder, a decoder, a head; the wide one's are of other shapes.
+            assert len(alike) >= (1 if name == "wide_multi_task" else 3)
     order = [int(i) for i in torch.cat([first.feed.batch(s).index for s in range(3)])]  # 12 images: one epoch
     for run in runs["single_task"]:
         column = THREE.index(run.spec.tasks[0])

@@ -55,6 +55,7 @@ class Memory:
     variant: str | None = None
     notes: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
     broken: int | None = None
     kept: tuple[str, ...] = tuple(TASKS)
 
