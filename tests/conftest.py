@@ -107,6 +107,19 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], d
     return call
 
 
+def apart(bench: Bench) -> Iterator[Bench]:
+    """Each command line as if in a process of its own: without the plug-ins of the one before."""
+    from benchmark.spec import plugins, registry
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        plugins.forget()
+        registry.source_hash.cache_clear()
+        return bench(*arguments)
+
+    yield call
+    plugins.forget()
+
+
 @pytest.fixture(scope="session")
 def calm_gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("waiting") / "place.go"

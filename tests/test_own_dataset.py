@@ -21,21 +21,14 @@ from benchmark.spec import plugins, registry
 from datasets import scenes
 from datasets.base import Split
 from tests.commands import sets
-from tests.conftest import Bench
+from tests.conftest import Bench, apart
 from tests.helpers import TASKS, tiny_split
 from tests.test_own_method import clean, only_check
 
 
 @pytest.fixture
 def bench(bench: Bench) -> Iterator[Bench]:
-    """Each command line as if in a process of its own: without the plug-ins of the one before."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        plugins.forget()
-        return bench(*arguments)
-
-    yield call
-    plugins.forget()
+    yield from apart(bench)
 
 
 def fill(data: Path) -> None:

@@ -12,32 +12,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from benchmark.contract import methods as contract
 from benchmark.contract.checks import Broken, findings
-from benchmark.spec import plugins, registry
 from tests.commands import sets
-from tests.conftest import ROOT, Bench
+from tests.conftest import ROOT, Bench, apart
 
 
 @pytest.fixture
 def bench(bench: Bench) -> Iterator[Bench]:
-    """Each command line as if in a process of its own: without the plug-ins of the one before."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        plugins.forget()
-        registry.source_hash.cache_clear()
-        return bench(*arguments)
-
-    yield call
-    plugins.forget()
+    yield from apart(bench)
 
 
 HEAD = """
-from typing import ClassVar
+from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from methods.base import Batch, Losses, Method, Problem
@@ -73,8 +65,11 @@ def test_what_new_writes_keeps_the_contract_and_runs(
     assert 35 <= len(file.read_text().splitlines()) <= 55
     assert clean(tmp_path)
     asked: list[list[str]] = []
+    elsewhere = subprocess.run
 
-    def here(command: list[str], **_: object) -> SimpleNamespace:
+    def here(command: list[str], **options: Any) -> Any:
+        if command[0] == "git":  # which a run asks for its commit, once a process
+            return elsewhere(command, **options)
         asked.append(command[:3])
         code, out, err = bench(*command[3:])
         return SimpleNamespace(returncode=code, stdout=out, stderr=err)

@@ -21,21 +21,14 @@ from benchmark.metrics.pooled import TASKS as KINDS
 from benchmark.spec import plugins, registry
 from datasets.base import widen
 from tests.commands import records, sets
-from tests.conftest import Bench
+from tests.conftest import Bench, apart
 from tests.helpers import TASKS, tiny_split
 from tests.test_own_method import clean
 
 
 @pytest.fixture
 def bench(bench: Bench) -> Iterator[Bench]:
-    """Each command line as if in a process of its own: without the plug-ins of the one before."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        plugins.forget()
-        return bench(*arguments)
-
-    yield call
-    plugins.forget()
+    yield from apart(bench)
 
 
 @pytest.fixture
