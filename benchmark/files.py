@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import io
 import json
 import math
@@ -42,6 +43,12 @@ def writing(folder: Path) -> Iterator[None]:
             f"name another folder with --results: finished runs are untouched, and the same command goes on "
             f"from the last checkpoint."
         ) from error
+
+
+def file_hash(path: Path) -> str:
+    """Compute a file's SHA-256. Raises `OSError`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def dumps(value: dict[str, Any]) -> str:

@@ -19,11 +19,11 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from benchmark.errors import UserError
-from benchmark.files import read_json
+from benchmark.files import file_hash, read_json
 from benchmark.typed import convert
 from datasets.fit import Fit
 from datasets.layouts.base import TEACHER
-from datasets.layouts.files import file_hash, one_line
+from datasets.layouts.files import one_line
 from datasets.packing import Arrays, Progress
 
 FORMAT = 1

@@ -16,9 +16,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from benchmark.errors import UserError
+from benchmark.files import file_hash
 from datasets.fit import Fit
 from datasets.layouts.base import Array, Source, reading
-from datasets.layouts.files import file_hash
 from datasets.packed import FORMAT, SPLITS, Store, sealed
 from datasets.packing import pack
 from datasets.tasks import as_dict

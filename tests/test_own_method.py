@@ -29,7 +29,7 @@ def bench(bench: Bench) -> Iterator[Bench]:
 
 
 HEAD = """
-from typing import Any, ClassVar
+from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from methods.base import Batch, Losses, Method, Problem

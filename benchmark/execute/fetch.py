@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import re
 import shutil
@@ -26,7 +25,7 @@ from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
 from benchmark.errors import UserError, reason
-from benchmark.files import read_json, write_json
+from benchmark.files import file_hash, read_json, write_json
 
 TIMEOUT = 60.0  # seconds without an answer or a byte
 CHUNK = 1 << 18  # bytes
@@ -82,8 +81,7 @@ def fetch(url: str, target: Path, progress: Progress, note: Note, sha256: str | 
             path = target if target.exists() else part
             if path == part:
                 _download(url, part, progress, note)
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = file_hash(path)
             if sha256 and found != sha256.lower():
                 part.unlink(missing_ok=True)
                 raise UserError(

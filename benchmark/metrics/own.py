@@ -85,6 +85,9 @@ class Extended(Meter):
 
     def values(self, sums: np.ndarray) -> dict[str, float]:
         """As `Meter.values`; those of the plug-ins come last, and not of the stored columns alone."""
+        return self._values(sums)  # also without a labelled pixel, of which each part knows
+
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
         if len(sums) == self.stored:
             return self.base.values(sums)
         ends = np.cumsum([metric.columns for metric in self.own.values()])
@@ -95,9 +98,6 @@ class Extended(Meter):
             for (name, metric), part in zip(self.own.items(), own, strict=True)
         }
         return self.base.values(base) | more
-
-    def _values(self, sums: np.ndarray) -> dict[str, float]:
-        raise NotImplementedError  # `values` asks the task's meter
 
 
 def extended(base: Meter, kinds: dict[str, type[Metric]]) -> Meter:

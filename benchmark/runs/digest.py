@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmark.files import file_hash
+
 KEY = "digest"
 FILES = "files"  # in a published record: {suffix: `of_file`} of what lies beside it
 
@@ -20,7 +22,7 @@ def of(record: dict[str, Any]) -> str:
 
 def of_file(path: Path) -> str:
     """Return 16 hex digits of the SHA-256 of a file. Raises `OSError`."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_hash(path)[:16]
 
 
 def beside(path: Path, record: dict[str, Any]) -> str:

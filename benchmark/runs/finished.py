@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmark import ROOT
 from benchmark.errors import UserError
-from benchmark.files import read_json, write_json
+from benchmark.files import file_hash, read_json, write_json
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan, plugins, protocol, registry
 from benchmark.spec.plan import Plan
@@ -34,7 +34,7 @@ def key(arguments: Sequence[str], settings: Sequence[str]) -> str | None:
         return None
     files = (path for room in ("benchmark", "methods", "datasets") for path in (ROOT / room).rglob("*.*"))
     code = _stamps(sorted(path for path in files if path.suffix in (".py", ".toml")))
-    own = [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in plugins.files()]
+    own = [(str(path), file_hash(path)) for path in plugins.files()]
     content = json.dumps([list(arguments), list(settings), plans, code, own], default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

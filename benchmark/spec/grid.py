@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import typing
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct
 
 from benchmark.errors import UserError
+from benchmark.files import file_hash
 from benchmark.spec import protocol as protocols
 from benchmark.spec import registry
 from benchmark.spec import weighting as balance
@@ -231,7 +231,7 @@ class Expansion:
         if not file.is_file():
             raise UserError(f"{key} = {value!r} is neither one of {', '.join(map(repr, words))} nor a file.")
         known = (content for content, path in self.weights.items() if path == file)  # read once
-        content = next(known, "") or "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        content = next(known, "") or "sha256:" + file_hash(file)[:16]
         self.weights[content] = file
         return content
 

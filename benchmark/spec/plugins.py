@@ -6,7 +6,6 @@ which of them it is.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import inspect
 import keyword
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Literal
 
 from benchmark.errors import UserError, reason
+from benchmark.files import file_hash
 from benchmark.spec.source import code_hash
 
 Kind = Literal["methods", "datasets", "metrics"]
@@ -105,7 +105,7 @@ def module(name: str) -> ModuleType:
 
 def content(name: str) -> str:
     """Return 12 hex digits of the SHA-256 of a plug-in's file: what its code is, wherever it lies."""
-    return hashlib.sha256(_files[name].read_bytes()).hexdigest()[:12]
+    return file_hash(_files[name])[:12]
 
 
 def code(name: str) -> str:

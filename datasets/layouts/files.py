@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -40,12 +39,6 @@ MATRIX, COMPRESSED = 14, 15  # kinds of elements of a MATLAB 5 file: an array; a
 CELLS, SPARSE_OR_CODE = (1, 2, 3), (5, 16, 17)  # kinds of arrays: of arrays; without a number for each place
 DEEPEST = 50  # arrays in each other
 LARGEST_MAT = 512 << 20  # bytes, inflated
-
-
-def file_hash(path: Path) -> str:
-    """Compute a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]) -> Array:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from benchmark.files import file_hash
 from datasets.layouts.base import reading
-from datasets.layouts.files import file_hash
 
 
 def variant(maps: Mapping[str, Mapping[str, Path]], names: Iterable[str]) -> str:
