@@ -17,6 +17,7 @@ from benchmark.errors import shown as shown_text
 from benchmark.execute.progress import make_console
 from benchmark.spec import registry
 from benchmark.spec.protocol import NotNegative
+from benchmark.spec.source import equal_code
 from benchmark.typed import Name, check_keys, convert
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ def chosen(
     return boards
 
 
-def sources(boards: list[Board]) -> dict[str, str]:
-    """Return {method: hash of its source today} of the methods on boards that are here."""
+def sources(boards: list[Board]) -> dict[str, frozenset[str]]:
+    """Return {method: hashes of code of today's numbers} of the methods on boards that are here."""
     used = {e.row.method for board in boards for e in board.entries}
-    return {name: registry.source_hash(name) for name in used.intersection(registry.method_names())}
+    methods = used.intersection(registry.method_names())
+    return {name: equal_code(name, registry.source_hash(name)) for name in methods}
 
 
 def write_boards(

@@ -186,9 +186,13 @@ def _places(results: Path) -> str:
 
 def _warn_of_other_code(done: list[Any], results: Path) -> bool:
     from benchmark.spec import registry
+    from benchmark.spec.source import equal_code
 
     records = {spec.folder: (RunDir(results, spec.folder).record or {}) for spec in done}
-    other = [s.folder for s in done if records[s.folder].get("source") != registry.source_hash(s.method)]
+    today = {
+        method: equal_code(method, registry.source_hash(method)) for method in {spec.method for spec in done}
+    }
+    other = [s.folder for s in done if records[s.folder].get("source") not in today[s.method]]
     if other:
         such = f"{len(other)} runs, such as {other[0]}, were computed by other code of their method"
         say(f"note: {such}: --force or bump its version.")

@@ -20,6 +20,7 @@ from benchmark.files import read_tensors
 from benchmark.runs.rundir import RunDir, find_run
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
+from benchmark.spec.source import equal_code
 from benchmark.training.build import build_method, normalisation
 from benchmark.training.device import autocast
 from benchmark.typed import convert
@@ -134,7 +135,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
             f"{file} does not fit {spec.method} as it is built now ({reason(error)[:160]}); it is "
             f"another run's or of other code: restore it or that code, or {again}."
         ) from None
-    other = record.get("source") != registry.source_hash(spec.method)
+    other = record.get("source") not in equal_code(spec.method, registry.source_hash(spec.method))
     note = f"{place.name} was computed by other code of {spec.method}, so its predictions may differ."
     return Model(spec, tasks, method, device, note if other else "", record.get("fit", "scale"))
 

@@ -13,6 +13,7 @@ from benchmark.report.records import Record
 from benchmark.report.rows import shipped_values
 from benchmark.report.statistics import seeds_to_decide
 from benchmark.runs import digest
+from benchmark.spec.source import equal_code
 from benchmark.spec.tuning import alike, of_rates
 
 UNKNOWN = "not known to be trained: the protocol holds no trial of twice the epochs"
@@ -155,8 +156,10 @@ def origins(board: Board) -> Iterator[Fact]:
     yield "no per-image statistics, so no interval over test images", ", ".join(named)
 
 
-def _sources(records: Sequence[Record]) -> set[str]:
-    return {str(r["source"]) for r in records if r.content.get("source")}
+def _sources(records: Sequence[Record]) -> set[frozenset[str]]:
+    """The hashes of the code that computed records, each with those of the same numbers."""
+    found = {(r["spec"]["method"], r["source"]) for r in records if r.content.get("source")}
+    return {equal_code(*each) for each in found}
 
 
 def footnotes(board: Board) -> list[str]:
@@ -175,11 +178,11 @@ def notes(board: Board) -> list[str]:
     return [f"{name}: {text}" for name, text in facts(board)] + footnotes(board)
 
 
-def other_code(board: Board, sources: Mapping[str, str]) -> str:
+def other_code(board: Board, sources: Mapping[str, frozenset[str]]) -> str:
     """Return the rows of today's version that other code computed, "" without any.
 
-    sources: {method: hash of its source today}. It is no part of a table: a changed comment must not make
-    published ones wrong.
+    sources: {method: hashes of code of today's numbers}. It is no part of a table: a changed line must not
+    make published ones wrong.
     """
     today = ((e, sources.get(e.row.method)) for e in board.entries if not e.row.outdated)
     rows = [e.label for e, source in today if source and _sources(e.row.records) - {source}]
@@ -187,7 +190,7 @@ def other_code(board: Board, sources: Mapping[str, str]) -> str:
     return f"computed by other code: {', '.join(rows)}; {cure}" if rows else ""
 
 
-def warnings(boards: Sequence[Board], sources: Mapping[str, str]) -> list[str]:
+def warnings(boards: Sequence[Board], sources: Mapping[str, frozenset[str]]) -> list[str]:
     """`origins` and `other_code` of all boards, one sentence each."""
     found = []
     for board in boards:

@@ -9,6 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmark import ROOT
+from benchmark.files import read_toml
+
 
 @cache
 def _parsed(text: str) -> ast.Module:
@@ -47,6 +50,20 @@ def _says_nothing(node: object) -> bool:
         and isinstance(node.value.value, str)
     )
     return text or isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def equal_code(name: str, source: str) -> frozenset[str]:
+    """Return the hash of a method's code, with those of other code that gives the same numbers.
+
+    methods/equal_code.toml lists them, and methods/README.md says what it claims.
+    """
+    known = _equal_code().get(name, [])
+    return frozenset(next((hashes for hashes in known if source in hashes), [source]))
+
+
+@cache
+def _equal_code() -> dict[str, list[list[str]]]:
+    return read_toml(ROOT / "methods" / "equal_code.toml")
 
 
 def imported_files(path: Path, package: Path) -> set[Path]:

@@ -1,13 +1,19 @@
 """The hash of a method's code: what moves it, and what must not."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmark.spec.source import class_values, code_hash, imported_files
+from benchmark.files import read_toml
+from benchmark.spec import registry, source
+from benchmark.spec.source import class_values, code_hash, equal_code, imported_files
+from methods import losses
 from tests.conftest import ROOT
+from tests.methods.equal_code import listed, numbers
 
 CODE = '''
 """A method."""
@@ -104,6 +110,28 @@ def test_a_module_that_is_moved_is_the_same_source(tmp_path: Path) -> None:
     assert hashed("mine") == hashed("moved") != hashed("other")
     said = class_values(package / "mine.py", package, ("version", "summary", "paper"))
     assert said == {"summary": "mine", "version": 2, "paper": "P"}
+
+
+def test_hashes_of_equal_code_are_of_methods_and_in_one_list_each() -> None:
+    for name, lists in read_toml(ROOT / "methods" / "equal_code.toml").items():
+        assert name in registry.method_names()
+        hashes = [each for listed in lists for each in listed]
+        assert all(re.fullmatch("[0-9a-f]{12}", each) for each in hashes) and len(hashes) == len({*hashes})
+        assert min(map(len, lists)) > 1
+
+
+def test_equal_code_is_one_source_and_is_found_by_running_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, c, d, e = (letter * 12 for letter in "abcdf")
+    known = {"m": [[b, a], [d, c]]}
+    monkeypatch.setattr(source, "_equal_code", lambda: known)
+    assert equal_code("m", a) == equal_code("m", b) == {a, b} and equal_code("m", e) == {e}
+    listed(known, "m", a, e)
+    assert known == {"m": [[e, a, b], [d, c]]}
+    listed(known, "m", c, b)
+    assert json.dumps(numbers(["multi_task"])) == (first := json.dumps(numbers(["multi_task"])))
+    monkeypatch.setattr(losses, "EDGE_POSITIVE_WEIGHT", 0.95 + 1e-15)
+    assert json.dumps(numbers(["multi_task"])) != first
+    assert {*known["m"][0]} == {a, b, c, d, e} and not known["m"][1:] and equal_code("n", a) == {a}
 
 
 def test_planning_and_run_folders_import_no_torch() -> None:

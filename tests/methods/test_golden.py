@@ -28,14 +28,17 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in reg
 
 
 def trajectory(
-    case: str, form: torch.memory_format = torch.contiguous_format, steps: int = STEPS
+    case: str,
+    form: torch.memory_format = torch.contiguous_format,
+    steps: int = STEPS,
+    chosen: tuple[str, ...] = THREE,
 ) -> dict[str, Any]:
     """Loss terms of each step, and the sum and the sum of squares of the final parameters. form: how weights
-    and images lie in memory.
+    and images lie in memory. chosen: three tasks, of which a method of one task takes the second.
     """
     name, keywords = CASES[case]
     kind = registry.method(name)
-    tasks = ("depth",) if kind.one_task else THREE
+    tasks = chosen[1:2] if kind.one_task else chosen
     with streams.seeded(0, "init"):
         method = kind(tiny_problem(tasks), **SMALL.get(name, {}) | keywords)
     initialise(method, 0)
