@@ -1,7 +1,9 @@
-"""Look into figures instead of writing them."""
+"""Look into boards, and into figures instead of writing them."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmark.report.board import Board, build
+from benchmark.report.board import Board, Entry, build
 from benchmark.report.figures.style import Drawing
 from benchmark.report.records import collect
+from benchmark.report.tables import csv_text
 
 BLANK = ("delta_m", "changes", "wins", "cost", "curves")
 
@@ -24,6 +27,15 @@ def only(folder: Path) -> Board:
     """The one board of the runs in a folder."""
     (board,) = build(collect(folder))
     return board
+
+
+def entry(board: Board, label: str) -> Entry:
+    return next(e for e in board.entries if e.label == label)
+
+
+def lines(board: Board) -> dict[str, dict[str, str]]:
+    """{method: its row of the CSV}."""
+    return {line["method"]: line for line in csv.DictReader(io.StringIO(csv_text(board)))}
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +49,25 @@ def mask(seed: int, images: int, tasks: tuple[str, ...]) -> np.ndarray:
     return owner[:, None] == np.arange(len(tasks))
 
 
+@cache
 def version(method: str) -> int:
     """Today's, so that rows are not outdated; 1 of a method that is made up."""
     return registry.describe(method).version if method in registry.method_names() else 1
 
 
+@cache
+def thin() -> str:
+    return json.dumps(asdict(load("thin")))
+
+
 def spec(
-    method: str,
-    seed: int = 0,
-    tasks: tuple[str, ...] = TASKS,
-    run_tasks: tuple[str, ...] | None = None,
-    **values: Any,
+    method: str, seed: int = 0, tasks: tuple[str, ...] = TASKS, run_tasks: tuple[str, ...] = (), **values: Any
 ) -> Any:
     """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `method_version`, `train_seed`,
     `protocol` values.
     """
     changed = values.get("changed", {})
-    protocol = json.loads(json.dumps(asdict(load("thin")))) | {"tasks": list(tasks)}
+    protocol = json.loads(thin()) | {"tasks": list(tasks)}
     return {
         "schema": 1,
         "protocol": protocol | values.get("protocol", {}),
@@ -159,18 +163,15 @@ def write_run(
 ) -> Path:
     """Write a record with its files in one of the two layouts; return the path of its JSON."""
     s = r["spec"]
-    if published:
-        path, arrays, picture = (
-            folder / "records" / f"{r['id']}{suffix}" for suffix in (".json", ".npz", ".webp")
-        )
-    else:
-        run = run_folder(folder, s)
-        path, arrays, picture = run / "record.json", run / "per_image.npz", run / "panel.webp"
+    place = folder / "records" / r["id"] if published else run_folder(folder, s) / "record"
+    path, arrays = place.with_suffix(".json"), place.with_suffix(".npz")
+    picture = place.with_suffix(".webp")
     path.parent.mkdir(parents=True, exist_ok=True)
     if not published:
+        arrays, picture = arrays.with_name("per_image.npz"), picture.with_name("panel.webp")
         (path.parent / "spec.json").write_text(json.dumps(s | {"id": r["id"]}))
     labelled = mask(s["label_seed"], images, tuple(s["protocol"]["tasks"])).astype(np.uint8)
-    np.savez_compressed(arrays, labelled=labelled)
+    np.savez(arrays, labelled=labelled)
     if panels:
         panel(s["method"] + str(s["changed"]), tuple(s["tasks"])).save(picture, lossless=True)
     path.write_text(json.dumps(r))
@@ -181,11 +182,10 @@ def run_folder(folder: Path, s: dict[str, Any]) -> Path:
     return folder / "thin" / f"{s['method']}-{'-'.join(s['tasks'])}-s{s['label_seed']}-{run_id(s)}"
 
 
-def write_failure(
-    folder: Path,
-    s: dict[str, Any],
-    reason: str = "loss of xtc became infinite at step 12, learning rate 0.002",
-) -> Path:
+XTC = "loss of xtc became infinite at step 12, learning rate 0.002"
+
+
+def write_failure(folder: Path, s: dict[str, Any], reason: str = XTC) -> Path:
     run = run_folder(folder, s)
     run.mkdir(parents=True)
     (run / "spec.json").write_text(json.dumps(s))
@@ -198,6 +198,18 @@ def specs(method: str, seed: int, tasks: tuple[str, ...] = TASKS, **values: Any)
     if method == "single_task":
         return [spec(method, seed, tasks, (t,), **values) for t in tasks]
     return [spec(method, seed, tasks, **values)]
+
+
+def write(
+    folder: Path, method: str, seeds: int | Iterable[int] = 1, gain: float | None = None, noise: float = 1.5,
+    edit: Callable[[dict[str, Any]], object] = lambda r: None, **values: Any,
+) -> None:  # fmt: skip
+    """Runs of a method over seeds, without curves and pictures. edit: changes each record."""
+    for seed in range(seeds) if isinstance(seeds, int) else seeds:
+        for s in specs(method, seed, **values):
+            r = record(s, gain, noise, curve=False)
+            edit(r)
+            write_run(folder, r, panels=False)
 
 
 def write_board(

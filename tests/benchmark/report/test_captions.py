@@ -21,23 +21,13 @@ from tests.benchmark.report import make
 from tests.benchmark.report.drawn import only
 
 GAINS = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 4.0, "prototype": 8.0}
+FEW = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 4.0}
 Edit = Callable[[dict[str, Any]], object]
 
 
-def made(
-    folder: Path,
-    gains: dict[str, float],
-    seeds: int,
-    edit: Edit = lambda r: None,
-    noise: float = 0.3,
-    **values: Any,
-) -> Board:
+def made(folder: Path, gains: dict[str, float], seeds: int, **values: Any) -> Board:
     for method, gain in gains.items():
-        for seed in range(seeds):
-            for s in make.specs(method, seed, **values):
-                record = make.record(s, gain, noise, curve=False)
-                edit(record)
-                make.write_run(folder, record, panels=False)
+        make.write(folder, method, seeds, gain, 0.3, **values)
     return only(folder)
 
 
@@ -46,7 +36,6 @@ def made(
     [
         (GAINS, 8, ["Highest Δm: prototype, +", "ahead of mtpsl by +", "Sure: "]),
         (GAINS, 3, ["Highest Δm: prototype, +", "Not sure: "]),
-        (GAINS, 1, ["Highest Δm: prototype, +", "Not sure: "]),
         (GAINS | {"mtpsl": 8.0}, 8, ["Highest Δm: ", "Not sure: "]),
         ({"single_task": 0.0, "multi_task": -15.0}, 2, ["No row is above single_task"]),
         ({"multi_task": 0.0}, 2, ["No comparison: no seed of the reference single_task is complete."]),
@@ -68,20 +57,18 @@ def test_a_row_that_lacks_a_seed_does_not_lead(tmp_path: Path) -> None:
     assert ("failed", "prototype seed 3: loss of depth became infinite") in facts(board)
 
 
-@pytest.mark.parametrize("seeds", [2, 8])
-def test_a_demonstration_says_so_and_ranks_nothing(seeds: int, tmp_path: Path) -> None:
-    quickstart = json.loads(json.dumps(asdict(load("quickstart"))))
-    board = made(tmp_path, GAINS, seeds, protocol=quickstart)
+def test_a_demonstration_says_so_and_ranks_nothing(tmp_path: Path) -> None:
+    board = made(tmp_path, GAINS, 8, protocol=json.loads(json.dumps(asdict(load("quickstart")))))
     assert verdict(board).endswith(DEMONSTRATION) and {e.tier for e in board.entries} == {"demonstration"}
     assert "ure: " not in verdict(board)
 
 
-def change(method: str, seed: int, path: str, value: Any) -> Edit:
-    """Set a value of a record, of one method and seed alone."""
+def change(seed: int, path: str, value: Any) -> Edit:
+    """Set a value of a record, of mtpsl and this seed alone."""
 
     def edit(r: dict[str, Any]) -> None:
         *places, last = path.split(".")
-        if (r["spec"]["method"], r["spec"]["label_seed"]) == (method, seed):
+        if (r["spec"]["method"], r["spec"]["label_seed"]) == ("mtpsl", seed):
             for place in places:
                 r = r[place]
             r[last] = value
@@ -89,23 +76,16 @@ def change(method: str, seed: int, path: str, value: Any) -> Edit:
     return edit
 
 
+PLAIN: Edit = lambda r: None  # noqa: E731
 FACTS: dict[str, tuple[Edit, str, str]] = {
-    "plain": (lambda r: None, "labelled train images", "semseg 64, depth 64, normals 64 of 192"),
-    "weak": (
-        change("mtpsl", 0, "metrics.depth.absErr", 9.0),
-        "not above the constant prediction",
-        "mtpsl on depth",
-    ),
-    "dirty": (change("mtpsl", 1, "environment.dirty", True), "uncommitted changes", "mtpsl"),
-    "code": (change("mtpsl", 1, "source", "0123456789ab"), "runs of one row by different code", "mtpsl"),
-    "device": (change("mtpsl", 1, "cost.device", "other"), "devices differ", "cpu; cpu; other"),
-    "labels": (lambda r: None, "no digest", "mtpsl, multi_task, single_task"),
-    "references": (
-        lambda r: None,
-        "references not run (single_task)",
-        "equal steps (--set budget=steps), full",
-    ),
-    "comparisons": (lambda r: None, "comparisons with multi_task", "1, decidable from 6 seeds"),
+    "plain": (PLAIN, "labelled train images", "semseg 64, depth 64, normals 64 of 192"),
+    "weak": (change(0, "metrics.depth.absErr", 9.0), "not above the constant prediction", "mtpsl on depth"),
+    "dirty": (change(1, "environment.dirty", True), "uncommitted changes", "mtpsl"),
+    "code": (change(1, "source", "0123456789ab"), "runs of one row by different code", "mtpsl"),
+    "device": (change(1, "cost.device", "other"), "devices differ", "cpu; cpu; other"),
+    "labels": (PLAIN, "no digest", "mtpsl, multi_task, single_task"),
+    "references": (PLAIN, "references not run (single_task)", "equal steps (--set budget=steps), full"),
+    "comparisons": (PLAIN, "comparisons with multi_task", "1, decidable from 6 seeds"),
 }
 
 
@@ -117,12 +97,10 @@ def test_facts(name: str, tmp_path: Path) -> None:
         r["source"] = registry.source_hash(r["spec"]["method"])
         edit(r)
 
-    gains = {"single_task": 0.0, "multi_task": 2.0, "mtpsl": 4.0}
-    board = made(tmp_path, gains, 2, both)
-    (found,) = [value for key, value in facts(board) if key.startswith(title)]
+    (found,) = [said for key, said in facts(made(tmp_path, FEW, 2, edit=both)) if key.startswith(title)]
     assert found.startswith(text), found
-    if name in ("weak", "dirty", "code", "device"):
-        assert not [key for key, _ in facts(made(tmp_path, gains, 2)) if key.startswith(title)]
+    if edit is not PLAIN:
+        assert not [key for key, _ in facts(made(tmp_path, FEW, 2)) if key.startswith(title)]
 
 
 def test_named_contrasts_have_a_table(tmp_path: Path) -> None:
@@ -131,7 +109,7 @@ def test_named_contrasts_have_a_table(tmp_path: Path) -> None:
         r["spec"]["contrasts"] = [ours]
         r["id"] = run_id(r["spec"])
 
-    board = made(tmp_path, GAINS, 8, edit)
+    board = made(tmp_path, GAINS, 8, edit=edit)
     (section,) = [s for s in sections(board) if s.title == "Named contrasts"]
     ((name, first, second, difference, p, state),) = section.table.values.tolist()
     assert (name, first, second, state) == ("ours", "prototype", "mtpsl", "ahead")
@@ -139,57 +117,45 @@ def test_named_contrasts_have_a_table(tmp_path: Path) -> None:
     assert not any(s.title == "Named contrasts" for s in sections(made(tmp_path / "none", GAINS, 2)))
 
 
-TWENTY, FIVE = "20 trials on the last 10% of train", "5 of 20 trials, all there are, on the last 10% of train"
+END = "on the last 10% of train"
+TWENTY, FIVE, ONLY = f"20 trials {END}", f"5 of 20 trials, all there are, {END}", f"5 trials {END}"
 UNEQUAL = "tuning, NOT the same for all rows"
 
 
 @pytest.mark.parametrize(
-    ("tunings", "wanted"),
+    ("tunings", "title", "wanted"),
     [
-        ({"mtpsl": "", "multi_task": ""}, None),
-        (
-            {"mtpsl": TWENTY, "jtr": FIVE, "multi_task": ""},
-            ("tuning", [f"jtr: {FIVE}", f"mtpsl: {TWENTY}", "multi_task: nothing to tune"]),
-        ),
-        (
-            {"mtpsl": TWENTY, "prototype": "", "multi_task": ""},
-            (UNEQUAL, [f"mtpsl: {TWENTY}", "multi_task: nothing to tune", "prototype: none"]),
-        ),
-        (
-            {"mtpsl": TWENTY, "jtr": "5 trials on the last 10% of train"},
-            (UNEQUAL, ["jtr: 5 trials on the last 10% of train", f"mtpsl: {TWENTY}"]),
-        ),
+        ({"mtpsl": "", "multi_task": ""}, "", ""),
+        ({"mtpsl": TWENTY, "jtr": FIVE, "multi_task": ""}, "tuning",
+         f"jtr: {FIVE}; mtpsl: {TWENTY}; multi_task: nothing to tune"),
+        ({"mtpsl": TWENTY, "prototype": "", "multi_task": ""}, UNEQUAL,
+         f"mtpsl: {TWENTY}; multi_task: nothing to tune; prototype: none"),
+        ({"mtpsl": TWENTY, "jtr": ONLY}, UNEQUAL, f"jtr: {ONLY}; mtpsl: {TWENTY}"),
     ],
-)
-def test_unequal_tuning_is_told(
-    tunings: dict[str, str], wanted: tuple[str, list[str]] | None, tmp_path: Path
-) -> None:
+)  # fmt: skip
+def test_unequal_tuning_is_told(tunings: dict[str, str], title: str, wanted: str, tmp_path: Path) -> None:
     for method, how in tunings.items():
-        values = make.spec(method, tuning=how)
-        make.write_run(tmp_path, make.record(values), panels=False)
+        make.write(tmp_path, method, tuning=how)
     found = [(name, sorted(text.split("; "))) for name, text in facts(only(tmp_path)) if "tuning" in name]
-    assert found == ([wanted] if wanted else [])
+    assert found == ([(title, wanted.split("; "))] if title else [])
 
 
 def test_changes_that_no_label_shows_are_told(tmp_path: Path) -> None:
     for changed in ({"codes": 256}, {"codes": 256, "tke": False}):
-        weighted = {"balance": "amtl_g", "weighting": {"gamma": 1.0}}
-        make.write_run(tmp_path, make.record(make.spec("prototype", changed=changed, **weighted)))
-    make.write_run(tmp_path, make.record(make.spec("mtpsl", changed={"weight": 0.5})))
+        make.write(tmp_path, "prototype", changed=changed, balance="amtl_g", weighting={"gamma": 1.0})
+    make.write(tmp_path, "mtpsl", changed={"weight": 0.5})
     told = [fact for fact in facts(only(tmp_path)) if "runs with" in fact[0]]
-    assert told == [
-        ("mtpsl runs with", "weight=0.5"),
-        ("prototype runs with", "codes=256, amtl_g.gamma=1, balance=amtl_g"),
-    ]
+    weighted = "codes=256, amtl_g.gamma=1, balance=amtl_g"
+    assert told == [("mtpsl runs with", "weight=0.5"), ("prototype runs with", weighted)]
 
 
 def test_warnings_name_other_code_and_other_versions(tmp_path: Path) -> None:
     today = {name: equal_code(name, registry.source_hash(name)) for name in GAINS}
     gains = {"single_task": 0.0, "mtpsl": 4.0}
-    board = made(tmp_path, gains, 2, change("mtpsl", 1, "source", "0123456789ab"))
+    board = made(tmp_path, gains, 2, edit=change(1, "source", "0123456789ab"))
     assert other_code(board, today).startswith("computed by other code: mtpsl; `bench run --force`")
     assert other_code(board, {"mtpsl": frozenset({"0123456789ab"})}) == "" == other_code(board, {})
-    make.write_run(tmp_path, make.record(make.spec("mtpsl", 0, protocol={"version": 0})), panels=False)
+    make.write(tmp_path, "mtpsl", protocol={"version": 0})
     said = warnings(build(collect(tmp_path)), today)
     assert any("computed by other code: mtpsl" in line for line in said)
     assert any("other version of the protocol: thin v0, current v1" in line for line in said)

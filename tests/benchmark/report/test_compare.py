@@ -17,12 +17,6 @@ from tests.benchmark.report.drawn import only, plain
 from tests.conftest import Bench
 
 
-def write(folder: Path, method: str, seeds: int, gain: float | None = None, **values: Any) -> None:
-    for seed in range(seeds):
-        for s in make.specs(method, seed, **values):
-            make.write_run(folder, make.record(s, gain, curve=False), panels=False)
-
-
 def asked(board: Board, a: str, b: str) -> dict[str, Any]:
     mine, other = entry(board, a), entry(board, b)
     assert mine and other
@@ -35,15 +29,15 @@ def asked(board: Board, a: str, b: str) -> dict[str, Any]:
 def test_times_are_compared_only_where_machines_were_about_as_busy(
     busy: float, alike: bool, tmp_path: Path
 ) -> None:
-    for method, load in (("single_task", 1.0), ("multi_task", 1.0), ("prototype", busy)):
-        for s in make.specs(method, 0):
-            r = make.record(s, curve=False)
-            r["cost"] |= {"device": "CPU x", "cpu_seconds": 12.0 if method == "prototype" else 4.0}
-            r["cost"]["operations"] = 7 * 10**12 if method == "prototype" else 2 * 10**12
-            r["environment"]["load"] = load
-            make.write_run(tmp_path, r, panels=False)
-    (board,) = boards_of(tmp_path)
-    found = asked(board, "prototype", "multi_task")
+    def edit(r: dict[str, Any]) -> None:
+        mine = r["spec"]["method"] == "prototype"
+        r["cost"] |= {"device": "CPU x", "cpu_seconds": 12.0 if mine else 4.0}
+        r["cost"]["operations"] = 7 * 10**12 if mine else 2 * 10**12
+        r["environment"]["load"] = busy if mine else 1.0
+
+    for method in ("single_task", "multi_task", "prototype"):
+        make.write(tmp_path, method, edit=edit)
+    found = asked(only(tmp_path), "prototype", "multi_task")
     assert found["times_alike"] is alike and ("seconds" in found["cost"]) is alike
     assert found["cost"]["cpu_seconds"] == pytest.approx(3.0) and "CPU time 3x" in found["text"]
     assert found["cost"]["operations"] == 3.5 and "operations in training 3.5x" in found["text"]
@@ -52,7 +46,7 @@ def test_times_are_compared_only_where_machines_were_about_as_busy(
 
 def test_every_number_of_an_answer(tmp_path: Path) -> None:
     for method in ("single_task", "multi_task", "prototype"):
-        write(tmp_path / "a", method, 8)
+        make.write(tmp_path / "a", method, 8)
     for seed in range(2):  # made again, with another score
         r = make.record(make.spec("prototype", seed), curve=False)
         r["metrics"]["semseg"]["mIoU"] += 0.3 * (seed + 1)
@@ -84,53 +78,48 @@ def test_every_number_of_an_answer(tmp_path: Path) -> None:
     json.dumps(found, allow_nan=False)
 
 
+DEMONSTRATION = {"protocol": {"demonstration": True, "name": "mine"}}
+
+
 @pytest.mark.parametrize(
     ("seeds", "values", "said"),
     [
         (2, {"labels": "given"}, "over 2 train seeds; one mask of labels, so training noise only."),
         (2, {"labels": "given"}, "Cannot tell: too few seeds to decide: 2 of 6;"),
         (2, {"protocol": {"judge": "holdout"}}, "Cannot tell on held-out train images, for tuning only: too"),
-        (
-            8,
-            {"protocol": {"demonstration": True, "name": "mine"}},
-            "Cannot tell: A demonstration of the tool",
-        ),
+        (8, DEMONSTRATION, "Cannot tell: A demonstration of the tool"),
     ],
 )
 def test_reservations_are_said(seeds: int, values: dict[str, Any], said: str, tmp_path: Path) -> None:
+    mask = {"labels": "mask0"} if "labels" in values else {}
     for method in ("single_task", "multi_task"):
-        write(tmp_path, method, seeds, **values)
-    for path in tmp_path.rglob("record.json") if "labels" in values else ():
-        path.write_text(path.read_text().replace('"mask1"', '"mask0"'))
+        make.write(tmp_path, method, seeds, edit=lambda r: r["hashes"].update(mask), **values)
     assert said in asked(only(tmp_path), "multi_task", "single_task")["text"]
 
 
 def test_the_command(bench: Bench, tmp_path: Path) -> None:
-    make.write_board(tmp_path / "runs", seeds=2)
-    write(tmp_path / "runs", "multi_task", 2, labels="random")
-    write(tmp_path / "runs", "mtpsl", 2, labels="random")
-    write(tmp_path / "runs", "elsewhere", 1, labels="full")
-    make.write_run(tmp_path / "runs", make.record(make.spec("jtr", 7)), panels=False)
-    pair, at = ("mtpsl", "multi_task"), ("--results", tmp_path / "runs")
+    runs = tmp_path / "runs"
+    make.write_board(runs, seeds=2)
+    for method in ("multi_task", "mtpsl"):
+        make.write(runs, method, 2, labels="random")
+    make.write(runs, "elsewhere", labels="full")
+    make.write(runs, "jtr", [7])
+    pair, at = ("mtpsl", "multi_task"), ("--results", runs)
     code, out, _ = bench("compare", *pair, *at)
     assert code == 0 and out.count("Cannot tell") == 2
     assert "Over 2 boards: yes on 0, no on 0, cannot tell on 2; mean difference" in out
-    one = next(b.name for b in build(collect(tmp_path / "runs")) if b.group.labels == "one")
-    for s in (make.spec(method, seed) for method in pair for seed in range(2)):
-        r = make.record(s)
-        r["cost"]["seconds"] += 1
-        make.write_run(tmp_path / "again", r, panels=False)
+    one = next(b.name for b in build(collect(runs)) if b.group.labels == "one")
+    for method in pair:
+        make.write(tmp_path / "again", method, 2, edit=lambda r: r["cost"].update(seconds=1.0))
     code, out, _ = bench("compare", *pair, *at, "--board", one, "--rerun", tmp_path / "again", "--json")
     (found,) = json.loads(out)["answers"]
     assert (code, found["board"], found["rerun"]) == (0, one, {"sd": 0.0, "n": 4})
     assert json.loads(out)["overall"] is None
     (tmp_path / "empty").mkdir()
+    same = f"mtpsl and mtpsl are the same row of board {one}; name two different ones."
     for arguments, sentence in (
         (("xtc", "mtpsl", *at), "unknown row 'xtc'; known: elsewhere, "),
-        (
-            ("mtpsl", "mtpsl", *at),
-            f"mtpsl and mtpsl are the same row of board {one}; name two different ones.",
-        ),
+        (("mtpsl", "mtpsl", *at), same),
         ((*pair, *at, "--board", "ones"), "unknown board in "),
         (
             ("mtpsl", "elsewhere", *at),
@@ -138,10 +127,7 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
         ),
         (("mtpsl", "jtr", *at), "mtpsl and jtr have no finished seed in common; run both with the same"),
         ((*pair, *at, "--rerun", tmp_path / "empty"), "; --rerun names a folder in which the same runs were"),
-        (
-            (*pair, *at, "--rerun", tmp_path / "runs"),
-            "it is the very same run, its time included; remove it,",
-        ),
+        ((*pair, *at, "--rerun", runs), "it is the very same run, its time included; remove it,"),
         ((*pair, "--results", tmp_path / "empty"), "there are no finished runs in "),
     ):
         code, out, err = bench("compare", *arguments)
@@ -155,16 +141,17 @@ def test_published_records(bench: Bench, results: Path) -> None:
 
 def test_across_encoders(bench: Bench, tmp_path: Path) -> None:
     """Every row with one encoder against itself with another, by seeds; and boards that differ otherwise."""
-    runs = tmp_path / "runs"
+    wide = {"encoder": "resnet18"}
     for method, gain in (("single_task", 0.0), ("multi_task", 2.0), ("mtpsl", 2.0)):
-        write(runs, method, 8, gain)
-        write(runs, method, 8, gain + 9.0 * (method != "mtpsl"), protocol={"encoder": "resnet18"})
-    write(runs, "prototype", 8, changed={"codes": 16})
-    write(runs, "prototype", 8, protocol={"encoder": "resnet18"})
-    write(runs, "multi_task", 2, protocol={"encoder": "resnet50", "weights": "imagenet", "epochs": 7.0})
-    write(runs, "multi_task", 2, labels="random", protocol={"encoder": "resnet50"})
-    boards = {b.group.protocol["encoder"]: b for b in boards_of(runs) if b.group.labels == "one"}
-    at = ("--results", runs)
+        make.write(tmp_path, method, 8, gain)
+        make.write(tmp_path, method, 8, gain + 9.0 * (method != "mtpsl"), protocol=wide)
+    make.write(tmp_path, "prototype", 8, changed={"codes": 16})
+    make.write(tmp_path, "prototype", 8, protocol=wide)
+    deep = {"encoder": "resnet50", "weights": "imagenet", "epochs": 7.0}
+    make.write(tmp_path, "multi_task", 2, protocol=deep)
+    make.write(tmp_path, "multi_task", 2, labels="random", protocol={"encoder": "resnet50"})
+    boards = {b.group.protocol["encoder"]: b for b in boards_of(tmp_path) if b.group.labels == "one"}
+    at = ("--results", tmp_path)
     code, out, err = bench("compare", "resnet18", "small", *at, "--json")
     found = {each["row"]: each for each in json.loads(out)["answers"]}
     assert code == 0 and found.keys() == {"single_task", "multi_task", "mtpsl"}, err
@@ -175,9 +162,7 @@ def test_across_encoders(bench: Bench, tmp_path: Path) -> None:
         assert {t: e["value"] for t, e in one["tasks"].items()} == pytest.approx(change)
         assert one["difference"]["value"] == pytest.approx(sum(change.values()) / 3)
         assert len(one["seeds"]) == 8 and (one["comparisons"], one["lr_scale"]) == (3, [1.0, 1.0])
-    assert [found[m]["verdict"] for m in ("single_task", "multi_task", "mtpsl")] == ["yes"] * 2 + [
-        "cannot tell"
-    ]
+        assert one["verdict"] == ("cannot tell" if method == "mtpsl" else "yes")
     assert "multi_task: Yes: better with resnet18. resnet18 over small: +" in err
     assert "corrected for 3 rows: p = 0.023. By task: semseg +" in err and err.count("\n") == 5
     assert "note: left out, as the two do not share its seeds and values: prototype." in err
@@ -196,16 +181,11 @@ def test_across_encoders(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_each_encoder_may_have_its_own_rate_and_both_boards_must_rank(tmp_path: Path) -> None:
-    for seed in range(8):
-        for encoder, rate, labels in (
-            ("small", 1.0, "one"),
-            ("resnet18", 0.5, "one"),
-            ("segnet", 1.0, "random"),
-        ):
-            s = make.spec("multi_task", seed, labels=labels, protocol={"encoder": encoder}) | {
-                "lr_scale": rate
-            }
-            make.write_run(tmp_path, make.record(s, 9.0 * rate, curve=False), panels=False)
+    for encoder, rate, labels in (("small", 1.0, "one"), ("resnet18", 0.5, "one"), ("segnet", 1.0, "random")):
+        for seed in range(8):
+            s = make.spec("multi_task", seed, labels=labels, protocol={"encoder": encoder})
+            r = make.record(s | {"lr_scale": rate}, 9.0 * rate, curve=False)
+            make.write_run(tmp_path, r, panels=False)
     boards = {b.group.protocol["encoder"]: b for b in boards_of(tmp_path)}
     ((found,), left) = across(boards["small"], boards["resnet18"])
     assert not left and "Yes: better with small" in found["text"], found["text"]

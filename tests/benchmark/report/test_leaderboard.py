@@ -1,11 +1,7 @@
-"""Boards from records: numbers against plain arithmetic on the same records, tiers, captions, tables and
-their check.
-"""
+"""Boards from records: numbers against plain arithmetic on the same records, tiers, names and files."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -15,31 +11,16 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.report import leaderboard
-from benchmark.report.board import Board, Entry, build
+from benchmark.report.board import Board, build
 from benchmark.report.captions import facts
 from benchmark.report.figures import board as plots
 from benchmark.report.grouping import title
 from benchmark.report.records import collect
-from benchmark.report.tables import csv_text
 from benchmark.report.views import markdown
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import blank, only
+from tests.benchmark.report.drawn import blank, entry, lines, only
 
-
-def entry(board: Board, label: str) -> Entry:
-    return next(e for e in board.entries if e.label == label)
-
-
-def lines(board: Board) -> dict[str, dict[str, str]]:
-    return {line["method"]: line for line in csv.DictReader(io.StringIO(csv_text(board)))}
-
-
-def write(
-    folder: Path, method: str, seeds: range | list[int], gain: float | None = None, **values: Any
-) -> None:
-    for seed in seeds:
-        for s in make.specs(method, seed, **values):
-            make.write_run(folder, make.record(s, gain))
+TIERS = {"single_task": 0.0, "multi_task": 20.0, "mtpsl": 20.3, "prototype": 40.0}
 
 
 def test_numbers_against_plain_arithmetic(runs: Path, board: Board) -> None:
@@ -66,8 +47,8 @@ def test_numbers_against_plain_arithmetic(runs: Path, board: Board) -> None:
 
 
 def test_only_shared_seeds_count(tmp_path: Path) -> None:
-    write(tmp_path, "single_task", [0, 1])
-    write(tmp_path, "multi_task", [1, 2, 3])
+    make.write(tmp_path, "single_task", [0, 1])
+    make.write(tmp_path, "multi_task", [1, 2, 3])
     board = only(tmp_path)
     row = entry(board, "multi_task")
     assert row.units == (1, 2, 3) and row.paired == (1,) and board.group.planned == (0, 1, 2, 3)
@@ -76,24 +57,22 @@ def test_only_shared_seeds_count(tmp_path: Path) -> None:
     assert (line["n_seeds"], line["n_paired"], line["n_planned"], line["ci_low"]) == ("3", "1", "4", "")
 
 
-@pytest.mark.parametrize(("seeds", "tiers"), [(3, {"development"}), (5, {"1", "2", "3", "4"})])
-def test_tiers(seeds: int, tiers: set[str], tmp_path: Path) -> None:
-    write(tmp_path, "single_task", range(seeds))
-    for method, gain in {"multi_task": 20.0, "mtpsl": 20.3, "prototype": 40.0}.items():
-        write(tmp_path, method, range(seeds), gain)
-    found = {e.label: e.tier for e in only(tmp_path).entries}
-    assert set(found.values()) <= tiers
-    if seeds == 5:
-        expected = {"prototype": "1", "mtpsl": "2", "multi_task": "2", "single_task": "3"}
-        assert found == expected
-        make.write_failure(tmp_path, make.spec("mtpsl", 5))  # then nobody has the planned sixth seed
-        assert {e.tier for e in only(tmp_path).entries} == {"incomplete"}
+def test_tiers(tmp_path: Path) -> None:
+    for seeds in (3, 5):
+        for method, gain in TIERS.items():
+            make.write(tmp_path, method, seeds, gain)
+        found = {e.label: e.tier for e in only(tmp_path).entries}
+        assert seeds == 5 or set(found.values()) == {"development"}
+    assert found == {"prototype": "1", "mtpsl": "2", "multi_task": "2", "single_task": "3"}
+    make.write_failure(tmp_path, make.spec("mtpsl", 5))  # then nobody has the planned sixth seed
+    assert {e.tier for e in only(tmp_path).entries} == {"incomplete"}
 
 
 def test_a_row_of_an_earlier_version_of_its_weighting_is_told_apart_and_outdated(tmp_path: Path) -> None:
     """Records of before weightings had versions are of their first."""
-    for method, values in (("single_task", {}), ("multi_task", {}), ("multi_task", {"balance_version": 2})):
-        write(tmp_path, method, range(5), **({"balance": "mgda"} if method == "multi_task" else {}), **values)
+    make.write(tmp_path, "single_task", 5)
+    for values in ({}, {"balance_version": 2}):
+        make.write(tmp_path, "multi_task", 5, balance="mgda", **values)
     board = only(tmp_path)
     old = entry(board, "multi_task mgda v1")
     assert old.tier == lines(board)["multi_task mgda v1"]["tier"] == "version 1 of mgda (current 2)"
@@ -102,23 +81,20 @@ def test_a_row_of_an_earlier_version_of_its_weighting_is_told_apart_and_outdated
     assert any("multi_task mgda v1: version 1 of mgda (current 2)" in text for _, text in facts(board))
 
 
-@pytest.mark.parametrize(
-    "current", [{"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}]
-)
-def test_the_current_versions_make_rows_outdated(current: dict[str, int], tmp_path: Path) -> None:
+def test_the_current_versions_make_rows_outdated(tmp_path: Path) -> None:
     for method in ("single_task", "multi_task", "mtpsl"):
-        write(tmp_path, method, range(5), method_version=1)
-    (board,) = build(collect(tmp_path), current)
-    assert entry(board, "mtpsl v1").tier == lines(board)["mtpsl v1"]["tier"] == "version 1 (current 2)"
-    assert "| mtpsl v1 | version 1 (current 2) |" in markdown(board)
-    assert entry(board, "multi_task").tier in ("1", "2") and board.lead[0].label == "multi_task"
+        make.write(tmp_path, method, 5, method_version=1)
+    for current in ({"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}):
+        (board,) = build(collect(tmp_path), current)
+        assert entry(board, "mtpsl v1").tier == lines(board)["mtpsl v1"]["tier"] == "version 1 (current 2)"
+        assert "| mtpsl v1 | version 1 (current 2) |" in markdown(board)
+        assert entry(board, "multi_task").tier in ("1", "2") and board.lead[0].label == "multi_task"
     (board,) = build(collect(tmp_path), {"mtpsl": 1})
     assert entry(board, "mtpsl").tier in ("1", "2")
     (board,) = build(collect(tmp_path), {"single_task": 2})
     assert {e.tier for e in board.entries} == {"", "version 1 (current 2)"}
-    assert any(
-        "single_task v1: version 1" in value and "nothing is ranked" in value for _, value in facts(board)
-    )
+    told = [text for _, text in facts(board) if "single_task v1: version 1" in text]
+    assert told and "nothing is ranked" in told[0]
 
 
 def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:
@@ -126,7 +102,7 @@ def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:
     make.write_run(tmp_path / "a", other)
     name = only(tmp_path / "a").name
     assert re.fullmatch(r"thin-scenes-v1-fraction-0\.25-[0-9a-f]{6}", name)
-    make.write_run(tmp_path / "a", make.record(make.spec("mtpsl", labels="fraction:0.25")))
+    make.write(tmp_path / "a", "mtpsl", labels="fraction:0.25")
     assert [board.name for board in build(collect(tmp_path / "a"))] == ["thin-scenes-v1-fraction-0.25", name]
     del other["spec"]["protocol"]["weights"]  # as a record made before this key existed
     make.write_run(tmp_path / "b", other)
@@ -143,7 +119,7 @@ def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:
     ],
 )
 def test_changed_protocols_say_so(protocol: dict[str, Any], name: str, changes: str, tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("multi_task", protocol=protocol)))
+    make.write(tmp_path, "multi_task", protocol=protocol)
     made = only(tmp_path)
     full = f"{name} ({changes})" if changes else name
     assert markdown(made).splitlines()[0] == f"# {title(made.group)}" == f"# {full}: scenes-v1, labels 'one'"
@@ -152,7 +128,7 @@ def test_changed_protocols_say_so(protocol: dict[str, Any], name: str, changes: 
 
 def test_a_complete_write_removes_other_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "draw", blank)
-    make.write_run(tmp_path / "runs", make.record(make.spec("multi_task")))
+    make.write(tmp_path / "runs", "multi_task")
     boards, out = build(collect(tmp_path / "runs")), tmp_path / "out"
     kept = ["leaderboards/notes.txt", "tables/old.csv", "figures/mine/a.svg", "figures/mine/draft.ai"]
     kept += ["figures/loose.png", "figures/deep/inside/a.png"]
@@ -168,11 +144,7 @@ def test_a_complete_write_removes_other_boards(tmp_path: Path, monkeypatch: pyte
     assert all((out / name).is_file() for name in kept) and all(path.is_file() for path in written.paths)
     assert not any((out / name).exists() for name in gone) and not (out / "figures" / "old").exists()
     assert leaderboard.check(boards, out) == []
-
-
-def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
-    make.write_run(tmp_path / "runs", make.record(make.spec("multi_task")))
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "leaderboards").write_text("in the way")
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "leaderboards").write_text("a file where a folder is needed")
     with pytest.raises(UserError, match="could not write"):
-        leaderboard.write(build(collect(tmp_path / "runs")), tmp_path / "out")
+        leaderboard.write(boards, tmp_path / "blocked")

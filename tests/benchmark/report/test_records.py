@@ -30,9 +30,7 @@ def test_both_layouts_give_the_same_records(tmp_path: Path) -> None:
 
 def test_states(tmp_path: Path) -> None:
     make.write_failure(tmp_path, make.spec("mtpsl", 1))
-    make.write_failure(
-        tmp_path, make.spec("mtpsl", 2), "Traceback (most recent call last):\n  File ...\nValueError: no"
-    )
+    make.write_failure(tmp_path, make.spec("mtpsl", 2), "Traceback (most recent\n  File ...\nValueError: no")
     running = make.run_folder(tmp_path, make.spec("mtpsl", 3))
     running.mkdir(parents=True)
     (running / "spec.json").write_text(json.dumps(make.spec("mtpsl", 3)))
@@ -41,11 +39,9 @@ def test_states(tmp_path: Path) -> None:
     found = collect(tmp_path)
     assert [r.spec["label_seed"] for r in found.records] == [4]
     reasons = {f.spec["label_seed"]: f.reason for f in found.failures}
-    assert reasons == {1: "loss of xtc became infinite at step 12, learning rate 0.002", 2: "ValueError: no"}
-
-
-def test_empty_and_missing_folders(tmp_path: Path) -> None:
-    assert collect(tmp_path).records == ()
+    assert reasons == {1: make.XTC, 2: "ValueError: no"}
+    (tmp_path / "empty").mkdir()
+    assert collect(tmp_path / "empty").records == ()
     with pytest.raises(UserError, match=r"no results folder.*nowhere"):
         collect(tmp_path / "nowhere")
 
@@ -65,10 +61,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         ("[]", "holds no JSON object"),
         (broken(lambda r: r.update(schema=2)), "record schema 2, not 1"),
         (broken(lambda r: r["spec"].pop("labels")), "spec.labels is missing;"),
-        (
-            broken(lambda r: r["metrics"]["depth"].update(absErr="x")),
-            "metrics.depth.absErr is 'x'; expected a",
-        ),
+        (broken(lambda r: r["metrics"]["depth"].update(absErr="x")), "absErr is 'x'; expected a"),
         (broken(lambda r: r["metrics"].pop("depth")), "metrics.depth is missing;"),
         (broken(lambda r: r["diagnostics"].update(a=[1])), "diagnostics.a is [1]; expected a table"),
         (broken(lambda r: r["spec"].update(changed=["depht"])), "spec.hyperparameters.depht is missing"),
@@ -100,38 +93,30 @@ def test_a_run_without_a_score_is_a_failure(value: object, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("hash_", "message"),
-    [
-        ("data", "different data"),
-        ("test_data", "different data"),
-        ("labels", "different labels under label seed 0"),
-    ],
+    ("key", "message"),
+    [("data", "data"), ("test_data", "data"), ("labels", "labels under label seed 0")],
 )
-def test_rows_on_other_data_or_labels_are_refused(hash_: str, message: str, tmp_path: Path) -> None:
+def test_rows_on_other_data_or_labels_are_refused(key: str, message: str, tmp_path: Path) -> None:
     record = make.record(make.spec("mtpsl"))
-    record["hashes"][hash_] = "other"
+    record["hashes"][key] = "other"
     paths = [make.write_run(tmp_path, make.record(make.spec("multi_task"))), make.write_run(tmp_path, record)]
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(UserError, match=f"different {message}") as error:
         group(collect(tmp_path))
     assert all(str(path) in str(error.value) for path in paths)
 
 
 def test_other_settings_make_other_groups(tmp_path: Path) -> None:
-    make.write_run(tmp_path, make.record(make.spec("mtpsl")))
-    other = make.record(make.spec("mtpsl", labels="random"))
-    other["hashes"]["labels"] = "other"  # allowed: another label setting
-    make.write_run(tmp_path, other)
-    make.write_run(tmp_path, make.record(make.spec("mtpsl", protocol={"epochs": 3.0})))
+    make.write(tmp_path, "mtpsl")
+    # Allowed: another label setting.
+    make.write(tmp_path, "mtpsl", labels="random", edit=lambda r: r["hashes"].update(labels="other"))
+    make.write(tmp_path, "mtpsl", protocol={"epochs": 3.0})
     # Neither prose nor a key at its default makes another protocol.
     older = make.spec("multi_task", protocol={"summary": "other words"})
     assert older["protocol"].pop("batch") == 8
     make.write_run(tmp_path, make.record(older))
     groups = group(collect(tmp_path))
-    assert sorted((g.labels, g.protocol["epochs"], len(g.rows)) for g in groups) == [
-        ("one", 3.0, 1),
-        ("one", 6.0, 2),
-        ("random", 6.0, 1),
-    ]
+    found = sorted((g.labels, g.protocol["epochs"], len(g.rows)) for g in groups)
+    assert found == [("one", 3.0, 1), ("one", 6.0, 2), ("random", 6.0, 1)]
 
 
 def test_one_task_runs_make_a_seed_when_all_are_in(tmp_path: Path) -> None:

@@ -18,29 +18,29 @@ from benchmark.report.references import counted
 from benchmark.report.rows import TaskInfo
 from benchmark.report.tables import csv_text, frame
 from tests.benchmark.report import make
+from tests.benchmark.report.drawn import entry, only
 from tests.benchmark.report.test_statistics import mean_squares
 
 SIGNS = {"semseg": 1, "depth": -1, "normals": -1}
 
 
 def write(folder: Path, method: str, seeds: range, gain: float, oracle: float = 0.0, **values: Any) -> None:
-    for seed in seeds:
-        for s in make.specs(method, seed, **values):
-            r = make.record(s, gain, curve=False)
-            if oracle:
-                of = {t: r["metrics"][t][make.INFO[t]["metric"]] for t in s["tasks"]}
-                r["oracle"] = {t: v * (1 + SIGNS[t] * oracle / 100) for t, v in of.items()}
-            make.write_run(folder, r, panels=False)
+    """oracle: by how many percent the best scores seen are better than the last."""
+
+    def edit(r: dict[str, Any]) -> None:
+        of = {t: r["metrics"][t][make.INFO[t]["metric"]] for t in r["spec"]["tasks"] if oracle}
+        r["oracle"] = {t: v * (1 + SIGNS[t] * oracle / 100) for t, v in of.items()}
+
+    make.write(folder, method, seeds, gain, edit=edit, **values)
 
 
 def board(folder: Path, budget: str = "epochs") -> Board:
-    return next(
-        b for b in build(collect(folder)) if b.group.labels == "one" and b.group.protocol["budget"] == budget
-    )
+    wanted = ("one", budget)
+    return next(b for b in build(collect(folder)) if (b.group.labels, b.group.protocol["budget"]) == wanted)
 
 
 def row(made: Board, label: str = "multi_task") -> Entry:
-    return next(e for e in made.entries if e.label == label)
+    return entry(made, label)
 
 
 def scores(folder: Path, method: str, budget: str, labels: str) -> dict[str, list[float]]:
@@ -89,10 +89,8 @@ def test_references_that_are_not_comparable_do_not_count(tmp_path: Path) -> None
         for s in steps:
             r = make.record(s, 0.0)
             make.write_run(tmp_path, r | {"hashes": r["hashes"] | {key: "other"}}, panels=False)
-        assert row(board(tmp_path)).against.keys() == {
-            "equal_epochs",
-            *(() if key else ("equal_steps",)),
-        }
+        found = row(board(tmp_path)).against.keys()
+        assert found == {"equal_epochs"} if key else found == {"equal_epochs", "equal_steps"}
 
 
 def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
@@ -100,17 +98,13 @@ def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
     write(tmp_path, "single_task", range(2), 0.0, oracle=1.0)
     made = board(tmp_path)
     mine, base = (scores(tmp_path, m, "epochs", "one") for m in ("multi_task", "single_task"))
-    best = [
-        100 * s * (sum(mine[t]) * (1 + s * 0.03) / (sum(base[t]) * (1 + s * 0.01)) - 1)
-        for t, s in SIGNS.items()
-    ]
-    assert row(made).definitions["oracle_delta_m"] == pytest.approx(sum(best) / 3, abs=1e-9)
-    assert row(made).delta and row(made).definitions["oracle_delta_m"] != row(made).delta.value  # type: ignore[union-attr]
-    write(tmp_path, "multi_task", range(2, 3), 4.0)
+    ratios = {t: sum(mine[t]) * (1 + s * 0.03) / (sum(base[t]) * (1 + s * 0.01)) for t, s in SIGNS.items()}
+    best = sum(100 * SIGNS[t] * (ratio - 1) for t, ratio in ratios.items()) / 3
+    assert row(made).definitions["oracle_delta_m"] == pytest.approx(best, abs=1e-9)
+    assert row(made).delta != pytest.approx(best)
+    write(tmp_path, "multi_task", range(2, 3), 4.0)  # a run without evaluations has no best one
     write(tmp_path, "single_task", range(2, 3), 0.0)
-    assert (
-        row(board(tmp_path)).definitions["oracle_delta_m"] is None
-    )  # a run without evaluations has no best one
+    assert row(board(tmp_path)).definitions["oracle_delta_m"] is None
 
 
 LOWER = {"absErr", "relErr", "mErr", "medErr"}
@@ -137,16 +131,17 @@ def values(method: str, seed: int) -> dict[str, dict[str, float]]:
     return {task: {name: float(rng.uniform(10, 40)) for name in names} for task, names in NAMES.items()}
 
 
-def with_metrics(folder: Path, change: Any = lambda found: found) -> Board:
+def with_metrics(folder: Path, **damage: dict[str, float]) -> Board:
+    """Two rows with every metric. damage: what tasks of the reference have instead."""
+
+    def edit(r: dict[str, Any]) -> None:
+        s = r["spec"]
+        found = values(s["method"], s["label_seed"]) | (damage if s["method"] == "single_task" else {})
+        r["metrics"] = {task: found[task] for task in s["tasks"]}
+
     for method in ("single_task", "multi_task"):
-        for seed in range(2):
-            for s in make.specs(method, seed):
-                r = make.record(s)
-                found = change(values(method, seed)) if method == "single_task" else values(method, seed)
-                r["metrics"] = {task: found[task] for task in s["tasks"]}
-                make.write_run(folder, r, panels=False)
-    (made,) = build(collect(folder))
-    return made
+        make.write(folder, method, 2, edit=edit)
+    return only(folder)
 
 
 def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
@@ -154,66 +149,49 @@ def test_both_definitions_by_plain_arithmetic(tmp_path: Path) -> None:
     changes: dict[str, list[float]] = {}
     for task, names in NAMES.items():
         for name in names:
-            mine, base = (
-                sum(values(m, seed)[task][name] for seed in range(2)) / 2
-                for m in ("multi_task", "single_task")
-            )
+            mine, base = (sum(values(m, seed)[task][name] for seed in (0, 1)) / 2
+                          for m in ("multi_task", "single_task"))  # fmt: skip
             changes.setdefault(task, []).append(100 * (mine - base) / base * (-1 if name in LOWER else 1))
-    found = next(e for e in made.entries if e.label == "multi_task")
-    flat = [change for each in changes.values() for change in each]
-    assert len(flat) == 9 and found.definitions["delta_m_all_metrics"] == pytest.approx(
-        sum(flat) / 9, abs=1e-9
-    )
+    found, flat = row(made), [change for each in changes.values() for change in each]
+    assert len(flat) == 9
+    assert found.definitions["delta_m_all_metrics"] == pytest.approx(sum(flat) / 9, abs=1e-9)
     by_task = sum(sum(each) / len(each) for each in changes.values()) / 3
     assert found.definitions["delta_m_task_mean"] == pytest.approx(by_task, abs=1e-9)
-    assert found.delta is not None and found.delta.value == pytest.approx(
-        sum(each[0] for each in changes.values()) / 3, abs=1e-9
-    )
-    reference = next(e for e in made.entries if e.label == "single_task").definitions
+    firsts = sum(each[0] for each in changes.values()) / 3
+    assert found.delta and found.delta.value == pytest.approx(firsts, abs=1e-9)
+    reference = row(made, "single_task").definitions
     assert (reference["delta_m_all_metrics"], reference["delta_m_task_mean"]) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("damage", [{"depth": {"absErr": 0.4}}, {"normals": {"mErr": 24.0, "within30": 0.0}}])
 def test_a_metric_that_is_missing_or_zero_leaves_them_empty(damage: dict[str, Any], tmp_path: Path) -> None:
-    made = row(with_metrics(tmp_path, lambda found: found | damage))
-    assert (
-        made.definitions["delta_m_all_metrics"] is made.definitions["delta_m_task_mean"] is None
-        and made.delta is not None
-    )
+    made = row(with_metrics(tmp_path, **damage))
+    assert made.definitions["delta_m_all_metrics"] is made.definitions["delta_m_task_mean"] is None
+    assert made.delta is not None
 
 
 def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:
     for method in ("single_task", "multi_task"):
-        for label in range(4):
-            for train in range(3):
-                for s in make.specs(method, label, train_seed=train):
-                    make.write_run(tmp_path, make.record(s), panels=False)
-    for s in make.specs("mtpsl", 0):
-        make.write_run(tmp_path, make.record(s), panels=False)
-    (made,) = build(collect(tmp_path))
+        for train in range(3):
+            make.write(tmp_path, method, 4, train_seed=train)
+    make.write(tmp_path, "mtpsl")
+    made = only(tmp_path)
     found = {e.label: e.variance for e in made.entries}
     assert found["mtpsl"] == {} and found["multi_task"].keys() == {"delta_m", *make.TASKS}
-    records = {
-        (r.spec["label_seed"], r.spec["train_seed"]): r
-        for r in collect(tmp_path).records
-        if r.spec["method"] == "multi_task"
-    }
-    y = np.array([[records[i, j]["metrics"]["depth"]["absErr"] for j in range(3)] for i in range(4)])
+    records = {(r.spec["label_seed"], r.spec["train_seed"]): r["metrics"]
+               for r in collect(tmp_path).records if r.spec["method"] == "multi_task"}  # fmt: skip
+    y = np.array([[records[i, j]["depth"]["absErr"] for j in range(3)] for i in range(4)])
     assert found["multi_task"]["depth"].rest_sd == pytest.approx(mean_squares(y)[2] ** 0.5, abs=1e-9)
-    assert (
-        "delta_m_sd_label_seed" in frame(made)
-        and ",4 x 3," in csv_text(made)
-        and ",not separable," in csv_text(made)
-    )
+    text = csv_text(made)
+    assert "delta_m_sd_label_seed" in frame(made) and ",4 x 3," in text and ",not separable," in text
     section = next(s for s in sections(made) if s.title == "Where the noise comes from")
     assert list(section.table["seeds"]) == ["4 x 3"] * 2 and len(section.table.columns) == 14
 
 
 def test_under_a_fixed_mask_nothing_is_split(tmp_path: Path) -> None:
-    for label in range(4):
-        for train in range(3):
-            r = make.record(make.spec("multi_task", label, train_seed=train, labels="full"))
-            r["hashes"]["labels"] = "mask0"  # one mask for all
-            make.write_run(tmp_path, r, panels=False)
-    (made,) = build(collect(tmp_path))
+    mask = {"labels": "mask0"}  # one for all
+    for train in range(3):
+        values = {"train_seed": train, "labels": "full"}
+        make.write(tmp_path, "multi_task", 4, edit=lambda r: r["hashes"].update(mask), **values)
+    made = only(tmp_path)
     assert made.entries[0].variance == {} and "delta_m_sd_label_seed" not in frame(made)

@@ -1,6 +1,5 @@
 """The views of a board: CSV, long CSV, JSON, Markdown, LaTeX and terminal hold the numbers of the board."""
 
-import csv
 import io
 import json
 import re
@@ -26,17 +25,13 @@ from benchmark.report.records import collect
 from benchmark.report.views import escape
 from benchmark.report.views import latex as table
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import only
-
-
-def read(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+from tests.benchmark.report.drawn import lines, only
 
 
 def test_the_csv_holds_the_numbers_of_the_board(board: Board) -> None:
     text = tables.csv_text(board)
     assert text.endswith("\n") and "\r" not in text
-    *rows, constant = read(text)
+    *rows, constant = lines(board).values()
     assert [row["method"] for row in rows] == [e.label for e in board.entries]
     assert constant["tier"] == "not a method" and float(constant["delta_m"]) < -50
     for row, e in zip(rows, board.entries, strict=True):
@@ -63,11 +58,10 @@ def test_the_csv_holds_the_numbers_of_the_board(board: Board) -> None:
 
 def test_cost_alone_changes_the_last_columns(tmp_path: Path) -> None:
     texts = []
-    for factor in (1, 3):
-        for s in make.specs("single_task", 0) + make.specs("multi_task", 0):
-            record = make.record(s)
-            record["cost"] |= {"seconds": record["cost"]["seconds"] * factor, "peak_gib": float(factor)}
-            make.write_run(tmp_path / str(factor), record)
+    for factor in (1.0, 3.0):
+        cost = {"seconds": 9.0 * factor, "peak_gib": factor}
+        for method in ("single_task", "multi_task"):
+            make.write(tmp_path / str(factor), method, edit=lambda r: r["cost"].update(cost))  # noqa: B023
         texts.append(pd.read_csv(io.StringIO(tables.csv_text(only(tmp_path / str(factor)))), dtype=str))
     count = len(tables.COSTS)
     assert list(texts[0])[-count:] == list(tables.COSTS) and not texts[0].equals(texts[1])
@@ -87,8 +81,9 @@ def test_objects_and_frame_have_one_type_a_column(board: Board) -> None:
 
 
 def test_every_value_of_every_record_is_once_in_the_long_form(runs: Path, board: Board) -> None:
-    lines = read(tables.long_csv_text(board))
-    found = {(x["run_id"], x["task"], x["metric"]): x for x in lines if x["run_id"]}
+    every = pd.read_csv(io.StringIO(tables.long_csv_text(board)), dtype=str, keep_default_na=False)
+    rows = every.to_dict("records")
+    found = {(x["run_id"], x["task"], x["metric"]): x for x in rows if x["run_id"]}
     wanted = {
         (r.id, task, metric): (r, value)
         for r in collect(runs).records
@@ -101,13 +96,13 @@ def test_every_value_of_every_record_is_once_in_the_long_form(runs: Path, board:
         assert float(line["value"]) == pytest.approx(value, rel=1e-8) and line["state"] == "done"
         assert {line["unit"], line["label_seed"], line["train_seed"]} == {str(s["label_seed"])}
         assert line["method"].startswith(s["method"]) and line["device"] == record["cost"]["device"]
-    (failed,) = [x for x in lines if x["state"] != "done"]
+    (failed,) = [x for x in rows if x["state"] != "done"]
     told = [failed[column] for column in ("method", "label_seed", "state", "value")]
     assert told == ["mtpsl", "4", "failed", ""]
 
 
 def test_delta_m_can_be_made_again_from_the_long_form(board: Board) -> None:
-    table = pd.DataFrame(read(tables.long_csv_text(board)))
+    table = pd.read_csv(io.StringIO(tables.long_csv_text(board)), dtype=str, keep_default_na=False)
     for e in board.entries:
         mine = table[(table.method == e.label) & (table.task == "") & (table.state == "done")]
         by_seed = mine[mine.metric == "delta_m"].set_index("unit").value.astype(float)
@@ -150,12 +145,10 @@ def test_terminal_and_markdown_cut_nothing(width: int, tasks: tuple[str, ...], t
 
 def test_identical_seeds_are_marked(tmp_path: Path) -> None:
     for method in ("single_task", "multi_task"):
-        for seed in (0, 1, 2):
-            for s in make.specs(method, seed):
-                make.write_run(tmp_path, make.record(s, gain=make.GAIN[method], noise=0.0))
+        make.write(tmp_path, method, 3, noise=0.0)
     made = only(tmp_path)
     assert "+2.0 (seeds identical)" in views.markdown(made) and "[+" not in shown(made, 100)
-    assert read(tables.csv_text(made))[0]["ci_low"] == "" and verdict(made).count("Not sure") == 1
+    assert lines(made)["multi_task"]["ci_low"] == "" and verdict(made).count("Not sure") == 1
 
 
 def ranked(folder: Path, seeds: int, **data: str) -> Board:
@@ -177,42 +170,33 @@ def test_latex_marks_tier_one_and_sets_incomplete_rows_apart(tmp_path: Path) -> 
     made = ranked(tmp_path, 9, dataset="nyuv2", variant="nyuv2-13")
     text = table(made)
     inside = text[text.index("\\toprule") : text.index("\\bottomrule")]
-    header, counted, others, constant = [
-        b.strip().splitlines() for b in re.split(r"\\toprule|\\midrule", inside)[1:]
-    ]
+    parts = re.split(r"\\toprule|\\midrule", inside)[1:]
+    header, counted, others, constant = (part.strip().splitlines() for part in parts)
     for words in ("mIoU (\\%) $\\uparrow$", "absErr (m) $\\downarrow$", "$\\Delta m$ vs single\\_task (\\%)"):
         assert words in header[0]
     best = {escape(e.label) for e in made.entries if e.tier == "1"}
     assert best and {re.match(r"\\textbf\{(.*?)\} &", line)[1] for line in counted if "bf{" in line} == best  # type: ignore[index]
-    assert len(counted) == 4 and [line.split(" & ")[0] for line in others] == [
-        "own\\_a",
-        "mtpsl v8",
-    ]
+    assert len(counted) == 4 and [line.split(" & ")[0] for line in others] == ["own\\_a", "mtpsl v8"]
     assert "constant" in constant[0] and "bf{" not in "".join((*others, *constant))
     assert "Bold: tier 1." in text
     assert "bf{" not in table(ranked(tmp_path / "few", 3))
 
 
 def test_text_is_escaped_for_latex() -> None:
-    assert escape(r"50 % of a_b & {c} #1 $x \y ~ ^") == (
-        r"50 \% of a\_b \& \{c\} \#1 \$x \textbackslash{}y \textasciitilde{} \textasciicircum{}"
-    )
-    assert escape("Δm ↑ -1.5 to +2, x-1, labels 'one' \u4e2d é") == (
-        r"$\Delta m$ $\uparrow$ $-$1.5 to +2, x-1, labels `one' ? é"
-    )
+    marks = r"50 \% of a\_b \& \{c\} \#1 \$x \textbackslash{}y \textasciitilde{} \textasciicircum{}"
+    assert escape(r"50 % of a_b & {c} #1 $x \y ~ ^") == marks
+    letters = r"$\Delta m$ $\uparrow$ $-$1.5 to +2, x-1, labels `one' ? é"
+    assert escape("Δm ↑ -1.5 to +2, x-1, labels 'one' \u4e2d é") == letters
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_sets_it(tmp_path: Path) -> None:
-    (tmp_path / "board.tex").write_text(
-        table(ranked(tmp_path / "runs", 2, dataset="nyuv2", variant="nyuv2-13"))
-    )
+    board = ranked(tmp_path / "runs", 2, dataset="nyuv2", variant="nyuv2-13")
+    (tmp_path / "board.tex").write_text(table(board))
     head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n"
     (tmp_path / "all.tex").write_text(f"{head}\\begin{{document}}\n\\input{{board}}\n\\end{{document}}\n")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False
-    )
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout
 
 
