@@ -25,10 +25,10 @@ class Entry:
     """A row on its board; numbers that are not defined are None or absent.
 
     role: "reference", "baseline", "ablation" or "control" (see `verdict.further`), or "". tier: a number from
-    1, "tuning" where a part of the train images judged, "demonstration", "undertrained" or "untuned" where
-    the board ranks nothing, its role for one of `APART`, "development" below `RANKED_SEEDS`, "incomplete"
-    while a planned seed failed or is missing, "version 1 (current 2)" for an outdated row, or "" without
-    delta m or against an outdated reference.
+    1, "tuning" where a part of the train images judged, "demonstration" or "undertrained" where the board
+    ranks nothing, "untuned" where its rate is not of the same trials as the baseline's, its role for one of
+    `APART`, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing,
+    "version 1 (current 2)" for an outdated row, or "" without delta m or against an outdated reference.
     """
 
     board: Board
@@ -221,6 +221,8 @@ class Board:
         if self.withheld:
             kinds = {verdict.DEMONSTRATION: "demonstration", verdict.UNDERTRAINED: "undertrained"}
             return next((tier for start, tier in kinds.items() if self.withheld.startswith(start)), "untuned")
+        if entry.row.untuned(*self.references):
+            return "untuned"
         if len(entry.paired) < RANKED_SEEDS:
             return "development"
         if not g.whole(entry.row):
@@ -235,6 +237,7 @@ class Board:
         one where there is no second.
         """
         current = [e for e in self.entries if e.delta and not e.row.outdated and e.role not in APART]
+        current = [e for e in current if e.tier != "untuned"] or current
         whole = [e for e in current if self.group.whole(e.row)]
         ordered = whole if any(e.role != "reference" for e in whole) else current
         best = next((e for e in ordered if e.role != "reference"), None)

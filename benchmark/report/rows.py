@@ -16,6 +16,7 @@ from benchmark.report.records import Failure, Record
 from benchmark.report.statistics import Array
 from benchmark.report.statistics import Pair as Pair
 from benchmark.spec import protocol as protocols
+from benchmark.spec.tuning import alike, of_rates
 
 # What a record says of cost, beside its device.
 COST = ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second", "steps")
@@ -124,6 +125,12 @@ class Row:
             return f"version {self.version} (current {self.newest})"
         own, newest = self.balance_versions
         return f"version {own} of {self.balance} (current {newest})" if own < newest else ""
+
+    def untuned(self, *by: Row | None) -> bool:
+        """Tell whether its learning rate lacks the trials of the first of `by` whose rate was searched."""
+        found = [[str(record.spec.get("tuning", "")) for record in row.records] for row in (self, *by) if row]
+        how = next((text for texts in found[1:] for text in texts if of_rates(text)), "none")
+        return not all(alike(text, how) for text in found[0])
 
     @property
     def attempted(self) -> set[Pair]:

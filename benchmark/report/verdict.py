@@ -1,11 +1,11 @@
-"""Which row is ahead of which: the one rule that tiers, figures, `bench compare`, captions and the page
-follow.
+"""Which row is ahead of which: the one rule that all of tiers, figures, `bench compare` and page follow.
 
 A is *surely* ahead of B where the exact sign-flip test of their paired differences says so at `ALPHA` after
 Holm's correction within its family, both rows have every planned seed, and the board ranks at all. The
 families are the contrasts that plans named before their runs; where there are none, the comparisons of
 methods with the protocol's baseline, and those of ablations and controls with it. A pair of neither is
-corrected for all pairs of the board. Tiers group rows, and claim nothing.
+corrected for all pairs of the board. Tiers group rows, and claim nothing. A row whose learning rate is not of
+the same trials as the baseline's is sure of nothing, and has no tier; the others are ranked without it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.report import statistics
-from benchmark.report.references import Other, References, named
+from benchmark.report.references import Other, References, named, plainness
 from benchmark.report.rows import Group, Row, canonical
 from benchmark.report.statistics import ALPHA, Array, Estimate
-from benchmark.spec.tuning import alike, of_rates
 from benchmark.spec.weighting import matches
 
 RANKED_SEEDS = 5  # fewer is development
@@ -90,6 +89,7 @@ class Verdicts:
     def __init__(self, g: Group, reference: Row | None, others: References, withheld: str = "") -> None:
         self._g, self._withheld = g, withheld
         self._reference = reference if reference and not reference.outdated else None
+        self._baseline = named(g.rows, g.protocol["baseline"])
         beside = (others.get("equal_epochs"), others.get("equal_steps"))
         self._others = [other for other in beside if other and other.g is not g]
         self._rows = [row for row in g.rows if not row.outdated and g.shared(row)]
@@ -143,7 +143,10 @@ class Verdicts:
     def _judged(self, found: Comparison, a: Row, b: Row | Other) -> Comparison:
         whole = self._g.whole(a), b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b)
         lacking = [name for name, complete in zip((a.label, b.label), whole, strict=True) if not complete]
-        reason, n = self._withheld, len(found.differences)
+        sides = (a, b.row if isinstance(b, Other) else b)
+        untuned = sorted(row.label for row in sides if row.untuned(self._reference, self._baseline))
+        reason = self._withheld or (f"{UNTUNED} for {' and '.join(untuned)}" if untuned else "")
+        n = len(found.differences)
         needed = statistics.seeds_needed(np.array(list(found.differences.values())), found.family)
         more = OUT_OF_REACH if needed is None else NEEDED.format(max(1, needed - n))
         if not reason and lacking:
@@ -221,7 +224,7 @@ class Verdicts:
         """Return the row that a side means: the plainest that fits, else a reference at another budget."""
         rows = [row for row in self._rows if _fits(row.records[0].spec, side)]
         if rows:
-            return min(rows, key=lambda r: (len(r.changed), r.balance != "equal", r.label))
+            return min(rows, key=plainness)
         return next((o for o in self._others if _fits(o.row.records[0].spec, side)), None)
 
 
@@ -274,7 +277,7 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
 
     Undertrained: the reference or the baseline has fewer than half of the classes that occur above
     `LEARNT_IOU`, or the protocol's trial of twice the epochs improved a primary score of theirs by more than
-    `DOUBLED`. Untuned: some row's learning rate, which turns the sign of delta m, is not of the same trials.
+    `DOUBLED`. Untuned: their learning rates, which turn the sign of delta m, are not of the same trials.
     """
     if g.protocol["demonstration"]:
         return DEMONSTRATION
@@ -293,8 +296,5 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
         method, *_, task_name = trial.split()
         if gain > DOUBLED and method in {row.method for row in rows}:
             return f"{UNDERTRAINED}: twice the epochs improve {task_name} of {method} by {gain:.3g} %."
-    rows += [row for row in g.rows if not row.outdated]
-    told = [(row.label, str(r.spec.get("tuning", ""))) for row in rows for r in row.records]
-    how = next((text for _, text in told if of_rates(text)), "none")
-    lacking = sorted({label for label, text in told if not alike(text, how)})
+    lacking = sorted(row.label for row in rows if row.untuned(reference, baseline))
     return f"{UNTUNED}; none for {', '.join(lacking)}." if lacking else ""

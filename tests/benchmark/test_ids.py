@@ -74,7 +74,7 @@ PLANS = {
     "newer-scenes": (50, "af92c11154c8"),
     "nyuv2": (60, "944ebe4c4d35"),
     "nyuv2-40": (70, "6fc592daa063"),
-    "nyuv2-small": (88, "dbe28f6de2b2"),
+    "nyuv2-small": (88, "e84f39e51308"),
     "nyuv2-small-controls": (70, "70ed45e34374"),
     "nyuv2-smoke": (6, "393277b3ef4c"),
     "pascal-context": (80, "3322e6f1068f"),

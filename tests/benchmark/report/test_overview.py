@@ -74,7 +74,7 @@ def test_three_boards_of_which_two_contradict_and_one_is_undertrained(tmp_path: 
     ("seeds", "values", "said"),
     [
         (3, {}, "Fewer than 5 seeds."),
-        (5, {"tuning": ""}, "Learning rates not by the same trials: no ranking; none for mtpsl, "),
+        (5, {"tuning": ""}, "Learning rates not by the same trials: no ranking; none for multi_task, "),
         (5, {"protocol": {"judge": "holdout"}}, "Evaluated on held-out train images: for tuning only."),
     ],
 )

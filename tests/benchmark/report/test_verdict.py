@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.report import statistics, verdict
+from benchmark.report import references, statistics, verdict
 from benchmark.report.captions import UNKNOWN, facts
 from benchmark.report.records import Record
 from benchmark.report.references import Other, References
@@ -289,6 +289,20 @@ def test_undertrained_boards_rank_nothing() -> None:
         assert lacking == f"{verdict.UNTUNED}; none for multi."
     untuned = row("single", values, tuning=""), row("multi", values, tuning="")
     assert why(*untuned) == f"{verdict.UNTUNED}; none for multi, single."
+
+
+def test_a_row_with_an_unsearched_rate_is_sure_of_nothing_and_leaves_the_others_ranked() -> None:
+    scores = noisy(GAINS, 9)
+    rows = [
+        row(label, values, tuning="" if label == "good" else make.RATES) for label, values in scores.items()
+    ]
+    g = group(*rows, row("multi", scores["multi"] * 2, tuning=""))
+    single, multi, good, _, bad, _ = g.rows
+    assert verdict.withheld(g, single, multi) == "" and references.named(g.rows[::-1], "multi") is multi
+    assert [r.untuned(single, multi) for r in g.rows] == [False, False, True, False, False, True]
+    found = Verdicts(g, single, ALONE).pair(good, multi), Verdicts(g, single, ALONE).pair(bad, multi)
+    assert found[0] and found[0].reason == f"{verdict.UNTUNED} for good" and found[0].verdict == UNSURE
+    assert found[1] and found[1].verdict == BEHIND
 
 
 def test_a_trial_in_the_shipped_protocol_is_known_to_earlier_runs(tmp_path: Path, monkeypatch: Any) -> None:
