@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,12 +29,21 @@ ALL: dict[str, Task] = {
 }
 THREE = ("semseg", "depth", "normals")
 # Which sample of a batch has which label.
-ONE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-MIXED = [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
-NONE_OR_ALL = [[0, 0, 0], [1, 1, 1]]
-FULL = [[1, 1, 1]] * 2
-NOTHING = [[0, 0, 0]] * 2
-SIX = [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+LABELS = {
+    "one": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "mixed": [[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]],
+    "none or all": [[0, 0, 0], [1, 1, 1]],
+    "full": [[1, 1, 1]] * 2,
+    "nothing": [[0, 0, 0]] * 2,
+    "six": [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]],
+}
+Labelled = str | list[list[int]]
+EMPTY = ((0, "semseg"), (1, "depth"), (2, "normals"))  # with "one", no label has a valid pixel
+
+
+def names(labelled: str) -> tuple[str, ...]:
+    """The tasks of `LABELS`."""
+    return tuple(ALL)[: len(LABELS[labelled][0])]
 
 
 def problem(
@@ -55,10 +65,8 @@ def labels(
         if task.is_map_of_integers:
             target = torch.randint(0, max(2, task.channels), shape, generator=generator)
         else:
-            target = torch.rand(shape, generator=generator, dtype=torch.float64) * 4 - (
-                2 if task.kind == "normals" else -0.5
-            )
-            target = F.normalize(target, dim=1) if task.kind == "normals" else target
+            target = torch.rand(shape, generator=generator, dtype=torch.float64) * 4
+            target = F.normalize(target - 2, dim=1) if task.kind == "normals" else target + 0.5
         shown = torch.rand(b, 1, *case.size, generator=generator) > 0.2
         shown &= labelled[:, t, None, None, None]
         for sample, which in empty:
@@ -69,17 +77,14 @@ def labels(
 
 
 def batch(
-    case: Problem,
-    labelled: list[list[int]],
-    views: int = 0,
-    seed: int = 0,
-    empty: tuple[tuple[int, str], ...] = (),
+    case: Problem, labelled: Labelled, views: int = 0, seed: int = 0, empty: tuple[tuple[int, str], ...] = ()
 ) -> TaughtBatch:
-    """empty: (sample, task) without a valid pixel in the last view, or in the first where there is no
-    other.
+    """labelled: rows of 0 and 1, or their name. empty: (sample, task) without a valid pixel in the last view,
+    or in the first where there is no other.
     """
+    rows = [row[: len(case.tasks)] for row in LABELS[labelled]] if isinstance(labelled, str) else labelled
     generator = torch.Generator().manual_seed(seed)
-    mask = torch.tensor(labelled, dtype=torch.bool)
+    mask = torch.tensor(rows, dtype=torch.bool)
     shape = (len(mask), 3, *case.size)
     images = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(views + 1)]
     targets = [labels(case, mask, generator, empty if view == views else ()) for view in range(views + 1)]
@@ -91,18 +96,17 @@ def batch(
 
 
 def check_gradients(module: nn.Module, found: Tensor, expected: Tensor) -> None:
-    """Two losses have the same gradient with respect to every parameter; none is 0."""
+    """Two losses have the same gradient with respect to every parameter."""
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    parameters, grads = list(trained.values()), []
+    grads = []
     for loss in (found, expected):
-        kept = {"allow_unused": True, "materialize_grads": True}
-        none = [torch.zeros_like(p) for p in parameters]
-        grads.append(torch.autograd.grad(loss, parameters, **kept) if loss.requires_grad else none)
+        some = {"allow_unused": True, "materialize_grads": True}
+        none = [torch.zeros_like(p) for p in trained.values()]
+        grads.append(torch.autograd.grad(loss, [*trained.values()], **some) if loss.requires_grad else none)
     largest = max(float(g.abs().max()) for g in grads[1])
     for name, one, two in zip(trained, *grads, strict=True):
-        torch.testing.assert_close(
-            one, two, rtol=1e-6, atol=1e-11 * largest, msg=lambda said, name=name: f"{name}: {said}"
-        )
+        said = lambda text, name=name: f"{name}: {text}"  # noqa: E731
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-11 * largest, msg=said)
 
 
 def single(data: TaughtBatch) -> TaughtBatch:
@@ -111,13 +115,12 @@ def single(data: TaughtBatch) -> TaughtBatch:
     def narrow(x: Tensor) -> Tensor:
         return x.float() if x.is_floating_point() else x
 
-    views = tuple(
-        View(narrow(v.images), {k: narrow(x) for k, x in v.targets.items()}, v.geometry) for v in data.views
-    )
-    targets, teacher = ({k: narrow(x) for k, x in maps.items()} for maps in (data.targets, data.teacher))
-    return TaughtBatch(
-        narrow(data.images), targets, data.labelled, data.labelled_host, data.index, views, teacher
-    )
+    def all_of(maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: narrow(x) for name, x in maps.items()}
+
+    views = tuple(View(narrow(v.images), all_of(v.targets), v.geometry) for v in data.views)
+    images, targets, teacher = narrow(data.images), all_of(data.targets), all_of(data.teacher)
+    return replace(data, images=images, targets=targets, views=views, teacher=teacher)
 
 
 # What learns, and what does not.
@@ -138,24 +141,18 @@ def constant(network: nn.Module) -> nn.Module:
 # Losses of one sample, and the reduction that all methods share.
 
 
-def pixel_loss(
-    task: Task, prediction: list[float], target: list[float], positive_share: float
-) -> float | None:
-    """Loss of one pixel, or None where it carries no label."""
+def pixel_loss(task: Task, prediction: list[float], target: list[float], positives: float) -> float | None:
+    """Loss of one pixel, or None where it carries no label. positives: their share of the sample's pixels."""
+    if target[0] == 255 if task.is_map_of_integers else not any(target):
+        return None
     if task.kind == "classes":
-        if target[0] == 255:
-            return None
         top = max(prediction)
         return top + math.log(sum(math.exp(p - top) for p in prediction)) - prediction[int(target[0])]
     if task.kind in ("edge", "saliency"):
-        if target[0] == 255:
-            return None
-        weight = 0.95 if task.kind == "edge" else 1 - positive_share
+        weight = 0.95 if task.kind == "edge" else 1 - positives
         probability = 1 / (1 + math.exp(-prediction[0]))
         chance = probability if target[0] == 1 else 1 - probability
         return -(weight if target[0] == 1 else 1 - weight) * math.log(chance)
-    if not any(target):
-        return None
     if task.kind == "depth":
         return abs(prediction[0] - target[0])
     length = math.sqrt(sum(p * p for p in prediction))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datasets.tasks import Task
 from methods.base import Batch, Method, Problem, View
-from tests.methods.cases import batch, check_losses, sample_loss, supervised
+from tests.methods.cases import Labelled, batch, check_losses, sample_loss, supervised
 
 Map = list[list[list[float]]]  # [channel][row][column]
 
@@ -35,15 +35,9 @@ def length(vector: list[float]) -> float:
 
 
 def slow_target(
-    task: Task,
-    source: Tensor,
-    online: Tensor,
-    image: Tensor,
-    geometry: Tensor,
-    confidence: float,
-    agreement: float,
-    certain: tuple[Tensor, float] | None = None,
-) -> Tensor:
+    task: Task, source: Tensor, online: Tensor, image: Tensor, geometry: Tensor, confidence: float,
+    agreement: float, certain: tuple[Tensor, float] | None = None,
+) -> Tensor:  # fmt: skip
     """(C', H, W) target of one sample's further view, from predictions (C, H, W)."""
     (a, b, c), (d, e, f) = geometry.tolist()
     height, width = source.shape[1:]
@@ -80,16 +74,10 @@ def slow_target(
 
 
 def slow_pseudo_loss(
-    problem: Problem,
-    source: dict[str, Tensor],
-    online: dict[str, Tensor],
-    view: View,
-    labelled: Tensor,
-    confidence: float,
-    agreement: float,
-    certain: tuple[dict[str, Tensor], float] | None = None,
+    problem: Problem, source: dict[str, Tensor], online: dict[str, Tensor], view: View, labelled: Tensor,
+    confidence: float, agreement: float, certain: tuple[dict[str, Tensor], float] | None = None,
     edge: tuple[float, float] | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """(1/B) sum_b sum_{t not labelled in b} w_t loss_t, before the method's weight and ramp."""
     total = torch.zeros((), dtype=torch.float64)
     for b, t in (~labelled).nonzero().tolist():
@@ -117,15 +105,13 @@ def crops(count: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def cropped(problem: Problem, labelled: list[list[int]], seed: int = 0) -> Batch:
+def cropped(problem: Problem, labelled: Labelled, seed: int = 0) -> Batch:
     """A batch whose second view is a crop, as its geometry says."""
     plain = batch(problem, labelled, views=1, seed=seed)
-    return replace(plain, views=(replace(plain.views[0], geometry=crops(len(labelled))),))
+    return replace(plain, views=(replace(plain.views[0], geometry=crops(len(plain.images))),))
 
 
-KEYWORDS = {
-    "confidence": 0.6, "agreement": 0.2, "weight": 1.7, "ramp_up": 0.5
-}  # fmt: skip
+KEYWORDS = {"confidence": 0.6, "agreement": 0.2, "weight": 1.7, "ramp_up": 0.5}
 
 
 def sure(made: Method) -> Method:
@@ -142,14 +128,13 @@ def both(made: Method, given: Batch) -> list[dict[str, Tensor]]:
     return [{name: p.chunk(2)[i] for name, p in predictions.items()} for i in range(2)]
 
 
-def check_pseudo(
-    made: Method, given: Batch, progress: float, source: dict[str, Tensor] | None = None
-) -> None:
-    """Losses of a method with `KEYWORDS` and their gradient against loops; source: what labels."""
+def check_pseudo(made: Method, given: Batch, progress: float, source: dict[str, Tensor] | None) -> None:
+    """Losses of a method with `KEYWORDS` and their gradient against loops; source: what labels, where it is
+    not the method itself.
+    """
     first, second = both(made, given)
-    source = first if source is None else source
     found = made.losses(given, torch.tensor(progress, dtype=torch.float64))
-    pseudo = slow_pseudo_loss(made.problem, source, second, given.views[0], given.labelled, 0.6, 0.2)
+    pseudo = slow_pseudo_loss(made.problem, source or first, second, given.views[0], given.labelled, 0.6, 0.2)
     assert (pseudo > 0) != bool(given.labelled.all())
     total = 1.7 * slow_ramp(progress, 0.5) * pseudo
     check_losses(made, found, {"consistency": total}, supervised(made.problem, first, given))

@@ -1,22 +1,27 @@
-"""Encoders: shapes, torchvision's own weights under our names, and one sentence for weights that do not
-fit.
-"""
+"""Encoders: shapes, others' own weights under our names, and one sentence for weights that do not fit."""
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 from benchmark.errors import UserError
 from methods.networks.build import check_encoder, make_encoder
 from methods.networks.encoders import IMAGENET_MEAN
 
 
+def from_file(name: str, file: Path) -> Any:
+    return make_encoder(name, 8, "sha256:0", file).eval().trunk
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("small", (64, 96)), ("small", (45, 70)), ("resnet18", (45, 70)), ("resnet50", (64, 96)),
+    [("small", (64, 96)), ("small", (45, 70)), ("resnet18", (45, 70)), ("resnet50", (32, 64)),
      ("timm:resnet10t", (45, 70))],
 )  # fmt: skip
 def test_stages_and_shared_feature(name: str, size: tuple[int, int]) -> None:
@@ -30,23 +35,30 @@ def test_stages_and_shared_feature(name: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_classifiers_weights_load_from_a_file(suffix: str, tmp_path: Path) -> None:
+def test_torchvisions_weights_load_from_a_file(suffix: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    net = torchvision.models.resnet18(weights=None).eval()
-    file = tmp_path / f"r18{suffix}"
+    net, file = torchvision.models.resnet18(weights=None).eval(), tmp_path / f"r18{suffix}"
     if suffix == ".pth":
         torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, file)
     else:
-        from safetensors.torch import save_file
-
         save_file(net.state_dict(), str(file))
-    trunk = make_encoder("resnet18", 8, "sha256:0", file).eval().trunk
-    x = torch.randn(1, 3, 64, 64)
+    x = y = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        expected = net.layer4(
-            net.layer3(net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x)))))))
-        )
-        assert torch.equal(trunk(x)[3], expected)
+        for part in list(net.children())[:-2]:
+            y = part(y)
+        assert torch.equal(from_file("resnet18", file)(x)[3], y)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])
+def test_timms_weights_load_from_a_file(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    state, file = timm.create_model(name, pretrained=False).state_dict(), tmp_path / "net.pth"
+    torch.save(state, file)
+    own = from_file(f"timm:{name}", file).net.state_dict()
+    assert len(own) > len(state) - 4 and all(torch.equal(value, state[key]) for key, value in own.items())
+    torch.save({"a": torch.zeros(1)}, file)
+    with pytest.raises(UserError, match=f"does not fit timm's {name}"):
+        from_file(f"timm:{name}", file)
 
 
 @pytest.mark.parametrize("name", ["small", "resnet18", "segnet", "timm:resnet10t"])
@@ -55,39 +67,8 @@ def test_a_finished_runs_weights_start_another(name: str, tmp_path: Path) -> Non
     of_run, file = make_encoder(name, 8), tmp_path / "weights.pt"
     state = {f"shared.encoder.{key}": value for key, value in of_run.state_dict().items()}
     torch.save({"id": "0123456789ab", "method": {"head.weight": torch.ones(2)} | state}, file)
-    trunk = make_encoder(name, 8, "sha256:0", file).trunk
-    assert all(
-        torch.equal(value, of_run.trunk.state_dict()[key]) for key, value in trunk.state_dict().items()
-    )
-
-
-def test_a_timm_models_weights_load_from_a_file(tmp_path: Path) -> None:
-    import timm
-
-    torch.manual_seed(2)
-    net = timm.create_model("resnet10t", pretrained=False).eval()
-    file = tmp_path / "net.pth"
-    torch.save(net.state_dict(), file)
-    trunk = make_encoder("timm:resnet10t", 8, "sha256:0", file).eval().trunk
-    x = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        assert torch.allclose(trunk(x)[3], net.forward_features(x), atol=1e-6)
-    torch.save({"a": torch.zeros(1)}, file)
-    with pytest.raises(UserError, match="does not fit timm's resnet10t"):
-        make_encoder("timm:resnet10t", 8, "sha256:0", file)
-
-
-def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    file = tmp_path / "other.pth"
-    torch.save(torchvision.models.resnet50(weights=None).state_dict(), file)
-    with pytest.raises(UserError, match=r"other\.pth holds no weights for this encoder: layers\.0"):
-        make_encoder("resnet18", 8, "sha256:0", file)
-    file.write_bytes(b"not a file of tensors")
-    with pytest.raises(UserError, match=r"other\.pth could not be read as weights"):
-        make_encoder("resnet18", 8, "sha256:0", file)
-    torch.save([1, 2], file)
-    with pytest.raises(UserError, match="no table of tensors"):
-        make_encoder("resnet18", 8, "sha256:0", file)
+    found, wanted = from_file(name, file).state_dict(), of_run.trunk.state_dict()
+    assert all(torch.equal(value, wanted[key]) for key, value in found.items())
 
 
 class Malicious:
@@ -95,44 +76,45 @@ class Malicious:
         return print, ("ran code from a file",)
 
 
-def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "evil.pth"
-    torch.save({"conv1.weight": Malicious()}, file)
-    with pytest.raises(UserError, match="could not be read as weights"):
-        make_encoder("resnet18", 8, "sha256:0", file)
+BAD: list[tuple[Any, str]] = [
+    ({"layer1.0.conv1.weight": torch.ones(2)}, "holds no weights for this encoder: layers"),
+    (b"not a file of tensors", "could not be read as weights"), ([1, 2], "no table of tensors"),
+    ({"conv1.weight": Malicious()}, "could not be read as weights"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "message"), BAD)
+def test_weights_that_do_not_fit_are_named_and_no_code_is_run(
+    content: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "other.pth"
+    file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
+    with pytest.raises(UserError, match=rf"other\.pth .*{message}"):
+        from_file("resnet18", file)
     assert "ran code" not in capsys.readouterr().out
 
 
 def test_imagenet_weights_are_those_that_torchvision_itself_loads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """From torchvision's cache, which its own model reads too."""
+    """From torchvision's cache, which its own model reads too. Without: the sentence says how to get them."""
     name = "resnet18"
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        patch.setattr("torch.hub.download_url_to_file", lambda *given, **named: 1 / 0)
+        make_encoder(name, 8, "imagenet")
+    assert "resnet18 could not be downloaded (ZeroDivisionError); fetch https" in str(caught.value)
+    assert "set weights = 'PATH'" in str(caught.value)
     weights = torchvision.models.get_model_weights(name)["DEFAULT"]
     cached = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
-    cached.parent.mkdir(parents=True)
+    cached.parent.mkdir(parents=True, exist_ok=True)
     torch.save(torchvision.models.get_model(name, weights=None).state_dict(), cached)
     net = torchvision.models.get_model(name, weights="DEFAULT").eval()
     trunk = make_encoder(name, 8, "imagenet").eval().trunk
     assert (trunk.mean, trunk.std) == (tuple(weights.transforms().mean), tuple(weights.transforms().std))
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        pooled = trunk(x)[3].mean((2, 3))
-        assert torch.allclose(net.fc(pooled), net(x), atol=1e-5)
-
-
-def test_without_a_network_the_sentence_says_how_to_get_weights(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def refuse(*arguments: object, **keywords: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
-    cure = r"resnet18 could not be downloaded \(OSError\); fetch https.*set weights = 'PATH'"
-    with pytest.raises(UserError, match=cure):
-        make_encoder("resnet18", 8, "imagenet")
+        assert torch.allclose(net.fc(trunk(x)[3].mean((2, 3))), net(x), atol=1e-5)
 
 
 def test_unknown_encoders() -> None:
@@ -140,5 +122,10 @@ def test_unknown_encoders() -> None:
         check_encoder("resnet81", "none")
     with pytest.raises(UserError, match="no ImageNet weights"):
         check_encoder("small", "imagenet")
-    with pytest.raises(UserError, match="unknown timm model"):
-        make_encoder("timm:resnet10x", 8)
+    for name, message in (
+        ("resnet10x", "unknown timm model"),
+        ("vit_base_r50_s16_224", r"the timm model 'vit_base_r50_s16_224' is n.* choose another\."),
+        ("vit_relpos_small_patch16_224", r"'vit_relpos_small_patch16_224' is n.* choose another\."),
+    ):
+        with torch.device("meta"), pytest.raises(UserError, match=message):
+            make_encoder(f"timm:{name}", 8)

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from benchmark.spec import registry
-from methods.base import Batch, Method, view_kinds
+from benchmark.training.build import initialise
+from methods.base import Batch, Losses, Method, view_kinds
 from tests.conftest import ROOT
 from tests.helpers import SMALL
-from tests.methods.cases import ALL, FULL, MIXED, NOTHING, THREE, NoSync, batch, problem, reached, single
+from tests.methods.cases import ALL, EMPTY, LABELS, THREE, Labelled, NoSync, batch, problem, reached, single
 
 METHODS = registry.method_names()
 # Every method with its defaults, and what they do not reach.
-CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     f"{name}({key}={value})": (name, {key: value})
     for name, key, value in (
         ("diffusion", "space", "prediction"), ("direct_map", "mapper_learns_from", "labels"),
@@ -31,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MET
         ("prototype", "cross_attention", "constant"), ("prototype", "aux_weight", 0.5),
     )
 }  # fmt: skip
-OFF = {"prototype": {"vq": False, "tae": False, "tke": False, "tc": False, "retrieval": False}}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | VARIANTS
 THIN = {"direct_map": {"mapper_width": 1}, "jtr": {"ae_width": 1}, "mtpsl": {"mapper_width": 1}}
 SIZE = (32, 32)
 
@@ -55,42 +56,33 @@ def test_the_readme_has_a_row_on_what_each_adds_and_one_on_what_it_needs() -> No
     assert sorted(named) == sorted(METHODS * 2)
 
 
-def ids(parameters: Any) -> list[int]:
-    return sorted(map(id, parameters))
-
-
 @pytest.mark.parametrize(
-    ("case", "complete"), [*((case, False) for case in CASES), ("mtpsl", True), ("rdc", True)]
+    ("case", "complete"), [*((case, False) for case in VARIANTS), ("mtpsl", True), ("rdc", True)]
 )
 def test_a_step_never_looks_at_the_data(case: str, complete: bool) -> None:
+    """What the contract asks of the defaults."""
     method = made(case, complete=complete)
-    data, progress = given(method, MIXED[:2]), torch.tensor(0.1)
+    data, progress = given(method, LABELS["mixed"][:2]), torch.tensor(0.1)
     with NoSync():
         method.losses(data, progress).total().backward()
         method.after_step()
 
 
-@pytest.mark.parametrize("labelled", [MIXED, NOTHING, FULL], ids=["mixed", "nothing", "full"])
 @pytest.mark.parametrize("case", CASES)
-def test_losses_and_gradients_are_finite_and_no_label_is_no_supervised_loss(
-    case: str, labelled: list[list[int]]
-) -> None:
+def test_losses_and_gradients_are_finite_and_no_label_is_no_supervised_loss(case: str) -> None:
     """In reduced precision too, in which losses are float32."""
     method = made(case)
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = method.losses(given(method, labelled), torch.tensor(0.5))
-    terms = [*losses.tasks.values(), *losses.extra.values()]
-    assert all(term.dtype == torch.float32 and term.isfinite() for term in terms)
-    sum(losses.tasks.values(), torch.zeros(())).backward(retain_graph=True)
-    if labelled is NOTHING:
-        assert not reached(method) and all(value == 0 for value in losses.tasks.values())
-    losses.total().backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_hidden_label_is_no_supervised_loss_of_its_tasks_own_parts(case: str) -> None:
-    method = made(case)
+    for labelled in ("mixed", "nothing", "full"):
+        method.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = method.losses(given(method, LABELS[labelled]), torch.tensor(0.5))
+        terms = [*losses.tasks.values(), *losses.extra.values()]
+        assert all(term.dtype == torch.float32 and term.isfinite() for term in terms)
+        sum(losses.tasks.values(), torch.zeros(())).backward(retain_graph=True)
+        assert labelled != "nothing" or (not reached(method) and not any(losses.tasks.values()))
+        losses.total().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
+    method.zero_grad()
     losses = method.losses(given(method, [[1, 0, 0]] * 3), torch.tensor(0.0))
     sum(losses.tasks.values(), torch.zeros(())).backward()
     assert reached(method) == ("semseg" in method.problem.tasks)
@@ -98,30 +90,37 @@ def test_a_hidden_label_is_no_supervised_loss_of_its_tasks_own_parts(case: str) 
         assert name == "semseg" or not reached(method.heads[name]), name  # type: ignore[index]
 
 
+def ids(parameters: Any) -> list[int]:
+    return sorted(map(id, parameters))
+
+
+UNDECAYED = ("codebook.codes", "slots.values", "tokens.values", "table.values")
+EXTRA = {  # with parts that predictions do not need
+    "direct_map", "hitts", "jtr", "mean_teacher", "mtpsl", "pad_net", "perceptual_map", "prototype", "rdc",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_parameters_are_listed_once_and_drawn_by_their_module(case: str) -> None:
-    method = made(case)
-    listed = [p for group in method.param_groups() for p in group["params"]]
-    assert ids(listed) == ids(p for p in method.parameters() if p.requires_grad)
-    assert all(group["params"] for group in method.param_groups())
-    for group in method.param_groups():
-        free = [n for n, p in method.named_parameters() if id(p) in ids(group["params"])]
+def test_parameters_are_listed_once_drawn_by_their_module_and_shipped_where_predictions_need_them(
+    case: str,
+) -> None:
+    method = made(case).eval()
+    groups, names = method.param_groups(), {id(p): name for name, p in method.named_parameters()}
+    assert ids(p for group in groups for p in group["params"]) == ids(
+        p for p in method.parameters() if p.requires_grad
+    )
+    for group in groups:
+        free = [names[id(p)] for p in group["params"]]
+        assert free
         if group.get("weight_decay") == 0.0:
-            assert all(
-                n.endswith(("codebook.codes", "slots.values", "tokens.values", "table.values")) for n in free
-            )
+            assert all(name.endswith(UNDECAYED) for name in free)
         elif "lr_scale" in group:
             assert group["lr_scale"] in (10.0, 2.0) and all(n.endswith(("gamma", "beta")) for n in free)
     for module in method.modules():
         if list(module.parameters(recurse=False)):
             assert callable(getattr(module, "reset_parameters", None)), type(module)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_predictions_need_no_more_than_what_is_shipped(case: str) -> None:
-    method = made(case).eval()
     images = torch.randn(2, 3, *SIZE)
-    shipped = ids(p for module in method.inference_modules() for p in module.parameters())
+    shipped = {id(p) for module in method.inference_modules() for p in module.parameters()}
     with torch.no_grad():
         before = method.predict(images)
         for p in method.parameters():
@@ -129,9 +128,7 @@ def test_predictions_need_no_more_than_what_is_shipped(case: str) -> None:
                 p.fill_(torch.nan)
         after: dict[str, Tensor] = method.predict(images)
     assert all(torch.equal(after[name], before[name]) for name in method.problem.tasks)
-    extra = ["direct_map", "hitts", "jtr", "mean_teacher", "mtpsl", "pad_net", "perceptual_map", "prototype",
-             "rdc"]  # fmt: skip
-    assert (len(set(shipped)) < len(ids(method.parameters()))) == (CASES[case][0] in extra or "bins" in case)
+    assert (len(shipped) < len(names)) == (CASES[case][0] in EXTRA or "bins" in case)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -151,6 +148,56 @@ def test_one_task_is_trained_or_skipped_and_small_images_are_refused_or_fit(name
         assert str(error).startswith(f"{name}: images must be at least 32 pixels")
     else:
         assert name not in ("direct_map", "jtr", "mtpsl", "perceptual_map", "rdc")
+
+
+def losses_of(method: str, labelled: Labelled, **keywords: Any) -> tuple[Method, Losses]:
+    """Of a method that has begun, in float64."""
+    torch.manual_seed(3)
+    made = registry.method(method)(problem(), **SMALL.get(method, {}) | THIN.get(method, {}) | keywords)
+    initialise(made, 0)
+    made.double()
+    empty = EMPTY if labelled == "one" else ()
+    data = batch(made.problem, labelled, views=len(view_kinds(made.views)), empty=empty)
+    made.prepare(iter([data]))
+    losses = made.losses(data, torch.tensor(0.5, dtype=torch.float64))
+    return made, losses
+
+
+WITHOUT = {  # what a method is without its own parts
+    "prototype": ("multi_task", {part: False for part in ("vq", "tae", "tke", "tc", "retrieval")}),
+    "hitts": ("multi_task", {part: False for part in ("tokens", "bins", "pseudo", "features")}),
+    "wide_multi_task": ("multi_task", {"factor": 1.0}),
+    "rdc": ("mtpsl", {"weight": 0.0}),
+}
+
+
+@pytest.mark.parametrize("method", WITHOUT)
+def test_without_its_parts_a_method_is_another_to_the_bit(method: str) -> None:
+    other, keywords = WITHOUT[method]
+    found = []
+    for kind, own in ((method, keywords), (other, {"consistency_weight": 0.0} if other == "mtpsl" else {})):
+        made, losses = losses_of(kind, "mixed", **own)
+        losses.total().backward()
+        assert not any(losses.extra.values())
+        grads = {n: p.grad for n, p in made.named_parameters() if not n.startswith("mapper")}
+        found.append((losses.tasks, grads, dict(made.named_parameters()).keys() & grads))
+    assert found[0][2] == found[1][2]
+    for one, two in zip(found[0][:2], found[1][:2], strict=True):
+        assert one.keys() == two.keys() and len(one) >= 3
+        assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+# No valid pixel of any label, no label, or no task without its label beside one with: no partner.
+ALONE = [(m, "one") for m in ("direct_map", "mtpsl", "perceptual_map", "rdc")]
+
+
+@pytest.mark.parametrize(("method", "labelled"), [*ALONE, ("jtr", "nothing"), ("direct_map", "none or all")])
+def test_what_no_label_can_teach_gives_exactly_nothing(method: str, labelled: str) -> None:
+    made, losses = losses_of(method, labelled)
+    losses.total().backward()
+    assert losses.extra and not any(losses.extra.values())
+    assert not reached(made.stack_encoder if method == "jtr" else made.mapper)  # type: ignore[arg-type]
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
 
 
 # Whole numbers are at least 1 and others not negative, as `bounds` asks; these are what else is said.

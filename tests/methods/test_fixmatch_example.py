@@ -10,7 +10,7 @@ import torch
 
 from benchmark.spec import registry
 from methods.base import Batch, Method
-from tests.methods.cases import ALL, SIX, batch, check_losses, problem
+from tests.methods.cases import ALL, batch, check_losses, problem
 from tests.methods.pseudo_reference import both, slow_pseudo_loss, sure
 
 
@@ -21,7 +21,7 @@ def made(fixmatch: str) -> Method:
     return sure(method)
 
 
-def data(made: Method, labelled: list[list[int]]) -> Batch:
+def data(made: Method, labelled: str) -> Batch:
     """Of the strong view a square is erased, and it holds no label that could serve in place of a
     prediction.
     """
@@ -34,7 +34,7 @@ def data(made: Method, labelled: list[list[int]]) -> Batch:
 
 @pytest.mark.parametrize("progress", [0.2, 0.8])
 def test_losses_equal_the_loop(made: Method, progress: float) -> None:
-    given = data(made, SIX)
+    given = data(made, "six")
     weak, strong = both(made, given)
     constant = {name: p.detach() for name, p in weak.items()}
     pseudo = slow_pseudo_loss(made.problem, constant, strong, given.views[0], given.labelled, 0.6, math.inf)
@@ -48,7 +48,7 @@ def test_losses_equal_the_loop(made: Method, progress: float) -> None:
 def test_pseudo_labels_are_made_where_the_network_is_sure_and_for_regressions_everywhere(
     made: Method,
 ) -> None:
-    weak, _ = both(made, data(made, SIX))
+    weak, _ = both(made, data(made, "six"))
     shares = {
         name: float(task.valid(made.pseudo_label(task, weak[name])).double().mean())  # type: ignore[operator]
         for name, task in ALL.items()

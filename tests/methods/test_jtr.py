@@ -1,6 +1,4 @@
-"""Joint-task regularisation against a loop over samples and tasks, with BatchNorm over batches of one as
-published.
-"""
+"""Joint-task regularisation against a loop over samples and tasks, with BatchNorm over batches of one."""
 
 from __future__ import annotations
 
@@ -16,27 +14,13 @@ from datasets.tasks import Task
 from methods.base import Batch
 from methods.jtr import JTR
 from methods.networks.autoencoder import StackDecoder, StackEncoder
-from methods.networks.joint import DepthScale, Joint
-from tests.methods.cases import (
-    ALL,
-    MIXED,
-    NONE_OR_ALL,
-    ONE,
-    SIX,
-    THREE,
-    batch,
-    batch_norm,
-    check_losses,
-    constant,
-    distance,
-    problem,
-    reached,
-    slow_input,
-)
+from tests.methods import cases
+from tests.methods.cases import THREE, batch, batch_norm, check_losses, problem, slow_input
 from tests.methods.test_segnet import slow_unpool
 
 MEAN, STD = 1.75, 0.875  # exact in float32, which keywords pass through
 
+Maps = dict[str, Tensor]
 PHI_0 = 0.5 * math.erfc(MEAN / STD / math.sqrt(2))  # a depth of 0, scaled
 
 
@@ -60,19 +44,13 @@ def entry(task: Task, map_: Tensor, kind: str) -> Tensor:
 
 
 def slow_stacks(
-    case: dict[str, Task],
-    predictions: dict[str, Tensor],
-    targets: dict[str, Tensor],
-    labelled: dict[str, bool],
-    soft: bool,
+    case: dict[str, Task], predictions: Maps, targets: Maps, labelled: dict[str, bool], soft: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Y, Y^ (C, h, w) and where they count (h, w), of one sample."""
     mask = torch.ones(next(iter(targets.values())).shape[1:], dtype=torch.bool)
     for name, task in case.items():
         if labelled[name]:
-            mask = mask & (
-                targets[name][0] != 255 if task.is_map_of_integers else (targets[name] != 0).any(0)
-            )
+            mask = mask & task.valid(targets[name][None])[0, 0]
     known, predicted = [], []
     for name, task in case.items():
         guess, blank = predictions[name], {"normals": 0.5, "depth": PHI_0}.get(task.kind, 0.0)
@@ -124,8 +102,8 @@ def slow_rebuilding(case: dict[str, Task], rebuilt: Tensor, stack: Tensor, mask:
     return total / mask.sum()
 
 
-def slow_terms(made: JTR, near: dict[str, Tensor], far: dict[str, Tensor], data: Batch) -> dict[str, Tensor]:
-    case, s, fixed = made.problem.tasks, made.stride, constant(made.stack_encoder)
+def slow_terms(made: JTR, near: Maps, far: Maps, data: Batch) -> Maps:
+    case, s, fixed = made.problem.tasks, made.stride, cases.constant(made.stack_encoder)
     found = dict.fromkeys(("distance", "latent", "reconstruction"), torch.zeros((), dtype=torch.float64))
     for b in range(len(data.labelled)):
         labelled = {name: bool(data.labelled[b, t]) for t, name in enumerate(case)}
@@ -137,7 +115,7 @@ def slow_terms(made: JTR, near: dict[str, Tensor], far: dict[str, Tensor], data:
                 continue
             encoder, name = (made.stack_encoder, "latent") if soft else (fixed, "distance")
             (a, before_a), (c, before_c) = slow_encode(encoder, s, known), slow_encode(encoder, s, predicted)
-            found[name] = found[name] + distance(a[0], c[0])
+            found[name] = found[name] + cases.distance(a[0], c[0])
             if soft:
                 rebuilt = slow_rebuilding(case, slow_decode(made, a, before_a), known, mask)
                 rebuilt = rebuilt + slow_rebuilding(case, slow_decode(made, c, before_c), predicted, mask)
@@ -161,47 +139,23 @@ def check(made: JTR, data: Batch) -> None:
 
 @pytest.mark.usefixtures("no_noise")
 @pytest.mark.parametrize(
-    ("labelled", "stride"), [(ONE, 1), (MIXED, 4), (MIXED, 16), (NONE_OR_ALL, 2), (SIX, 4)]
+    ("labelled", "stride"), [("one", 1), ("mixed", 4), ("mixed", 16), ("none or all", 2), ("six", 4)]
 )
-def test_losses_equal_the_loop(labelled: list[list[int]], stride: int) -> None:
+def test_losses_equal_the_loop(labelled: str, stride: int) -> None:
     """And their gradients: the third view trains the auto-encoder alone, the distance the predictions."""
-    names = tuple(ALL)[: len(labelled[0])]
-    made = method(names, ae_stride=stride, dist_weight=3.0, recon_weight=0.5)
+    made = method(cases.names(labelled), ae_stride=stride, dist_weight=3.0, recon_weight=0.5)
     check(made, batch(made.problem, labelled, views=2))
 
 
 @pytest.mark.usefixtures("no_noise")
-def test_samples_without_a_valid_label_give_exactly_nothing() -> None:
+def test_labels_without_a_valid_pixel_count_as_none() -> None:
     made = method(ae_stride=4)
-    check(made, batch(made.problem, ONE, views=2, empty=((0, "semseg"), (1, "depth"))))
-    made.zero_grad()
-    extra = made.losses(batch(made.problem, [[0, 0, 0]] * 2, views=2), torch.tensor(0.0)).extra
-    sum(extra.values()).backward()
-    assert all(term == 0 for term in extra.values()) and not reached(made)
-
-
-@pytest.mark.parametrize("soft", [False, True])
-def test_a_perfect_rebuilding_leaves_nothing_but_the_entropy(soft: bool) -> None:
-    """Depth goes through its scale once and normals are compared with unit vectors, so both can be met
-    exactly.
-    """
-    joint, data = Joint(ALL, MEAN, STD).double(), batch(problem(tuple(ALL)), [[1] * 6, [0] * 6], views=2)
-    predictions = {n: torch.randn(2, t.channels, 32, 64, dtype=torch.float64) for n, t in ALL.items()}
-    known, predicted, mask = joint.stack(predictions, data.views[0].targets, data.labelled, soft)
-    stack = predicted if soft else known
-    ideal, entropy = [], torch.zeros(2, dtype=torch.float64)
-    for task, part in zip(ALL.values(), stack.split(joint.channels, 1), strict=True):
-        ideal.append(3 * (2 * part - 1) if task.kind == "normals" else part.clamp(1e-13, 1 - 1e-13).logit())
-        if task.is_map_of_integers:
-            bits = torch.special.entr(part) + torch.special.entr(1 - part)
-            entropy += (bits * mask).flatten(1).sum(1) / mask.flatten(1).sum(1)
-    found = joint.rebuilding(torch.cat(ideal, 1), stack, mask)
-    torch.testing.assert_close(found, entropy, rtol=1e-9, atol=1e-9)
+    check(made, batch(made.problem, "one", views=2, empty=((0, "semseg"), (1, "depth"))))
 
 
 def test_depth_is_scaled_by_the_labels_that_are_visible() -> None:
     made = JTR(problem(), ae_width=1).double()
-    data = [batch(made.problem, ONE, views=2, seed=seed) for seed in range(3)]
+    data = [batch(made.problem, "one", views=2, seed=seed) for seed in range(3)]
     made.prepare(iter(data))
     values = [float(v) for d in data for v in d.targets["depth"].flatten() if v != 0]
     mean = sum(values) / len(values)
@@ -209,6 +163,9 @@ def test_depth_is_scaled_by_the_labels_that_are_visible() -> None:
     scale = made.joint.scales["depth"]
     assert (float(scale.mean), float(scale.std)) == pytest.approx((mean, std), rel=1e-9)
     assert float(scale(torch.tensor(mean, dtype=torch.float64))) == pytest.approx(0.5)
+    scale.measure(torch.full((5,), 2.0))  # of one value
+    assert float(scale.mean) == 2 and 0 < float(scale.std) < 0.01
+    assert torch.isfinite(scale(torch.tensor([0.0, 2.0, 9.0]))).all()
 
 
 def test_without_a_depth_label_or_with_given_statistics_nothing_is_measured() -> None:
@@ -218,13 +175,6 @@ def test_without_a_depth_label_or_with_given_statistics_nothing_is_measured() ->
     assert (float(hidden.joint.scales["depth"].mean), float(hidden.joint.scales["depth"].std)) == (0, 1)
     assert float(given.joint.scales["depth"].mean) == pytest.approx(MEAN)
     assert not JTR(problem(("semseg", "edge")), ae_width=1).joint.scales
-
-
-def test_depth_labels_of_one_value_are_scaled_finitely() -> None:
-    scale = DepthScale(0.0, 1.0)
-    scale.measure(torch.full((5,), 2.0))
-    assert float(scale.mean) == 2 and 0 < float(scale.std) < 0.01
-    assert torch.isfinite(scale(torch.tensor([0.0, 2.0, 9.0]))).all()
 
 
 def test_the_published_auto_encoder_has_as_many_parameters_and_operations() -> None:

@@ -1,6 +1,4 @@
-"""Weights from an installed package: those of ImageNet, in the right places, and one sentence for everything
-else.
-"""
+"""Weights from an installed package: ImageNet's, in the right places; one sentence for everything else."""
 
 import dataclasses
 import re
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.errors import UserError
 from benchmark.spec.plan import expand, read
@@ -41,9 +39,7 @@ def classifier(state: dict[str, Tensor] | None = None) -> Any:
 
 
 def probabilities(trunk: Any, head: Any) -> Tensor:
-    """(1000,) of the photograph, by a trunk's last stage under a classifier's own head, normalised as the
-    trunk says.
-    """
+    """(1000,) of the photograph, by a trunk's last stage under a classifier's own head."""
     shown, _ = augment.identity(photograph(), {}, {}, trunk.mean, trunk.std)
     with torch.no_grad():
         features = head.bn2(head.conv_head(trunk(shown)[3]))
@@ -51,11 +47,11 @@ def probabilities(trunk: Any, head: Any) -> Tensor:
 
 
 def test_the_packaged_weights_are_the_pretrained_ones() -> None:
-    """The whole classifier, and this project's trunk under the classifier's head, both see a military
-    uniform; a random trunk does not. Seen: probability 0.47 (the next class 0.07), and at most 0.0013 for
-    eight random trunks.
+    """The classifier, and our trunk under its head, see a military uniform: probability 0.47 (the next class
+    0.07), and at most 0.0013 for eight random trunks.
     """
-    net = classifier(packaged.read(LITE0, classifier().state_dict()))
+    names = packaged.read(LITE0, classifier().state_dict())
+    net = classifier(names)
     trunk = make_encoder(LITE0, 8, "package").eval().trunk
     assert trunk.mean == trunk.std == (0.5, 0.5, 0.5)
     with torch.no_grad():
@@ -66,17 +62,9 @@ def test_the_packaged_weights_are_the_pretrained_ones() -> None:
     assert found[MILITARY_UNIFORM] > 0.4 and found.topk(2).values[1] < 0.1
     random = probabilities(make_encoder(LITE0, 8, "none").eval().trunk, net)
     assert random[MILITARY_UNIFORM] < 0.02
-
-
-def test_every_tensor_of_the_trunk_is_the_files_and_no_other_is_missing() -> None:
-    state = torch.load(packaged.find(LITE0), map_location="cpu", weights_only=True)
-    names = packaged.read(LITE0, classifier().state_dict())
-    assert len(state) == len(names) == 296
-    trunk = make_encoder(LITE0, 8, "package").trunk.net  # type: ignore[union-attr]
-    assert isinstance(trunk, nn.Module)
-    for name, value in trunk.state_dict().items():
-        assert torch.equal(value, names[name]), name
-    left = sorted(set(names) - set(trunk.state_dict()))
+    own = trunk.net.state_dict()  # type: ignore[union-attr]
+    assert len(names) == 296 and all(torch.equal(value, names[name]) for name, value in own.items())
+    left = sorted(names.keys() - own)
     assert {name.split(".")[0] for name in left} == {"bn2", "classifier", "conv_head"}
 
 

@@ -10,25 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.training.build import initialise
 from methods.base import Batch, View
-from methods.mtpsl import MTPSL
 from methods.networks import regions
 from methods.rdc import RDC
-from tests.methods.cases import (
-    ALL,
-    FULL,
-    MIXED,
-    NONE_OR_ALL,
-    ONE,
-    THREE,
-    batch,
-    check_losses,
-    problem,
-    reached,
-    slow_input,
-    supervised,
-)  # fmt: skip
+from tests.methods import cases
+from tests.methods.cases import ALL, THREE, Labelled, batch, check_losses, problem, slow_input
 from tests.methods.pseudo_reference import slow_ramp
 from tests.methods.test_mtpsl import slow_map
 
@@ -44,11 +30,11 @@ def method(names: tuple[str, ...] = THREE, complete: bool = False, **keywords: A
     return made
 
 
-def given(made: RDC, labelled: list[list[int]]) -> Batch:
+def given(made: RDC, labelled: Labelled) -> Batch:
     """A batch whose second view has images of patches, blank on the left of one; a label with few pixels."""
     data = batch(made.problem, labelled, views=1)
     view = data.views[0]
-    patches = torch.randn(len(labelled), 3, 4, 5, dtype=torch.float64)
+    patches = torch.randn(len(data.images), 3, 4, 5, dtype=torch.float64)
     images = 2 * nn.functional.interpolate(patches, SIZE) + 0.3 * view.images
     images[0, :, :, :30] = 0
     targets = dict(view.targets)
@@ -62,23 +48,18 @@ def slow_superpixels(image: Tensor, rows: int, columns: int) -> list[list[int]]:
     """Cells of each region of (3, h, w), cell by cell."""
     height, width = image.shape[1:]
     unit = 0.5 / math.sqrt(height * width / (rows * columns))
-    points = [[*image[:, y, x].tolist(), unit * y, unit * x] for y in range(height) for x in range(width)]
-
-    def mean(cells: list[int]) -> list[float]:
-        return [sum(points[c][i] for c in cells) / len(cells) for i in range(5)]
-
-    bands, posts = (
-        [[i for i in range(n) if i * k // n == r] for r in range(k)]
-        for n, k in ((height, rows), (width, columns))
-    )
-    centres = [mean([y * width + x for y in band for x in post]) for band in bands for post in posts]
+    places = [[*image[:, y, x].tolist(), unit * y, unit * x] for y in range(height) for x in range(width)]
+    points = torch.tensor(places, dtype=torch.float64)
+    sides = ((height, rows), (width, columns))
+    bands, posts = ([[i for i in range(n) if i * k // n == r] for r in range(k)] for n, k in sides)
+    boxes = ([y * width + x for y in band for x in post] for band in bands for post in posts)
+    centres = [points[box].mean(0) for box in boxes]
     found: list[list[int]] = []
     for _ in range(5):
         found = [[] for _ in centres]
         for cell, point in enumerate(points):
-            apart = [sum((a - b) ** 2 for a, b in zip(point, centre, strict=True)) for centre in centres]
-            found[apart.index(min(apart))].append(cell)
-        centres = [mean(cells) if cells else centre for cells, centre in zip(found, centres, strict=True)]
+            found[int(((torch.stack(centres) - point) ** 2).sum(1).argmin())].append(cell)
+        centres = [points[c].mean(0) if c else old for c, old in zip(found, centres, strict=True)]
     return found
 
 
@@ -133,11 +114,9 @@ def slow_contrast(made: RDC, predictions: dict[str, Tensor], view: View, labelle
                 continue
             share = coarse((valid & shown)[None].double())[0].flatten()
             maps = []
-            for name, task, map_, is_label in (
-                (names[s], tasks[s], predictions[names[s]][b], False), (names[t], tasks[t], known, True)
-            ):  # fmt: skip
-                x = slow_input(task, map_[:, ::stride, ::stride], is_label)
-                maps.append(slow_map(made.mapper, name, number, x, poolings).flatten(1).T)
+            for n, map_ in ((s, predictions[names[s]][b]), (t, known)):
+                x = slow_input(tasks[n], map_[:, ::stride, ::stride], n == t)
+                maps.append(slow_map(made.mapper, names[n], number, x, poolings).flatten(1).T)
             for k, cells in enumerate(cut):
                 inside = [c for c in cells if share[c] > 0.5]
                 if len(inside) >= 10:
@@ -162,27 +141,28 @@ def slow_contrast(made: RDC, predictions: dict[str, Tensor], view: View, labelle
 @pytest.mark.parametrize(
     ("labelled", "keywords"),
     [
-        (ONE, {}), (MIXED, {"mapper_stride": 2, "regions": "grid"}), (NONE_OR_ALL, {"mapper_stride": 4}),
-        (FULL, {"names": THREE[:2], "complete": True, "mapper_stride": 4, "kappa": 1.0}),
-        (ONE, {"names": THREE[:2], "covariance": "full", "mapper_stride": 2, "ramp_up": 0.0}),
+        ("one", {}), ("none or all", {"mapper_stride": 4}),
+        ("mixed", {"mapper_stride": 2, "regions": "grid"}),
+        ("full", {"names": THREE[:2], "complete": True, "mapper_stride": 4, "kappa": 1.0}),
+        ("one", {"names": THREE[:2], "covariance": "full", "mapper_stride": 2, "ramp_up": 0.0}),
     ],
 )  # fmt: skip
-def test_losses_equal_the_loop(labelled: list[list[int]], keywords: dict[str, Any]) -> None:
+def test_losses_equal_the_loop(labelled: str, keywords: dict[str, Any]) -> None:
     """And their gradients."""
     made = method(**keywords)
-    data = given(made, [row[: len(made.problem.tasks)] for row in labelled])
+    data = given(made, labelled)
     predictions = made.predict(torch.cat([data.images, data.views[0].images]))
     first, second = ({n: p.chunk(2)[v] for n, p in predictions.items()} for v in range(2))
     slow = slow_contrast(made, second, data.views[0], data.labelled)
     contrast = 0.15 * slow_ramp(0.1, made.ramp_up) * slow
     found = made.losses(data, torch.tensor(0.1, dtype=torch.float64))
-    assert (contrast > 0.01) == (labelled is not NONE_OR_ALL)
-    check_losses(made, found, {"contrast": contrast}, supervised(made.problem, first, data))
+    assert (contrast > 0.01) == (labelled != "none or all")
+    check_losses(made, found, {"contrast": contrast}, cases.supervised(made.problem, first, data))
 
 
 def test_superpixels_equal_the_loop_and_follow_the_image() -> None:
     made = method()
-    images = given(made, ONE).views[0].images
+    images = given(made, "one").views[0].images
     found = made.cut(images, (16, 24))
     for b, image in enumerate(images):
         expected = slow_superpixels(coarse(image), 3, 4)
@@ -213,67 +193,9 @@ def test_roots_of_covariances_are_those_of_their_eigenvalues() -> None:
     assert found.double() == pytest.approx(exact.diagonal(dim1=1, dim2=2).sum(1), rel=2e-3)
 
 
-def test_distances_of_gaussians_have_the_properties_of_one() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(1, 1, 6, 120, dtype=torch.float64)
-    cut, cells = regions.grid((1, 120), (1, 4), x), torch.ones(1, 1, 120, dtype=torch.float64)
-    for full in (False, True):
-        p, q = (regions.gaussians(cut, y, cells, full) for y in (x, 0.5 * x + 1))
-        there, back = regions.distances(p, q), regions.distances(q, p)
-        assert torch.allclose(there.diagonal(), back.diagonal(), rtol=1e-3) and bool((there >= 0).all())
-        assert regions.distances(p, p).diagonal() == pytest.approx(torch.zeros(4), abs=1e-2 if full else 1e-9)
-
-
-@pytest.mark.usefixtures("no_noise")
-def test_with_weight_0_it_is_mtpsl_without_consistency_to_the_bit() -> None:
-    """So what both have in common, two views through one network, is the same."""
-    found = []
-    for kind, keywords in ((MTPSL, {"consistency_weight": 0.0, "mapper_width": 2}), (RDC, {"weight": 0.0})):
-        torch.manual_seed(3)
-        made = kind(problem(THREE, SIZE), **keywords)
-        initialise(made, 0)
-        made.double()
-        data = batch(made.problem, MIXED, views=1)
-        losses = made.losses(data, torch.tensor(0.5, dtype=torch.float64))
-        losses.total().backward()
-        grads = {n: p.grad for n, p in made.named_parameters() if not n.startswith("mapper")}
-        found.append((losses.tasks, grads))
-    for one, two in zip(*found, strict=True):
-        assert one.keys() == two.keys() and len(one) >= 3
-        assert all(torch.equal(value, two[name]) for name, value in one.items())
-
-
-@pytest.mark.usefixtures("no_noise")
-def test_labels_without_a_valid_pixel_give_exactly_nothing() -> None:
-    made = method()
-    empty = ((0, "semseg"), (1, "depth"), (2, "normals"))
-    losses = made.losses(batch(made.problem, ONE, views=1, empty=empty), torch.tensor(0.5))
-    losses.total().backward()
-    assert losses.extra["contrast"] == 0 and not reached(made.mapper)
-    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
-
-
-def test_it_learns_to_tell_regions_and_diagnostics_show_it() -> None:
-    """The mapper alone, on fixed predictions: partners come nearer than others."""
-    torch.manual_seed(0)
-    made = RDC(problem(THREE, SIZE), mapper_width=4, mapper_stride=4, ramp_up=0.0, weight=1.0).double()
-    data = given(made, ONE)  # type: ignore[arg-type]
-    optimiser = torch.optim.Adam(made.parameters(), 5e-3)
-    told = []
-    for _ in range(12):
-        told.append({name: float(d.array) for name, d in made.diagnostics(data).items()})
-        optimiser.zero_grad()
-        made.losses(data, torch.tensor(1.0)).extra["contrast"].backward()
-        optimiser.step()
-    key = "regions nearest to their partner"
-    assert told[-1][key] > told[0][key] + 0.1 and 0.2 < told[0]["regions that count, of all"] < 1
-    ratios = [t["distance, own partner"] / t["distance, others"] for t in told]
-    assert ratios[-1] < ratios[0]
-
-
 def test_every_kind_of_task_has_regions() -> None:
     made = method(tuple(ALL), mapper_stride=4)
     data = given(made, [[int(t == b) for t in range(6)] for b in range(6)])
     losses = made.losses(data, torch.tensor(0.5, dtype=torch.float64))
     losses.extra["contrast"].backward()
-    assert losses.extra["contrast"] > 0 and all(reached(first) for first in made.mapper.first.values())
+    assert losses.extra["contrast"] > 0 and all(cases.reached(first) for first in made.mapper.first.values())

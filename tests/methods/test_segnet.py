@@ -1,6 +1,4 @@
-"""SegNet: the published size and cost, unpooling against a loop, methods on it, and the protocols that name
-it.
-"""
+"""SegNet: the published size and cost, unpooling against a loop, and a method on it."""
 
 from __future__ import annotations
 
@@ -24,24 +22,13 @@ from methods.networks.segnet import Conv, SegNet, unpool
 from tests.helpers import THREE
 from tests.methods import cases, test_mtpsl
 
-PUBLISHED = {
-    "semseg": tasks.semseg(tuple(f"class {i}" for i in range(13))),
-    "depth": tasks.depth(),
-    "normals": tasks.normals(),
-}
-
 
 def published() -> MultiTask:
     made = protocol.load("nyuv2-13-segnet")
-
-    def encoder() -> SegNet:
-        found = make_encoder(made.encoder, made.width, made.weights)
-        assert isinstance(found, SegNet)
-        return found
-
-    return MultiTask(
-        Problem(PUBLISHED, made.size, made.width, made.decoder_blocks, encoder, made.loss_weights)
-    )
+    semseg = tasks.semseg(tuple(f"class {i}" for i in range(13)))
+    known = {"semseg": semseg, "depth": tasks.depth(), "normals": tasks.normals()}
+    encoder = lambda: make_encoder(made.encoder, made.width, made.weights)  # noqa: E731
+    return MultiTask(Problem(known, made.size, made.width, made.decoder_blocks, encoder, made.loss_weights))
 
 
 def test_the_published_network_has_as_many_parameters_and_operations() -> None:
@@ -117,14 +104,13 @@ def test_it_is_mtans_network_with_torchs_own_unpooling() -> None:
     assert torch.equal(made(images), made.fuse(stages))
 
 
-@pytest.mark.parametrize("size", [(64, 96), (45, 70)])
-def test_six_stages_and_a_shared_feature_of_the_images_size(size: tuple[int, int]) -> None:
+def test_six_stages_and_a_shared_feature_of_the_images_size() -> None:
     encoder = make_encoder("segnet", 4).eval()
-    stages = encoder.stages(torch.rand(2, 3, *size))
+    stages = encoder.stages(torch.rand(2, 3, 45, 70))
     assert [s.shape[1] for s in stages] == list(encoder.channels) == [4, 8, 16, 32, 32, 32]
     for stage, stride in zip(stages, (1, 2, 4, 8, 16, 32), strict=True):
-        assert stage.shape[-2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
-    assert encoder.fuse(stages).shape == (2, 4, *size)
+        assert stage.shape[-2:] == (math.ceil(45 / stride), math.ceil(70 / stride))
+    assert encoder.fuse(stages).shape == (2, 4, 45, 70)
 
 
 def test_its_convolutions_are_drawn_by_xavier_also_when_the_harness_draws_them() -> None:
@@ -148,4 +134,4 @@ def test_mtpsl_on_it_equals_the_loop() -> None:
     chosen = {name: cases.ALL[name] for name in THREE}
     made = MTPSL(Problem(chosen, (32, 64), 2, 0, lambda: SegNet(2), {"depth": 0.5}), mapper_width=2).double()
     assert made.mapper.convs[-1].out_channels == made.encoder.channels[-1] == 16
-    test_mtpsl.check(made, cases.batch(made.problem, cases.MIXED, views=1))
+    test_mtpsl.check(made, cases.batch(made.problem, "mixed", views=1))

@@ -10,31 +10,19 @@ import torch
 
 from methods.teacher_labels import TeacherLabels
 from tests.helpers import assert_same, run_of, specs, tiny_spec, tiny_split, trained, weights
-from tests.methods.cases import (
-    ALL,
-    FULL,
-    MIXED,
-    NONE_OR_ALL,
-    batch,
-    check_losses,
-    problem,
-    sample_loss,
-    supervised,
-)
-
-SIX = tuple(ALL)
+from tests.methods.cases import LABELS, batch, check_losses, names, problem, sample_loss, supervised
 
 
-@pytest.mark.parametrize(("names", "labelled"), [(SIX, [row * 2 for row in MIXED]), (SIX[:3], NONE_OR_ALL)])
-def test_losses_and_gradients_are_those_of_the_slow_reference(names: tuple[str, ...], labelled: list) -> None:
-    case = problem(names)
+@pytest.mark.parametrize("labelled", ["six", "none or all"])
+def test_losses_and_gradients_are_those_of_the_slow_reference(labelled: str) -> None:
+    case = problem(names(labelled))
     made, data = TeacherLabels(case, weight=0.3).double(), batch(case, labelled)
-    del data.teacher[names[1]]  # a task without a teacher
+    del data.teacher["depth"]  # a task without a teacher
     predictions, total = made.predict(data.images), torch.zeros((), dtype=torch.float64)
     for name, maps in data.teacher.items():
-        for b, row in enumerate(labelled):
-            if not row[names.index(name)]:
-                own = 0.3 * case.loss_weights.get(name, 1.0) / len(labelled)
+        for b, row in enumerate(LABELS[labelled]):
+            if not row[list(case.tasks).index(name)]:
+                own = 0.3 * case.loss_weights.get(name, 1.0) / len(data.images)
                 total = total + own * sample_loss(case.tasks[name], predictions[name][b], maps[b])
     found = made.losses(data, torch.tensor(0.5))
     check_losses(made, found, {"teacher": total}, supervised(case, predictions, data))
@@ -44,17 +32,15 @@ def test_losses_and_gradients_are_those_of_the_slow_reference(names: tuple[str, 
 def test_with_every_label_or_without_a_teacher_it_is_multi_task() -> None:
     case = problem()
     made = TeacherLabels(case).double()
-    assert made.losses(batch(case, FULL), torch.tensor(0.5)).extra["teacher"] == 0
-    assert not made.losses(replace(batch(case, MIXED), teacher={}), torch.tensor(0.5)).extra
+    assert made.losses(batch(case, "full"), torch.tensor(0.5)).extra["teacher"] == 0
+    assert not made.losses(replace(batch(case, "mixed"), teacher={}), torch.tensor(0.5)).extra
 
 
 def test_weight_0_ends_in_the_bits_of_multi_task(tmp_path: Path) -> None:
     taught = specs("teacher_labels", labels="random")[0]
     off = replace(taught, hyperparameters={"weight": 0.0}, changed=("weight",))
-    runs = [
-        trained(spec, tmp_path / str(i))
-        for i, spec in enumerate((tiny_spec("multi_task", "random"), off, taught))
-    ]
+    given = (tiny_spec("multi_task", "random"), off, taught)
+    runs = [trained(spec, tmp_path / str(i)) for i, spec in enumerate(given)]
     plain, off_run, on = (weights(run) for run in runs)
     assert_same(plain, off_run)
     assert runs[0].curve == runs[1].curve
@@ -85,9 +71,8 @@ def test_a_teacher_s_map_where_a_label_is_visible_changes_no_bit(tmp_path: Path)
 def test_only_a_method_that_asks_is_given_a_teacher() -> None:
     train = tiny_split()
     asks, plain = (run_of(specs(name)[0], train).feed for name in ("teacher_labels", "consistency"))
-    assert set(asks.batch(0).teacher) == {"semseg", "depth", "normals"} and not hasattr(
-        plain.batch(0), "teacher"
-    )
+    assert set(asks.batch(0).teacher) == {"semseg", "depth", "normals"}
+    assert not hasattr(plain.batch(0), "teacher")
     assert not run_of(specs("teacher_labels")[0], replace(train, teacher={})).feed.batch(0).teacher
     for view in (asks.batch(0), plain.batch(0), *plain.batch(0).views):
         assert list(view.targets) == ["semseg", "depth", "normals"]

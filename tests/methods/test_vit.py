@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 
-from benchmark.errors import UserError
 from benchmark.training.step import Step
 from methods.multi_task import MultiTask
 from methods.networks.build import make_encoder
@@ -90,12 +88,8 @@ def test_a_patch_of_14_sees_an_image_of_14_sixteenths() -> None:
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_frozen_only_the_pyramid_learns_and_fine_tuned_it_keeps_its_own_rate(frozen: bool) -> None:
-    """Deterministic backward passes are asked for, as in runs on a CPU."""
     torch.manual_seed(0)
-    plain = tiny_problem(THREE)
-    problem = type(plain)(
-        **vars(plain) | {"make_encoder": lambda: make_encoder(TINY, plain.width, freeze=frozen)}
-    )
+    problem = tiny_problem(THREE, 8, make_encoder=lambda: make_encoder(TINY, 8, freeze=frozen))
     method = MultiTask(problem).train()
     trunk = method.encoder.trunk
     assert isinstance(trunk, ViTTrunk) and trunk.net.training != frozen
@@ -105,28 +99,7 @@ def test_frozen_only_the_pyramid_learns_and_fine_tuned_it_keeps_its_own_rate(fro
     rates = {id(p): g["lr_scale"] for g in step.optimiser.param_groups for p in g["params"]}
     assert all(rates[id(p)] == 1.0 for p in trunk.pyramid.parameters())
     assert all(rates.get(id(p)) == (None if frozen else 0.1) for p in trunk.net.parameters())
-    torch.use_deterministic_algorithms(True)
-    try:
-        labelled = torch.ones(2, 3, dtype=torch.bool)
-        step(tiny_batch(THREE, labelled, dtype=torch.float32), 0)
-    finally:
-        torch.use_deterministic_algorithms(False)
-    moved = {
-        name.split(".")[0] for name, value in trunk.state_dict().items() if not value.equal(before[name])
-    }
+    step(tiny_batch(THREE, torch.ones(2, 3, dtype=torch.bool), dtype=torch.float32), 0)
+    after = trunk.state_dict()
+    moved = {name.split(".")[0] for name, value in after.items() if not value.equal(before[name])}
     assert moved == ({"pyramid"} if frozen else {"pyramid", "net"})
-
-
-def test_weights_load_from_a_file_and_other_models_are_refused_in_one_sentence(tmp_path: Path) -> None:
-    torch.manual_seed(2)
-    net = timm.create_model("vit_tiny_patch16_224", pretrained=False).eval()
-    file = tmp_path / "net.pth"
-    torch.save(net.state_dict(), file)
-    trunk = make_encoder(TINY, 8, "sha256:0", file).eval().trunk
-    assert all(torch.equal(value, net.state_dict()[name]) for name, value in trunk.net.state_dict().items())
-    torch.save({"a": torch.zeros(1)}, file)
-    with pytest.raises(UserError, match="does not fit timm's vit_tiny_patch16_224"):
-        make_encoder(TINY, 8, "sha256:0", file)
-    for name in ("vit_base_r50_s16_224", "vit_relpos_small_patch16_224"):
-        with pytest.raises(UserError, match=rf"the timm model '{name}' is n.* choose another\."):
-            make_encoder(f"timm:{name}", 8)
