@@ -26,9 +26,7 @@ def sets(*settings: str) -> list[str]:
 
 
 def fork(act: Callable[[], object], **options: Any) -> "subprocess.Popen[str]":
-    """Start a process that can be killed. A fork, which need not import torch again; `act` returns its exit
-    code or nothing.
-    """
+    """Start a process that can be killed: a fork. `act` gives its exit code, or none."""
 
     def child() -> None:
         gc.enable()  # Popen turned it off around the fork
@@ -76,9 +74,7 @@ def wait_until(true: Callable[[], Any], process: "subprocess.Popen[str]", second
 
 
 def waiting(gate: Path, results: Path, *settings: str) -> list[object]:
-    """A command whose runs stop before the sixth of their 24 steps, with a checkpoint, until `gate` names a
-    later one.
-    """
+    """A command whose runs stop, with a checkpoint, before their sixth step, until `gate` names a later."""
     place = gate.with_suffix("")
     own = ("epochs=6", 'hparams.trouble.fault="wait"', f'hparams.trouble.place="{place}"')
     command = ["run", "thin", "trouble", "--plugin", TROUBLE, *sets(*own, *(settings or ["seeds=1"]))]

@@ -1,6 +1,4 @@
-"""One thread, deterministic operators, no leftovers of the user's environment, and a thin network where no
-plan is named.
-"""
+"""One thread, deterministic operators, nothing of the user's environment, a thin network by default."""
 
 import os
 import sys

@@ -5,8 +5,6 @@ operator that meets one from there and one from the device is what a GPU refuses
 memory, which waits and which no CUDA graph may hold; so is a read of what lies on the device.
 """
 
-from __future__ import annotations
-
 import contextlib
 from typing import Any
 

@@ -27,9 +27,7 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Site:
-    """What is served, how, and who asked. The lists have an entry a request; without one, the request goes
-    well.
-    """
+    """What is served, how, and who asked. Lists have an entry a request; without one, it goes well."""
 
     content: bytes
     etag: str | None = '"one"'

@@ -83,9 +83,7 @@ def tiny_batch(
     views: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> TaughtBatch:
-    """A batch of `labelled` (B, T) samples straight from `tiny_split`, hidden labels replaced by the ignore
-    value.
-    """
+    """A batch of `labelled` (B, T) samples of `tiny_split`, hidden labels replaced by the ignore value."""
 
     def view(which: int, shown: Tensor = labelled) -> View:
         split = tiny_split(len(labelled), seed + which)

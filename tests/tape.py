@@ -5,8 +5,6 @@ Nothing of Python runs again. A value that the step took from the host, a branch
 anew would be repeated as it was, and end in other numbers than the step itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +34,7 @@ class Tape(TorchDispatchMode):
 
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
-    """Stands for `benchmark.training.cuda_graph.record`. Recording computes the step, so that its first
-    repetition does nothing.
-    """
+    """Stands for `cuda_graph.record`. Recording computes the step: the first repetition does nothing."""
     tape = Tape()
     with tape:
         step()

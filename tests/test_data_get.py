@@ -6,7 +6,6 @@ import random
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,9 +34,8 @@ def _local(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tgz(tmp_path: Path) -> bytes:
-    return make_tar(
-        tmp_path / "made.tgz", {f"PASCAL_MT/{name}": value for name, value in FILES.items()}
-    ).read_bytes()
+    files = {f"PASCAL_MT/{name}": value for name, value in FILES.items()}
+    return make_tar(tmp_path / "made.tgz", files).read_bytes()
 
 
 class Terminal(io.StringIO):
@@ -55,13 +53,8 @@ def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(
     here = data / "downloads" / "nyu_depth_v2_labeled.mat"
     assert here.read_bytes() == CONTENT
     said = capsys.readouterr().out
-    for part in (
-        f"from     {url}",
-        f"to       {here}",
-        "licence  research use",
-        f"{here.name} has the sha256",
-    ):
-        assert part in said
+    told = f"from     {url}", f"to       {here}", "licence  research use", f"{here.name} has the sha256"
+    assert all(part in said for part in told)
     assert said.rstrip().endswith(f"next: bench data prepare nyuv2 '{here}' --data '{data}'")
 
 
@@ -109,13 +102,10 @@ def test_names_that_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixt
         get("cityscapes", tmp_path, True)
     assert get("scenes", tmp_path, True) == 0
     assert capsys.readouterr().out == "scenes is made on the spot; there is nothing to download.\n"
+    for sha256 in ("", "g" * 64):
+        with pytest.raises(UserError, match=r"--sha256 '\w*' is not a SHA-256; expected 64 hexadecimal"):
+            get("nyuv2", tmp_path, True, None, sha256)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("sha256", ["", "g" * 64])
-def test_a_hash_that_is_none(tmp_path: Path, sha256: str) -> None:
-    with pytest.raises(UserError, match=r"--sha256 '\w*' is not a SHA-256; expected 64 hexadecimal digits"):
-        get("nyuv2", tmp_path, True, None, sha256)
 
 
 def test_every_data_set_of_files_has_a_place_or_a_way() -> None:
@@ -124,23 +114,6 @@ def test_every_data_set_of_files_has_a_place_or_a_way() -> None:
     for name, download in DOWNLOADS.items():
         assert download.elsewhere and all(sentence.endswith(".") for sentence in download.elsewhere)
         assert download.url is None or name_of(download.url), name
-
-
-def test_ctrl_c_says_what_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(self: Any, what: str, done: int, total: int | None) -> None:
-        if done > 100_000:
-            raise KeyboardInterrupt
-
-    with serving(CONTENT) as site, monkeypatch.context() as patch:
-        patch.setattr(module.Bars, "__call__", interrupt)
-        assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 130
-        said = f"interrupted: what came is kept in {tmp_path / 'downloads'}; the same command goes on"
-        assert said in capsys.readouterr().out
-        patch.undo()
-        assert get("nyuv2", tmp_path, True, f"{site.url}/a.mat") == 0
-        assert site.ranges_asked()[1] is not None
 
 
 def test_a_process_that_is_killed_goes_on_where_it_stopped(

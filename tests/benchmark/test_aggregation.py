@@ -18,7 +18,6 @@ torchjd = pytest.importorskip("torchjd.aggregation")
 from benchmark.training.weighting.gradients import aggregate, gramian_weights  # noqa: E402
 
 NAMES = [name for name, entry in balance.BALANCES.items() if entry.kind == "gradients"]
-RANDOM = ("pcgrad", "graddrop")
 JACOBIANS = [
     torch.tensor([[1.0, 0.2, 0.0, 0.3], [-0.5, 1.0, 0.4, 0.0], [0.1, -0.3, 2.0, 0.5]]),
     torch.tensor([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]]),
@@ -56,10 +55,7 @@ def test_it_is_torchjds_own_result_times_the_number_of_tasks_where_weights_sum_t
 
 
 def shortest(gramian: Tensor) -> float:
-    """The least squared norm of a convex combination: the smallest over all subsets whose own is inside them.
-
-    Of a subset S it solves G_SS w = length, 1 w = 1.
-    """
+    """The least squared norm of a convex combination: of subsets S, by G_SS w = length, 1 w = 1."""
     found = []
     for subset in itertools.product((False, True), repeat=len(gramian)):
         if any(subset):
@@ -100,25 +96,8 @@ def test_mgda_of_gradients_that_cancel_is_0() -> None:
 def test_equal_gradients_give_their_sum(name: str) -> None:
     """So `equal` and every aggregator agree on the scale; cagrad adds its radius."""
     jacobian = torch.tensor([[0.3, -1.0, 2.0]]).repeat(3, 1)
-    assert torch.allclose(
-        aggregate(name, jacobian), 3 * jacobian[0] * (1.4 if name == "cagrad" else 1), rtol=2e-3
-    )
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in RANDOM])
-def test_the_order_of_tasks_does_not_matter(name: str) -> None:
-    for jacobian in JACOBIANS:
-        found = aggregate(name, jacobian)
-        for order in itertools.permutations(range(len(jacobian))):
-            torch.testing.assert_close(aggregate(name, jacobian[list(order)]), found, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["upgrad", "mgda", "nash", "aligned_mtl"])
-def test_it_conflicts_with_no_task(name: str) -> None:
-    """No gradient has a negative inner product with the result, though two of each example's conflict."""
-    for jacobian in JACOBIANS[:2]:
-        assert bool((jacobian @ jacobian.T < 0).any())
-        assert bool((jacobian @ aggregate(name, jacobian) > -1e-4).all())
+    expected = 3 * jacobian[0] * (1.4 if name == "cagrad" else 1)
+    assert torch.allclose(aggregate(name, jacobian), expected, rtol=2e-3)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e5])
@@ -168,10 +147,8 @@ class Linear(Method):
 
     def losses(self, batch: Batch, progress: Tensor) -> Losses:
         there = batch.labelled.any(0)
-        tasks = {
-            name: there[t] * (self.jacobian[t] @ self.shared + (t + 1) * self.own[t] + self.both)
-            for t, name in enumerate(THREE)
-        }
+        tasks = {n: there[t] * (self.jacobian[t] @ self.shared + (t + 1) * self.own[t] + self.both)
+                 for t, n in enumerate(THREE)}  # fmt: skip
         aux = 0.5 * self.shared.sum() + 0.25 * self.own.sum() + 0.125 * self.both
         return Losses(tasks, {"aux": aux, "constant": torch.tensor(2.0)} if self.extra else {})
 
@@ -192,9 +169,8 @@ def test_shared_parameters_get_the_aggregate_and_all_others_the_sum(name: str, e
         expected = aggregate(name, JACOBIANS[0][torch.tensor(pattern, dtype=torch.bool)])
         assert made.shared.grad is not None and made.own.grad is not None and made.both.grad is not None
         assert torch.allclose(made.shared.grad, expected + 0.5 * extra, atol=1e-6)
-        assert made.own.grad.tolist() == pytest.approx(
-            [(t + 1) * here + 0.25 * extra for t, here in enumerate(pattern)]
-        )
+        own = [(t + 1) * here + 0.25 * extra for t, here in enumerate(pattern)]
+        assert made.own.grad.tolist() == pytest.approx(own)
         assert made.both.grad.item() == pytest.approx(sum(pattern) + 0.125 * extra)
         assert made.unused.grad is None
 
@@ -228,9 +204,8 @@ def test_a_network_gets_its_jacobian() -> None:
         made.zero_grad()
         made.losses(data, torch.tensor(0.0)).tasks[task].backward()
         rows.append(torch.cat([p.grad.flatten() for p in made.encoder.parameters() if p.grad is not None]))
-        sums = [
-            s if p.grad is None else s + p.grad for s, p in zip(sums, made.heads.parameters(), strict=True)
-        ]
+        heads = zip(sums, made.heads.parameters(), strict=True)
+        sums = [s if p.grad is None else s + p.grad for s, p in heads]
     made.zero_grad()
     Aggregation("upgrad", made).backward(made.losses(data, torch.tensor(0.0)), data)
     gradients = [p.grad for p in made.encoder.parameters() if p.grad is not None]

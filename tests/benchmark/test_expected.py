@@ -20,10 +20,8 @@ def cells(*settings: str) -> tuple[RunSpec, ...]:
     return plan.make(["single_task", "multi_task"], list(settings), NOWHERE).cells
 
 
-def finish(
-    results: Path, spec: RunSpec, seconds: float, device: str = "CPU x", file: Path | None = None, **cost: Any
-) -> None:
-    file = file or results / spec.folder / "record.json"
+def finish(results: Path, spec: RunSpec, seconds: float, device: str = "CPU x", **cost: Any) -> None:
+    file = results / spec.folder / "record.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file.parent / "spec.json", spec.as_dict())
     spent = {"seconds": seconds, "device": device} | cost
@@ -34,9 +32,8 @@ def test_hours_are_medians_of_runs_of_the_same_kind(tmp_path: Path) -> None:
     done = [c for c in cells("seeds=5") if c.method == "multi_task"]
     for spec, seconds in zip(done, (100.0, 200.0, 600.0), strict=False):
         finish(tmp_path, spec, seconds - 40, evaluation_seconds=40.0)
-    finish(
-        tmp_path, next(c for c in cells("seeds=5", "epochs=1") if c.method == "multi_task"), 1.0
-    )  # another protocol
+    other = next(c for c in cells("seeds=5", "epochs=1") if c.method == "multi_task")  # another protocol
+    finish(tmp_path, other, 1.0)
     missing = [c for c in cells("seeds=5") if c not in done[:3]]
     found = plans.expect(missing, tmp_path, tmp_path / "none")
     (hours,), unknown = found
@@ -47,9 +44,8 @@ def test_hours_are_medians_of_runs_of_the_same_kind(tmp_path: Path) -> None:
 
 def test_what_bench_plan_says(bench: Bench, tmp_path: Path) -> None:
     file, results = tmp_path / "mine.toml", tmp_path / "runs"
-    grid = (
-        '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nmethod = ["multi_task", "single_task"]\nseeds = 3\n'
-    )
+    grid = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nseeds = 3\n'
+    grid += 'method = ["multi_task", "single_task"]\n'
     file.write_text(grid + '[[exclude]]\nmethod = "single_task"\nseed = 2\n')
     runs = [c for c in cells("seeds=[0, 1]") if c.method == "multi_task"]
     finish(results, runs[0], 7200.0, "NVIDIA H100")

@@ -23,28 +23,17 @@ from tests.helpers import tiny_spec
 NOWHERE = Path("no-such-data")
 DEFAULTS = Path(__file__).parent / "defaults.json"
 PROTOCOL = Protocol("p", tasks=("semseg", "depth"))
-PLAIN = RunSpec(
-    protocol=PROTOCOL,
-    dataset="rooms",
-    variant="rooms-v1",
-    labels="one",
-    method="some_method",
-    method_version=1,
-    hyperparameters={"alpha": 1.0, "beta": True},
-    changed=(),
-    tasks=("semseg", "depth"),
-    label_seed=0,
-    train_seed=0,
-)
+DEFAULTS_OF_IT = {"alpha": 1.0, "beta": True}
+TASKS = ("semseg", "depth")
+PLAIN = RunSpec(PROTOCOL, "rooms", "rooms-v1", "one", "some_method", 1, DEFAULTS_OF_IT, (), TASKS, 0, 0)
 RATES = "learning rates 0.3, 1, 3 (of the protocol's) on 2 seeds, judged on the last 10% of train"
 VALUES = {"lr": 1e-7, "loss_weights": {"depth": 2.0}, "train_images": 20, "size": (64, 64), "scales": (1.0,)}
+ALPHA = {"changed": ("alpha",)}
+UMLAUTS = {"dataset": "zimmer-ä", "variant": "zimmer-ä-v1", "protocol": replace(PROTOCOL, name="prüfung")}
 LITERALS: dict[str, tuple[dict[str, Any], str]] = {
     "plain": ({}, "0145807fcebd"),
-    "infinity": (
-        {"hyperparameters": {"alpha": math.inf, "beta": True}, "changed": ("alpha",)},
-        "2c9b3e501e1a",
-    ),
-    "none": ({"hyperparameters": {"alpha": None, "beta": True}, "changed": ("alpha",)}, "ef50e0c94ca4"),
+    "infinity": (ALPHA | {"hyperparameters": {"alpha": math.inf, "beta": True}}, "2c9b3e501e1a"),
+    "none": (ALPHA | {"hyperparameters": {"alpha": None, "beta": True}}, "ef50e0c94ca4"),
     "one task": ({"tasks": ("depth",)}, "b118a9a7c0d4"),
     "weighting": ({"balance": "dwa"}, "5f870d262875"),
     "its keyword": ({"balance": "amtl_g", "weighting": {"gamma": 1.0}}, "20df65ba891f"),
@@ -54,10 +43,7 @@ LITERALS: dict[str, tuple[dict[str, Any], str]] = {
     "lr_scale": ({"lr_scale": 3.0}, "2957f258cdda"),
     "holdout": ({"protocol": replace(PROTOCOL, judge="holdout", holdout=0.2)}, "f3fc7f4c5d2d"),
     "protocol values": ({"protocol": replace(PROTOCOL, **VALUES)}, "05387db79316"),
-    "unicode": (
-        {"dataset": "zimmer-ä", "variant": "zimmer-ä-v1", "protocol": replace(PROTOCOL, name="prüfung")},
-        "bdb37e08dc03",
-    ),
+    "unicode": (UMLAUTS, "bdb37e08dc03"),
 }
 # {plan: (runs, digest of their ids in order)}, without data; judged on the test set and as it is tuned.
 PLANS = {
@@ -162,25 +148,17 @@ def test_a_new_version_of_a_weighting_makes_other_runs_and_its_first_is_that_of_
 
 
 def test_about_a_protocol_nothing_moves_the_id_and_its_version_does() -> None:
-    told = {
-        "summary": "words",
-        "doubled": {"multi_task epochs semseg": 3.2},
-        "demonstration": True,
-        "cost": {"depth": 0.5},
-    }
+    told = {"summary": "words", "doubled": {"m": 3.2}, "demonstration": True, "cost": {"depth": 1}}
     assert replace(PLAIN, protocol=replace(PROTOCOL, **told)).id == PLAIN.id
     for change in ({"version": 2}, {"lr": 1.0}, {"tasks": ("depth", "semseg")}):
         assert replace(PLAIN, protocol=replace(PROTOCOL, **change)).id != PLAIN.id
 
 
 def current_defaults() -> dict[str, Any]:
-    methods = {
-        n: {"version": registry.method(n).version, "defaults": registry.hyperparameters(n)[0]}
-        for n in registry.method_names()
-    }
-    return json.loads(
-        json.dumps({"protocol": dataclasses.asdict(Protocol("")), "schema": runs.SCHEMA, "methods": methods})
-    )
+    methods = {n: {"version": registry.method(n).version, "defaults": registry.hyperparameters(n)[0]}
+               for n in registry.method_names()}  # fmt: skip
+    found = {"protocol": dataclasses.asdict(Protocol("")), "schema": runs.SCHEMA, "methods": methods}
+    return json.loads(json.dumps(found))
 
 
 def test_a_changed_default_needs_a_version_bump() -> None:
@@ -190,27 +168,20 @@ def test_a_changed_default_needs_a_version_bump() -> None:
     """
     pinned, now = json.loads(DEFAULTS.read_text()), current_defaults()
     for key, value in pinned["protocol"].items():
-        assert now["protocol"][key] == value or now["schema"] > pinned["schema"], (
-            f"the protocol's default of {key} changed"
-        )
+        assert now["protocol"][key] == value or now["schema"] > pinned["schema"], f"{key} changed"
     for name, old in pinned["methods"].items():
         if now["methods"][name]["version"] == old["version"]:
             for key, value in old["defaults"].items():
-                assert now["methods"][name]["defaults"].get(key) == value, (
-                    f"{name}: default of {key} changed: bump its version"
-                )
-    assert now == pinned, (
-        "keywords were added or versions bumped: pin them with `python -m tests.benchmark.test_ids`"
-    )
+                found = now["methods"][name]["defaults"].get(key)
+                assert found == value, f"{name}: default of {key} changed: bump its version"
+    assert now == pinned, "new keywords or versions: pin them with `python -m tests.benchmark.test_ids`"
 
 
 def test_hyperparameters_come_from_the_signature() -> None:
     one = tiny_spec("multi_task")
     assert one.hyperparameters == {} and one.changed == ()
     values, changed = registry.resolve_hyperparameters("prototype", {"codes": 4096, "tc_margin": 1})
-    assert (
-        changed == () and values["tc_margin"] == 1.0
-    )  # given at their defaults, a whole number for a number
+    assert changed == () and values["tc_margin"] == 1.0  # at its default, a whole number for a number
     values, changed = registry.resolve_hyperparameters("prototype", {"codes": 8})
     assert changed == ("codes",) and values["codes"] == 8
     with pytest.raises(UserError, match="did you mean 'lambda_tae'"):
@@ -226,9 +197,8 @@ def test_a_spec_that_means_another_run_now_is_refused(monkeypatch: pytest.Monkey
         with pytest.raises(UserError, match=r"a file was edited: the id .* is not that of its spec"):
             RunSpec.from_dict(edited, "a file")
     monkeypatch.setattr(registry.method(one.method), "version", 99)
-    with pytest.raises(
-        UserError, match=f"has changed since a file was written, so {one.id} cannot run; plan it again"
-    ):
+    message = f"has changed since a file was written, so {one.id} cannot run; plan it again"
+    with pytest.raises(UserError, match=message):
         RunSpec.from_dict(values, "a file")
 
 

@@ -1,7 +1,5 @@
 """odsF against thinning pixel by pixel and matching by augmenting paths, and beside the fast boundary F."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -19,6 +17,7 @@ from benchmark.metrics.ods import OdsMeter
 from benchmark.metrics.pooled import ABOUT
 from datasets import tasks
 from datasets.tasks import IGNORE
+from tests.benchmark.test_boundary import sample
 
 TASK = replace(tasks.edge(), metric="odsF")
 METER = OdsMeter(TASK)
@@ -28,30 +27,11 @@ def judge(prediction: Tensor, target: Tensor, ods: OdsMeter = METER) -> dict[str
     return ods.values(ods.statistics(prediction, target).sum(0).numpy())
 
 
-def sample(images: int = 4, height: int = 30, width: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Closed curves as truth, noisy displaced blurred logits as prediction, some pixels and the last image
-    unlabelled.
-    """
-    g = torch.Generator().manual_seed(seed)
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    target = torch.zeros(images, 1, height, width, dtype=torch.long)
-    for image in range(images):
-        cy, cx, radius = (torch.rand(3, generator=g) * torch.tensor([height, width, height / 2])).tolist()
-        target[image, 0] = (((y - cy) ** 2 + (x - cx) ** 2).sqrt() - radius - 2).abs() < 0.7
-    noisy = target.roll(1, 3) * 6 + 2 * torch.randn(target.shape, generator=g)
-    prediction = torch.nn.functional.avg_pool2d(noisy, 3, 1, 1) - 1
-    target[torch.rand(target.shape, generator=g) < 0.1] = IGNORE
-    target[-1] = IGNORE
-    return prediction, target
-
-
 # --- references
 
 
 def slow_thin(image: np.ndarray) -> np.ndarray:
-    """Guo and Hall's thinning, whole image by whole image, with the conditions as Lam, Lee and Suen write
-    them.
-    """
+    """Guo and Hall's thinning, whole image by whole image, with the conditions of Lam, Lee and Suen."""
     image = image.copy()
     height, width = image.shape
 
@@ -81,9 +61,8 @@ def near(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
 
 def slow_match(predicted: np.ndarray, true: np.ndarray, radius: float) -> int:
     """The greatest number of pairs, by one search for an augmenting path after another (Kuhn)."""
-    partners = [
-        np.flatnonzero(row).tolist() for row in near(np.argwhere(predicted), np.argwhere(true), radius)
-    ]
+    close = near(np.argwhere(predicted), np.argwhere(true), radius)
+    partners = [np.flatnonzero(row).tolist() for row in close]
     owner: dict[int, int] = {}
 
     def place(p: int, seen: set[int]) -> bool:
@@ -193,8 +172,7 @@ def test_the_threshold_is_one_for_the_data_set_and_finer_than_a_twentieth() -> N
     probability[0, ..., 4], probability[0, ..., 10] = 0.538, 0.525  # told apart by 0.53 alone
     probability[1, ..., 4], probability[1, ..., 10] = 0.525, 0.515  # and by 0.52
     prediction = torch.logit(probability.double())
-    alone = [judge(prediction[i : i + 1], target[i : i + 1])["odsF"] for i in (0, 1)]
-    assert alone == [100, 100]
+    assert [judge(prediction[i : i + 1], target[i : i + 1])["odsF"] for i in (0, 1)] == [100, 100]
     assert judge(prediction, target) == pytest.approx({"odsF": 80, "odsP": 200 / 3, "odsR": 100})
 
 
@@ -212,7 +190,7 @@ def test_unlabelled_pixels_are_neither_predicted_nor_true() -> None:
 
 
 def test_padding_without_labels_changes_nothing() -> None:
-    prediction, target = sample(3)
+    prediction, target = sample(3, 30, 40)
     target[:2, 0, 0, 0] = target[:2, 0, -1, -1] = 0
     alone = METER.statistics(prediction, target)
     padded = torch.nn.functional.pad(target, (0, 23, 0, 9), value=IGNORE)
@@ -221,7 +199,7 @@ def test_padding_without_labels_changes_nothing() -> None:
 
 
 def test_truth_without_a_boundary_scores_zero_and_no_label_is_nan() -> None:
-    prediction, target = sample()
+    prediction, target = sample(4, 30, 40)
     empty = torch.where(target[:-1] == IGNORE, IGNORE, 0)
     assert judge(prediction[:-1], empty) == {"odsF": 0, "odsP": 0, "odsR": 0}
     # Nor predicted: not a perfect score.
@@ -239,10 +217,8 @@ def test_what_all_meters_have_in_common() -> None:
     assert list(values) == list(ABOUT["ods"]) and next(iter(values)) == TASK.metric == "odsF"
     assert METER.values(whole.sum(0).numpy()[: METER.stored]) == {}
     for size in (1, 3):
-        parts = [
-            METER.statistics(p, t) for p, t in zip(prediction.split(size), target.split(size), strict=True)
-        ]
-        assert torch.equal(torch.cat(parts), whole)
+        parts = zip(prediction.split(size), target.split(size), strict=True)
+        assert torch.equal(torch.cat([METER.statistics(p, t) for p, t in parts]), whole)
     drawn = [0, 0, 3, 1, 4]
     assert METER.values(whole[drawn].sum(0).numpy()) == judge(prediction[drawn], target[drawn])
     assert torch.equal(METER.statistics(prediction, target.to(torch.uint8)), whole)
@@ -259,8 +235,3 @@ def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(odsf, "cores", lambda: 2)
     monkeypatch.setattr(odsf.correspond, "counts", None)  # not in this process
     assert torch.equal(judged.statistics(prediction, target), alone)
-
-
-# --- the fast metric beside it
-
-# Thickness, noise and displacement (pixels) of predictions made from the truth.

@@ -1,7 +1,5 @@
 """Pictures: colours mean what they say, panels slice back into cells, files stay below their limit."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,14 +32,10 @@ def _targets(n: int, height: int, width: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n, 3, height, width))
     vectors /= np.sqrt((vectors**2).sum(1, keepdims=True))
-    targets = {
-        name: rng.integers(0, max(t.channels, 2), (n, 1, height, width), dtype=np.uint8)
-        for name, t in TASKS.items()
-    }
-    return targets | {
-        "depth": rng.uniform(0.5, 7, (n, 1, height, width)).astype(np.float16),
-        "normals": np.rint(vectors * 127).astype(np.int8),
-    }
+    shape = (n, 1, height, width)
+    targets = {name: rng.integers(0, max(t.channels, 2), shape, dtype=np.uint8) for name, t in TASKS.items()}
+    depths = rng.uniform(0.5, 7, shape).astype(np.float16)
+    return targets | {"depth": depths, "normals": np.rint(vectors * 127).astype(np.int8)}
 
 
 @pytest.mark.parametrize("name", list(TASKS))
@@ -58,18 +52,12 @@ def test_unknown_pixels_are_grey_and_known_ones_are_not_touched(name: str) -> No
 
 def test_normals_and_depth_map_linearly() -> None:
     vectors = np.array([[2.0, 0, 0, -1], [0, 1, 0, 0], [0, 0, -3, 0]]).reshape(3, 1, 4)  # of any length
-    assert colour(TASKS["normals"], vectors)[0].tolist() == [
-        [255, 128, 128],
-        [128, 255, 128],
-        [128, 128, 0],
-        [0, 128, 128],
-    ]
+    colours = [[255, 128, 128], [128, 255, 128], [128, 128, 0], [0, 128, 128]]
+    assert colour(TASKS["normals"], vectors)[0].tolist() == colours
     assert np.array_equal(colour_prediction(TASKS["normals"], vectors), colour(TASKS["normals"], vectors))
     metres = np.array([[[1.0, 2.0, 4.0, 99.0, np.nan]]])
-    near, far = (
-        colour(replace(TASKS["depth"], span=span), metres / n)
-        for n, span in ((1, (1.0, 4.0)), (2, (0.5, 2.0)))
-    )
+    spans = ((1, (1.0, 4.0)), (2, (0.5, 2.0)))
+    near, far = (colour(replace(TASKS["depth"], span=span), metres / n) for n, span in spans)
     assert np.array_equal(near, far)
     assert near[0, 0].tolist() == [68, 1, 84] and near[0, 2].tolist() == near[0, 3].tolist() == [253, 231, 36]
 
@@ -82,10 +70,7 @@ def test_errors_are_those_of_the_metrics() -> None:
     np.testing.assert_equal(errors(TASKS["semseg"], classes, logits), [[1, 0, 1, nan]])
     edges, logit = np.array([[[0, 1, 1, 255]]], dtype=np.uint8), np.array([[[0.0, 0.0, 40.0, 0.0]]])
     np.testing.assert_allclose(errors(TASKS["edge"], edges, logit), [[0.5, 0.5, 0, nan]], atol=1e-9)
-    metres, predicted = (
-        np.array([[[1.0, 2.0, 0.0, nan]]], dtype=np.float16),
-        np.array([[[1.5, 1.5, 1.5, 1.5]]]),
-    )
+    metres, predicted = np.array([[[1.0, 2.0, 0.0, nan]]], dtype=np.float16), np.full((1, 1, 4), 1.5)
     np.testing.assert_allclose(errors(TASKS["depth"], metres, predicted), [[0.5, 0.5, nan, nan]])
     truth = np.array([[127, 0, 0, 0], [0, 127, 127, 0], [0, 0, 0, 0]], dtype=np.int8).reshape(3, 1, 4)
     vectors = np.array([[3.0, 2.0, 0.0, 1.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]).reshape(3, 1, 4)
@@ -117,11 +102,10 @@ def test_panel_slices_back_into_its_cells() -> None:
     for i in range(2):
         assert np.array_equal(cells[i, 0], images[i].transpose(1, 2, 0))
         for t, (name, task) in enumerate(TASKS.items()):
-            assert np.array_equal(cells[i, 1 + 3 * t], colour(task, targets[name][i]))
-            assert np.array_equal(cells[i, 2 + 3 * t], colour_prediction(task, predictions[name][i]))
-            assert np.array_equal(
-                cells[i, 3 + 3 * t], colour_error(task, targets[name][i], predictions[name][i])
-            )
+            truth, said = targets[name][i], predictions[name][i]
+            assert np.array_equal(cells[i, 1 + 3 * t], colour(task, truth))
+            assert np.array_equal(cells[i, 2 + 3 * t], colour_prediction(task, said))
+            assert np.array_equal(cells[i, 3 + 3 * t], colour_error(task, truth, said))
     resized = np.asarray(panel(images, targets, predictions, TASKS, cell=(48, 64)))
     assert resized.shape == (2 * 48, (1 + 3 * len(TASKS)) * 64, 3)
     assert np.array_equal(resized[:48:2, 64:128:2], cells[0, 1])  # labels are resized without mixing colours
@@ -130,9 +114,8 @@ def test_panel_slices_back_into_its_cells() -> None:
 def test_contact_sheet_has_a_row_a_sample() -> None:
     targets = {name: torch.from_numpy(t) for name, t in _targets(3, 24, 32).items()}
     images = torch.randint(0, 256, (3, 3, 24, 32), dtype=torch.uint8)
-    split = Split(
-        torch.arange(3), ("a", "b", "c"), images, targets, torch.ones(3, len(TASKS), dtype=torch.bool), ""
-    )
+    there = torch.ones(3, len(TASKS), dtype=torch.bool)
+    split = Split(torch.arange(3), ("a", "b", "c"), images, targets, there, "")
     two, three = contact_sheet(split, TASKS, count=2), contact_sheet(split, TASKS, count=8)
     assert three.height - two.height == 26 and three.width == two.width > 7 * 32
     first = np.asarray(three)[-(3 * 26 - 2) :][:24, -(7 * 34 - 2) :][:, :32]

@@ -1,6 +1,4 @@
-"""Which code computed a run: by git, or without it by a commit's name and a hash that is compared when runs
-are published.
-"""
+"""Which code computed a run: by git, or by a commit's name and a hash that publishing compares."""
 
 import io
 import json
@@ -22,10 +20,15 @@ NONE = "0" * 40
 
 
 def git(folder: Path, *arguments: str) -> str:
-    own = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
-    return subprocess.run(
-        ["git", *own, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    own = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    done = subprocess.run([*own, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def publish(bench: Bench, archive: Path) -> tuple[int, str, str]:
+    """Publish all runs of an archive into the folder `public` beside it."""
+    place = archive.parent / "public"
+    return bench("publish", "--all", "--force", "--results", archive, "--published-in", place)
 
 
 @pytest.fixture
@@ -37,10 +40,9 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
         for cached in (provenance._commit, provenance.code_here, provenance.code_at):
             cached.cache_clear()
 
+    here = provenance.ROOT
     yield take
-    monkeypatch.undo()
-    for cached in (provenance._commit, provenance.code_here, provenance.code_at):
-        cached.cache_clear()
+    take(here)
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def runs(folder: Path, top: str, **environment: Any) -> Path:
 @pytest.mark.parametrize("top", ["runs", "."])
 def test_an_archive_of_runs_is_published(top: str, bench: Bench, tmp_path: Path) -> None:
     archive, public = runs(tmp_path, top), tmp_path / "public"
-    code, out, err = bench("publish", "--all", "--force", "--results", archive, "--published-in", public)
+    code, out, err = publish(bench, archive)
     assert code == 0 and "published 2 runs" in out, err
     records = [json.loads(path.read_text()) for path in sorted((public / "records").glob("*.json"))]
     assert {r["spec"]["label_seed"] for r in records} == {0, 1}
@@ -147,9 +149,7 @@ def test_an_archive_that_leads_out_is_refused(bench: Bench, tmp_path: Path) -> N
     with tarfile.open(archive, "w:gz") as tar:
         member = tarfile.TarInfo("../evil")
         tar.addfile(member, io.BytesIO())
-    code, _, err = bench(
-        "publish", "--all", "--force", "--results", archive, "--published-in", tmp_path / "public"
-    )
+    code, _, err = publish(bench, archive)
     assert code == 2 and f"{archive} holds '../evil', which leads out of its folder" in err
 
 
@@ -159,10 +159,7 @@ def test_runs_of_a_copy_are_published_as_clean_when_their_code_is_that_of_the_co
     folder, commit = checkout
     at(folder)
     archive = runs(tmp_path, "runs", commit=commit, dirty=None, code=provenance.code_at(commit))
-    assert (
-        bench("publish", "--all", "--force", "--results", archive, "--published-in", tmp_path / "public")[0]
-        == 0
-    )
+    assert publish(bench, archive)[0] == 0
     for path in (tmp_path / "public" / "records").glob("*.json"):
         record = json.loads(path.read_text())
         assert record["environment"]["dirty"] is False and record["digest"] == digest.of(record)
@@ -177,8 +174,6 @@ def test_and_else_refused(
     at(folder)
     said = {"commit": commit, "code": str(provenance.code_at(commit)), "dirty": None}
     archive = runs(tmp_path, "runs", **said | ({"code": "f" * 16} if wrong == "code" else {"commit": NONE}))
-    code, _, err = bench(
-        "publish", "--all", "--force", "--results", archive, "--published-in", tmp_path / "public"
-    )
+    code, _, err = publish(bench, archive)
     assert code == 2 and not (tmp_path / "public").exists() and err.count("\n") == 1
     assert ("make the run again" if wrong == "code" else "fetch that commit") in err

@@ -126,9 +126,7 @@ def test_damaged_and_unwritable_files_are_named(tmp_path: Path) -> None:
 def test_a_slow_process_does_not_take_a_run_that_was_given_back_and_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looked while the first claim was dead; meanwhile another took the run, gave it back, and a third
-    took it.
-    """
+    """It looked while the first claim was dead; another took the run, gave it back, and a third took it."""
     run = make(tmp_path)
     dead = run.claim(SPEC)
     assert dead is not None

@@ -1,6 +1,4 @@
-"""Streams: the same number for the same name and counters, whatever was drawn before; orders restrict to
-subsets.
-"""
+"""Streams: the same number for the same name and counters; orders restrict to subsets."""
 
 import torch
 from hypothesis import given, settings

@@ -5,8 +5,6 @@ Exit codes: 0 every stage ended well, 1 some did not, 2 bad input, 3 there is no
 outside.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -50,9 +48,8 @@ def main(arguments: Sequence[str], stages: Sequence[Stage] = STAGES) -> int:
         report = Report(out, work, machine | ({"wheels": said} if said else {}))
         data = os.environ.get("BENCH_DATA")
         plan = os.environ.get("BENCH_GPU_PLAN") or "nyuv2-small"
-        context = Context(
-            device, work, (ROOT / data).resolve() if data else None, plan, machine, shell, report.write
-        )
+        source = (ROOT / data).resolve() if data else None
+        context = Context(device, work, source, plan, machine, shell, report.write)
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             fine = carry_out(stages, context, report, began, given.seconds)

@@ -1,8 +1,4 @@
-"""Print what the machine and the code are, as JSON. In a process of its own: a look at the card takes some of
-its memory.
-"""
-
-from __future__ import annotations
+"""Print what the machine and the code are, as JSON: by a process of its own, as a look takes memory."""
 
 import json
 import os

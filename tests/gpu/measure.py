@@ -6,8 +6,6 @@ ITEMS.json: [[name, arguments], ...]; FOLDER/NAME is there once an item was begu
 was measured. The first that fails ends the process, since a card may give nothing but errors after one.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""A pytest plugin: one line of JSON for each test as it ends, so that a run that is killed leaves what it
-found.
-"""
+"""A pytest plugin: a line of JSON for each test as it ends, which a run that is killed leaves."""
 
 from __future__ import annotations
 
@@ -18,11 +16,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ or (report.when != "call" and report.outcome == "passed"):
         return
     why = "" if report.outcome == "passed" else (report.longreprtext.strip().splitlines() or [""])[-1]
-    line = {
-        "test": report.nodeid,
-        "outcome": report.outcome,
-        "seconds": round(report.duration, 3),
-        "why": why,
-    }
+    seconds = round(report.duration, 3)
+    line = {"test": report.nodeid, "outcome": report.outcome, "seconds": seconds, "why": why}
     with open(os.environ[FILE], "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -1,8 +1,4 @@
-"""The files that a first run leaves, made anew after every stage and every run from what lies in its work
-folder.
-"""
-
-from __future__ import annotations
+"""The files that a first run leaves, made anew after every stage and run from its work folder."""
 
 import io
 import json
@@ -33,9 +29,7 @@ RUNS: Columns = {
 
 
 class Report:
-    """out: the folder of the files. machine: what it is. stages: {name, title, outcome, seconds} of those
-    that began or ended.
-    """
+    """out: the files' folder. machine: what it is. stages: {name, title, outcome, seconds}."""
 
     def __init__(self, out: Path, work: Path, machine: dict[str, Any]) -> None:
         self.out, self.work, self.machine = out, work, machine
@@ -63,10 +57,8 @@ class Report:
         found = []
         for path in self._finished():
             record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-            shown = [
-                (task, record["metrics"][task][kind["metric"]]) for task, kind in record["tasks"].items()
-            ]
-            texts = (f"{task} {'-' if v is None else format(v, '.4g')}" for task, v in shown)
+            shown = {t: record["metrics"][t][kind["metric"]] for t, kind in record["tasks"].items()}
+            texts = (f"{task} {'-' if v is None else format(v, '.4g')}" for task, v in shown.items())
             keys = ("seconds", "evaluation_seconds", "images_per_second", "peak_gib", "captured")
             cost = {key: record["cost"][key] for key in keys}
             found.append({"run": path.name, "metrics": ", ".join(texts)} | cost)
@@ -78,9 +70,7 @@ class Report:
         return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)]
 
     def _archive(self) -> dict[str, int]:
-        """Write the records, and pictures where there is room; how many are in it, and how many found no
-        room.
-        """
+        """Write the records, and pictures where there is room; how many are in it, and how many are not."""
         runs, room = self._finished(), ARCHIVE_BYTES
         chosen: list[Path] = []
         inside = 0

@@ -1,7 +1,5 @@
 """Commands under a limit of time: one that overruns it is killed with all that it started."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,8 +1,4 @@
-"""What a first run does, by order of worth. Every stage is called with the moment at which it must have
-ended.
-"""
-
-from __future__ import annotations
+"""What a first run does, by order of worth. A stage is called with the moment at which it must have ended."""
 
 import importlib.util
 import json
@@ -73,9 +69,7 @@ class Stage:
 
 
 def tests(context: Context, until: float) -> None:
-    """All tests that need a card: every method's captured step against its eager step, and that no step waits
-    for the device.
-    """
+    """All tests that need a card: captured steps against eager ones, and that no step waits."""
     # The versions here may warn of what others do not, and plug-ins that happen to be here are none of ours.
     options = ["-m", "cuda", "-p", "tests.gpu.outcomes", "-p", "no:cacheprovider"]
     options += ["-o", "filterwarnings=", "--tb=short"]
@@ -97,9 +91,7 @@ def perf(context: Context, until: float) -> None:
 
 
 def peers(context: Context, until: float) -> None:
-    """At what the figures of published codes were measured with: first in float32, then in TF32 where they
-    have it.
-    """
+    """At what published codes were measured with: in float32, then in TF32 where they have it."""
     known = tomllib.loads((ROOT / "benchmark" / "cli" / "peers.toml").read_text(encoding="utf-8"))["peer"]
     items: Items = {}
     for precision in ("fp32", "tf32"):
@@ -124,9 +116,7 @@ def evaluation(context: Context, until: float) -> None:
 
 
 def prepare(context: Context, until: float) -> None:
-    """The data of the plan, from the compact source where that is what there is; and what the plan's runs
-    are.
-    """
+    """The data of the plan, from the compact source where that is what there is; and the plan's runs."""
     if context.data is None:
         raise LeftOut("BENCH_DATA names no data")
     if not context.data.is_dir():
@@ -134,9 +124,8 @@ def prepare(context: Context, until: float) -> None:
     if not is_compact(context.data):
         context.cells, context.prepared = _cells(context, context.data, until), context.data
         return
-    tool = next(
-        (p for p in (context.data / "expand.py", context.data.parent / "expand.py") if p.is_file()), None
-    )
+    tools = (context.data / "expand.py", context.data.parent / "expand.py")
+    tool = next((path for path in tools if path.is_file()), None)
     if tool is None:
         raise Failed(f"{context.data} is a compact source, and no expand.py lies in it or beside it")
     store, folder = context.work / "data", context.work / "mtan"
@@ -172,10 +161,9 @@ def runs(context: Context, until: float) -> None:
         raise Failed(f"`bench run` ended with exit code {code}: {context.shell.last_words()}")
 
 
+CAPTURED = "every method's captured step against its eager step, and that it never waits"
 STAGES = (
-    Stage(
-        "tests", "every method's captured step against its eager step, and that it never waits", 0.18, tests
-    ),
+    Stage("tests", CAPTURED, 0.18, tests),
     Stage("perf", f"a step of every method at batch 8 under {LIGHT}", 0.20, perf),
     Stage("peers", "steps at what published codes were measured with", 0.12, peers),
     Stage("evaluation", f"predictions and metrics of {IMAGES} images", 0.06, evaluation),
@@ -196,9 +184,10 @@ def is_compact(folder: Path) -> bool:
     return all((folder / name).is_dir() for name in ("images", "segmentation", "depth", "normals", "gt_sets"))
 
 
-def workers(
-    cells: Sequence[dict[str, Any]], machine: dict[str, Any], measured: Sequence[dict[str, Any]]
-) -> int:
+Rows = Sequence[dict[str, Any]]
+
+
+def workers(cells: Rows, machine: dict[str, Any], measured: Rows) -> int:
     """How many runs share the card: by the memory that is free and the largest peak that a method was
     measured with, by the pixels of a batch; at most half as many as there are cores.
 

@@ -1,7 +1,5 @@
 """The control flow of a first run on a GPU, with the CPU taken for the card."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -32,23 +30,8 @@ MACHINE: dict[str, Any] = {
     "cuda": False, "torch": "2", "python": "3", "cores": 4, "device": "CPU x", "commit": None, "dirty": None,
     "code": "c0de",
 }  # fmt: skip
-PLAN = """
-[[grid]]
-protocol = "thin"
-dataset = "scenes"
-labels = "one"
-method = ["multi_task", "consistency"]
-seeds = 2
-size = [32, 64]
-train_images = 8
-test_images = 4
-epochs = 1.0
-encoder = "small"
-weights = "none"
-width = 8
-decoder_blocks = 1
-evaluations = 0
-"""
+HEAD = '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nsize = [32, 64]\ntrain_images = 8\ntest_images = 4\n'
+HEAD += "epochs = 1.0\nwidth = 8\ndecoder_blocks = 1\nevaluations = 0\n"
 
 NO_FIGURES = """
 import sys
@@ -73,9 +56,7 @@ def context(work: Path, shell: Any = None, **values: Any) -> Context:
     return Context("cpu", work, shell=shell, **given | values)
 
 
-def through(
-    work: Path, own: Sequence[Stage], seconds: float = 60.0
-) -> tuple[bool, list[dict[str, Any]], Path]:
+def through(work: Path, own: Sequence[Stage], seconds: float = 60.0) -> tuple[bool, list[Any], Path]:
     """(whether all was fine, what became of the stages, the folder of the files)"""
     out = work.parent / "out"
     made = Report(out, work, MACHINE)
@@ -109,9 +90,8 @@ def raising(error: BaseException) -> Callable[[Context, float], None]:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_card_it_says_so_and_ends_with_3(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHON": sys.executable, "BENCH_GPU_OUT": str(tmp_path / "out")}
-    done = subprocess.run(
-        [ROOT / "tests/gpu/run.sh", "60"], env=environment, capture_output=True, text=True, timeout=600
-    )
+    command = [ROOT / "tests/gpu/run.sh", "60"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 3 and not done.stdout and not (tmp_path / "out").exists()
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("a first run needs a CUDA GPU, and there is none here")
@@ -124,20 +104,15 @@ def test_a_stage_that_hangs_or_fails_costs_no_other(work: Path) -> None:
     def hangs(context: Context, until: float) -> None:
         context.shell(["sh", "-c", "sleep 300 & echo $!; wait"], until, out=work / "pid")
 
-    def notes(name: str) -> Callable[[Context, float], None]:
-        return lambda context, until: went.append(name)
+    def notes(context: Context, until: float) -> None:
+        went.append("went")
 
-    own = [
-        said("hangs", hangs, 0.05), said("one", notes("one")), said("fails", raising(Failed("it broke"))),
-        said("faulty", raising(KeyError("x"))), said("nothing", raising(LeftOut("no data"))),
-        said("two", notes("two")),
-    ]  # fmt: skip
-    fine, found, out = through(work, own)
-    assert not fine and went == ["one", "two"]
-    assert [entry["outcome"] for entry in found] == [
-        "killed after its 3 s", "done", "failed: it broke", "failed: KeyError: 'x'", "left out: no data",
-        "done",
-    ]  # fmt: skip
+    own = [said("hangs", hangs, 0.05), said("one", notes), said("fails", raising(Failed("it broke")))]
+    own += [said("faulty", raising(KeyError("x"))), said("nothing", raising(LeftOut("no data")))]
+    fine, found, out = through(work, [*own, said("two", notes)])
+    assert not fine and went == ["went", "went"]
+    ends = ["killed after its 3 s", "done", "failed: it broke", "failed: KeyError: 'x'", "left out: no data"]
+    assert [entry["outcome"] for entry in found] == [*ends, "done"]
     assert dies(int((work / "pid").read_text()))
     text = (out / report.TEXT).read_text()
     assert "killed after its 3 s" in text and "failed: it broke" in text
@@ -172,9 +147,7 @@ class Commands:
         self.said: list[list[str]] = []
         self.act, self.environment = act, dict[str, str]()
 
-    def __call__(
-        self, command: Sequence[object], until: float, *, out: Path | None = None, **how: Any
-    ) -> int:
+    def __call__(self, command: Sequence[object], until: float, out: Any = None, **how: Any) -> int:
         self.said.append([str(word) for word in command])
         return self.act(self.said[-1], out)
 
@@ -237,9 +210,7 @@ def test_items_are_measured_in_one_process_up_to_the_first_that_fails(
 
 
 def test_what_is_measured_on_a_card(work: Path) -> None:
-    """Every method, every figure of the published codes under what they were measured with, and 654
-    images.
-    """
+    """Every method, every figure of the published codes under its conditions, and 654 images."""
     asked: Asked = {}
     own = context(work, Commands(measures(asked)))
     own.device = "cuda"
@@ -256,8 +227,8 @@ def test_what_is_measured_on_a_card(work: Path) -> None:
                for words in asked["evaluation"].values())  # fmt: skip
 
 
-def cell(size: tuple[int, int] = (96, 128)) -> dict[str, Any]:
-    return {"variant": "nyuv2-13-x", "protocol": {"size": list(size), "batch": 8}}
+def cell(*size: int) -> dict[str, Any]:
+    return {"variant": "nyuv2-13-x", "protocol": {"size": list(size or (96, 128)), "batch": 8}}
 
 
 def test_a_compact_source_is_written_and_packed_at_the_sizes_of_the_plan(work: Path, tmp_path: Path) -> None:
@@ -267,7 +238,7 @@ def test_a_compact_source_is_written_and_packed_at_the_sizes_of_the_plan(work: P
 
     def act(command: list[str], out: Path | None) -> int:
         if out:
-            out.write_text(json.dumps({"cells": [cell(), cell((144, 192)), cell()]}))
+            out.write_text(json.dumps({"cells": [cell(), cell(144, 192), cell()]}))
         return 0
 
     with pytest.raises(Failed, match=r"no expand\.py lies in it or beside it"):
@@ -337,14 +308,11 @@ def archived(out: Path) -> list[str]:
 
 def test_whole_seeds_come_first(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`bench run` takes all rows of a seed before the next, however a plan orders them."""
-    more = PLAN.replace("multi_task", "pad_net").replace("seeds = 2", "seeds = [2, 1]")
-    (tmp_path / "plan.toml").write_text(PLAN + more)
+    more = f'{HEAD}method = ["pad_net", "consistency"]\nseeds = [2, 1]\n'
+    (tmp_path / "plan.toml").write_text(f'{HEAD}method = ["multi_task", "consistency"]\nseeds = 2\n{more}')
     taken: list[Any] = []
 
-    def none(cells: Sequence[Any], *arguments: Any) -> None:
-        taken.extend(cells)
-
-    monkeypatch.setattr(pool, "work", none)
+    monkeypatch.setattr(pool, "work", lambda cells, *arguments: taken.extend(cells))
     code, _, err = bench("run", tmp_path / "plan.toml", "--results", tmp_path / "runs")
     assert code == 0, err
     found = [(spec.label_seed, spec.method) for spec in taken]
@@ -356,8 +324,7 @@ def test_whole_seeds_come_first(bench: Bench, tmp_path: Path, monkeypatch: pytes
 def test_on_the_cpu_from_a_plan_to_published_runs(
     tmp_path: Path, data_folder: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = PLAN.replace(', "consistency"', "").replace("seeds = 2", "seeds = 1")
-    (tmp_path / "plan.toml").write_text(one)
+    (tmp_path / "plan.toml").write_text(f'{HEAD}method = "multi_task"\nseeds = 1\n')
     monkeypatch.setattr(stages, "BENCH", (stages.PYTHON, "-c", NO_FIGURES))
     values = {"DATA": data_folder, "GPU_PLAN": tmp_path / "plan.toml", "GPU_OUT": tmp_path / "out"}
     for name, value in values.items():
@@ -371,9 +338,8 @@ def test_on_the_cpu_from_a_plan_to_published_runs(
     assert [entry["outcome"] for entry in found["stages"]] == ["done"] * 2
     assert found["records"] == {"runs": 1, "left_out": 0} and len(found["runs"]) == 1
     assert all(run["run"] in (out / report.TEXT).read_text() for run in found["runs"])
-    code, _, err = bench(
-        "publish", "--all", "--force", "--results", out / report.RECORDS, "--published-in", public
-    )
+    at = ("--results", out / report.RECORDS, "--published-in", public)
+    code, _, err = bench("publish", "--all", "--force", *at)
     assert code == 0, err
     (record,) = [json.loads(path.read_text()) for path in (public / "records").glob("*.json")]
     assert record["environment"]["code"] == found["machine"]["code"]

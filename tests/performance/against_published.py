@@ -5,8 +5,6 @@ The same weights and batch, one label a sample, nyuv2-13-segnet's network at siz
 the step of a run.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import statistics
@@ -33,21 +31,15 @@ from tests.performance.published_steps import PublishedJTR, PublishedMTPSL
 
 Pair = tuple[MTPSL, PublishedMTPSL] | tuple[JTR, PublishedJTR]
 ENCODER = "segnet"
-TASKS: dict[str, Task] = {
-    "semseg": tasks.semseg(tuple(f"class {i}" for i in range(13))),
-    "depth": tasks.depth(),
-    "normals": tasks.normals(),
-}
+SEMSEG = tasks.semseg(tuple(f"class {i}" for i in range(13)))
+TASKS: dict[str, Task] = {"semseg": SEMSEG, "depth": tasks.depth(), "normals": tasks.normals()}
 DEPTH = {"depth_mean": 2.3618, "depth_std": 1.5876}  # as published
 
 
 def pair(
-    name: str,
-    size: tuple[int, int],
-    width: int,
-    dtype: torch.dtype = torch.float32,
+    name: str, size: tuple[int, int], width: int, dtype: torch.dtype = torch.float32,
     change: Callable[[nn.Module], None] = lambda _: None,
-) -> Pair:
+) -> Pair:  # fmt: skip
     """Ours and the published one, of equal weights. change: what is done to them first."""
     problem = Problem(TASKS, size, width, 0, lambda: make_encoder(ENCODER, width), dict.fromkeys(TASKS, 1.0))
     if name == "mtpsl":
@@ -63,9 +55,8 @@ def pair(
 
 def made_up(problem: Problem, samples: int, views: int) -> Batch:
     """One label a sample, of each task in turn; float64."""
-    return batch(
-        problem, [[int(t == i % len(TASKS)) for t in range(len(TASKS))] for i in range(samples)], views
-    )
+    one = [[int(t == i % len(TASKS)) for t in range(len(TASKS))] for i in range(samples)]
+    return batch(problem, one, views)
 
 
 def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: int) -> str:
@@ -94,14 +85,13 @@ def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: i
     return f"{case}: " + "; ".join(said(clock, of) for clock, of in found.items()) + f"; load {load_average}"
 
 
-def taking_turns(
-    turns: dict[str, Callable[[], None]], repeats: int
-) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Milliseconds by the clock on the wall, and of a processor, which other work on the machine disturbs
-    less.
-    """
+Times = dict[str, tuple[float, ...]]
+
+
+def taking_turns(turns: dict[str, Callable[[], None]], repeats: int) -> dict[str, Times]:
+    """Milliseconds by the clock on the wall, and of a processor, which other work disturbs less."""
     clocks = {"wall": time.perf_counter, "processor": time.process_time}
-    found: dict[str, dict[str, tuple[float, ...]]] = {clock: dict.fromkeys(turns, ()) for clock in clocks}
+    found: dict[str, Times] = {clock: dict.fromkeys(turns, ()) for clock in clocks}
     for _ in range(repeats):
         for name, call in turns.items():
             began = {clock: now() for clock, now in clocks.items()}
@@ -111,15 +101,12 @@ def taking_turns(
     return found
 
 
-def said(clock: str, found: dict[str, tuple[float, ...]]) -> str:
-    low, _, high = statistics.quantiles(
-        (a / b for a, b in zip(found["theirs"], found["ours"], strict=True)), n=4, method="inclusive"
-    )
+def said(clock: str, found: Times) -> str:
+    ratios = (a / b for a, b in zip(found["theirs"], found["ours"], strict=True))
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
     times = ", ".join(f"{name} {statistics.median(ms):.0f} ms" for name, ms in found.items())
-    return (
-        f"{clock} {times}, theirs / ours {ratio(found['theirs'], found['ours']):.3f} ({low:.3f} to "
-        f"{high:.3f})"
-    )
+    middle = ratio(found["theirs"], found["ours"])
+    return f"{clock} {times}, theirs / ours {middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def main() -> None:

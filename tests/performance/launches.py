@@ -8,8 +8,6 @@ memory in another way or set it aside. It is a stand-in: a library's operator ma
 fused optimiser is one for so many parameters, so the numbers compare a step with itself before and after.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections import Counter
@@ -21,9 +19,11 @@ from unittest import mock
 import torch
 from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from benchmark.spec import registry
 from benchmark.training.step import Step
+from methods.base import view_kinds
 from tests.helpers import SMALL, THREE, tiny_batch, tiny_problem, tiny_protocol
 
 # Of these no kernel comes: they give a view or memory that nothing is written to.
@@ -74,18 +74,10 @@ def launches(name: str) -> Counter[str]:
     kind = registry.method(name)
     tasks = ("depth",) if kind.one_task else THREE
     labelled = torch.eye(3, dtype=torch.bool)[[0, 1, 2, 0]][:, -len(tasks) :]
-    real = tiny_batch(tasks, labelled, views=len(_views(kind)), dtype=torch.float32)
+    real = tiny_batch(tasks, labelled, views=len(view_kinds(kind.views)), dtype=torch.float32)
+    views = [replace(view, **_moved(view, "images", "targets", "geometry")) for view in real.views]
     batch = replace(
-        real,
-        images=real.images.to("meta"),
-        targets=_moved(real.targets),
-        teacher=_moved(real.teacher),
-        labelled=labelled.to("meta"),
-        index=real.index.to("meta"),
-        views=tuple(
-            replace(v, images=v.images.to("meta"), targets=_moved(v.targets), geometry=v.geometry.to("meta"))
-            for v in real.views
-        ),
+        real, views=tuple(views), **_moved(real, "images", "targets", "teacher", "labelled", "index")
     )
     with without_data():
         method = kind(tiny_problem(tasks), **SMALL.get(name, {}))
@@ -97,19 +89,12 @@ def launches(name: str) -> Counter[str]:
     return tape.counts
 
 
-def _views(kind: Any) -> tuple[Any, ...]:
-    from methods.base import view_kinds
-
-    return view_kinds(kind.views)
-
-
-def _moved(targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: target.to("meta") for name, target in targets.items()}
+def _moved(of: Any, *names: str) -> dict[str, Any]:
+    """Tensors, and tables of them, without their data."""
+    return {name: tree_map(lambda tensor: tensor.to("meta"), getattr(of, name)) for name in names}
 
 
 if __name__ == "__main__":
     for given in sys.argv[1:] or registry.method_names():
         counts = launches(given)
-        print(
-            f"{given:15} {sum(counts.values()):6}", ", ".join(f"{n} {c}" for n, c in counts.most_common(60))
-        )
+        print(f"{given:15} {counts.total():6}", ", ".join(f"{n} {c}" for n, c in counts.most_common(60)))

@@ -7,8 +7,6 @@ the same cost, so that both have the same loss. Left out is what they do for the
 images must be multiples of 32.
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Sequence
@@ -27,9 +25,7 @@ FACTORS, CONVOLUTIONS = (1, 2, 4, 8, 8), (2, 2, 3, 3, 3)
 
 
 def hard_sample(chances: Tensor) -> Tensor:
-    """One-hot over the channels of logits or log-probabilities (1, C, h, w), drawn anew while it is not a
-    number.
-    """
+    """One-hot over channels of logits or log-probabilities (1, C, h, w), drawn anew while it is no number."""
     drawn = F.gumbel_softmax(chances, tau=1, hard=True, dim=1)
     while bool(drawn.isnan().any()):
         drawn = F.gumbel_softmax(chances, tau=1, hard=True, dim=1)
@@ -72,6 +68,10 @@ def level(a: int, b: int, count: int) -> nn.Sequential:
     return nn.Sequential(unit(a, b), *(unit(b, b) for _ in range(count - 1)))
 
 
+def head(width: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, channels, 1))
+
+
 class SegNet(nn.Module):
     """Five levels that are pooled, and five that are unpooled to where the maxima were."""
 
@@ -97,19 +97,12 @@ class SegNet(nn.Module):
 
 
 class Network(nn.Module):
-    """SegNet and two convolutions a task: log-probabilities, depth, normals of unit length; and the
-    bottleneck.
-    """
+    """SegNet and two convolutions a task: log-probabilities, depth, unit normals; and the bottleneck."""
 
     def __init__(self, tasks: dict[str, Task], width: int) -> None:
         super().__init__()
         self.tasks, self.segnet = tasks, SegNet(3, width)
-        self.heads = nn.ModuleDict(
-            {
-                n: nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, t.channels, 1))
-                for n, t in tasks.items()
-            }
-        )
+        self.heads = nn.ModuleDict({name: head(width, task.channels) for name, task in tasks.items()})
 
     def forward(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         deepest, places = self.segnet.encode(images)
@@ -158,9 +151,7 @@ class PairMapper(nn.Module):
 
 
 class PublishedMTPSL:
-    """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, mapper without a
-    stride.
-    """
+    """Its step with the weights of `ours`: SegNet, decoders without blocks, a mapper without a stride."""
 
     def __init__(self, ours: MTPSL, lr: float = 1e-4) -> None:
         tasks, width = ours.problem.tasks, ours.problem.width
@@ -183,10 +174,8 @@ class PublishedMTPSL:
         film_parameters = [p for film in films for p in (film.gamma, film.beta)]
         theirs = {id(p) for p in film_parameters}
         rest = [p for p in (*self.network.parameters(), *self.mapper.parameters()) if id(p) not in theirs]
-        self.optimisers = [
-            torch.optim.Adam(rest, lr=lr),
-            torch.optim.Adam(film_parameters, lr=lr * ours.film_lr_scale),
-        ]
+        fast = torch.optim.Adam(film_parameters, lr=lr * ours.film_lr_scale)
+        self.optimisers = [torch.optim.Adam(rest, lr=lr), fast]
 
     def loss(self, batch: Batch) -> Tensor:
         view, b = batch.views[0], len(batch.images)
@@ -236,7 +225,7 @@ class AutoEncoder(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.segnet = SegNet(channels, width)
-        self.head = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, channels, 1))
+        self.head = head(width, channels)
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         latent, places = self.segnet.encode(stack)
@@ -259,10 +248,8 @@ class PublishedJTR:
         self.mean, self.std = float(scale.mean), float(scale.std)
         dtype = next(ours.parameters()).dtype
         self.channels = [task.channels for task in tasks.values()]
-        self.network, self.joint = (
-            Network(tasks, width).to(dtype),
-            AutoEncoder(sum(self.channels), width).to(dtype),
-        )
+        self.network = Network(tasks, width).to(dtype)
+        self.joint = AutoEncoder(sum(self.channels), width).to(dtype)
         take_network(self.network, ours)
         take_weights(self.joint, [ours.stack_encoder, ours.stack_decoder])
         self.optimisers = [torch.optim.Adam([*self.network.parameters(), *self.joint.parameters()], lr=lr)]
@@ -274,13 +261,10 @@ class PublishedJTR:
         for i in range(b):
             labelled = labelled_tasks(batch, i, self.names)
             total = total + of_labels(self.tasks, predictions, batch, i, labelled) / b
-            of_views = [
-                {name: p[v * b + i : v * b + i + 1] for name, p in predictions.items()} for v in (1, 2)
-            ]
-            total = (
-                total
-                + self.joint_loss(of_views, [self._of_sample(view, i) for view in batch.views], labelled) / b
-            )
+            places = [slice(v * b + i, v * b + i + 1) for v in (1, 2)]
+            of_views = [{name: p[place] for name, p in predictions.items()} for place in places]
+            known = [self._of_sample(view, i) for view in batch.views]
+            total = total + self.joint_loss(of_views, known, labelled) / b
         return total
 
     def joint_loss(
@@ -294,9 +278,8 @@ class PublishedJTR:
         of_known, known_again = self.joint(known)
         of_predicted, predicted_again = self.joint(predicted)
         distance = distance + self.recon_weight * apart(of_known, of_predicted)
-        rebuilt = self.rebuilding(known_again, known, mask) + self.rebuilding(
-            predicted_again, predicted, mask
-        )
+        rebuilt = self.rebuilding(known_again, known, mask)
+        rebuilt = rebuilt + self.rebuilding(predicted_again, predicted, mask)
         return self.dist_weight * distance + self.recon_weight * rebuilt
 
     def stacks(
@@ -305,11 +288,8 @@ class PublishedJTR:
         mask = torch.ones_like(predictions[self.names[0]][:, :1])
         for name in labelled:
             target = targets[name]
-            mask = mask * (
-                target != IGNORE
-                if self.tasks[name].kind == "classes"
-                else target.abs().sum(1, keepdim=True) != 0
-            )
+            classes = self.tasks[name].kind == "classes"
+            mask = mask * (target != IGNORE if classes else target.abs().sum(1, keepdim=True) != 0)
         known, predicted = [], []
         for name, task in self.tasks.items():
             guess = predictions[name].detach() if name in labelled else predictions[name]
@@ -326,9 +306,8 @@ class PublishedJTR:
 
     def rebuilding(self, rebuilt: Tensor, stack: Tensor, mask: Tensor) -> Tensor:
         total, count = torch.zeros((), dtype=stack.dtype), torch.count_nonzero(mask)
-        for task, x, wanted in zip(
-            self.tasks.values(), rebuilt.split(self.channels, 1), stack.split(self.channels, 1), strict=True
-        ):
+        parts = (stacked.split(self.channels, 1) for stacked in (rebuilt, stack))
+        for task, x, wanted in zip(self.tasks.values(), *parts, strict=True):
             if task.kind == "classes":
                 wrong = F.binary_cross_entropy_with_logits(x, wanted, reduction="none")
             elif task.kind == "depth":

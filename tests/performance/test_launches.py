@@ -1,7 +1,5 @@
 """A step must not come to launch more kernels than it does: launches are most of a small network's time."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmark.spec import registry

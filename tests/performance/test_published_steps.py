@@ -1,7 +1,5 @@
 """The published steps that ours are timed against compute what ours compute: the same loss, and gradients."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Made-up results that tests of the report share; none of them writes there."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Look into boards, and into figures instead of writing them."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterator

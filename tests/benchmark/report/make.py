@@ -1,7 +1,5 @@
 """Made-up records in both layouts, for tests of the report. Numbers depend on the arguments alone."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Callable, Iterable
@@ -63,9 +61,7 @@ def thin() -> str:
 def spec(
     method: str, seed: int = 0, tasks: tuple[str, ...] = TASKS, run_tasks: tuple[str, ...] = (), **values: Any
 ) -> Any:
-    """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `method_version`, `train_seed`,
-    `protocol` values.
-    """
+    """A run's spec. values: `changed` {name: value}, `labels`, `balance`, `train_seed`, `protocol`, ..."""
     changed = values.get("changed", {})
     protocol = json.loads(thin()) | {"tasks": list(tasks)}
     return {
@@ -88,9 +84,7 @@ def spec(
 
 
 def score(method: str, task: str, seed: int, gain: float, noise: float) -> float:
-    """A score `gain` percent better than the base of the task, with noise that the methods of a seed partly
-    share.
-    """
+    """A score `gain` percent better than the task's base, with noise partly shared by a seed's methods."""
     shared = rng("shared", task, seed).normal()
     own = rng("own", method, task, seed, gain).normal()
     sign = 1 if INFO[task]["higher_is_better"] else -1

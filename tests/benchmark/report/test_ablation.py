@@ -1,6 +1,4 @@
-"""The table of an ablation: its numbers by an independent computation, what it is relative to, and what it
-says is missing.
-"""
+"""The table of an ablation: its numbers by an independent computation, and what is missing in it."""
 
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,9 @@ from benchmark.spec.run import RunSpec
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, texts
 
-GRID = (
-    '[[grid]]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = ["single_task", '
-    '"multi_task"]\nseeds = 4\n'
-)
-ABLATE = (
-    '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nlabels = "one"\nmethod = "prototype"\nseeds = 4\n'
-    "components = { tke = false, tc = false }\n"
-)
+HEAD = 'protocol = "thin"\ndataset = "scenes"\nlabels = "one"\nseeds = 4\n'
+GRID = f'[[grid]]\n{HEAD}method = ["single_task", "multi_task"]\n'
+ABLATE = f'[ablate]\n{HEAD}method = "prototype"\ncomponents = {{ tke = false, tc = false }}\n'
 SIGN = {"semseg": 1, "depth": -1, "normals": -1}
 
 
@@ -37,19 +30,16 @@ def planned(folder: Path, text: str, settings: tuple[str, ...] = ()) -> Any:
 def tables(made: Any, folder: Path, cells: list[RunSpec]) -> list[ablation.Table]:
     """The tables of a plan's ablation where these runs are done."""
     for s in cells:
-        make.write_run(folder, make.record(s.as_dict(), gain=7.0 - 2 * len(s.changed) if s.changed else None))
+        gain = 7.0 - 2 * len(s.changed) if s.changed else None
+        make.write_run(folder, make.record(s.as_dict(), gain, curve=False), panels=False)
     return ablation.tables(made.ablation, build(collect(folder)))
 
 
 def scores(folder: Path, specs: list[RunSpec], seeds: list[int]) -> np.ndarray:
     """(seeds, tasks) from the records alone."""
     found = {r.id: r for r in collect(folder).records}
-    values = {
-        (s.label_seed, task): found[s.id]["metrics"][task][make.INFO[task]["metric"]]
-        for s in specs
-        for task in s.tasks
-        if s.id in found
-    }
+    values = {(s.label_seed, task): found[s.id]["metrics"][task][make.INFO[task]["metric"]]
+              for s in specs if s.id in found for task in s.tasks}  # fmt: skip
     return np.array([[values[seed, task] for task in SIGN] for seed in seeds])
 
 
@@ -83,9 +73,8 @@ def test_numbers_agree_with_an_independent_computation(form: str, referenced: bo
     for line, (name, values) in zip(table.lines, rows.items(), strict=True):
         assert (line.name, line.units, line.planned) == (name, 4, 4)
         value, psi = by_hand(values, reference)
-        expected = {
-            f"{t}_{make.INFO[t]['metric']}": (v.mean(), half(v)) for t, v in zip(SIGN, values.T, strict=True)
-        }
+        names = [f"{t}_{make.INFO[t]['metric']}" for t in SIGN]
+        expected = {n: (v.mean(), half(v)) for n, v in zip(names, values.T, strict=True)}
         expected["delta_m"] = (value, half(psi))
         if before:
             expected["difference"] = (value - before[0], half(np.subtract(psi, before[1])))

@@ -1,9 +1,8 @@
 """Label-budget curves: which boards make one, the points on it, and the folder that holds it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,15 +26,16 @@ METHODS = {"single_task": 0.0, "multi_task": 1.0, "prototype": 4.0}
 SIGNS = np.array([1 if make.INFO[t]["higher_is_better"] else -1 for t in make.TASKS])
 
 
+def visible(r: dict[str, Any]) -> None:
+    labels = r["spec"]["labels"]
+    r["label_counts"] = dict.fromkeys(r["label_counts"], VISIBLE[labels])
+    r["hashes"]["labels"] += labels
+
+
 def write(folder: Path, settings: tuple[str, ...], seeds: int = 3, **values: object) -> list[Board]:
     for labels in settings:
         for method, gain in METHODS.items():
-            for seed in range(seeds):
-                for s in make.specs(method, seed, labels=labels, **values):
-                    r = make.record(s, gain + GAIN[labels])
-                    r["label_counts"] = dict.fromkeys(r["label_counts"], VISIBLE[labels])
-                    r["hashes"]["labels"] += labels
-                    make.write_run(folder, r, panels=False)
+            make.write(folder, method, seeds, gain + GAIN[labels], edit=visible, labels=labels, **values)
     return build(collect(folder))
 
 
@@ -98,9 +98,9 @@ def test_prices_draw_it_over_minutes_of_labelling_and_move_no_name(tmp_path: Pat
     for board in boards:  # one run of all tasks and one a task alike
         entries = tables.frame(board).set_index("method").label_minutes[list(METHODS)]
         assert entries.tolist() == [10.5 * VISIBLE[board.group.labels]] * len(METHODS)
-    assert ("labelling", '2,016 minutes, at {"depth":0.5,"normals":0.0,"semseg":10.0} a label') in facts(
-        next(board for board in boards if board.group.labels == "full")
-    )
+    full = next(board for board in boards if board.group.labels == "full")
+    said = '2,016 minutes, at {"depth":0.5,"normals":0.0,"semseg":10.0} a label'
+    assert ("labelling", said) in facts(full)
 
 
 @pytest.mark.parametrize("cost", [{}, {"semseg": 10.0, "depth": 0.5}])
@@ -155,13 +155,6 @@ def test_a_row_whose_steps_change_with_the_labels_is_no_curve(tmp_path: Path) ->
     assert len(found["budget"].legends[0].get_texts()) == 2
 
 
-def test_one_share_makes_no_curve(tmp_path: Path) -> None:
-    boards = write(tmp_path, ("fraction:0.1", "one"), seeds=1)
-    made = budget.draw(boards, tmp_path / "figures")
-    assert made.files == [] and "no two boards differ in the share of labels alone" in made.notes[0]
-    assert not (tmp_path / "figures").exists()
-
-
 def test_leaderboards_write_it_alike_with_all_boards_and_remove_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,11 +172,9 @@ def test_leaderboards_write_it_alike_with_all_boards_and_remove_it(
 
 def test_a_line_is_one_method_whatever_else_its_boards_hold(tmp_path: Path) -> None:
     """A board with one row of a method calls it by the method's name alone."""
-    for labels, kinds in {"fraction:0.1": ({}, {"tke": False}), "fraction:0.5": ({"tke": False},)}.items():
-        for s in (make.spec("prototype", changed=changed, labels=labels) for changed in kinds):
-            r = make.record(s, GAIN[labels], curve=False)
-            r["hashes"]["labels"] += labels
-            make.write_run(tmp_path, r, panels=False)
+    without: dict[str, Any] = {"changed": {"tke": False}}
+    for labels, values in (("fraction:0.1", {}), ("fraction:0.1", without), ("fraction:0.5", without)):
+        make.write(tmp_path, "prototype", edit=visible, labels=labels, **values)
     boards = build(collect(tmp_path))
     assert {e.label for b in boards for e in b.entries} == {"prototype", "prototype(tke=false)"}
     (family,) = budget.families(boards)

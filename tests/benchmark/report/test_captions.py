@@ -78,14 +78,11 @@ def change(seed: int, path: str, value: Any) -> Edit:
 
 PLAIN: Edit = lambda r: None  # noqa: E731
 FACTS: dict[str, tuple[Edit, str, str]] = {
-    "plain": (PLAIN, "labelled train images", "semseg 64, depth 64, normals 64 of 192"),
     "weak": (change(0, "metrics.depth.absErr", 9.0), "not above the constant prediction", "mtpsl on depth"),
     "dirty": (change(1, "environment.dirty", True), "uncommitted changes", "mtpsl"),
     "code": (change(1, "source", "0123456789ab"), "runs of one row by different code", "mtpsl"),
     "device": (change(1, "cost.device", "other"), "devices differ", "cpu; cpu; other"),
     "labels": (PLAIN, "no digest", "mtpsl, multi_task, single_task"),
-    "references": (PLAIN, "references not run (single_task)", "equal steps (--set budget=steps), full"),
-    "comparisons": (PLAIN, "comparisons with multi_task", "1, decidable from 6 seeds"),
 }
 
 

@@ -1,5 +1,6 @@
 """The command that the page gives for a row plans the row's runs, id by id."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,8 @@ def planned(text: str, data: Path) -> set[str]:
     found: set[str] = set()
     words = shlex.split(text)
     while words:
-        line, words = (
-            (words[: words.index("&&")], words[words.index("&&") + 1 :]) if "&&" in words else (words, [])
-        )
+        end = words.index("&&") if "&&" in words else len(words)
+        line, words = words[:end], words[end + 1 :]
         assert line[:2] == ["bench", "run"]
         names = line[2 : line.index("--set")]
         settings = line[line.index("--set") :]
@@ -44,11 +44,8 @@ def planned(text: str, data: Path) -> set[str]:
 def reference_ids(g: Group, row: Row) -> set[str]:
     """The ids of the reference's runs over the seeds of a row."""
     reference = next(r for r in g.rows if r.method == g.protocol["reference"])
-    return {
-        record.id
-        for pair in row.seeds.keys() & reference.seeds.keys()
-        for record in reference.seeds[pair].records
-    }
+    shared = row.seeds.keys() & reference.seeds.keys()
+    return {record.id for pair in shared for record in reference.seeds[pair].records}
 
 
 def test_of_the_committed_records(tmp_path: Path) -> None:
@@ -63,6 +60,12 @@ def test_of_the_committed_records(tmp_path: Path) -> None:
     assert tried >= 4
 
 
+def made(method: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """A record of a spec that was planned."""
+    content = make.record(make.spec(method, spec["label_seed"], train_seed=spec["train_seed"]), curve=False)
+    return content | {"spec": spec, "id": run_id(spec)}
+
+
 def test_of_a_board_with_rows_that_share_no_command(tmp_path: Path) -> None:
     """Two rows of a method, one weighted otherwise, one of fewer seeds."""
     ids = set()
@@ -74,11 +77,7 @@ def test_of_a_board_with_rows_that_share_no_command(tmp_path: Path) -> None:
         ("mtpsl", 1, []),
     ):
         for spec in plan.make([method], [f"seeds={seeds}", *settings], tmp_path).cells:
-            content = make.record(make.spec(method, spec.label_seed)) | {
-                "spec": spec.as_dict(),
-                "id": spec.id,
-            }
-            make.write_run(tmp_path, content, published=True)
+            make.write_run(tmp_path, made(method, spec.as_dict()), published=True, panels=False)
             ids.add(spec.id)
     (board,) = build(collect(tmp_path))
     text = command(board.group, *board.group.rows)
@@ -89,53 +88,36 @@ HALF = {"semseg": 0.5, "depth": 0.5, "normals": 0.5}
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "keywords": {"changed": {"tke": False, "kappa": 0.5, "cross_attention": "constant"}},
-    "protocol": {
-        "protocol": {
-            "epochs": 2.5,
-            "size": [64, 96],
-            "scales": [1.0],
-            "loss_weights": {"depth": 2.0},
-            "flip": False,
-        }
-    },
+    "protocol": {"protocol": {"epochs": 2.5, "size": [64, 96], "loss_weights": {"depth": 2.0}}},
     "balance": {"balance": "uncertainty"},
-    "weighting": {
-        "balance": "amtl_g",
-        "weighting": {"gamma": 1.0, "potentials": HALF, "runs": ["0" * 12]},
-    },
+    "weighting": {"balance": "amtl_g", "weighting": {"gamma": 1.0, "potentials": HALF, "runs": ["0" * 12]}},
     "labels": {"labels": "fraction:0.25"},
     "encoder": {"protocol": {"encoder": "resnet18", "width": 64}},
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("seeds", [[(2, 2), (5, 5)], [(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)]])
-def test_of_made_up_rows(tmp_path: Path, name: str, seeds: list[tuple[int, int]]) -> None:
+def test_of_made_up_rows(tmp_path: Path, name: str) -> None:
+    """Over seeds of their own, and over some in which label and train seeds are crossed."""
     values = CASES[name]
     settings = [f"hparams.prototype.{key}={value}" for key, value in values.get("changed", {}).items()]
-    first = (
-        plan.make(["prototype"], [s.replace("False", "false") for s in settings], tmp_path).cells[0].as_dict()
-    )
-    for label, train in seeds:
-        s = (
-            first
-            | {"label_seed": label, "train_seed": train}
-            | {k: values[k] for k in ("balance", "weighting", "labels") if k in values}
-        )
-        s["protocol"] = first["protocol"] | values.get("protocol", {})
-        content = make.record(make.spec("prototype", label, train_seed=train)) | {"spec": s, "id": run_id(s)}
-        make.write_run(tmp_path, content, published=True)
-    (board,) = build(collect(tmp_path))
-    (row,) = board.group.rows
-    assert planned(command(board.group, row).replace("prototype single_task", "prototype"), tmp_path) == {
-        r.id for r in row.records
-    }
+    (first, *_) = plan.make(["prototype"], [s.replace("False", "false") for s in settings], tmp_path).cells
+    own = {k: values[k] for k in ("balance", "weighting", "labels") if k in values}
+    protocol = json.loads(json.dumps(first.as_dict()["protocol"])) | values.get("protocol", {})
+    for folder, seeds in (("a", [(2, 2), (5, 5)]), ("b", [(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)])):
+        for label, train in seeds:
+            s = first.as_dict() | own | {"protocol": protocol, "label_seed": label, "train_seed": train}
+            make.write_run(tmp_path / folder, made("prototype", s), published=True, panels=False)
+        (board,) = build(collect(tmp_path / folder))
+        (row,) = board.group.rows
+        text = command(board.group, row).replace("prototype single_task", "prototype")
+        assert planned(text, tmp_path) == {r.id for r in row.records}
 
 
 def test_what_a_record_knows_by_content_alone_stands_as_a_file(tmp_path: Path) -> None:
     protocol = {"encoder": "resnet18", "weights": "sha256:0123456789abcdef"}
     s = make.spec("prototype", protocol=protocol) | {"plugin": "abc"}
-    make.write_run(tmp_path, make.record(s), published=True)
+    make.write_run(tmp_path, make.record(s), published=True, panels=False)
     (board,) = build(collect(tmp_path))
     text = command(board.group, board.group.rows[0])
     assert "--plugin prototype.py" in text and "weights=FILE-0123456789abcdef" in text

@@ -1,7 +1,5 @@
 """'Is A better than B here?': the numbers of an answer, its words, and the command."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -132,11 +130,6 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     ):
         code, out, err = bench("compare", *arguments)
         assert code == 2 and out == "" and sentence in err and err.count("\n") == 1, err
-
-
-def test_published_records(bench: Bench, results: Path) -> None:
-    code, out, _ = bench("compare", "mtpsl", "multi_task", "--published", "--published-in", results)
-    assert code == 0 and "Cannot tell: too few seeds to decide: 3 of " in out
 
 
 def test_across_encoders(bench: Bench, tmp_path: Path) -> None:

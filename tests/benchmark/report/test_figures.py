@@ -1,7 +1,7 @@
-"""Figures: which are drawn, that they show the numbers of the board, and what is left out and why."""
+"""Figures: which are drawn, that they show the numbers of the board, and panels cut into the right cells."""
 
-from __future__ import annotations
-
+import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -11,11 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from benchmark.errors import UserError
 from benchmark.report.board import Board
 from benchmark.report.figures import board as plots
 from benchmark.report.figures import curves, panels, style
 from benchmark.report.figures.style import Drawing
 from benchmark.report.grouping import title as board_title
+from benchmark.report.records import Record, collect
+from benchmark.runs.pictures import colour_error
+from datasets.tasks import depth
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, only, plain, texts
 
@@ -64,12 +68,11 @@ def test_six_tasks_and_many_rows_with_long_names_fit(tmp_path: Path) -> None:
     for seed in range(2):
         rows = [make.spec("prototype", seed, tuple(make.INFO), changed=c) for c in changes]
         for i, s in enumerate((*make.specs("single_task", seed, tuple(make.INFO)), *rows)):
-            r = make.record(s, gain=len(s["changed"]), curve=i < 8)  # the reference and two rows
-            make.write_run(tmp_path, r, panels=False)
+            make.write_run(tmp_path, make.record(s, len(s["changed"]), curve=i < 8), panels=False)
     with figures() as found:
         notes = plots.draw(only(tmp_path), tmp_path / "figures").notes
     assert sum(note.startswith("wins: ") and "only 16 rows" in note for note in notes) == 2
-    assert {name: cut_off(fig) for name, fig in found.items() if cut_off(fig)} == {}
+    assert {name: cut for name, fig in found.items() if (cut := cut_off(fig))} == {}
     assert all(fig.get_figwidth() <= style.WIDTH for fig in found.values())
 
 
@@ -92,9 +95,8 @@ def test_delta_m_shows_every_seed_and_arrows_where_intervals_go_on(
 
 def test_changes_hold_each_task_and_their_mean(board: Board, drawn: dict[str, Figure]) -> None:
     (ax,) = drawn["changes"].axes
-    cells = [
-        c for e in board.entries if e is not board.reference for c in (*e.changes.values(), e.delta) if c
-    ]
+    others = [e for e in board.entries if e is not board.reference]
+    cells = [c for e in others for c in (*e.changes.values(), e.delta) if c]
     values = np.asarray(ax.collections[0].get_array()).ravel()
     np.testing.assert_allclose(values, [c.value for c in cells])
     assert [text.split()[0] for text in texts(ax)] == [f"{value:+.1f}" for value in values]
@@ -112,9 +114,8 @@ def test_cost_shows_time_against_delta_m(board: Board, drawn: dict[str, Figure])
     assert sorted(best) == [tuple(p) for p in np.array(front.get_xydata())] and 1 < len(best) < len(ends)
     for entry in board.entries:
         seconds = [sum(r["cost"]["seconds"] for r in s.records) for s in entry.row.seeds.values()]
-        assert entry.delta and points[entry.label] == pytest.approx(
-            (np.mean(seconds) / 60, entry.delta.value)
-        )
+        assert entry.delta
+        assert points[entry.label] == pytest.approx((np.mean(seconds) / 60, entry.delta.value))
 
 
 def test_each_pair_shows_its_difference_and_the_verdict(board: Board, drawn: dict[str, Figure]) -> None:
@@ -141,25 +142,110 @@ def test_curves_end_in_the_score_before_the_grey_baseline(board: Board, drawn: d
     np.testing.assert_allclose([x, mean, low, high], [[0.5, 1, 1.5], [4, 3, 2], [3, 2, 1], [5, 4, 3]])
 
 
-def test_the_scale_of_errors_shows_the_mean(board: Board, drawn: dict[str, Figure]) -> None:
-    ramp = drawn["errors"].axes[-1]
-    ((at, text),) = zip(ramp.get_xticks(), ramp.get_xticklabels(), strict=True)
-    mean = np.mean([e.metrics["normals"]["mErr"].mean() for e in board.entries])
-    assert at == pytest.approx(mean / 60) and text.get_text() == f"mean normals mErr (deg): {mean:.2f}"
-
-
-def test_names_break_between_words_and_texts_keep_apart() -> None:
-    assert style.wrapped("mean_teacher", 8) == "mean_\nteacher"
-    broken = style.wrapped("m(aaaaaaaaaaaaaaaaaaaaaa=1, b=2)", 10)
-    assert broken.split("\n") == ["m", "(aaaaaaaaaaaaaaaaaaaaaa=1,", "b=2)"]
-    places = style.spread([1.0, 5.0, 1.2, 4.9, 1.1], 0.5, 0.8, 5.0)
-    np.testing.assert_allclose(places, [1.0, 5.0, 2.0, 4.5, 1.5])
-
-
 def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
-    (s,) = make.specs("multi_task", 0)
-    make.write_run(tmp_path, make.record(s, curve=False), panels=False)
+    make.write(tmp_path, "multi_task")
     made = plots.draw(only(tmp_path), tmp_path / "figures")
     notes = (tmp_path / "figures" / plots.LEFT_OUT).read_text().splitlines()
     assert notes == made.notes and [path.name for path in made.files] == [plots.LEFT_OUT]
     assert {note.partition(":")[0] for note in notes} == DRAWN
+
+
+def names(fig: Figure) -> list[str]:
+    """The names of the columns."""
+    return [label.get_text().replace("\n", "") for label in fig.axes[0].get_xticklabels()]
+
+
+def one_record(folder: Path) -> Record:
+    make.write_run(folder, make.record(make.spec("multi_task")))
+    (record,) = collect(folder).records
+    assert record.panel is not None
+    return record
+
+
+def test_panels_are_cut_into_the_right_cells(tmp_path: Path) -> None:
+    record = one_record(tmp_path)
+    assert record.panel is not None
+    pixels = np.asarray(Image.open(record.panel).convert("RGB"))
+    (height, width), found = make.CELL, panels.read_panel(record)
+    for t, task in enumerate(make.TASKS):
+        for row in range(4):
+            for kind, column in enumerate((0, 1 + 3 * t, 2 + 3 * t, 3 + 3 * t)):
+                cell = pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
+                assert (found[task][kind][row] == cell).all()
+
+
+@pytest.mark.parametrize("size", [None, (100, 50), (320, 24 * 6), (319, 96), (7 * 32, 96)])
+def test_damaged_panels_and_those_of_another_shape_are_named(
+    size: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    record = one_record(tmp_path)
+    assert record.panel is not None
+    if size:
+        Image.new("RGB", size).save(record.panel, lossless=True)
+    else:
+        record.panel.write_bytes(b"not an image")
+    words = "not 10 columns and up to 4 rows" if size else r"panel\.webp could not be read"
+    with pytest.raises(UserError, match=words):
+        panels.read_panel(record)
+
+
+def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=1)
+    for entry in only(tmp_path).entries:
+        for record in entry.row.records:
+            assert record.panel is not None
+            whole = Image.open(record.panel).convert("RGB")
+            height, width = make.CELL
+            cut = whole.crop((0, 0, whole.width, 2 * height))
+            small = entry.label == "mtpsl"
+            (cut.resize((cut.width // 2, height)) if small else cut).save(record.panel, lossless=True)
+            found = panels.read_panel(record)[record.spec["tasks"][0]].images
+            assert found.shape == ((2, height // 2, width // 2, 3) if small else (2, height, width, 3))
+    drawing = Drawing(tmp_path)
+    panels.predictions(only(tmp_path), drawing, "predictions")
+    panels.predictions(only(tmp_path), drawing, "errors")
+    assert [path.name for path in drawing.files] == ["predictions.png", "errors.png"] and drawing.notes == []
+
+
+def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=1)
+    (missing,) = (r.panel for e in only(tmp_path).entries for r in e.row.records if e.label == "multi_task")
+    assert missing is not None
+    missing.unlink()
+    drawing = Drawing(tmp_path)
+    with figures() as found:
+        panels.predictions(only(tmp_path), drawing, "predictions")
+    why = "because no panel of predictions lies beside its records."
+    assert drawing.notes == [f"predictions: multi_task is left out, {why}"]
+    assert "prototype" in names(found["predictions"]) and "multi_task" not in names(found["predictions"])
+
+
+def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path: Path) -> None:
+    make.write_board(tmp_path, seeds=1)
+    for path in tmp_path.rglob("record.json"):
+        record = json.loads(path.read_text())
+        for name in {"depth"} & record["tasks"].keys():
+            record["tasks"][name]["span"] = [0.0, 4.0]
+        path.write_text(json.dumps(record))
+    board = only(tmp_path)
+    with figures() as found:
+        panels.predictions(board, Drawing(tmp_path), "errors")
+    fig = found["errors"]
+    height, width = make.CELL
+    for t, task in enumerate(make.TASKS):
+        mosaic = np.asarray(fig.axes[t].images[0].get_array())
+        for c, entry in enumerate(board.entries):
+            panel = {}
+            for r in entry.row.records:
+                panel |= panels.read_panel(r)
+            expected = panel[task].errors
+            shown = mosaic[:, (2 + c) * width : (3 + c) * width]
+            assert (shown == expected.reshape(4 * height, width, 3)).all()
+    assert names(fig) == ["image", "truth", *(e.label for e in board.entries)]
+    said = plain(fig.axes[-1].get_xlabel())
+    assert "Darkest: wrong class (semseg), 0.5 m off or more (depth), 60° off or more (normals)." in said
+    # That scale is the one with which panels are made.
+    task = replace(depth(), span=(0.0, 4.0))
+    target, off = np.full((1, 1, 2), 2.0), np.array([[[2.49, 2.5]]])
+    darkest = colour_error(task, target, off + 9)[0, 0].tolist()
+    assert [pixel.tolist() == darkest for pixel in colour_error(task, target, off)[0]] == [False, True]

@@ -1,7 +1,5 @@
 """Boards from records: numbers against plain arithmetic on the same records, tiers, names and files."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The first screen: its sentence, methods by boards, what is not ranked, and what boards contradict."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""Numbers of papers: the file against itself, its errors, and that they stand apart from a board's own
-rows.
-"""
+"""Numbers of papers: the file against itself, its errors, and that they stand apart from a board's rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,9 +43,8 @@ def test_the_printed_delta_m_follow_from_the_printed_metrics() -> None:
         delta = sum(changes) / len(changes)
         assert file.delta_m(row, row.delta_m_reference) == pytest.approx(delta)
         if key in WRONG_IN_PRINT:
-            assert (float(row.delta_m), round(delta, 2)) == WRONG_IN_PRINT[
-                key
-            ] and "does not follow" in row.note
+            assert (float(row.delta_m), round(delta, 2)) == WRONG_IN_PRINT[key]
+            assert "does not follow" in row.note
         else:
             assert abs(delta - float(row.delta_m)) <= ROUNDING[row.dataset], (key, delta)
         checked += 1
@@ -92,11 +89,9 @@ def test_they_stand_below_the_board_and_nowhere_else(board: Board) -> None:
     ("variant", "labels", "method", "differences"),
     [
         ("nyuv2-13", "published:random", "JTR", ["images"]),
-        ("nyuv2-13", "random", "TKPR", ["images", "labels"]),
         ("nyuv2-13", "full", "Single-task", ["images"]),
         ("nyuv2-13-derived-normals", "one", "TKPR", ["images", "data", "labels"]),
         ("pascal-context", "one", "TKPR with TAE only", ["images", "labels"]),
-        ("cityscapes-7", "published:one", "JTR", ["images"]),
         ("nyuv2-130", "one", None, []),
         ("nyuv2-13", "fraction:0.5", None, []),
     ],
@@ -129,14 +124,10 @@ HEAD = 'reference = "stl"\n[metrics]\na_b = "higher"\n[sources]\nS = "whole"\n'
     ("before", "after", "words"),
     [
         ('reference = "stl"', 'referenc = "stl"', ["referenc"]),
-        ('"higher"', '"up"', ["up"]),
-        ('encoder = "e"', "encoder = 1", ["encoder"]),
         ('labels = "full"', 'labels = "one"', ["one"]),
         ('source = "S"', 'source = "T"', ["row 1 (Single): unknown source 'T'; known: S."]),
-        ("{ a_b = 10.50 }", "{}", ["row 1 (Single)", "metrics"]),
         ("a_b = 10.50", "a_c = 10.50", ["row 1 (Single): unknown metric 'a_c'; did you mean 'a_b'?"]),
         ("10.50", "nan", ["row 1 (Single): a_b is NaN; expected a number above 0"]),
-        ("10.50", "'x'", ["a_b"]),
         ('source = "S"', 'source = "S"\ndelta_m = 1.0', ["row 1 (Single)", "delta_m_reference"]),
         (ROW, ROW + ROW, ["row 2 (Single) has the key 'stl' of a row before; give it its own."]),
         ("[[row]]", "[[row]", ["is not valid TOML"]),

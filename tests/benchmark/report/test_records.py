@@ -1,7 +1,5 @@
 """Reading records: both layouts, damaged files, and records that must not be compared."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The secondary numbers of a row: other references and definitions, the oracle, the split of the noise."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -29,9 +29,7 @@ def second(r: dict[str, Any], shift: dict[str, float] = SHIFT) -> dict[str, Any]
 
 
 def write(folder: Path, again: Path) -> None:
-    """Three seeds; two of one method, and of the reference, a second time, and one of another that came out
-    the same.
-    """
+    """Three seeds; two of a method and of the reference a second time, and one that came out the same."""
     make.write_board(folder, seeds=3)
     for method in ("mtpsl", "single_task"):
         make.write(again, method, 2, edit=second)

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from benchmark.errors import UserError
 from benchmark.report import tables, texts, views
 from benchmark.report.board import Board
 from benchmark.report.captions import notes, verdict
-from benchmark.report.formats import digits, duration, fixed, interval, signed
+from benchmark.report.formats import fixed, interval, signed
 from benchmark.report.leaderboard import boards_of
 from benchmark.report.records import collect
 from benchmark.report.views import escape
@@ -187,24 +186,6 @@ def test_text_is_escaped_for_latex() -> None:
     assert escape(r"50 % of a_b & {c} #1 $x \y ~ ^") == marks
     letters = r"$\Delta m$ $\uparrow$ $-$1.5 to +2, x-1, labels `one' ? é"
     assert escape("Δm ↑ -1.5 to +2, x-1, labels 'one' \u4e2d é") == letters
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_sets_it(tmp_path: Path) -> None:
-    board = ranked(tmp_path / "runs", 2, dataset="nyuv2", variant="nyuv2-13")
-    (tmp_path / "board.tex").write_text(table(board))
-    head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n"
-    (tmp_path / "all.tex").write_text(f"{head}\\begin{{document}}\n\\input{{board}}\n\\end{{document}}\n")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout
-
-
-def test_formats() -> None:
-    assert [digits([v]) for v in (31.2, 0.41, 5.0, 0.052, 120.0, 0.0)] == [2, 3, 3, 4, 1, 2]
-    assert [fixed(-0.001, 2), fixed(-0.01, 2), fixed(None, 2)] == ["0.00", "-0.01", ""]
-    assert [signed(0.0), signed(-2.04), signed(2.06)] == ["+0.0", "-2.0", "+2.1"]
-    assert [duration(s) for s in (4.21, 45, 600, 9000)] == ["4.2 s", "45 s", "10 min", "2.5 h"]
 
 
 def test_records_and_boards_are_frames(results: Path) -> None:

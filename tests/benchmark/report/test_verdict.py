@@ -1,7 +1,5 @@
 """The one rule for 'A is ahead of B': families, correction, seeds, tiers, and boards that rank nothing."""
 
-from __future__ import annotations
-
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,41 +21,23 @@ TASKS = (TaskInfo("semseg", "mIoU", "%", True, 64, "classes"), TaskInfo("depth",
 SIGNS = np.array([1.0, -1.0])
 BASE = np.array([30.0, 0.4])
 ALONE: References = {}
-PROTOCOL = {
-    "reference": "single",
-    "baseline": "multi",
-    "demonstration": False,
-    "doubled": {},
-    "controls": [],
-    "budget": "epochs",
-}
+PROTOCOL: dict[str, Any] = {"reference": "single", "baseline": "multi", "demonstration": False}
+PROTOCOL |= {"doubled": {}, "controls": [], "budget": "epochs"}
+DIAGONAL = [(i, i) for i in range(99)]
 
 
 def row(
-    label: str,
-    scores: np.ndarray,
-    contrasts: Any = (),
-    pairs: Any = None,
-    tuning: str = make.RATES,
+    label: str, scores: np.ndarray, contrasts: Any = (), pairs: Any = DIAGONAL, tuning: str = make.RATES,
     **metrics: float,
-) -> Row:
+) -> Row:  # fmt: skip
     """Return a row of scores (n, 2), by default on the seeds (0, 0), (1, 1), ..."""
     method, _, changed = label.partition("(")
-    values = {
-        name: float(v) for name, v in (pair.split("=") for pair in changed.rstrip(")").split(",") if pair)
-    }
+    values = {"width": float(changed.rstrip(")").partition("=")[2])} if changed else {}
+    common = {"protocol": PROTOCOL, "labels": "one", "balance": "equal", "tuning": tuning, "method": method}
     seeds = {}
-    for (label_seed, train_seed), (iou, error) in zip(
-        pairs or [(i, i) for i in range(99)], scores, strict=False
-    ):
-        spec = {"method": method, "tasks": ["semseg", "depth"], "hyperparameters": {"width": 1.0} | values}
-        spec |= {
-            "protocol": PROTOCOL,
-            "labels": "one",
-            "contrasts": list(contrasts),
-            "balance": "equal",
-            "tuning": tuning,
-        }
+    for (label_seed, train_seed), (iou, error) in zip(pairs, scores, strict=False):
+        spec = common | {"tasks": ["semseg", "depth"], "hyperparameters": {"width": 1.0} | values}
+        spec["contrasts"] = list(contrasts)
         found = {"semseg": {"mIoU": iou, **metrics}, "depth": {"absErr": error}}
         record = Record(Path(label), {"spec": spec, "metrics": found, "id": label}, None, None)
         seeds[label_seed, train_seed] = Seed(label_seed, train_seed, (record,))
@@ -72,9 +52,8 @@ def group(*rows: Row, labels: str = "one", **protocol: Any) -> Group:
 def noisy(gains: dict[str, float], n: int, seed: int = 0, sd: float = 0.01) -> dict[str, np.ndarray]:
     """Return {label: scores (n, 2)}, each so many percent better than the base, with own noise."""
     rng = np.random.default_rng(seed)
-    return {
-        label: BASE * (1 + SIGNS * gain / 100 + sd * rng.normal(size=(n, 2))) for label, gain in gains.items()
-    }
+    return {label: BASE * (1 + SIGNS * gain / 100 + sd * rng.normal(size=(n, 2)))
+            for label, gain in gains.items()}  # fmt: skip
 
 
 def made(gains: dict[str, float], n: int, contrasts: Any = (), **protocol: Any) -> tuple[Group, Verdicts]:
@@ -103,9 +82,8 @@ def test_without_named_contrasts_methods_are_tested_against_the_baseline() -> No
         p = holm(np.array([bare(g, rows[label], rows["multi"]) for label in family]))
         for label, corrected in zip(family, p, strict=True):
             found = verdicts.pair(rows[label], rows["multi"])
-            assert (
-                found and found.family == len(family) and found.p_holm == pytest.approx(corrected, abs=1e-9)
-            )
+            assert found and found.family == len(family)
+            assert found.p_holm == pytest.approx(corrected, abs=1e-9)
             assert (found.verdict == UNSURE) == (corrected > 0.05)
             back = verdicts.pair(rows["multi"], rows[label])
             assert back and back.p_holm == found.p_holm and back.estimate.value == -found.estimate.value
@@ -141,9 +119,7 @@ PLAN = [
 
 
 def test_a_side_of_a_contrast_may_name_hyperparameters_of_a_weighting() -> None:
-    g = group(
-        *(row(label, values) for label, values in noisy({"single": 0.0, "good": 6.0, "bad": 1.0}, 9).items())
-    )
+    g, _ = made({"single": 0.0, "good": 6.0, "bad": 1.0}, 9)
     sides = [{"method": "good", "weighting": {"amtl_g": {"gamma": value}}} for value in (1.0, 2.0, 3.0)]
     for r in g.rows:
         plan = [{"name": f"{s['weighting']}", "first": s, "second": {"method": "bad"}} for s in sides]
@@ -162,11 +138,8 @@ def test_named_contrasts_are_the_family() -> None:
     rows = {r.label: r for r in g.rows}
     verdicts = Verdicts(g, rows["single"], {"equal_steps": Other(other, steps)})
     found = {c.contrast: (a, b, c) for a, b, c in verdicts.contrasts}
-    assert {name: value[:2] for name, value in found.items()} == {
-        "ours": ("good", "multi"),
-        "ablation": ("good", "good(width=2)"),
-        "steps": ("multi", "single at equal steps"),
-    }
+    sides = [("good", "multi"), ("good", "good(width=2)"), ("multi", "single at equal steps")]
+    assert list(found) == ["ours", "ablation", "steps"] and [side[:2] for side in found.values()] == sides
     base = g.scores(steps, g.diagonal)
     against = sign_flip(statistics.differences(g.scores(rows["multi"], g.diagonal), base, base, SIGNS))
     plain = [bare(g, rows["good"], rows["multi"]), bare(g, rows["good"], rows["good(width=2)"]), against]
@@ -313,13 +286,8 @@ def test_a_trial_in_the_shipped_protocol_is_known_to_earlier_runs(tmp_path: Path
     make.write_board(tmp_path, seeds=2)
     (before,) = build(collect(tmp_path))
     assert ("training", UNKNOWN) in facts(before) and not before.withheld
-    shipped = grouping.shipped_values("thin") or {}
-    monkeypatch.setattr(
-        grouping, "shipped_values", lambda name: shipped | {"doubled": {"multi_task steps depth": 9.0}}
-    )
+    shipped = (grouping.shipped_values("thin") or {}) | {"doubled": {"multi_task steps depth": 9.0}}
+    monkeypatch.setattr(grouping, "shipped_values", lambda name: shipped)
     (after,) = build(collect(tmp_path))
-    assert (
-        ("training", UNKNOWN) not in facts(after)
-        and after.withheld
-        and {e.tier for e in after.entries} == {"undertrained"}
-    )
+    assert ("training", UNKNOWN) not in facts(after) and after.withheld
+    assert {e.tier for e in after.entries} == {"undertrained"}
