@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from benchmark.errors import UserError
 from datasets.layouts.base import Source
 from datasets.layouts.mtan import MtanCityscapes, MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
@@ -26,6 +28,15 @@ HEIGHT, WIDTH = 12, 16
 NYUD_LISTS = {"train": ("7", "3", "12"), "test": ("1", "2")}
 COLOUR = (1 + 3**0.5) / 255  # what 8 bits a component, made unit again, may be off
 Arrays = dict[str, np.ndarray]
+Folders = Callable[[str], Path]  # the folder of a layout
+
+
+def refused(folder: Path, read: Callable[[], object], message: str = ".") -> None:
+    """What `read` raises is one sentence, about something in a folder."""
+    with pytest.raises(UserError, match=message) as caught:
+        read()
+    found = str(caught.value)
+    assert "\n" not in found and found.endswith((".", "?")) and str(folder) in found, found
 
 
 def scene(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Arrays:
@@ -47,7 +58,7 @@ def as_sample(scene: Arrays, classes: int) -> Arrays:
     """A scene as `Sample` holds it."""
     numbers = range(1, 41) if classes == 40 else FACTS["map40to13"]
     table = np.array([255] + [number - 1 for number in numbers], np.uint8)
-    kept = {"image": scene["image"], "depth": scene["depth"], "edge": scene["edge"]}
+    kept = {key: scene[key] for key in ("image", "depth", "edge")}
     return kept | {"semseg": table[scene["label"]], "normals": scene["normal"]}
 
 
@@ -190,26 +201,14 @@ def _own(folder: Path, split: str, i: int) -> Arrays:
 
 THREE, FOUR = {"train": (0, 1, 2), "test": (0, 1)}, {"train": (0, 1, 2), "test": (0,)}
 TWELVE = {"train": tuple(range(8)), "test": tuple(range(4))}
-OF_COLOURS, OF_FLOATS = {"normals": COLOUR}, {"normals": 1e-6}
+PNG, NPY = (_nyud(40, ".png"), THREE, {"normals": COLOUR}), (_nyud(13, ".jpg"), THREE, {"normals": 1e-6})
 OFFICIAL = {"train": (0, 1, 794), "test": (0, 1, 653)}
 LAYOUTS = {
     "mtan": Layout(lambda p: write_mtan(p, 3, 2, HEIGHT, WIDTH), MtanNYUv2, _mtan, THREE, {"normals": 1e-6}),
     "city 7": Layout(lambda p: write_arrays(p, city), lambda p: MtanCityscapes(p, 7), _city(7), THREE),
     "city 19": Layout(lambda p: write_arrays(p, city), lambda p: MtanCityscapes(p, 19), _city(19), THREE),
-    "nyud png": Layout(
-        lambda p: write_nyud_mt(p, "png"),
-        lambda p: NyudMt(p, 40),
-        _nyud(40, ".png"),
-        THREE,
-        {"normals": COLOUR},
-    ),
-    "nyud npy": Layout(
-        lambda p: write_nyud_mt(p, "npy"),
-        lambda p: NyudMt(p, 13),
-        _nyud(13, ".jpg"),
-        THREE,
-        {"normals": 1e-6},
-    ),
+    "nyud png": Layout(lambda p: write_nyud_mt(p, "png"), lambda p: NyudMt(p, 40), *PNG),
+    "nyud npy": Layout(lambda p: write_nyud_mt(p, "npy"), lambda p: NyudMt(p, 13), *NPY),
     "mat": Layout(lambda p: write_mat(p / FILE, mat_samples()), lambda p: NyuMat(p, 40), _mat, OFFICIAL),
     "pascal": Layout(pascal_folder.write, PascalMt, pascal_folder.expected, FOUR, {"normals": 1e-6}),
     "own": Layout(folder_example.write, TomlFolder, _own, TWELVE, {"normals": 0.02, "depth": 1e-6}),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from benchmark.errors import UserError
 from datasets import preparing
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.own_data import OwnData
-from tests.conftest import Bench
 
 H, W = 32, 40
 IMAGE = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)
@@ -26,6 +23,7 @@ PALETTE = 'palette = ["#000000", "#800000", [0, 128, 64]]'
 DEPTH = '[tasks.depth]\nkind = "depth"\nunit = 0.001\n'
 SEMSEG = '[tasks.semseg]\nkind = "classes"\nclasses = ["a", "b", "c"]\n'
 NAMES = tuple(f"{i:02d}" for i in range(10))
+DEPTHS = {"depth/{}.png": MILLIMETRES}
 
 
 def save(path: Path, values: np.ndarray) -> None:
@@ -123,14 +121,6 @@ def test_files_that_fit_nothing_or_no_image_are_named(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_images_that_lie_below_others_are_counted_aloud(tmp_path: Path) -> None:
-    source = folder(
-        tmp_path, f'{DEPTH}folder = "depth"', {"images/{}.jpg": IMAGE, "depth/{}.png": MILLIMETRES}
-    )
-    save(tmp_path / "images" / "small" / "00.jpg", IMAGE)
-    assert source.notes[1] == f"1 images lie in sub-folders of {tmp_path / 'images'}, such as small/00."
-
-
 def link(path: str, to: str) -> Callable[[Path], None]:
     return lambda root: (root / path).symlink_to(root / to)
 
@@ -175,17 +165,15 @@ def test_what_could_be_read_wrongly_is_one_sentence(case: str, tmp_path: Path) -
 
 
 def test_what_is_bounded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = folder(
-        tmp_path, f'{DEPTH}folder = "depth"', {"images/{}.jpg": IMAGE, "depth/{}.png": MILLIMETRES}
-    )
+    source = folder(tmp_path, f'{DEPTH}folder = "depth"', {"images/{}.jpg": IMAGE, **DEPTHS})
+    save(tmp_path / "images" / "small" / "00.jpg", IMAGE)
+    assert source.notes[1] == f"1 images lie in sub-folders of {tmp_path / 'images'}, such as small/00."
     (tmp_path / "images" / "/".join("d" * 40)).mkdir(parents=True)
-    with pytest.raises(
-        UserError, match="more than 2000000 files, or folders more than 32 deep; name the folder"
-    ):
-        source.names("train")
+    with pytest.raises(UserError, match="more than 2000000 files, or folders more than 32 deep; name the"):
+        TomlFolder(tmp_path).names("train")
     monkeypatch.setattr("datasets.layouts.toml_files.MOST", 9)
     with pytest.raises(UserError, match="depth holds more than 9 files"):
-        source.names("train")
+        TomlFolder(tmp_path).names("train")
 
 
 def in_a_palette(values: np.ndarray) -> Image.Image:
@@ -197,201 +185,49 @@ def in_a_palette(values: np.ndarray) -> Image.Image:
 def test_colours_are_the_classes_of_a_palette(tmp_path: Path) -> None:
     files = {"images/{}.png": IMAGE, "m/{}.png": COLOURS[CLASSES]}
     source = folder(tmp_path, f'{SEMSEG}folder = "m"\n{PALETTE}\nignore = "#ffffff"', files)
-    assert every(source) == list(NAMES)
     in_a_palette(CLASSES).save(tmp_path / "m" / "00.png")
     assert every(source) == list(NAMES)
-    odd = COLOURS[CLASSES]
+    odd, first = COLOURS[CLASSES], tmp_path / "m" / f"{source.names('train')[0]}.png"
     odd[5, 7] = 255
-    save(tmp_path / "m" / f"{source.names('train')[0]}.png", odd)
+    save(first, odd)
     assert source.read("train", 0).labels["semseg"][5, 7] == 255
     odd[6, 9] = (128, 0, 1)
-    save(tmp_path / "m" / f"{source.names('train')[0]}.png", odd)
+    save(first, odd)
     message = (
         r"m/0\d.png has the colour #800001 in row 6, column 9, counted from 0, which is in neither palette "
         r"nor ignore of \[tasks.semseg\]; add it to one of them, or correct the map\.$"
     )
     with pytest.raises(UserError, match=message):
         source.read("train", 0)
-    save(tmp_path / "m" / f"{source.names('train')[0]}.png", GREY)
-    with pytest.raises(
-        UserError, match="holds grey of 8 bits a channel, not RGB of 8; expected classes of its"
-    ):
+    save(first, GREY)
+    with pytest.raises(UserError, match="holds grey of 8 bits a channel, not RGB of 8; expected classes of"):
         source.read("train", 0)
 
 
 def test_a_split_is_drawn_by_seed_and_moves_little_when_images_come(tmp_path: Path) -> None:
-    files = {"images/{}.png": IMAGE, "depth/{}.png": MILLIMETRES}
+    x = tmp_path / "x"
 
     def drawn(seed: str) -> tuple[str, ...]:
-        source = folder(tmp_path / "x", f'{DEPTH}folder = "depth"', files)
-        toml = (tmp_path / "x" / "dataset.toml").read_text().replace("0.3", f"0.3{seed}")
-        (tmp_path / "x" / "dataset.toml").write_text(toml)
-        count = len(list((tmp_path / "x" / "images").iterdir()))
-        source = TomlFolder(tmp_path / "x")
+        folder(x, f'{DEPTH}folder = "depth"', {"images/{}.png": IMAGE, **DEPTHS})
+        toml = (x / "dataset.toml").read_text().replace("0.3", f"0.3{seed}")
+        (x / "dataset.toml").write_text(toml)
+        count, source = len(list((x / "images").iterdir())), TomlFolder(x)
         test, train = source.names("test"), source.names("train")
         assert len(test) == round(0.3 * count) and len({*test, *train}) == len(test) + len(train) == count
-        counted = (
-            f"drew {len(test)} images for testing, such as {test[0]}, and left {len(train)} for training"
-        )
+        counted = f"drew {len(test)} images for testing, such as {test[0]}, and left {len(train)} for tra"
         assert counted in source.notes[0] and "split_seed = " + (seed[-1:] or "0") in source.notes[0]
         return test
 
     test = drawn("")
     assert test == drawn(", split_seed = 0") == ("01", "05", "08")
-    prints = {
-        seed: OwnData(tmp_path / "x").split("test", (H, W)).fingerprint
-        for seed in "01"
-        if drawn(f", split_seed = {seed}")
-    }
-    assert len({*prints.values()}) == 2
-    preparing.prepare(TomlFolder(tmp_path / "x"), tmp_path / "d", "own-data", "own-data-x", (H, W), "scale")
+    first = OwnData(x).split("test", (H, W)).fingerprint
+    preparing.prepare(TomlFolder(x), tmp_path / "d", "own-data", "own-data-x", (H, W), "scale")
     drawn(", split_seed = 2")
-    with pytest.raises(
-        UserError, match=r"is prepared already, from other splits: 0\d changed sides; --force replace"
-    ):
-        preparing.prepare(
-            TomlFolder(tmp_path / "x"), tmp_path / "d", "own-data", "own-data-x", (H, W), "scale"
-        )
-    for more in range(10, 30):
-        save(tmp_path / "x" / "images" / f"{more}.png", IMAGE // (more + 1))
+    assert OwnData(x).split("test", (H, W)).fingerprint != first
+    with pytest.raises(UserError, match=r"is prepared already, from other splits: 0\d changed sides; --forc"):
+        preparing.prepare(TomlFolder(x), tmp_path / "d", "own-data", "own-data-x", (H, W), "scale")
+    for more in range(10, 30, 2):
+        save(x / "images" / f"{more}.png", IMAGE // (more + 1))
         later = drawn("")
         assert len({*test} - {*later}) <= 1  # one more image takes the place of one other, at most
         test = later
-
-
-def drafted(bench: Bench, root: Path) -> str:
-    """What `bench data draft` writes for a folder without a dataset.toml."""
-    (root / "dataset.toml").unlink(missing_ok=True)
-    code, out, err = bench("data", "draft", root)
-    assert code == 0 and f"wrote {root / 'dataset.toml'}; look at its guesses" in out, out + err
-    return (root / "dataset.toml").read_text()
-
-
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "sub-folders"])
-def test_a_draft_reads_a_folder_as_it_lies(bench: Bench, layout: str, tmp_path: Path) -> None:
-    images, tasks, files, name = LAYOUTS[layout]
-    folder(tmp_path, tasks, files, images)
-    text = drafted(bench, tmp_path)
-    assert "16 bits, median 1500: 1.5 m if a step is a millimetre" in text
-    source = TomlFolder(tmp_path)
-    assert [len(each) for each in every(source)] == [len(name.format(each)) for each in NAMES]
-    told = "left out: 10 files" in text  # {name}/ids.png, which no draft thinks of
-    assert {*source.tasks} == {"depth", *(["semseg"] if "semseg" in tasks and not told else [])}
-
-
-def test_a_draft_can_be_prepared_and_checked(bench: Bench, tmp_path: Path) -> None:
-    root, data = tmp_path / "My rooms", ("--data", tmp_path / "data", "--results", tmp_path)
-    vectors = np.zeros((H, W, 3), np.float32)
-    vectors[..., 2] = -1
-    normals = np.round((vectors + 1) / 2 * 255).astype(np.uint8)
-    edges = ((CLASSES == 1) * 255).astype(np.uint8)
-    files = {
-        "images/{}.jpg": IMAGE, "depth/{}.png": MILLIMETRES, "normals/{}.png": normals, "ids/{}.png": GREY,
-        "colours/{}.png": COLOURS[CLASSES], "edges/{}.png": edges, "what/{}.png": edges,
-        "preview/{}.jpg": IMAGE,
-    }  # fmt: skip
-    folder(root, "", files)
-    save(root / "images" / "99.jpg", IMAGE + np.uint8(9))  # without any label
-    save(root / "other\n[tasks" / "zz.png", GREY)
-    text = drafted(bench, root)
-    for line in (
-        'name = "my-rooms"', '# 11 photographs, as which 70 other files are named\nimages = "images"',
-        "splits = { test_share = 0.2, split_seed = 0 }", "size = { height = 32, width = 40 }",
-        "# depth/{name}: 10 maps of 11 images; 16 bits, median 1500: 1.5 m if a step is a millimetre\n"
-        '[tasks.depth]\nkind = "depth"\nfolder = "depth"\nunit = 0.001\n# where it is another: unit = 0.0039',
-        "vectors of length 1 (as colours", '[tasks.normals]\nkind = "normals"\n',
-        '; 3 colours in 10 maps\n[tasks.semseg]\nkind = "classes"\nfolder = "colours"\n'
-        'classes = ["class_0", "class_1", "class_2"]\npalette = ["#000000", "#008040", "#800000"]\n#',
-        '; 3 numbers in 10 maps, 0 to 2\n[tasks.ids]\nkind = "classes"\nfolder = "ids"\nclasses = ["cla',
-        "# where 0 says no label: ignore = 0", '; 0 and 255 alone, and its name\n[tasks.edge]\n',
-        "; 0 and 255 alone\n# What they are cannot be told: choose, and remove the # of the lines that hold",
-        '# [tasks.what]\n# folder = "what"\n# kind = "edge"\n# kind = "saliency"\n',
-        "# preview/{name}: 10 maps of 11 images; photographs, as JPEG", "no label maps: left out\n",
-        "# left out: 1 files that are named as no photograph, such as 'other\\n[tasks/zz.png'\n",
-    ):  # fmt: skip
-        assert line in text, f"{line}\n\n{text}"
-    kept = ("--json", *data)
-    code, out, err = bench("data", "draft", root)
-    assert code == 2 and "is there already; remove or rename it" in err and err.count("\n") == 1 and not out
-    assert (root / "dataset.toml").read_text() == text
-    code, out, err = bench("data", "prepare", "own-data", root, *kept)
-    assert code == 0 and json.loads(out)["counts"]["train"]["images"] == 9, out + err
-    code, out, err = bench("data", "check", "own-data-my-rooms", *kept)
-    labels = json.loads(out)["splits"][0]["labels"]
-    assert code == 0 and [*labels] == ["semseg", "depth", "edge", "ids", "normals"], out + err
-    assert labels["depth"]["low"] == 1 and labels["depth"]["high"] == 2
-    (root / "dataset.toml").unlink()
-    notes = json.loads(bench("data", "draft", root, "--json")[1])["notes"]
-    assert notes[0] == f"what what/{{name}} holds cannot be told: choose in {root / 'dataset.toml'}."
-
-
-FLOATS, RISING = MILLIMETRES / np.float32(1000), np.arange(H * W).reshape(H, W)
-UNTOLD = "\n# What they are cannot be told: choose"
-MAPS: dict[str, tuple[Any, str]] = {  # maps called x, and what is said of them
-    "metres": (FLOATS, "; 1 to 2, read as metres\n[tasks.depth]"),
-    "shares": (FLOATS / 4, "; 0.25 to 0.5" + UNTOLD),
-    "vectors": (np.stack([0 * FLOATS, 0 * FLOATS - 0.6, 0 * FLOATS + 0.8], -1), "; vectors of length 1"),
-    "three numbers": (np.stack([FLOATS] * 3, -1), "; shape (32, 40, 3)" + UNTOLD),
-    "depth of 8 bits": (RISING.astype(np.uint8), "; 256 numbers in 10 maps, 0 to 255" + UNTOLD),
-    "0 and 1": (GREY % 2, '# kind = "saliency"\n# kind = "classes"\n# classes = ["no", "yes"]\n'),
-    "classes far apart": (GREY * 100, "; 3 numbers in 10 maps, 0 to 200" + UNTOLD),
-    "void": (np.where(GREY == 2, 255, GREY).astype(np.uint8), 'classes = ["class_0", "class_1"]\n# where'),
-    "below nought": (GREY.astype(np.int16) - 1, "; 3 numbers in 10 maps, -1 to 1" + UNTOLD),
-    "far": ((RISING * 40 + 9000).astype(np.uint16), "; 16 bits, median 34580, 60160 at most" + UNTOLD),
-    "nothing measured": (np.where(GREY == 2, 65535, RISING).astype(np.uint16),
-                         "# where 65535 says that nothing was measured: ignore = 65535\n"),
-    "a photograph": (IMAGE, "photographs, as JPEG and so many colours are no label maps: left out\n"),
-    "damaged": (b"no", "; not read: "),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", MAPS)
-def test_a_draft_guesses_by_what_maps_hold(bench: Bench, case: str, tmp_path: Path) -> None:
-    values, said = MAPS[case]
-    for i, name in enumerate(NAMES):
-        save(tmp_path / "images" / f"{name}.jpg", IMAGE // (i + 1))
-        is_png = isinstance(values, bytes) or values.dtype in (np.uint8, np.uint16)
-        path = tmp_path / "x" / f"{name}{'.png' if is_png else '.npy'}"
-        path.parent.mkdir(exist_ok=True)
-        if isinstance(values, bytes):
-            path.write_bytes(values)
-        else:
-            Image.fromarray(values).save(path) if is_png else np.save(path, values)
-    assert said in drafted(bench, tmp_path), drafted(bench, tmp_path)
-
-
-def test_a_draft_keeps_lists_and_says_what_is_still_to_do(bench: Bench, tmp_path: Path) -> None:
-    edges = ((CLASSES == 1) * 255).astype(np.uint8)
-    folder(tmp_path, "", {"{}.png": IMAGE, "{}_mask.png": edges, "{}_depth.png": MILLIMETRES})
-    for split, names in (("train", NAMES[:6]), ("val", NAMES[6:])):
-        (tmp_path / f"{split}.txt").write_text("\n".join(names))
-    text = drafted(bench, tmp_path)
-    assert '# both lists name images\nsplits = { train = "train.txt", test = "val.txt" }' in text
-    (tmp_path / "train.txt").unlink()
-    (tmp_path / "dataset.toml").unlink()
-    code, out, _ = bench("data", "draft", tmp_path, "--json")
-    notes = json.loads(out)["notes"]
-    assert code == 0 and notes[0].startswith("what {name}_mask.png holds cannot be told: choose in ")
-    assert (
-        notes[1].startswith("10 more files count as images, such as ")
-        and "choose their task first" in notes[1]
-    )
-
-
-def test_a_folder_that_no_draft_can_be_written_for_is_one_sentence(bench: Bench, tmp_path: Path) -> None:
-    root = tmp_path / "x"
-    cases: list[tuple[dict[str, np.ndarray], str]] = [
-        ({}, "x holds no photographs (.jpg, .png or .webp); put the images there"),
-        ({"a/{}.png": GREY}, "x holds no photographs"),
-        ({"b/p{}.jpg": IMAGE}, "x holds 10 images, with 0 kinds of label maps; maps (.png or .npy) are"),
-    ]
-    root.mkdir()
-    for files, message in cases:
-        for name in NAMES:
-            for path, values in files.items():
-                save(root / path.format(name), values)
-        code, out, err = bench("data", "draft", root)
-        assert code == 2 and message in err and err.count("\n") == 1 and not out, out + err
-    code, _, err = bench("data", "draft", root / "none")
-    assert code == 2 and "none is no folder; name the one that holds your images" in err
-    assert not list(root.glob("*.toml")) and not list(root.glob(".*"))

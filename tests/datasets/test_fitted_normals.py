@@ -1,6 +1,4 @@
-"""Normals fitted to depth: against a plane solved pixel by pixel, exact planes, and the exact normals of
-rendered rooms.
-"""
+"""Normals fitted to depth against a plane solved pixel by pixel. Exact planes: `test_nyu_mat`."""
 
 from __future__ import annotations
 
@@ -9,10 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from datasets.base import widen
 from datasets.layouts.fitted_normals import Intrinsics, fit_normals
-from datasets.rendering.scene import FOCAL
-from datasets.scenes import Scenes
 
 CAMERA = Intrinsics(fx=40.0, fy=44.0, cx=14.2, cy=11.7)
 
@@ -46,9 +41,7 @@ def degrees(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def bumpy(seed: int, shape: tuple[int, int] = (24, 30)) -> np.ndarray:
-    """Two surfaces with a jump between them that grows from nothing, sensor noise, and holes small and
-    large.
-    """
+    """Two surfaces with a jump that grows from nothing, sensor noise, and holes small and large."""
     random = np.random.default_rng(seed)
     rows, columns = np.indices(shape)
     depth = 2 + 0.03 * columns + 0.02 * rows + 0.1 * np.sin(rows / 5)
@@ -59,7 +52,7 @@ def bumpy(seed: int, shape: tuple[int, int] = (24, 30)) -> np.ndarray:
     return depth.astype(np.float32)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_it_is_the_least_squares_plane_of_each_window(seed):
     depth = bumpy(seed)
     found, wanted = fit_normals(depth, CAMERA), one_by_one(depth, CAMERA)
@@ -77,19 +70,3 @@ def test_no_depth_no_normals():
     assert not fit_normals(line, CAMERA).any()
     flat = np.full((1, 16), 2, np.float32)  # more than half of each window, but on a line
     assert not fit_normals(flat, CAMERA).any()
-
-
-def test_rooms_have_the_normals_that_they_were_rendered_with(data_folder):
-    """Half of all pixels within half a degree of the exact normal; the rest are near creases, which a window
-    rounds off.
-    """
-    data, size = Scenes(data_folder), (96, 128)
-    split = data.split("test", size, 4)
-    focal = FOCAL * max(size)
-    camera = Intrinsics(focal, focal, size[1] / 2 - 0.5, size[0] / 2 - 0.5)
-    exact = widen(data.tasks["normals"], split.targets["normals"]).permute(0, 2, 3, 1).double().numpy()
-    fitted = np.stack([fit_normals(depth[0], camera) for depth in split.targets["depth"].numpy()])
-    known = fitted.any(-1) & exact.any(-1)
-    assert known.mean() > 0.6
-    off = degrees(fitted[known], exact[known])
-    assert np.median(off) < 0.5 and (off < 11.25).mean() > 0.9

@@ -1,6 +1,4 @@
-"""The same real images in all three layouts of NYUv2 give the same classes, depth and normals, within what
-each can hold.
-"""
+"""The same real images in NYUv2's two folder layouts: their fingerprints, and that they agree."""
 
 from __future__ import annotations
 
@@ -13,112 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.layouts.base import Sample, Source
+from datasets.layouts.base import Source
 from datasets.layouts.mtan import MtanNYUv2
-from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
 from datasets.packing import pack
 from tests.conftest import ROOT
-from tests.datasets.folders import FACTS, FILE, write_mat
 
 SHARED = Path(os.environ.get("BENCH_SHARED_DATA", ROOT.parent / "shared" / "data"))
-COUNT, SIZE, INSIDE = 6, (288, 384), (426, 560)
+ABSENT = "no real images: put the NYUv2 development data at ../shared/data or set BENCH_SHARED_DATA"
+pytestmark = pytest.mark.skipif(not (SHARED / "expand.py").is_file(), reason=ABSENT)
 # 8 bits hold a component to 1/255, thus a direction to the angle that an error of that in all three can make.
 EIGHT_BITS = math.degrees(math.asin(math.sqrt(3) / 255))  # 0.39 degrees
-
-pytestmark = pytest.mark.skipif(
-    not (SHARED / "expand.py").is_file(),
-    reason="no real images: put the NYUv2 development data at ../shared/data or name its folder in "
-    "BENCH_SHARED_DATA",
-)
-
-
-def nearest(old: int, new: int) -> np.ndarray:
-    """For each of `new` pixels along an axis, the one of `old` that its centre lies in."""
-    return np.floor((np.arange(new) + 0.5) * old / new).astype(int)
-
-
-def resampled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = (nearest(old, new) for old, new in zip(values.shape[:2], size, strict=True))
-    return values[rows][:, columns]
-
-
-def framed(values: np.ndarray, border: int) -> np.ndarray:
-    """A map of 288x384 as large as what lies inside the official file's white border, with such a border
-    around.
-    """
-    whole = np.full((480, 640, *values.shape[2:]), border, values.dtype)
-    whole[45:471, 41:601] = resampled(values, INSIDE)
-    return whole
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
-    pytest.importorskip("h5py", reason="the official .mat is read with h5py, of the extra `data`")
-    folder = tmp_path_factory.mktemp("nyuv2")
-    for layout in ("mtan", "nyud_mt"):
-        options = ["--layout", layout, "--out", str(folder / layout), "--limit", str(COUNT)]
-        command = [sys.executable, str(SHARED / "expand.py"), *options]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-    # The official file: of each of 40 classes, the last of the 894 that belong to it.
-    last = {stored: number for number, stored in enumerate(FACTS["map894to40"], 1)}
-    to_894 = np.array([0] + [last[stored] for stored in range(1, 41)])
-    expanded, samples = NyudMt(folder / "nyud_mt", 40), {}
-    for split in ("train", "test"):
-        for i, name in enumerate(expanded.names(split)):
-            sample = expanded.read(split, i)
-            classes = sample.labels["semseg"].astype(np.uint8) + np.uint8(1)  # 255 void becomes 0
-            samples[int(name)] = {
-                "image": framed(sample.image, 255),
-                "depth": framed(sample.labels["depth"], 0),
-                "label": framed(to_894[classes], 0),
-            }
-    write_mat(folder / FILE, samples)
-    return {
-        "mtan": MtanNYUv2(folder / "mtan"),
-        "nyud_mt": NyudMt(folder / "nyud_mt", 13),
-        "mat": NyuMat(folder / FILE, 13, derive_normals=False),
-    }
-
-
-def read(source: Source, split: str, i: int) -> Sample:
-    """A sample at 288x384."""
-    sample = source.read(split, i)
-    assert sample.image.shape[:2] == (INSIDE if source.layout == "mat" else SIZE)
-    return Sample(
-        resampled(sample.image, SIZE), {name: resampled(label, SIZE) for name, label in sample.labels.items()}
-    )
-
-
-def degrees(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    apart = np.linalg.norm(a.astype(float) - b.astype(float), axis=-1)
-    return np.degrees(2 * np.arcsin(np.clip(apart / 2, 0, 1)))
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_samples_agree(sources, split):
-    assert sources["mtan"].variant == sources["nyud_mt"].variant == "derived-normals"
-    numbers = tuple(f"{number:04}" for number in FACTS[split][:COUNT])
-    assert sources["nyud_mt"].names(split) == sources["mat"].names(split)[:COUNT] == numbers
-    assert len(sources["mtan"].names(split)) == COUNT
-    void = unknown = worst = 0.0
-    for i in range(COUNT):
-        mtan, nyud_mt, mat = (read(source, split, i) for source in sources.values())
-        for other in (nyud_mt, mat):
-            assert np.array_equal(mtan.image, other.image)
-            assert np.array_equal(mtan.labels["semseg"], other.labels["semseg"])
-            assert np.array_equal(mtan.labels["depth"], other.labels["depth"])  # float32, bit by bit
-        n, m = mtan.labels["normals"], nyud_mt.labels["normals"]
-        known = n.any(-1)
-        assert np.array_equal(known, m.any(-1))
-        worst = max(worst, float(degrees(n[known], m[known]).max()))
-        void += float((mtan.labels["semseg"] == 255).mean()) / COUNT
-        unknown += float((~known).mean()) / COUNT
-        assert len(np.unique(mtan.labels["semseg"])) > 2 and 0.5 < np.median(mtan.labels["depth"]) < 8
-    assert 0 < void < 0.5 and 0 < unknown < 0.5
-    assert 0.1 < worst <= EIGHT_BITS + 1e-3
-
-
 # Of the first 12 samples: other pixels or labels would need another variant, as runs are on record.
 PINNED = {
     ("nyuv2", "mtan"): ("cf7b4d7c8a8a7bc6", "25cc0006677e4aac"),
@@ -128,15 +31,26 @@ PINNED = {
 }
 
 
-@pytest.mark.parametrize(("source", "layout"), PINNED)
-def test_fingerprints_do_not_move(source: str, layout: str, tmp_path: Path) -> None:
-    options = ["--source", str(SHARED / source), "--layout", layout, "--out", str(tmp_path), "--limit", "12"]
-    subprocess.run(
-        [sys.executable, str(SHARED / "expand.py"), *options], check=True, capture_output=True, timeout=120
-    )
-    read: Source = MtanNYUv2(tmp_path) if layout == "mtan" else NyudMt(tmp_path, 40)
-    size = SIZE if source == "nyuv2" else (144, 192)
-    packed = [
-        pack(read, split, read.tasks, size, "scale").split(read.tasks, None) for split in ("train", "test")
-    ]
-    assert tuple(split.fingerprint for split in packed) == PINNED[source, layout]
+@pytest.mark.parametrize("source", ["nyuv2", "nyuv2_144x192"])
+def test_layouts_agree_and_fingerprints_do_not_move(source: str, tmp_path: Path) -> None:
+    for layout in ("mtan", "nyud_mt"):
+        options = ["--layout", layout, "--out", str(tmp_path / layout), "--limit", "12"]
+        command = [sys.executable, str(SHARED / "expand.py"), "--source", str(SHARED / source), *options]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+    mtan, nyud_mt = MtanNYUv2(tmp_path / "mtan"), NyudMt(tmp_path / "nyud_mt", 40)
+    readers: dict[str, Source] = {"mtan": mtan, "nyud_mt": nyud_mt}
+    size = (288, 384) if source == "nyuv2" else (144, 192)
+    for layout, read in readers.items():
+        packed = (pack(read, split, read.tasks, size, "scale") for split in ("train", "test"))
+        assert tuple(part.split(read.tasks, None).fingerprint for part in packed) == PINNED[source, layout]
+    worst, of_13 = 0.0, NyudMt(tmp_path / "nyud_mt", 13)
+    for i in range(6):
+        a, b = mtan.read("train", i), of_13.read("train", i)
+        assert np.array_equal(a.image, b.image)
+        assert all(np.array_equal(a.labels[task], b.labels[task]) for task in ("semseg", "depth"))
+        n, m = a.labels["normals"], b.labels["normals"]
+        known = n.any(-1)
+        assert np.array_equal(known, m.any(-1)) and 0 < known.mean() < 1
+        apart = np.linalg.norm(n[known].astype(float) - m[known], axis=-1)
+        worst = max(worst, float(np.degrees(2 * np.arcsin(apart / 2)).max()))
+    assert 0.1 < worst <= EIGHT_BITS + 1e-3

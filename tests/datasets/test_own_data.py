@@ -17,21 +17,10 @@ from datasets import packed, preparing, tasks
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.own_data import OwnData
 from datasets.packing import narrowed
-from tests.datasets.folder_example import (
-    HEIGHT,
-    TASKS,
-    TEST,
-    TOML,
-    TRAIN,
-    WIDTH,
-    arrays,
-    has,
-    stem,
-    taught,
-    write,
-)
+from tests.datasets import folder_example
+from tests.datasets.folder_example import TASKS, TEST, TOML, TRAIN, arrays, stem, taught, write
 
-SIZE = (HEIGHT, WIDTH)
+SIZE = (folder_example.HEIGHT, folder_example.WIDTH)
 NAME = "own-data-kitchens"
 LISTS = '[splits]\ntrain = "train.txt"\ntest = "test.txt"\n'
 
@@ -47,11 +36,11 @@ def test_packed_and_unpacked_are_the_same_data_with_exactly_the_labels_that_exis
         stored, read = registry.open_dataset(name, data), registry.open_dataset(name, folder)
         assert stored.variant == read.variant == NAME and stored.default_size == read.default_size == SIZE
         assert stored.tasks == read.tasks == TomlFolder(folder).tasks
-        assert stored.here() == (f"{NAME} at {HEIGHT}x{WIDTH}",) and read.here() == (f"{NAME}, not packed",)
+        assert stored.here() == (f"{NAME} at 40x56",) and read.here() == (f"{NAME}, not packed",)
         for split, first, count in (("train", 0, TRAIN), ("test", TRAIN, TEST)):
             a, b = stored.split(split, SIZE), read.split(split, SIZE)
             assert a.fingerprint == b.fingerprint and torch.equal(a.images, b.images)
-            exist = [[has(task, first + i) for task in TASKS] for i in range(count)]
+            exist = [[folder_example.has(task, first + i) for task in TASKS] for i in range(count)]
             assert a.available.tolist() == b.available.tolist() == exist
 
 
@@ -67,7 +56,7 @@ def test_a_description_may_give_a_share_another_fit_and_another_number_to_ignore
     assert np.array_equal(source.read("train", 1).labels["semseg"], expected)
     dataset = OwnData(folder)
     read = dataset.split("train", dataset.default_size, 1)
-    assert read.extents is not None and read.extents.tolist() == [[HEIGHT, WIDTH]]
+    assert read.extents is not None and read.extents.tolist() == [[*SIZE]]
     assert read.images.shape[2:] == (40, 64) and read.total == 9
     for name in ("img1.png", ".img1.png"):
         Image.fromarray(made).save(folder / "labels" / name)
@@ -88,9 +77,8 @@ def test_several_data_sets_and_sizes_in_one_folder(tmp_path: Path) -> None:
         plan.make(["own-data"], [], data)
     for labels, settings in (("given", []), ("one", ["labels=one"])):
         cells = plan.make(["own-data"], [f"dataset={NAME}", *settings], data).cells
-        assert {(c.variant, c.labels, c.protocol.tasks, c.protocol.size) for c in cells} == {
-            (NAME, labels, TASKS, SIZE)
-        }
+        found = {(c.variant, c.labels, c.protocol.tasks, c.protocol.size) for c in cells}
+        assert found == {(NAME, labels, TASKS, SIZE)}
     (folder / "dataset.toml").write_text(TOML.replace('"thing"]', '"thing", "more"]'))
     preparing.prepare(TomlFolder(folder), data, "own-data", NAME, (80, 112), "scale")
     different = r"40x56 and .*80x112 were packed with different tasks; `bench data prepare --force`"
@@ -181,59 +169,42 @@ def test_joined_data_give_each_source_s_teacher(tmp_path: Path) -> None:
     assert joined.teachers == ("depth",) and list(split.teacher) == ["depth"]  # type: ignore[attr-defined]
     assert split.source is not None and torch.equal(split.teacher["depth"][split.source == 0], taught_)
     assert not split.teacher["depth"][split.source == 1].any()
-    assert (
-        registry.open_dataset("own-data-kitchens:semseg+own-data-baths:depth", tmp_path / "data").teachers
-        == ()
-    )  # type: ignore[attr-defined]
+    untaught = registry.open_dataset("own-data-kitchens:semseg+own-data-baths:depth", tmp_path / "data")
+    assert untaught.teachers == ()  # type: ignore[attr-defined]
 
 
 MISTAKES: list[tuple[str, str, str]] = [
     ("[size]", "[size", "dataset.toml is not valid TOML: .*; correct that line"),
     ('images = "images"', 'images = "images"\nspilts = 1', r"key in .*toml 'spilts'; did you mean 'splits'"),
-    ("unit = 0.001", "units = 0.001", r"key in \[tasks.depth\] of .*toml 'units'; did you mean 'unit'"),
     ('name = "kitchens"', "", r"toml has no name; add name = \"kitchens\", of small letters"),
     ('name = "kitchens"', 'name = "My K"', "name = 'My K' in .* is wrong; expected \"kitchens\", of small"),
-    ('images = "images"', "images = 3", 'images = 3 in .* is wrong; expected "images"'),
     ('images = "images"', 'images = "../images"', r"images = '../images' in .* leads out of .*; name someth"),
     (LISTS, "", r"toml has no \[splits\]; add it, with train = "),
-    (LISTS, "splits = 3\n", "splits in .*toml is not a table; write .splits. and its keys below"),
     ('test = "test.txt"', "", r'\[splits\] of .*toml has no test; add test = "test.txt"'),
     ('test = "test.txt"', 'test = "test.txt"\nsplit_seed = 5', "has both lists and split_seed; keep one of"),
     (LISTS, "[splits]\ntest_share = 0.2\nsplit_seed = -1\n", "split_seed = -1 in .* a whole number, 0 or"),
-    (LISTS, "[splits]\nsplit_seed = 1\n", "has no test_share; add test_share = a share"),
     (DEPTH, DEPTH + 'pattern = "d.png"\n', r"pattern = 'd.png' in \[tasks.depth\] .* is wrong; expected"),
     (DEPTH, DEPTH + 'pattern = "{name}.tif"\n', 'wrong; expected "{name}_depth.png": {name} once, perhap'),
     (DEPTH, DEPTH + 'pattern = "../{name}.png"\n', "pattern = .* leads out of .*; name something inside it"),
-    (DEPTH, DEPTH + 'pattern = "{name}{dir}.png"\n', "pattern = .* is wrong; expected"),
-    (DEPTH, DEPTH + 'pattern = "a/./{name}.png"\n', "pattern = .* is wrong; expected"),
     ('images = "images"', 'images = {pattern = "{name}.png"}', r"\[images\] of .*toml has no folder; add"),
-    (LABELS, LABELS + 'palette = ["#000000"]\n', "expected 3 different colours, those of the classes"),
     (LABELS, LABELS + 'palette = ["#000000", [0, 0, 0], "#00ff00"]\n', "expected 3 different colours, those"),
-    (LABELS, LABELS + 'palette = ["#0", [0, 0, 256], 3]\n', "palette = .* is wrong; expected 3 different"),
     (LABELS, LABELS + RGB + "ignore = 255\n", "ignore = 255 in .* expected colours of pixels without a"),
     (LABELS, LABELS + RGB + 'ignore = "#00FF00"\n', "ignore = '#00FF00' in .* none of them in palette, such"),
     (DEPTH, DEPTH + 'palette = ["#000000"]\n', r"unknown key in \[tasks.depth\] of .*toml 'palette'; did"),
     ('test = "test.txt"', 'test = "test.txt"\ntest_share = 0.5', "has both lists and test_share; keep one"),
-    (LISTS, "[splits]\ntest_share = 1.5\n", "test_share = 1.5 in .* expected a share between 0 and 1"),
     (LISTS, "[splits]\ntest_share = 0.01\n", "test_share = 0.01 of 12 images in .* leaves none"),
     ("[size]\nheight = 40\nwidth = 56", "", r"toml has no \[size\]; add it, with height = 192 and width ="),
     ("height = 40", "height = 41", r"height = 41 in \[size\] of .* expected a multiple of 8, 32 to 8192"),
     ("width = 56", 'width = 56\nfit = "crop"', 'fit = \'crop\' in .* expected "scale" or "pad"'),
-    ('kind = "depth"', "", r"\[tasks.depth\] of .* has no kind; add kind = one of \"classes\", \"depth\""),
     ('kind = "depth"', 'kind = "disparity"', r"kind = 'disparity' in \[tasks.depth\] .* one of \"classes\""),
     ("[tasks.depth]", '[tasks."my depth"]', "'my depth' in .* cannot be the name of a task; use another"),
-    ("[tasks.depth]", "[tasks.image]", "'image' in .* cannot be the name of a task; use another"),
     ("unit = 0.001", "unit = 0", r"unit = 0 in \[tasks.depth\] .* expected metres a step of a .png"),
     ("unit = 0.001", "", r"\.png, and \[tasks.depth\] has no unit; add the metres a step of it, such as"),
     ('classes = ["wood", "stone"]', "", r"\[tasks.material\] of .* has no classes; add classes = a list of"),
     ('classes = ["wood", "stone"]', 'classes = ["wood", "wood"]', "a list of 2 to 255 different names"),
     ("ignore = 0", "ignore = 0.5", r"ignore = 0.5 in \[tasks.material\] .* expected a whole number, or nan"),
-    ("ignore = 0", "ignore = true", "ignore = True in .* expected the number that pixels without a"),
-    ("unit = 0.001", "unit = 1e-300", r"unit = 1e-300 in \[tasks.depth\] .* expected metres a step"),
     ('kind = "edge"', 'kind = "edge"\nthreshold = inf', "threshold = inf in .* expected the least number"),
     ("height = 40", f"height = {10**30}", "is not valid TOML: it holds a whole number beyond 64 bits"),
-    ("height = 40", f"height = {'9' * 5000}", "is not valid TOML"),
-    ("[tasks.depth]", f"[tasks.{'d' * 300}]", "'ddd.* cannot be the name of a task; use another"),
     ('name = "kitchens"', f'name = "{"k" * 300}"', "name = 'kkk.* is wrong; expected"),
     ("ignore = 0", "ignore = 255", r"img 02.png holds class 2, but \[tasks.material\] .* numbered 0..1, and"),
     ("unit = 0.001", 'unit = 0.001\nteacher = "no"', "the folder .*/no is missing, which .*.toml names"),
@@ -241,14 +212,11 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("unit = 0.001", 'unit = 0.001\nteacher = "depth"', r"teacher in \[tasks.depth\] .* folder of its labe"),
     ("unit = 0.001", 'unit = 0.001\nteacher = "."', r"no label of teacher.depth .* teacher from \[tasks.d"),
     ('folder = "edges"', 'folder = "edge"', "the folder .*/edge is missing, which .*dataset.toml names; add"),
-    ('folder = "edges"', 'folder = "depth"', "holds .*; a map of edge is of 0 and 1, or of 0 and 255"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("old", "new", "message"), MISTAKES)
-def test_a_mistake_in_the_description_is_one_sentence(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_a_mistake_is_one_sentence(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in TOML
     source = TomlFolder(write(tmp_path, TOML.replace(old, new, 1)))
     with pytest.raises(UserError, match=message) as error:

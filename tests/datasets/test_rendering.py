@@ -1,6 +1,4 @@
-"""The ray caster against slow references: hits by marching, normals by definition, one cast
-shadow.
-"""
+"""The ray caster against slow references: hits by marching, normals by definition."""
 
 from __future__ import annotations
 
@@ -8,13 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.rendering.furniture import WALL, Item, Solid
 from datasets.rendering.geometry import BOX, ELLIPSOID, FRUSTUM, ROOM, Solids, cast, surface
-from datasets.rendering.layout import Light, Room
-from datasets.rendering.materials import Material
-from datasets.rendering.planner import Placed
-from datasets.rendering.scene import camera, camera_rays, make_scene
-from datasets.rendering.shading import radiance
+from datasets.rendering.scene import camera_rays
 
 
 def _solids(seed: int) -> Solids:
@@ -55,17 +48,15 @@ def _march(solids: Solids, direction: np.ndarray) -> tuple[float, int]:
             low, high = ts[hits[0]] - 1e-3, ts[hits[0]]
             for _ in range(40):
                 middle = (low + high) / 2
-                low, high = (
-                    (low, middle) if _inside(solids, p, middle * direction[None])[0] else (middle, high)
-                )
+                inside = _inside(solids, p, middle * direction[None])[0]
+                low, high = (low, middle) if inside else (middle, high)
             if high < best:
                 best, which = high, p
     return best, which
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_first_hits_agree_with_marching_along_each_ray(seed: int) -> None:
-    solids, origin = _solids(seed), torch.zeros(3, dtype=torch.float64)
+def test_first_hits_agree_with_marching_along_each_ray() -> None:
+    solids, origin = _solids(0), torch.zeros(3, dtype=torch.float64)
     rays = camera_rays((10, 14))
     t, solid = cast(solids, origin, rays)
     seen = set()
@@ -87,38 +78,9 @@ def test_normals_are_the_gradients_of_the_surfaces() -> None:
         p, point, normal = int(hit.solid[pixel]), hit.point[:, pixel].numpy(), hit.normal[:, pixel].numpy()
         assert np.linalg.norm(normal) == pytest.approx(1)
         assert normal @ rays[:, pixel].numpy() < 0
-        # A little outwards is outside, a little inwards inside, and the tangent plane touches to second
-        # order.
+        # A little outwards is outside, a little inwards inside; the tangent plane touches to second order.
         assert not _inside(solids, p, (point + 1e-6 * normal)[None])[0]
         assert _inside(solids, p, (point - 1e-6 * normal)[None])[0]
         tangent = np.cross(normal, rays[:, pixel].numpy())
         tangent *= 1e-4 / np.linalg.norm(tangent)
         assert not _inside(solids, p, (point + tangent + 3e-6 * normal)[None])[0] or p == 0
-
-
-def _empty_room(item: Item) -> Room:
-    grey = Material((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), grain=0.0)
-    lamp = Light((0.0, 2.9, 0.0), (1.0, 1.0, 1.0), 1.0)
-    placed = (Placed(item, 0.0, (0.0, 0.0, 0.0), 1),)
-    return Room((6.0, 3.0, 6.0), (grey,) * 6, placed, (lamp,), (0.0, 2.0, -2.9), 0.0, -0.6, 0.0, 1, 0.2)
-
-
-def test_a_solid_shades_the_floor_below_it_and_nothing_else() -> None:
-    grey = Material((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), grain=0.0)
-    plate = Solid(BOX, (0.0, 1.0, 0.0), (0.5, 0.01, 0.5), grey)
-    scenes = [make_scene(_empty_room(Item(WALL, [plate] * count))) for count in (0, 1)]
-    size = (48, 64)
-    eye, axes = camera(scenes[0].room)
-    rays = axes @ camera_rays(size)
-    hits = [surface(s.solids, eye, rays, *cast(s.solids, eye, rays)) for s in scenes]
-    bare, shaded = (radiance(s, h, rays, size)[0] for s, h in zip(scenes, hits, strict=True))
-    floor = (hits[1].solid == 0) & (hits[1].face == 2)
-    # The lamp hangs 1.9 m above a plate 1 m over the floor: the shadow is 2.9 / 1.9 times as wide as the
-    # plate.
-    away = hits[1].point[[0, 2]].abs().amax(0)
-    edge = 0.5 * 2.9 / 1.89
-    assert (floor & (away < edge - 0.02)).sum() > 50
-    assert (shaded < 0.75 * bare)[floor & (away < edge - 0.02)].all()
-    torch.testing.assert_close(
-        shaded[floor & (away > edge + 0.02)], bare[floor & (away > edge + 0.02)], rtol=1e-12, atol=0
-    )

@@ -7,6 +7,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,21 +18,19 @@ from benchmark.errors import UserError
 from datasets.base import Split, widen
 from datasets.rendering.furniture import CLASSES, FIGURE, PARTS
 from datasets.rendering.render import render
-from datasets.rendering.scene import camera_rays
 from datasets.scenes import Scenes
 from datasets.tasks import IGNORE
 
-SIZE = (48, 64)
+SIZE = (24, 32)
+# Of the first six rooms to train on; class maps are pinned bit by bit, while a pixel's last bit may differ.
+MEANS = {
+    "image": [131.4136, 125.8181, 111.3917], "depth": [3.2956], "normals": [10.2645, -24.2613, -69.7007]
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Split:
-    return Scenes(tmp_path_factory.mktemp("data")).split("train", (24, 32), 64)
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Split:
-    return Scenes(tmp_path_factory.mktemp("data")).split("test", (96, 128), 6)
+    return Scenes(tmp_path_factory.mktemp("data")).split("train", SIZE, 64)
 
 
 def test_split_keeps_the_contract(small: Split) -> None:
@@ -64,29 +63,6 @@ def test_parts_exist_where_a_figure_is_and_about_a_third_of_the_time(small: Spli
     assert set(parts[figure].unique().tolist()) == set(range(len(PARTS)))
 
 
-def test_normals_are_unit_face_the_camera_and_follow_from_depth(large: Split) -> None:
-    tasks = Scenes(Path()).tasks
-    normal = widen(tasks["normals"], large.targets["normals"]).double()
-    depth = widen(tasks["depth"], large.targets["depth"]).double()
-    assert (large.targets["normals"].double().norm(dim=1) - 127).abs().max() < 1.5
-    rays = camera_rays((96, 128)).view(3, 96, 128)
-    assert ((normal * rays).sum(1) < 0.02).all()
-    points = depth * rays
-    # Differences over 8 pixels, where everything within shows the same plane: depth is rounded to 11 bits.
-    k = 4
-    across = points[:, :, k:-k, 2 * k :] - points[:, :, k:-k, : -2 * k]
-    down = points[:, :, 2 * k :, k:-k] - points[:, :, : -2 * k, k:-k]
-    derived = torch.linalg.cross(down, across, dim=1)
-    derived = derived / derived.norm(dim=1, keepdim=True)
-    windows = large.targets["normals"].double().unfold(2, 2 * k + 1, 1).unfold(3, 2 * k + 1, 1)
-    flat = ((windows.amax((-1, -2)) - windows.amin((-1, -2))) == 0).all(1)
-    classes = large.targets["semseg"].unfold(2, 2 * k + 1, 1).unfold(3, 2 * k + 1, 1)
-    flat &= (classes.amax((-1, -2)) == classes.amin((-1, -2)))[:, 0]
-    angle = torch.rad2deg(torch.acos((derived * normal[:, :, k:-k, k:-k]).sum(1).clamp(-1, 1)))[flat]
-    assert len(angle) > 10000
-    assert angle.median() < 2 and angle.quantile(0.95) < 8
-
-
 def test_a_room_looks_alike_at_every_size() -> None:
     coarse, fine = render(11, (24, 32))["semseg"], render(11, (72, 96))["semseg"]
     assert torch.equal(fine[:, 1::3, 1::3], coarse)  # the middle of three pixels is the coarse pixel's centre
@@ -106,12 +82,13 @@ def test_samples_depend_on_nothing_but_their_number(tmp_path: Path) -> None:
 
 
 def test_a_changed_generator_needs_a_new_version() -> None:
-    content = hashlib.sha256()
-    for i in range(6):
-        maps = render(datasets.scenes._seed("train", i), (24, 32))
+    content, rooms = hashlib.sha256(), [render(datasets.scenes._seed("train", i), (24, 32)) for i in range(6)]
+    for maps in rooms:
         for name in ("semseg", "edge", "saliency", "parts"):
             content.update(maps[name].numpy().tobytes())
-    # Class maps alone: they are the same on all machines, while a pixel's last bit may not be.
+    for name, mean in MEANS.items():
+        found = torch.stack([maps[name].double() for maps in rooms]).mean((0, 2, 3))
+        assert found.tolist() == pytest.approx(mean, rel=1e-3), f"the {name} changed: bump VERSION"
     pinned = {1: "5a26b550b46f146e"}
     assert content.hexdigest()[:16] == pinned[datasets.scenes.VERSION], "the rooms changed: bump VERSION"
 
@@ -144,12 +121,10 @@ def test_the_cache_renders_only_what_is_missing(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "altered"])
-def test_a_damaged_file_is_rendered_anew(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    size = (16, 16)
+def test_a_damaged_file_is_rendered_anew(damage: str, tmp_path: Path, monkeypatch: Any) -> None:
+    size = (8, 8)
     whole = Scenes(tmp_path).split("test", size, 3)
-    path = tmp_path / "scenes/v1/test-16x16/00000.npz"
+    path = tmp_path / "scenes/v1/test-8x8/00000.npz"
     content = bytearray(path.read_bytes())
     if damage == "truncated":
         path.write_bytes(content[: len(content) // 2])
@@ -180,9 +155,7 @@ def test_writers_at_the_same_time_do_no_harm(tmp_path: Path) -> None:
     assert not [p for p in (tmp_path / "scenes/v1/train-8x8").iterdir() if p.name.startswith(".new")]
 
 
-def test_a_folder_that_cannot_be_written_is_the_users_to_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write rendered scenes"):
         Scenes(tmp_path / "file").split("test", (8, 8), 1)
@@ -197,11 +170,7 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_change(
 
 
 def test_bad_requests_are_explained(tmp_path: Path) -> None:
-    odd = {
-        "unknown split": ("val", (8, 8), 1),
-        "limit is 0": ("train", (8, 8), 0),
-        "4x9": ("train", (4, 9), 1),
-    }
-    for message, arguments in odd.items():
+    for message, *given in (("unknown split", "val", (8, 8), 1), ("limit is 0", "train", (8, 8), 0),
+                            ("4x9", "train", (4, 9), 1)):  # fmt: skip
         with pytest.raises(UserError, match=message):
-            Scenes(tmp_path).split(*arguments)
+            Scenes(tmp_path).split(*given)

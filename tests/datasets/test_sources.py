@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-import benchmark
 from benchmark.errors import UserError
 from benchmark.spec import registry
 from benchmark.training.batches import Feed
@@ -19,11 +18,11 @@ from datasets import labels, tasks
 from datasets.base import Split
 from datasets.sources import APART, Part, Sources
 from datasets.tasks import Task
-from tests.commands import records, sets
-from tests.conftest import Bench
 from tests.helpers import SIZE, TASKS, THREE, tiny_protocol, tiny_spec, tiny_split
 
+STYLES = ("", "-evening", "-mist", "-grey")
 NORMALISED = ((0.0,) * 3, (1.0,) * 3)
+FEED: dict[str, Any] = {"seed": 1, "views": 0, "normalisation": NORMALISED, "device": "cpu"}
 
 
 class Tiny:
@@ -38,9 +37,8 @@ class Tiny:
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
         whole = tiny_split(limit or self.count, seed=len(self.name) + (name == "test"))
         targets = {task: whole.targets[task.rstrip("x")] for task in self.tasks}
-        return replace(
-            whole, targets=targets, available=torch.ones(len(whole), len(targets), dtype=torch.bool)
-        )
+        available = torch.ones(len(whole), len(targets), dtype=torch.bool)
+        return replace(whole, targets=targets, available=available)
 
 
 def joined(*only: tuple[str, ...], counts: tuple[int, ...] = (4, 8, 12)) -> Sources:
@@ -104,9 +102,7 @@ def test_batches_hold_each_source_s_share(sampling: Any) -> None:
     data = joined(("semseg",), ("depth",), ("normals",))
     train = data.split("train", SIZE)
     protocol = tiny_protocol(sampling=sampling, batch=6, epochs=3.0)
-    feed = Feed(
-        train, train.available, data.tasks, protocol, seed=1, views=0, normalisation=NORMALISED, device="cpu"
-    )  # fmt: skip
+    feed = Feed(train, train.available, data.tasks, protocol, **FEED)
     batches = [feed.batch(step) for step in range(feed.steps)]
     seen = torch.cat([batch.index for batch in batches])
     sources = [(batch.index // APART).bincount(minlength=3).tolist() for batch in batches]
@@ -125,10 +121,8 @@ def test_one_task_s_run_sees_its_sources_alone() -> None:
     data = joined(("semseg",), ("depth",), ("depth",))
     train = data.split("train", SIZE)
     protocol = tiny_protocol(tasks=("semseg", "depth"), sampling="equal")
-    feed = Feed(
-        train, train.available, {"depth": TASKS["depth"]}, protocol, seed=1, views=0,
-        normalisation=NORMALISED, device="cpu", labelled_only=True,
-    )  # fmt: skip
+    own = {"depth": TASKS["depth"]}
+    feed = Feed(train, train.available, own, protocol, labelled_only=True, **FEED)
     counts = [(feed.batch(step).index // APART).bincount(minlength=3).tolist() for step in range(feed.steps)]
     assert feed.images == 20 and all(found == [0, 2, 2] for found in counts)
 
@@ -165,13 +159,7 @@ def test_scores_by_source_are_those_of_each_source_alone() -> None:
         ("scenes:smell+scenes-grey", "unknown task of scenes-v1 'smell'"),
         ("scenes+scenes:depth", "whose images would count twice"),
         ("scenes:depth:depth+scenes-grey", "names a task twice"),
-        (
-            "+".join(
-                f"scenes{s}:semseg:depth:normals:edge:saliency:parts"
-                for s in ("", "-mist", "-grey", "-evening")
-            ),
-            "more than 200",
-        ),
+        ("+".join(f"scenes{s}:semseg:depth:normals:edge:saliency:parts" for s in STYLES), "more than 200"),
         ("scenes-v1-fevening", "unknown variant of scenes"),
         ("scenes+nowhere", "unknown data set 'nowhere'"),
         ("scenes-fog", "unknown variant of scenes"),
@@ -184,29 +172,9 @@ def test_what_cannot_be_joined_is_one_sentence(name: str, says: str, tmp_path: P
 
 
 def test_styles_show_other_rooms_and_leave_the_scenes_as_they_were(tmp_path: Path) -> None:
-    plain, *others = (
-        registry.open_dataset(f"scenes{s}", tmp_path) for s in ("", "-evening", "-mist", "-grey")
-    )
+    plain, *others = (registry.open_dataset(f"scenes{style}", tmp_path) for style in STYLES)
     images = [data.split("train", (32, 48), 2).images.float() for data in (plain, *others)]
     assert [data.variant for data in others] == ["scenes-v1-evening", "scenes-v1-mist", "scenes-v1-grey"]
     evening, mist, grey = (found.mean((0, 2, 3)) for found in images[1:])
     assert evening[0] > 1.3 * evening[2] and mist.std() < 25 and grey.max() - grey.min() < 0.01
     assert not torch.equal(images[0], images[3])
-
-
-def test_runs_of_joined_data_end_in_records_with_scores_by_source(bench: Bench, tmp_path: Path) -> None:
-    dataset = "scenes-evening:semseg+scenes-mist:depth:semseg"
-    given = ["epochs=1", 'sampling="equal"', f'dataset="{dataset}"', "tasks=[]", 'labels="given"', "seeds=1"]
-    command = ["run", "thin", "single_task", "multi_task", *sets(*given), "--results", tmp_path]
-    code, _, err = bench(*command)
-    assert code == 0, err
-    found = list(records(tmp_path).values())
-    variant = "scenes-v1-evening:semseg+scenes-v1-mist:depth:semseg"
-    assert {record["spec"]["variant"] for record in found} == {variant} and len(found) == 3
-    whole = next(record for record in found if not record["one_task"])
-    assert list(whole["by_source"]["semseg"]) == variant.split("+")
-    assert whole["by_source"]["depth"] == {"scenes-v1-mist:depth:semseg": whole["metrics"]["depth"]}
-    table = benchmark.load_records(tmp_path)
-    row = table[(table.task == "depth") & (table.metric == "absErr") & (table.method == "multi_task")].iloc[0]
-    assert row.by_source == {"scenes-v1-mist:depth:semseg": row.value}
-    assert bench("leaderboard", "--results", tmp_path)[0] == 0
