@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from benchmark.cli import ablate
+from benchmark.execute import workers
 from benchmark.report.figures import board as plots
 from benchmark.report.figures.style import Drawing
 from benchmark.spec import plan
+from benchmark.spec.run import RunSpec
 from tests.benchmark.report import make
-from tests.commands import records, sets
+from tests.commands import sets
 from tests.conftest import Bench
 
 HEAD = 'protocol = "thin"\ndataset = "scenes"\nlabels = "one"\nseeds = 2\n'
@@ -72,6 +74,8 @@ def test_a_plan_edited_while_it_runs_changes_nothing(
 ) -> None:
     """A plan is read at the start: what is in the file afterwards is for the next command."""
     file, results, expand = tmp_path / "mine.toml", tmp_path / "runs", plan.expand
+    taken: list[RunSpec] = []
+    monkeypatch.setattr(workers, "work", lambda cells, *arguments: taken.extend(cells))
 
     def expand_and_edit(*arguments: object) -> plan.Plan:
         made = expand(*arguments)  # type: ignore[arg-type]
@@ -80,7 +84,7 @@ def test_a_plan_edited_while_it_runs_changes_nothing(
 
     file.write_text(f'[[grid]]\n{HEAD}method = "multi_task"\n')
     monkeypatch.setattr(plan, "expand", expand_and_edit)
-    assert bench("run", file, *sets("epochs=1"), "--results", results)[0] == 0
-    assert sorted(r["spec"]["label_seed"] for r in records(results).values()) == [0, 1]
+    assert bench("run", file, *sets(), "--results", results)[0] == 0
+    assert sorted(spec.label_seed for spec in taken) == [0, 1]
     code, _, err = bench("run", file, *sets(), "--results", results)
     assert code == 2 and "is not valid TOML" in err

@@ -44,9 +44,8 @@ def test_a_plan_from_nothing_to_a_published_board(
     code, out, _ = bench(*run)
     assert code == 0 and "nothing to do: all 6 runs" in out
     # Published records alone give the tables, without any data set.
-    shown = json.loads(
-        bench("publish", "--all", "--force", "--results", runs, "--published-in", public, "--json")[1]
-    )
+    publish = ("publish", "--all", "--force", "--results", runs, "--published-in", public)
+    shown = json.loads(bench(*publish, "--json")[1])
     assert set(shown["published"]) == records(runs).keys() and shown["folder"] == str(public / "records")
     assert len(list((public / "records").glob("*.json"))) == 6
     assert len(list((public / "records").glob("*.webp"))) == 3  # one seed a method, two of them single-task
@@ -57,13 +56,6 @@ def test_a_plan_from_nothing_to_a_published_board(
     code, out, err = bench("leaderboard", *nowhere, "--check", "--json")
     (difference,) = json.loads(out)["differences"]
     assert code == 1 and table.name in difference and difference in err
-    # A record whose content is not its id's is refused.
-    victim = next((public / "records").glob("*.json"))
-    edited = json.loads(victim.read_text())
-    edited["spec"]["label_seed"] = 77
-    victim.write_text(json.dumps(edited))
-    code, _, err = bench("leaderboard", *nowhere)
-    assert code == 2 and victim.name in err
 
 
 def test_a_diverging_run_fails_alone(bench: Bench, tmp_path: Path) -> None:
@@ -119,9 +111,7 @@ class Loud(MultiTask):
 
 @dataclass
 class Place:
-    """folder: for what a command writes. results: of one finished multi_task run, with the id. url: of a file
-    to get.
-    """
+    """folder: for what is written. results: of one finished multi_task run, with the id. url: of a file."""
 
     folder: Path
     results: Path
@@ -146,10 +136,8 @@ class Place:
     @property
     def ablation(self) -> Path:
         path = self.folder / "mine.toml"
-        head = 'protocol = "thin"\ndataset = "scenes"\nmethod = "mtpsl"\n'
-        path.write_text(
-            f"[ablate]\n{head}components = {{ regulariser = 0.0 }}\nhparams.mtpsl.mapper_width = 4\n"
-        )
+        text = '[ablate]\nprotocol = "thin"\ndataset = "scenes"\nmethod = "mtpsl"\n'
+        path.write_text(text + "components = { regulariser = 0.0 }\nhparams.mtpsl.mapper_width = 4\n")
         return path
 
     @property
@@ -187,9 +175,7 @@ def keys(wanted: str) -> Callable[[Any], bool]:
 
 
 def rows(wanted: str) -> Callable[[Any], bool]:
-    return lambda shown: (
-        isinstance(shown, list) and bool(shown) and all(set(wanted.split()) <= row.keys() for row in shown)
-    )
+    return lambda shown: bool(shown) and all(set(wanted.split()) <= row.keys() for row in shown)
 
 
 def interrupt(*_: object, **__: object) -> None:
@@ -204,6 +190,13 @@ def commands() -> dict[str, Any]:
             yield name, command
 
     return dict(leaves(typer.main.get_command(app), ""))
+
+
+PERF = ["--steps", 2, *SHORT, "--device", "cpu"]
+
+
+def store(p: Place) -> list[object]:
+    return ["--size", "32x40", "--data", p.folder / "data"]
 
 
 # What each command is given beside its name, --json and, unless it names others, the results of `place`; and
@@ -224,26 +217,17 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], Callable[[Any], bool]]] 
     "predict": (lambda p: [p.id, p.photo, "--out", p.folder / "out"], keys("files")),
     "export": (lambda p: [p.id], keys("file tolerance differences")),
     "tune": (lambda p: ["loud", "--plugin", p.loud, "--trials", 2, *SHORT], keys("rows failures plan")),
-    "perf": (
-        lambda p: ["multi_task", "--steps", 2, *SHORT, "--device", "cpu", "--out", p.folder / "perf"],
-        keys("machine rows notes"),
-    ),
+    "perf": (lambda p: ["multi_task", *PERF, "--out", p.folder / "perf"], keys("machine rows notes")),
     "check": (lambda p: ["multi_task"], rows("check about kept reason")),
     "new": (lambda p: ["mine", "--out", p.folder], keys("files")),
     "list": (lambda p: ["plans"], rows("name summary")),
     "data list": (lambda p: [], rows("name here source licence")),
     "data get": (lambda p: ["nyuv2", "--yes", "--url", p.url, "--data", p.folder], keys("file said")),
     "data draft": (lambda p: [write_untold(p.folder / "mine")], keys("file notes")),
-    "data prepare": (
-        lambda p: ["nyuv2", p.mtan, "--size", "32x40", "--data", p.folder / "data"],
-        keys("variant folders counts"),
-    ),
+    "data prepare": (lambda p: ["nyuv2", p.mtan, *store(p)], keys("variant folders counts")),
     "data check": (lambda p: ["nyuv2", "--data", p.folder / "data"], keys("variant problems splits")),
     "data show": (lambda p: ["scenes", "--size", "32x64", "--count", 2], keys("picture")),
-    "labels import": (
-        lambda p: [p.split, "--data", p.folder],
-        rows("setting dataset images counts as_in_papers file"),
-    ),
+    "labels import": (lambda p: [p.split, "--data", p.folder], rows("setting dataset images counts file")),
     "labels show": (lambda p: ["--count", 12], keys("images setting seed hash labelled available")),
 }
 
@@ -288,34 +272,23 @@ def test_looking_needs_no_data(bench: Bench, place: "Place") -> None:
     assert not (place.folder / "none").exists()
 
 
-def test_what_a_users_own_method_prints_goes_to_standard_error(bench: Bench, place: "Place") -> None:
-    listed = ("list", "methods", "loud", "--plan", "thin", "--plugin", place.loud, "--json")
-    code, out, err = bench(*listed)
-    assert code == 0 and json.loads(out) and "imported" in err, out + err
-
-
 def test_what_workers_print_goes_to_standard_error(place: Place, data_folder: Path) -> None:
     loud = ["run", "loud", *SHORT, "--plugin", place.loud, "--workers", 1, "--results", place.results]
     out, err = start(*loud, "--json", data=data_folder).communicate(timeout=600)
     assert json.loads(out)["exit"] == 0 and "a step" in err, out + err
 
 
-def test_a_plan_that_ablates(bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    ablate = ("ablate", place.ablation, *SHORT, "--results", place.results, "--json")
-    monkeypatch.setattr(workers, "work", interrupt)
-    code, out, _ = bench(*ablate)
-    assert code == 130 and json.loads(out) == {"plan": "mine", "form": "leave-one-out", "rows": []}
-    assert not (place.results / "tables" / "ablation-mine.md").exists()
-
-
 def test_interrupted_commands_print_what_there_is(
     bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "work", interrupt)
     monkeypatch.setattr(preparing, "prepare", interrupt)
     monkeypatch.setattr("benchmark.execute.fetch.fetch", interrupt)
     code, out, err = bench("data", "prepare", *CASES["data prepare"][0](place), "--json")
     assert code == 130 and json.loads(out) == {"variant": "nyuv2-13", "folders": [], "counts": {}}
+    monkeypatch.setattr(workers, "work", interrupt)
+    code, out, _ = bench("ablate", place.ablation, *SHORT, "--results", place.results, "--json")
+    assert code == 130 and json.loads(out) == {"plan": "mine", "form": "leave-one-out", "rows": []}
+    assert not (place.results / "tables" / "ablation-mine.md").exists()
     code, out, err = bench("data", "get", *CASES["data get"][0](place), "--json")
     assert code == 130 and json.loads(out)["file"] is None and json.loads(out)["said"] in err
 
@@ -325,12 +298,11 @@ def run_multi(*settings: str) -> list[str]:
 
 
 BAD: dict[str, tuple[list[str], str]] = {
-    "method": (["run", "protoype"], r"unknown plan or method 'protoype'; did you mean 'prototype'\?"),
     "timm model": (run_multi("encoder=timm:foo"), "unknown timm model 'foo'; .* more"),
     "in a plan": (["plan", "prototype", "--set", "hparams.heads=5"], "heads"),
     "no test label": (
-        run_multi(*TINY, "seeds=1", "test_images=2", 'tasks=["depth", "parts"]'),
-        "none of the 2 test images has a label for parts",
+        run_multi(*TINY, "seeds=1", "test_images=2", "tasks=['parts']"),
+        "has a label for parts",
     ),
     "checkpoints": (["run", "multi_task", "--checkpoint-every", "0"], "--checkpoint-every 0"),
     "list": (["list", "method"], r"unknown listing 'method'; did you mean 'methods'\?"),
@@ -342,16 +314,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no such data": (["run", "nyuv2-smoke", "--data", "nowhere"], "nowhere"),
     "data set": (["labels", "show", "rooms"], "unknown data set 'rooms'"),
     "nothing to publish": (["publish", "--all", "--published-in", "out"], "no finished run to publish"),
-    "several costs": (
-        ["list", "methods", "hitts", "--plan", "nyuv2-small"],
-        "name a plan of one protocol and one data set, such as quickstart",
-    ),
+    "several costs": (["list", "methods", "hitts", "--plan", "nyuv2-small"], "plan of one protocol and one"),
     "no board": (["leaderboard"], "there are no finished runs"),
-    "nothing to clean": (["clean", "abcdef"], "'abcdef' names no run"),
     "no network": (["predict", "abcdef", "a.jpg", "--out", "out"], "'abcdef' names no run"),
-    "no network to export": (["export", "abcdef"], "'abcdef' names no run"),
     "format": (["export", "abcdef", "--format", "tf"], "--format 'tf' is not one of torch, onnx"),
-    "download": (["data", "get", "nyuv3"], "unknown data set 'nyuv3'"),
     "nothing to prepare": (["data", "prepare", "nyuv2", "nowhere"], "there is no nowhere"),
     "no label file": (["labels", "import", "nowhere.pth"], "nowhere.pth"),
 }
@@ -377,13 +343,8 @@ def test_damaged_files_are_named_and_nothing_is_lost(bench: Bench, tmp_path: Pat
     (record,) = tmp_path.glob("*/*/record.json")
     good = record.read_text()
     record.write_text(good[: len(good) // 2])
-    for command in (
-        ["leaderboard", "--results", tmp_path],
-        ["show", record.parent.name, "--results", tmp_path],
-        arguments,
-    ):
-        code, _, err = bench(*command)
-        assert code == 2 and "record.json" in err and err.count("\n") == 1, err
+    code, _, err = bench(*arguments)
+    assert code == 2 and "record.json" in err and err.count("\n") == 1, err
     record.unlink()
     # A checkpoint of another run, then a damaged one.
     checkpoint = record.parent / "checkpoint.pt"
@@ -396,9 +357,3 @@ def test_damaged_files_are_named_and_nothing_is_lost(bench: Bench, tmp_path: Pat
     checkpoint.unlink()
     assert bench(*arguments)[0] == 0
     assert without_cost(json.loads(record.read_text())) == without_cost(json.loads(good))
-
-
-def test_a_results_folder_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    code, _, err = bench("run", "multi_task", *sets("seeds=1"), "--results", tmp_path / "file")
-    assert code == 2 and "is a file, not a folder of runs" in err and err.count("\n") == 1

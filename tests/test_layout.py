@@ -1,6 +1,4 @@
-"""The shape of the project: who may know whom, how long a module may be, and the guard for the name
-`datasets`.
-"""
+"""The shape of the project: who may know whom, how long modules are, and a guard of the name `datasets`."""
 
 import ast
 import graphlib

@@ -38,15 +38,8 @@ def test_a_run_takes_over_what_fits_of_a_finished_one(
         assert all(torch.equal(method[key], trained[key]) for key in taken)
         assert any(key.startswith("heads.") for key in taken) and (set(method) == set(taken)) == (not fresh)
 
-    command = [
-        "run",
-        "thin",
-        "multi_task",
-        *sets("seeds=1", "epochs=1", f'init="{moved}"'),
-        "--results",
-        second,
-    ]
-    assert bench(*command)[0] == 0
+    started = sets("seeds=1", "epochs=1", f'init="{moved}"')
+    assert bench("run", "thin", "multi_task", *started, "--results", second)[0] == 0
     (record,) = records(second).values()
     assert record["spec"]["protocol"]["init"].startswith("sha256:")
     moved.unlink()

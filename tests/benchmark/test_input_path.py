@@ -1,6 +1,4 @@
-"""From files to batches, no hidden label is looked at: not by packing, sampling, cropping or normalising."""
-
-from __future__ import annotations
+"""From files to batches no hidden label is looked at, and no run is trained on the slice for tuning."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.errors import UserError
+from benchmark.execute.data import Data
 from benchmark.execute.options import Options
 from benchmark.execute.workers import carry_out
+from benchmark.report.captions import facts
+from benchmark.report.leaderboard import boards_of
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan
 from benchmark.spec.protocol import Protocol
@@ -20,7 +22,6 @@ from datasets import labels, preparing
 from datasets.base import Split
 from datasets.layouts.mtan import MtanNYUv2
 from methods.base import ViewKind
-from tests.benchmark.test_holdout import Silent
 from tests.datasets.folders import mtan_arrays as arrays
 from tests.datasets.folders import write_mtan as write
 from tests.helpers import TASKS, tiny_protocol, tiny_split
@@ -59,10 +60,8 @@ def test_batches_from_padded_frames_hold_no_trace_of_hidden_labels(
             assert torch.equal(a.images, b.images)
             assert all(torch.equal(a.targets[n], b.targets[n]) for n in SIX)
         assert [v.erased is None for v in clean.views] == [views == 2] * 2
-        assert all(
-            v.erased is None or torch.equal(v.erased, w.erased)
-            for v, w in zip(clean.views, other.views, strict=True)
-        )
+        both = zip(clean.views, other.views, strict=True)
+        assert all(v.erased is None or torch.equal(v.erased, w.erased) for v, w in both)
 
 
 def test_a_number_of_views_is_as_many_crops_and_moves_no_bit_of_the_first_view() -> None:
@@ -101,10 +100,46 @@ def test_a_run_from_a_store_holds_no_trace_of_hidden_labels(tmp_path: Path) -> N
         run = RunDir(results, cells[0].folder)
         record = run.record
         assert record is not None
-        hashes = record["hashes"]
-        found.append(
-            (record["metrics"], record["constant"], record["curve"], hashes["labels"], hashes["crops"],
-            hashes["init"],
-             run.file("weights.pt").read_bytes(), run.file("panel.webp").read_bytes(), hashes["data"])
-        )  # fmt: skip
-    assert found[0][:-1] == found[1][:-1] and found[0][-1] != found[1][-1]
+        said = [record[key] for key in ("metrics", "constant", "curve")]
+        said += [record["hashes"][key] for key in ("labels", "crops", "init")]
+        said += [run.file(name).read_bytes() for name in ("weights.pt", "panel.webp")]
+        found.append((said, record["hashes"]["data"]))
+    assert found[0][0] == found[1][0] and found[0][1] != found[1][1]
+
+
+ROOMS = ["size=[32, 64]", "train_images=20", "test_images=4", "batch=4", "epochs=1", "width=8"]
+
+
+class Silent:
+    def state(self, *args: object) -> None: ...
+
+    def step(self, *args: object) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+
+def test_the_slice_is_the_end_of_train_and_nothing_else(data_folder: Path) -> None:
+    whole = plan.make(["multi_task"], ROOMS, data_folder).cells[0]
+    tuned = plan.make(["multi_task"], [*ROOMS, "judge=holdout", "holdout=0.25"], data_folder).cells[0]
+    data = Data(data_folder)
+    train, kept, slice_ = data.split(whole, "train"), data.split(tuned, "train"), data.split(tuned, "test")
+    assert kept.ids.tolist() == list(range(15)) and slice_.ids.tolist() == list(range(15, 20))
+    assert torch.equal(torch.cat([kept.images, slice_.images]), train.images)
+    assert len({s.fingerprint for s in (train, kept, slice_, data.split(whole, "test"))}) == 4
+
+
+def test_the_board_says_that_it_is_no_score(data_folder: Path, tmp_path: Path) -> None:
+    settings = [*ROOMS, "judge=holdout", "seeds=1"]
+    cells = plan.make(["single_task", "multi_task"], settings, data_folder).cells
+    done = carry_out(cells, Options(tmp_path, data_folder), Silent())
+    assert len(done["done"]) == len(cells) == 4
+    (board,) = boards_of(tmp_path)
+    assert {entry.tier for entry in board.entries} == {"tuning"}
+    assert ("no scores, for tuning only", "evaluated on the last 10% of the train images") in facts(board)
+    assert board.group.tasks[0].test_images == 2
+
+
+def test_a_slice_that_takes_everything_is_refused(data_folder: Path) -> None:
+    tuned = plan.make(["multi_task"], [*ROOMS, "train_images=1", "judge=holdout"], data_folder).cells[0]
+    with pytest.raises(UserError, match="sets all train images aside"):
+        Data(data_folder).split(tuned, "train")

@@ -32,8 +32,7 @@ def browse() -> Iterator[Browse]:
     if not browser or not driver:
         if os.environ.get("BENCH_REQUIRE_BROWSER"):
             pytest.fail(
-                "BENCH_REQUIRE_BROWSER is set, but there is no chromium or chromedriver; run "
-                "tests/browser/install.sh"
+                "BENCH_REQUIRE_BROWSER is set, and no chromium is there; run tests/browser/install.sh"
             )
         pytest.skip("needs chromium and chromedriver: tests/browser/install.sh installs them")
     started: list[webdriver.Chrome] = []
@@ -45,9 +44,8 @@ def browse() -> Iterator[Browse]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         if not scripting:
-            options.add_experimental_option(
-                "prefs", {"profile.managed_default_content_settings.javascript": 2}
-            )
+            off = {"profile.managed_default_content_settings.javascript": 2}
+            options.add_experimental_option("prefs", off)
         started.append(webdriver.Chrome(options=options, service=Service(driver)))
         return started[-1]
 
@@ -58,9 +56,7 @@ def browse() -> Iterator[Browse]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page of two boards: five methods over seven seeds under one label setting, the same over three under
-    another.
-    """
+    """A page of two boards: five methods over seven seeds, and under other labels over three."""
     folder: Path = tmp_path_factory.mktemp("page")
     make.write_board(folder, seeds=7, published=True)
     for path in folder.glob("records/*.json"):

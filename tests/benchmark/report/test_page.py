@@ -63,9 +63,8 @@ def test_whole_and_closed(results: Path) -> None:
     links = [str(a["href"]) for tag, a in reader.elements if tag == "a"]
     links += [str(a["src"]) for _, a in reader.elements if "src" in a]
     names = [a["id"] for _, a in reader.elements if "id" in a]
-    assert len(names) == len(set(names)) and {link[1:] for link in links if link.startswith("#")} <= set(
-        names
-    )
+    assert len(names) == len(set(names))
+    assert {link[1:] for link in links if link.startswith("#")} <= {*names}
     # Figures and records lie beside the page; nothing else is asked for but the library's own page.
     files = {unquote(link) for link in links if not link.startswith(("#", "https://datatables.net"))}
     assert all((results / name).is_file() for name in files)
@@ -95,16 +94,6 @@ def test_the_board_of_most_seeds_comes_first(tmp_path: Path) -> None:
     reader = read(page.html(boards_in(tmp_path), tmp_path))
     names = [str(a["id"]) for tag, a in reader.elements if tag == "section" and a.get("class") == "board"]
     assert [name.rpartition("-")[2] for name in names] == ["random", "one"]
-
-
-def test_runs_stand_with_their_scores(results: Path) -> None:
-    texts = " ".join(read((results / page.NAME).read_text(encoding="utf-8")).texts)
-    for path in (results / "records").glob("*.json"):
-        record = json.loads(path.read_text())
-        line = texts[: texts.index(record["id"])].split()[-12:]
-        numbers = [float(cell) for cell in line if re.fullmatch(r"[\d.]+", cell)]
-        for task in record["metrics"].values():
-            assert pytest.approx(next(iter(task.values())), rel=2e-3) in numbers
 
 
 def test_texts_of_records_stay_texts(tmp_path: Path) -> None:
@@ -139,8 +128,6 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     code, out, err = bench("report", *place, "--json")
     assert code == 0 and json.loads(out)["page"] == str(tmp_path / page.NAME), err
     assert bench("report", *place, "--check")[0] == 0
-    code, out, err = bench("report", *place, "--check", "--figures", "--json")
-    assert (code, json.loads(out)["differences"]) == (0, []), err
     assert bench("report", *place, "--figures")[0] == 2
     # One edit of each kind of file.
     (table,) = (tmp_path / "leaderboards").glob("*.csv")
@@ -151,15 +138,12 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     (drawings / "delta_m.png").write_bytes((drawings / "cost.png").read_bytes())
     (drawings / "cost.svg").write_text((drawings / "cost.svg").read_text().replace("</svg>", " </svg>"))
     code, out, _ = bench("report", *place, "--check")
-    assert (
-        code == 1
-        and f"{table.name} differs" in out
-        and "index.html differs" in out
-        and "2 differences" in out
-    )
+    assert code == 1 and f"{table.name} differs" in out and "index.html differs" in out
+    assert "2 differences" in out
     (drawings / "changes.png").unlink()
     code, out, err = bench("report", *place, "--check", "--figures", "--json")
-    said = "\n".join(json.loads(out)["differences"])
+    found = json.loads(out)["differences"]  # all other figures are drawn to the same bytes
+    assert code == 1 and len(found) == 5, found
     for words in ("changes.png is missing", "delta_m.png differs from", "cost.svg differs from"):
-        assert code == 1 and words in said
+        assert words in "\n".join(found)
     assert (tmp_path / page.NAME).read_text(encoding="utf-8") != text
