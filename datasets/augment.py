@@ -148,7 +148,7 @@ def apply(
         if erased is not None:
             shown = shown.masked_fill_(erased, 0)
         zoom = zoom.view(-1, 1, 1, 1)
-        labels = {name: _relabel(tasks[name], target, zoom, sign) for name, target in resampled.items()}
+        labels = {n: tasks[n].maps.moved(t, zoom, sign, tasks[n].inverse) for n, t in resampled.items()}
         # Of scale 1: view 0 is its own frame.
         crops.append(Crop(shown, labels, _geometry(own if view else torch.ones_like(own)), erased))
     return crops
@@ -171,7 +171,7 @@ def identity(
         y, x = (torch.arange(size, device=images.device) for size in images.shape[2:])
         inside = (y[:, None] < extents[:, 0, None, None, None]) & (x < extents[:, 1, None, None, None])
         shown = torch.where(inside, shown, 0)
-    return shown, {name: _wide(tasks[name], target) for name, target in targets.items()}
+    return shown, {name: widen(tasks[name], target) for name, target in targets.items()}
 
 
 def _sources(
@@ -273,21 +273,3 @@ def _normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     for channel in range(3):
         images[:, channel].sub_(mean[channel]).div_(std[channel])
     return images
-
-
-def _relabel(task: Task, target: Tensor, zoom: Tensor, sign: Tensor) -> Tensor:
-    """What a zoom and a flip do to values. zoom, sign: (B, 1, 1, 1)."""
-    if task.kind == "depth":
-        wide = _wide(task, target)
-        return wide * zoom.float() if task.inverse else wide / zoom.float()
-    if task.kind == "normals":
-        mirror = torch.cat([sign, torch.ones_like(sign), torch.ones_like(sign)], 1).to(target.dtype)
-        return _wide(task, target * mirror + 0)  # + 0 turns the -0.0 of an unknown, mirrored normal into 0.0
-    return _wide(task, target)
-
-
-def _wide(task: Task, target: Tensor) -> Tensor:
-    """`widen`, which changes no bit of a target that is wide already."""
-    if task.kind == "normals" and target.dtype == torch.float32:
-        return target
-    return widen(task, target)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-import torch
 from torch import Tensor
 
 from datasets.fit import Fit
@@ -109,11 +108,4 @@ def widen(task: Task, target: Tensor) -> Tensor:
 
     int64 class maps, float32 metres, unit float32 normals.
     """
-    if task.is_map_of_integers:
-        return target.long()
-    if task.kind == "normals":
-        vectors = target.to(torch.float32)
-        # Vectors of length 0 (unknown) stay exactly 0. `norm` over a strided dimension is sixty times slower
-        # on a CPU.
-        return vectors / vectors.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
-    return target.to(torch.float32)
+    return task.maps.widen(target)

@@ -59,9 +59,10 @@ def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit)
     for name, task in tasks.items():
         if name in sample.labels:
             label = sample.labels[name]
-            target = _compact(task, label if inner == (height, width) else label[rows][:, columns])
+            label = label if inner == (height, width) else label[rows][:, columns]
+            target = task.maps.compact(_tensor(label))
         else:
-            target = torch.full((task.target_channels, *inner), task.ignore, dtype=dtype(task))
+            target = torch.full((task.target_channels, *inner), task.ignore, dtype=task.maps.stored)
         targets[name] = _framed(target, size, task.ignore)
     return Row(_framed(image, size, 0), targets, inner)
 
@@ -72,27 +73,11 @@ def _resized(channel: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def dtype(task: Task) -> torch.dtype:
-    """Return the compact dtype of a task's targets.
-
-    float16 metres are good to 0.05 %, int8 normals to 0.4 degrees.
-    """
-    return {"depth": torch.float16, "normals": torch.int8}.get(task.kind, torch.uint8)
-
-
-def _compact(task: Task, label: Array) -> Tensor:
-    """(C, H, W) in the compact dtype of a label as `Sample` has it."""
-    values = _tensor(label)
-    if task.kind == "normals":
-        return (values * 127).round_().to(torch.int8).permute(2, 0, 1)
-    return values[None].to(dtype(task))
-
-
 def _tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.require(array, requirements="W"))  # decoded pictures are read-only
 
 
-def _framed(values: Tensor, size: tuple[int, int], fill: int) -> Tensor:
+def _framed(values: Tensor, size: tuple[int, int], fill: float) -> Tensor:
     """Values (C, h, w) at the top left of a frame (C, H, W)."""
     if values.shape[1:] == size:
         return values.contiguous()

@@ -88,7 +88,7 @@ def pack(
     shapes: dict[str, tuple[Any, tuple[int, ...]]]
     shapes = {"image": (np.uint8, (3, *size)), "extent": (np.int16, (2,))}
     for name, task in (tasks | taught).items():
-        shapes[name] = (torch.empty(0, dtype=fit.dtype(task)).numpy().dtype, (task.target_channels, *size))
+        shapes[name] = (torch.empty(0, dtype=task.maps.stored).numpy().dtype, (task.target_channels, *size))
     shapes["available"] = (np.bool_, (len(tasks),))
     values = {name: allocate(name, np.dtype(kind), (count, *shape)) for name, (kind, shape) in shapes.items()}
 

@@ -78,6 +78,13 @@ def _look(task: Task, split: Split, column: int) -> dict[str, Any]:
         text = f"{found['low']:.3g} to {found['high']:.3g} {task.unit}, median {middle:.3g}".replace(
             "  ", " "
         )
+    elif not task.is_map_of_integers:
+        found["low"], found["high"], known = np.inf, -np.inf, 0
+        for i in rows:
+            part = values[i][:, np.isfinite(values[i]).all(0)].astype(np.float32)
+            known += part.shape[1]
+            found["low"], found["high"] = min(found["low"], part.min()), max(found["high"], part.max())
+        text = f"{found['low']:.3g} to {found['high']:.3g} {task.unit}".rstrip() if known else ""
     else:
         counts = sum((np.bincount(values[i].ravel(), minlength=256) for i in rows), np.zeros(256, np.int64))[
             :255

@@ -1,19 +1,20 @@
 """Tasks: channels, missing labels, primary metrics.
 
-Targets are tensors (B, C, H, W). Class maps (`classes`, `binary`) hold integers with 255 where there is no
-label; depth holds metres with 0 where there is none; normals hold unit vectors in camera axes (x right, y
-down, z forward) with (0, 0, 0) where there is none.
+Targets are tensors (B, C, H, W); `datasets.kinds` says what they hold.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-Kind = Literal["classes", "depth", "normals", "saliency", "edge"]
-IGNORE = 255
+from benchmark.errors import UserError
+from datasets import kinds
+from datasets.kinds import Kind, OwnKind, kind_of
+
+IGNORE = kinds.IGNORE
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Task:
     """
 
     name: str
-    kind: Kind
+    kind: str
     channels: int
     metric: str
     higher_is_better: bool
@@ -45,31 +46,28 @@ class Task:
         return 1 if self.higher_is_better else -1
 
     @property
+    def maps(self) -> Kind:
+        """Return what maps of its kind hold. Raises `UserError` for a kind that is not here."""
+        return kind_of(self.kind)
+
+    @property
     def target_channels(self) -> int:
         """Count the channels of a target."""
-        return 3 if self.kind == "normals" else 1
+        return self.maps.target_channels
 
     @property
     def is_map_of_integers(self) -> bool:
         """Tell whether targets hold classes or 0 and 1."""
-        return self.kind in ("classes", "saliency", "edge")
+        return self.maps.integers
 
     @property
-    def ignore(self) -> int:
+    def ignore(self) -> float:
         """Return the value that a target has where there is no label."""
-        return IGNORE if self.is_map_of_integers else 0
+        return self.maps.ignore
 
     def valid(self, target: Tensor) -> Tensor:
-        """Tell where a target (B, C, H, W) carries a label; (B, 1, H, W) bool.
-
-        NaN and infinity never do.
-        """
-        if self.is_map_of_integers:
-            return target != IGNORE
-        known, finite = target != 0, target - target == 0  # half the kernels of torch.isfinite
-        if target.shape[1] == 1:
-            return known & finite
-        return known.any(1, keepdim=True) & finite.all(1, keepdim=True)
+        """Tell where a target (B, C, H, W) carries a label; (B, 1, H, W) bool."""
+        return self.maps.valid(target)
 
 
 def as_dict(task: Task) -> dict[str, Any]:
@@ -123,3 +121,12 @@ def edge(tolerance: float = 0.0075) -> Task:
     tolerance: maxDist of odsF, 0.0075 for PASCAL and 0.011 for NYUv2 as SEISM and ATRC have it.
     """
     return Task("edge", "edge", 1, "boundaryF", True, "%", tolerance=tolerance)
+
+
+def own(kind: str, name: str = "") -> Task:
+    """Describe a task of a kind of a plug-in. Raises `UserError` for a kind that is not one."""
+    maps = kind_of(kind)
+    if not isinstance(maps, OwnKind):
+        raise UserError(f"{kind} is not a kind of a plug-in; name one that is.")
+    metric, of = next(iter(maps.metrics.items()))
+    return Task(name or kind, kind, maps.channels, metric, of.higher_is_better, of.unit, span=maps.span)

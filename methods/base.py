@@ -179,6 +179,9 @@ class Method(nn.Module):
     every one whose type is a number with a fraction is searched at a quarter to four times its value, which
     does not suit probabilities and other numbers with a bound.
 
+    own_kinds: False where parts know only the kinds of tasks of this program; such a method is left out of
+    runs with others (`datasets.kinds.OwnKind`).
+
     Override `losses` and `predict`; the rest is optional. `losses` must not synchronise with the host and
     must not have shapes that depend on data: mask and average, never index with booleans. Every parameter
     that is not part of a module with `reset_parameters` belongs into a module that defines one, so that the
@@ -190,6 +193,7 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     views: ClassVar[int | tuple[ViewKind, ...]] = 0
     one_task: ClassVar[bool] = False
+    own_kinds: ClassVar[bool] = True
     search: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
     def __init__(self, problem: Problem) -> None:

@@ -47,6 +47,7 @@ class DiffusionMTL(MultiTask):
             sign.
     """
 
+    own_kinds = False
     summary = (
         "multi_task, and a denoiser of every task's feature or prediction, conditioned on all "
         "preliminary predictions"

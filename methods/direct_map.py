@@ -34,6 +34,7 @@ class DirectMap(MultiTask):
         MTPSL's and JTR's tables, which name the baseline without a formula: weight and view are chosen here.
     """
 
+    own_kinds = False
     summary = "multi_task, and predictions of unlabelled tasks mapped to the labels that are there"
     paper = (
         "baseline of Li, Liu, Bilen, CVPR 2022, after Zamir et al.: Robust Learning Through Cross-Task "

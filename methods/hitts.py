@@ -45,6 +45,7 @@ class HiTTs(TokenNetwork):
         HiTTs' code: saliency's pseudo-labels that were all 0, and edges trusted where unsure; here mended.
     """
 
+    own_kinds = False
     summary = "task tokens gate features and predict; a teacher labels where classes and bins are sure"
     paper = "Zhang et al.: Multi-Task Label Discovery via Hierarchical Task Tokens, ACM MM 2025"
     version: ClassVar[int] = 2

@@ -50,6 +50,7 @@ class JTR(MultiTask):
             being nearer.
     """
 
+    own_kinds = False
     summary = (
         "multi_task, and an auto-encoder over all tasks' maps in whose latent space predictions must "
         "agree with labels"

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datasets.kinds import OwnKind
 from datasets.tasks import IGNORE, Task
 
 EDGE_POSITIVE_WEIGHT = 0.95  # of boundary pixels in the binary cross-entropy (ATRC, DiffusionMTL)
@@ -18,7 +19,7 @@ def per_sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
     `datasets.tasks` describes it. Cross-entropy for class maps, binary cross-entropy for edge (positives
     weighted 0.95) and saliency (classes balanced within the sample), L1 in metres for depth, L1 summed over
     the components of unit vectors for normals (as in DiffusionMTL, CVPR 2024, and the prototype model, AAAI
-    2026).
+    2026), `loss` of a kind of one's own.
     """
     prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     valid = task.valid(target)
@@ -31,6 +32,8 @@ def per_sample_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
         error = weight * F.binary_cross_entropy_with_logits(prediction, positive, reduction="none")
     elif task.kind == "depth":
         error = (prediction - torch.where(valid, target, 0)).abs() * valid
+    elif isinstance(own := task.maps, OwnKind):
+        return own.loss(prediction, torch.where(valid, target, 0), valid)
     else:
         # Not F.normalize: its norm over a strided dimension takes ten times as long on a CPU.
         unit = prediction * prediction.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()

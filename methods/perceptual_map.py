@@ -37,6 +37,7 @@ class PerceptualMap(MultiTask):
             chosen here.
     """
 
+    own_kinds = False
     summary = "multi_task, and predictions that must map into the other tasks' label spaces as labels do"
     paper = (
         "baseline of Li, Liu, Bilen, CVPR 2022, after Zamir et al.: Robust Learning Through Cross-Task "

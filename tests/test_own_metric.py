@@ -16,7 +16,7 @@ from benchmark.errors import UserError
 from benchmark.metrics.maps import meter
 from benchmark.metrics.own import Metric, extended
 from benchmark.metrics.pooled import TASKS as KINDS
-from benchmark.spec import plugins, registry
+from benchmark.spec import plugged, plugins
 from datasets.base import widen
 from tests.commands import records, sets
 from tests.conftest import Bench, apart
@@ -145,7 +145,7 @@ def test_a_broken_contract_is_named_with_its_reason(near: Path, case: str) -> No
     assert old in text
     near.write_text(text.replace(old, new))
     plugins.use(near)
-    found = {f.check: f.reason for f in contract.check("near", registry.metrics()["near"]) if f.reason}
+    found = {f.check: f.reason for f in contract.check("near", plugged.metrics()["near"]) if f.reason}
     assert check in found and re.search(reason, found[check]), found
 
 
@@ -185,4 +185,4 @@ def test_a_metric_that_cannot_be_computed_is_refused_before_the_first_step(
     file.write_text(near.read_text().replace(old, new))
     plugins.use(file)
     with pytest.raises(UserError, match=message):
-        extended(meter(TASKS["depth"]), registry.metrics())
+        extended(meter(TASKS["depth"]), plugged.metrics())

@@ -16,7 +16,7 @@ from benchmark.errors import UserError, reason, unknown
 from benchmark.execute.progress import make_console, plain
 from benchmark.runs.rundir import find_run
 from benchmark.runs.schema import read_spec
-from benchmark.spec import plan, protocol, registry
+from benchmark.spec import plan, plugged, protocol, registry
 
 if TYPE_CHECKING:
     from benchmark.training.flops import Workload
@@ -90,7 +90,7 @@ def entries(what: str, data: Path) -> list[dict[str, Any]]:
 
         own = [
             {"task": task, "metric": name, "primary": False, "summary": f"{of['summary']}; {word} is better"}
-            for name, of in registry.metric_facts().items()
+            for name, of in plugged.metric_facts().items()
             for word in ("higher" if of["higher_is_better"] else "lower",)
             for task, kind in pooled.TASKS.items()
             if kind == of["kind"]

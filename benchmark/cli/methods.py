@@ -1,4 +1,4 @@
-"""`bench check` and `new`: methods, data sets and metrics of one's own, and the contract of each."""
+"""`bench check` and `new`: methods, data sets, metrics, kinds of tasks of one's own, and their contracts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results, Set
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError, unknown
 from benchmark.files import writing
-from benchmark.spec import plan, plugins, protocol, registry
+from benchmark.spec import plan, plugged, plugins, protocol, registry
 
 if TYPE_CHECKING:
     from benchmark.contract.checks import Finding
@@ -39,7 +39,7 @@ def check(
     data: Data = DATA,
     as_json: Json = False,
 ) -> int:
-    """Check a method, a data set or a metric against the contract that all of its kind keep."""
+    """Check a method, data set, metric or kind of task against the contract that all of its kind keep."""
     shown: list[dict[str, Any]] = []
     with for_scripts(as_json, shown):
         name = plugins.use(Path(what)) if what.endswith(".py") else what
@@ -49,10 +49,15 @@ def check(
             raise UserError(f"--set {settings[0]} is for methods; leave it out for {hyphens}.")
         if name in registry.method_names():
             findings, use = _of_method(name, settings, data), f"`bench run {file}{name}` runs it"
-        elif name in (own := registry.metrics()):
+        elif name in (own := plugged.metrics()):
             from benchmark.contract import metrics
 
             findings, use = metrics.check(name, own[name]), f"`bench run {file.strip()}` computes it"
+        elif name in plugins.names("kinds"):
+            from benchmark.contract import kinds
+
+            findings = kinds.check(name, plugged.kind(name))
+            use = f'`kind = "{name}"` in a dataset.toml and `{file.strip()}` behind commands use it'
         elif any(hyphens == known or hyphens.startswith(f"{known}-") for known in registry.dataset_names()):
             from benchmark.contract import datasets
 
@@ -92,6 +97,7 @@ def new(
     out: Annotated[Path, typer.Option(help="Folder to write it in.")] = Path(),
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set instead of a method.")] = False,
     metric: Annotated[bool, typer.Option("--metric", help="A metric instead of a method.")] = False,
+    task: Annotated[bool, typer.Option("--task", help="A kind of task instead of a method.")] = False,
     example: Annotated[
         str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")
     ] = None,
@@ -99,13 +105,14 @@ def new(
     data: Data = DATA,
     as_json: Json = False,
 ) -> int:
-    """Write a commented method, data set or metric that keeps the contract, and its test."""
+    """Write a commented method, data set, metric or kind of task that keeps the contract, and its test."""
     shown: dict[str, list[str]] = {}
     with for_scripts(as_json, shown):
-        if dataset and metric:
-            raise UserError("--dataset and --metric are two kinds of files; give one of them.")
-        what = "dataset" if dataset else "metric" if metric else "method"
-        _check_name(name, what.replace("dataset", "data set"))
+        asked = [word for word, on in (("dataset", dataset), ("metric", metric), ("task", task)) if on]
+        if len(asked) > 1:
+            raise UserError(f"--{asked[0]} and --{asked[1]} are two kinds of files; give one of them.")
+        what = next(iter(asked), "method")
+        _check_name(name, what.replace("dataset", "data set").replace("task", "kind of task"))
         if what != "method" and example:
             raise UserError(f"--example {example} is for methods; leave it out with --{what}.")
         examples = [path.name[len("method_") : -len(".py.txt")] for path in TEMPLATES.glob("method_*.py.txt")]
@@ -134,6 +141,10 @@ def new(
         path = out / f"{name}.py"
         if dataset:
             say(f"next: put your data where {path} looks for them, then `bench check {path}`.")
+        elif task:
+            say(
+                f'next: `bench check {path}`, then `kind = "{name}"` in a dataset.toml and `--plugin {path}`.'
+            )
         elif metric:
             say(f"next: `bench check {path}`, then `bench run --plugin {path}`.")
         else:

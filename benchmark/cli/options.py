@@ -47,7 +47,9 @@ Rerun = Annotated[
 ]
 
 
-PLUGIN_HELP = "The .py file of a method, data set or metric from outside the tree. May be repeated."
+PLUGIN_HELP = (
+    "The .py file of a method, data set, metric or kind of task from outside the tree. May be repeated."
+)
 Plugin = Annotated[
     list[Path],
     typer.Option("--plugin", envvar="BENCH_PLUGINS", metavar="FILE", help=PLUGIN_HELP, callback=_use),

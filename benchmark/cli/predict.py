@@ -209,4 +209,4 @@ def drawing(task: Task, values: Tensor) -> np.ndarray:
 
     if task.kind in ("edge", "saliency"):
         return pictures.colour_prediction(task, values.logit(1e-6)[None].numpy())
-    return pictures.colour(task, (values if task.kind == "normals" else values[None]).numpy())
+    return pictures.colour(task, (values if values.ndim == 3 else values[None]).numpy())

@@ -13,7 +13,7 @@ from rich.progress import MofNCompleteColumn
 from rich.table import Table
 
 from benchmark.cli.data import DataSet, parse_size, save_picture
-from benchmark.cli.options import DATA, RUNS, Data, Json, Results
+from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
 from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError, shown
 from benchmark.execute.progress import Bars, make_console
@@ -45,6 +45,7 @@ def prepare(
         bool, typer.Option("--derive-normals", help="Fit surface normals to the depth.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is prepared there.")] = False,
+    plugin: Plugin = [],  # noqa: B006
     results: Results = RUNS,
     data: Data = DATA,
     as_json: Json = False,
@@ -189,7 +190,13 @@ def _show(dataset: Prepared, store: Store) -> tuple[dict[str, Split], dict[str, 
     return splits, {"seen": looks, "notes": notes}
 
 
-def check(name: DataSet, results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
+def check(
+    name: DataSet,
+    results: Results = RUNS,
+    data: Data = DATA,
+    as_json: Json = False,
+    plugin: Plugin = [],  # noqa: B006
+) -> int:
     """Read all that is prepared of a data set: hashes, counts, value ranges, and contact sheets."""
     from benchmark.report.formats import counted
     from benchmark.runs import pictures

@@ -185,7 +185,7 @@ def _places(results: Path) -> str:
 
 
 def _warn_of_other_code(done: list[Any], results: Path) -> bool:
-    from benchmark.spec import registry
+    from benchmark.spec import plugged, registry
     from benchmark.spec.source import equal_code
 
     records = {spec.folder: (RunDir(results, spec.folder).record or {}) for spec in done}
@@ -196,7 +196,7 @@ def _warn_of_other_code(done: list[Any], results: Path) -> bool:
     if other:
         such = f"{len(other)} runs, such as {other[0]}, were computed by other code of their method"
         say(f"note: {such}: --force or bump its version.")
-    for name, own in registry.metric_facts().items():
+    for name, own in plugged.metric_facts().items():
         lacking = {f: r for f, r in records.items() if r.get("own_metrics", {}).get(name) != own}
         without = [f for f, r in lacking.items() if own["kind"] in {t["kind"] for t in r["tasks"].values()}]
         if without:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +18,6 @@ from datasets.tasks import Task
 
 SPLITS = ("train", "test")
 SAMPLES = 16  # read at a time: splits may be large, and memory-mapped
-DTYPES = {
-    "classes": (torch.uint8,), "saliency": (torch.uint8,), "edge": (torch.uint8,),
-    "depth": (torch.float16, torch.float32), "normals": (torch.int8,),
-}  # fmt: skip
 ROUNDING = 3.0  # of the length of a vector of three rounded, or cut off, components
 FAR = 1000.0  # metres that no scene is away in the middle
 
@@ -73,8 +70,10 @@ def _require_shapes(where: str, split: Split, dataset: Dataset, size: tuple[int,
     require(where.startswith("train") or not split.teacher, f"{where} has a teacher's maps; train alone may")
     for name, task in dataset.tasks.items():
         shape = (count, task.target_channels, *size)
+        kept = task.maps.stored
+        dtypes = (kept, torch.float32) if kept.is_floating_point else (kept,)
         for target in (maps[name] for maps in (split.targets, split.teacher) if name in maps):
-            require_tensor(f"{where} {name}", target, shape, DTYPES[task.kind])
+            require_tensor(f"{where} {name}", target, shape, dtypes)
             require(not target.requires_grad, f"{where} {name} requires a gradient; detach it")
     require_tensor(f"{where} available", split.available, (count, len(tasks)), (torch.bool,))
     require(len(split.names) == count, f"{where} has {len(split.names)} names for {count} samples")
@@ -128,7 +127,7 @@ def _require_values(what: str, task: Task, target: Tensor, known: Tensor) -> Non
     elif task.kind == "depth":
         fine = bool((torch.isfinite(target) & (target >= 0)).all())
         require(fine, f"{what} holds values that are negative or not finite")
-    else:
+    elif task.kind == "normals":
         lengths = target.float().square().sum(1, keepdim=True).sqrt()[known]
         for odd in lengths[(lengths - 127).abs() > ROUNDING][:1].tolist():
             require(False, f"{what} holds a vector of length {odd:.0f}, which is neither 127 nor 0")
@@ -170,7 +169,7 @@ def repeatable(subject: Subject) -> None:
 def _equal(a: Split, b: Split, count: int) -> bool:
     pairs = [(a.images, b.images), (a.ids, b.ids), (a.available, b.available)]
     pairs += [(a.targets[name], b.targets[name]) for name in b.targets]
-    same = all(torch.equal(one[:count], two[:count]) for one, two in pairs)
+    same = all(np.array_equal(one[:count], two[:count], equal_nan=True) for one, two in pairs)
     return same and a.names[:count] == b.names[:count]
 
 

@@ -26,6 +26,7 @@ from benchmark.training.device import autocast
 from benchmark.typed import convert
 from datasets import augment
 from datasets.fit import Fit, fit
+from datasets.kinds import kind_of
 from datasets.layouts.base import Sample
 from datasets.layouts.pixels import rgb
 from datasets.tasks import Task, from_dict
@@ -117,6 +118,8 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
         )
     spec = _spec(record["spec"], str(place.file("record.json")))
     tasks = {name: from_dict(record["tasks"][name]) for name in spec.tasks}
+    for task in tasks.values():
+        kind_of(task.kind)  # names a plug-in that is not in use
     method = build_method(
         replace(spec, protocol=replace(spec.protocol, weights="none", init="none")), tasks, None, {}
     )
@@ -200,11 +203,11 @@ def in_units(task: Task, raw: Tensor) -> Tensor:
     """Return maps of raw predictions (..., channels, h, w).
 
     Classes (..., h, w) uint8, probabilities of edges and saliency, metres of depth, (..., 3, h, w) unit
-    normals.
+    normals; of a kind of one's own as they are, (..., C, h, w) of several channels.
     """
     if task.kind == "classes":
         return raw.argmax(-3).to(torch.uint8)
     if task.kind == "normals":
         return F.normalize(raw, dim=-3)
     values = raw.squeeze(-3)
-    return values if task.kind == "depth" else values.sigmoid()
+    return values if task.maps.regression else values.sigmoid()

@@ -24,7 +24,8 @@ def constant_predictions(
     targets: {task: (N, C', H, W)} of a training split, in its compact dtypes. labelled: (N, T) bool, tasks in
     the order of `tasks`. By kind: the most frequent class (greatest mIoU of a constant), the median depth
     (least absErr), the mean of the unit normals, and for binary tasks always positive, which has recall 1
-    (always negative has F = 0). Zeros for a task without one visible labelled pixel.
+    (always negative has F = 0); the mean for a kind of one's own. Zeros for a task without one visible
+    labelled pixel.
     """
     return {name: _best(task, targets[name], labelled[:, t]) for t, (name, task) in enumerate(tasks.items())}
 
@@ -45,14 +46,22 @@ def _best(task: Task, target: Tensor, labelled: Tensor) -> Tensor:
         return F.one_hot(values.view(-1, task.channels).sum(0).argmax(), task.channels).float()
     if task.kind == "normals":
         return F.normalize(values.view(-1, 3).sum(0), dim=0).float()
+    if task.kind != "depth":
+        total = values.view(-1, task.channels + 1).sum(0)
+        return (total[:-1] / total[-1]).float()
     return values.median().view(1)
 
 
 def _summary(task: Task, target: Tensor) -> Tensor:
-    """What the best constant needs of images: class counts (C,), the sum of normals (3,), depths (P,)."""
+    """What the best constant needs of images.
+
+    Class counts (C,), the sum of normals (3,), depths (P,), else sums and the number of pixels (C + 1,).
+    """
     pixels = target.movedim(1, -1)[task.valid(target)[:, 0]]
     if task.kind == "classes":
         return torch.bincount(pixels[:, 0], minlength=task.channels)
     if task.kind == "normals":
         return pixels.sum(0, dtype=torch.float64)
+    if task.kind != "depth":
+        return F.pad(pixels.double(), (0, 1), value=1.0).sum(0)
     return pixels[:, 0]

@@ -33,7 +33,7 @@ def meter(task: Task) -> Meter:
     """Return the meter of a task's kind; of the two for boundaries, the one of the task's metric."""
     if task.kind == "edge" and task.metric == "odsF":
         return OdsMeter(task, task.tolerance)
-    return _METERS[task.kind](task)
+    return _METERS.get(task.kind, LabelledMeter)(task)
 
 
 class ClassesMeter(Meter):
@@ -142,6 +142,18 @@ class SaliencyMeter(Meter):
     def _values(self, sums: np.ndarray) -> dict[str, float]:
         twice = sums[2 * (THRESHOLDS + 1) :]
         return {"maxF": float(pooled.max_f(sums)), "maxF_twice": float(pooled.max_f(twice, TWICE))}
+
+
+class LabelledMeter(Meter):
+    """Whether an image has a label, for kinds of plug-ins; `own.extended` puts their metrics behind it."""
+
+    kind, columns = "own", 1
+
+    def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.task.valid(target).flatten(1).any(1, keepdim=True).double()
+
+    def _values(self, sums: np.ndarray) -> dict[str, float]:
+        return {}
 
 
 _METERS: dict[str, type[Meter]] = {

@@ -6,7 +6,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,24 +15,28 @@ from torch import Tensor
 from benchmark.errors import UserError, reason
 from benchmark.metrics.base import Meter
 from benchmark.typed import Attributes
+from datasets import kinds
 from datasets.base import widen
-from datasets.fit import dtype
-from datasets.tasks import Kind, Task
+from datasets.tasks import Task
 
 
-def _are_bounds(value: Any) -> bool:
+def are_bounds(value: Any) -> bool:
+    """Tell whether a value is two numbers, the least first."""
     pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
     return pair and bool(value[0] < value[1])
 
 
 # What a metric's class must say of itself.
 ATTRIBUTES: Attributes = {
-    "kind": (f"one of {', '.join(get_args(Kind))}", lambda value: value in get_args(Kind)),
+    "kind": (
+        f"one of {', '.join(kinds.KINDS)}, or of a plug-in in use",
+        lambda value: value in kinds.names(),
+    ),
     "columns": ("a whole number from 1 to 100000", lambda value: type(value) is int and 1 <= value <= 10**5),
     "summary": ("a line of text", lambda value: bool(value) and str(value).isprintable()),
     "higher_is_better": ("True or False", lambda value: isinstance(value, bool)),
     "unit": ("a short unit, such as %", lambda value: bool(re.fullmatch(r"[\w %/.^°-]{0,20}", str(value)))),
-    "bounds": ("a pair of two numbers, the least first", _are_bounds),
+    "bounds": ("a pair of two numbers, the least first", are_bounds),
 }
 
 
@@ -100,14 +104,14 @@ class Extended(Meter):
         return self.base.values(base) | more
 
 
-def extended(base: Meter, kinds: dict[str, type[Metric]]) -> Meter:
+def extended(base: Meter, more: dict[str, type[Metric]]) -> Meter:
     """Return a task's meter with the metrics of plug-ins that are of its kind, each tried on a small map.
 
     Raises `UserError` for a metric that cannot be computed, before a run has spent hours.
     """
     task, own = base.task, {}
-    target = widen(task, torch.full((2, task.target_channels, 16, 16), task.ignore, dtype=dtype(task)))
-    for name, kind in kinds.items():
+    target = widen(task, torch.full((2, task.target_channels, 16, 16), task.ignore, dtype=task.maps.stored))
+    for name, kind in (more | getattr(task.maps, "metrics", {})).items():
         if kind.kind != task.kind:
             continue
         try:

@@ -50,6 +50,7 @@ ABOUT = {
         "boundaryP": "precision at that threshold, in percent; higher is better",
         "boundaryR": "recall at that threshold, in percent; higher is better",
     },
+    "own": {},
     "ods": {
         "odsF": "F of thinned boundary pixels matched one to one, best of 99 thresholds, in percent; higher "
         "is better",

@@ -46,7 +46,7 @@ def command(g: Group, *rows: Row) -> str:
 
 
 def _line(g: Group, methods: list[str], specs: list[dict[str, Any]], shared: dict[str, Any]) -> str:
-    settings = {"protocol": g.protocol["name"], "dataset": g.variant, "labels": g.labels}
+    settings = {"protocol": g.protocol["name"], "dataset": specs[0]["variant"], "labels": g.labels}
     settings |= _protocol(g.protocol) | {key: v for key, v in shared.items() if not key.endswith("seeds")}
     if rates := {s["method"]: s["lr_scale"] for s in specs if s.get("lr_scale", 1.0) != 1.0}:
         settings["lr_scale"] = rates
@@ -58,7 +58,9 @@ def _line(g: Group, methods: list[str], specs: list[dict[str, Any]], shared: dic
             settings[f"hparams.{method}.{name}"] = keywords[name]
     settings |= {key: v for key, v in shared.items() if key.endswith("seeds")}
     texts = [f"{key}={_toml(value)}" for key, value in settings.items()]
-    plugins = [word for s in specs if s.get("plugin") for word in ("--plugin", f"{s['method']}.py")]
+    files = {f"{s['method']}.py": None for s in specs if s.get("plugin")}
+    files |= {f"{kind}.py": None for s in specs for kind in s.get("kinds", {})}
+    plugins = [word for file in files for word in ("--plugin", file)]
     return shlex.join(["bench", "run", *methods, *plugins, *(w for text in texts for w in ("--set", text))])
 
 

@@ -32,9 +32,16 @@ def group(collection: Collection, current: Mapping[str, int] | None = None) -> l
     items: tuple[Item, ...] = (*collection.records, *collection.failures)
     for item in items:
         spec, values = item.spec, _compared(item.spec["protocol"])
-        place = (values["name"], spec["dataset"], spec["variant"], spec["labels"])
+        place = (values["name"], spec["dataset"], _variant(spec), spec["labels"])
         keyed[*place, canonical(values)].append(item)
     return [_group(keyed[key], current or {}) for key in sorted(keyed)]
+
+
+def _variant(spec: Mapping[str, Any]) -> str:
+    """Name the data, with the code of kinds of plug-ins, which decides what is learnt and scored."""
+    return ", ".join(
+        [spec["variant"], *(f"{kind}@{code[:6]}" for kind, code in spec.get("kinds", {}).items())]
+    )
 
 
 def _compared(protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def _group(items: list[Item], current: Mapping[str, int]) -> Group:
     tasks = tuple(described[name] for name in required if name in described)
     ids = tuple(record.id for record in records)
     rows = _rows(required, items, current)
-    return Group(protocol, spec["dataset"], spec["variant"], spec["labels"], tasks, rows, ids)
+    return Group(protocol, spec["dataset"], _variant(spec), spec["labels"], tasks, rows, ids)
 
 
 def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, int]) -> tuple[Row, ...]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:  # neither brings torch along at run time
     from datasets.base import Split
     from datasets.tasks import Task
 
+SHARES = ("classes", "edge", "saliency", "")  # kinds whose errors are from 0 to 1
 _ERROR_ANGLE = 60.0  # degrees at which the picture of an error is darkest
-_ERROR_SHARE = 1 / 8  # the same for depth, as a share of its span: 1 m indoors
+_ERROR_SHARE = 1 / 8  # the same for other kinds, as a share of the span: 1 m of depth indoors
 _UNKNOWN, _HATCH = (208, 208, 208), (176, 176, 176)
 # Kelly's colours of maximum contrast, those for colour-blind readers first (Kelly 1965).
 _PALETTE = np.frombuffer(
@@ -40,7 +41,8 @@ def palette(task: Task) -> np.ndarray:
 def colour(task: Task, array: np.ndarray) -> np.ndarray:
     """Return a (H, W, 3) uint8 picture of a target (C, H, W), hatched where unknown.
 
-    Classes in `palette`; depth in viridis over the task's `span`, near dark; normals n as (n + 1) / 2.
+    Classes in `palette`; depth in viridis over the task's `span`, near dark; normals n as (n + 1) / 2. Of a
+    kind of one's own over its span: one channel in viridis, three as RGB, the length of others.
     """
     if task.is_map_of_integers:
         known = array[0] != task.ignore
@@ -50,6 +52,12 @@ def colour(task: Task, array: np.ndarray) -> np.ndarray:
         known = np.isfinite(depth) & (depth != 0)
         share = (np.where(known, depth, 0) - near) / (far - near)
         picture = _mapped("viridis", 1 - share if task.inverse else share)
+    elif task.kind != "normals":
+        known = np.isfinite(array).all(0)
+        values = np.where(known, array, 0).astype(np.float64)
+        values = values if len(values) in (1, 3) else np.sqrt((values**2).sum(0, keepdims=True))
+        share = np.clip((values - task.span[0]) / (task.span[1] - task.span[0]), 0, 1).transpose(1, 2, 0)
+        picture = np.rint(255 * share) if len(values) == 3 else _mapped("viridis", share[..., 0])
     else:
         vectors = array.astype(np.float64)
         length = np.sqrt((vectors**2).sum(0))
@@ -75,14 +83,16 @@ def colour_prediction(task: Task, array: np.ndarray) -> np.ndarray:
 
 def worst(kind: str, span: tuple[float, float]) -> float:
     """Return the least error shown darkest: degrees, a share of depth's span, or 1."""
-    return {"normals": _ERROR_ANGLE, "depth": _ERROR_SHARE * (span[1] - span[0])}.get(kind, 1.0)
+    known = dict.fromkeys(SHARES, 1.0) | {"normals": _ERROR_ANGLE}
+    return known.get(kind, _ERROR_SHARE * (span[1] - span[0]))
 
 
 def errors(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Return the (H, W) error of a raw prediction, NaN where the target is unknown.
 
     Classes: 1 where the largest logit is another class, else 0. Edge and saliency: |probability - truth|.
-    Depth: |difference|. Normals: the angle in degrees, 90 where the prediction has no direction.
+    Depth: |difference|. Normals: the angle in degrees, 90 where the prediction has no direction. A kind of
+    one's own: the length of the difference.
     """
     true, predicted = target.astype(np.float64), prediction.astype(np.float64)
     known = (true != 0).any(0) & np.isfinite(true).all(0)
@@ -94,6 +104,9 @@ def errors(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray
         error = np.abs(_probability(predicted[0]) - true[0])
     elif task.kind == "depth":
         error = np.abs(predicted[0] - np.where(known, true[0], 0))
+    elif task.kind != "normals":
+        known = np.isfinite(true).all(0)
+        error = np.sqrt(((predicted - np.where(known, true, 0)) ** 2).sum(0))
     else:
         lengths = np.sqrt((true**2).sum(0)) * np.sqrt((predicted**2).sum(0))
         cosine = (true * predicted).sum(0) / np.where(lengths > 0, lengths, 1)

@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.runs import digest
 from benchmark.runs.schema import check_record
-from benchmark.spec import registry
+from benchmark.spec import plugged, registry
 from benchmark.spec.run import SCHEMA, RunSpec
 from datasets.tasks import Task, as_dict
 
@@ -53,7 +53,7 @@ def assemble(spec: RunSpec, outcome: Outcome) -> dict[str, Any]:
     method = registry.method(spec.method)
     tasks = {name: as_dict(task) for name, task in outcome.tasks.items()}
     kinds = {task.kind for task in outcome.tasks.values()}
-    own = {name: facts for name, facts in registry.metric_facts().items() if facts["kind"] in kinds}
+    own = {name: facts for name, facts in plugged.metric_facts().items() if facts["kind"] in kinds}
     more = {"by_source": outcome.by_source, "own_metrics": own}
     record = {
         "schema": SCHEMA,

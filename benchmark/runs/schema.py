@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -36,7 +36,7 @@ class Task(Struct):
     metric: Name
     higher_is_better: bool
     unit: Unit
-    kind: Literal["classes", "depth", "normals", "saliency", "edge", ""] = ""
+    kind: Name = ""
     channels: Annotated[int, Meta(ge=1, le=10_000)] = 1
     classes: list[Prose] = []
     span: Annotated[list[Number], Meta(min_length=2, max_length=2)] | None = None

@@ -13,8 +13,8 @@ from msgspec import Meta, Struct
 
 from benchmark.errors import UserError
 from benchmark.files import file_hash
+from benchmark.spec import plugged, registry
 from benchmark.spec import protocol as protocols
-from benchmark.spec import registry
 from benchmark.spec import weighting as balance
 from benchmark.spec.protocol import LISTS, SETTABLE, Count, Positive, Protocol, Share
 from benchmark.spec.run import RunSpec, Seed
@@ -160,7 +160,10 @@ class Expansion:
             self.notes[text] = None
         name = cell["method"]
         method = registry.method(name)
-        reason = method.skip({task: dataset.tasks[task] for task in protocol.tasks})
+        tasks_of = {task: dataset.tasks[task] for task in protocol.tasks}
+        reason, kinds = method.skip(tasks_of), plugged.kind_codes(tasks_of.values())
+        if kinds and not method.own_kinds:
+            reason = f"it knows only the kinds of tasks of this program, and not {', '.join(kinds)}"
         held = protocol.tasks if self.taught else getattr(dataset, "teachers", ())
         if not reason and getattr(method, "uses_teacher", False) and not set(held) & set(protocol.tasks):
             reason = f"it learns from a teacher's maps, and {dataset.variant} has none of these tasks"
@@ -195,9 +198,10 @@ class Expansion:
                 lr_scale=float(cell["lr_scale"]),
                 contrasts=self.contrasts,
                 balance_version=balance.BALANCES[weighting].version,
-                weighting=own,
+                weighting=values,
+                kinds=kinds,
             )
-            for own in self._weightings(weighting, cell["weighting"].get(weighting, {}), protocol.tasks)
+            for values in self._weightings(weighting, cell["weighting"].get(weighting, {}), protocol.tasks)
             for tasks in ([(t,) for t in protocol.tasks] if method.one_task else [protocol.tasks])
         ]
 

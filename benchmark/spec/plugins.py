@@ -1,4 +1,4 @@
-"""Methods, data sets and metrics from outside the tree: files that `--plugin` names.
+"""Methods, data sets, metrics and kinds of tasks from outside the tree: files that `--plugin` names.
 
 A plug-in runs as the user's own code does, with the user's rights. It is imported when it is named, to see
 which of them it is.
@@ -20,7 +20,7 @@ from benchmark.errors import UserError, reason
 from benchmark.files import file_hash
 from benchmark.spec.source import code_hash
 
-Kind = Literal["methods", "datasets", "metrics"]
+Kind = Literal["methods", "datasets", "metrics", "kinds"]
 _files: dict[str, Path] = {}
 _code: dict[str, str] = {}
 
@@ -76,9 +76,11 @@ def imported(file: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 @cache
 def _kind(name: str) -> str:
-    """Return what a file holds: a class that can give a split is a data set, one of images a metric."""
+    """Return what a file holds: a kind of task, a class that gives a split, a metric of images; a method."""
     values = vars(imported(where(name), lambda: module(name))).values()
     own = [c for c in values if inspect.isclass(c) and c.__module__ == _module_name(name)]
+    if any(base.__name__ == "OwnKind" for c in own for base in c.__mro__):
+        return "kinds"
     # A function of Python's: a StrEnum has a `split`, too.
     for kind, told in (("datasets", "split"), ("metrics", "per_image")):
         if any(inspect.isfunction(getattr(c, told, None)) for c in own):

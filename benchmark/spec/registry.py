@@ -1,4 +1,4 @@
-"""Methods, data sets and metrics of plug-ins by name: one file each, found by looking there."""
+"""Methods and data sets by name: one file each, found by looking there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from benchmark.spec.source import class_values, code_hash, imported_files
 from benchmark.typed import Attributes, check_keys, convert
 
 if TYPE_CHECKING:
-    from benchmark.metrics.own import Metric
     from datasets.base import Dataset
     from methods.base import Method
 
@@ -37,6 +36,7 @@ CLASS_ATTRIBUTES: Attributes = {
     "version": ("a whole number from 1 to 1000000", lambda value: type(value) is int and 1 <= value <= 10**6),
     "views": ("a whole number of at least 0 or a tuple of methods.base.ViewKind", _are_views),
     "one_task": ("True or False", lambda value: isinstance(value, bool)),
+    "own_kinds": ("True or False", lambda value: isinstance(value, bool)),
     "uses_teacher": ("True, or not there", lambda value: value is None or isinstance(value, bool)),
     "summary": ("a text", lambda value: isinstance(value, str)),
     "paper": ("a text", lambda value: isinstance(value, str)),
@@ -45,10 +45,11 @@ CLASS_ATTRIBUTES: Attributes = {
 SUPPORT = {
     "methods": {"base", "losses"},
     "datasets": {
-        "base", "tasks", "labels", "published", "inert", "augment", "fit", "packing", "packed", "prepared",
-        "preparing", "seen", "sources", "downloads",
+        "base", "tasks", "kinds", "labels", "published", "inert", "augment", "fit", "packing", "packed",
+        "prepared", "preparing", "seen", "sources", "downloads",
     },
     "metrics": set(),
+    "kinds": set(),
 }  # fmt: skip
 
 
@@ -128,46 +129,22 @@ def method(name: str) -> type[Method]:
     def is_own(kind: type) -> bool:
         return issubclass(kind, Method) and kind.__module__ in (f"methods.{name}", f"bench_plugin_{name}")
 
-    file, kind = _class("methods", name, is_own, "subclasses of Method")
-    _check_attributes(file, kind, CLASS_ATTRIBUTES)
+    file, kind = class_in("methods", name, is_own, "subclasses of Method")
+    check_attributes(file, kind, CLASS_ATTRIBUTES)
     for key, arguments in (("losses", "batch, progress"), ("predict", "images")):
         if getattr(kind, key) is getattr(Method, key):
             raise UserError(f"{file}: {kind.__name__} has no {key}(self, {arguments}); define it.")
     return kind
 
 
-def metrics() -> dict[str, type[Metric]]:
-    """Return {name: class} of the metrics of plug-ins."""
-    return {name: _metric(name) for name in plugins.names("metrics")}
-
-
-def _metric(name: str) -> type[Metric]:
-    from benchmark.metrics.own import ATTRIBUTES, Metric
-
-    def is_own(kind: type) -> bool:
-        return issubclass(kind, Metric) and kind.__module__ == f"bench_plugin_{name}"
-
-    file, kind = _class("metrics", name, is_own, "subclasses of benchmark.metrics.own.Metric")
-    _check_attributes(file, kind, ATTRIBUTES)
-    return typing.cast("type[Metric]", kind)
-
-
-def metric_facts() -> dict[str, dict[str, Any]]:
-    """Return {name: what records say of it, with a hash of its code} of the metrics of plug-ins."""
-    keys = ("kind", "summary", "unit", "higher_is_better")
-    return {
-        name: {key: getattr(metric, key) for key in keys} | {"code": plugins.code(name)}
-        for name, metric in metrics().items()
-    }
-
-
-def _check_attributes(file: str, kind: type, table: Attributes) -> None:
+def check_attributes(file: str, kind: type, table: Attributes) -> None:
+    """Raise `UserError` for the first thing that a class of a file says wrongly of itself."""
     for key, (words, holds) in table.items():
         if not holds(value := getattr(kind, key, None)):
             raise UserError(f"{file}: {key} = {value!r} of {kind.__name__} is not {words}; correct it.")
 
 
-def _class(package: plugins.Kind, stem: str, holds: Callable[[type], bool], what: str) -> tuple[str, Any]:
+def class_in(package: plugins.Kind, stem: str, holds: Callable[[type], bool], what: str) -> tuple[str, Any]:
     """Return (file, the one class in it that fulfils a condition), of the tree or of a plug-in."""
     if stem not in SUPPORT[package] and (ROOT / package / f"{stem}.py").is_file():
         file, load = f"{package}/{stem}.py", lambda: importlib.import_module(f"{package}.{stem}")
@@ -202,7 +179,7 @@ def dataset(name: str) -> type[Dataset]:
         raise unknown("data set", name, dataset_names())
     stem, what = file.replace("-", "_"), f"classes with name = {file!r}"
     return typing.cast(
-        "type[Dataset]", _class("datasets", stem, lambda c: getattr(c, "name", None) == file, what)[1]
+        "type[Dataset]", class_in("datasets", stem, lambda c: getattr(c, "name", None) == file, what)[1]
     )
 
 

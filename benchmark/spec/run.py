@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from benchmark.errors import UserError
+from benchmark.spec import plugged, plugins, registry
 from benchmark.spec import protocol as protocols
-from benchmark.spec import registry
 from benchmark.spec import weighting as balance
 from benchmark.spec.protocol import Count, Positive, Protocol
 from benchmark.spec.weighting import BALANCES, EQUAL
@@ -38,7 +38,8 @@ class RunSpec:
     hyperparameters or its rate were searched, if they were. lr_scale: its learning rate over the protocol's.
     contrasts: the comparisons that its plan named before it ran; they are no part of what a run is.
     balance_version: of the weighting; records of before it was kept have its first. weighting: those of
-    the weighting's hyperparameters that are away from their defaults.
+    the weighting's hyperparameters that are away from their defaults. kinds: of tasks of kinds of plug-ins,
+    the hashes of their code.
     """
 
     protocol: Protocol
@@ -59,6 +60,7 @@ class RunSpec:
     contrasts: tuple[dict[str, Any], ...] = ()
     balance_version: Count = 1
     weighting: dict[Name, Plain] = field(default_factory=dict)
+    kinds: dict[Name, Name] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as `spec.json` and records hold them."""
@@ -86,6 +88,9 @@ class RunSpec:
         check_keys([spec.balance], BALANCES, f"balance in {where}")
         spec = dataclasses.replace(spec, weighting=balance.resolve(spec.balance, spec.weighting, spec.tasks))
         same = code == (spec.method_version, spec.plugin)
+        if any(plugged.kind(name) and plugins.code(name) != code for name, code in spec.kinds.items()):
+            text = f"a kind of task ({', '.join(spec.kinds)}) has changed since {where} was written"
+            raise UserError(f"{text}, so {values['id']} cannot run; plan it again.")
         if spec.id != values["id"] or not same or spec.balance_version != BALANCES[spec.balance].version:
             text = f"{spec.method if not same else spec.balance} has changed since {where} was written"
             raise UserError(f"{text}, so {values['id']} cannot run; plan it again.")
@@ -134,7 +139,7 @@ def run_id(spec: dict[str, Any]) -> str:
             identity["balance_version"] = spec["balance_version"]
         if spec.get("lr_scale", 1.0) != 1.0:
             identity["lr_scale"] = spec["lr_scale"]
-        identity |= {key: spec[key] for key in ("plugin", "tuning", "weighting") if spec.get(key)}
+        identity |= {key: spec[key] for key in ("plugin", "tuning", "weighting", "kinds") if spec.get(key)}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"this is not a run's spec ({error!r}); restore the file or remove it.") from None
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -103,6 +103,9 @@ def problem(protocol: Protocol, tasks: dict[str, Task]) -> Problem:
 
 def check_method(spec: RunSpec, tasks: dict[str, Task]) -> None:
     """Raise the `UserError` that building a method would raise, at next to no cost."""
+    if spec.kinds and (spec.balance == "amtl_g" or spec.weighting.get("scores")):
+        unknown = f"it is not known which pixels of {', '.join(spec.kinds)} are right"
+        raise UserError(f"balance {spec.balance} asks for scores, and {unknown}; use another balance.")
     with torch.device("meta"), torch.random.fork_rng(devices=[]), torch.no_grad():
         own = problem(spec.protocol, {name: tasks[name] for name in spec.tasks})
         try:

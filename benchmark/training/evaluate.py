@@ -13,7 +13,7 @@ from benchmark.metrics.base import Meter
 from benchmark.metrics.constant import as_prediction
 from benchmark.metrics.maps import meter
 from benchmark.metrics.own import extended
-from benchmark.spec import registry
+from benchmark.spec import plugged
 from benchmark.training.batches import Samples
 from benchmark.training.device import autocast, laid_out
 from datasets import augment
@@ -66,7 +66,7 @@ class TestSet:
         order = torch.arange(-(-self.count // batch) * batch).clamp_max(self.count - 1)
         self.samples = Samples(split, tasks, order, batch, device)
         self.beat: Callable[[], None] = lambda: None  # called after every batch
-        own = registry.metrics()
+        own = plugged.metrics()
         self.meters = {name: extended(meter(task), own) for name, task in tasks.items()}
 
     def rows(self, start: int) -> tuple[Tensor, dict[str, Tensor]]:

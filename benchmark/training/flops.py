@@ -46,8 +46,8 @@ def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -
     def targets() -> dict[str, torch.Tensor]:
         maps = {}
         for name, task in problem.tasks.items():
-            channels, dtype = (1, torch.long) if task.is_map_of_integers else (task.channels, torch.float32)
-            maps[name] = torch.zeros(size, channels, *problem.size, dtype=dtype)
+            dtype = torch.long if task.is_map_of_integers else torch.float32
+            maps[name] = torch.zeros(size, task.target_channels, *problem.size, dtype=dtype)
         return maps
 
     labelled = torch.ones(size, len(problem.tasks), dtype=torch.bool)

@@ -5,25 +5,26 @@ datasets/README.md has one with a comment on every key.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from torch import nn
 
 from benchmark.errors import UserError, shown
 from benchmark.files import read_toml
+from datasets import kinds
 from datasets import tasks as t
 from datasets.fit import FITS, Fit
 from datasets.layouts.toml_files import IMAGES, MAPS, Place
 from datasets.layouts.toml_table import ANY, Table
-from datasets.tasks import IGNORE, Kind, Task
+from datasets.tasks import IGNORE, Task
 
 FILE = "dataset.toml"
-KINDS = get_args(Kind)
 # What stores and records keep beside tasks, under names of the same kind.
 TAKEN = ("image", "extent", "extents", "available", "labelled")
 _MAKE = {"depth": t.depth, "normals": t.normals, "edge": t.edge, "saliency": t.saliency}
@@ -165,9 +166,12 @@ def _labels(tasks: Table, name: str, values: Any) -> Labels:
         cure = "use another, of small letters, digits and _, 40 at most"
         raise UserError(f"{shown(name)} in {tasks.said} cannot be the name of a task; {cure}.")
     table = tasks.below(name, values)
-    kind = table.take("kind", lambda v: v in KINDS, "one of " + ", ".join(f'"{known}"' for known in KINDS))
-    own = {"classes": ("classes", "palette", "map", "head"), "depth": ("unit",), "normals": ()}
-    table.only("kind", "folder", "pattern", "teacher", "ignore", *own.get(kind, ("threshold",)))
+    known = kinds.names()
+    expected = f"one of {', '.join(map(json.dumps, known))} (one of your own needs --plugin KIND.py)"
+    kind = table.take("kind", lambda v: v in known, expected)
+    own = {"classes": ("classes", "palette", "map", "head"), "normals": ()}
+    own |= dict.fromkeys(("saliency", "edge"), ("threshold",))
+    table.only("kind", "folder", "pattern", "teacher", "ignore", *own.get(kind, ("unit",)))
     place = table.place("folder", name, MAPS)
     if "palette" in table.values:
         return _coloured(table, name, place)
@@ -179,11 +183,12 @@ def _labels(tasks: Table, name: str, values: Any) -> Labels:
                 f"ignore = {ignore} in {table.said} is no class; expected a whole number, or nan."
             )
         return Labels(replace(t.semseg(_classes(table)), name=name), place, ignore)
-    expected = "metres a step of a .png, as in 0.001"
+    expected = f"{'metres' if kind == 'depth' else 'numbers'} a step of a .png, as in 0.001"
     unit = table.take("unit", lambda v: type(v) in (int, float) and 1e-6 <= v < 100, expected, None)
     expected = "the least number that is positive, such as 128"
     threshold = table.take("threshold", lambda v: _is_number(v) and 0 < v < inf, expected, None)
-    return Labels(replace(_MAKE[kind](), name=name), place, ignore, unit, threshold)
+    task = replace(_MAKE[kind](), name=name) if kind in _MAKE else t.own(kind, name)
+    return Labels(task, place, ignore, unit, threshold)
 
 
 def _taught(tasks: Table, name: str, values: Any) -> Labels:

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmark.errors import UserError, shown
 from datasets.fit import Fit
+from datasets.kinds import OwnKind
 from datasets.layouts import teacher, toml_description, toml_maps
 from datasets.layouts.base import TEACHER, Array, Sample, Source
 from datasets.layouts.files import read_list
@@ -133,6 +134,8 @@ class TomlFolder(Source):
         what = f"{'a map of ' * (kind in ('edge', 'saliency'))}{kind} {of}"
         if kind == "normals":
             return load_normals(path, shape, f" {of}", labels.ignore), []
+        if isinstance(labels.task.maps, OwnKind):
+            return toml_maps.measured(path, labels, what, shape), []
         if labels.palette:
             return toml_maps.coloured(path, labels, what, shape), []
         return toml_maps.numbered(path, labels, what, shape, self._check_palette)

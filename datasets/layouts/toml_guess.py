@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.errors import UserError
+from datasets.kinds import KINDS
 from datasets.layouts.base import Array
 from datasets.layouts.files import read_npy
 from datasets.layouts.nyuv2_maps import LENGTH_TOLERANCE, vectors_of_colours
 from datasets.layouts.pixels import load_colours, load_numbers
-from datasets.layouts.toml_description import KINDS
 from datasets.layouts.toml_files import MAPS
 from datasets.tasks import IGNORE
 

@@ -3,7 +3,8 @@
 Classes are one whole number a pixel, or colours of a palette; depth is in metres in a .npy and in steps of a
 unit in a .png, 0 unknown; normals (H, W, 3) are unit vectors in camera axes (x right, y down, z forward),
 (0, 0, 0) unknown, or colours n = 2x/255 - 1; edges and saliency are of 0 and 1 or 0 and 255, or positive from
-a threshold on. Pixels of the number or colours `ignore` have no label.
+a threshold on; kinds of one's own hold any numbers, NaN where unknown. Pixels of the number or colours
+`ignore` have no label.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 
 from benchmark.errors import UserError
 from datasets.layouts.base import Array
-from datasets.layouts.files import check_finite, check_values
+from datasets.layouts.files import check_finite, check_shape, check_values, expected_shape, read_npy
 from datasets.layouts.nyuv2_maps import equal
 from datasets.layouts.pixels import Numbers, load_colours, load_numbers
 from datasets.layouts.toml_description import Labels
 from datasets.tasks import IGNORE
 
+LARGEST_MEASURED = 65000.0  # of kinds of one's own, which stores hold as float16
 NEAREST, FARTHEST = 1e-5, 1000.0  # metres; stores cannot hold less, and more are millimetres
 
 
@@ -50,6 +52,33 @@ def _table(palette: tuple[int, ...], void: tuple[int, ...]) -> Array:
     table[list(palette)] = np.arange(len(palette))
     table[list(void)] = IGNORE
     return table
+
+
+def measured(path: Path, labels: Labels, what: str, shape: tuple[int, int]) -> Array:
+    """Read a map of a kind of one's own, (H, W, C) float32, NaN in all of a pixel without a label.
+
+    From a .npy, or a .png in steps of the unit. Raises `UserError` for what is no such map.
+    """
+    channels, picture = labels.task.channels, path.suffix.lower() == ".png"
+    if picture and labels.unit is None:
+        raise UserError(
+            f"{path} is a .png, and [tasks.{labels.task.name}] has no unit; add what a step of it is, as in "
+            "unit = 0.00392157 for 0 to 1 in 8 bits."
+        )
+    if channels == 1:
+        found = load_numbers(path, what, shape).values[..., None]
+    elif picture:
+        found = load_colours(path, f"{what} as {channels} colours", (*shape, channels))
+    else:
+        found = read_npy(path, expected_shape(what, (*shape, channels)))
+        check_shape(path, found, what, (*shape, channels))
+    values: Array = found * np.float32(labels.unit if picture and labels.unit else 1)
+    values = values.astype(np.float32, copy=False)
+    unknown = (equal(found, labels.ignore) | np.isnan(values)).any(-1)
+    right = bool((np.abs(values[~unknown]) <= LARGEST_MEASURED).all())
+    check_values(path, right, f"numbers from -{LARGEST_MEASURED:g} to {LARGEST_MEASURED:g}, or nan", values)
+    values[unknown] = np.nan
+    return values
 
 
 def numbered(

@@ -17,6 +17,7 @@ Outputs = tuple[dict[str, Tensor], dict[str, Tensor]]  # predictions, and logits
 class BinHeads(MultiTask):
     """Predict as `multi_task`, and where `binned` each regression's bins from its decoder's output too."""
 
+    own_kinds = False
     window = False  # of `Bins.confidence`
 
     def __init__(self, problem: Problem, binned: bool) -> None:

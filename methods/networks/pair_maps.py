@@ -16,6 +16,7 @@ from methods.networks.mapper import PairMapper, active_pairs, label_input, predi
 class PairMapped(MultiTask):
     """Hold what methods share that train a mapper of task pairs beside `multi_task`'s network."""
 
+    own_kinds = False
     mapper: PairMapper
     film_lr_scale: float
 

@@ -109,7 +109,7 @@ def test_trials_of_rates_keep_their_ids() -> None:
 
 
 # Keys that specs and their protocols did not have once.
-LATER = {"contrasts": [], "balance_version": 1, "weighting": {}}
+LATER = {"kinds": {}, "contrasts": [], "balance_version": 1, "weighting": {}}
 LATER_PROTOCOL = {"controls": [], "cost": {}, "init": "none", "sampling": "proportional"}
 
 

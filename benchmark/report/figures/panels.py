@@ -62,10 +62,10 @@ def _scale(board: Board, fig: Figure) -> None:
     for t in board.group.tasks:
         about = next(r["tasks"][t.name] for e in rows for r in e.row.records if t.name in r["tasks"])
         span, what = about.get("span"), {"classes": "wrong class"}.get(t.kind, "probability off by 1")
-        worst = pictures.worst(t.kind, span or (0, 0)) if t.kind in ("depth", "normals") else 0.0
+        worst = pictures.worst(t.kind, span or (0, 0)) if t.kind not in pictures.SHARES else 0.0
         if t.kind == "normals":
             what = f"{worst:g}° off or more"
-        elif t.kind == "depth":
+        elif t.kind not in pictures.SHARES:
             what = f"{f'{worst:g} {t.unit}'.strip() if span else 'an eighth of its range'} off or more"
         ends.append(f"{what} ({t.name})")
         mean = float(np.mean([e.metrics[t.name][t.metric].mean() for e in rows]))

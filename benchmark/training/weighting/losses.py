@@ -36,7 +36,7 @@ class Uncertainty(LossBalancing):
 
     def __init__(self, tasks: Mapping[str, Task], shares: Tensor | None) -> None:
         super().__init__(tasks, shares)
-        factors = [0.5 if task.kind in ("depth", "normals") else 1.0 for task in tasks.values()]
+        factors = [0.5 if task.maps.regression else 1.0 for task in tasks.values()]
         self.register_buffer("factors", torch.tensor(factors, dtype=torch.float64), persistent=False)
         self.factors: Tensor
         self.log_variances = nn.Parameter(torch.zeros(len(factors)))
