@@ -89,6 +89,8 @@ def other_size(folder: Path) -> None:
 BAD: dict[str, tuple[list[str], Callable[[Path], None], str]] = {
     "no such folder": (["nyuv2", "{folder}/nowhere"], nothing, "there is no .*nowhere; name an MTAN folder"),
     "another data set": (["pascal-context", "{folder}"], nothing, "not pascal-context in a layout that is"),
+    "own data": (["own-data", "{folder}"], nothing, "is known: expected a folder with a dataset.toml"),
+    "odd size": (["nyuv2", "{folder}", "--size", "40x57"], nothing, "40x57 is not HEIGHTxWIDTH in multiples"),
     "unknown form": (["nyuv2-31", "{folder}"], nothing, "unknown form of nyuv2 'nyuv2-31'"),
     "made on the spot": (["scenes", "{folder}"], nothing, "scenes is made on the spot and needs no"),
     "variant": (["nyuv2", "{folder}", "--variant", "../x"], nothing, "'../x' is not a name of small letters"),

@@ -100,6 +100,10 @@ def test_names_that_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixt
         get("nyuv2-41", tmp_path, True)
     with pytest.raises(UserError, match=r"no file of cityscapes can be fetched by a program: .*terms"):
         get("cityscapes", tmp_path, True)
+    with pytest.raises(
+        UserError, match="no file of own-data can be fetched by a program: these are your own"
+    ):
+        get("own-data", tmp_path, True)
     assert get("scenes", tmp_path, True) == 0
     assert capsys.readouterr().out == "scenes is made on the spot; there is nothing to download.\n"
     for sha256 in ("", "g" * 64):

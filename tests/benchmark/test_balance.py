@@ -28,6 +28,7 @@ ACHIEVED = balance.OfAMTLG(gamma=3.0, margin=0.1, decay=0.9, potentials=POTENTIA
 KINDS = {name: TASKS[name] for name in THREE}
 
 Row = list[float]
+State = dict[Any, Any]
 Pattern = list[list[int]]
 FULL: Pattern = [[1, 1, 1]] * 4
 MIXED: list[Pattern] = [
@@ -111,38 +112,31 @@ def gradients(made: Balancing, losses: Row, pattern: Pattern, like: Row | None =
     return found, float(other.grad)
 
 
-# The references know neither tensors nor weights of zero: absent tasks are not in their lists.
+# The references know neither tensors nor weights of zero: absent tasks are not in their lists. `s` is theirs.
 
 
-def dwa_reference(shares: list[float] | None) -> Iterator[Row]:
-    history: list[dict[int, float]] = [{}, {}, {}]
-    sums: dict[int, tuple[float, float]] = {}
-    weights = [1.0] * 3
-    step = 0
-    while True:
-        losses, labels = yield weights  # type: ignore[misc]
-        if step and math.floor(step / EPOCH) > math.floor((step - 1) / EPOCH):
-            for t, (loss, count) in sums.items():
-                history[t][len(history[t])] = loss / count
-            sums = {}
-        step += 1
-        ratios = [h[len(h) - 1] / h[len(h) - 2] if len(h) > 1 else 1.0 for h in history]
-        powers = [math.exp(r / 2) for r in ratios]
-        weights = [3 * p / sum(powers) for p in powers]
-        for t in range(3):
-            if losses[t]:
-                loss, count = sums.get(t, (0.0, 0.0))
-                sums[t] = loss + losses[t], count + labels[t]
+def present(losses: Row) -> list[int]:
+    return [t for t in range(3) if losses[t]]
 
 
-def rlw_reference(shares: list[float] | None) -> Iterator[Row]:
-    weights = [1.0] * 3
-    while True:
-        losses, _ = yield weights  # type: ignore[misc]
-        z = torch.randn(3, dtype=torch.float64).tolist()
-        here = [t for t in range(3) if losses[t]]
-        total = sum(math.exp(z[t]) for t in here)
-        weights = [len(here) * math.exp(z[t]) / total if t in here else 0.0 for t in range(3)]
+def dwa_reference(s: State, losses: Row, labels: Row) -> Row:
+    history, sums = s.setdefault("history", ([], [], [])), s.setdefault("sums", {})
+    step = s["step"] = s.get("step", -1) + 1
+    if step and math.floor(step / EPOCH) > math.floor((step - 1) / EPOCH):
+        for t, (loss, count) in sums.items():
+            history[t].append(loss / count)
+        sums.clear()
+    for t in present(losses):
+        loss, count = sums.get(t, (0.0, 0.0))
+        sums[t] = loss + losses[t], count + labels[t]
+    powers = [math.exp((h[-1] / h[-2] if len(h) > 1 else 1.0) / 2) for h in history]
+    return [3 * p / sum(powers) for p in powers]
+
+
+def rlw_reference(s: State, losses: Row, labels: Row) -> Row:
+    z, here = torch.randn(3, dtype=torch.float64).tolist(), present(losses)
+    total = sum(math.exp(z[t]) for t in here)
+    return [len(here) * math.exp(z[t]) / total if t in here else 0.0 for t in range(3)]
 
 
 def product_weights(losses: Row, labels: Row, focus: dict[int, float]) -> Row:
@@ -159,62 +153,46 @@ def product_weights(losses: Row, labels: Row, focus: dict[int, float]) -> Row:
     return weights
 
 
-def gls_reference(shares: list[float] | None) -> Iterator[Row]:
-    weights = [1.0] * 3
-    while True:
-        losses, labels = yield weights  # type: ignore[misc]
-        weights = product_weights(losses, labels, {t: 1.0 for t in range(3) if losses[t]})
+def gls_reference(s: State, losses: Row, labels: Row) -> Row:
+    return product_weights(losses, labels, dict.fromkeys(present(losses), 1.0))
 
 
-def famo_reference(shares: list[float] | None) -> Iterator[Row]:
-    xi, first, second, count = [0.0] * 3, [0.0] * 3, [0.0] * 3, [0] * 3
-    last: dict[int, float] = {}
-    weights = [1.0] * 3
-    while True:
-        losses, labels = yield weights  # type: ignore[misc]
-        here = [t for t in range(3) if losses[t]]
-        now = {t: losses[t] / labels[t] for t in here}
-        both = [t for t in here if t in last]
-        if len(both) > 1:
-            total = sum(math.exp(xi[t]) for t in both)
-            z = {t: math.exp(xi[t]) / total for t in both}
-            fall = {t: math.log(last[t]) - math.log(now[t]) for t in both}
-            old = list(xi)
-            for t in both:
-                # The Jacobian of the softmax, entry by entry.
-                g = sum(z[u] * ((u == t) - z[t]) * fall[u] for u in both) + 1e-3 * old[t]
-                first[t], second[t] = 0.9 * first[t] + 0.1 * g, 0.999 * second[t] + 0.001 * g * g
-                count[t] += 1
-                scale = math.sqrt(second[t] / (1 - 0.999 ** count[t])) + 1e-8
-                xi[t] = old[t] - 0.025 * (first[t] / (1 - 0.9 ** count[t])) / scale
-        last |= now
-        parts = {t: math.exp(xi[t]) / now[t] for t in here}
-        weights = [len(here) * parts[t] / sum(parts.values()) if t in here else 0.0 for t in range(3)]
+def famo_reference(s: State, losses: Row, labels: Row) -> Row:
+    xi, first, second, count = (s.setdefault(name, [0.0] * 3) for name in ("xi", "first", "second", "count"))
+    last, here = s.setdefault("last", {}), present(losses)
+    now = {t: losses[t] / labels[t] for t in here}
+    both = [t for t in here if t in last]
+    if len(both) > 1:
+        total = sum(math.exp(xi[t]) for t in both)
+        z = {t: math.exp(xi[t]) / total for t in both}
+        fall = {t: math.log(last[t]) - math.log(now[t]) for t in both}
+        old = list(xi)
+        for t in both:
+            # The Jacobian of the softmax, entry by entry.
+            g = sum(z[u] * ((u == t) - z[t]) * fall[u] for u in both) + 1e-3 * old[t]
+            first[t], second[t] = 0.9 * first[t] + 0.1 * g, 0.999 * second[t] + 0.001 * g * g
+            count[t] += 1
+            scale = math.sqrt(second[t] / (1 - 0.999 ** count[t])) + 1e-8
+            xi[t] = old[t] - 0.025 * (first[t] / (1 - 0.9 ** count[t])) / scale
+    last |= now
+    parts = {t: math.exp(xi[t]) / now[t] for t in here}
+    return [len(here) * parts[t] / sum(parts.values()) if t in here else 0.0 for t in range(3)]
 
 
-def isolate_reference(shares: list[float] | None) -> Iterator[Row]:
-    counter, weights = 0, [0.0] * 3
-    while True:
-        losses, _ = yield weights  # type: ignore[misc]
-        here = [t for t in range(3) if losses[t]]
-        weights = [0.0] * 3
-        if here:
-            chosen = next(t % 3 for t in range(counter, counter + 3) if t % 3 in here)
-            weights[chosen], counter = float(len(here)), chosen + 1
+def isolate_reference(s: State, losses: Row, labels: Row) -> Row:
+    weights, here, counter = [0.0] * 3, present(losses), s.get("counter", 0)
+    if here:
+        chosen = next(t % 3 for t in range(counter, counter + 3) if t % 3 in here)
+        weights[chosen], s["counter"] = float(len(here)), chosen + 1
+    return weights
 
 
-def amtl_g_reference(shares: list[float] | None) -> Iterator[Row]:
-    averages: dict[int, float] = {}
-    weights = [1.0] * 3
-    while True:
-        losses, labels = yield weights  # type: ignore[misc]
-        here = [t for t in range(3) if losses[t]]
-        for t in here:
-            now = scored(losses)[t]
-            averages[t] = 0.9 * averages[t] + 0.1 * now if t in averages else now
-        achieved = {t: min(1.0, averages[t] / (1.1 * (0.5, 0.8, 0.9)[t])) for t in here}
-        focus = {t: math.exp((1 - achieved[t]) ** 3) for t in here}
-        weights = product_weights(losses, labels, focus)
+def amtl_g_reference(s: State, losses: Row, labels: Row) -> Row:
+    for t in present(losses):
+        now = scored(losses)[t]
+        s[t] = 0.9 * s[t] + 0.1 * now if t in s else now
+    achieved = {t: min(1.0, s[t] / (1.1 * (0.5, 0.8, 0.9)[t])) for t in present(losses)}
+    return product_weights(losses, labels, {t: math.exp((1 - a) ** 3) for t, a in achieved.items()})
 
 
 REFERENCES = {
@@ -227,17 +205,15 @@ REFERENCES = {
 @pytest.mark.parametrize("name", REFERENCES)
 def test_weights_equal_a_slow_reference(name: str, shares: list[float] | None) -> None:
     made, stream = new(name, torch.tensor(shares) if shares else None), Stream()
-    reference: Any = REFERENCES[name](shares)
-    next(reference)
+    state: State = {}
     for step, pattern in enumerate(MIXED * 2):
         losses, labels = reduced(pattern, stream(), shares)
         torch.manual_seed(step)
         found, aux = gradients(made, losses, pattern)
         torch.manual_seed(step)
-        expected = reference.send((losses, labels))
-        for t in range(3):
-            if losses[t]:
-                assert found[t] == pytest.approx(expected[t], rel=1e-6), (step, t)
+        expected = REFERENCES[name](state, losses, labels)
+        for t in present(losses):
+            assert found[t] == pytest.approx(expected[t], rel=1e-6), (step, t)
         assert aux == 1
 
 
