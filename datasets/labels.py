@@ -22,7 +22,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,16 +30,9 @@ from torch import Tensor
 from benchmark import streams
 from benchmark.errors import UserError, unknown
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 NAMES = ("full", "given", "one", "random", "fraction")
 PUBLISHED = ("published:one", "published:random")
 KNOWN = ("full", "given", "one", "random", "fraction:p", *PUBLISHED)
-
-# Okabe and Ito's colours, which people with colour-blindness tell apart; then a hidden and a missing label.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A6D00", "#4D4D4D")
-HIDDEN, MISSING = "#EDEDED", "#FFFFFF"
 
 
 @dataclass(frozen=True)
@@ -250,50 +243,3 @@ def counts(mask: Tensor) -> Counts:
     """Count the labels of each task, and the labels of each image."""
     per_image = torch.bincount(mask.sum(1), minlength=mask.shape[1] + 1)
     return Counts(tuple(mask.sum(0).tolist()), tuple(per_image.tolist()))
-
-
-def picture(mask: Tensor, tasks: Sequence[str], available: Tensor | None = None) -> Figure:
-    """Draw the mask: images are columns, tasks rows in their own colour.
-
-    Wrapped into blocks to read like text. With `available` (N, T) a label that does not exist is white; one
-    that exists and is hidden is grey.
-    """
-    from matplotlib.colors import to_rgb  # heavy, and needed by this function alone
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
-    number, rows = mask.shape
-    blocks = math.ceil(number / max(60, math.ceil(math.sqrt(2.5 * number * (rows + 1))))) or 1
-    across = math.ceil(number / blocks)
-    palette = [COLOURS[task % len(COLOURS)] for task in range(rows)]
-    cells = torch.tensor(to_rgb(HIDDEN)).expand(number, rows, 3)
-    cells = torch.where(mask[..., None], torch.tensor([to_rgb(colour) for colour in palette]), cells)
-    if available is not None:
-        cells = torch.where(available[..., None], cells, torch.tensor(to_rgb(MISSING)))
-    canvas = torch.ones(blocks * across, rows + 1, 3)  # one white row parts the blocks
-    canvas[:number, :rows] = cells
-    canvas = canvas.view(blocks, across, rows + 1, 3).transpose(1, 2).reshape(blocks * (rows + 1), across, 3)
-
-    figure = Figure(figsize=(9, min(12, 1.6 + 0.14 * blocks * (rows + 1))), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(canvas.numpy(), aspect="auto", interpolation="nearest")
-    every = math.ceil(blocks / 20)
-    axes.set_yticks([block * (rows + 1) + (rows - 1) / 2 for block in range(0, blocks, every)])
-    first = range(0, blocks * across, every * across)
-    axes.set_yticklabels([f"{start}-{min(number, start + across) - 1}" for start in first])
-    axes.set_ylabel("images")
-    axes.set_xticks([])
-    if across <= 150:
-        between = [column + 0.5 for column in range(across - 1)]
-        axes.vlines(between, -0.5, len(canvas) - 0.5, colors="white", linewidths=0.6)
-    axes.spines[:].set_visible(False)
-    labelled = counts(mask).per_task
-    handles = [
-        Patch(color=colour, label=f"{task}: {count} ({100 * count / max(number, 1):.0f} %)")
-        for task, colour, count in zip(tasks, palette, labelled, strict=True)
-    ]
-    handles.append(Patch(color=HIDDEN, label="hidden" if available is not None else "no label"))
-    if available is not None and not bool(available.all()):
-        handles.append(Patch(facecolor=MISSING, edgecolor="#999999", label="does not exist"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False)
-    return figure

@@ -24,7 +24,7 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 
 
 def get(name: str, data: Path, yes: bool, url: str | None = None, sha256: str | None = None) -> int:
-    return module.get(name, yes, url, sha256, data=data)
+    return module.get(name, yes, url, sha256, data=data)[0]
 
 
 @pytest.fixture(autouse=True)

@@ -10,20 +10,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.cli.ablate import ablate
 from benchmark.cli.cluster import cancel
 from benchmark.cli.data import get, import_labels, show_labels
 from benchmark.cli.data import show as show_data
 from benchmark.cli.listing import list_, list_datasets, show
 from benchmark.cli.methods import check, new
+from benchmark.cli.options import command
 from benchmark.cli.perf import perf
 from benchmark.cli.plans import plan
 from benchmark.cli.predict import export, predict
 from benchmark.cli.prepare import check as check_data
 from benchmark.cli.prepare import draft, prepare
-from benchmark.cli.publish import clean, publish
+from benchmark.cli.publish import publish
 from benchmark.cli.results import compare, leaderboard, report
-from benchmark.cli.run import run
+from benchmark.cli.run import ablate, run
 from benchmark.cli.tune import tune
 from benchmark.cli.watch import status, watch
 from benchmark.errors import UserError, printable, shown
@@ -58,25 +58,24 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Get, prepare, check and look at data sets.")
 labels_app = typer.Typer(no_args_is_help=True, help="Import label splits and look at what a setting hides.")
-# A command function returns its exit code.
 for panel, functions in {
-    RUN: (run, ablate, tune, plan, perf, status, watch, cancel, clean),
+    RUN: (run, ablate, tune, plan, perf, status, watch, cancel),
     LOOK: (leaderboard, report, compare, show, predict, export),
     METHODS: (list_, check, new),
     PUBLISH: (publish,),
 }.items():
     for function in functions:
-        app.command(function.__name__.rstrip("_"), rich_help_panel=panel)(function)
+        app.command(function.__name__.rstrip("_"), rich_help_panel=panel)(command(function))
 app.add_typer(data_app, name="data", rich_help_panel=DATA_SETS)
 app.add_typer(labels_app, name="labels", rich_help_panel=DATA_SETS)
-data_app.command("list")(list_datasets)
-data_app.command()(get)
-data_app.command()(draft)
-data_app.command()(prepare)
-data_app.command("check")(check_data)
-data_app.command("show")(show_data)
-labels_app.command("import")(import_labels)
-labels_app.command("show")(show_labels)
+data_app.command("list")(command(list_datasets))
+data_app.command("get")(command(get))
+data_app.command("draft")(command(draft))
+data_app.command("prepare")(command(prepare))
+data_app.command("check")(command(check_data))
+data_app.command("show")(command(show_data))
+labels_app.command("import")(command(import_labels))
+labels_app.command("show")(command(show_labels))
 
 
 def main() -> None:

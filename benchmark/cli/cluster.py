@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.options import DATA, RUNS, Data, Json, Results
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import RUNS, Answer, Results, say
 from benchmark.errors import UserError
 from benchmark.execute import slurm
 from benchmark.runs.rundir import RunDir, means
@@ -24,7 +23,7 @@ IDLE = ("missing", "stale", "failed")  # states of run directories that no proce
 POLL_SECONDS = (1.0, 30.0)  # between two looks at the queue: at first, at last
 
 
-def submit(plan: Plan, options: Options, settings: list[str], wait: bool) -> tuple[int, dict[str, Any]]:
+def submit(plan: Plan, options: Options, settings: list[str], wait: bool) -> Answer:
     """Submit what is missing of a plan, and not queued yet, as one array job; `wait` for its end.
 
     Returns the exit code and, for --json, the runs' states and the job's id.
@@ -35,7 +34,7 @@ def submit(plan: Plan, options: Options, settings: list[str], wait: bool) -> tup
     if not settings:
         raise UserError("--wait requires --slurm.")
     if options.force:
-        raise UserError("--force does not go with --slurm; `bench clean` deletes runs, to be made anew.")
+        raise UserError("--force does not go with --slurm; delete folders of runs to make them anew.")
     values = slurm.parameters(settings, plan.cells)
     slurm.call("sbatch", "--version")
     check_keywords(plan.cells, Data(options.data))
@@ -122,9 +121,7 @@ def cancel(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Cancel every run that Slurm holds.")] = False,
     results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Cancel runs of the results folder that wait or run on a Slurm cluster; checkpoints stay."""
     if bool(names) == everything:
         raise UserError("name the runs to cancel, as `bench status` prints them or by id, or give --all.")
@@ -142,9 +139,8 @@ def cancel(
             tasks += [task for task in found if task not in tasks]
     if tasks:  # a run under way is sent SIGTERM, and has Slurm's KillWait to checkpoint
         slurm.call("scancel", *(task.task for task in tasks))
-    with for_scripts(as_json, [{"run": t.folder, "task": t.task, "state": t.state} for t in tasks]):
-        for task in tasks:
-            say(f"cancelled {task.folder} (Slurm task {task.task}, {task.state.lower()})")
-        if not tasks:
-            say(f"Slurm holds no run of {results}.")
-    return 0
+    for task in tasks:
+        say(f"cancelled {task.folder} (Slurm task {task.task}, {task.state.lower()})")
+    if not tasks:
+        say(f"Slurm holds no run of {results}.")
+    return 0, [{"run": t.folder, "task": t.task, "state": t.state} for t in tasks]

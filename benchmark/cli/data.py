@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.filesize import decimal
 from rich.progress import DownloadColumn
-from rich.table import Table
 
 from benchmark import ROOT
-from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import DATA, RUNS, Answer, Data, Plugin, Results, say, show_table
 from benchmark.errors import UserError, shown
-from benchmark.execute.progress import Bars, make_console
+from benchmark.execute.progress import Bars
 from benchmark.files import writing
 from benchmark.spec import plan, registry
 from benchmark.typed import check_keys
@@ -46,63 +44,52 @@ def get(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
     url: Annotated[str | None, typer.Option(help="Another place to get it from, such as a mirror.")] = None,
     sha256: Annotated[str | None, typer.Option(help="What the file's SHA-256 must be.")] = None,
-    results: Results = RUNS,
     data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Download what is openly there of a data set, or say where people get it. Can be resumed."""
     from benchmark.execute.fetch import fetch, folder_of, name_of, unpack
     from datasets.downloads import DOWNLOADS
     from datasets.prepared import Prepared
 
-    shown: dict[str, str | None] = {"file": None}
-
-    def end(text: str, code: int) -> int:
-        shown["said"] = text
+    def end(text: str, code: int, file: Path | None = None) -> Answer:
         say(text)
-        return code
+        return code, {"file": file and str(file), "said": text}
 
-    with for_scripts(as_json, shown):
-        kind = registry.dataset(name)
-        if not issubclass(kind, Prepared):
-            return end(f"{kind.name} is made on the spot; there is nothing to download.", OK)
-        kind.form_of(name.replace("_", "-"))
-        if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-            raise UserError(f"--sha256 {sha256!r} is not a SHA-256; expected 64 hexadecimal digits.")
-        known = DOWNLOADS[kind.name]
-        where = known.url if url is None else url
-        if where is None:
-            raise UserError(f"no file of {kind.name} can be fetched by a program: {known.elsewhere[0]}")
-        target = data / "downloads" / name_of(where)
-        folder = folder_of(target)
-        here = folder or target
-        if not here.exists() or not folder:  # a file that is here is only checked
-            if not target.exists():
-                size = f" ({decimal(known.size)})" if known.size and url is None else ""
-                say(f"{kind.name}: {kind.summary}\n  from     {where}\n  to       {target}{size}")
-                say(f"  source   {kind.source}\n  licence  {kind.licence}")
-                for sentence in known.elsewhere:
-                    say(f"note: {sentence}")
-                if not yes and not sys.stdin.isatty():
-                    raise UserError(
-                        f"nothing was fetched, as no terminal is there; add --yes to fetch {where}."
-                    )
-                if not yes and not typer.confirm("Fetch it?"):
-                    return end("nothing was fetched.", DECLINED)
-            try:
-                with Bars(DownloadColumn(), shown=decimal) as bars:
-                    fetch(where, target, bars, say, sha256)
-                    if folder:
-                        unpack(target, folder, bars)
-            except KeyboardInterrupt:
-                said = (
-                    f"interrupted: what came is kept in {target.parent}; the same command goes on from there."
-                )
-                return end(said, INTERRUPTED)
-        shown["file"] = str(here)
-        with_data = "" if data == ROOT / "data" else f" --data {shlex.quote(str(data))}"
-        command = f"bench data prepare {name.replace('_', '-')} {shlex.quote(str(here))}{with_data}"
-        return end(f"{here} is here; next: {command}", OK)
+    kind = registry.dataset(name)
+    if not issubclass(kind, Prepared):
+        return end(f"{kind.name} is made on the spot; there is nothing to download.", OK)
+    kind.form_of(name.replace("_", "-"))
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise UserError(f"--sha256 {sha256!r} is not a SHA-256; expected 64 hexadecimal digits.")
+    known = DOWNLOADS[kind.name]
+    where = known.url if url is None else url
+    if where is None:
+        raise UserError(f"no file of {kind.name} can be fetched by a program: {known.elsewhere[0]}")
+    target = data / "downloads" / name_of(where)
+    folder = folder_of(target)
+    here = folder or target
+    if not here.exists() or not folder:  # a file that is here is only checked
+        if not target.exists():
+            size = f" ({decimal(known.size)})" if known.size and url is None else ""
+            say(f"{kind.name}: {kind.summary}\n  from     {where}\n  to       {target}{size}")
+            say(f"  source   {kind.source}\n  licence  {kind.licence}")
+            for sentence in known.elsewhere:
+                say(f"note: {sentence}")
+            if not yes and not sys.stdin.isatty():
+                raise UserError(f"nothing was fetched, as no terminal is there; add --yes to fetch {where}.")
+            if not yes and not typer.confirm("Fetch it?"):
+                return end("nothing was fetched.", DECLINED)
+        try:
+            with Bars(DownloadColumn(), shown=decimal) as bars:
+                fetch(where, target, bars, say, sha256)
+                if folder:
+                    unpack(target, folder, bars)
+        except KeyboardInterrupt:
+            said = f"interrupted: what came is kept in {target.parent}; the same command goes on from there."
+            return end(said, INTERRUPTED)
+    with_data = "" if data == ROOT / "data" else f" --data {shlex.quote(str(data))}"
+    command = f"bench data prepare {name.replace('_', '-')} {shlex.quote(str(here))}{with_data}"
+    return end(f"{here} is here; next: {command}", OK, here)
 
 
 def show(
@@ -117,26 +104,20 @@ def show(
     ] = None,
     results: Results = RUNS,
     data: Data = DATA,
-    as_json: Json = False,
     plugin: Plugin = [],  # noqa: B006
-) -> int:
+) -> Answer:
     """Write a contact sheet: images and all their labels."""
     from benchmark.runs import pictures
 
     picture = out or results / f"{name}-{split}.png"
-    with for_scripts(as_json, {"picture": str(picture)}):
-        _check_picture(picture)
-        dataset = registry.open_dataset(name, data)
-        if split not in ("train", "test"):
-            raise UserError(f"--split {split!r} is not one of train, test.")
-        loaded = dataset.split(split, parse_size(size) if size else dataset.default_size, count)
-        save_picture(pictures.contact_sheet(loaded, dataset.tasks, count).save, picture)
-    return OK
-
-
-def _check_picture(out: Path) -> None:
-    if out.suffix.lower() != ".png":
-        raise UserError(f"--out {out} is not the name of a .png file; give one that ends in .png.")
+    if picture.suffix.lower() != ".png":
+        raise UserError(f"--out {picture} is not the name of a .png file; give one that ends in .png.")
+    dataset = registry.open_dataset(name, data)
+    if split not in ("train", "test"):
+        raise UserError(f"--split {split!r} is not one of train, test.")
+    loaded = dataset.split(split, parse_size(size) if size else dataset.default_size, count)
+    save_picture(pictures.contact_sheet(loaded, dataset.tasks, count).save, picture)
+    return OK, {"picture": str(picture)}
 
 
 def save_picture(save: Callable[[Path], None], out: Path) -> None:
@@ -160,58 +141,46 @@ def show_labels(
     seed: Annotated[int, typer.Option(help="Label seed.", min=0, max=2**62 - 1)] = 0,
     count: Annotated[int | None, typer.Option(help="The first images only.", min=1, max=10**6)] = None,
     task: Annotated[list[str], typer.Option(help="Tasks (default: all). May be repeated.")] = [],  # noqa: B006
-    out: Annotated[
-        Path | None, typer.Option(help="Picture to write.", show_default="<results>/labels-....png")
-    ] = None,
-    results: Results = RUNS,
     data: Data = DATA,
-    as_json: Json = False,
     plugin: Plugin = [],  # noqa: B006
-) -> int:
-    """Print how many images carry which label, and draw the mask."""
+) -> Answer:
+    """Print how many images carry which label under a setting."""
     from datasets import labels
 
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        opened = registry.open_dataset(dataset or str(plan.read(plan.DEFAULT)["grid"][0]["dataset"]), data)
-        setting = setting or registry.default_labels(opened.name)
-        name = opened.variant.replace(":", "-") if "+" in opened.name else opened.name
-        picture = out or results / f"labels-{name}-{setting.replace(':', '')}-s{seed}.png"
-        _check_picture(picture)
-        labels.parse(setting)
-        tasks = task or list(opened.tasks)
-        check_keys(tasks, opened.tasks, f"task of {opened.name}")
-        split = opened.split("train", opened.default_size, count)
-        available = split.available[:, [list(split.targets).index(name) for name in tasks]]
-        mask = labels.sample(split.ids, available, setting, seed, split.frozen(tasks), split.source)
-        per_image = mask.sum(1)
-        shown |= {
-            "images": len(split),
-            "setting": setting,
-            "seed": seed,
-            "hash": labels.mask_hash(split.ids, mask, tasks),
-            "labelled": dict(zip(tasks, mask.sum(0).tolist(), strict=True)),
-            "available": dict(zip(tasks, available.sum(0).tolist(), strict=True)),
-            "labels per image": {str(k): int((per_image == k).sum()) for k in range(len(tasks) + 1)},
-        }
-        if as_json and out is None:  # for scripts, a picture only where one is asked for
-            return OK
-        drawn = setting if setting in labels.PUBLISHED else f"{setting}, seed {seed}"
-        say(f"{drawn}: {len(split)} images of {opened.variant}, mask {shown['hash']}")
-        _table(mask, tasks, available=shown["available"])
-        save_picture(labels.picture(mask, tasks, available).savefig, picture)
-        shown["picture"] = str(picture)
-    return OK
+    opened = registry.open_dataset(dataset or str(plan.read(plan.DEFAULT)["grid"][0]["dataset"]), data)
+    setting = setting or registry.default_labels(opened.name)
+    labels.parse(setting)
+    tasks = task or list(opened.tasks)
+    check_keys(tasks, opened.tasks, f"task of {opened.name}")
+    split = opened.split("train", opened.default_size, count)
+    available = split.available[:, [list(split.targets).index(name) for name in tasks]]
+    mask = labels.sample(split.ids, available, setting, seed, split.frozen(tasks), split.source)
+    per_image = mask.sum(1)
+    shown: dict[str, Any] = {
+        "images": len(split),
+        "setting": setting,
+        "seed": seed,
+        "hash": labels.mask_hash(split.ids, mask, tasks),
+        "labelled": dict(zip(tasks, mask.sum(0).tolist(), strict=True)),
+        "available": dict(zip(tasks, available.sum(0).tolist(), strict=True)),
+        "labels per image": {str(k): int((per_image == k).sum()) for k in range(len(tasks) + 1)},
+    }
+    drawn = setting if setting in labels.PUBLISHED else f"{setting}, seed {seed}"
+    say(f"{drawn}: {len(split)} images of {opened.variant}, mask {shown['hash']}")
+    _table(mask, tasks, available=shown["available"])
+    return OK, shown
 
 
 def _table(mask: Tensor, tasks: list[str], **more: dict[str, int]) -> None:
     """Print labelled images by task, with further counts in columns, and images by number of labels."""
-    table = Table("task", "labelled", *more, "share of images")
-    for task, count in zip(tasks, mask.sum(0).tolist(), strict=True):
-        table.add_row(
-            task, str(count), *(str(each[task]) for each in more.values()), f"{count / len(mask):.1%}"
-        )
-    make_console().print(table)
+    labelled = zip(tasks, mask.sum(0).tolist(), strict=True)
+    show_table(
+        [
+            {"task": task, "labelled": count, **{name: each[task] for name, each in more.items()}}
+            | {"share of images": f"{count / len(mask):.1%}"}
+            for task, count in labelled
+        ]
+    )
     by_number = enumerate(mask.sum(1).bincount().tolist())
     say("images by number of labels: " + ", ".join(f"{k}: {count}" for k, count in by_number if count))
 
@@ -221,23 +190,20 @@ def import_labels(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a split that was imported before.")
     ] = False,
-    results: Results = RUNS,
     data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Import label splits that papers share, for the settings published:one and published:random."""
     from datasets import published
 
     shown: list[dict[str, Any]] = []
-    with for_scripts(as_json, shown):
-        for path in paths:
-            split = published.import_file(path, data, replace)
-            images, place = len(split.rows), published.place(data, split.dataset, split.setting)
-            say(f"published:{split.setting} of {split.dataset}: {images} train images")
-            _table(split.rows, list(split.counts))
-            same = "the very file" if split.as_in_papers else "NOT byte for byte a file"
-            say(f"{path} is {same} that the papers use; imported as {place}")
-            row = {"setting": f"published:{split.setting}", "dataset": split.dataset, "images": images}
-            more = {"counts": split.counts, "as_in_papers": split.as_in_papers, "file": str(place)}
-            shown.append({**row, **more})
-    return OK
+    for path in paths:
+        split = published.import_file(path, data, replace)
+        images, place = len(split.rows), published.place(data, split.dataset, split.setting)
+        say(f"published:{split.setting} of {split.dataset}: {images} train images")
+        _table(split.rows, list(split.counts))
+        same = "the very file" if split.as_in_papers else "NOT byte for byte a file"
+        say(f"{path} is {same} that the papers use; imported as {place}")
+        row = {"setting": f"published:{split.setting}", "dataset": split.dataset, "images": images}
+        more = {"counts": split.counts, "as_in_papers": split.as_in_papers, "file": str(place)}
+        shown.append({**row, **more})
+    return OK, shown

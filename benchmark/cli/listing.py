@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import DATA, RUNS, Answer, Data, Plugin, Results, say
 from benchmark.errors import UserError, reason, unknown
 from benchmark.execute.progress import make_console, plain
 from benchmark.runs.rundir import find_run
@@ -33,40 +32,31 @@ def list_(
         str | None,
         typer.Option("--plan", help="The plan under which named methods' cost is counted [default: field]."),
     ] = None,
-    results: Results = RUNS,
     data: Data = DATA,
-    as_json: Json = False,
     plugin: Plugin = [],  # noqa: B006
-) -> int:
+) -> Answer:
     """List what there is to choose from."""
-    rows: list[dict[str, Any]] = []
-    with for_scripts(as_json, rows):
-        if names and what != "methods":
-            raise UserError(f"only methods are shown by name, not {what}; leave {names[0]} out.")
-        if source and not names:
-            raise UserError(f"--plan {source} is for methods by name, whose cost it gives; name one.")
-        rows += method_entries(names, source or "field", data) if names else entries(what, data)
-        table = Table(title=what, title_justify="left", show_header=False, show_lines=True)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")  # so no name is broken, however narrow the terminal
-        for row in rows:
-            name, *more = row.items()
-            lines = _in_full(row) if names else [f"{key}: {_plain(v)}" for key, v in more if key != "summary"]
-            table.add_row(_plain(name[1]), "\n".join([*filter(None, [row["summary"]]), *lines]))
-        make_console().print(table)
-        if what == "methods" and not names:
-            say("`bench list methods NAME` adds cost, hyperparameters and departures from the paper.")
-    return 0
+    if names and what != "methods":
+        raise UserError(f"only methods are shown by name, not {what}; leave {names[0]} out.")
+    if source and not names:
+        raise UserError(f"--plan {source} is for methods by name, whose cost it gives; name one.")
+    rows = method_entries(names, source or "field", data) if names else entries(what, data)
+    table = Table(title=what, title_justify="left", show_header=False, show_lines=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # so no name is broken, however narrow the terminal
+    for row in rows:
+        name, *more = row.items()
+        lines = _in_full(row) if names else [f"{key}: {_plain(v)}" for key, v in more if key != "summary"]
+        table.add_row(_plain(name[1]), "\n".join([*filter(None, [row["summary"]]), *lines]))
+    make_console().print(table)
+    if what == "methods" and not names:
+        say("`bench list methods NAME` adds cost, hyperparameters and departures from the paper.")
+    return 0, rows
 
 
-def list_datasets(
-    results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-    plugin: Plugin = [],  # noqa: B006
-) -> int:
+def list_datasets(data: Data = DATA, plugin: Plugin = []) -> Answer:  # noqa: B006
     """List data sets, where they come from and which are here."""
-    return list_("datasets", data=data, as_json=as_json)
+    return list_("datasets", data=data)
 
 
 def entries(what: str, data: Path) -> list[dict[str, Any]]:
@@ -175,32 +165,25 @@ def _in_full(row: dict[str, Any]) -> list[str]:
     return lines + (["departures from what is published:", *departures] if departures else [])
 
 
-def show(
-    name: Annotated[str, typer.Argument(metavar="RUN")],
-    results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+def show(name: Annotated[str, typer.Argument(metavar="RUN")], results: Results = RUNS) -> Answer:
     """Show one run in full."""
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        run = find_run(results, name)
-        record = run.record
-        shown |= {"state": run.state(), "folder": str(run.path)}
-        shown |= record or {"spec": read_spec(run.file("spec.json"))}
-        say(f"{run.path.relative_to(results)}: {shown['state']}")
-        if run.error:
-            say(run.error.strip())
-        spec = shown["spec"]
-        _print_values("spec", {k: v for k, v in spec.items() if k not in ("protocol", "hyperparameters")})
-        _print_values("hyperparameters", spec["hyperparameters"])
-        _print_values(f"protocol {spec['protocol']['name']}", spec["protocol"])
-        if record:
-            for task, values in record["metrics"].items():
-                _print_values(f"{task} on {record['tasks'][task]['test_images']} test images", values)
-            for part in ("cost", "hashes", "environment"):
-                _print_values(part, record[part])
-    return 0
+    run = find_run(results, name)
+    record = run.record
+    shown: dict[str, Any] = {"state": run.state(), "folder": str(run.path)}
+    shown |= record or {"spec": read_spec(run.file("spec.json"))}
+    say(f"{run.path.relative_to(results)}: {shown['state']}")
+    if run.error:
+        say(run.error.strip())
+    spec = shown["spec"]
+    _print_values("spec", {k: v for k, v in spec.items() if k not in ("protocol", "hyperparameters")})
+    _print_values("hyperparameters", spec["hyperparameters"])
+    _print_values(f"protocol {spec['protocol']['name']}", spec["protocol"])
+    if record:
+        for task, values in record["metrics"].items():
+            _print_values(f"{task} on {record['tasks'][task]['test_images']} test images", values)
+        for part in ("cost", "hashes", "environment"):
+            _print_values(part, record[part])
+    return 0, shown
 
 
 def _print_values(title: str, values: dict[str, Any]) -> None:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from benchmark.cli.options import DATA, RUNS, Data, Json, Plugin, Results, Set
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import DATA, Answer, Data, Plugin, Set, say
 from benchmark.errors import UserError, unknown
 from benchmark.files import writing
 from benchmark.spec import plan, plugged, plugins, protocol, registry
@@ -35,47 +34,44 @@ def check(
     what: Annotated[str, typer.Argument(metavar="METHOD | DATASET | FILE.py")],
     settings: Set = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
-    results: Results = RUNS,
     data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Check a method, data set, metric or kind of task against the contract that all of its kind keep."""
     shown: list[dict[str, Any]] = []
-    with for_scripts(as_json, shown):
-        name = plugins.use(Path(what)) if what.endswith(".py") else what
-        file = f"--plugin {what} " if what.endswith(".py") else ""
-        hyphens = name.replace("_", "-")
-        if settings and name not in registry.method_names():
-            raise UserError(f"--set {settings[0]} is for methods; leave it out for {hyphens}.")
-        if name in registry.method_names():
-            findings, use = _of_method(name, settings, data), f"`bench run {file}{name}` runs it"
-        elif name in (own := plugged.metrics()):
-            from benchmark.contract import metrics
+    name = plugins.use(Path(what)) if what.endswith(".py") else what
+    file = f"--plugin {what} " if what.endswith(".py") else ""
+    hyphens = name.replace("_", "-")
+    if settings and name not in registry.method_names():
+        raise UserError(f"--set {settings[0]} is for methods; leave it out for {hyphens}.")
+    if name in registry.method_names():
+        findings, use = _of_method(name, settings, data), f"`bench run {file}{name}` runs it"
+    elif name in (own := plugged.metrics()):
+        from benchmark.contract import metrics
 
-            findings, use = metrics.check(name, own[name]), f"`bench run {file.strip()}` computes it"
-        elif name in plugins.names("kinds"):
-            from benchmark.contract import kinds
+        findings, use = metrics.check(name, own[name]), f"`bench run {file.strip()}` computes it"
+    elif name in plugins.names("kinds"):
+        from benchmark.contract import kinds
 
-            findings = kinds.check(name, plugged.kind(name))
-            use = f'`kind = "{name}"` in a dataset.toml and `{file.strip()}` behind commands use it'
-        elif any(hyphens == known or hyphens.startswith(f"{known}-") for known in registry.dataset_names()):
-            from benchmark.contract import datasets
+        findings = kinds.check(name, plugged.kind(name))
+        use = f'`kind = "{name}"` in a dataset.toml and `{file.strip()}` behind commands use it'
+    elif any(hyphens == known or hyphens.startswith(f"{known}-") for known in registry.dataset_names()):
+        from benchmark.contract import datasets
 
-            name, findings = hyphens, datasets.check(hyphens, data)
-            use = f"`bench run {file}--set dataset={hyphens}` uses it"
-        else:
-            raise unknown("method or data set", name, [*registry.method_names(), *registry.dataset_names()])
-        for finding in findings:  # as they come
-            passed = not finding.reason
-            shown.append(asdict(finding) | {"kept": passed})
-            word = Text("pass", "green") if passed else Text("fail", "red")
-            say(word + f" {finding.check}: {finding.about}")
-            if not passed:
-                say(f"     {finding.reason}.")
-        failed = sum(not finding["kept"] for finding in shown)
-        passes = f"passes all {len(shown)} checks; {use}"
-        say(f"{name} {f'fails {failed} of {len(shown)} checks' if failed else passes}.")
-    return 1 if failed else 0
+        name, findings = hyphens, datasets.check(hyphens, data)
+        use = f"`bench run {file}--set dataset={hyphens}` uses it"
+    else:
+        raise unknown("method or data set", name, [*registry.method_names(), *registry.dataset_names()])
+    for finding in findings:  # as they come
+        passed = not finding.reason
+        shown.append(asdict(finding) | {"kept": passed})
+        word = Text("pass", "green") if passed else Text("fail", "red")
+        say(word + f" {finding.check}: {finding.about}")
+        if not passed:
+            say(f"     {finding.reason}.")
+    failed = sum(not finding["kept"] for finding in shown)
+    passes = f"passes all {len(shown)} checks; {use}"
+    say(f"{name} {f'fails {failed} of {len(shown)} checks' if failed else passes}.")
+    return 1 if failed else 0, shown
 
 
 def _of_method(name: str, settings: list[str], data: Path) -> Iterator[Finding]:
@@ -101,58 +97,50 @@ def new(
     example: Annotated[
         str | None, typer.Option(help="A method to start from, instead of the shortest: fixmatch.")
     ] = None,
-    results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Write a commented method, data set, metric or kind of task that keeps the contract, and its test."""
-    shown: dict[str, list[str]] = {}
-    with for_scripts(as_json, shown):
-        asked = [word for word, on in (("dataset", dataset), ("metric", metric), ("task", task)) if on]
-        if len(asked) > 1:
-            raise UserError(f"--{asked[0]} and --{asked[1]} are two kinds of files; give one of them.")
-        what = next(iter(asked), "method")
-        _check_name(name, what.replace("dataset", "data set").replace("task", "kind of task"))
-        if what != "method" and example:
-            raise UserError(f"--example {example} is for methods; leave it out with --{what}.")
-        examples = [path.name[len("method_") : -len(".py.txt")] for path in TEMPLATES.glob("method_*.py.txt")]
-        if example and example not in examples:
-            raise unknown("example", example, examples)
-        source = f"method_{example}.py.txt" if example else f"{what}.py.txt"
-        files = {out / f"{name}.py": source, out / f"test_{name}.py": "test.py.txt"}
-        for file in files:
-            if file.exists():
-                raise UserError(f"{file} is there already; choose another name or another folder with --out.")
-        # Beside other code of the user's, it would be imported in its place.
-        if name in sys.modules or importlib.util.find_spec(name):
-            raise UserError(
-                f"there is a Python module {name} already, which {name}.py would hide; choose another name."
-            )
-        words = {"HYPHENS": name.replace("_", "-"), "TITLE": "".join(map(str.capitalize, name.split("_")))}
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-            for file, source in files.items():
-                text = (TEMPLATES / source).read_text(encoding="utf-8")
-                for word, value in (words | ({} if source == "dataset.py.txt" else {"NAME": name})).items():
-                    text = text.replace(word, value)
-                file.write_text(text, encoding="utf-8")
-        for file in files:
-            say(f"wrote {file}")
-        path = out / f"{name}.py"
-        if dataset:
-            say(f"next: put your data where {path} looks for them, then `bench check {path}`.")
-        elif task:
-            say(
-                f'next: `bench check {path}`, then `kind = "{name}"` in a dataset.toml and `--plugin {path}`.'
-            )
-        elif metric:
-            say(f"next: `bench check {path}`, then `bench run --plugin {path}`.")
-        else:
-            shipped = protocol.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
-            run = f"bench run --plugin {path} {name} {shipped.baseline} {shipped.reference}"
-            say(f"next: `bench check {path}`, then `{run}`.")
-        shown["files"] = [str(file) for file in files]
-    return 0
+    asked = [word for word, on in (("dataset", dataset), ("metric", metric), ("task", task)) if on]
+    if len(asked) > 1:
+        raise UserError(f"--{asked[0]} and --{asked[1]} are two kinds of files; give one of them.")
+    what = next(iter(asked), "method")
+    _check_name(name, what.replace("dataset", "data set").replace("task", "kind of task"))
+    if what != "method" and example:
+        raise UserError(f"--example {example} is for methods; leave it out with --{what}.")
+    examples = [path.name[len("method_") : -len(".py.txt")] for path in TEMPLATES.glob("method_*.py.txt")]
+    if example and example not in examples:
+        raise unknown("example", example, examples)
+    source = f"method_{example}.py.txt" if example else f"{what}.py.txt"
+    files = {out / f"{name}.py": source, out / f"test_{name}.py": "test.py.txt"}
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file} is there already; choose another name or another folder with --out.")
+    # Beside other code of the user's, it would be imported in its place.
+    if name in sys.modules or importlib.util.find_spec(name):
+        raise UserError(
+            f"there is a Python module {name} already, which {name}.py would hide; choose another name."
+        )
+    words = {"HYPHENS": name.replace("_", "-"), "TITLE": "".join(map(str.capitalize, name.split("_")))}
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for file, source in files.items():
+            text = (TEMPLATES / source).read_text(encoding="utf-8")
+            for word, value in (words | ({} if source == "dataset.py.txt" else {"NAME": name})).items():
+                text = text.replace(word, value)
+            file.write_text(text, encoding="utf-8")
+    for file in files:
+        say(f"wrote {file}")
+    path = out / f"{name}.py"
+    if dataset:
+        say(f"next: put your data where {path} looks for them, then `bench check {path}`.")
+    elif task:
+        say(f'next: `bench check {path}`, then `kind = "{name}"` in a dataset.toml and `--plugin {path}`.')
+    elif metric:
+        say(f"next: `bench check {path}`, then `bench run --plugin {path}`.")
+    else:
+        shipped = protocol.load(str(plan.read(plan.DEFAULT)["grid"][0]["protocol"]))
+        run = f"bench run --plugin {path} {name} {shipped.baseline} {shipped.reference}"
+        say(f"next: `bench check {path}`, then `{run}`.")
+    return 0, {"files": [str(file) for file in files]}
 
 
 def _check_name(name: str, kind: str) -> None:

@@ -1,14 +1,23 @@
-"""Options that several commands of the command line share."""
+"""What commands share: options, answers, and how they print."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
 import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from benchmark import ROOT
+from benchmark.execute.progress import make_console
 
 
 def home(path: Path | None) -> Path | None:
@@ -81,6 +90,50 @@ HangAfter = Annotated[float, typer.Option("--hang-after", metavar="SECONDS", hel
 WHAT_HELP = "A plan (a name or a .toml file), methods, or both."
 What = Annotated[list[str] | None, typer.Argument(metavar="[PLAN | METHOD]...", help=WHAT_HELP)]
 
-# Every command takes --results and --data, whether it needs them or not, so that scripts can pass the same to
-# all.
 RUNS, DATA, RESULTS = ROOT / "runs", ROOT / "data", ROOT / "results"
+
+Answer = tuple[int, Any]  # what a command returns: its exit code, and what `--json` prints
+_SHARED = {"results": (Results, RUNS), "data": (Data, DATA), "as_json": (Json, False)}
+
+
+def command(function: Callable[..., Answer]) -> Callable[..., int]:
+    """Give a function of the command line the options that all commands take, `--json` among them.
+
+    With it, what the function prints, by a user's own code too, goes to standard error, and the JSON of its
+    answer alone to standard output, which an exception leaves empty.
+    """
+    own = inspect.signature(function, eval_str=True)
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for name, (hint, default) in _SHARED.items()
+        if name not in own.parameters
+    ]
+
+    @functools.wraps(function)
+    def called(**options: Any) -> int:
+        with redirect_stdout(sys.stderr) if options["as_json"] else nullcontext():
+            code, shown = function(**{name: options[name] for name in own.parameters})
+        if options["as_json"]:
+            print(json.dumps(shown, indent=1))
+        return code
+
+    parameters = [*own.parameters.values(), *more]
+    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called
+
+
+def say(text: object) -> None:
+    """Print a sentence in one line, as it is: paths and names are no markup."""
+    make_console().print(text, soft_wrap=True)
+
+
+def show_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
+    """Print a table of one line a row, with their keys above; nothing without rows."""
+    table = Table(title=title or None, title_justify="left")
+    for heading in rows[0] if rows else ():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row.values()))
+    if rows:
+        make_console().print(table)

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.options import DATA, RUNS, Data, Device, Json, Plugin, Results, Set, What
-from benchmark.cli.scripts import for_scripts, say
-from benchmark.execute.progress import make_console
+from benchmark.cli.options import (
+    DATA,
+    RUNS,
+    Answer,
+    Data,
+    Device,
+    Plugin,
+    Results,
+    Set,
+    What,
+    say,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from benchmark.execute.data import Data as Splits
@@ -50,43 +60,35 @@ def perf(
         Path | None, typer.Option(help="Folder for perf.json.", show_default="perf/ of the results")
     ] = None,
     against_peers: Annotated[bool, typer.Option("--against-peers", help=PEERS_HELP)] = False,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Measure what the runs of a plan cost on this machine, on made-up samples."""
-    from rich.table import Table
-
     from benchmark.execute.data import Data as Splits
     from benchmark.execute.options import pick_device
     from benchmark.files import write_json, writing
     from benchmark.runs import provenance
     from benchmark.spec import plan as plans
 
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        plan, device = plans.make(what or [], settings, data, taught=True), pick_device(device)
-        machine = provenance.environment(device, plan.cells[0].protocol.threads)
-        steps = steps or (CUDA_STEPS if device.startswith("cuda") else CPU_STEPS)
-        rows, notes = measured(plan.cells, Splits(data, say), device, steps)
-        if against_peers:
-            notes += add_peers(rows, device)
-        say(f"{machine['device']}, torch {machine['torch']}, load {machine['load']}")
-        header, *body = lines(rows)
-        table = Table(*header)
-        for line in body:
-            table.add_row(*line)
-        make_console().print(table)
-        hours = [row["hours"] for row in rows if row["hours"] is not None]
-        if hours and len(hours) == len(rows):
-            notes.insert(0, f"plan {plan.name} takes {sum(hours):.2g} hours on this device, run after run")
-        for note in notes:
-            say(note)
-        shown |= {"plan": plan.name, "machine": machine, "steps": steps, "rows": rows, "notes": notes}
-        out = out or results / "perf"
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-            write_json(out / "perf.json", shown)
-        say(f"wrote {out / 'perf.json'}")
-    return 0 if rows else 1
+    plan, device = plans.make(what or [], settings, data, taught=True), pick_device(device)
+    machine = provenance.environment(device, plan.cells[0].protocol.threads)
+    steps = steps or (CUDA_STEPS if device.startswith("cuda") else CPU_STEPS)
+    rows, notes = measured(plan.cells, Splits(data, say), device, steps)
+    if against_peers:
+        notes += add_peers(rows, device)
+    say(f"{machine['device']}, torch {machine['torch']}, load {machine['load']}")
+    header, *body = lines(rows)
+    show_table([dict(zip(header, line, strict=True)) for line in body])
+    hours = [row["hours"] for row in rows if row["hours"] is not None]
+    if hours and len(hours) == len(rows):
+        notes.insert(0, f"plan {plan.name} takes {sum(hours):.2g} hours on this device, run after run")
+    for note in notes:
+        say(note)
+    shown = {"plan": plan.name, "machine": machine, "steps": steps, "rows": rows, "notes": notes}
+    out = out or results / "perf"
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "perf.json", shown)
+    say(f"wrote {out / 'perf.json'}")
+    return 0 if rows else 1, shown
 
 
 def measured(cells: Sequence[RunSpec], data: Splits, device: str, steps: int) -> tuple[list[Row], list[str]]:

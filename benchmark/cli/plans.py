@@ -9,13 +9,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
-from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Plugin, Published, Results, Set, What
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import (
+    DATA,
+    RESULTS,
+    RUNS,
+    Answer,
+    Data,
+    Plugin,
+    Published,
+    Results,
+    Set,
+    What,
+    say,
+    show_table,
+)
 from benchmark.errors import UserError
-from benchmark.execute.progress import STYLES, make_console, row_name
+from benchmark.execute.progress import STYLES, row_name
 from benchmark.runs.rundir import RunDir
 from benchmark.runs.schema import read_record
 from benchmark.spec.plan import make
@@ -29,39 +40,36 @@ def plan(
     results: Results = RUNS,
     published_in: Published = RESULTS,
     data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Show every run of a plan and its state, what was left out and why, and the hours still missing."""
     from benchmark.execute import data as execute
 
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        made = make(what or [], settings, data)
-        execute.check_keywords(made.cells, execute.Data(data))
-        states: dict[str, str] = {s.id: RunDir(results, s.folder).state() for s in made.cells}
-        missing = [spec for spec in made.cells if states[spec.id] != "done"]
-        hours, unknown = expect(missing, results, published_in / "records")
-        cells = [{"state": states[s.id], "folder": s.folder} | s.as_dict() | {"id": s.id} for s in made.cells]
-        shown |= {"plan": made.name, "notes": made.notes, "cells": cells}
-        shown |= {"expected": {"hours": hours, "unknown": unknown}}
-        table = Table(title=f"plan {made.name}: {len(made.cells)} runs", title_justify="left")
-        for column in ("method", "tasks", "labels", "seed", "protocol", "data set", "id", "state"):
-            table.add_column(column, overflow="fold")
-        for s in made.cells:
-            tasks = ", ".join(s.tasks) if s.tasks != s.protocol.tasks else "all"
-            state = Text(states[s.id], STYLES[states[s.id]])
-            table.add_row(row_name(s), tasks, s.labels, s.seed, s.protocol.name, s.variant, s.id, state)
-        make_console().print(table)
-        for note in made.notes:
-            say(f"note: {note}")
-        for found in hours:
-            rests = f"{found['cells']} of {len(missing)} unfinished runs, by {found['records']} like them"
-            say(f"expected: {found['hours']:.2g} {found['unit']} on {found['device']} for {rests}")
-        if unknown:
-            asked = " ".join(["bench perf", *(what or []), *(f"--set {setting}" for setting in settings)])
-            say(f"expected: unknown for {unknown} of {len(missing)} unfinished runs; `{asked}` measures them")
-        say(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
-    return 0
+    made = make(what or [], settings, data)
+    execute.check_keywords(made.cells, execute.Data(data))
+    states: dict[str, str] = {s.id: RunDir(results, s.folder).state() for s in made.cells}
+    missing = [spec for spec in made.cells if states[spec.id] != "done"]
+    hours, unknown = expect(missing, results, published_in / "records")
+    cells = [{"state": states[s.id], "folder": s.folder} | s.as_dict() | {"id": s.id} for s in made.cells]
+    show_table(
+        [
+            {"method": row_name(s), "tasks": ", ".join(s.tasks) if s.tasks != s.protocol.tasks else "all"}
+            | {"labels": s.labels, "seed": s.seed, "protocol": s.protocol.name, "data set": s.variant}
+            | {"id": s.id, "state": Text(states[s.id], STYLES[states[s.id]])}
+            for s in made.cells
+        ],
+        f"plan {made.name}: {len(made.cells)} runs",
+    )
+    for note in made.notes:
+        say(f"note: {note}")
+    for found in hours:
+        rests = f"{found['cells']} of {len(missing)} unfinished runs, by {found['records']} like them"
+        say(f"expected: {found['hours']:.2g} {found['unit']} on {found['device']} for {rests}")
+    if unknown:
+        asked = " ".join(["bench perf", *(what or []), *(f"--set {setting}" for setting in settings)])
+        say(f"expected: unknown for {unknown} of {len(missing)} unfinished runs; `{asked}` measures them")
+    say(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
+    expected = {"hours": hours, "unknown": unknown}
+    return 0, {"plan": made.name, "notes": made.notes, "cells": cells, "expected": expected}
 
 
 def expect(missing: Sequence[RunSpec], results: Path, published: Path) -> tuple[list[dict[str, Any]], int]:

@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import track
 
-from benchmark.cli.options import DATA, RUNS, Data, Device, Json, Plugin, Results
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import RUNS, Answer, Device, Plugin, Results, say
 from benchmark.errors import UserError
 from benchmark.execute.progress import make_console
 
@@ -36,52 +35,44 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="Folder for predictions and pictures.")],
     results: Results = RUNS,
-    data: Data = DATA,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Write over predictions that are there.")] = False,
     plugin: Plugin = [],  # noqa: B006
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Predict a user's own images with a finished run's network."""
     # README.md says what is in the files, which appear when every prediction is there, or not at all.
     from benchmark.execute.model import load_model
     from benchmark.execute.options import pick_device
 
-    shown: dict[str, list[str]] = {}
-    with for_scripts(as_json, shown):
-        model = load_model(name, results, pick_device(device))
-        if model.note:
-            say(f"note: {model.note}")
-        inputs = _named(_collect(images, out))
-        ends = (".npz", *(f"-{task}.png" for task in model.tasks))
-        outputs = [f"{stem}{end}" for stem in inputs for end in ends]
-        there = [output for output in outputs if (out / output).exists()]
-        if there and not force:
-            more = f" and {len(there) - 1} more of the files to write" if len(there) > 1 else ""
-            raise UserError(
-                f"{out} already holds {there[0]}{more}; give --force to write over them, or another --out."
-            )
-        for stem, path in inputs.items():
-            if stem != path.stem:
-                say(f"note: {path} is written as {stem}, for another image has its name.")
-        new = not out.exists()
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as draft:
-                _write(model, inputs, Path(draft))
-                for output in outputs:
-                    (Path(draft) / output).replace(out / output)
-        except OSError as error:
-            cure = "make room, permit writing there, or name another folder with --out"
-            raise UserError(f"could not write in {out}: {error.strerror or error}; {cure}.") from None
-        finally:
-            if new:
-                with suppress(OSError):  # where nothing came of it
-                    out.rmdir()
-        how = f"computed at {model.size[0]}x{model.size[1]} and resized to theirs"
-        say(f"{', '.join(model.tasks)} of {len(inputs)} images, {how}: {out}")
-        shown["files"] = [str(out / output) for output in outputs]
-    return 0
+    model = load_model(name, results, pick_device(device))
+    if model.note:
+        say(f"note: {model.note}")
+    inputs = _named(_collect(images, out))
+    ends = (".npz", *(f"-{task}.png" for task in model.tasks))
+    outputs = [f"{stem}{end}" for stem in inputs for end in ends]
+    there = [output for output in outputs if (out / output).exists()]
+    if there and not force:
+        more = f" and {len(there) - 1} more of the files to write" if len(there) > 1 else ""
+        raise UserError(
+            f"{out} already holds {there[0]}{more}; give --force to write over them, or another --out."
+        )
+    new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".draft-") as draft:
+            _write(model, inputs, Path(draft))
+            for output in outputs:
+                (Path(draft) / output).replace(out / output)
+    except OSError as error:
+        cure = "make room, permit writing there, or name another folder with --out"
+        raise UserError(f"could not write in {out}: {error.strerror or error}; {cure}.") from None
+    finally:
+        if new:
+            with suppress(OSError):  # where nothing came of it
+                out.rmdir()
+    how = f"computed at {model.size[0]}x{model.size[1]} and resized to theirs"
+    say(f"{', '.join(model.tasks)} of {len(inputs)} images, {how}: {out}")
+    return 0, {"files": [str(out / output) for output in outputs]}
 
 
 def export(
@@ -94,40 +85,34 @@ def export(
         int | None, typer.Option(help="Images at a time.", show_default="the protocol's", min=1)
     ] = None,
     results: Results = RUNS,
-    data: Data = DATA,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     plugin: Plugin = [],  # noqa: B006
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Write a finished run's network for other programs, and check that it gives the same maps."""
     from benchmark.execute import export as exporting
     from benchmark.execute.model import load_model, place_of
 
-    shown: dict[str, Any] = {"file": None, "tolerance": exporting.TOLERANCE}
-    with for_scripts(as_json, shown):
-        exporting.check_format(form)
-        path = out or place_of(name, results).file(f"network{exporting.ENDS[form]}")
-        if path.exists() and not force:
-            raise UserError(f"{path} is there already; give --force to write over it, or another --out.")
-        model = load_model(name, results)
-        if model.note:
-            say(f"note: {model.note}")
-        batch = batch or model.spec.protocol.batch
-        try:
-            found = exporting.write(model, path, form, batch)
-        except exporting.Differs as error:
-            found = error.found
-        else:
-            shown["file"] = str(path)
-        shown["differences"] = found
-        by_task = ", ".join(f"{task} {value:.2g}" for task, value in found.items())
-        says = f"largest relative difference from `bench predict`: {by_task}; allowed: {exporting.TOLERANCE}"
-        if not shown["file"]:
-            say(f"the exported network gives other maps, so that nothing was written: {says}.")
-            return 1
+    exporting.check_format(form)
+    path = out or place_of(name, results).file(f"network{exporting.ENDS[form]}")
+    if path.exists() and not force:
+        raise UserError(f"{path} is there already; give --force to write over it, or another --out.")
+    model = load_model(name, results)
+    if model.note:
+        say(f"note: {model.note}")
+    batch = batch or model.spec.protocol.batch
+    try:
+        found, same = exporting.write(model, path, form, batch), True
+    except exporting.Differs as error:
+        found, same = error.found, False
+    by_task = ", ".join(f"{task} {value:.2g}" for task, value in found.items())
+    says = f"largest relative difference from `bench predict`: {by_task}; allowed: {exporting.TOLERANCE}"
+    if same:
         say(f"images ({batch}, 3, {model.size[0]}, {model.size[1]}) uint8 to {', '.join(found)}: {path}")
         say(f"{says}.")
-    return 0
+    else:
+        say(f"the exported network gives other maps, so that nothing was written: {says}.")
+    shown = {"file": str(path) if same else None, "tolerance": exporting.TOLERANCE, "differences": found}
+    return 0 if same else 1, shown
 
 
 def _collect(images: Sequence[Path], out: Path) -> list[Path]:
@@ -157,16 +142,11 @@ def _collect(images: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _named(paths: list[Path]) -> dict[str, Path]:
-    """Return {stem of its outputs: image}: the image's own, with a number where several share it."""
-    result: dict[str, Path] = {}
-    shared = Counter(path.stem for path in paths)
-    for path in paths:
-        stem, number = path.stem, 1
-        while stem in result or (number > 1 and stem in shared):
-            number += 1
-            stem = f"{path.stem}-{number}"
-        result[stem] = path
-    return result
+    """Return {stem of its outputs: image}. Raises `UserError` where two images would have the same."""
+    counts = Counter(path.stem for path in paths)
+    if several := [path.name for path in paths if counts[path.stem] > 1]:
+        raise UserError(f"predictions of {' and '.join(several)} would have one name; predict them apart.")
+    return {path.stem: path for path in paths}
 
 
 def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:

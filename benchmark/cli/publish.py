@@ -1,4 +1,4 @@
-"""`bench publish` and `clean`: finished runs to published records, and to free space."""
+"""`bench publish`: finished runs to published records."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark import ROOT
-from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Results, home
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import RESULTS, RUNS, Answer, Results, home, say
 from benchmark.errors import UserError
 from benchmark.files import dumps, replacing, write_json, writing
 from benchmark.runs import digest, provenance
@@ -64,21 +63,18 @@ def publish(
     ] = False,
     results: Results = RUNS,
     published_in: PublishedHere = None,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Copy finished runs, from a folder or an archive (.tar.gz) of one, into a folder of published records.
 
     Whatever it would replace, and with --all whatever it would add, it lists first and leaves to --force.
     """
     # Records go into `records`, second runs into `reruns`, and trials, which held-out train images judged, as
     # records alone into `trials`, where `bench tune --rate` takes them up. Pictures: of one seed a method.
-    shown: dict[str, Any] = {}
     if published_in is None:
         raise UserError(f"--published-in is missing; name the folder to publish in, such as {RESULTS}.")
     if everything == bool(names):
         raise UserError("name the runs to publish, as `bench status` prints them or by id, or give --all.")
-    with for_scripts(as_json, shown), _unpacked(results) as here:
+    with _unpacked(results) as here:
         own: list[RunDir] = []
         if everything:
             done = [run for run in every_run(here) if run.state() == "done"]
@@ -143,16 +139,14 @@ def publish(
             for verb, (place, record, _) in zip(verbs, plans, strict=True):
                 say(f"would {verb} {place / record['id']}.json: {_words(record['spec'])}")
             say(f"nothing was published ({counts}); the same command with --force does it.")
-            shown |= {"published": [], "folder": None}
-            return 1
+            return 1, {"published": [], "folder": None}
         with writing(published_in):
             for place, record, files in plans:
                 _write(place, record, files)
         where = " and ".join(sorted({str(place) for place, _, _ in plans}))
         at = "" if published_in == RESULTS else f" --published-in {shlex.quote(str(published_in))}"
         say(f"published {len(plans)} runs in {where} ({counts}); next: `bench report --published{at}`.")
-        shown |= {"published": [record["id"] for _, record, _ in plans], "folder": where}
-    return 0
+        return 0, {"published": [record["id"] for _, record, _ in plans], "folder": where}
 
 
 def _variant(spec: dict[str, Any]) -> tuple[str, str]:
@@ -250,40 +244,3 @@ def _pictured(records: Path) -> dict[str, str]:
     published = [path.with_suffix(".json") for path in sorted(records.glob("*.webp"))]
     found = [read_record(path) for path in published if path.exists()]
     return {_but_seed(record["spec"]): record["id"] for record in found}
-
-
-def clean(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to delete altogether.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
-    results: Results = RUNS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
-    """Show or free the space that networks of finished runs take; records stay."""
-    rows: list[dict[str, Any]] = []
-    shown: dict[str, Any] = {"runs": rows}
-    with for_scripts(as_json, shown):
-        for run in [find_run(results, name) for name in names] if names else every_run(results):
-            state = run.state()
-            if state == "running" or (state == "stale" and not names):
-                continue  # its checkpoint is what it resumes from
-            networks = [run.file(name) for name in ("checkpoint.pt", "weights.pt")]
-            files = list(run.path.rglob("*")) if names else [file for file in networks if file.exists()]
-            if not files:
-                continue
-            size = sum(file.stat().st_size for file in files if file.is_file())
-            rows.append({"run": str(run.path.relative_to(results)), "state": state, "bytes": size})
-            say(f"{size / 2**20:8.1f} MiB  {state:7} {rows[-1]['run']}")
-            if yes:
-                with writing(run.path):
-                    if names:
-                        shutil.rmtree(run.path)
-                    for file in () if names else files:
-                        file.unlink(missing_ok=True)
-        total = sum(row["bytes"] for row in rows)
-        what = "freed" if yes else "can be freed with --yes"
-        say(f"{total / 2**20:8.1f} MiB {what}{'' if names else '; records, curves and pictures stay'}.")
-        shown |= {"bytes": total, "deleted": yes}
-    return 0

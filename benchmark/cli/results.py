@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark import files
-from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Json, Published, Rerun, Results
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import RESULTS, RUNS, Answer, Published, Rerun, Results, say
 from benchmark.errors import UserError, unknown
 from benchmark.errors import shown as shown_text
 from benchmark.execute.progress import make_console
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from benchmark.report.leaderboard import Written
 
 UsePublished = Annotated[bool, typer.Option("--published", help="Use the published records, not the runs.")]
-
-
+Check = Annotated[bool, typer.Option("--check", help="Compare with the files on disk, write nothing.")]
 Cost = Annotated[
     list[str],
     typer.Option(metavar="TASK=MINUTES", help="What a label takes to make, if runs do not say. Repeatable."),
@@ -48,7 +46,9 @@ def chosen(
             raise UserError(
                 f"no run is published in {folder}; `bench publish --published-in {folder} RUN` publishes one."
             )
-        raise UserError(f"there are no finished runs in {folder}; `bench run` makes some.")
+        raise UserError(
+            f"there are no finished runs in {folder} by methods of today's versions; `bench run` makes some."
+        )
     prices = {}
     for task, sign, minutes in (text.partition("=") for text in cost):
         try:
@@ -61,13 +61,6 @@ def chosen(
     for board in boards:
         board.group.protocol["cost"] = board.group.protocol["cost"] | prices
     return boards
-
-
-def sources(boards: list[Board]) -> dict[str, frozenset[str]]:
-    """Return {method: hashes of code of today's numbers} of the methods on boards that are here."""
-    used = {e.row.method for board in boards for e in board.entries}
-    methods = used.intersection(registry.method_names())
-    return {name: equal_code(name, registry.source_hash(name)) for name in methods}
 
 
 def write_boards(
@@ -92,103 +85,64 @@ def write_boards(
 
 
 def leaderboard(
-    results: Results = RUNS,
     published: UsePublished = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Compare with the tables on disk, write nothing.")
-    ] = False,
+    check: Check = False,
     rerun: Rerun = None,
     cost: Cost = [],  # noqa: B006
-    published_in: Published = RESULTS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
-    """Make tables and figures of all finished runs, or of the published records."""
-    from benchmark.report import captions, leaderboard, views
-    from benchmark.report.tables import objects
-
-    folder = published_in if published else results
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        if published and rerun:
-            raise UserError(f"--rerun is for runs; second runs of published ones are in {folder / 'reruns'}.")
-        boards = chosen(folder, published, rerun, cost)
-        today = sources(boards)
-        shown["warnings"] = captions.warnings(boards, today)
-        if check:
-            shown["differences"] = leaderboard.check(boards, folder)
-            command = f"bench leaderboard{' --published' * published}{f' --rerun {rerun}' if rerun else ''}"
-            return _compared(shown, f"tables in {folder}", command)
-        for board in boards:
-            make_console().print(views.text(board))
-            if found := captions.other_code(board, today):
-                say(found)
-        written = write_boards(boards, folder, complete=True)
-        shown["boards"] = [
-            {
-                "name": board.name,
-                "files": [str(p) for p in written.paths if board.name in (p.stem, p.parent.name)],
-                "rows": objects(board),
-            }
-            for board in boards
-        ]
-        shown["notes"] = written.notes
-    return 0
-
-
-def report(
-    published: UsePublished = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Compare tables and page with the records; write nothing.")
-    ] = False,
-    figures: Annotated[
-        bool, typer.Option("--figures", help="With --check, draw every figure again and compare it too.")
-    ] = False,
-    cost: Cost = [],  # noqa: B006
     results: Results = RUNS,
     published_in: Published = RESULTS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
-    """Make every table, figure and the page index.html from the records."""
-    from benchmark.report import captions, leaderboard, page
+) -> Answer:
+    """Print the boards of all finished runs, or of the published records; make their tables and figures."""
+    return _make("leaderboard", published, check, rerun, cost, published_in if published else results)
 
-    folder = published_in if published else results
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        if figures and not check:
-            raise UserError("--figures requires --check; without both, `bench report` draws every figure.")
-        boards = chosen(folder, published, cost=cost)
-        shown["warnings"] = captions.warnings(boards, sources(boards))
-        if check:
-            shown["differences"] = leaderboard.check(boards, folder, with_page=True)
-            shown["differences"] += leaderboard.check_figures(boards, folder) if figures else []
-            what = "tables, figures and page" if figures else "tables and page"
-            return _compared(shown, f"{what} in {folder}", f"bench report{' --published' * published}")
-        written = write_boards(boards, folder, complete=True)
+
+@functools.wraps(leaderboard, assigned=("__annotations__", "__module__"))  # the same options
+def report(
+    published: bool, check: bool, rerun: Path | None, cost: list[str], results: Path, published_in: Path
+) -> Answer:
+    """Make every table, figure and the page index.html from the records."""
+    return _make("report", published, check, rerun, cost, published_in if published else results)
+
+
+def _make(
+    name: str, published: bool, check: bool, rerun: Path | None, cost: list[str], folder: Path
+) -> Answer:
+    from benchmark.report import captions, page, views
+    from benchmark.report import leaderboard as tables
+    from benchmark.report.formats import counted
+    from benchmark.report.tables import objects
+
+    if published and rerun:
+        raise UserError(f"--rerun is for runs; second runs of published ones are in {folder / 'reruns'}.")
+    boards, with_page = chosen(folder, published, rerun, cost), name == "report"
+    used = {e.row.method for board in boards for e in board.entries}.intersection(registry.method_names())
+    today = {method: equal_code(method, registry.source_hash(method)) for method in used}
+    warnings = captions.warnings(boards, today)
+    for board in boards if not (check or with_page) else ():
+        make_console().print(views.text(board))
+    for warning in warnings:
+        say(f"warning: {warning}")
+    shown: dict[str, Any] = {"warnings": warnings}
+    if check:
+        shown["differences"] = tables.check(boards, folder, with_page=with_page)
+        for difference in shown["differences"]:
+            say(difference)
+        if not shown["differences"]:
+            say(f"the tables{' and page' * with_page} in {folder} are what the records give.")
+            return 0, shown
+        command = f"bench {name}{' --published' * published}{f' --rerun {rerun}' if rerun else ''}"
+        say(f"{counted(len(shown['differences']), 'difference')}; regenerate with `{command}`.")
+        return 1, shown
+    written = write_boards(boards, folder, complete=True)
+    shown |= {"files": [str(path) for path in written.paths], "notes": written.notes}
+    shown["boards"] = [{"name": board.name, "rows": objects(board)} for board in boards]
+    if with_page:
         path, text = folder / page.NAME, page.html(boards, folder)
         with files.writing(folder), files.replacing(path, "report") as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
         say(f"wrote {path} ({len(text.encode()) / 2**20:.1f} MiB): open it in a browser")
-        shown |= {"page": str(path), "files": [str(p) for p in written.paths], "notes": written.notes}
-        for warning in shown["warnings"]:
-            say(f"warning: {warning}")
-    return 0
-
-
-def _compared(shown: dict[str, Any], what: str, command: str) -> int:
-    """Print what `--check` found; `command` makes `what` anew. Return the exit code."""
-    from benchmark.report.formats import counted
-
-    for warning in shown["warnings"]:
-        say(f"warning: {warning}")
-    for difference in shown["differences"]:
-        say(difference)
-    if not shown["differences"]:
-        say(f"the {what} are what the records give.")
-        return 0
-    say(f"{counted(len(shown['differences']), 'difference')}; regenerate with `{command}`.")
-    return 1
+        shown["page"] = str(path)
+    return 0, shown
 
 
 def compare(
@@ -203,9 +157,7 @@ def compare(
     rerun: Rerun = None,
     results: Results = RUNS,
     published_in: Published = RESULTS,
-    data: Data = DATA,
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Say whether A is better than B: the difference, its intervals, the exact test, tasks and cost.
 
     Of two encoders, or two boards that differ in nothing else, the same of each row, paired by seed.
@@ -213,70 +165,38 @@ def compare(
     from benchmark.report import compare as answers
 
     folder = published_in if published else results
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        boards = chosen(folder, published, rerun)
-        if board and board not in {each.name for each in boards}:
-            raise unknown(f"board in {folder}", board, [each.name for each in boards])
-        wanted = [each for each in boards if board in ("", each.name)]
-        pairs = [(each, answers.entry(each, a), answers.entry(each, b)) for each in wanted]
-        if not any(pair[1] or pair[2] for pair in pairs) and (twins := _by_encoder(wanted, a, b)):
-            shown |= _across(twins)
-            return 0
-        for name, at in ((a, 1), (b, 2)):
-            if not any(pair[at] for pair in pairs):
-                raise unknown("row", name, {e.label for each in wanted for e in each.entries})
-        if same := [each.name for each, mine, other in pairs if mine and mine is other]:
-            raise UserError(f"{a} and {b} are the same row of board {same[0]}; name two different ones.")
-        both = [(each, mine, other) for each, mine, other in pairs if mine and other]
-        if not both:
-            raise UserError(
-                f"no board holds both {a} and {b}; run them under one protocol, data set and label setting."
-            )
-        found = [answer for pair in both if (answer := answers.answer(*pair))]
-        if not found:
-            raise UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
-        console = make_console()
-        for answer in found:
-            console.print(answer["text"])
-        if mean := answers.overall(found):
-            console.print(answers.summary(found, mean))
-        shown["answers"] = found
-        shown["overall"] = asdict(mean) if mean else None
-    return 0
+    boards = chosen(folder, published, rerun)
+    if board and board not in {each.name for each in boards}:
+        raise unknown(f"board in {folder}", board, [each.name for each in boards])
+    wanted = [each for each in boards if board in ("", each.name)]
+    pairs = [(each, answers.entry(each, a), answers.entry(each, b)) for each in wanted]
+    if not any(pair[1] or pair[2] for pair in pairs) and (twins := answers.twins(wanted, a, b)):
+        return 0, {"answers": [found for pair in twins for found in _across(*pair)]}
+    for name, at in ((a, 1), (b, 2)):
+        if not any(pair[at] for pair in pairs):
+            raise unknown("row", name, {e.label for each in wanted for e in each.entries})
+    if same := [each.name for each, mine, other in pairs if mine and mine is other]:
+        raise UserError(f"{a} and {b} are the same row of board {same[0]}; name two different ones.")
+    both = [(each, mine, other) for each, mine, other in pairs if mine and other]
+    if not both:
+        raise UserError(
+            f"no board holds both {a} and {b}; run them under one protocol, data set and label setting."
+        )
+    found = [answer for pair in both if (answer := answers.answer(*pair))]
+    if not found:
+        raise UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
+    for answer in found:
+        make_console().print(answer["text"])
+    return 0, {"answers": found}
 
 
-def _by_encoder(boards: list[Board], a: str, b: str) -> list[tuple[Board, Board]]:
-    """Return the pairs of boards that two encoders or names of boards mean; none where neither means any."""
-    sides = [[x for x in boards if name in (x.name, x.group.protocol["encoder"])] for name in (a, b)]
-    for name, side in zip((a, b), sides, strict=True):
-        if any(sides) and not side:
-            known = {x for board in boards for x in (board.name, board.group.protocol["encoder"])}
-            raise unknown("board or encoder", name, known)
-    pairs = [(x, y) for x in sides[0] for y in sides[1] if x is not y]
-    if any(sides) and not pairs:
-        raise UserError(f"{a} and {b} mean one board; name two encoders, or two boards by their names.")
-    return pairs
-
-
-def _across(pairs: list[tuple[Board, Board]]) -> dict[str, Any]:
-    """Print and return the answers across encoders."""
+def _across(x: Board, y: Board) -> list[dict[str, Any]]:
     from benchmark.report import compare as answers
 
-    differing = [(answers.other_values(*pair), pair) for pair in pairs]
-    values, (x, y) = min(differing, key=lambda each: len(each[0]))
-    if values:
-        raise UserError(
-            f"{x.name} and {y.name} differ in more than encoder and weights: {', '.join(values)}; run both "
-            "with the same values."
-        )
-    shown: dict[str, Any] = {"answers": [], "overall": None}
-    for x, y in [pair for values, pair in differing if not values]:
-        found, left = answers.across(x, y)
-        say(f"{answers.encoder_name(x)} ({x.name}) against {answers.encoder_name(y)} ({y.name})")
-        for answer in found:
-            say(answer["text"])
-        if left:
-            say(f"note: left out, as the two do not share its seeds and values: {', '.join(left)}.")
-        shown["answers"] += found
-    return shown
+    found, left = answers.across(x, y)
+    say(f"{answers.encoder_name(x)} ({x.name}) against {answers.encoder_name(y)} ({y.name})")
+    for answer in found:
+        say(answer["text"])
+    if left:
+        say(f"note: left out, as the two do not share its seeds and values: {', '.join(left)}.")
+    return found

@@ -1,8 +1,8 @@
-"""`bench run`: from a plan to finished runs and their boards."""
+"""`bench run`, from a plan to finished runs and their boards, and `ablate`, to the table of an ablation."""
 
 from __future__ import annotations
 
-import json
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,24 +13,25 @@ from benchmark.cli.options import (
     DATA,
     RUNS,
     SLURM_HELP,
+    Answer,
     Data,
     Device,
     HangAfter,
-    Json,
     PerGpu,
     Plugin,
     Results,
     Set,
     What,
     Workers,
+    say,
 )
-from benchmark.cli.scripts import aside, say
 from benchmark.errors import UserError
 from benchmark.execute.options import HANG_SECONDS, Options
 from benchmark.execute.progress import Progress, make_console
 from benchmark.runs.rundir import RunDir
 
 if TYPE_CHECKING:
+    from benchmark.report.ablation import Table
     from benchmark.report.board import Board
     from benchmark.spec.plan import Plan
 
@@ -77,33 +78,25 @@ def run(
             show_default=False,
         ),
     ] = "",
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Run what is missing of a plan (without arguments: quickstart) and print its leaderboard."""
     arguments = what or []
-    with aside(as_json):  # what a method prints, too
-        cluster = bool(slurm or wait)
-        for given, name in ((worker and force, "--force"), (worker and cluster, "--slurm")):
-            if given:
-                raise UserError(f"{name} does not go with --worker; leave one of them out.")
-        if cluster and workers is not None:
-            raise UserError("--workers runs on this machine and --slurm on a cluster; give one of them.")
-        workers = 1 if worker and workers is None else 0 if cluster else workers
-        options = Options(
-            results, data, device, keep, checkpoint_every, force, retry_failed, workers, per_gpu, hang_after,
-            to_the_end=worker and not no_wait, log=log,
-        )  # fmt: skip
-        code, shown = _run(arguments, settings, options, slurm, wait)
-    if as_json:
-        boards = [str(results / board) for board in shown["boards"]]
-        print(json.dumps(shown | {"boards": boards, "exit": code}, indent=1))
-    return code
+    cluster = bool(slurm or wait)
+    for given, name in ((worker and force, "--force"), (worker and cluster, "--slurm")):
+        if given:
+            raise UserError(f"{name} does not go with --worker; leave one of them out.")
+    if cluster and workers is not None:
+        raise UserError("--workers runs on this machine and --slurm on a cluster; give one of them.")
+    workers = 1 if worker and workers is None else 0 if cluster else workers
+    options = Options(
+        results, data, device, keep, checkpoint_every, force, retry_failed, workers, per_gpu, hang_after,
+        to_the_end=worker and not no_wait, log=log,
+    )  # fmt: skip
+    code, shown = _run(arguments, settings, options, slurm, wait)
+    return code, shown | {"boards": [str(results / board) for board in shown["boards"]], "exit": code}
 
 
-def _run(
-    arguments: list[str], settings: list[str], options: Options, slurm: list[str], wait: bool
-) -> tuple[int, dict[str, Any]]:
-    """(exit code, what `--json` shows)."""
+def _run(arguments: list[str], settings: list[str], options: Options, slurm: list[str], wait: bool) -> Answer:
     from benchmark.runs import finished
     from benchmark.spec.plan import make
 
@@ -203,3 +196,52 @@ def _warn_of_other_code(done: list[Any], results: Path) -> bool:
             such = f"{len(without)} runs, such as {without[0]}, ended without {name} as {name}.py has it now"
             say(f"note: {such}: --force makes them again.")
     return bool(other)
+
+
+@functools.wraps(run, assigned=("__annotations__", "__module__"))  # the same options
+def ablate(**options: Any) -> Answer:
+    """Run what is missing of a plan that ablates a method, and print what each component brings."""
+    from benchmark.report import ablation as report
+    from benchmark.report.leaderboard import boards_of
+    from benchmark.spec.plan import make
+
+    plan = make(options["what"] or [], options["settings"], options["data"])
+    if plan.ablation is None:
+        raise UserError(
+            f"plan {plan.name} ablates nothing here; add [ablate] with method and components, or name "
+            f"its method."
+        )
+    code, _ = run(**options)
+    tables = report.tables(plan.ablation, boards_of(options["results"]))
+    rows = report.records(tables)
+    if code != INTERRUPTED:
+        make_console().print(*map(_drawn, tables), sep="\n")
+        if not tables:
+            say("no row of the ablation has a finished seed yet, so there is no table.")
+        else:
+            texts = {"md": report.markdown(tables, plan.name)}
+            texts["csv"] = rows.to_csv(index=False, lineterminator="\n")
+            _write(texts, options["results"] / "tables" / f"ablation-{plan.name}")
+    return code, {"plan": plan.name, "form": plan.ablation.form, "rows": rows.to_dict("records")}
+
+
+def _write(texts: dict[str, str], stem: Path) -> None:
+    from benchmark.files import writing
+
+    with writing(stem.parent.parent):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for suffix, text in texts.items():
+            path = stem.with_name(f"{stem.name}.{suffix}")
+            path.write_text(text, encoding="utf-8", newline="\n")
+            say(f"wrote {path}")
+
+
+def _drawn(table: Table) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    from benchmark.report.ablation import shown
+    from benchmark.report.views import Fitted
+
+    narrow = shown(table).replace(" ± ", "\n± ", regex=True)
+    return Group(Text(table.title, style="italic"), Fitted(narrow), *map(Text, table.sentences))

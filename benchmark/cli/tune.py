@@ -9,14 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
-from benchmark.cli.options import DATA, RESULTS, RUNS, Data, Device, Json, Plugin, Published, Results, Set
+from benchmark.cli.options import (
+    DATA,
+    RESULTS,
+    RUNS,
+    Answer,
+    Data,
+    Device,
+    Plugin,
+    Published,
+    Results,
+    Set,
+    say,
+    show_table,
+)
 from benchmark.cli.run import INTERRUPTED
-from benchmark.cli.scripts import for_scripts, say
 from benchmark.errors import UserError
 from benchmark.execute.options import Options
-from benchmark.execute.progress import Progress, make_console
+from benchmark.execute.progress import Progress
 from benchmark.files import writing
 from benchmark.runs.rundir import RunDir
 from benchmark.runs.schema import read_record
@@ -74,52 +86,47 @@ def tune(
     data: Data = DATA,
     published_in: Published = RESULTS,
     device: Device = "auto",
-    as_json: Json = False,
-) -> int:
+) -> Answer:
     """Search hyperparameters, or all rows' learning rates, on held-out images; write the plan of the best."""
     from benchmark.spec import tuning
 
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        base = _plan(methods or [], source, settings, data, rate)
-        if rate:
-            if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
-                raise UserError(
-                    f"--rates {rates} are not two or more different numbers above 0, such as 0.3 and 1."
-                )
-            if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-                raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
-            searches = tuning.rate_searches(base, rates, seeds, once)
-            summary = f"{base.name}, with a learning rate for each row"
-        else:
-            searches = [tuning.hyperparameter_search(base, space, trials)]
-            summary = f"{base.cells[0].method}, tuned in {trials} trials on a part of the train images"
-        # Before any trial, so that none is wasted on what cannot be written.
-        tuning.written(
-            base, [(search, search.trials[search.reference]) for search in searches], summary, data
-        )
-        runs = list({spec.id: spec for search in searches for spec in search.runs}.values())
-        records, reasons = _carry_out(runs, base, (results, data, published_in), device, workers)
-        rows, found = _show(searches, records)
-        shown |= {"rows": rows, "failures": reasons, "plan": None}
-        for spec in runs:
-            if spec.id in reasons:
-                say(f"no score of {spec.folder}: {reasons[spec.id]}")
-        if len(found) < len(searches):
-            say("a row has no score, so no plan is written; the same command tries again what was not run.")
-        else:
-            name = "rates" if rate else base.cells[0].method
-            file = results / "tuned" / f"{name}-{base.name}-{tuning.key(base, runs)}.toml"
-            with writing(results):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(tuning.written(base, found, summary, data), encoding="utf-8")
-            shown["plan"] = str(file)
-            ends = {f"{rate:g}" for rate in (min(rates), max(rates))}
-            if rate and (edge := [search.name for search, trial in found if trial.label in ends]):
-                say(f"note: the best rate of {', '.join(edge)} is the lowest or highest; try more.")
-            how = "" if rate else f"best of {found[0][1].tuned[0].tuning}. "
-            say(f"{how}`bench run {file}` runs the plan with the best and scores it on the test set.")
-    return 1 if reasons else 0
+    base = _plan(methods or [], source, settings, data, rate)
+    if rate:
+        if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
+            raise UserError(
+                f"--rates {rates} are not two or more different numbers above 0, such as 0.3 and 1."
+            )
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
+        searches = tuning.rate_searches(base, rates, seeds, once)
+        summary = f"{base.name}, with a learning rate for each row"
+    else:
+        searches = [tuning.hyperparameter_search(base, space, trials)]
+        summary = f"{base.cells[0].method}, tuned in {trials} trials on a part of the train images"
+    # Before any trial, so that none is wasted on what cannot be written.
+    tuning.written(base, [(search, search.trials[search.reference]) for search in searches], summary, data)
+    runs = list({spec.id: spec for search in searches for spec in search.runs}.values())
+    records, reasons = _carry_out(runs, base, (results, data, published_in), device, workers)
+    rows, found = _show(searches, records)
+    shown: dict[str, Any] = {"rows": rows, "failures": reasons, "plan": None}
+    for spec in runs:
+        if spec.id in reasons:
+            say(f"no score of {spec.folder}: {reasons[spec.id]}")
+    if len(found) < len(searches):
+        say("a row has no score, so no plan is written; the same command tries again what was not run.")
+    else:
+        name = "rates" if rate else base.cells[0].method
+        file = results / "tuned" / f"{name}-{base.name}-{tuning.key(base, runs)}.toml"
+        with writing(results):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(tuning.written(base, found, summary, data), encoding="utf-8")
+        shown["plan"] = str(file)
+        ends = {f"{rate:g}" for rate in (min(rates), max(rates))}
+        if rate and (edge := [search.name for search, trial in found if trial.label in ends]):
+            say(f"note: the best rate of {', '.join(edge)} is the lowest or highest; try more.")
+        how = "" if rate else f"best of {found[0][1].tuned[0].tuning}. "
+        say(f"{how}`bench run {file}` runs the plan with the best and scores it on the test set.")
+    return 1 if reasons else 0, shown
 
 
 def _plan(methods: list[str], source: str | None, settings: list[str], data: Path, rate: bool) -> Plan:
@@ -187,9 +194,7 @@ def _show(
     searches: Sequence[Search], records: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[tuple[Search, Trial]]]:
     """Print each search's trials, the best first; what `--json` shows, and the best."""
-    title = "trials; change of the held-out metrics against the defaults, in percent"
-    table = Table("row", "trial", "runs", "change %", title=title, title_justify="left")
-    rows, found = [], []
+    rows, found, lines = [], [], []
     for search in searches:
         scored = list(zip(search.trials, search.scores(records), strict=True))
         ranked = sorted(scored, key=lambda one: (one[1] is None, -(one[1] or 0)))
@@ -199,6 +204,7 @@ def _show(
         rows.append({"row": search.name, "scores": named, "best": best and best.label})
         for trial, score in ranked:
             change, style = "failed" if score is None else f"{score:+.2f}", "bold" if trial is best else ""
-            table.add_row(search.name, trial.label, str(len(trial.runs)), change, style=style)
-    make_console().print(table)
+            cells = {"row": search.name, "trial": trial.label, "runs": len(trial.runs), "change %": change}
+            lines.append({heading: Text(str(cell), style) for heading, cell in cells.items()})
+    show_table(lines, "trials; change of the held-out metrics against the defaults, in percent")
     return rows, found

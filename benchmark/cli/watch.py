@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import msgspec
@@ -14,8 +15,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from benchmark.cli.options import DATA, RUNS, Data, Json, Results
-from benchmark.cli.scripts import for_scripts, say
+from benchmark.cli.options import DATA, RUNS, Answer, Data, Json, Results, say
 from benchmark.execute.options import Options
 from benchmark.execute.progress import STYLES, duration, make_console
 from benchmark.files import parse, read_bytes
@@ -26,62 +26,51 @@ LOOK_SECONDS = 1.0  # between two looks at a run's folder
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def status(results: Results = RUNS, data: Data = DATA, as_json: Json = False) -> int:
+def status(results: Results = RUNS, data: Data = DATA) -> Answer:
     """Show the state of every run in the results folder, and how far those under way are."""
     from benchmark.cli.cluster import mark
 
     Options(results, data)
     rows = [_row(run) for run in every_run(results)]
     unseen = mark(rows, results)
-    with for_scripts(as_json, rows):
-        if rows:
-            make_console().print(Text("\n").join(map(_line, rows)), soft_wrap=True)
-            counts = Counter(each["state"] for each in rows)
-            say(", ".join(f"{count} {state}" for state, count in counts.items()))
-        else:
-            absent = "" if results.exists() else ", which does not exist"
-            say(f"no runs in {results}{absent}; `bench run` makes some.")
-        if unseen:
-            say(f"note: {unseen}")
-    return 0
+    if rows:
+        make_console().print(Text("\n").join(map(_line, rows)), soft_wrap=True)
+        counts = Counter(each["state"] for each in rows)
+        say(", ".join(f"{count} {state}" for state, count in counts.items()))
+    else:
+        absent = "" if results.exists() else ", which does not exist"
+        say(f"no runs in {results}{absent}; `bench run` makes some.")
+    if unseen:
+        say(f"note: {unseen}")
+    return 0, rows
 
 
 def watch(
     name: Annotated[str, typer.Argument(metavar="RUN")],
     once: Annotated[bool, typer.Option("--once", help="Draw what there is, and end.")] = False,
     results: Results = RUNS,
-    data: Data = DATA,
     as_json: Json = False,
-) -> int:
+) -> Answer:
     """Draw a run's losses and test scores while it runs; in a pipe, a line for each point of its curve."""
-    run, console = find_run(results, name), make_console()
-    shown: dict[str, Any] = {}
-    with for_scripts(as_json, shown):
-        if once or as_json:
-            row, points = _row(run), _curve(run)
-            console.print(_picture(row, points), soft_wrap=True)
-            shown |= row | {"curve": msgspec.to_builtins(points)}
-        elif console.is_terminal:
-            with Live(console=console, auto_refresh=False) as live:
-                while True:
-                    row = _row(run)  # before the curve, whose last point is then there when the run is done
-                    live.update(_picture(row, _curve(run)), refresh=True)
-                    if row["state"] != "running":
-                        break
-                    time.sleep(LOOK_SECONDS)
-        else:
-            told, row = 0, {"state": "running"}
-            while row["state"] == "running":
-                row, points = _row(run), _curve(run)
-                for point in points:
-                    if point.step > told:
-                        told = point.step
-                        values = ", ".join(f"{n} {_number(v)}" for n, v in _values(point).items())
-                        console.print(f"step {told}: {values}", soft_wrap=True)
-                if row["state"] == "running":
-                    time.sleep(LOOK_SECONDS)
-            console.print(_line(row), soft_wrap=True)
-    return 0
+    run, console, told = find_run(results, name), make_console(), 0
+    once = once or as_json
+    live = Live(console=console, auto_refresh=False) if console.is_terminal and not once else None
+    with live or nullcontext():
+        while True:
+            row = _row(run)  # before the curve, whose last point is then there when the run is done
+            points = _curve(run)
+            if live:
+                live.update(_picture(row, points), refresh=True)
+            for point in () if live or once else (each for each in points if each.step > told):
+                told = point.step
+                values = ", ".join(f"{n} {_number(v)}" for n, v in _values(point).items())
+                console.print(f"step {told}: {values}", soft_wrap=True)
+            if once or row["state"] != "running":
+                break
+            time.sleep(LOOK_SECONDS)
+    if not live:
+        console.print(_picture(row, points) if once else _line(row), soft_wrap=True)
+    return 0, row | {"curve": msgspec.to_builtins(points)}
 
 
 def _row(run: RunDir) -> dict[str, Any]:

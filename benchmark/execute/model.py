@@ -114,7 +114,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
         )
     if not file.exists():
         raise UserError(
-            f"{place.name} has no weights (it ran with --keep none, or `bench clean` removed them); {again}."
+            f"{place.name} has no weights (it ran with --keep none, or they were removed); {again}."
         )
     spec = _spec(record["spec"], str(place.file("record.json")))
     tasks = {name: from_dict(record["tasks"][name]) for name in spec.tasks}

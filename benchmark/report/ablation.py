@@ -99,7 +99,7 @@ def _table(ablation: Ablation, board: Board, rows: dict[int, list[RunSpec]], by_
         held.append(row if row and g.shared(row) else None)
     first, reference, called = f"the row '{names[0]}'", None, ""
     for row, name in ((held[0], first), (board.references[0], getattr(board.reference, "label", ""))):
-        pairs = set(g.shared(row)) if row and not row.outdated else set()
+        pairs = set(g.shared(row)) if row else set()
         defined = row and pairs and g.scores(row, pairs).mean(0).all()
         if defined and all(pairs & set(g.shared(other)) for other in held if other):
             reference, called = row, name

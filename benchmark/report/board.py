@@ -27,8 +27,8 @@ class Entry:
     role: "reference", "baseline", "ablation" or "control" (see `verdict.further`), or "". tier: a number from
     1, "tuning" where a part of the train images judged, "demonstration" or "undertrained" where the board
     ranks nothing, "untuned" where its rate is not of the same trials as the baseline's, its role for one of
-    `APART`, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing,
-    "version 1 (current 2)" for an outdated row, or "" without delta m or against an outdated reference.
+    `APART`, "development" below `RANKED_SEEDS`, "incomplete" while a planned seed failed or is missing, or ""
+    without delta m.
     """
 
     board: Board
@@ -108,7 +108,7 @@ class Entry:
     @cached_property
     def rival(self) -> Row | None:
         """Return the baseline, None for a row that is not compared with it."""
-        compared = self.row.seeds and not self.row.outdated and self.role != "baseline"
+        compared = self.row.seeds and self.role != "baseline"
         return self.board.references[1] if compared else None
 
     @cached_property
@@ -135,29 +135,21 @@ class Entry:
 
     @property
     def definitions(self) -> dict[str, float | None]:
-        """Return {column: delta m by another definition}; the oracle is a diagnostic, and no score."""
-        g, reference = self.board.group, self.board.references[0]
-        oracle = flat = by_task = None
+        """Return {column: delta m by another definition}."""
+        reference, flat, by_task = self.board.references[0], None, None
         if reference and self.delta:
-            flat, by_task = references.definitions(g, self.row, reference, self.pairs)
-            if self.row is not reference:
-                oracle = references.oracle(g, self.row, reference, self.pairs)
-        return {"oracle_delta_m": oracle, "delta_m_all_metrics": flat, "delta_m_task_mean": by_task}
+            flat, by_task = references.definitions(self.board.group, self.row, reference, self.pairs)
+        return {"delta_m_all_metrics": flat, "delta_m_task_mean": by_task}
 
     @property
     def images(self) -> dict[str, Estimate | None]:
-        """Return {column: interval over test images} of delta m, of its difference to the baseline's, and
-        of each primary metric.
-        """
-        g, (reference, _), over = self.board.group, self.board.references, self.board.images
-        delta = versus = None
-        if reference and self.delta and self.row is not reference:
-            delta = over.delta(self.row, reference, self.pairs)
-            if self.rival and (three := g.shared(self.row, self.rival, reference)):
-                versus = over.difference(self.row, self.rival, reference, three)
+        """Return {column: interval over test images}: of delta m less the baseline's, of primary metrics."""
+        g, (reference, _), over, versus = self.board.group, self.board.references, self.board.images, None
+        three = g.shared(self.row, self.rival, reference) if self.rival and reference else []
+        if self.rival and reference and self.delta and self.row is not reference and three:
+            versus = over.difference(self.row, self.rival, reference, three)
         scores = over.scores(self.row)
-        names = {f"{t.name}_{t.metric}": scores[t.name] for t in g.tasks}
-        return {"delta_m": delta, "vs_baseline": versus, **names}
+        return {"vs_baseline": versus, **{f"{t.name}_{t.metric}": scores[t.name] for t in g.tasks}}
 
     @cached_property
     def variance(self) -> dict[str, Split]:
@@ -187,7 +179,6 @@ class Board:
         entries.sort(
             key=lambda e: (
                 e.role in APART,
-                e.row.outdated,
                 -e.delta.value if e.delta else math.inf,
                 e.label,
             )
@@ -204,19 +195,16 @@ class Board:
         )
 
     def _role(self, row: Row) -> str:
-        current = [r for r in self.group.rows if not r.outdated]
         if row in self.references:
             return "reference" if row is self.references[0] else "baseline"
-        return "" if row.outdated else verdict.further(self.group, row, current)
+        return verdict.further(self.group, row, self.group.rows)
 
     def _unranked(self, entry: Entry) -> str:
         """Return what stands in place of the tier of a row, `_RANKED` where it is ranked."""
         g, reference = self.group, self.references[0]
-        if entry.row.outdated:
-            return entry.row.age
         if g.protocol["judge"] != "test":
             return "tuning"
-        if entry.delta is None or reference is None or reference.outdated:
+        if entry.delta is None or reference is None:
             return ""
         if self.withheld:
             kinds = {verdict.DEMONSTRATION: "demonstration", verdict.UNDERTRAINED: "undertrained"}
@@ -236,7 +224,7 @@ class Board:
         Among rows that have every planned seed, where one besides the reference does. Empty without a row,
         one where there is no second.
         """
-        current = [e for e in self.entries if e.delta and not e.row.outdated and e.role not in APART]
+        current = [e for e in self.entries if e.delta and e.role not in APART]
         current = [e for e in current if e.tier != "untuned"] or current
         whole = [e for e in current if self.group.whole(e.row)]
         ordered = whole if any(e.role != "reference" for e in whole) else current
@@ -269,7 +257,7 @@ _RANKED = "ranked"  # until the tiers are known
 def build(collection: Collection, current: Mapping[str, int] | None = None) -> list[Board]:
     """Return the boards of a collection, in the order of their names.
 
-    current: {method: its version today}; rows of earlier versions are outdated. Raises `UserError` where
+    current: {method: its version today}; runs of earlier versions are in none. Raises `UserError` where
     records must not be compared.
     """
     groups = group(collection, current)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmark.report.board import Board
-from benchmark.report.formats import interval, signed, with_interval
+from benchmark.report.formats import counted, interval, signed, with_interval
 from benchmark.report.grouping import value_text
 from benchmark.report.records import Record
 from benchmark.report.rows import shipped_values
@@ -17,7 +17,6 @@ from benchmark.spec.source import equal_code
 from benchmark.spec.tuning import alike, of_rates
 
 UNKNOWN = "not known to be trained: the protocol holds no trial of twice the epochs"
-UNEVEN = 0.5  # share by which the training times of a row's seeds may differ before a board says so
 _REFERENCES = {
     "equal_epochs": "equal epochs (--set budget=epochs)",
     "equal_steps": "equal steps (--set budget=steps)",
@@ -94,7 +93,7 @@ def _data(board: Board) -> Iterator[Fact]:
 
 def _tuning(board: Board) -> Fact:
     """How rows were tuned. A method without a fractional hyperparameter needs no search but that of rates."""
-    specs = {e.label: e.row.records[0].spec for e in board.entries if e.row.records and not e.row.outdated}
+    specs = {e.label: e.row.records[0].spec for e in board.entries if e.row.records}
     found = {label: str(spec.get("tuning", "")) for label, spec in specs.items()}
     searched = {spec["method"] for label, spec in specs.items() if found[label]}
     rates = any(map(of_rates, found.values()))
@@ -112,7 +111,7 @@ def _rows(board: Board) -> Iterator[Fact]:
     for method, unsaid in sorted({e.row.method: e.row.unsaid for e in board.entries if e.row.unsaid}.items()):
         yield f"{method} runs with", ", ".join(f"{name}={value_text(v)}" for name, v in unsaid.items())
     below: dict[str, list[str]] = defaultdict(list)
-    for e, t in ((e, t) for e in board.entries for t in board.group.tasks if not e.row.outdated):
+    for e, t in ((e, t) for e in board.entries for t in board.group.tasks):
         values, floor = e.metrics[t.name].get(t.metric), board.constant[t.name].get(t.metric)
         if values is not None and floor is not None and t.sign * (values.mean() - floor) <= 0:
             below[e.label].append(t.name)
@@ -126,14 +125,10 @@ def _rows(board: Board) -> Iterator[Fact]:
         if e.delta and (dropped := sorted(set(e.units) - set(e.paired))):
             text = f"{e.label} seed {', '.join(map(str, dropped))}, for want of the reference's"
             yield "left out of Δm", text
-        if e.row.outdated:
-            reference = "; it is the reference, so nothing is ranked" if e is board.reference else ""
-            yield "outdated", f"{e.label}: {e.row.age}{reference}"
+    earlier = (f"{name} ({counted(runs, 'run')})" for name, runs in board.group.earlier.items())
+    yield "earlier versions, on no board", ", ".join(earlier)
     devices = {e.row.cost["device"] for e in board.entries if e.row.cost}
     yield "devices differ, costs are not comparable", "; ".join(sorted(devices)) if len(devices) > 1 else ""
-    times = {e.label: [s.cost["seconds"] or 0.0 for s in e.row.seeds.values()] for e in board.entries}
-    uneven = [label for label, found in times.items() if found and max(found) > (1 + UNEVEN) * min(found)]
-    yield f"training times differ by more than {UNEVEN:.0%} between seeds", ", ".join(uneven)
     for label, again in board.reruns.items():
         yield "run again on another device", f"{label}: {'; '.join(again.devices)}" if again.devices else ""
 
@@ -179,12 +174,12 @@ def notes(board: Board) -> list[str]:
 
 
 def other_code(board: Board, sources: Mapping[str, frozenset[str]]) -> str:
-    """Return the rows of today's version that other code computed, "" without any.
+    """Return the rows that other code computed, "" without any.
 
     sources: {method: hashes of code of today's numbers}. It is no part of a table: a changed line must not
     make published ones wrong.
     """
-    today = ((e, sources.get(e.row.method)) for e in board.entries if not e.row.outdated)
+    today = ((e, sources.get(e.row.method)) for e in board.entries)
     rows = [e.label for e, source in today if source and _sources(e.row.records) - {source}]
     cure = "`bench run --force` runs them again; bump the version if numbers move"
     return f"computed by other code: {', '.join(rows)}; {cure}" if rows else ""

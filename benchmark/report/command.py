@@ -1,4 +1,4 @@
-"""Commands that make the runs of a row, with those of its reference, or of a board, again."""
+"""Commands that make the runs of a row again, with those of its reference."""
 
 from __future__ import annotations
 
@@ -11,56 +11,40 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmark.report.records import Failure, Record
-from benchmark.report.rows import Group, Pair, Row, canonical, shipped_values
+from benchmark.report.rows import Group, Pair, Row, shipped_values
 from benchmark.spec import plan
 from benchmark.spec import protocol as protocols
 from benchmark.spec.weighting import EQUAL
 
 
-def command(g: Group, *rows: Row) -> str:
-    """Return `bench run METHOD ... --set ...` for one row with its reference, or for several; "" for none.
+def command(g: Group, row: Row) -> str:
+    """Return `bench run METHOD REFERENCE --set ...`, "" for a row without runs.
 
-    Joined by && where seeds form no single grid, or rows differ in what goes for all methods. It sets every
-    value that the default plan sets otherwise, and every hyperparameter away from its default. A record knows
-    a plug-in and pretrained weights by content alone, so their files stand there as names to replace. How
-    hyperparameters were tuned is left out.
+    Several, joined by &&, where seeds form no single grid. It sets every value that the default plan sets
+    otherwise, and every hyperparameter away from its default. A record knows a plug-in and pretrained weights
+    by content alone, so their files stand there as names to replace. How it was tuned is left out.
     """
-    together: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)  # {what goes for all: {method: spec}}
-    for row in rows:
-        failed = [f for failures in row.failed.values() for f in failures]
-        items: list[Record | Failure] = [*row.records, *failed]
-        for seeds in _seeds(g, sorted({*row.seeds, *row.failed, *row.partial})) if items else ():
-            spec = items[0].spec
-            shared = {"balance": spec["balance"]} if spec["balance"] != EQUAL else {}
-            weighting = spec.get("weighting", {}).items()
-            shared |= {f"weighting.{spec['balance']}.{key}": value for key, value in weighting}
-            keys = (canonical([shared | seeds, again]) for again in range(len(rows)))
-            key = next(key for key in keys if row.method not in together[key])
-            together[key][row.method] = spec
-    reference = {g.protocol["reference"]: None} if len(rows) == 1 and g.protocol["reference"] else {}
-    return " && ".join(
-        _line(g, [*specs | reference], list(specs.values()), json.loads(key)[0])
-        for key, specs in together.items()
-        if specs
-    )
+    failed = [f for failures in row.failed.values() for f in failures]
+    items: list[Record | Failure] = [*row.records, *failed]
+    seeds = _seeds(g, sorted({*row.seeds, *row.failed, *row.partial})) if items else []
+    return " && ".join(_line(g, items[0].spec, each) for each in seeds)
 
 
-def _line(g: Group, methods: list[str], specs: list[dict[str, Any]], shared: dict[str, Any]) -> str:
-    settings = {"protocol": g.protocol["name"], "dataset": specs[0]["variant"], "labels": g.labels}
-    settings |= _protocol(g.protocol) | {key: v for key, v in shared.items() if not key.endswith("seeds")}
-    if rates := {s["method"]: s["lr_scale"] for s in specs if s.get("lr_scale", 1.0) != 1.0}:
-        settings["lr_scale"] = rates
+def _line(g: Group, spec: dict[str, Any], seeds: dict[str, Any]) -> str:
+    method, balance, keywords = spec["method"], spec["balance"], spec["hyperparameters"]
+    settings = {"protocol": g.protocol["name"], "dataset": spec["variant"], "labels": g.labels}
+    settings |= _protocol(g.protocol) | ({"balance": balance} if balance != EQUAL else {})
+    settings |= {f"weighting.{balance}.{key}": value for key, value in spec.get("weighting", {}).items()}
+    if (rate := spec.get("lr_scale", 1.0)) != 1.0:
+        settings["lr_scale"] = {method: rate}
     grids = plan.read(plan.DEFAULT)["grid"]  # it gives keywords too
-    for spec in specs:
-        method, keywords = spec["method"], spec["hyperparameters"]
-        given = {name for grid in grids for name in grid.get("hparams", {}).get(method, {})}
-        for name in sorted({*spec["changed"], *(given & keywords.keys())}):
-            settings[f"hparams.{method}.{name}"] = keywords[name]
-    settings |= {key: v for key, v in shared.items() if key.endswith("seeds")}
-    texts = [f"{key}={_toml(value)}" for key, value in settings.items()]
-    files = {f"{s['method']}.py": None for s in specs if s.get("plugin")}
-    files |= {f"{kind}.py": None for s in specs for kind in s.get("kinds", {})}
-    plugins = [word for file in files for word in ("--plugin", file)]
+    given = {name for grid in grids for name in grid.get("hparams", {}).get(method, {})}
+    names = sorted({*spec["changed"], *(given & keywords.keys())})
+    settings |= {f"hparams.{method}.{name}": keywords[name] for name in names}
+    texts = [f"{key}={_toml(value)}" for key, value in (settings | seeds).items()]
+    methods = dict.fromkeys(filter(None, (method, g.protocol["reference"])))
+    files = [*([method] if spec.get("plugin") else []), *spec.get("kinds", {})]
+    plugins = [word for file in dict.fromkeys(files) for word in ("--plugin", f"{file}.py")]
     return shlex.join(["bench", "run", *methods, *plugins, *(w for text in texts for w in ("--set", text))])
 
 

@@ -6,26 +6,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
+from benchmark.errors import UserError, unknown
 from benchmark.report import statistics
 from benchmark.report.board import Board, Entry
-from benchmark.report.formats import counted, fixed, interval, signed, with_interval
+from benchmark.report.formats import counted, fixed, interval, with_interval
 from benchmark.report.grouping import away, title, value_text
 from benchmark.report.references import Other, named, same_data, unnamed
 from benchmark.report.reruns import pooled
 from benchmark.report.statistics import ALPHA, Estimate
-from benchmark.report.verdict import AHEAD, BEHIND, UNSURE, Family
+from benchmark.report.verdict import AHEAD, BEHIND, UNSURE, Comparison, Family
 
 _COSTS = {
     "operations": "operations in training",
     "cpu_seconds": "CPU time",
-    "seconds": "training time",
+    "gpu_hours": "GPU time",
     "peak_gib": "memory",
     "params_train": "parameters in training",
     "params_infer": "parameters in inference",
 }
-BUSIER = 1.5  # times as many processes that wanted a core, from which on times are not compared
 ENCODER = ("encoder", "weights")  # in which boards may differ that are compared across encoders
 _WORDS = {AHEAD: "yes", BEHIND: "no", UNSURE: "cannot tell"}
 Answer = dict[str, Any]
@@ -39,34 +37,25 @@ def entry(board: Board, name: str) -> Entry | None:
 
 
 def _costs(a: Entry, b: Entry) -> dict[str, float]:
-    """Return {what: a's cost over b's}; times only where they were taken under like conditions."""
-    mine, other = (
-        {"operations": _mean(e, "operations"), "cpu_seconds": _mean(e, "cpu_seconds"), **e.row.cost}
-        for e in (a, b)
-    )
-    if not _times_alike(a, b):
-        mine["seconds"] = None
-    if mine["device"] != other["device"] or not mine["device"].startswith("CPU "):
-        mine["cpu_seconds"] = None
-    return {k: mine[k] / other[k] for k in _COSTS if mine[k] is not None and other[k]}
+    """Return {what: a's cost over b's}; times of one device alone, and none that a busy machine lengthens."""
+    mine, other = a.row.cost, b.row.cost
+    timed = mine["device"] == other["device"]
+    apart = {"cpu_seconds": not timed or not mine["device"].startswith("CPU "), "gpu_hours": not timed}
+    keys = (k for k in _COSTS if not apart.get(k))
+    return {k: mine[k] / other[k] for k in keys if mine[k] is not None and other[k]}
 
 
-def _mean(e: Entry, what: str) -> float | None:
-    """Return what a seed of a row costs on average, None where a record does not say.
-
-    Operations are counted, so no machine changes them but for a CPU's resizing by products; processor time is
-    not lengthened by a busy machine.
-    """
-    found = [r["cost"].get(what) for r in e.row.records]
-    return sum(found) / len(e.row.seeds) if found and None not in found else None
-
-
-def _times_alike(a: Entry, b: Entry) -> bool:
-    """Tell whether two rows ran on one device, and on machines about as busy."""
-    loads = [r["environment"].get("load") for e in (a, b) for r in e.row.records]
-    known = [max(1.0, float(load)) for load in loads if load is not None]
-    same = a.row.cost["device"] == b.row.cost["device"]
-    return same and (not known or max(known) <= BUSIER * min(known))
+def _numbers(c: Comparison, tasks: dict[str, Estimate]) -> Answer:
+    return {
+        "verdict": _WORDS[c.verdict],
+        "reason": c.reason,
+        "difference": asdict(c.estimate),
+        "tasks": {task: asdict(estimate) for task, estimate in tasks.items()},
+        "seeds": {str(unit): value for unit, value in c.differences.items()},
+        "p": c.p,
+        "p_holm": c.p_holm,
+        "comparisons": c.family,
+    }
 
 
 def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
@@ -88,20 +77,10 @@ def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
     tasks = {t.name: statistics.estimate(float(change), psi) for t, change, psi in parts}
     images = board.images.difference(a.row, b.row, reference, pairs)
     again, mine, other = pooled(board.reruns.get(e.label) for e in (a, b)), a.row.cost, b.row.cost
-    found = {
-        "board": board.name,
-        "a": a.label,
-        "b": b.label,
-        "verdict": _WORDS[c.verdict],
-        "reason": c.reason,
+    found = {"board": board.name, "a": a.label, "b": b.label, **_numbers(c, tasks)}
+    found |= {
         "relative_to": reference.label,
-        "difference": asdict(c.estimate),
         "difference_over_images": images and asdict(images),
-        "tasks": {task: asdict(estimate) for task, estimate in tasks.items()},
-        "seeds": {str(unit): value for unit, value in c.differences.items()},
-        "p": c.p,
-        "p_holm": c.p_holm,
-        "comparisons": c.family,
         "contrast": c.contrast,
         "alpha": ALPHA,
         "seeds_to_decide": statistics.seeds_to_decide(c.family),
@@ -109,7 +88,6 @@ def answer(board: Board, a: Entry, b: Entry) -> Answer | None:
         "rho": c.rho,
         "cost": _costs(a, b),
         "same_device": mine["device"] == other["device"],
-        "times_alike": _times_alike(a, b),
         "rerun": again and {"sd": again.sd, "n": again.n},
     }
     return found | {"text": _paragraph(board, found, c.estimate, images, tasks)}
@@ -150,9 +128,33 @@ def _paragraph(
         )
     if found["cost"]:
         ratios = ", ".join(f"{_COSTS[what]} {ratio:.2g}x" for what, ratio in found["cost"].items())
-        untold = "" if found["times_alike"] else "; training times are not: other devices, or busier machines"
-        text += f" Cost of {a} over {b}: {ratios}{untold}."
+        text += f" Cost of {a} over {b}: {ratios}."
     return text
+
+
+def twins(boards: Sequence[Board], a: str, b: str) -> list[tuple[Board, Board]]:
+    """Return the pairs of boards that two encoders or names of boards mean; none where neither means any.
+
+    Raises `UserError` where one means none, both mean one, or every pair differs in more than the encoder.
+    """
+    sides = [[x for x in boards if name in (x.name, x.group.protocol["encoder"])] for name in (a, b)]
+    if not any(sides):
+        return []
+    for name, side in zip((a, b), sides, strict=True):
+        if not side:
+            known = {x for board in boards for x in (board.name, board.group.protocol["encoder"])}
+            raise unknown("board or encoder", name, known)
+    pairs = [(x, y) for x in sides[0] for y in sides[1] if x is not y]
+    if not pairs:
+        raise UserError(f"{a} and {b} mean one board; name two encoders, or two boards by their names.")
+    differing = [(other_values(*pair), pair) for pair in pairs]
+    values, (x, y) = min(differing, key=lambda each: len(each[0]))
+    if values:
+        raise UserError(
+            f"{x.name} and {y.name} differ in more than encoder and weights: {', '.join(values)}; run both "
+            "with the same values."
+        )
+    return [pair for values, pair in differing if not values]
 
 
 def other_values(a: Board, b: Board) -> list[str]:
@@ -170,7 +172,7 @@ def across(a: Board, b: Board) -> tuple[list[Answer], list[str]]:
     the other board, corrected for all rows; and the labels of rows that the two have not both, with the same
     hyperparameters and a seed in common.
     """
-    sides = [{e.label: e.row for e in x.entries if e.row.seeds and not e.row.outdated} for x in (a, b)]
+    sides = [{e.label: e.row for e in x.entries if e.row.seeds} for x in (a, b)]
     family: Family = []
     rates: dict[str, list[float]] = {}
     for label in [label for label in sides[0] if label in sides[1]]:
@@ -189,22 +191,8 @@ def across(a: Board, b: Board) -> tuple[list[Answer], list[str]]:
         pairs, base = on_b.scores(g, own)
         changes = statistics.task_changes(g.scores(own, pairs), base, g.signs)
         tasks = dict(zip((t.name for t in g.tasks), changes, strict=True))
-        found.append(
-            {
-                "boards": [a.name, b.name],
-                "encoders": names,
-                "row": own.label,
-                "verdict": _WORDS[c.verdict],
-                "reason": c.reason,
-                "difference": asdict(c.estimate),
-                "tasks": {task: asdict(estimate) for task, estimate in tasks.items()},
-                "seeds": {str(unit): value for unit, value in c.differences.items()},
-                "p": c.p,
-                "p_holm": c.p_holm,
-                "comparisons": c.family,
-                "lr_scale": rates[own.label],
-            }
-        )
+        about = {"boards": [a.name, b.name], "encoders": names, "row": own.label}
+        found.append(about | _numbers(c, tasks) | {"lr_scale": rates[own.label]})
         said = f"Cannot tell: {c.reason.rstrip('.')}"
         if not c.reason:
             said = f"{_WORDS[c.verdict].capitalize()}: better with {names[c.verdict == BEHIND]}"
@@ -225,29 +213,3 @@ def encoder_name(board: Board) -> str:
     """Return a board's encoder, with its weights where it has any."""
     encoder, weights = (str(board.group.protocol[key]) for key in ENCODER)
     return encoder + (f" ({weights})" if weights != "none" else "")
-
-
-def overall(answers: Sequence[Answer]) -> Estimate | None:
-    """Return the mean difference over boards, None for fewer than two.
-
-    Boards of the same seeds share what a seed draws, so their differences are not independent: then a seed
-    is one unit over all of them.
-    """
-    if len(answers) < 2:
-        return None
-    seeds = [found["seeds"] for found in answers]
-    cells = [np.array([*each.values()]) for each in seeds]
-    if all(each.keys() == seeds[0].keys() for each in seeds):
-        cells = [np.mean([[each[unit] for unit in seeds[0]] for each in seeds], axis=0)]
-    return replace(statistics.over_boards(cells), n=len(answers))
-
-
-def summary(answers: Sequence[Answer], mean: Estimate) -> str:
-    """Return on how many boards the answer is what, and the mean difference."""
-    verdicts = [found["verdict"] for found in answers]
-    counts = ", ".join(f"{word} on {verdicts.count(word)}" for word in _WORDS.values())
-    within = f", 95 % interval {interval(mean)}" if mean.low is not None else ""
-    return (
-        f"Over {len(answers)} boards: {counts}; mean difference {signed(mean.value)} points{within} (a "
-        "summary of these boards, not a test)."
-    )

@@ -1,4 +1,4 @@
-"""The tables below a board: tests, other references, test images, re-runs, parts of the noise, and papers.
+"""The tables below a board: tests, re-runs, parts of the noise, and papers.
 
 Numbers that papers print, from `results/published.toml`, stand apart from a board's rows: other code and
 other choices made them, so they enter no ranking, no CSV and no figure. Their delta m is computed here from
@@ -22,8 +22,7 @@ from benchmark.files import read_toml
 from benchmark.report.board import Board
 from benchmark.report.formats import fixed, markdown_table, signed, with_interval
 from benchmark.report.rows import Group
-from benchmark.report.tables import PARTS, REFERENCES, Values, objects
-from benchmark.report.texts import between, decimals, is_reference
+from benchmark.report.tables import PARTS, objects, versus
 from benchmark.typed import convert
 
 PUBLISHED = ROOT / "results" / "published.toml"
@@ -32,14 +31,8 @@ _TESTS = (
     "p: exact sign-flip test with Holm's correction. P(better): share of seeds ahead. rho: correlation over "
     "seeds. test images: 95 % interval had other test images been drawn (paired bootstrap)."
 )
-_OTHER = (
-    "all metrics, mean by task: over every metric of the tasks. equal epochs, equal steps, full labels: "
-    "against references trained so. oracle: best epoch on the test set, a diagnostic and no score."
-)
-_SCORES = "seeds: 95 % interval of the mean. test images: had others been drawn, for these seeds."
 _AGAIN = "run again: standard deviation of one run of a seed; a difference of that size says nothing."
 _NOISE = "Standard deviations over draws of labels, over train seeds, and of the rest."
-Columns = dict[str, tuple[str, str, int]]  # {heading: column of the board's frame, kind, decimals}
 
 
 @dataclass(frozen=True)
@@ -59,75 +52,37 @@ class Section:
 
 
 def sections(board: Board) -> list[Section]:
-    """Return the sections and columns for which some row has a value."""
-    tests: Columns = {
-        "seeds": ("vs_baseline_n", "number", 0),
-        "difference": ("vs_baseline_mean", "estimate", 1),
-        "test images": ("vs_baseline_images", "signed range", 1),
-        "p": ("vs_baseline_p_holm", "p", 0),
-        "decidable": ("decidable", "text", 0),
-        "P(better)": ("p_better", "number", 2),
-        "rho": ("rho", "number", 2),
-    }
-    other: Columns = {
-        "all metrics": ("delta_m_all_metrics", "signed", 1),
-        "mean by task": ("delta_m_task_mean", "signed", 1),
-        **{name.replace("_", " "): (f"delta_m_{name}", "estimate", 1) for name in REFERENCES},
-        "oracle": ("oracle_delta_m", "signed", 1),
-    }
-    scores: Columns = {}
-    again: Columns = {"seeds": ("rerun_n", "number", 0), "Δm: run again": ("rerun_floor", "sd", 2)}
-    again["Δm: over seeds"] = ("delta_m_sd", "number", 2)
-    noise: Columns = {"seeds": ("variance_split", "text", 0)}
-    noise |= {f"Δm: {part}": (f"delta_m_sd_{part}", "sd", 2) for part in PARTS}
-    for task, places in zip(board.group.tasks, decimals(board).values(), strict=True):
-        title, name = task.title, f"{task.name}_{task.metric}"
-        scores[f"{title}: seeds"] = (f"{name}_ci", "range", places)
-        scores[f"{title}: test images"] = (f"{name}_images", "range", places)
-        again[f"{title}: run again"] = (f"{name}_rerun_sd", "sd", places + 1)
-        noise |= {f"{title}: {part}": (f"{name}_sd_{part}", "sd", places) for part in PARTS}
-    found, rows = [], objects(board)[: len(board.entries)]
-    if contrasts := board.verdicts.contrasts:
-        lines = [
-            (c.contrast, a, b, with_interval(c.estimate), f"{c.p_holm:.3g}" if c.p_holm else "", c.verdict)
-            for a, b, c in contrasts
-        ]
-        table = pd.DataFrame(lines, columns=["contrast", "first", "second", "difference", "p", "first is"])
-        found.append(Section("Named contrasts", table, [_TESTS]))
-    for title, columns, key, note in (
-        (f"Against {board.baseline.label if board.baseline else ''}", tests, "decidable", _TESTS),
-        ("Other Δm, in %", other, "", _OTHER),
-        ("Two uncertainties of each score", scores, "", _SCORES),
-        ("The same seeds run again", again, "rerun_n", _AGAIN),
-        ("Where the noise comes from", noise, "variance_split", _NOISE),
-    ):
-        kept = [row for row in rows if not key or row.get(key) not in (None, "", "not separable")]
-        cells = [{"method": r["method"]} | {c: _cell(r, *how) for c, how in columns.items()} for r in kept]
-        table = pd.DataFrame(cells, columns=["method", *columns])
-        used = [column for column in columns if table[column].any()]
-        if used:
-            found.append(Section(title, table.loc[table[used].any(axis=1), ["method", *used]], [note]))
-    return found
-
-
-def _cell(row: Values, name: str, kind: str, places: int) -> str:
-    value = row.get(name)
-    if kind.endswith("range"):
-        low, high = row[f"{name}_low"], row[f"{name}_high"]
-        form = signed if kind.startswith("signed") else fixed
-        return "" if low is None else f"[{form(low, places)}, {form(high, places)}]"
-    if kind == "estimate" and is_reference(row) and value == 0:
-        return "0 (reference)"
-    if kind == "estimate":
-        n = "vs_baseline_n" if name == "vs_baseline_mean" else "n_paired"
-        return with_interval(between(row, name, f"{name.removesuffix('_mean')}_", n))
-    if kind == "sd" and value and not round(value, places):
-        return f"{value:.0e}"  # one that the digits would hide keeps a digit
-    if kind == "p":
-        return "" if value is None else f"{value:.3g}"
-    if kind == "text":
-        return str(value)
-    return signed(value, places) if kind == "signed" else fixed(value, places)
+    """Return the tables for which some row has a value."""
+    named, tests, again, noise = (list[dict[str, str]]() for _ in range(4))
+    for a, b, c in board.verdicts.contrasts:
+        p = "" if c.p_holm is None else f"{c.p_holm:.3g}"
+        line = {"contrast": c.contrast, "first": a, "second": b, "difference": with_interval(c.estimate)}
+        named.append(line | {"p": p, "first is": c.verdict})
+    for row in objects(board)[: len(board.entries)]:
+        method = {"method": row["method"]}
+        if row["decidable"]:
+            low, high = row["vs_baseline_images_low"], row["vs_baseline_images_high"]
+            line = {"seeds": fixed(row["vs_baseline_n"], 0), "difference": with_interval(versus(row))}
+            line["test images"] = "" if low is None else f"[{signed(low)}, {signed(high)}]"
+            line["p"] = "" if (p := row["vs_baseline_p_holm"]) is None else f"{p:.3g}"
+            line |= {"decidable": row["decidable"], "P(better)": fixed(row["p_better"], 2)}
+            tests.append(method | line | {"rho": fixed(row["rho"], 2)})
+        if row["rerun_n"]:
+            line = {"seeds": fixed(row["rerun_n"], 0), "Δm: run again": fixed(row["rerun_floor"], 2)}
+            again.append(method | line | {"Δm: over seeds": fixed(row["delta_m_sd"], 2)})
+        if row["variance_split"] != "not separable":
+            columns = {"Δm": "delta_m", **{t.title: f"{t.name}_{t.metric}" for t in board.group.tasks}}
+            sds = {f"{k}: {part}": row.get(f"{v}_sd_{part}") for k, v in columns.items() for part in PARTS}
+            line = {"seeds": row["variance_split"]}
+            noise.append(method | line | {k: "" if v is None else f"{v:.3g}" for k, v in sds.items()})
+    against = f"Against {board.baseline.label if board.baseline else ''}"
+    found = {"Named contrasts": (named, _TESTS), against: (tests, _TESTS)}
+    found |= {"The same seeds run again": (again, _AGAIN), "Where the noise comes from": (noise, _NOISE)}
+    return [
+        Section(title, table.loc[:, (table != "").any()], [note])
+        for title, (lines, note) in found.items()
+        if len(table := pd.DataFrame(lines))
+    ]
 
 
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

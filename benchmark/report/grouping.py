@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +25,8 @@ Item = Record | Failure
 def group(collection: Collection, current: Mapping[str, int] | None = None) -> list[Group]:
     """Return the groups of a collection, in the order of their keys.
 
-    current: {method: its version today}, which makes rows of earlier versions outdated. Raises `UserError`
-    where records contradict each other.
+    current: {method: its version today}; runs of earlier versions, or of earlier versions of their weighting,
+    are set aside and told. Raises `UserError` where records contradict each other.
     """
     keyed: dict[tuple[str, ...], list[Item]] = defaultdict(list)
     items: tuple[Item, ...] = (*collection.records, *collection.failures)
@@ -34,7 +34,25 @@ def group(collection: Collection, current: Mapping[str, int] | None = None) -> l
         spec, values = item.spec, _compared(item.spec["protocol"])
         place = (values["name"], spec["dataset"], _variant(spec), spec["labels"])
         keyed[*place, canonical(values)].append(item)
-    return [_group(keyed[key], current or {}) for key in sorted(keyed)]
+    parted = [_today(keyed[key], current or {}) for key in sorted(keyed)]
+    return [_group(kept, earlier) for kept, earlier in parted if kept]
+
+
+def _today(items: Sequence[Item], current: Mapping[str, int]) -> tuple[list[Item], dict[str, int]]:
+    """Return the runs of the newest versions, and {`NAME v1`: the number of runs of an earlier one}."""
+    newest, kept, earlier = dict(current), list[Item](), Counter[str]()
+    for spec in (item.spec for item in items):
+        newest[spec["method"]] = max(newest.get(spec["method"], 0), spec["method_version"])
+    for item in items:
+        method, version, balance = (item.spec[key] for key in ("method", "method_version", "balance"))
+        own, known = int(item.spec.get("balance_version", 1)), BALANCES.get(balance)
+        if version < newest[method]:
+            earlier[f"{method} v{version}"] += 1
+        elif known and own < known.version:
+            earlier[f"{method} by {balance} v{own}"] += 1
+        else:
+            kept.append(item)
+    return kept, dict(sorted(earlier.items()))
 
 
 def _variant(spec: Mapping[str, Any]) -> str:
@@ -66,7 +84,7 @@ def _about(items: Sequence[Item]) -> dict[str, Any]:
     return about | {"controls": (shipped or max(own, key=lambda p: len(p["controls"])))["controls"]}
 
 
-def _group(items: list[Item], current: Mapping[str, int]) -> Group:
+def _group(items: list[Item], earlier: dict[str, int]) -> Group:
     records = [item for item in items if isinstance(item, Record)]
     first: dict[str, tuple[Any, Record]] = {}  # what records of a group share, from the first that has it
     for record in records:
@@ -92,36 +110,29 @@ def _group(items: list[Item], current: Mapping[str, int]) -> Group:
     described = {info.name: info for info, _ in first.values() if isinstance(info, TaskInfo)}
     tasks = tuple(described[name] for name in required if name in described)
     ids = tuple(record.id for record in records)
-    rows = _rows(required, items, current)
-    return Group(protocol, spec["dataset"], _variant(spec), spec["labels"], tasks, rows, ids)
+    rows = _rows(required, items)
+    return Group(protocol, spec["dataset"], _variant(spec), spec["labels"], tasks, rows, ids, earlier)
 
 
-def _rows(required: Sequence[str], items: Sequence[Item], current: Mapping[str, int]) -> tuple[Row, ...]:
+def _rows(required: Sequence[str], items: Sequence[Item]) -> tuple[Row, ...]:
     keyed: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        about = (item.spec["method"], item.spec["method_version"], _balance_version(item.spec))
-        keyed[canonical([*about, away(item.spec)])].append(item)
+        keyed[canonical([item.spec["method"], away(item.spec)])].append(item)
     specs = [same[0].spec for same in keyed.values()]
     rows = []
     for same in keyed.values():
         spec = same[0].spec
         siblings = [s for s in specs if s["method"] == spec["method"]]
-        version = spec["method_version"]
-        newest = max(current.get(spec["method"], 0), *(s["method_version"] for s in siblings))
         failed: dict[Pair, tuple[Failure, ...]] = defaultdict(tuple)
         for item in same:
             if isinstance(item, Failure):
                 failed[item.spec["label_seed"], item.spec["train_seed"]] += (item,)
         done, partial = _seeds(required, [item for item in same if isinstance(item, Record)])
         partial = {pair: missing for pair, missing in partial.items() if pair not in failed}
-        label = row_label(spec, siblings) + (f" v{version}" if version < newest else "")
-        weighting, known = spec["balance"], BALANCES.get(spec["balance"])
-        versions = (_balance_version(spec), known.version if known else 1)
-        label += f" {weighting} v{versions[0]}" if versions[0] < versions[1] else ""
         hidden = _distinct(spec, siblings).keys() | MORE.keys()
         unsaid = {name: value for name, value in away(spec).items() if name not in hidden}
-        of_row = (spec["method"], version, _changed(spec), weighting, label, newest, unsaid)
-        rows.append(Row(*of_row, done, dict(failed), partial, versions))
+        of_row = (spec["method"], spec["method_version"], _changed(spec), spec["balance"])
+        rows.append(Row(*of_row, row_label(spec, siblings), unsaid, done, dict(failed), partial))
     return tuple(sorted(rows, key=lambda row: row.label))
 
 
@@ -154,10 +165,6 @@ def _changed(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters away from their defaults, those of its weighting by `WEIGHTING.NAME`."""
     own = {name: spec["hyperparameters"].get(name) for name in sorted(spec["changed"])}
     return own | {f"{spec['balance']}.{key}": value for key, value in spec.get("weighting", {}).items()}
-
-
-def _balance_version(spec: dict[str, Any]) -> int:
-    return int(spec.get("balance_version", 1))
 
 
 def away(spec: dict[str, Any]) -> dict[str, Any]:

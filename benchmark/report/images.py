@@ -57,10 +57,6 @@ class Resampled:
         values = self._mean(row, self._g.shared(row))
         return {t.name: self._interval(mine, row) for t, mine in zip(self._g.tasks, values, strict=True)}
 
-    def delta(self, row: Row, reference: Row, pairs: list[Pair]) -> Estimate | None:
-        """Return delta m over seeds, with its interval over images."""
-        return self._interval(self._changes(row, reference, pairs), row)
-
     def difference(self, a: Row, b: Row, reference: Row, pairs: list[Pair]) -> Estimate | None:
         """Return delta m of a minus that of b, with its interval over images."""
         with np.errstate(invalid="ignore"):  # infinite minus infinite, where the reference scores 0 on a draw

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
 from benchmark.errors import UserError, printable, unknown
 from benchmark.files import writing
@@ -21,7 +18,6 @@ from benchmark.report.board import Board, build
 from benchmark.report.records import collect
 from benchmark.spec import registry
 
-TOLERANCE = 2.0  # of 255: mean difference of the pixels of two drawings that are the same but for smoothing
 _TABLES = ("leaderboards/*.csv", "leaderboards/long/*.csv", "tables/*.md", "tables/*.tex")
 
 
@@ -201,30 +197,3 @@ def _difference(folder: Path, name: str, expected: str) -> str:
             a, b = (repr(line[start : start + 100]) if line else "nothing" for line in (a, b))
             return f"{name} differs from its records at line {number}: it has {a}, the records give {b}."
     return ""
-
-
-def check_figures(boards: Sequence[Board], folder: Path) -> list[str]:
-    """Return a sentence for each figure that is missing, another or too many.
-
-    Each is drawn again. SVG must be the same bytes, as they are under the versions of the constraints file.
-    """
-    with TemporaryDirectory(prefix="bench-report-") as place:
-        write(boards, Path(place), complete=True)
-        tops = (folder, Path(place))
-        here, made = ({p.relative_to(top).as_posix(): p for p in top.glob("figures/*/*")} for top in tops)
-        found = [f"{name} is missing." for name in sorted(made.keys() - here)]
-        found += [f"{name} is no figure of these records." for name in sorted(here.keys() - made)]
-        both = [name for name in sorted(made) if name in here and not _same(here[name], made[name])]
-        return found + [f"{name} differs from its records." for name in both]
-
-
-def _same(disk: Path, drawn: Path) -> bool:
-    if disk.read_bytes() == drawn.read_bytes() or disk.suffix != ".png":
-        return disk.read_bytes() == drawn.read_bytes()
-    try:
-        a, b = (
-            (np.asarray(Image.open(p, formats=["PNG"]).convert("RGB"), dtype=float)) for p in (disk, drawn)
-        )
-    except OSError:
-        return False
-    return a.shape == b.shape and float(np.abs(a - b).mean()) <= TOLERANCE

@@ -1,20 +1,19 @@
-"""The first screen of the page: one sentence, methods by boards, and what the boards contradict."""
+"""The first screen of the page: one sentence, and methods by boards."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import axis_limits
-from benchmark.report.verdict import AHEAD, APART, RANKED_SEEDS, UNSURE
+from benchmark.report.grouping import title
+from benchmark.report.verdict import AHEAD, APART, RANKED_SEEDS
 
 NAMED = 3  # boards that a sentence names one by one
-Names = Mapping[str, str]  # {name of a board: its title}
 
 
 def listed(boards: Sequence[Board]) -> list[Board]:
@@ -37,7 +36,7 @@ def reason(board: Board) -> str:
     return ""
 
 
-def sentence(boards: Sequence[Board], names: Names) -> str:
+def sentence(boards: Sequence[Board]) -> str:
     """Return which methods are surely better than the baseline, and on which boards."""
     if not boards:
         return "No board here compares methods: the only finished runs are those of references."
@@ -53,37 +52,11 @@ def sentence(boards: Sequence[Board], names: Names) -> str:
             if not entry.role and entry.compared and entry.compared.verdict == AHEAD:
                 found[entry.label].append(board)
     better: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(found, key=lambda label: (-len(found[label]), -_mean(found[label], label), label)):
-        better["" if found[label] == ranked else f" on {_where(found[label], names)}"].append(label)
+    for label in sorted(found, key=lambda label: (-len(found[label]), label)):
+        better["" if found[label] == ranked else f" on {_where(found[label])}"].append(label)
     parts = [f"{_listed(labels)}{where}" for where, labels in better.items()]
-    text = (
-        f"No method is reliably better than plain {_listed(baselines)} on {_where(ranked, names, 'any of ')}"
-    )
+    text = f"No method is reliably better than plain {_listed(baselines)} on {_where(ranked, 'any of ')}"
     return f"{text}, except {'; '.join(parts)}." if parts else f"{text}."
-
-
-def contradictions(boards: Sequence[Board], names: Names) -> list[str]:
-    """Return a sentence for each pair of rows of which one is surely ahead here, and surely behind there.
-
-    Those with a baseline are first.
-    """
-    ahead: dict[tuple[str, str], list[Board]] = defaultdict(list)
-    for board in (board for board in boards if not reason(board)):
-        for a, b in combinations(shown(board), 2):
-            compared = board.verdicts.pair(a.row, b.row)
-            if compared and compared.verdict != UNSURE:
-                first, second = (a, b) if compared.verdict == AHEAD else (b, a)
-                ahead[first.label, second.label].append(board)
-    plain = {board.group.protocol["baseline"] for board in boards}
-    both = sorted(
-        (pair for pair in ahead if pair[::-1] in ahead), key=lambda pair: (pair[1] not in plain, pair)
-    )
-    return [
-        f"{a} is surely ahead of {b} on {_where(ahead[a, b], names)}, and surely behind it on "
-        f"{_where(ahead[b, a], names)}."
-        for place, (a, b) in enumerate(both)
-        if (b, a) not in both[:place]
-    ]
 
 
 class Line(NamedTuple):
@@ -99,24 +72,28 @@ class Line(NamedTuple):
 
 def rows(boards: Sequence[Board]) -> list[Line]:
     """Return methods by boards, by their mean difference to the baseline; references come last."""
-    labels = {e.label: e for board in boards for e in reversed(shown(board)) if e.role != "baseline"}
-    found = [(label, [_entry(board, label) for board in boards]) for label in labels]
-    values = [[_value(e) for e in entries] for _, entries in found]
-    most = max((abs(v) for line in values for v in line if v is not None), default=0.0) or 1.0
-    lines = [
-        (
-            labels[label].role == "reference",
-            -_mean(boards, label),
-            Line(label, entries, [round(100 * abs(v or 0.0) / most) for v in line]),
-        )
-        for (label, entries), line in zip(found, values, strict=True)
+    found: dict[str, list[Entry | None]] = {}
+    for i, board in enumerate(boards):
+        for e in shown(board):
+            if e.compared and e.role != "baseline":
+                found.setdefault(e.label, [None] * len(boards))[i] = e
+    values = {
+        k: [e.compared.estimate.value if e and e.compared else 0.0 for e in v] for k, v in found.items()
+    }
+    most = max((abs(x) for line in values.values() for x in line), default=0.0) or 1.0
+
+    def place(label: str) -> tuple[bool, float, str]:
+        there = [e for e in found[label] if e]
+        return any(e.role == "reference" for e in there), -sum(values[label]) / len(there), label
+
+    return [
+        Line(x, found[x], [round(100 * abs(v) / most) for v in values[x]]) for x in sorted(found, key=place)
     ]
-    return [line for *_, line in sorted(lines, key=lambda each: (*each[:2], each[2].label))]
 
 
 def shown(board: Board) -> list[Entry]:
-    """Return the rows of today's versions without ablations and controls."""
-    return [e for e in board.entries if not e.row.outdated and e.role not in APART]
+    """Return the rows but for ablations and controls."""
+    return [e for e in board.entries if e.role not in APART]
 
 
 class Axis:
@@ -144,21 +121,8 @@ class Axis:
         )
 
 
-def _entry(board: Board, label: str) -> Entry | None:
-    return next((e for e in shown(board) if e.label == label and e.compared), None)
-
-
-def _value(entry: Entry | None) -> float | None:
-    return entry.compared.estimate.value if entry and entry.compared else None
-
-
-def _mean(boards: Sequence[Board], label: str) -> float:
-    found = [v for board in boards if (v := _value(_entry(board, label))) is not None]
-    return float(np.mean(found)) if found else -np.inf
-
-
-def _where(boards: Sequence[Board], names: Names, few: str = "") -> str:
-    titles = [names[board.name] for board in boards]
+def _where(boards: Sequence[Board], few: str = "") -> str:
+    titles = [title(board.group) for board in boards]
     return _listed(titles) if len(titles) <= NAMED else f"{few}{len(titles)} boards"
 
 

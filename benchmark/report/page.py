@@ -16,11 +16,11 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.metrics import pooled
-from benchmark.report import captions, details, overview, tables, texts
+from benchmark.report import captions, details, overview, tables, views
 from benchmark.report.board import Board, Entry
 from benchmark.report.command import command
 from benchmark.report.formats import duration, fixed, interval, signed
-from benchmark.report.grouping import protocol_changes, protocol_summary, protocol_title
+from benchmark.report.grouping import protocol_summary, title
 from benchmark.report.records import Record
 from benchmark.report.verdict import APART
 from benchmark.spec import registry
@@ -34,21 +34,11 @@ _EXPORTS = re.compile(
 # rest.
 FIGURES = {
     "delta_m": ("Δm with every seed", "Each method's Δm with its 95 % interval, a dot a seed"),
-    "changes": ("Change by task", "Heat map of each task's relative change against the reference"),
     "wins": ("Every pair of methods", "Matrix of paired differences in Δm: ahead, behind, or cannot tell"),
     "cost": ("What Δm costs", "Training time of a seed against Δm, with the Pareto front"),
     "budget": ("Label budgets", "Scores and Δm against the share of labels, a line a method"),
     "predictions": ("Predictions", "The same test images for all methods: image, truth and predictions"),
-    "errors": ("Errors", "The same test images for all methods: where and by how much each is wrong"),
     "curves": ("Test scores over training", "A small plot a method and task, before the baseline in grey"),
-}
-LABELS = {
-    "one": "one label an image",
-    "random": "1 to K-1 labels an image",
-    "full": "every label",
-    "given": "the labels that come with the data",
-    "published:one": "one label an image, the papers' split",
-    "published:random": "random labels, the papers' split",
 }
 
 
@@ -57,32 +47,16 @@ def html(found: Sequence[Board], folder: Path) -> str:
     # A visitor sees the first: that which ranks, then that which can say most.
     most = {b.name: (-max(len(e.units) for e in b.entries), -len(b.group.run_ids), b.name) for b in found}
     boards = overview.listed(sorted(found, key=lambda b: (bool(overview.reason(b)), most[b.name])))
-    views = [_view(board, folder) for board in boards]
-    titles = Counter(view["title"] for view in views)
-    for view, board in zip(views, boards, strict=True):
-        if titles[view["title"]] > 1:
-            changes = protocol_changes(board.group.protocol) or [protocol_title(board.group.protocol)]
-            view["title"] += f" ({', '.join(changes)})"
-    names = {
-        board.name: str(view["title"]).replace(", ", " with ", 1)
-        for view, board in zip(views, boards, strict=True)
-    }
     across = sorted({path.name for path in folder.glob("figures/*")} - {board.name for board in boards})
     entries = [entry for board in boards for entry in board.entries]
     records = [record for entry in entries for record in entry.row.records]
-    environment = Environment(
-        loader=PackageLoader("benchmark"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    look: Any = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=PackageLoader("benchmark"), **look)
     environment.filters |= {"seed": captions.seed_name, "duration": duration}
     page = environment.get_template("page.html.j2").render(
-        boards=views,
+        boards=[_view(board, folder) for board in boards],
         families=[figure for name in across for figure in figures(folder, name, f"{name}: ")],
-        sentence=overview.sentence(boards, names),
-        contradictions=overview.contradictions(boards, names),
+        sentence=overview.sentence(boards),
         rows=overview.rows(boards),
         methods=_methods(entries),
         metrics=_metrics(boards),
@@ -131,14 +105,6 @@ def figures(folder: Path, place: str, before: str = "") -> list[dict[str, str]]:
     return [about for _, about in sorted(found, key=lambda each: each[0])]
 
 
-def labels_text(setting: str) -> str:
-    """`one label an image`, `5 % of each task's labels`; another text as it is"""
-    kind, _, share = setting.partition(":")
-    if kind == "fraction" and float(share) <= 1:
-        return f"{100 * float(share):g} % of each task's labels"
-    return LABELS.get(setting, setting)
-
-
 def _commits(records: Iterable[Record]) -> list[str]:
     return sorted({str(record["environment"].get("commit", ""))[:12] for record in records} - {""})
 
@@ -167,14 +133,14 @@ def _metrics(boards: Sequence[Board]) -> list[tuple[str, str, str]]:
 def _provenance(records: Sequence[Record]) -> Iterable[tuple[str, list[tuple[str, int]]]]:
     """The runs of each commit, device and version."""
     keys = {"commit": "commits", "device": "devices", "torch": "versions of torch"}
-    for key, title in (keys | {"python": "versions of Python"}).items():
+    for key, what in (keys | {"python": "versions of Python"}).items():
         values = (str(record["environment"].get(key, "unknown")) for record in records)
-        yield title, sorted(Counter(v[:12] if key == "commit" else v for v in values).items())
+        yield what, sorted(Counter(v[:12] if key == "commit" else v for v in values).items())
 
 
 def _view(board: Board, folder: Path) -> dict[str, Any]:
     """The values of a board for the template of the page in `folder`."""
-    g, keys, shown = board.group, texts.headings(board), texts.texts(board).drop(columns=["device"])
+    g, keys, shown = board.group, views.headings(board), views.texts(board).drop(columns=["device"])
     headline = next(heading for heading, column in keys.items() if column == "vs_baseline_mean")
     shown = shown.loc[:, (shown != "").any() | (shown.columns == headline)]
     shown.insert(1, headline, shown.pop(headline))
@@ -193,8 +159,7 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
     return {
         "name": board.name,
         "id": re.sub(r"[^A-Za-z0-9_-]+", "-", board.name),
-        "title": f"{g.variant}, {labels_text(g.labels)}",
-        "protocol_title": protocol_title(g.protocol),
+        "title": title(g),
         "data": registry.describe_dataset(g.dataset),
         "summary": protocol_summary(g.protocol["name"]),
         "dataset": g.variant,
@@ -206,7 +171,6 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
         "delta": next(heading for heading, column in keys.items() if column == "delta_m"),
         "unit": "train" if g.fixed_mask else "label",
         "verdict": captions.verdict(board),
-        "command": command(g, *(e.row for e in board.entries if not e.row.outdated)),
         "tasks": g.tasks,
         "commits": _commits(r for row in g.rows for r in row.records),
         "headline": headline,
@@ -214,7 +178,7 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
         "rows": [line for line in lines if line[0] and line not in apart],
         "feet": [line for line in lines if not line[0]],
         "apart": apart,
-        "decimals": texts.decimals(board),
+        "decimals": views.decimals(board),
         "axis": overview.Axis(board),
         "notes": captions.notes(board),
         "details": details.sections(board),

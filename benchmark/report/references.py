@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,8 @@ _COUNTED: dict[str, dict[str, int]] = {
 
 
 def plainness(row: Row) -> tuple[Any, ...]:
-    """Sort rows of a method: the newest version, the fewest changes, equal weights, a searched rate."""
-    return -row.version, len(row.changed), row.balance != "equal", row.untuned(row), row.label
+    """Sort rows of a method: the fewest changes, equal weights, a searched rate."""
+    return len(row.changed), row.balance != "equal", row.untuned(row), row.label
 
 
 def named(rows: Sequence[Row], method: str) -> Row | None:
@@ -89,7 +89,7 @@ def _find(g: Group, groups: Sequence[Group], changed: dict[str, Any], *labels: s
     # A budget of another kind may stand in a protocol file of another name; that of the same name is first.
     for x in sorted(alike, key=lambda x: (labels.index(x.labels), x.protocol["name"] != g.protocol["name"])):
         row = named(x.rows, g.protocol["reference"])
-        if row and not row.outdated and x.shared(row) and unnamed(x.protocol) == wanted and same_data(g, x):
+        if row and x.shared(row) and unnamed(x.protocol) == wanted and same_data(g, x):
             return Other(x, row, by_train=x.labels != g.labels)
     return None
 
@@ -142,18 +142,6 @@ def definitions(
     if not flat or not all(map(math.isfinite, flat)):
         return None, None
     return float(np.mean(flat)), float(np.mean([np.mean(values) for values in by_task]))
-
-
-def oracle(g: Group, row: Row, reference: Row, pairs: Iterable[Pair]) -> float | None:
-    """Return delta m had every run kept its best evaluation, None where one had none during training."""
-    means = []
-    for r in (row, reference):
-        records = [x for pair in pairs for x in r.seeds[pair].records]
-        best = [[x["oracle"].get(t.name) for x in records if t.name in x.spec["tasks"]] for t in g.tasks]
-        if any(None in values for values in best):
-            return None
-        means.append(np.array([np.mean(values) for values in best]))
-    return float((100 * g.signs * (means[0] / means[1] - 1)).mean()) if means[1].all() else None
 
 
 def splits(g: Group, row: Row, reference: Row | None) -> dict[str, Split]:

@@ -8,7 +8,7 @@ M'_t) / mean S_t with the reference S held at its mean.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,11 @@ _INPUT = {"labels": "labels", "data": "training data", "test_data": "test data"}
 class Rerun:
     """The floor of a row over n seeds that were run twice.
 
-    sd: in points of delta m, of one run about what its seeds fix. tasks: {task: the same of its primary
-    metric}. devices: `A, then B` where they changed.
+    sd: in points of delta m, of one run about what its seeds fix. devices: `A, then B` where they changed.
     """
 
     sd: float
     n: int
-    tasks: dict[str, float] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
 
 
@@ -77,9 +75,7 @@ def floor(g: Group, row: Row, reference: Row | None, again: Mapping[str, Record]
         np.array([[seed.value(t.name, t.metric) for t in g.tasks] for seed in seeds], dtype=float)
         for seeds in zip(*twice, strict=True)
     )
-    d = first_runs - second_runs
-    sd, points = np.sqrt((d**2).mean(0) / 2), (100 * g.signs * d / base).mean(1)
+    points = (100 * g.signs * (first_runs - second_runs) / base).mean(1)
     devices = {(a.cost["device"], b.cost["device"]) for a, b in twice}
-    tasks = {t.name: float(value) for t, value in zip(g.tasks, sd, strict=True)}
     changed = tuple(sorted(f"{a}, then {b}" for a, b in devices if a != b))
-    return Rerun(float(np.sqrt(np.mean(points**2) / 2)), len(twice), tasks, changed)
+    return Rerun(float(np.sqrt(np.mean(points**2) / 2)), len(twice), changed)

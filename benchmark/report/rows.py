@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
@@ -19,7 +19,10 @@ from benchmark.spec import protocol as protocols
 from benchmark.spec.tuning import alike, of_rates
 
 # What a record says of cost, beside its device.
-COST = ("params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second", "steps")
+COST = (
+    "params_train", "params_infer", "seconds", "gpu_hours", "peak_gib", "images_per_second", "steps",
+    "cpu_seconds", "operations",
+)  # fmt: skip
 Cost = dict[str, Any]
 
 
@@ -95,10 +98,9 @@ class Seed:
 class Row:
     """A method with its changed hyperparameters and its balance.
 
-    label: what tells it from the other rows of its group. newest: the method's newest version, in the group
-    or known otherwise. unsaid: changed values that the label does not show, because all rows of the method
-    share them. seeds: every complete seed; failed: {pair: failures}; partial: {pair: missing tasks}.
-    balance_versions: the balance's, and its version today.
+    label: what tells it from the other rows of its group. unsaid: changed values that the label does not
+    show, because all rows of the method share them. seeds: every complete seed; failed: {pair: failures};
+    partial: {pair: missing tasks}.
     """
 
     method: str
@@ -106,25 +108,10 @@ class Row:
     changed: dict[str, Any]
     balance: str
     label: str
-    newest: int
     unsaid: dict[str, Any]
     seeds: dict[Pair, Seed]
     failed: dict[Pair, tuple[Failure, ...]]
     partial: dict[Pair, tuple[str, ...]]
-    balance_versions: tuple[int, int] = (1, 1)
-
-    @property
-    def outdated(self) -> bool:
-        """Tell whether a newer version of its method, or of its balance, is known."""
-        return bool(self.age)
-
-    @property
-    def age(self) -> str:
-        """Name the earlier version that it is of, "" for the newest: `version 1 (current 2)`."""
-        if self.version < self.newest:
-            return f"version {self.version} (current {self.newest})"
-        own, newest = self.balance_versions
-        return f"version {own} of {self.balance} (current {newest})" if own < newest else ""
 
     def untuned(self, *by: Row | None) -> bool:
         """Tell whether its learning rate lacks the trials of the first of `by` whose rate was searched."""
@@ -161,9 +148,10 @@ class Row:
 class Group:
     """Rows that may be compared: one protocol, variant and label setting, the same data and masks.
 
-    tasks: those of the protocol that some record describes. run_ids: of all its records. fixed_mask: the
-    setting draws no labels, so seeds vary training alone and the unit of all statistics is the train seed;
-    otherwise it is the label seed, each with one train seed.
+    tasks: those of the protocol that some record describes. run_ids: of all its records. earlier: {`NAME
+    v1`: the number of runs of an earlier version, which are in no row}. fixed_mask: the setting draws no
+    labels, so seeds vary training alone and the unit of all statistics is the train seed; otherwise it is the
+    label seed, each with one train seed.
     """
 
     protocol: dict[str, Any]
@@ -173,6 +161,7 @@ class Group:
     tasks: tuple[TaskInfo, ...]
     rows: tuple[Row, ...]
     run_ids: tuple[str, ...]
+    earlier: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def fixed_mask(self) -> bool:
@@ -191,9 +180,9 @@ class Group:
         Of a crossed grid these are its diagonal. Averages over train seeds that several label seeds share
         would hide their noise, so further seeds serve the split of the variance alone.
         """
-        current = [row for row in self.rows if not row.outdated] or self.rows
         chosen: list[Pair] = []
-        for pair in sorted(set().union(*(row.attempted for row in current)), key=lambda p: (p[0] != p[1], p)):
+        attempted = set[Pair]().union(*(row.attempted for row in self.rows))
+        for pair in sorted(attempted, key=lambda p: (p[0] != p[1], p)):
             taken = any(p[1] == pair[1] or (p[0] == pair[0] and not self.fixed_mask) for p in chosen)
             if not taken:
                 chosen.append(pair)
@@ -201,7 +190,7 @@ class Group:
 
     @property
     def planned(self) -> tuple[int, ...]:
-        """Return the units that any current row has attempted."""
+        """Return the units that any row has attempted."""
         return self.units(self.diagonal)
 
     def minutes(self, row: Row) -> float | None:

@@ -10,7 +10,7 @@ differences d (n,), in points of delta m: d_i = delta m of a minus delta m of b 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,10 +41,6 @@ class Estimate:
     low: float | None
     high: float | None
     n: int
-
-    def excludes_zero(self) -> bool | None:
-        """Tell whether 0 lies outside the interval; None without one."""
-        return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 
 def deviation(values: Array) -> float | None:
@@ -211,22 +207,6 @@ def correlation(a: Array, b: Array, reference: Array, signs: Array) -> float | N
     if any(float(np.ptp(x)) < 1e-11 for x in own):  # rounding
         return None
     return float(np.corrcoef(*own)[0, 1])
-
-
-def over_boards(cells: Sequence[Array]) -> Estimate:
-    """Return the mean over independent boards of mean paired differences (n,), n being boards.
-
-    Its t-interval has the variance of the boards' means, and degrees of freedom after Welch ("The
-    Generalization of 'Student's' Problem", Biometrika 34, 1947). A summary of these boards, which tests
-    nothing. Without an interval where a board has one seed, or no spread at all.
-    """
-    value = float(np.mean([d.mean() for d in cells]))
-    if min(map(len, cells)) < 2 or max(float(np.ptp(d)) for d in cells) < ROUNDING:
-        return Estimate(value, None, None, len(cells))
-    variances, freedom = np.array([(d.var(ddof=1) / len(d), len(d) - 1) for d in cells]).T
-    degrees = variances.sum() ** 2 / (variances**2 / freedom).sum()
-    half = float(special.stdtrit(degrees, 1 - ALPHA / 2) * np.sqrt(variances.sum())) / len(cells)
-    return Estimate(value, value - half, value + half, len(cells))
 
 
 @dataclass(frozen=True)

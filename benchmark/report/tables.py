@@ -24,8 +24,8 @@ REFERENCES = ("equal_epochs", "equal_steps", "full_labels")
 PARTS = {"label_seed": "label_sd", "train_seed": "train_sd", "rest": "rest_sd"}
 COSTS = ("gpu_hours", "seconds", "peak_gib", "images_per_second", "device")  # they vary from run to run
 LONG = (
-    "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "state", "task",
-    "metric", "value", "device", "run_id",
+    "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "task", "metric",
+    "value", "device", "run_id",
 )  # fmt: skip
 _FORMULA = re.compile(r"[=@]|[+-][A-Za-z(]")  # how a text begins that a spreadsheet takes for one
 Values = dict[str, Any]
@@ -36,12 +36,12 @@ def frame(board: Board) -> pd.DataFrame:
     """Return one row a method, sorted by delta m, ablations, references of other budgets, the constant one.
 
     Columns have one type each: text, Int64 or float; an absent value is "", NA or NaN. Columns on tuning,
-    re-runs of tasks, parts of the variance and minutes of labelling are there where some row has a value.
+    parts of the variance and minutes of labelling are there where some row has a value.
     """
     rows = [_row(board, entry) for entry in board.entries]
     # Metrics of the constant prediction that no method reports have no column.
     table = _typed([*rows, *_beside(board), _constant(board)], list(rows[0]))
-    optional = table.columns.str.contains("^tuning$|^label_minutes$|_sd_|_rerun_sd$")
+    optional = table.columns.str.contains("^tuning$|^label_minutes$|_sd_")
     empty = [c for c in table.columns[optional] if (table[c].isna() | (table[c] == "")).all()]
     if table["lr_scale"].dropna().eq(1.0).all():
         empty.append("lr_scale")
@@ -49,16 +49,16 @@ def frame(board: Board) -> pd.DataFrame:
 
 
 def long_frame(board: Board) -> pd.DataFrame:
-    """Return one row for each method x seed x task x metric, with columns `LONG`, in the board's order.
-
-    Rows without a task hold, a unit each, delta_m (delta m plus the unit's influence: their mean is delta m,
-    their spread makes its interval), influence, and vs_baseline. A seed that failed or lacks a run has one
-    row that says so, without a value.
-    """
+    """Return one row for each method x seed x task x metric, with columns `LONG`, in the board's order."""
     g, found = board.group, []
     for entry in board.entries:
         about = (entry.label, entry.row.version, entry.role, g.variant, g.labels)
-        found += [(*about, *line) for line in _seeds(board, entry)]
+        for pair, seed in sorted(entry.row.seeds.items()):
+            for task, r in ((t, r) for t in g.tasks for r in seed.records if t.name in r.spec["tasks"]):
+                values = seed.metrics(task.name)
+                for metric in (task.metric, *sorted(values.keys() - {task.metric})):
+                    value = (task.name, metric, values[metric], r["cost"]["device"], r.id)
+                    found.append((*about, g.unit(pair), *pair, *value))
     return _typed(found, list(LONG))
 
 
@@ -86,6 +86,18 @@ def objects(board: Board) -> list[Values]:
     table = frame(board)
     columns = [[_known(value) for value in table[name].tolist()] for name in table]
     return [dict(zip(map(str, table), row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def between(row: Values, name: str, prefix: str, n: str) -> Estimate | None:
+    """Return the estimate in columns `name`, `{prefix}ci_low`, `{prefix}ci_high` and n."""
+    value = row.get(name)
+    low, high = row.get(f"{prefix}ci_low"), row.get(f"{prefix}ci_high")
+    return None if value is None else Estimate(value, low, high, row[n] or 0)
+
+
+def versus(row: Values) -> Estimate | None:
+    """Return delta m minus that of the baseline."""
+    return between(row, "vs_baseline_mean", "vs_baseline_", "vs_baseline_n")
 
 
 def _known(value: Any) -> Any:
@@ -167,7 +179,6 @@ def _row(board: Board, entry: Entry) -> Values:
         for metric in sorted({m for e in board.entries for m in e.metrics[task.name]} - {task.metric}):
             cells |= _mean_sd(f"{task.name}_{metric}", entry.metrics[task.name].get(metric))
     cells |= {"rerun_floor": again and again.sd, "rerun_n": again and again.n}
-    cells |= {f"{t.name}_{t.metric}_rerun_sd": again and again.tasks[t.name] for t in g.tasks}
     cells |= entry.definitions
     for name in REFERENCES:
         cells |= _valued(f"delta_m_{name}", f"delta_m_{name}_ci", entry.against.get(name))
@@ -243,24 +254,3 @@ def _constant(board: Board) -> Values:
             cells |= {f"{t.name}_change": value for t, value in zip(g.tasks, found.tolist(), strict=True)}
             cells["delta_m"] = float(found.mean())
     return cells
-
-
-def _seeds(board: Board, entry: Entry) -> Iterator[tuple[Any, ...]]:
-    """The columns of `LONG` from `unit` on, of the row's seeds, then of its units."""
-    row = entry.row
-    for pair in sorted(row.attempted):
-        where = (board.group.unit(pair), *pair)
-        if pair in row.failed or pair in row.partial:
-            yield *where, "failed" if pair in row.failed else "incomplete", "", "", None, "", ""
-        for task in board.group.tasks if pair in row.seeds else ():
-            record = next(r for r in row.seeds[pair].records if task.name in r.spec["tasks"])
-            metrics = row.seeds[pair].metrics(task.name)
-            for metric in (task.metric, *sorted(metrics.keys() - {task.metric})):
-                yield *where, "done", task.name, metric, metrics[metric], record["cost"]["device"], record.id
-    delta = entry.delta.value if entry.delta else 0.0
-    found = {"delta_m": entry.by_seed, "influence": {u: v - delta for u, v in entry.by_seed.items()}}
-    found["vs_baseline"] = entry.compared.differences if entry.compared else {}
-    for metric, values in found.items():
-        for unit, value in sorted(values.items()):
-            # Below 1e-9 sums differ from machine to machine.
-            yield unit, None, None, "done", "", metric, round(value, 9), "", ""

@@ -88,11 +88,11 @@ class Verdicts:
 
     def __init__(self, g: Group, reference: Row | None, others: References, withheld: str = "") -> None:
         self._g, self._withheld = g, withheld
-        self._reference = reference if reference and not reference.outdated else None
+        self._reference = reference
         self._baseline = named(g.rows, g.protocol["baseline"])
         beside = (others.get("equal_epochs"), others.get("equal_steps"))
         self._others = [other for other in beside if other and other.g is not g]
-        self._rows = [row for row in g.rows if not row.outdated and g.shared(row)]
+        self._rows = [row for row in g.rows if g.shared(row)]
         self._bare: dict[tuple[str, str], Comparison | None] = {}
 
     def pair(self, a: Row, b: Row) -> Comparison | None:

@@ -158,7 +158,7 @@ def test_the_camera_held_sideways_is_turned(multi_task: Path, tmp_path: Path) ->
     Image.fromarray(upright).save(tmp_path / "upright.png")
     with Image.open(tmp_path / "turned.png") as image:
         assert image.size == (32, 64) and np.array_equal(as_rgb(image), upright)
-    assert predict(str(multi_task), [tmp_path], tmp_path / "out", tmp_path, device="cpu") == 0
+    assert predict(str(multi_task), [tmp_path], tmp_path / "out", tmp_path, device="cpu")[0] == 0
     turned, straight = (np.load(tmp_path / "out" / f"{name}.npz") for name in ("turned", "upright"))
     for name in SIX:
         assert np.array_equal(turned[name], straight[name])
@@ -170,7 +170,7 @@ def test_predictions_of_a_folder(multi_task: Path, results: Path, photos: Path, 
     """No data set is there, and the run is named as `bench show` takes it."""
     out = tmp_path / "new" / "out"
     name = json.loads((multi_task / "record.json").read_text())["id"][:8]
-    assert predict(name, [photos, photos / "wide.jpg"], out, results, device="cpu") == 0
+    assert predict(name, [photos, photos / "wide.jpg"], out, results, device="cpu")[0] == 0
     sizes = {"wide.jpg": (40, 200), "tall.PNG": (90, 45), "fits.webp": SIZE}
     stems = [name.partition(".")[0] for name in sizes]
     files = {f"{stem}{end}" for stem in stems for end in (".npz", *(f"-{task}.png" for task in SIX))}
@@ -196,17 +196,17 @@ def test_equal_names_do_not_overwrite_each_other(
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    for name in ("wide.png", "wide-2.png"):
-        picture = Image.open(photos / "fits.webp").convert("RGB")
-        picture.putalpha(9 if name == "wide.png" else 255)
-        picture.save(other / name)
-    out, named = tmp_path / "out", [photos / "wide.jpg", other / "wide.png", other / "wide-2.png"]
-    assert predict(str(multi_task), named, out, tmp_path, device="cpu") == 0
-    with np.load(out / "wide.npz") as a, np.load(out / "wide-2.npz") as b, np.load(out / "wide-3.npz") as c:
-        assert [x["depth"].shape for x in (a, b, c)] == [(40, 200), SIZE, SIZE]
-    said = capsys.readouterr().out
-    assert "wide.png is written as wide-3, for another image has its name" in said
-    assert "note: 1 images are transparent in places, such as wide.png" in said
+    picture = Image.open(photos / "fits.webp").convert("RGB")
+    picture.putalpha(9)
+    picture.save(other / "wide.png")
+    out, call = tmp_path / "out", (str(multi_task), [photos / "wide.jpg", other / "wide.png"])
+    with pytest.raises(
+        UserError, match=r"predictions of wide\.jpg and wide\.png would have one name; predict them apart"
+    ):
+        predict(*call, out, tmp_path, device="cpu")
+    assert not out.exists()
+    assert predict(call[0], call[1][1:], out, tmp_path, device="cpu")[0] == 0
+    assert "note: 1 images are transparent in places, such as wide.png" in capsys.readouterr().out
 
 
 def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Path) -> None:
@@ -214,11 +214,11 @@ def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Pat
         return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
 
     call = (str(multi_task), [photos / "fits.webp"], tmp_path / "out", tmp_path)
-    assert predict(*call, device="cpu") == 0
+    assert predict(*call, device="cpu")[0] == 0
     before = times()
     with pytest.raises(UserError, match=r"already holds fits\.npz and 6 more .* give --force"):
         predict(*call, device="cpu")
-    assert times() == before and predict(*call, device="cpu", force=True) == 0
+    assert times() == before and predict(*call, device="cpu", force=True)[0] == 0
     assert times().keys() == before.keys() and all(times()[name] > before[name] for name in before)
 
 
@@ -264,7 +264,7 @@ def test_runs_without_a_network_to_use(copied: Path, results: Path) -> None:
     torch.save([1], weights)
     refused(r"weights\.pt does not fit multi_task")
     weights.unlink()
-    refused(r"has no weights \(it ran with --keep none, or `bench clean` removed them\)")
+    refused(r"has no weights \(it ran with --keep none, or they were removed\)")
     record.write_text(json.dumps(content | {"spec": content["spec"] | {"label_seed": 5}}))
     refused(r"record\.json says id .* it was edited or mixed up")
     record.unlink()
@@ -288,7 +288,7 @@ def test_other_code_of_the_method_is_noted(
 ) -> None:
     record = json.loads((copied / "record.json").read_text())
     (copied / "record.json").write_text(json.dumps(digest.sealed(record | {"source": "000000000000"})))
-    assert predict(str(copied), [photos / "fits.webp"], tmp_path / "out", tmp_path, device="cpu") == 0
+    assert predict(str(copied), [photos / "fits.webp"], tmp_path / "out", tmp_path, device="cpu")[0] == 0
     assert "was computed by other code of multi_task" in capsys.readouterr().out.replace("\n", " ")
 
 

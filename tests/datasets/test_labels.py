@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.colors import to_hex
 from torch import Tensor
 
 from benchmark.errors import UserError
@@ -207,19 +206,6 @@ def test_hash_tells_every_single_label_ids_and_tasks_apart() -> None:
     assert labels.mask_hash(ids + 1, mask, names) != labels.mask_hash(ids, mask, names)
     assert labels.mask_hash(ids, mask, ["a", "c"]) != labels.mask_hash(ids, mask, names)
     assert labels.mask_hash(ids, mask.flip(1), ["b", "a"]) == labels.mask_hash(ids, mask, names)
-
-
-def test_picture_shows_labels_hidden_labels_and_missing_ones() -> None:
-    mask = torch.tensor([[True, False], [False, True], [False, False]])
-    available = torch.tensor([[True, True], [False, True], [True, False]])
-    figure = labels.picture(mask, ["depth", "parts"], available)
-    (image,) = figure.axes[0].get_images()
-    pixels = [[to_hex(cell) for cell in row] for row in image.get_array()]
-    colours = (*labels.COLOURS[:2], labels.HIDDEN, labels.MISSING)
-    blue, orange, hidden, missing = (colour.lower() for colour in colours)
-    assert pixels[:2] == [[blue, missing, hidden], [hidden, orange, missing]]
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["depth: 1 (33 %)", "parts: 1 (33 %)", "hidden", "does not exist"]
 
 
 def test_summaries() -> None:

@@ -1,4 +1,4 @@
-"""Draw the figures of a board and of an ablation; those of scores, pairs and cost are made here."""
+"""Draw the figures of a board; those of scores, pairs and cost are made here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import seaborn as sns
 from matplotlib.colors import ListedColormap
 
-from benchmark.report.ablation import Table
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import without_delta
 from benchmark.report.figures import curves, panels, style
-from benchmark.report.figures.style import Drawing, minus, paragraphs, reference_label, wrapped
+from benchmark.report.figures.style import Drawing, minus, reference_label, wrapped
 from benchmark.report.formats import axis_limits, signed, with_interval
 from benchmark.report.grouping import title
 from benchmark.report.statistics import Estimate
@@ -23,7 +23,7 @@ from benchmark.report.verdict import AHEAD, BEHIND, UNSURE
 LEFT_OUT = "left-out.txt"
 CELL = 0.33  # inches a pair, so that `style.MAX_ROWS` fit
 MARKS = {AHEAD: "▲", BEHIND: "▼", UNSURE: "?"}
-# The two sides of the map of `changes`, pale enough for black numbers; grey for neither.
+# Pale enough for black numbers; grey for neither.
 COLOURS = {AHEAD: "#bcb7da", BEHIND: "#fdc57f", UNSURE: "#efefef"}
 Rows = list[tuple[Entry, Estimate]]
 
@@ -34,15 +34,14 @@ def draw(board: Board, folder: Path) -> Drawing:
     Omissions, with the reason, are listed in `left-out.txt` beside them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [(e, e.delta) for e in board.entries if e.delta and not e.row.outdated]
+    rows = [(e, e.delta) for e in board.entries if e.delta]
     drawing = Drawing(folder, title(board.group))
-    for make in (delta_m, changes, cost, wins):
+    for make in (delta_m, cost, wins):
         if rows:
             make(board, rows, drawing)
         else:
             drawing.omit(make.__name__, without_delta(board))
-    panels.predictions(board, drawing, "predictions")
-    panels.predictions(board, drawing, "errors")
+    panels.predictions(board, drawing)
     curves.draw(board, drawing)
     earlier = {*folder.glob("*.svg"), *folder.glob("*.png"), *folder.glob(LEFT_OUT)}
     for path in earlier - set(drawing.files):
@@ -89,28 +88,6 @@ def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
         ax.set_xlabel(f"Δm against {reference_label(board)} (%), {about}{more}")
 
 
-def changes(board: Board, rows: Rows, drawing: Drawing) -> None:
-    """Draw the change of each task against the reference as a map with numbers."""
-    tasks, rows = board.group.tasks, [(e, delta) for e, delta in rows if e is not board.reference]
-    if not rows:
-        return drawing.omit("changes", "there is no row besides the reference")
-    table = [[*(e.changes[t.name] for t in tasks), delta] for e, delta in rows]
-    values = np.array([[cell.value for cell in line] for line in table])
-    texts = [[minus(with_interval(c).replace(" ", "\n", 1)) for c in line] for line in table]
-    width = max(3.5, min(style.WIDTH, 1.9 + 1.15 * (len(tasks) + 1)))
-    what = f"Change against {reference_label(board)} (%), + is better [95 %]; pale: the interval holds 0"
-    with drawing.figure("changes", what, width=width, height=0.5 + 0.42 * len(rows)) as fig:
-        ax = fig.add_subplot()
-        span = 1.8 * float(np.abs(values).max()) or 1.0  # about half the colours: dark ones hide numbers
-        names = [*(f"{t.name}\n{t.metric} {t.arrow}" for t in tasks), "mean\n(Δm)"]
-        colours = {"cmap": "PuOr", "vmin": -span, "vmax": span, "annot_kws": {"size": 6.8, "color": "black"}}
-        style.heat_map(ax, values, np.array(texts), [wrapped(e.label) for e, _ in rows], names, **colours)
-        pale: Any = np.array([[1.0 if cell.excludes_zero() else 0.25 for cell in line] for line in table])
-        ax.collections[0].set_alpha(pale)
-        ax.grid(False)
-        ax.axvline(len(tasks), color="black", linewidth=1.0)
-
-
 def cost(board: Board, rows: Rows, drawing: Drawing) -> None:
     """Draw the training time of a seed against delta m, a point a row."""
     rows = [(e, delta) for e, delta in rows if e.row.cost["seconds"] is not None]
@@ -120,11 +97,8 @@ def cost(board: Board, rows: Rows, drawing: Drawing) -> None:
     unit, times = "GPU-hours", [c["gpu_hours"] or 0.0 for c in costs]
     if not all(times):
         unit, times = "minutes", [c["seconds"] / 60 for c in costs]
-        spent = [[r["cost"].get("cpu_seconds") for r in e.row.records] for e, _ in rows]
-        if all(None not in found for found in spent):  # which other load on the machine hardly moves
-            seeds = [len(e.row.seeds) for e, _ in rows]
-            unit = "CPU minutes"
-            times = [sum(found) / n / 60 for found, n in zip(spent, seeds, strict=True)]
+        if all(c["cpu_seconds"] is not None for c in costs):  # which other load on the machine hardly moves
+            unit, times = "CPU minutes", [c["cpu_seconds"] / 60 for c in costs]
     low, high = _limits(rows)
     height = max(2.4, 0.5 + 0.17 * len(rows))
     what = "What Δm costs. Bar: 95 % interval, cut at the frame. Grey steps: no row has more Δm for less time"
@@ -186,38 +160,9 @@ def wins(board: Board, rows: Rows, drawing: Drawing) -> None:
         numbers = [str(i) for i in range(2, n + 1)]
         colours = {"cmap": ListedColormap([*COLOURS.values()]), "vmin": 0, "vmax": len(kinds) - 1}
         annotation = {"size": 7, "color": "black"}
-        style.heat_map(ax, cells[:, 1:], texts[:, 1:], names, numbers, **colours, annot_kws=annotation)
-        ax.tick_params(labeltop=True, labelbottom=False)
+        look = {"annot_kws": annotation, "fmt": "", "cbar": False, "linewidths": 1.2, **colours}
+        sns.heatmap(cells[:, 1:], ax=ax, annot=texts[:, 1:], **look)
+        ax.set_yticks(np.arange(n) + 0.5, names, rotation=0)
+        ax.set_xticks(np.arange(n - 1) + 0.5, numbers, rotation=0)
+        ax.tick_params(length=0, labeltop=True, labelbottom=False)
         ax.grid(False)
-
-
-def waterfall(tables: Sequence[Table], plan: str, stem: Path) -> list[Path]:
-    """Draw what each step of a plan's ablation changes in delta m, a plot a table; return the files.
-
-    Where no row can be compared there is no figure, and an earlier one is removed.
-    """
-    for suffix in (".svg", ".png"):
-        stem.with_name(stem.name + suffix).unlink(missing_ok=True)
-    drawn = [table for table in tables if any("difference" in line.estimates for line in table.lines)]
-    if not drawn:
-        return []
-    heights, drawing = [0.75 + 0.3 * len(table.lines) for table in drawn], Drawing(stem.parent)
-    what = f"Ablation: plan {plan}. What each row changes in Δm, with the 95 % interval, paired by seed"
-    with drawing.figure(stem.name, what, height=sum(heights)) as fig:
-        axes = fig.subplots(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for ax, table in zip(axes, drawn, strict=True):
-            steps, texts = [line.estimates.get("difference") for line in table.lines], []
-            for y, (line, step) in enumerate(zip(table.lines, steps, strict=True)):
-                delta = line.estimates.get("delta_m")
-                texts.append(with_interval(step) or (f"Δm {with_interval(delta)}" if delta else "no seeds"))
-                colour = "#7b6fb0" if step and step.value >= 0 else "#e08214"  # sides of the map of `changes`
-                ax.barh(y, step.value if step else 0.0, height=0.62, color=colour, zorder=2)
-                if step and step.low is not None and step.high is not None:
-                    ax.plot((step.low, step.high), (y, y), color="black", linewidth=1.0, zorder=3)
-            bounds = (bound for step in steps if step for bound in (step.low, step.high))
-            ax.set_xlim(*axis_limits([0.0, *(step.value for step in steps if step)], bounds))
-            style.zero(ax.axvline)
-            style.name_rows(ax, [wrapped(line.name, 30) for line in table.lines], texts)
-            ax.set_title(paragraphs(f"{table.title}. Δm against {table.reference}", inches=6.3))
-            ax.set_xlabel(f"Δm minus that of {table.compared} (points)")
-    return drawing.files

@@ -1,22 +1,18 @@
-"""Draw fixed test images: truth beside each row's predictions, or beside where each is wrong."""
+"""Draw fixed test images: truth beside each row's predictions."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.report.board import Board
 from benchmark.report.captions import seed_name
 from benchmark.report.figures import style
-from benchmark.report.figures.style import Drawing, paragraphs, wrapped
-from benchmark.report.formats import fixed
+from benchmark.report.figures.style import Drawing, wrapped
 from benchmark.report.records import Record
-from benchmark.runs import pictures
 
 PICTURED = 7  # rows of predictions: more, and neither they nor their names could be read
 ROWS = 4  # test images in a panel file, or fewer where the test set is smaller
@@ -29,7 +25,6 @@ class Cells(NamedTuple):
     images: np.ndarray
     truths: np.ndarray
     predictions: np.ndarray
-    errors: np.ndarray
 
 
 def read_panel(record: Record) -> dict[str, Cells]:
@@ -53,35 +48,13 @@ def read_panel(record: Record) -> dict[str, Cells]:
             f"cells in 4:3; {cure}"
         )
     cells = pixels.reshape(rows, high // rows, columns, wide // columns, 3).transpose(2, 0, 1, 3, 4)
-    return {task: Cells(cells[0], *cells[1 + 3 * i : 4 + 3 * i]) for i, task in enumerate(tasks)}
+    return {task: Cells(cells[0], *cells[1 + 3 * i : 3 + 3 * i]) for i, task in enumerate(tasks)}
 
 
-def _scale(board: Board, fig: Figure) -> None:
-    """Say below a figure what the colours of errors mean, and where the mean error over rows lies."""
-    rows, ends, ticks = style.current(board), [], {}
-    for t in board.group.tasks:
-        about = next(r["tasks"][t.name] for e in rows for r in e.row.records if t.name in r["tasks"])
-        span, what = about.get("span"), {"classes": "wrong class"}.get(t.kind, "probability off by 1")
-        worst = pictures.worst(t.kind, span or (0, 0)) if t.kind not in pictures.SHARES else 0.0
-        if t.kind == "normals":
-            what = f"{worst:g}° off or more"
-        elif t.kind not in pictures.SHARES:
-            what = f"{f'{worst:g} {t.unit}'.strip() if span else 'an eighth of its range'} off or more"
-        ends.append(f"{what} ({t.name})")
-        mean = float(np.mean([e.metrics[t.name][t.metric].mean() for e in rows]))
-        if mean < worst:
-            ticks[mean / worst] = f"mean {t.title}: {fixed(mean, 2)}"
-    text = paragraphs(f"Palest: right. Darkest: {', '.join(ends)}. Hatched: no label.", inches=6.6)
-    ramp = fig.colorbar(ScalarMappable(cmap="Reds"), ax=fig.axes, location="bottom", aspect=60, pad=0.01)
-    ramp.set_label(text, fontsize=7)
-    ramp.set_ticks(sorted(ticks), labels=["\n" * i + ticks[at] for i, at in enumerate(sorted(ticks))])
-    fig.set_figheight(fig.get_figheight() + 0.25 + 0.13 * (text.count("\n") + len(ticks)))
+def predictions(board: Board, drawing: Drawing) -> None:
+    """Draw a block a task, a line a test image: image, truth, each row's predictions.
 
-
-def predictions(board: Board, drawing: Drawing, name: str) -> None:
-    """Draw a block a task, a line a test image: image, truth, each row's `name`.
-
-    name: `predictions` or `errors`, these on a scale that the figure states. As PNG alone: it is all pixels.
+    As PNG alone: it is all pixels.
     """
     panels, seeds = {}, {}  # of each row's first seed that has a panel for every task
     for entry in style.current(board):
@@ -91,10 +64,10 @@ def predictions(board: Board, drawing: Drawing, name: str) -> None:
             seeds[entry.label] = seed_name((seed.label_seed, seed.train_seed))
         else:
             why = "because no panel of predictions lies beside its records"
-            drawing.omit(name, f"{entry.label} is left out, {why}")
-    shown = drawing.select(name, [e for e in board.entries if e.label in panels], PICTURED)
+            drawing.omit("predictions", f"{entry.label} is left out, {why}")
+    shown = drawing.select("predictions", [e for e in board.entries if e.label in panels], PICTURED)
     if not shown:
-        return drawing.omit(name, "left out, because no row has panels")
+        return drawing.omit("predictions", "left out, because no row has panels")
     tasks, parts = [t.name for t in board.group.tasks], [panels[e.label] for e in shown]
     shapes = np.array([part[t].images.shape[:3] for part in parts for t in tasks])
     images = min(ROWS if len(tasks) <= 3 else 2, int(shapes[:, 0].min()))  # to keep to a page
@@ -104,13 +77,15 @@ def predictions(board: Board, drawing: Drawing, name: str) -> None:
     high, wide = board.group.protocol["size"]  # the shape of the images, whatever that of the stored cells
     height = len(tasks) * (images * cell * high / wide + 0.06) + 0.2
     height += 0.12 * max(name.count("\n") for name in names)
-    what = f"Fixed test images: truth and {name}, seed {', '.join(sorted({seeds[e.label] for e in shown}))}"
+    what = (
+        f"Fixed test images: truth and predictions, seed {', '.join(sorted({seeds[e.label] for e in shown}))}"
+    )
     # No more pixels than the pictures have: they are most of the file.
     dpi = max(100, min(150, round(size[1] / cell)))
-    with drawing.figure(name, what, height=height, only_png=dpi) as fig:
+    with drawing.figure("predictions", what, height=height, only_png=dpi) as fig:
         axes = fig.subplots(len(tasks), 1, squeeze=False)[:, 0]
         for ax, task in zip(axes, tasks, strict=True):
-            strips = [parts[0][task].images, parts[0][task].truths, *(getattr(p[task], name) for p in parts)]
+            strips = [parts[0][task].images, parts[0][task].truths, *(p[task].predictions for p in parts)]
             cells = [_resized(strip[:images], size).reshape(-1, size[1], 3) for strip in strips]
             ax.imshow(np.concatenate(cells, axis=1), extent=(0, across * wide, images * high, 0))
             ax.vlines(np.arange(1, across) * wide, 0, images * high, colors="white", linewidth=1.2)
@@ -120,8 +95,6 @@ def predictions(board: Board, drawing: Drawing, name: str) -> None:
             ax.grid(False)
         axes[0].set_xticks((np.arange(across) + 0.5) * wide, names, fontsize=7)
         axes[0].tick_params(length=0, labeltop=True, labelbottom=False)
-        if name == "errors":
-            _scale(board, fig)
 
 
 def _resized(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
@@ -87,16 +86,6 @@ def name_rows(ax: Axes, names: Sequence[str], values: Sequence[str] = ()) -> Non
         ax.annotate(minus(text), (1.03, y), fontsize=7.5, **where)
 
 
-def heat_map(
-    ax: Axes, values: np.ndarray, texts: np.ndarray, rows: Sequence[str], columns: Sequence[str], **look: Any
-) -> None:
-    """Colour values (R, C), NaN left blank, with their texts inside and names beside."""
-    sns.heatmap(values, ax=ax, annot=texts, fmt="", cbar=False, linewidths=1.2, **look)
-    ax.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
-    ax.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=0)
-    ax.tick_params(length=0)
-
-
 def wrapped(label: str, width: int = 24) -> str:
     """Break a row's label into lines, before its bracket first, names after underscores."""
     if len(label) <= width:
@@ -138,5 +127,5 @@ def zero(line: Callable[..., object]) -> None:
 
 
 def current(board: Board) -> list[Entry]:
-    """Return the rows with complete seeds, earlier versions left out."""
-    return [e for e in board.entries if e.units and not e.row.outdated]
+    """Return the rows with complete seeds."""
+    return [e for e in board.entries if e.units]

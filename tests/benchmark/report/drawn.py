@@ -18,7 +18,7 @@ from benchmark.report.figures.style import Drawing
 from benchmark.report.records import collect
 from benchmark.report.tables import csv_text
 
-BLANK = ("delta_m", "changes", "wins", "cost", "curves")
+BLANK = ("delta_m", "wins", "cost", "curves")
 
 
 def only(folder: Path) -> Board:

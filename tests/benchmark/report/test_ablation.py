@@ -9,12 +9,10 @@ from scipy import stats as scipy_stats
 
 from benchmark.report import ablation
 from benchmark.report.board import build
-from benchmark.report.figures.board import waterfall
 from benchmark.report.records import collect
 from benchmark.spec import plan
 from benchmark.spec.run import RunSpec
 from tests.benchmark.report import make
-from tests.benchmark.report.drawn import cut_off, figures, texts
 
 HEAD = 'protocol = "thin"\ndataset = "scenes"\nlabels = "one"\nseeds = 4\n'
 GRID = f'[[grid]]\n{HEAD}method = ["single_task", "multi_task"]\n'
@@ -121,20 +119,3 @@ def test_without_a_reference_or_a_finished_first_row_there_is_no_delta(tmp_path:
     assert "No Δm: no reference of this setting shares finished seeds with every row." in table.sentences
     cells = ablation.shown(table).to_numpy()
     assert [*cells[0][2:]] == [""] * 5 and cells[1][2] != ""
-
-
-def test_the_figure_draws_the_differences_with_the_plans_names(tmp_path: Path) -> None:
-    made = planned(tmp_path, GRID + ABLATE + '[ablate.names]\ntke = "task keys"\n', ("seeds=2",))
-    found = tables(made, tmp_path / "runs", list(made.cells))
-    with figures() as shown:
-        waterfall(found, "mine", tmp_path / "ablation-mine")
-    (ax,) = (fig := shown["ablation-mine"]).axes
-    names = [label.get_text() for label in ax.get_yticklabels()]
-    assert names == [line.name for line in found[0].lines] and "task keys" in names[1]
-    for line, bar, text in list(zip(found[0].lines, ax.patches, texts(ax), strict=True))[1:]:
-        step = line.estimates["difference"].value
-        assert bar.get_width() == pytest.approx(step) and text.startswith(f"{step:+.1f} [")
-    assert "plan mine" in fig.get_suptitle() and cut_off(fig) == []
-    drawn = [[path.read_bytes() for path in waterfall(found, "mine", tmp_path / n)] for n in ("a", "b")]
-    assert drawn[0] == drawn[1] and len(drawn[0]) == 2
-    assert waterfall([], "mine", tmp_path / "a") == [] and not [*tmp_path.glob("a.*")]

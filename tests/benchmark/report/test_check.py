@@ -48,7 +48,7 @@ def check(bench: Bench, folder: Path) -> tuple[int, str]:
     [
         (f"leaderboards/{NAME}.csv", ",mtpsl,", ",best,", 2),
         (f"leaderboards/{NAME}.csv", "\n", "\r\n", 1),
-        (f"leaderboards/long/{NAME}.csv", ",done,", ",failed,", 2),
+        (f"leaderboards/long/{NAME}.csv", ",mIoU,", ",best,", 2),
         (f"tables/{NAME}.md", "| mtpsl |", "| best |", 7),
         (f"tables/{NAME}.tex", "mtpsl & ", "best & ", 13),
     ],

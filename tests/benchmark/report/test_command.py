@@ -55,8 +55,6 @@ def test_of_the_committed_records(tmp_path: Path) -> None:
             ids = planned(command(board.group, row), tmp_path)
             assert ids == {record.id for record in row.records} | reference_ids(board.group, row)
             tried += 1
-        rows = [row for row in board.group.rows if not row.outdated]
-        assert planned(command(board.group, *rows), tmp_path) == {r.id for row in rows for r in row.records}
     assert tried >= 4
 
 
@@ -64,24 +62,6 @@ def made(method: str, spec: dict[str, Any]) -> dict[str, Any]:
     """A record of a spec that was planned."""
     content = make.record(make.spec(method, spec["label_seed"], train_seed=spec["train_seed"]), curve=False)
     return content | {"spec": spec, "id": run_id(spec)}
-
-
-def test_of_a_board_with_rows_that_share_no_command(tmp_path: Path) -> None:
-    """Two rows of a method, one weighted otherwise, one of fewer seeds."""
-    ids = set()
-    for method, seeds, settings in (
-        ("multi_task", 2, []),
-        ("multi_task", 2, ["balance=uncertainty"]),
-        ("prototype", 2, ["hparams.prototype.tke=false", "lr_scale={prototype=0.5}"]),
-        ("prototype", 2, ["hparams.prototype.tc=false"]),
-        ("mtpsl", 1, []),
-    ):
-        for spec in plan.make([method], [f"seeds={seeds}", *settings], tmp_path).cells:
-            make.write_run(tmp_path, made(method, spec.as_dict()), published=True, panels=False)
-            ids.add(spec.id)
-    (board,) = build(collect(tmp_path))
-    text = command(board.group, *board.group.rows)
-    assert planned(text, tmp_path) == ids and text.count("bench run") == 4
 
 
 HALF = {"semseg": 0.5, "depth": 0.5, "normals": 0.5}

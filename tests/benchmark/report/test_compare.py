@@ -23,28 +23,13 @@ def asked(board: Board, a: str, b: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("busy", "alike"), [(1.2, True), (9.0, False)])
-def test_times_are_compared_only_where_machines_were_about_as_busy(
-    busy: float, alike: bool, tmp_path: Path
-) -> None:
-    def edit(r: dict[str, Any]) -> None:
-        mine = r["spec"]["method"] == "prototype"
-        r["cost"] |= {"device": "CPU x", "cpu_seconds": 12.0 if mine else 4.0}
-        r["cost"]["operations"] = 7 * 10**12 if mine else 2 * 10**12
-        r["environment"]["load"] = busy if mine else 1.0
-
-    for method in ("single_task", "multi_task", "prototype"):
-        make.write(tmp_path, method, edit=edit)
-    found = asked(only(tmp_path), "prototype", "multi_task")
-    assert found["times_alike"] is alike and ("seconds" in found["cost"]) is alike
-    assert found["cost"]["cpu_seconds"] == pytest.approx(3.0) and "CPU time 3x" in found["text"]
-    assert found["cost"]["operations"] == 3.5 and "operations in training 3.5x" in found["text"]
-    assert ("training times are not: other devices, or busier machines" in found["text"]) is not alike
-
-
 def test_every_number_of_an_answer(tmp_path: Path) -> None:
+    def edit(r: dict[str, Any]) -> None:
+        n = 7 if r["spec"]["method"] == "prototype" else 2
+        r["cost"] |= {"device": "CPU x", "cpu_seconds": 2.0 * n - 2, "operations": n * 10**12}
+
     for method in ("single_task", "multi_task", "prototype"):
-        make.write(tmp_path / "a", method, 8)
+        make.write(tmp_path / "a", method, 8, edit=edit)
     for seed in range(2):  # made again, with another score
         r = make.record(make.spec("prototype", seed), curve=False)
         r["metrics"]["semseg"]["mIoU"] += 0.3 * (seed + 1)
@@ -58,7 +43,7 @@ def test_every_number_of_an_answer(tmp_path: Path) -> None:
     assert found["difference"]["value"] == pytest.approx(gap, abs=1e-9)
     each = {t: ours.changes[t].value - base.changes[t].value for t in make.TASKS}
     assert {t: e["value"] for t, e in found["tasks"].items()} == pytest.approx(each, abs=1e-9)
-    assert found["cost"]["seconds"] == pytest.approx(ours.row.cost["seconds"] / base.row.cost["seconds"])
+    assert found["cost"]["operations"] == 3.5 and "seconds" not in found["cost"]
     sd = board.reruns["prototype"].sd
     assert found["rerun"] == {"sd": sd, "n": 2} and found["same_device"] and sd > 0
     for part in (
@@ -67,7 +52,7 @@ def test_every_number_of_an_answer(tmp_path: Path) -> None:
         "over 8 label seeds; exact sign-flip test, corrected for 1 comparison: p = 0.0078.",
         "prototype is ahead in 8 of 8 seeds (P(better) 1.00); correlation of the two over seeds 0.",
         f"one run scatters with a standard deviation of {sd:.2f} points of Δm (2 seeds run twice).",
-        "Cost of prototype over multi_task: training time 1.6x, memory 1x, parameters in training 1.3x, ",
+        "Cost of prototype over multi_task: operations in training 3.5x, CPU time 6x, memory 1x, parameters",
     ):
         assert part in found["text"], found["text"]
     assert (found["verdict"], back["verdict"]) == ("yes", "no")
@@ -105,14 +90,12 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     pair, at = ("mtpsl", "multi_task"), ("--results", runs)
     code, out, _ = bench("compare", *pair, *at)
     assert code == 0 and out.count("Cannot tell") == 2
-    assert "Over 2 boards: yes on 0, no on 0, cannot tell on 2; mean difference" in out
     one = next(b.name for b in build(collect(runs)) if b.group.labels == "one")
     for method in pair:
         make.write(tmp_path / "again", method, 2, edit=lambda r: r["cost"].update(seconds=1.0))
     code, out, _ = bench("compare", *pair, *at, "--board", one, "--rerun", tmp_path / "again", "--json")
     (found,) = json.loads(out)["answers"]
     assert (code, found["board"], found["rerun"]) == (0, one, {"sd": 0.0, "n": 4})
-    assert json.loads(out)["overall"] is None
     (tmp_path / "empty").mkdir()
     same = f"mtpsl and mtpsl are the same row of board {one}; name two different ones."
     for arguments, sentence in (

@@ -1,7 +1,5 @@
 """Figures: which are drawn, that they show the numbers of the board, and panels cut into the right cells."""
 
-import json
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -18,12 +16,10 @@ from benchmark.report.figures import curves, panels, style
 from benchmark.report.figures.style import Drawing
 from benchmark.report.grouping import title as board_title
 from benchmark.report.records import Record, collect
-from benchmark.runs.pictures import colour_error
-from datasets.tasks import depth
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import cut_off, figures, only, plain, texts
 
-DRAWN = {"delta_m", "changes", "cost", "wins", "predictions", "errors", "curves"}
+DRAWN = {"delta_m", "cost", "wins", "predictions", "curves"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +48,7 @@ def test_the_same_board_gives_the_same_bytes(
         assert min(t.get_fontsize() for t in shown) * 96 / 72 >= 9, name
     again = Drawing(tmp_path, board_title(board.group))
     plots.delta_m(board, [(e, e.delta) for e in board.entries if e.delta], again)
-    panels.predictions(board, again, "errors")
+    panels.predictions(board, again)
     assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in again.files)
     for path in folder.iterdir():
         if path.suffix == ".png":
@@ -91,17 +87,6 @@ def test_delta_m_shows_every_seed_and_arrows_where_intervals_go_on(
         assert points["o"].tolist() == [*entry.by_seed.values()]
         assert texts(ax)[y].startswith(f"{entry.delta.value:+.1f} [")
         assert ("<" in points, ">" in points) == (entry.delta.low < low, entry.delta.high > high)
-
-
-def test_changes_hold_each_task_and_their_mean(board: Board, drawn: dict[str, Figure]) -> None:
-    (ax,) = drawn["changes"].axes
-    others = [e for e in board.entries if e is not board.reference]
-    cells = [c for e in others for c in (*e.changes.values(), e.delta) if c]
-    values = np.asarray(ax.collections[0].get_array()).ravel()
-    np.testing.assert_allclose(values, [c.value for c in cells])
-    assert [text.split()[0] for text in texts(ax)] == [f"{value:+.1f}" for value in values]
-    pale = [1.0 if c.excludes_zero() else 0.25 for c in cells]
-    assert np.asarray(ax.collections[0].get_alpha()).ravel().tolist() == pale
 
 
 def test_cost_shows_time_against_delta_m(board: Board, drawn: dict[str, Figure]) -> None:
@@ -169,7 +154,7 @@ def test_panels_are_cut_into_the_right_cells(tmp_path: Path) -> None:
     (height, width), found = make.CELL, panels.read_panel(record)
     for t, task in enumerate(make.TASKS):
         for row in range(4):
-            for kind, column in enumerate((0, 1 + 3 * t, 2 + 3 * t, 3 + 3 * t)):
+            for kind, column in enumerate((0, 1 + 3 * t, 2 + 3 * t)):
                 cell = pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
                 assert (found[task][kind][row] == cell).all()
 
@@ -202,9 +187,8 @@ def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
             found = panels.read_panel(record)[record.spec["tasks"][0]].images
             assert found.shape == ((2, height // 2, width // 2, 3) if small else (2, height, width, 3))
     drawing = Drawing(tmp_path)
-    panels.predictions(only(tmp_path), drawing, "predictions")
-    panels.predictions(only(tmp_path), drawing, "errors")
-    assert [path.name for path in drawing.files] == ["predictions.png", "errors.png"] and drawing.notes == []
+    panels.predictions(only(tmp_path), drawing)
+    assert [path.name for path in drawing.files] == ["predictions.png"] and drawing.notes == []
 
 
 def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
@@ -214,23 +198,18 @@ def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
     missing.unlink()
     drawing = Drawing(tmp_path)
     with figures() as found:
-        panels.predictions(only(tmp_path), drawing, "predictions")
+        panels.predictions(only(tmp_path), drawing)
     why = "because no panel of predictions lies beside its records."
     assert drawing.notes == [f"predictions: multi_task is left out, {why}"]
     assert "prototype" in names(found["predictions"]) and "multi_task" not in names(found["predictions"])
 
 
-def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path: Path) -> None:
+def test_predictions_show_the_recorded_cells_of_each_row(tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=1)
-    for path in tmp_path.rglob("record.json"):
-        record = json.loads(path.read_text())
-        for name in {"depth"} & record["tasks"].keys():
-            record["tasks"][name]["span"] = [0.0, 4.0]
-        path.write_text(json.dumps(record))
     board = only(tmp_path)
     with figures() as found:
-        panels.predictions(board, Drawing(tmp_path), "errors")
-    fig = found["errors"]
+        panels.predictions(board, Drawing(tmp_path))
+    fig = found["predictions"]
     height, width = make.CELL
     for t, task in enumerate(make.TASKS):
         mosaic = np.asarray(fig.axes[t].images[0].get_array())
@@ -238,14 +217,6 @@ def test_errors_show_the_recorded_cells_of_each_row_and_say_their_scale(tmp_path
             panel = {}
             for r in entry.row.records:
                 panel |= panels.read_panel(r)
-            expected = panel[task].errors
             shown = mosaic[:, (2 + c) * width : (3 + c) * width]
-            assert (shown == expected.reshape(4 * height, width, 3)).all()
+            assert (shown == panel[task].predictions.reshape(4 * height, width, 3)).all()
     assert names(fig) == ["image", "truth", *(e.label for e in board.entries)]
-    said = plain(fig.axes[-1].get_xlabel())
-    assert "Darkest: wrong class (semseg), 0.5 m off or more (depth), 60° off or more (normals)." in said
-    # That scale is the one with which panels are made.
-    task = replace(depth(), span=(0.0, 4.0))
-    target, off = np.full((1, 1, 2), 2.0), np.array([[[2.49, 2.5]]])
-    darkest = colour_error(task, target, off + 9)[0, 0].tolist()
-    assert [pixel.tolist() == darkest for pixel in colour_error(task, target, off)[0]] == [False, True]

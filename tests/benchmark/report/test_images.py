@@ -14,7 +14,6 @@ from benchmark.errors import UserError
 from benchmark.metrics.maps import meter
 from benchmark.metrics.pooled import PRIMARY
 from benchmark.report import images
-from benchmark.report.details import sections
 from benchmark.report.tables import csv_text
 from datasets.tasks import Task
 from tests.benchmark.report import make
@@ -101,16 +100,10 @@ def test_intervals_against_a_plain_loop(tmp_path: Path) -> None:
             plain = np.percentile([x[task] for x in scores[method][1:]], [2.5, 97.5])
             assert estimate and estimate.n == COUNT
             assert (estimate.low, estimate.high) == pytest.approx(tuple(plain), rel=1e-6)
-        delta = mine["delta_m"]
-        assert (delta is None) == (method == "single_task")
         assert (mine["vs_baseline"] is None) == (method != "mtpsl")
-        if delta:
-            plain = np.percentile(deltas[method][1:], [2.5, 97.5])
-            assert (delta.low, delta.high) == pytest.approx(tuple(plain), abs=1e-4)
     apart = np.subtract(deltas["mtpsl"], deltas["multi_task"])[1:]
     versus = found["mtpsl"]["vs_baseline"]
     assert versus and versus.low == pytest.approx(np.percentile(apart, 2.5), abs=1e-4)
-    assert "Two uncertainties of each score" in [s.title for s in sections(board)]
     assert "semseg_mIoU_images_low" in csv_text(board).splitlines()[0]
 
 
@@ -149,7 +142,7 @@ def test_without_statistics_there_is_no_interval(tmp_path: Path) -> None:
     found = {e.label: e.images for e in only(tmp_path).entries}
     mtpsl, multi = found["mtpsl"], found["multi_task"]
     assert not any(mtpsl.values())
-    assert multi["semseg_mIoU"] and not multi["depth_absErr"] and multi["delta_m"] is None
+    assert multi["semseg_mIoU"] and not multi["depth_absErr"]
 
 
 def test_a_score_that_its_images_do_not_give_is_refused(tmp_path: Path) -> None:

@@ -66,33 +66,20 @@ def test_tiers(tmp_path: Path) -> None:
     assert {e.tier for e in only(tmp_path).entries} == {"incomplete"}
 
 
-def test_a_row_of_an_earlier_version_of_its_weighting_is_told_apart_and_outdated(tmp_path: Path) -> None:
+def test_runs_of_earlier_versions_are_on_no_board_and_told(tmp_path: Path) -> None:
     """Records of before weightings had versions are of their first."""
-    make.write(tmp_path, "single_task", 5)
-    for values in ({}, {"balance_version": 2}):
-        make.write(tmp_path, "multi_task", 5, balance="mgda", **values)
-    board = only(tmp_path)
-    old = entry(board, "multi_task mgda v1")
-    assert old.tier == lines(board)["multi_task mgda v1"]["tier"] == "version 1 of mgda (current 2)"
-    assert old.row.outdated and not entry(board, "multi_task").row.outdated
-    assert entry(board, "multi_task").tier == "1"
-    assert any("multi_task mgda v1: version 1 of mgda (current 2)" in text for _, text in facts(board))
-
-
-def test_the_current_versions_make_rows_outdated(tmp_path: Path) -> None:
-    for method in ("single_task", "multi_task", "mtpsl"):
-        make.write(tmp_path, method, 5, method_version=1)
-    for current in ({"mtpsl": 2, "other": 9}, {"mtpsl": 2, "single_task": 1, "multi_task": 1}):
-        (board,) = build(collect(tmp_path), current)
-        assert entry(board, "mtpsl v1").tier == lines(board)["mtpsl v1"]["tier"] == "version 1 (current 2)"
-        assert "| mtpsl v1 | version 1 (current 2) |" in markdown(board)
-        assert entry(board, "multi_task").tier in ("1", "2") and board.lead[0].label == "multi_task"
+    make.write(tmp_path, "single_task", 2)
+    make.write(tmp_path, "mtpsl", 2, method_version=1)
+    make.write(tmp_path, "multi_task", 2, balance="mgda")
+    make.write(tmp_path, "multi_task", 1, balance="mgda", balance_version=2)
+    (board,) = build(collect(tmp_path), {"mtpsl": 2, "other": 9, "single_task": 1})
+    assert {(e.label, len(e.units)) for e in board.entries} == {("single_task", 2), ("multi_task", 1)}
+    told = "mtpsl v1 (2 runs), multi_task by mgda v1 (2 runs)"
+    assert ("earlier versions, on no board", told) in facts(board) and len(board.group.run_ids) == 7
     (board,) = build(collect(tmp_path), {"mtpsl": 1})
-    assert entry(board, "mtpsl").tier in ("1", "2")
-    (board,) = build(collect(tmp_path), {"single_task": 2})
-    assert {e.tier for e in board.entries} == {"", "version 1 (current 2)"}
-    told = [text for _, text in facts(board) if "single_task v1: version 1" in text]
-    assert told and "nothing is ranked" in told[0]
+    assert "mtpsl" in lines(board) and board.group.earlier == {"multi_task by mgda v1": 2}
+    current = {"mtpsl": 2, "single_task": 9, "multi_task": 9}
+    assert build(collect(tmp_path), current) == []
 
 
 def test_file_names_do_not_depend_on_other_boards(tmp_path: Path) -> None:

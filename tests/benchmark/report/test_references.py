@@ -1,4 +1,4 @@
-"""The secondary numbers of a row: other references and definitions, the oracle, the split of the noise."""
+"""The secondary numbers of a row: other references and definitions, the split of the noise."""
 
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,6 @@ from tests.benchmark.report.test_statistics import mean_squares
 SIGNS = {"semseg": 1, "depth": -1, "normals": -1}
 
 
-def write(folder: Path, method: str, seeds: range, gain: float, oracle: float = 0.0, **values: Any) -> None:
-    """oracle: by how many percent the best scores seen are better than the last."""
-
-    def edit(r: dict[str, Any]) -> None:
-        of = {t: r["metrics"][t][make.INFO[t]["metric"]] for t in r["spec"]["tasks"] if oracle}
-        r["oracle"] = {t: v * (1 + SIGNS[t] * oracle / 100) for t, v in of.items()}
-
-    make.write(folder, method, seeds, gain, edit=edit, **values)
-
-
 def board(folder: Path, budget: str = "epochs") -> Board:
     wanted = ("one", budget)
     return next(b for b in build(collect(folder)) if (b.group.labels, b.group.protocol["budget"]) == wanted)
@@ -52,14 +42,14 @@ def scores(folder: Path, method: str, budget: str, labels: str) -> dict[str, lis
 
 
 def test_references_of_other_boards(tmp_path: Path) -> None:
-    write(tmp_path, "multi_task", range(3), 4.0)
-    write(tmp_path, "single_task", range(3), 0.0)
+    make.write(tmp_path, "multi_task", range(3), 4.0)
+    make.write(tmp_path, "single_task", range(3), 0.0)
     alone = board(tmp_path)
     assert row(alone).against == {"equal_epochs": row(alone).delta}
     missing = "equal steps (--set budget=steps), full labels (--set labels=full)"
     assert ("references not run (single_task)", missing) in facts(alone)
-    write(tmp_path, "single_task", range(3), 1.5, protocol={"budget": "steps", "name": "other"})
-    write(tmp_path, "single_task", range(3), 9.0, labels="full")
+    make.write(tmp_path, "single_task", range(3), 1.5, protocol={"budget": "steps", "name": "other"})
+    make.write(tmp_path, "single_task", range(3), 9.0, labels="full")
     found = row(board(tmp_path)).against
     mine = scores(tmp_path, "multi_task", "epochs", "one")
     for name, budget, labels in (
@@ -79,9 +69,9 @@ def test_references_of_other_boards(tmp_path: Path) -> None:
 
 
 def test_references_that_are_not_comparable_do_not_count(tmp_path: Path) -> None:
-    write(tmp_path, "multi_task", range(2), 4.0)
-    write(tmp_path, "single_task", range(2), 0.0)
-    write(tmp_path, "single_task", range(2), 0.0, labels="full", protocol={"epochs": 99.0})
+    make.write(tmp_path, "multi_task", range(2), 4.0)
+    make.write(tmp_path, "single_task", range(2), 0.0)
+    make.write(tmp_path, "single_task", range(2), 0.0, labels="full", protocol={"epochs": 99.0})
     steps = [s | {"protocol": s["protocol"] | {"budget": "steps"}} for s in make.specs("single_task", 0)]
     for key in ("data", "test_data", "labels", ""):
         for s in steps:
@@ -89,20 +79,6 @@ def test_references_that_are_not_comparable_do_not_count(tmp_path: Path) -> None
             make.write_run(tmp_path, r | {"hashes": r["hashes"] | {key: "other"}}, panels=False)
         found = row(board(tmp_path)).against.keys()
         assert found == {"equal_epochs"} if key else found == {"equal_epochs", "equal_steps"}
-
-
-def test_the_oracle_is_a_diagnostic(tmp_path: Path) -> None:
-    write(tmp_path, "multi_task", range(2), 4.0, oracle=3.0)
-    write(tmp_path, "single_task", range(2), 0.0, oracle=1.0)
-    made = board(tmp_path)
-    mine, base = (scores(tmp_path, m, "epochs", "one") for m in ("multi_task", "single_task"))
-    ratios = {t: sum(mine[t]) * (1 + s * 0.03) / (sum(base[t]) * (1 + s * 0.01)) for t, s in SIGNS.items()}
-    best = sum(100 * SIGNS[t] * (ratio - 1) for t, ratio in ratios.items()) / 3
-    assert row(made).definitions["oracle_delta_m"] == pytest.approx(best, abs=1e-9)
-    assert row(made).delta != pytest.approx(best)
-    write(tmp_path, "multi_task", range(2, 3), 4.0)  # a run without evaluations has no best one
-    write(tmp_path, "single_task", range(2, 3), 0.0)
-    assert row(board(tmp_path)).definitions["oracle_delta_m"] is None
 
 
 LOWER = {"absErr", "relErr", "mErr", "medErr"}
