@@ -231,6 +231,11 @@ def test_bad_files_are_one_sentence(bench: Bench, heat: Path, tmp_path: Path) ->
         assert code == 2 and message in err and err.count("\n") == 1, (old, err)
     code, _, err = bench("new", "far", "--metric", "--task")
     assert code == 2 and "--metric and --task are two kinds of files" in err
+    heat.with_name("depth.py").write_text(text.replace("heat", "depth"))
+    code, _, err = bench("check", heat.with_name("depth.py"))
+    assert code == 2 and "has the same name as the built-in kind depth; rename it" in err
+    code, _, err = bench("new", "depth", "--task")
+    assert code == 2 and "there is a kind of task depth already" in err
     heat.write_text(text)
     path = folder(tmp_path / "kitchens")
     for name, content, message in (

@@ -147,5 +147,10 @@ def _check_name(name: str, kind: str) -> None:
     if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
         rule = "use small letters, digits and underscores, such as my_own"
         raise UserError(f"{name!r} cannot be the name of a {kind}; {rule}.")
+    if kind == "kind of task":
+        from datasets.kinds import KINDS
+
+        if name in KINDS:
+            raise UserError(f"there is a kind of task {name} already; choose another name.")
     if name in registry.method_names() or name.replace("_", "-") in registry.dataset_names():
         raise UserError(f"there is a method or data set {name} already; choose another name.")

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from benchmark.errors import UserError
 from benchmark.spec import plugins
 from benchmark.spec.registry import check_attributes, class_in
 
@@ -38,28 +39,21 @@ def metric_facts() -> dict[str, dict[str, Any]]:
 def kind(name: str) -> type[OwnKind]:
     """Return the kind of task of a plug-in. Raises `UserError` for what is none."""
     from benchmark.metrics.own import ATTRIBUTES, Metric, are_bounds
-    from datasets.kinds import OwnKind
+    from datasets.kinds import KINDS, OwnKind
+
+    def is_metric(key: object, of: Any) -> bool:
+        return str(key).isidentifier() and inspect.isclass(of) and issubclass(of, Metric) and of.kind == name
 
     def are_metrics(value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and bool(value)
-            and all(
-                str(key).isidentifier() and inspect.isclass(of) and issubclass(of, Metric) and of.kind == name
-                for key, of in value.items()
-            )
-        )
+        return isinstance(value, dict) and bool(value) and all(is_metric(*each) for each in value.items())
 
+    if name in KINDS:
+        raise UserError(f"{plugins.where(name)} has the same name as the built-in kind {name}; rename it.")
     file, found = class_in("kinds", name, _below(OwnKind, name), "subclasses of " + _path(OwnKind))
-    several = ("a whole number from 1 to 1000", lambda value: type(value) is int and 0 < value <= 1000)
-    named = f"{{name: subclass of {_path(Metric)} with kind = {name!r}}}"
+    count = ("a whole number from 1 to 1000", lambda value: type(value) is int and 0 < value <= 1000)
+    metrics = (f"{{name: subclass of {_path(Metric)} with kind = {name!r}}}", are_metrics)
     pair = ("a pair of two numbers, the least first", are_bounds)
-    own = {
-        "summary": ATTRIBUTES["summary"],
-        "channels": several,
-        "span": pair,
-        "metrics": (named, are_metrics),
-    }
+    own = {"summary": ATTRIBUTES["summary"], "channels": count, "span": pair, "metrics": metrics}
     check_attributes(file, found, own)
     for metric in found.metrics.values():
         check_attributes(file, metric, ATTRIBUTES)
@@ -68,11 +62,13 @@ def kind(name: str) -> type[OwnKind]:
 
 
 def kind_codes(tasks: Iterable[Task]) -> dict[str, str]:
-    """Return {kind: hash of its code} of the tasks of kinds of plug-ins, which ids hold."""
-    from datasets.kinds import KINDS
+    """Return {kind: hash of its code} of the tasks of kinds of plug-ins, which ids hold.
 
-    own = sorted({task.kind for task in tasks if task.maps is not KINDS.get(task.kind)})
-    return {name: plugins.code(name) for name in own if kind(name)}
+    Raises `UserError` for a plug-in that is no kind, and for a task whose kind's plug-in is not in use.
+    """
+    here = {name: plugins.code(name) for name in plugins.names("kinds") if kind(name)}
+    used = {task.kind for task in tasks if task.maps}
+    return {name: code for name, code in here.items() if name in used}
 
 
 def _below(base: type, name: str) -> Callable[[type], bool]:
