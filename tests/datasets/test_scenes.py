@@ -22,10 +22,10 @@ from datasets.scenes import Scenes
 from datasets.tasks import IGNORE
 
 SIZE = (24, 32)
-# Of the first six rooms to train on; class maps are pinned bit by bit, while a pixel's last bit may differ.
-MEANS = {
-    "image": [131.4136, 125.8181, 111.3917], "depth": [3.2956], "normals": [10.2645, -24.2613, -69.7007]
-}  # fmt: skip
+# Of the first six rooms to train on, and of the first one's image eight pixels by eight; class maps are
+# pinned bit by bit, while a pixel's last bit may differ.
+MEANS = {"depth": [3.2956], "normals": [10.2645, -24.2613, -69.7007]}
+LIGHT = [[121, 131, 172, 135], [112, 113, 130, 116], [97, 101, 116, 108]]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,8 @@ def test_a_changed_generator_needs_a_new_version() -> None:
     for name, mean in MEANS.items():
         found = torch.stack([maps[name].double() for maps in rooms]).mean((0, 2, 3))
         assert found.tolist() == pytest.approx(mean, rel=1e-3), f"the {name} changed: bump VERSION"
+    light = rooms[0]["image"].double().mean(0).view(3, 8, 4, 8).mean((1, 3))
+    assert (light - torch.tensor(LIGHT)).abs().max() < 1, "light or shadows changed: bump VERSION"
     pinned = {1: "5a26b550b46f146e"}
     assert content.hexdigest()[:16] == pinned[datasets.scenes.VERSION], "the rooms changed: bump VERSION"
 

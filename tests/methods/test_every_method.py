@@ -75,7 +75,7 @@ def test_losses_and_gradients_are_finite_and_no_label_is_no_supervised_loss(case
     for labelled in ("mixed", "nothing", "full"):
         method.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            losses = method.losses(given(method, LABELS[labelled]), torch.tensor(0.5))
+            losses = method.losses(given(method, LABELS[labelled][:2]), torch.tensor(0.5))
         terms = [*losses.tasks.values(), *losses.extra.values()]
         assert all(term.dtype == torch.float32 and term.isfinite() for term in terms)
         sum(losses.tasks.values(), torch.zeros(())).backward(retain_graph=True)
