@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+PLUGIN = "bench_plugin_"  # and the name of a plug-in: the module that its file is imported as
 _PUBLIC = {
     "run": "benchmark.cli.python",
     "load_model": "benchmark.execute.model",

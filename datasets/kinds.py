@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from benchmark import PLUGIN
 from benchmark.errors import UserError
 
 IGNORE = 255
@@ -138,7 +139,6 @@ class OwnKind(Kind, ABC):
 KINDS: dict[str, Kind] = {
     "classes": Integers(), "depth": Depth(), "normals": Normals(), "saliency": Integers(), "edge": Integers(),
 }  # fmt: skip
-_PLUGIN = "bench_plugin_"  # and the file's name: how `benchmark.spec.plugins` imports it
 
 
 @cache
@@ -155,7 +155,7 @@ def kind_of(name: str) -> Kind:
     """Return a kind of this program, or of a plug-in in use. Raises `UserError` for another."""
     if name in KINDS:
         return KINDS[name]
-    module = sys.modules.get(_PLUGIN + name)
+    module = sys.modules.get(PLUGIN + name)
     if module is None or (kind := _own(module)) is None:
         raise UserError(f"{name} is no kind of task here; one of your own needs --plugin {name}.py.")
     return _made(kind)
@@ -163,5 +163,5 @@ def kind_of(name: str) -> Kind:
 
 def names() -> list[str]:
     """Name all kinds, those of plug-ins in use last."""
-    own = [name for name, module in list(sys.modules.items()) if name.startswith(_PLUGIN) and _own(module)]
-    return [*KINDS, *(name.removeprefix(_PLUGIN) for name in sorted(own))]
+    own = [name for name, module in list(sys.modules.items()) if name.startswith(PLUGIN) and _own(module)]
+    return [*KINDS, *(name.removeprefix(PLUGIN) for name in sorted(own))]

@@ -1,6 +1,6 @@
 """A tiny made-up data set with all six tasks, and tiny problems on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.contract.checks import Finding
 from benchmark.runs.claim import Claim
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import registry
@@ -204,3 +205,15 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 def computed(record: dict[str, Any]) -> dict[str, Any]:
     """A record but for what differs between two computations of it."""
     return {key: value for key, value in record.items() if key not in ("cost", "digest", "environment")}
+
+
+def failures(found: Iterable[Finding]) -> dict[str, str]:
+    """Return {check: why it fails} of a contract."""
+    return {finding.check: finding.reason for finding in found if finding.reason}
+
+
+def replace_in(file: Path, old: str, new: str) -> None:
+    """Plant a fault in a file that has the text."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))

@@ -19,7 +19,7 @@ from datasets import scenes
 from datasets.base import Split
 from tests.commands import sets
 from tests.conftest import Bench, apart
-from tests.helpers import TASKS, tiny_split
+from tests.helpers import TASKS, failures, tiny_split
 from tests.test_own_method import clean, only_check
 
 
@@ -198,7 +198,7 @@ def test_values_of_every_kind_of_task_are_looked_at(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, odd: Callable[[Split], Split], check: str, reason: str
 ) -> None:
     monkeypatch.setattr(registry, "open_dataset", lambda name, data: Rooms(odd))
-    found = {f.check: f.reason for f in contract_data.check("rooms", tmp_path) if f.reason}
+    found = failures(contract_data.check("rooms", tmp_path))
     assert list(found) == ([check] if check else []) and re.search(reason, found.get(check, "")), found
 
 

@@ -20,7 +20,7 @@ from benchmark.spec import plugged, plugins
 from datasets.base import widen
 from tests.commands import records, sets
 from tests.conftest import Bench, apart
-from tests.helpers import TASKS, tiny_split
+from tests.helpers import TASKS, failures, replace_in, tiny_split
 from tests.test_own_method import clean
 
 
@@ -141,11 +141,9 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_contract_is_named_with_its_reason(near: Path, case: str) -> None:
     old, new, check, reason = BROKEN[case]
-    text = near.read_text()
-    assert old in text
-    near.write_text(text.replace(old, new))
+    replace_in(near, old, new)
     plugins.use(near)
-    found = {f.check: f.reason for f in contract.check("near", plugged.metrics()["near"]) if f.reason}
+    found = failures(contract.check("near", plugged.metrics()["near"]))
     assert check in found and re.search(reason, found[check]), found
 
 

@@ -72,7 +72,7 @@ def kind_codes(tasks: Iterable[Task]) -> dict[str, str]:
 
 
 def _below(base: type, name: str) -> Callable[[type], bool]:
-    return lambda c: issubclass(c, base) and c.__module__ == f"bench_plugin_{name}"
+    return lambda c: issubclass(c, base) and c.__module__ == plugins.module_name(name)
 
 
 def _path(base: type) -> str:

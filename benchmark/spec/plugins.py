@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from benchmark import PLUGIN
 from benchmark.errors import UserError, reason
 from benchmark.files import file_hash
 from benchmark.spec.source import code_hash
@@ -44,7 +45,7 @@ def use(path: Path) -> str:
 def forget() -> None:
     """Forget all files, as at the start of a process."""
     for name in _files:
-        sys.modules.pop(_module_name(name), None)
+        sys.modules.pop(module_name(name), None)
     _files.clear()
     _kind.cache_clear()
 
@@ -78,7 +79,7 @@ def imported(file: str, load: Callable[[], ModuleType]) -> ModuleType:
 def _kind(name: str) -> str:
     """Return what a file holds: a kind of task, a class that gives a split, a metric of images; a method."""
     values = vars(imported(where(name), lambda: module(name))).values()
-    own = [c for c in values if inspect.isclass(c) and c.__module__ == _module_name(name)]
+    own = [c for c in values if inspect.isclass(c) and c.__module__ == module_name(name)]
     if any(base.__name__ == "OwnKind" for c in own for base in c.__mro__):
         return "kinds"
     # A function of Python's: a StrEnum has a `split`, too.
@@ -90,7 +91,7 @@ def _kind(name: str) -> str:
 
 def module(name: str) -> ModuleType:
     """Return the module of a plug-in, imported on the first call. Whatever its code raises comes through."""
-    qualified = _module_name(name)
+    qualified = module_name(name)
     if qualified not in sys.modules:
         spec = importlib.util.spec_from_file_location(qualified, _files[name])
         assert spec is not None and spec.loader is not None
@@ -116,5 +117,6 @@ def code(name: str) -> str:
     return _code[name]
 
 
-def _module_name(name: str) -> str:
-    return f"bench_plugin_{name}"
+def module_name(name: str) -> str:
+    """Return the name of the module that a plug-in's file is imported as."""
+    return PLUGIN + name

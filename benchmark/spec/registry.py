@@ -127,7 +127,7 @@ def method(name: str) -> type[Method]:
     from methods.base import Method
 
     def is_own(kind: type) -> bool:
-        return issubclass(kind, Method) and kind.__module__ in (f"methods.{name}", f"bench_plugin_{name}")
+        return issubclass(kind, Method) and kind.__module__ in (f"methods.{name}", plugins.module_name(name))
 
     file, kind = class_in("methods", name, is_own, "subclasses of Method")
     check_attributes(file, kind, CLASS_ATTRIBUTES)
