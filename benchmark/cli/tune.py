@@ -67,6 +67,12 @@ def tune(
         list[str],
         typer.Option("--once", metavar="ROW", help="With --rate: a long row, tried on the first seed alone."),
     ] = [],  # noqa: B006
+    epochs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", help="With --rate: epochs of a trial.", show_default="the plan's", min=0.01
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="As of `bench run`.", show_default="one a core", max=4096)
     ] = None,
@@ -90,6 +96,8 @@ def tune(
     """Search hyperparameters, or all rows' learning rates, on held-out images; write the plan of the best."""
     from benchmark.spec import tuning
 
+    if epochs and not rate:
+        raise UserError(f"--epochs {epochs:g} is for --rate; give other trials --set epochs={epochs:g}.")
     base = _plan(methods or [], source, settings, data, rate)
     if rate:
         if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
@@ -98,7 +106,7 @@ def tune(
             )
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise UserError(f"--seeds {seeds} are not different whole numbers of 0 or more.")
-        searches = tuning.rate_searches(base, rates, seeds, once)
+        searches = tuning.rate_searches(base, rates, seeds, once, epochs)
         summary = f"{base.name}, with a learning rate for each row"
     else:
         searches = [tuning.hyperparameter_search(base, space, trials)]

@@ -264,20 +264,24 @@ def _check_number(runs: int, where: str) -> None:
 
 
 class Tuning(Struct, forbid_unknown_fields=True):
-    """A plan's `tuning` table: of learning rates, or of trials, which were `distinct` if fewer than asked."""
+    """A plan's `tuning` table: of learning rates, or of trials, which were `distinct` if fewer than asked.
+
+    epochs: of trials of rates that were shorter than the runs.
+    """
 
     holdout: Share
     trials: Count | None = None
     distinct: Count | None = None
     rates: list[Positive] = []
     seeds: Count = 1
+    epochs: Positive | None = None
 
 
 def searched(table: dict[str, Any] | None, where: str) -> str:
     """Return how a run was searched, as specs and boards say it, of a tuning table of the plan `where`.
 
     `20 trials on the last 10% of train`, `5 of 20 trials, all there are, on ...` or `learning rates 0.3, 1
-    (of the protocol's) on 2 seeds, judged on ...`; "" without a table. Raises `UserError`.
+    (of the protocol's) on 2 seeds, for 20 epochs, judged on ...`; "" without a table. Raises `UserError`.
     """
     if table is None:
         return ""
@@ -285,7 +289,8 @@ def searched(table: dict[str, Any] | None, where: str) -> str:
     if found.rates:
         rates = ", ".join(f"{rate:g}" for rate in sorted(found.rates))
         seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
-        of = f"learning rates {rates} (of the protocol's) on {seeds}, judged"
+        length = f" for {found.epochs:g} epochs," if found.epochs else ""
+        of = f"learning rates {rates} (of the protocol's) on {seeds},{length} judged"
     elif not found.trials:
         raise UserError(f"tuning in plan {where} has neither trials nor rates; let `bench tune` write it.")
     else:

@@ -170,12 +170,17 @@ def _whole(table: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
 
 
 def rate_searches(
-    base: Plan, rates: Sequence[float], seeds: Sequence[int], once: Sequence[str] = ()
+    base: Plan,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    once: Sequence[str] = (),
+    epochs: float | None = None,
 ) -> list[Search]:
     """Return the searches that the rows of a plan need, in its order.
 
-    once: the rows whose runs are long, tried on the first seed alone. Raises `UserError` for an unknown row,
-    and where a seed of the trials is on the board.
+    once: the rows whose runs are long, tried on the first seed alone. epochs: of trials, for all rows, where
+    whole runs are too long. Raises `UserError` for an unknown row, and where a seed of the trials is on the
+    board.
     """
     own = {spec.label_seed for spec in base.cells} | {spec.train_seed for spec in base.cells}
     if taken := sorted(own & set(seeds)):
@@ -190,10 +195,10 @@ def rate_searches(
         name = first.method + ("" if first.protocol.budget == "epochs" else f" ({first.protocol.budget})")
         here = list(seeds[:1] if name in once else seeds)
         parts = dict.fromkeys(spec.tasks for spec in specs)
-        table = {"rates": sorted(set(rates)), "seeds": len(here)}
+        table = {"rates": sorted(set(rates)), "seeds": len(here)} | ({"epochs": epochs} if epochs else {})
         trials = []
         for rate in dict.fromkeys(rates):
-            runs = tuple(_trial(first, tasks, rate, seed) for seed in here for tasks in parts)
+            runs = tuple(_trial(first, tasks, rate, seed, epochs) for seed in here for tasks in parts)
             how = (searched(_whole(table, s), base.name) for s in specs)
             tuned = (replace(s, lr_scale=rate, tuning=text) for s, text in zip(specs, how, strict=True))
             trials.append(Trial(f"{rate:g}", runs, tuple(tuned)))
@@ -202,8 +207,8 @@ def rate_searches(
     return found
 
 
-def _trial(spec: RunSpec, tasks: tuple[str, ...], rate: float, seed: int) -> RunSpec:
-    held_out = replace(spec.protocol, judge="holdout", evaluations=0)
+def _trial(spec: RunSpec, tasks: tuple[str, ...], rate: float, seed: int, epochs: float | None) -> RunSpec:
+    held_out = replace(spec.protocol, judge="holdout", evaluations=0, epochs=epochs or spec.protocol.epochs)
     label_seed = 0 if spec.labels.startswith("published:") else seed
     own = replace(spec, protocol=held_out, tasks=tasks, label_seed=label_seed, train_seed=seed)
     return replace(own, lr_scale=rate, tuning="", contrasts=())

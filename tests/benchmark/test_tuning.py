@@ -94,6 +94,11 @@ def test_each_row_is_tried_alike_and_an_ablation_keeps_the_rate_of_what_it_ablat
         assert [(t.lr_scale, t.label_seed, t.train_seed) for t in search.runs] == wanted
         assert {(t.protocol.judge, t.tuning, t.contrasts) for t in search.runs} == {("holdout", "", ())}
         assert {t.hyperparameters.get("regulariser") for t in search.runs} <= {None, 0.5}
+    (half, *_) = tuning.rate_searches(base, (0.3, 1.0), (100, 101), epochs=0.5)
+    assert {t.protocol.epochs for t in half.runs} == {0.5}
+    for short, whole in zip(half.trials[0].tuned, found[0].trials[0].tuned, strict=True):
+        assert short.protocol == whole.protocol and short.id != whole.id
+        assert short.tuning == whole.tuning.replace("seeds,", "seeds, for 0.5 epochs,")
     search = found[0]
     scored = [record(20.0, 1.0), record(22.0, 1.0), record(20.0, 1.0), record(20.0, 1.0)]
     known = dict(zip((s.id for s in search.runs), scored, strict=True))
@@ -165,7 +170,7 @@ def test_a_part_of_the_shipped_plan_can_be_written_with_rates(
 ) -> None:
     base = plan.make(["nyuv2-small"], [], tmp_path)
     base = replace(base, cells=tuple(s for s in base.cells if s.method in methods))
-    found = tuning.rate_searches(base, (0.5, 1.0), (100,))
+    found = tuning.rate_searches(base, (0.5, 1.0), (100,), epochs=1.5)
     chosen = [(search, search.trials[number % 2]) for number, search in enumerate(found)]
     (file := tmp_path / "found.toml").write_text(tuning.written(base, chosen, "found", tmp_path))
     read = plan.make([str(file)], [], tmp_path).cells
@@ -269,6 +274,7 @@ def test_without_the_first_trial_there_is_its_reason(
         (["mtpsl", "--space", "regulariser=[1, 1.0]"], "--space 'regulariser=[1, 1.0]' is not a"),
         (["consistency", "--space", "confidence=[0.9, 1.9]"], "consistency: confidence must be at least 0"),
         (["--rate", "--rates", "1", "--rates", "nan"], "--rates [1.0, nan] are not two or more different"),
+        (["mtpsl", "--epochs", "2"], "--epochs 2 is for --rate; give other trials --set epochs=2"),
         (["--rate", "--set", "lr_scale=2"], "--set lr_scale=2 is not for tuning, which sets it itself"),
     ],
 )  # fmt: skip
@@ -305,3 +311,6 @@ def test_searches_are_alike_where_as_much_was_asked_for() -> None:
     assert both == "learning rates 1, 3 (of the protocol's) on 2 seeds, judged on the last 10% of train"
     assert tuning.alike(both, searched(table | {"seeds": 1}, "p")) and tuning.of_rates(both)
     assert not tuning.alike(both, searched(table | {"rates": [1.0]}, "p"))
+    short = searched(table | {"epochs": 20.0}, "p")
+    assert short == both.replace("seeds,", "seeds, for 20 epochs,") and not tuning.alike(both, short)
+    assert tuning.alike(short, searched(table | {"epochs": 20.0, "seeds": 1}, "p"))
