@@ -11,7 +11,7 @@ test: .venv/installed lint types check
 
 # The slow tests too: every method x label setting x balancing, hundreds of runs under random kills.
 test-all: .venv/installed lint types
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint:
 	$(BIN)/ruff check .
@@ -20,8 +20,9 @@ lint:
 types:
 	$(BIN)/mypy
 
+# Three workers, for CI's two cores: the tests of Slurm and of killed runs mostly wait.
 check:
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
 
 # The stamp is newer than what it was installed from, or the installation runs again.
 .venv/installed: pyproject.toml constraints.txt
