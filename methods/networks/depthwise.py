@@ -54,11 +54,14 @@ class Depthwise(nn.Conv2d):
 
 
 def quicken(network: nn.Module) -> None:
-    """Turn a network's large depthwise convolutions into `Depthwise`.
+    """Turn a network's large depthwise convolutions into `Depthwise`, and some activations out of place.
 
-    5x5 and larger, where they have stride 1 and no bias.
+    Of convolutions those of 5x5 and larger, stride 1 and no bias; of activations those whose gradient needs
+    the input, for which autograd copies before it lets them write in place.
     """
     for module in network.modules():
+        if isinstance(module, nn.ReLU6 | nn.SiLU | nn.Hardswish):
+            module.inplace = False
         if (
             type(module) is nn.Conv2d
             and module.groups == module.in_channels == module.out_channels

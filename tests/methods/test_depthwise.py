@@ -52,3 +52,22 @@ def test_other_convolutions_stay() -> None:
     )
     quicken(others)
     assert all(type(module) is nn.Conv2d for module in others)
+
+
+def test_activations_out_of_place_give_the_same_bits() -> None:
+    def layers() -> nn.Sequential:
+        torch.manual_seed(0)
+        found: list[nn.Module] = []
+        for activation in (nn.ReLU6, nn.SiLU, nn.Hardswish, nn.ReLU):
+            found += [nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), activation(inplace=True)]
+        return nn.Sequential(*found)
+
+    plain, quick = layers(), layers()
+    quicken(quick)
+    assert [m.inplace for m in quick if hasattr(m, "inplace")] == [False, False, False, True]
+    x, found = torch.randn(2, 4, 8, 8), []
+    for network in (plain, quick):
+        y = network(x)
+        y.square().sum().backward()
+        found.append((y, *(p.grad for p in network.parameters())))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
