@@ -67,7 +67,7 @@ PLANS = {
     "prototype-ablation": (50, "bbfc8ff5c768"),
     "prototype-controls": (70, "9e8a93c47d1a"),
     "prototype-dimension": (45, "ec4a6d4398b4"),
-    "quickstart": (12, "613476fc234e"),
+    "quickstart": (12, "3cfa51a9c73a"),
     "seed-variance": (125, "b0073bcf4373"),
     "seed-variance-scenes": (36, "64720eed8ef7"),
     "sources-scenes": (20, "537bfa5424ec"),
