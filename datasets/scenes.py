@@ -14,16 +14,15 @@ import torch
 from benchmark.errors import UserError, unknown
 from benchmark.streams import seed_of
 from datasets.base import Split
-from datasets.rendering.cache import Cache, Layout
+from datasets.rendering.cache import Cache
 from datasets.rendering.furniture import CLASSES, PARTS
 from datasets.rendering.render import render
-from datasets.tasks import IGNORE, Task, depth, edge, normals, parts, saliency, semseg
+from datasets.tasks import Task, depth, edge, normals, parts, saliency, semseg
 
 # What photographs of other places look like: colours of the light, mist that hides what is far, no colour.
 STYLES = ("evening", "mist", "grey")
 VERSION = 1  # of the generator; a change of any pixel or label needs a new one
 SIZES = {"train": 640, "test": 160}  # of the splits, unless a limit asks for another number
-_DTYPES: dict[str, np.dtype] = {"depth": np.dtype(np.float16), "normals": np.dtype(np.int8)}
 
 
 class Scenes:
@@ -31,8 +30,7 @@ class Scenes:
 
     Sample i of a split depends on the split's name, i, the size and `VERSION` alone, and shows the same room
     at every size; train and test are drawn from different random streams. `scenes-STYLE` has other rooms, in
-    one of `STYLES`. progress: called as progress(done,
-    wanted) while a split is rendered or read.
+    one of `STYLES`. progress: called as progress(done, wanted) while a split is rendered or read.
     """
 
     name: ClassVar[str] = "scenes"
@@ -102,18 +100,18 @@ class Scenes:
             if self.progress:
                 self.progress(n, count)
 
-        layout: Layout = {"image": (np.dtype(np.uint8), (3, *size))}
+        none = {"image": np.empty((0, 3, *size), np.uint8)}
         for task in self.tasks.values():
-            layout[task.name] = (_DTYPES.get(task.name, np.dtype(np.uint8)), (task.target_channels, *size))
-        arrays, digests = Cache(self.folder / f"{name}-{height}x{width}", layout).load(count, make, done)
+            none[task.name] = torch.empty(0, task.target_channels, *size, dtype=task.maps.stored).numpy()
+        arrays, digests = Cache(self.folder / f"{name}-{height}x{width}", none).load(count, make, done)
         targets = {task: torch.from_numpy(arrays[task]) for task in self.tasks}
-        available = torch.stack([_exists(task, targets[task.name]) for task in self.tasks.values()], 1)
+        known = [task.valid(targets[name]).flatten(1).any(1) for name, task in self.tasks.items()]
         return Split(
             ids=torch.arange(count),
             names=tuple(f"{name}-{i:05d}" for i in range(count)),
             images=torch.from_numpy(arrays["image"]),
             targets=targets,
-            available=available,
+            available=torch.stack(known, 1),
             fingerprint=hashlib.sha256(
                 "\n".join([self.variant, name, f"{height}x{width}", *digests]).encode()
             ).hexdigest(),
@@ -146,9 +144,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _exists(task: Task, target: torch.Tensor) -> torch.Tensor:
-    """(N,) bool: whether a sample has any label of a task."""
-    missing = IGNORE if task.is_map_of_integers else 0
-    return (target != missing).flatten(1).any(1)

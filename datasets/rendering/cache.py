@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.files import read_arrays
+from benchmark.files import read_arrays, replacing
 
 CHUNK = 32  # samples a file
 Arrays = dict[str, np.ndarray]
-Layout = dict[str, tuple[np.dtype, tuple[int, ...]]]  # dtype and shape of each array of one sample
 
 
 class Cache:
     """Keep samples 0, 1, 2, ... of one split at one size in chunk files.
 
-    Chunk k holds the first so many of samples 32 k to 32 k + 31. Every file carries the SHA-256 of each of
-    its samples; a truncated or altered file is rendered anew. Processes may share a folder: a file appears by
-    rename, complete, and every process would write the same bytes.
+    none: each array of no sample, which says their dtypes and shapes. Chunk k holds the first so many of
+    samples 32 k to 32 k + 31. Every file carries the SHA-256 of each of its samples; a truncated or altered
+    file is rendered anew. Processes may share a folder: a file appears by rename, complete, and every process
+    would write the same bytes.
     """
 
-    def __init__(self, folder: Path, layout: Layout) -> None:
+    def __init__(self, folder: Path, none: Arrays) -> None:
         self.folder = folder
-        self.layout = layout
+        self.none = none | {"sha256": np.empty((0, 32), np.uint8)}
 
     def load(
         self, count: int, make: Callable[[int], Arrays], done: Callable[[int], None]
@@ -56,55 +55,41 @@ class Cache:
             else:
                 done(start + wanted)
             chunks.append({name: values[:wanted] for name, values in have.items()})
-        arrays = {
-            name: np.concatenate([chunk[name] for chunk in chunks]) for name in (*self.layout, "sha256")
-        }
+        arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in self.none}
         return arrays, [digest.tobytes().hex() for digest in arrays.pop("sha256")]
 
     def _digest(self, sample: Arrays) -> bytes:
         content = hashlib.sha256()
-        for name in self.layout:
-            content.update(np.ascontiguousarray(sample[name]).data)
+        for name in self.none:
+            if name != "sha256":
+                content.update(np.ascontiguousarray(sample[name]).data)
         return content.digest()
 
     def _path(self, chunk: int) -> Path:
         return self.folder / f"{chunk:05d}.npz"
 
-    def _empty(self) -> Arrays:
-        shapes = {**self.layout, "sha256": (np.dtype(np.uint8), (32,))}
-        return {name: np.empty((0, *shape), dtype) for name, (dtype, shape) in shapes.items()}
-
     def _read(self, chunk: int) -> Arrays:
         """What is intact of a chunk: all of it or nothing."""
-        empty = self._empty()
         try:
-            one = sum(math.prod(values.shape[1:]) * values.dtype.itemsize + 4096 for values in empty.values())
+            one = sum(math.prod(values.shape[1:]) * values.itemsize + 4096 for values in self.none.values())
             content = read_arrays(self._path(chunk), CHUNK * one)
-            arrays = {name: content[name] for name in empty}
+            arrays = {name: content[name] for name in self.none}
         except (OSError, ValueError, KeyError):
-            return empty
+            return self.none
         count = len(arrays["sha256"])
         for name, values in arrays.items():
-            if values.dtype != empty[name].dtype or values.shape != (count, *empty[name].shape[1:]):
-                return empty
+            if (values.dtype, values.shape) != (self.none[name].dtype, (count, *self.none[name].shape[1:])):
+                return self.none
         samples = ({name: values[i] for name, values in arrays.items()} for i in range(count))
         intact = all(sample["sha256"].tobytes() == self._digest(sample) for sample in samples)
-        return arrays if intact else empty
+        return arrays if intact else self.none
 
     def _write(self, chunk: int, arrays: Arrays) -> None:
-        temporary = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                dir=self.folder, prefix=".new-", suffix=".npz", delete=False
-            ) as file:
-                temporary = Path(file.name)
+            with replacing(self._path(chunk), uuid.uuid4().hex) as draft, draft.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
-            temporary.chmod(0o644)  # temporary files are private, caches are not
-            os.replace(temporary, self._path(chunk))
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
             raise UserError(
                 f"cannot write rendered scenes to {self.folder}: {error.strerror or error}; "
                 "choose a writable data folder with --data DIR or BENCH_DATA, or make room there."

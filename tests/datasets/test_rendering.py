@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datasets.rendering.geometry import BOX, ELLIPSOID, FRUSTUM, ROOM, Solids, cast, surface
-from datasets.rendering.scene import camera_rays
+from datasets.rendering.render import camera_rays
 
 
 def _solids(seed: int) -> Solids:

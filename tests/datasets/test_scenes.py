@@ -154,7 +154,7 @@ def test_writers_at_the_same_time_do_no_harm(tmp_path: Path) -> None:
     assert splits[1].fingerprint == splits[3].fingerprint
     assert torch.equal(splits[0].images, splits[1].images[:3])
     assert Scenes(tmp_path).split("train", (8, 8), 9).fingerprint == splits[1].fingerprint
-    assert not [p for p in (tmp_path / "scenes/v1/train-8x8").iterdir() if p.name.startswith(".new")]
+    assert not [p for p in (tmp_path / "scenes/v1/train-8x8").iterdir() if p.name.startswith(".")]
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path, monkeypatch: Any) -> None:
