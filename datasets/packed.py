@@ -18,12 +18,11 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta, Struct
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 from benchmark.files import file_hash, read_json
 from benchmark.typed import convert
 from datasets.fit import Fit
 from datasets.layouts.base import TEACHER
-from datasets.layouts.files import one_line
 from datasets.packing import Arrays, Progress
 
 FORMAT = 1
@@ -110,7 +109,7 @@ class Store:
                 if len(values[name]) != len(entry["names"]):
                     raise ValueError("it holds another number of samples")
             except (ValueError, SyntaxError, EOFError, TypeError) as error:
-                raise UserError(f"{path} is damaged ({one_line(error)}); {self._cure}.") from None
+                raise UserError(f"{path} is damaged ({reason(error)[:120]}); {self._cure}.") from None
         return Arrays(tuple(entry["names"]), values, tuple(entry["digests"]))
 
     def _intact(self, split: str, name: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +13,13 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, reason, unknown
+from benchmark.files import parse, read_text
 from datasets.tasks import Task
 
 Array = NDArray[Any]
 SPLITS = ("train", "test")
+LISTED = {"train": "train", "test": "val"}  # what papers call the splits
 TEACHER = "teacher."  # before a task's name: a teacher's maps of it, in samples and stores
 
 
@@ -48,10 +52,13 @@ def reading(path: Path) -> Iterator[None]:
 class Source(ABC):
     """Describe a user's folder or file in one published layout; nothing is read before it is asked.
 
-    layout: its name. path: what the user named. `_list` is called once for each split.
+    layout: its name. dataset: what a SOURCE.json names. marks: what lies in every folder of it, and in no
+    other's. path: what the user named. `_list` is called once for each split.
     """
 
     layout: ClassVar[str]
+    dataset: ClassVar[str]
+    marks: ClassVar[tuple[str, ...]]
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,10 +69,15 @@ class Source(ABC):
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that it holds labels of, in the data set's order."""
 
+    @classmethod
+    def detect(cls, path: Path) -> bool:
+        """Tell whether a folder or file is in this layout."""
+        return all((path / mark).exists() for mark in cls.marks)
+
     @property
-    @abstractmethod
     def variant(self) -> str | None:
         """Name the labels where they are not the papers'; part of the data set's name."""
+        return source_variant(self.path, self.dataset)
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -109,3 +121,28 @@ class Source(ABC):
 
         Raises `UserError` naming the first file that is missing, damaged or not what the layout says.
         """
+
+
+def source_variant(folder: Path, dataset: str) -> str | None:
+    """Read the variant that a folder's SOURCE.json names; None without it.
+
+    Raises `UserError` when the file is damaged, is of another data set, or names no variant.
+    """
+    path = folder / "SOURCE.json"
+    expected = f'expected JSON such as {{"dataset": "{dataset}", "variant": "derived-normals"}}'
+    try:
+        content = parse(read_text(path), lambda text: json.loads(text, object_pairs_hook=_each_once))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} could not be read ({reason(error)[:120]}); {expected}.") from None
+    name = content.get("variant") if isinstance(content, dict) and content.get("dataset") == dataset else None
+    if not isinstance(name, str) or not re.fullmatch(r"(?!.{65})[a-z0-9]+([.-][a-z0-9]+)*", name):
+        raise UserError(f"{path} does not name a variant of {dataset}; {expected}.")
+    return name
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("it says something twice")
+    return found

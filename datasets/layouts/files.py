@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import struct
 import threading
 import tokenize
@@ -17,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError, shown
-from benchmark.files import check_plain, parse, read_text
+from benchmark.errors import UserError, reason, shown
+from benchmark.files import check_plain, read_text
 from datasets.layouts.base import Array
 
 # A .npy header is parsed as Python text, and Python 3.11's parser fails now and then when two threads use it.
@@ -88,13 +86,13 @@ def read_npy(path: Path, expected: str) -> Array:
         raise missing(path, expected) from None
     except _DAMAGE as error:
         raise UserError(
-            f"{path} is damaged or not a plain .npy file ({one_line(error)}); {expected}."
+            f"{path} is damaged or not a plain .npy file ({reason(error)[:120]}); {expected}."
         ) from error
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def load_mat(path: Path, key: str, what: str) -> Any:
-    """Read the variable `key` of a MATLAB 5 file.
+    """Read the variable `key` of a MATLAB 5 file: structs as dicts, arrays of them and cells as lists.
 
     Raises `UserError` when the file is missing, damaged or has no such variable.
     """
@@ -102,11 +100,12 @@ def load_mat(path: Path, key: str, what: str) -> Any:
 
     try:
         check_plain(path)
-        content = loadmat(BytesIO(_inflated(path.read_bytes())), variable_names=[key])  # type: ignore[arg-type]
+        stored: Any = BytesIO(_inflated(path.read_bytes()))
+        content = loadmat(stored, variable_names=[key], simplify_cells=True)
     except FileNotFoundError:
         raise missing(path, f"expected {what}") from None
     except Exception as error:  # zlib's own, and whatever else a damaged file makes of a reader
-        found = f"({type(error).__name__}: {one_line(error)})"
+        found = f"({reason(error, named=True)[:150]})"
         raise UserError(f"{path} is damaged or not a MATLAB 5 file {found}; expected {what}.") from error
     if key not in content:
         raise UserError(f"{path} has no variable {key!r}; expected {what}.")
@@ -186,8 +185,8 @@ def read_list(path: Path, what: str, folders: bool = False) -> tuple[str, ...]:
     except FileNotFoundError:
         raise missing(path, f"expected {what}, one a line") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", "") or one_line(error)
-        raise UserError(f"{path} could not be read ({reason}); expected {what}, one a line.") from None
+        found = getattr(error, "strerror", "") or reason(error)[:120]
+        raise UserError(f"{path} could not be read ({found}); expected {what}, one a line.") from None
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:
         raise UserError(f"{path} is empty; expected {what}, one a line.")
@@ -200,31 +199,6 @@ def read_list(path: Path, what: str, folders: bool = False) -> tuple[str, ...]:
                 f"{path} names {shown(line)}, which is not a plain name; expected {what}, one a line."
             )
     return lines
-
-
-def source_variant(folder: Path, dataset: str) -> str | None:
-    """Read the variant that a folder's SOURCE.json names; None without it.
-
-    Raises `UserError` when the file is damaged, is of another data set, or names no variant.
-    """
-    path = folder / "SOURCE.json"
-    expected = f'expected JSON such as {{"dataset": "{dataset}", "variant": "derived-normals"}}'
-    try:
-        content = parse(read_text(path), lambda text: json.loads(text, object_pairs_hook=_each_once))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} could not be read ({one_line(error)}); {expected}.") from None
-    name = content.get("variant") if isinstance(content, dict) and content.get("dataset") == dataset else None
-    if not isinstance(name, str) or not re.fullmatch(r"(?!.{65})[a-z0-9]+([.-][a-z0-9]+)*", name):
-        raise UserError(f"{path} does not name a variant of {dataset}; {expected}.")
-    return name
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("it says something twice")
-    return found
 
 
 def check_shape(path: Path, array: Array, what: str, shape: Sequence[int]) -> None:
@@ -244,11 +218,6 @@ def check_values(path: Path, right: bool, expected: str, values: Array) -> None:
 def missing(path: Path, expected: str) -> UserError:
     """Make the error of a file that is not there."""
     return UserError(f"{path} is missing; {expected}.")
-
-
-def one_line(error: BaseException) -> str:
-    """Return the start of an error's message, on one line."""
-    return " ".join(str(error).split())[:120]
 
 
 def expected_shape(what: str, shape: Sequence[int]) -> str:

@@ -18,12 +18,11 @@ import numpy as np
 from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
-from datasets.layouts.base import Array, Sample, Source
-from datasets.layouts.files import check_values, load_npy, source_variant
+from datasets.layouts.base import LISTED, Array, Sample, Source
+from datasets.layouts.files import check_values, load_npy
 from datasets.layouts.nyuv2_maps import directions, metres
 from datasets.tasks import IGNORE, Task
 
-FOLDERS = {"train": "train", "test": "val"}
 ROUNDING = 1e-3  # by which a colour may leave [0, 1]
 LARGEST = 1000.0  # of an inverse depth; those of the pack are below 1
 CITYSCAPES = {
@@ -40,17 +39,11 @@ class Mtan(Source):
     """Read a folder of arrays, one folder a kind."""
 
     layout: ClassVar[str] = "mtan"
-    dataset: ClassVar[str]
     kinds: tuple[str, ...]
-
-    @property
-    def variant(self) -> str | None:
-        """Name the labels where they are not the papers'."""
-        return source_variant(self.path, self.dataset)
 
     def _list(self, split: str) -> tuple[str, ...]:
         """Name the samples "train/0" or "val/0", and so on."""
-        folder, counts = self.path / FOLDERS[split], {}
+        folder, counts = self.path / LISTED[split], {}
         for kind in self.kinds:
             if not (folder / kind).is_dir():
                 expected = f"{{train,val}}/{{{','.join(self.kinds)}}}/{{i}}.npy"
@@ -65,16 +58,16 @@ class Mtan(Source):
             found = ", ".join(f"{kind} {count}" for kind, count in counts.items())
             expected = "equally many .npy files of each kind, and at least one"
             raise UserError(f"{folder} must hold {expected}, but holds: {found}.")
-        return tuple(f"{FOLDERS[split]}/{i}" for i in range(counts["image"]))
+        return tuple(f"{LISTED[split]}/{i}" for i in range(counts["image"]))
 
     @cached_property
     def _size(self) -> tuple[int, int]:
         """(H, W) of the first image to train on, which all images of the folder must have."""
-        height, width, _ = _colours(self.path / FOLDERS["train"] / "image" / "0.npy", (-1, -1)).shape
+        height, width, _ = _colours(self.path / LISTED["train"] / "image" / "0.npy", (-1, -1)).shape
         return height, width
 
     def _files(self, split: str, i: int) -> list[Path]:
-        return [self.path / FOLDERS[split] / kind / f"{i}.npy" for kind in self.kinds]
+        return [self.path / LISTED[split] / kind / f"{i}.npy" for kind in self.kinds]
 
 
 class MtanNYUv2(Mtan):
@@ -82,11 +75,7 @@ class MtanNYUv2(Mtan):
 
     dataset: ClassVar[str] = "nyuv2"
     kinds = ("image", "label", "depth", "normal")
-
-    @classmethod
-    def detect(cls, path: Path) -> bool:
-        """Tell whether a folder has images, classes, depth and normals."""
-        return all((path / "train" / kind).is_dir() for kind in cls.kinds)
+    marks: ClassVar[tuple[str, ...]] = ("train/image", "train/label", "train/depth", "train/normal")
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -113,6 +102,7 @@ class MtanCityscapes(Mtan):
     """
 
     dataset: ClassVar[str] = "cityscapes"
+    marks: ClassVar[tuple[str, ...]] = ("train/image", "train/depth")
 
     def __init__(self, path: Path, classes: Literal[7, 19]) -> None:
         super().__init__(path)
@@ -121,10 +111,8 @@ class MtanCityscapes(Mtan):
     @classmethod
     def detect(cls, path: Path) -> bool:
         """Tell whether a folder has images, depth and labels of either kind."""
-        have = {
-            kind for kind in ("image", "depth", "label_7", "label_19") if (path / "train" / kind).is_dir()
-        }
-        return have >= {"image", "depth"} and len(have) > 2
+        either = any((path / "train" / f"label_{number}").is_dir() for number in CITYSCAPES)
+        return either and super().detect(path)
 
     @property
     def tasks(self) -> dict[str, Task]:

@@ -17,14 +17,13 @@ import numpy as np
 from benchmark.errors import UserError
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
-from datasets.layouts.base import Array, Sample, Source
-from datasets.layouts.files import check_values, load_npy, missing, read_list, source_variant
+from datasets.layouts.base import LISTED, Array, Sample, Source
+from datasets.layouts.files import check_values, load_npy, missing, read_list
 from datasets.layouts.nyuv2_facts import Classes
 from datasets.layouts.nyuv2_maps import load_normals, metres
 from datasets.layouts.pixels import load_numbers, load_photograph, load_white
 from datasets.tasks import Task
 
-LISTS = {"train": "train", "test": "val"}
 FOLDERS = ("images", "segmentation", "depth", "normals")
 LAYOUT = "images/, segmentation/, depth/, normals/, gt_sets/{train,val}.txt and perhaps edge/"
 
@@ -33,26 +32,18 @@ class NyudMt(Source):
     """Read the NYUD_MT folder, with its 40 classes or the 13 they make."""
 
     layout: ClassVar[str] = "nyud_mt"
+    dataset: ClassVar[str] = "nyuv2"
+    marks: ClassVar[tuple[str, ...]] = ("gt_sets", "segmentation")
 
     def __init__(self, path: Path, classes: Classes) -> None:
         super().__init__(path)
         self.classes: Classes = classes
-
-    @classmethod
-    def detect(cls, path: Path) -> bool:
-        """Tell whether a folder has the lists and the classes."""
-        return all((path / folder).is_dir() for folder in ("gt_sets", "segmentation"))
 
     @property
     def tasks(self) -> dict[str, Task]:
         """Return classes, depth, normals and, where there are any, edges."""
         every = [t.semseg(nyuv2_facts.names(self.classes)), t.depth(), t.normals(), t.edge(0.011)]
         return {task.name: task for task in every if task.name != "edge" or (self.path / "edge").is_dir()}
-
-    @property
-    def variant(self) -> str | None:
-        """Name the labels where they are not the papers'."""
-        return source_variant(self.path, "nyuv2")
 
     def _list(self, split: str) -> tuple[str, ...]:
         """Ids in the order of the list."""
@@ -61,7 +52,7 @@ class NyudMt(Source):
                 raise UserError(
                     f"the folder {self.path / folder} is missing; the NYUD_MT layout is {LAYOUT}."
                 )
-        return read_list(self.path / "gt_sets" / f"{LISTS[split]}.txt", "ids of images")
+        return read_list(self.path / "gt_sets" / f"{LISTED[split]}.txt", "ids of images")
 
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; see `Source.read`."""

@@ -2,35 +2,36 @@
 
 JPEGImages/{id}.jpg; ImageSets/Context/{train,val}.txt, one id a line ("val" is the test set; 4998 and 5105
 ids); pascal-context/trainval/{id}.mat with LabelMap, one of 459 classes a pixel; semseg/VOC12/{id}.png or
-else semseg/pascal-context/{id}.png, 21 classes, 255 void; human_parts/{id}.mat (see
-`datasets.layouts.voc_parts`); normals_distill/{id}.png, n = 2x/255 - 1; sal_distill/{id}.png, salient where
-x/255 > 0.5. Images differ in size; everything of one image has its size. Boundaries are not stored: they are
-the thinned edges between the classes of LabelMap.
+else semseg/pascal-context/{id}.png, 21 classes, 255 void; normals_distill/{id}.png, n = 2x/255 - 1;
+sal_distill/{id}.png, salient where x/255 > 0.5. Images differ in size; everything of one image has its size.
+Boundaries are not stored: they are the thinned edges between the classes of LabelMap.
+
+human_parts/{id}.mat holds the struct `anno` (imname, objects) of VOC's part annotations (Chen et al., CVPR
+2014), 24 names in the papers' 6 groups; objects(i): class, class_ind, mask, parts; parts(j): part_name, mask.
+Masks have the image's size; an object without parts has an empty matrix there.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.ndimage import laplace
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason, shown
 from benchmark.files import read_text
 from datasets import tasks as t
-from datasets.layouts import voc_parts
-from datasets.layouts.base import Array, Sample, Source
+from datasets.layouts.base import LISTED, Array, Sample, Source
 from datasets.layouts.files import (
     check_values,
     load_mat,
     missing,
     numbers,
-    one_line,
     read_list,
-    source_variant,
 )
 from datasets.layouts.nyuv2_facts import names
 from datasets.layouts.nyuv2_maps import vectors_of_colours
@@ -42,7 +43,18 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
 )  # fmt: skip
-LISTS = {"train": "train", "test": "val"}
+PARTS = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
+PERSON = 15  # among VOC's 20 object classes
+WHAT = "the struct anno of VOC's part annotations"
+GROUPS = {
+    "head": ("hair", "head", "lear", "rear", "leye", "reye", "lebrow", "rebrow", "mouth", "nose"),
+    "torso": ("neck", "torso"),
+    "upper arm": ("luarm", "ruarm"),
+    "lower arm": ("llarm", "rlarm", "lhand", "rhand"),
+    "upper leg": ("luleg", "ruleg"),
+    "lower leg": ("llleg", "rlleg", "lfoot", "rfoot"),
+}
+CLASS_OF = {name: PARTS.index(group) for group, names in GROUPS.items() for name in names}
 CONTEXT_CLASSES = 459
 # Those of the 459 that NYUv2 names too, as far as PASCAL-Context's usual subset of 59 goes; and the monitor.
 MONITOR = ("tvmonitor", 427)
@@ -57,16 +69,13 @@ class PascalMt(Source):
     """Read the PASCAL_MT folder."""
 
     layout: ClassVar[str] = "pascal_mt"
-
-    @classmethod
-    def detect(cls, path: Path) -> bool:
-        """Tell whether a folder has the lists of PASCAL-Context's images."""
-        return (path / "ImageSets" / "Context").is_dir()
+    dataset: ClassVar[str] = "pascal_context"
+    marks: ClassVar[tuple[str, ...]] = ("ImageSets/Context",)
 
     @property
     def tasks(self) -> dict[str, Task]:
         """Return five tasks, in the papers' order."""
-        every = (t.semseg(CLASSES), t.parts(voc_parts.CLASSES), t.saliency(), t.normals(), t.edge())
+        every = (t.semseg(CLASSES), t.parts(PARTS), t.saliency(), t.normals(), t.edge())
         return {task.name: task for task in every}
 
     @property
@@ -75,7 +84,7 @@ class PascalMt(Source):
 
         Without the list of names some normals are missing, which makes them other labels.
         """
-        return source_variant(self.path, "pascal_context") or (None if self._labels_file else "fewer-normals")
+        return super().variant or (None if self._labels_file else "fewer-normals")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,7 +99,7 @@ class PascalMt(Source):
 
     def _list(self, split: str) -> tuple[str, ...]:
         """Ids such as 2008_000002, in the order of the list."""
-        return read_list(self.path / "ImageSets" / "Context" / f"{LISTS[split]}.txt", "ids of images")
+        return read_list(self.path / "ImageSets" / "Context" / f"{LISTED[split]}.txt", "ids of images")
 
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; parts are absent where none is annotated."""
@@ -104,7 +113,7 @@ class PascalMt(Source):
             "normals": self._normals(name, context),
             "edge": edges(context),
         }
-        parts = voc_parts.load_parts(self.path / "human_parts" / f"{name}.mat", shape)
+        parts = load_parts(self.path / "human_parts" / f"{name}.mat", shape)
         if parts is not None:
             labels["parts"] = parts
         return Sample(image, labels, remarks)
@@ -161,7 +170,7 @@ def read_context_names(path: Path) -> dict[int, str]:
     try:
         lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} could not be read ({one_line(error)}); {expected}.") from None
+        raise UserError(f"{path} could not be read ({reason(error)[:120]}); {expected}.") from None
     found: dict[int, str] = {}
     for line in filter(str.strip, lines):
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\S.*?)\s*", line, re.ASCII)
@@ -188,3 +197,46 @@ def edges(context: Array) -> Array:
         raise UserError(f"boundaries of PASCAL-Context need scikit-image; {cure}.") from None
     thinned: Array = thin(laplace(context.astype(np.int32), mode="mirror") != 0)
     return thinned.astype(np.uint8)
+
+
+def load_parts(path: Path, shape: tuple[int, int]) -> Array | None:
+    """Read (H, W) uint8 parts of `PARTS`, 0 outside; None without any.
+
+    Where parts overlap, the last in the file counts. Raises `UserError` when the file is missing, damaged, of
+    another structure or size, or has a person's part of another name.
+    """
+    target: Array | None = None
+    for anno in _structs(path, load_mat(path, "anno", WHAT)):
+        for thing in _structs(path, _field(path, anno, "objects")):
+            if not np.array_equal(_field(path, thing, "class_ind"), PERSON):
+                continue
+            for part in _structs(path, _field(path, thing, "parts")):
+                name = _field(path, part, "part_name")
+                if not isinstance(name, str) or name not in CLASS_OF:
+                    known = ", ".join(CLASS_OF)
+                    raise UserError(
+                        f"{path} has a person's part named {shown(name)}; expected one of {known}."
+                    )
+                mask = numbers(path, _field(path, part, "mask"), f"a mask of {name}", shape)
+                if target is None:
+                    target = np.zeros(shape, np.uint8)
+                target[mask != 0] = CLASS_OF[name]
+    return target
+
+
+def _structs(path: Path, value: Any) -> Iterator[dict[str, Any]]:
+    """The structs of an array of them, through any cells around it; none of an empty matrix."""
+    if isinstance(value, dict):
+        yield value
+    elif isinstance(value, list) or np.size(value) == 0:
+        for element in value:
+            yield from _structs(path, element)
+    else:
+        kind = np.asarray(value).dtype
+        raise UserError(f"{path} holds {kind} values where a struct belongs; expected {WHAT}.")
+
+
+def _field(path: Path, struct: dict[str, Any], name: str) -> Any:
+    if name not in struct:
+        raise UserError(f"{path} has a struct without the field {name}; expected {WHAT}.")
+    return struct[name]

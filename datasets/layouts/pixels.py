@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, reason
 from benchmark.files import check_plain
 from datasets.layouts.base import Array
 from datasets.layouts.files import (
@@ -27,7 +27,6 @@ from datasets.layouts.files import (
     check_values,
     expected_shape,
     missing,
-    one_line,
     read_npy,
 )
 from datasets.tasks import IGNORE
@@ -95,8 +94,7 @@ def opened(path: Path, expected: str, formats: tuple[str, ...] = FORMATS) -> Ite
     except Exception as error:  # whatever a damaged file makes of a decoder
         if isinstance(error, OSError) and error.strerror:  # Pillow's own have none
             raise UserError(f"{path} could not be read: {error.strerror}; {expected}.") from error
-        reason = one_line(error) or type(error).__name__
-        raise UserError(f"{path} is damaged ({reason}); {expected}.") from error
+        raise UserError(f"{path} is damaged ({reason(error)[:120]}); {expected}.") from error
 
 
 def rgb(picture: Image.Image, upright: bool = True) -> Photograph:

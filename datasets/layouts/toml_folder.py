@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from benchmark.errors import UserError, shown
+from benchmark.files import file_hash
 from datasets.fit import Fit
 from datasets.kinds import OwnKind
-from datasets.layouts import teacher, toml_description, toml_maps
-from datasets.layouts.base import TEACHER, Array, Sample, Source
+from datasets.layouts import toml_description, toml_maps
+from datasets.layouts.base import TEACHER, Array, Sample, Source, reading
 from datasets.layouts.files import read_list
 from datasets.layouts.nyuv2_maps import load_normals
 from datasets.layouts.pixels import load_photograph
@@ -32,16 +33,12 @@ class TomlFolder(Source):
     """Read the folder."""
 
     layout: ClassVar[str] = "folder"
+    marks: ClassVar[tuple[str, ...]] = (toml_description.FILE,)
 
     def __init__(self, path: Path, number: int = 0) -> None:
         """number: which of several sources."""
         super().__init__(path)
         self.number = number
-
-    @classmethod
-    def detect(cls, path: Path) -> bool:
-        """Tell whether a folder has a description."""
-        return (path / toml_description.FILE).is_file()
 
     @cached_property
     def description(self) -> Description:
@@ -72,7 +69,13 @@ class TomlFolder(Source):
     def variant(self) -> str | None:
         """Name the data set as the description does, and a teacher by what its maps hold."""
         maps = {task: self._maps[TEACHER + task] for task in self.teachers}
-        return self.description.name + (teacher.variant(maps, self.names("train")) if maps else "")
+        names = self.names("train") if maps else ()
+        named = [(f"{task} {name}", of[name]) for name in names for task, of in maps.items() if name in of]
+        with reading(self.path):
+            found = [(name, path, path.stat()) for name, path in named]
+            lines = [f"{name} {_hash(path, at.st_size, at.st_mtime_ns)}" for name, path, at in found]
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+        return self.description.name + (f"-teacher-{digest}" if maps else "")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -244,3 +247,9 @@ def _said(files: list[str], folder: Path, what: str) -> str:
     if not files:
         return ""
     return f"left aside in {folder}: {len(files)} {what}, such as {min(files).removeprefix(f'{folder}/')}."
+
+
+@lru_cache(maxsize=2**17)
+def _hash(path: Path, size: int, changed: int) -> str:
+    """The SHA-256 of a teacher's map, read once a process for as long as it is not written."""
+    return file_hash(path)

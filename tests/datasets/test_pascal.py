@@ -11,8 +11,15 @@ from PIL import Image
 from scipy.io import savemat
 
 from datasets import fit
-from datasets.layouts import voc_parts
-from datasets.layouts.pascal_mt import CLASSES, SURFACES, PascalMt, edges, read_context_names
+from datasets.layouts.pascal_mt import (
+    CLASS_OF,
+    CLASSES,
+    SURFACES,
+    PascalMt,
+    edges,
+    load_parts,
+    read_context_names,
+)
 from tests.datasets import pascal_folder
 from tests.datasets.folders import Folders, refused
 
@@ -27,7 +34,7 @@ def test_tasks_of_pascal_are_the_papers(copied: Folders) -> None:
     assert source.tasks["semseg"].classes == CLASSES and len(CLASSES) == 21 and CLASSES[15] == "person"
     parts = "background, head, torso, upper arm, lower arm, upper leg, lower leg"
     assert source.tasks["parts"].classes == tuple(parts.split(", "))
-    assert voc_parts.CLASS_OF == pascal_folder.GROUPS and len(voc_parts.CLASS_OF) == 24
+    assert CLASS_OF == pascal_folder.GROUPS and len(CLASS_OF) == 24
     row = fit.fit(source.read("train", 1), source.tasks, (32, 32), "pad")
     assert row.extent == (30, 17) and (row.targets["parts"] == 255).all()
     first, stored = "2008_000002", source.read("train", 0).labels["semseg"]
@@ -79,7 +86,7 @@ def test_other_nestings_of_the_part_struct_are_read_alike(form: str, tmp_path: P
     elif form == "column":
         anno["objects"][0, 0] = anno["objects"][0, 0].reshape(-1, 1)
     savemat(tmp_path / "x.mat", {"anno": anno})
-    parts = voc_parts.load_parts(tmp_path / "x.mat", (4, 4))
+    parts = load_parts(tmp_path / "x.mat", (4, 4))
     wanted = mask if form == "bare struct" else np.maximum(mask, 6 * mask[::-1])
     assert parts is None if form == "no objects" else (parts == wanted).all()
 
@@ -102,4 +109,4 @@ def part(name: object = "head", mask: object = None, key: str = "part_name") -> 
 )  # fmt: skip
 def test_part_structs_that_are_none(content: dict[str, Any], message: str, tmp_path: Path) -> None:
     savemat(tmp_path / "x.mat", content)
-    refused(tmp_path, lambda: voc_parts.load_parts(tmp_path / "x.mat", (21, 28)), message)
+    refused(tmp_path, lambda: load_parts(tmp_path / "x.mat", (21, 28)), message)

@@ -17,7 +17,8 @@ import torch
 
 from benchmark.errors import UserError
 from datasets import published
-from datasets.layouts.files import load_mat, load_npy, read_list, source_variant
+from datasets.layouts.base import source_variant
+from datasets.layouts.files import load_mat, load_npy, read_list
 from tests.datasets.folders import refused
 
 
