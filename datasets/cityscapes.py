@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from datasets.layouts.base import Source
 from datasets.layouts.mtan import MtanCityscapes
-from datasets.prepared import Form, Prepared
+from datasets.prepared import MTAN, SPLITS, Form, Prepared
 
 
 class Cityscapes(Prepared):
@@ -28,6 +28,12 @@ class Cityscapes(Prepared):
         "cityscapes-19": Form(MtanCityscapes(Path(), 19).tasks, (256, 512), images=(2975, 500)),
     }
     expected: ClassVar[str] = "an MTAN folder: {train,val}/{image,label_7,label_19,depth}/{i}.npy"
+    elsewhere: ClassVar[tuple[str, ...]] = (
+        f"the MTAN folders (128x256 with 7 classes, 256x512 with 19) are {MTAN}, for those who have "
+        "accepted the terms at www.cityscapes-dataset.com: fetch one in a browser, unpack it and run "
+        "`bench data prepare cityscapes FOLDER`.",
+        SPLITS,
+    )
 
     @classmethod
     def open(cls, path: Path, form: str) -> Source | None:

@@ -22,7 +22,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,13 +46,6 @@ class Setting:
 
     def __str__(self) -> str:
         return self.name if self.p is None else f"{self.name}:{self.p!r}"
-
-
-class Counts(NamedTuple):
-    """Count labels: of each task, and images with exactly k = 0..T of them."""
-
-    per_task: tuple[int, ...]
-    per_image: tuple[int, ...]
 
 
 def parse(setting: str) -> Setting:
@@ -88,7 +80,7 @@ def sample(
     """Choose the labels that a run may see; (N, T) bool, none that is not.
 
     ids: (N,) int64 distinct stable sample numbers. available: (N, T) bool over the protocol's whole task set,
-    so that runs on some of the tasks restrict one and the same mask (`restrict`). published: gives the
+    so that runs on some of the tasks take columns of one and the same mask. published: gives the
     papers' split "one" or "random" of these samples and tasks, (N, T) bool; None where there is none. source:
     (N,) int64, of joined data sets, within each of which labels are drawn. Raises `UserError` for a bad
     setting, for a fraction so small that a task would lose its last label, for a published setting of data
@@ -204,14 +196,6 @@ def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
     return mask
 
 
-def restrict(mask: Tensor, columns: Sequence[int]) -> Tensor:
-    """Take the columns of a run on some of the tasks.
-
-    Rows without a label are images that it may not use.
-    """
-    return mask[:, list(columns)]
-
-
 def mask_hash(ids: Tensor, mask: Tensor, tasks: Sequence[str]) -> str:
     """Hash who is labelled for what, whatever the order; 16 hex digits.
 
@@ -225,11 +209,6 @@ def mask_hash(ids: Tensor, mask: Tensor, tasks: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def shares(mask: Tensor) -> Tensor:
-    """Compute p_t, the share of images labelled for each task; (T,)."""
-    return mask.double().mean(0)
-
-
 def complete(setting: str, mask: Tensor) -> bool:
     """Tell whether a run's labels are complete.
 
@@ -237,9 +216,3 @@ def complete(setting: str, mask: Tensor) -> bool:
     partial ones; or since every image carries every label.
     """
     return parse(setting) in (Setting("full"), Setting("fraction", 1.0)) or bool(mask.all())
-
-
-def counts(mask: Tensor) -> Counts:
-    """Count the labels of each task, and the labels of each image."""
-    per_image = torch.bincount(mask.sum(1), minlength=mask.shape[1] + 1)
-    return Counts(tuple(mask.sum(0).tolist()), tuple(per_image.tolist()))

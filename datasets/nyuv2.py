@@ -16,7 +16,7 @@ from datasets.layouts.mtan import MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
 from datasets.layouts.nyuv2_facts import Classes, names, official_split
-from datasets.prepared import Form, Prepared
+from datasets.prepared import MTAN, SPLITS, Form, Prepared
 from datasets.tasks import Task, depth, edge, normals, semseg
 
 IMAGES = (795, 654)  # of the official split
@@ -49,6 +49,18 @@ class NYUv2(Prepared):
     expected: ClassVar[str] = (
         "an MTAN folder ({train,val}/{image,label,depth,normal}/{i}.npy, 13 classes), an NYUD_MT folder "
         "(images, segmentation, depth, normals, gt_sets), or nyu_depth_v2_labeled.mat"
+    )
+    url: ClassVar[str] = "http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat"
+    url_size: ClassVar[int] = 2_972_037_809
+    elsewhere: ClassVar[tuple[str, ...]] = (
+        f"the MTAN folder (288x384, 13 classes), which most papers train on, is {MTAN}: fetch it in a "
+        "browser, unpack it and run `bench data prepare nyuv2 FOLDER`.",
+        "the NYUD_MT folders (40 classes) are behind pages linked from "
+        "SimonVandenhende/Multi-Task-Learning-PyTorch and "
+        "prismformore/Multi-Task-Transformer on GitHub: fetch one in a browser, unpack it and run "
+        "`bench data prepare nyuv2-40 FOLDER`; ATRC's edition comes by `bench data get nyuv2-40 "
+        "--url https://data.vision.ee.ethz.ch/brdavid/atrc/NYUDv2.tar.gz`.",
+        SPLITS,
     )
 
     @classmethod

@@ -29,6 +29,10 @@ class OwnData(Prepared):
     default_labels: ClassVar[str] = "given"
     forms: ClassVar[dict[str, Form]] = {"own-data": Form({}, (96, 128))}  # what it is without data
     expected: ClassVar[str] = "a folder with a dataset.toml that says where images and label maps are"
+    elsewhere: ClassVar[tuple[str, ...]] = (
+        "these are your own: put a dataset.toml beside images and label maps and run `bench data prepare "
+        "own-data FOLDER`.",
+    )
 
     @classmethod
     def open(cls, path: Path, form: str) -> Source | None:

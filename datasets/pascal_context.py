@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from datasets.layouts.base import Source
 from datasets.layouts.pascal_mt import PascalMt
-from datasets.prepared import Form, Prepared
+from datasets.prepared import SPLITS, Form, Prepared
 
 
 class PascalContext(Prepared):
@@ -29,6 +29,12 @@ class PascalContext(Prepared):
     expected: ClassVar[str] = (
         "a PASCAL_MT folder: JPEGImages, ImageSets/Context, semseg, human_parts, normals_distill, "
         "sal_distill, pascal-context"
+    )
+    url: ClassVar[str] = "https://data.vision.ee.ethz.ch/kmaninis/share/MTL/PASCAL_MT.tgz"
+    elsewhere: ClassVar[tuple[str, ...]] = (
+        "ATRC's edition comes by `bench data get pascal-context "
+        "--url https://data.vision.ee.ethz.ch/brdavid/atrc/PASCALContext.tar.gz`.",
+        SPLITS,
     )
 
     @classmethod

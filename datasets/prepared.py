@@ -19,6 +19,12 @@ from datasets.layouts.base import Source
 from datasets.packing import Arrays, pack
 from datasets.tasks import Task
 
+MTAN = "on Dropbox behind pages that the README of lorenmt/mtan on GitHub links to"
+SPLITS = (
+    "the papers' label splits come from VICO-UoE/MTPSL on GitHub, folder data_split; `bench labels "
+    "import PATH` reads your copy."
+)
+
 
 @dataclass(frozen=True)
 class Form:
@@ -48,6 +54,9 @@ class Prepared(ABC):
     licence: ClassVar[str]
     forms: ClassVar[dict[str, Form]]
     expected: ClassVar[str]  # what a folder or file of it looks like, for messages
+    url: ClassVar[str | None] = None  # a file that anyone may fetch; no publisher gives a checksum
+    url_size: ClassVar[int | None] = None  # its bytes, where commonly quoted
+    elsewhere: ClassVar[tuple[str, ...]]  # sentences on the other ways to come by it
 
     def __init__(self, data: Path, wanted: str = "") -> None:
         self.data = data

@@ -48,7 +48,6 @@ def get(
 ) -> Answer:
     """Download what is openly there of a data set, or say where people get it. Can be resumed."""
     from benchmark.execute.fetch import fetch, folder_of, name_of, unpack
-    from datasets.downloads import DOWNLOADS
     from datasets.prepared import Prepared
 
     def end(text: str, code: int, file: Path | None = None) -> Answer:
@@ -61,19 +60,18 @@ def get(
     kind.form_of(name.replace("_", "-"))
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise UserError(f"--sha256 {sha256!r} is not a SHA-256; expected 64 hexadecimal digits.")
-    known = DOWNLOADS[kind.name]
-    where = known.url if url is None else url
+    where = kind.url if url is None else url
     if where is None:
-        raise UserError(f"no file of {kind.name} can be fetched by a program: {known.elsewhere[0]}")
+        raise UserError(f"no file of {kind.name} can be fetched by a program: {kind.elsewhere[0]}")
     target = data / "downloads" / name_of(where)
     folder = folder_of(target)
     here = folder or target
     if not here.exists() or not folder:  # a file that is here is only checked
         if not target.exists():
-            size = f" ({decimal(known.size)})" if known.size and url is None else ""
+            size = f" ({decimal(kind.url_size)})" if kind.url_size and url is None else ""
             say(f"{kind.name}: {kind.summary}\n  from     {where}\n  to       {target}{size}")
             say(f"  source   {kind.source}\n  licence  {kind.licence}")
-            for sentence in known.elsewhere:
+            for sentence in kind.elsewhere:
                 say(f"note: {sentence}")
             if not yes and not sys.stdin.isatty():
                 raise UserError(f"nothing was fetched, as no terminal is there; add --yes to fetch {where}.")

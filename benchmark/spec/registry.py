@@ -46,7 +46,7 @@ SUPPORT = {
     "methods": {"base", "losses"},
     "datasets": {
         "base", "tasks", "kinds", "labels", "published", "inert", "augment", "fit", "packing", "packed",
-        "prepared", "preparing", "seen", "sources", "downloads",
+        "prepared", "preparing", "seen", "sources",
     },
     "metrics": set(),
     "kinds": set(),

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmark import streams
 from benchmark.spec.protocol import Protocol
 from benchmark.training.device import laid_out
-from datasets import augment, labels
+from datasets import augment
 from datasets.base import Split
 from datasets.layouts.base import TEACHER
 from datasets.tasks import Task
@@ -138,7 +138,7 @@ class Feed:
         leave out the images without a visible label of `tasks`, which teach a network of one task nothing.
         with_teacher: give what the split has of a teacher's maps."""
         columns = [protocol.tasks.index(name) for name in tasks]
-        labelled = labels.restrict(mask, columns)
+        labelled = mask[:, columns]
         usable = labelled.any(1) if labelled_only else torch.ones(len(split), dtype=torch.bool)
         self.images = int(usable.sum())
         self.steps = total_steps(protocol, len(split), self.images)

@@ -140,7 +140,7 @@ def check_labels(spec: RunSpec, train: Split, test: Split) -> Tensor:
             raise UserError(
                 f"none of the {len(test)} test images has a label for {name}; set test_images higher."
             )
-        if not bool(labels.restrict(mask, [spec.protocol.tasks.index(name)]).any()):
+        if not bool(mask[:, spec.protocol.tasks.index(name)].any()):
             raise UserError(
                 f"no image carries a label for {name} under labels = {spec.labels!r}; use more labels or "
                 f"images, or leave it out with --set tasks=[...]."

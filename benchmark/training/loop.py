@@ -92,8 +92,8 @@ class Run:
         arithmetic(options.device, protocol.precision)
         self.mask = check_labels(spec, train, test)
         self.tasks = {name: tasks[name] for name in spec.tasks}
-        own = labels.restrict(self.mask, [protocol.tasks.index(t) for t in spec.tasks])
-        shares, complete = labels.shares(own), labels.complete(spec.labels, own)
+        own = self.mask[:, [protocol.tasks.index(t) for t in spec.tasks]]
+        shares, complete = own.double().mean(0), labels.complete(spec.labels, own)
         complete = complete and (train.source is None or bool(own.all()))
         fraction = labels.parse(spec.labels).name == "fraction"
         alone = registry.method(spec.method).one_task

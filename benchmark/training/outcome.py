@@ -74,7 +74,7 @@ def panel(run: Run) -> Image:
 def outcome(run: Run, scores: dict[str, Scores], evaluation_seconds: float) -> Outcome:
     """Return what a run's record is made of."""
     spec, split = run.spec, run.train_split
-    labelled = labels.restrict(run.mask, [spec.protocol.tasks.index(name) for name in spec.tasks])
+    labelled = run.mask[:, [spec.protocol.tasks.index(name) for name in spec.tasks]]
     constants = constant_predictions(run.tasks, {name: split.targets[name] for name in spec.tasks}, labelled)
     constant = run.test.constant(constants)
     cost = _cost(run, evaluation_seconds)  # before the diagnostics, whose memory is none of the method's

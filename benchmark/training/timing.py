@@ -152,7 +152,7 @@ def run_steps(spec: RunSpec, images: int) -> int:
         setting = spec.labels.removeprefix("published:")
         mask = labels.sample(torch.arange(images), available, setting, spec.label_seed)
         columns = [spec.protocol.tasks.index(name) for name in spec.tasks]
-        usable = int(labels.restrict(mask, columns).any(1).sum())
+        usable = int(mask[:, columns].any(1).sum())
     return total_steps(spec.protocol, images, usable)
 
 
