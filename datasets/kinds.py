@@ -146,7 +146,8 @@ def _made(kind: type[OwnKind]) -> OwnKind:
     return kind()
 
 
-def _own(module: Any) -> type[OwnKind] | None:
+def own_class(module: Any) -> type[OwnKind] | None:
+    """Return the first kind that a module defines, None where it has none."""
     found = (kind for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, OwnKind))
     return next((kind for kind in found if kind.__module__ == module.__name__), None)
 
@@ -156,12 +157,14 @@ def kind_of(name: str) -> Kind:
     if name in KINDS:
         return KINDS[name]
     module = sys.modules.get(PLUGIN + name)
-    if module is None or (kind := _own(module)) is None:
+    if module is None or (kind := own_class(module)) is None:
         raise UserError(f"{name} is no kind of task here; one of your own needs --plugin {name}.py.")
     return _made(kind)
 
 
 def names() -> list[str]:
     """Name all kinds, those of plug-ins in use last."""
-    own = [name for name, module in list(sys.modules.items()) if name.startswith(PLUGIN) and _own(module)]
+    own = [
+        name for name, module in list(sys.modules.items()) if name.startswith(PLUGIN) and own_class(module)
+    ]
     return [*KINDS, *(name.removeprefix(PLUGIN) for name in sorted(own))]

@@ -51,6 +51,11 @@ class Task:
         return kind_of(self.kind)
 
     @property
+    def own_kind(self) -> OwnKind | None:
+        """Return the kind of a plug-in that it is of; None for a kind of this program."""
+        return maps if isinstance(maps := self.maps, OwnKind) else None
+
+    @property
     def target_channels(self) -> int:
         """Count the channels of a target."""
         return self.maps.target_channels

@@ -68,7 +68,7 @@ class Subject:
         """(4, C, H, W): nothing in it is right."""
         if self.task.is_map_of_integers:
             return self._raw((self.target + 1) % max(2, self.task.channels))
-        if self.task.kind not in TASKS:
+        if self.task.own_kind:
             return self.perfect + self._range
         return 3 * self.target + 1 if self.task.kind == "depth" else -self.target
 

@@ -46,7 +46,7 @@ def _best(task: Task, target: Tensor, labelled: Tensor) -> Tensor:
         return F.one_hot(values.view(-1, task.channels).sum(0).argmax(), task.channels).float()
     if task.kind == "normals":
         return F.normalize(values.view(-1, 3).sum(0), dim=0).float()
-    if task.kind != "depth":
+    if task.own_kind:
         total = values.view(-1, task.channels + 1).sum(0)
         return (total[:-1] / total[-1]).float()
     return values.median().view(1)
@@ -62,6 +62,6 @@ def _summary(task: Task, target: Tensor) -> Tensor:
         return torch.bincount(pixels[:, 0], minlength=task.channels)
     if task.kind == "normals":
         return pixels.sum(0, dtype=torch.float64)
-    if task.kind != "depth":
+    if task.own_kind:
         return F.pad(pixels.double(), (0, 1), value=1.0).sum(0)
     return pixels[:, 0]

@@ -33,7 +33,7 @@ def meter(task: Task) -> Meter:
     """Return the meter of a task's kind; of the two for boundaries, the one of the task's metric."""
     if task.kind == "edge" and task.metric == "odsF":
         return OdsMeter(task, task.tolerance)
-    return _METERS.get(task.kind, LabelledMeter)(task)
+    return (LabelledMeter if task.own_kind else _METERS[task.kind])(task)
 
 
 class ClassesMeter(Meter):

@@ -111,7 +111,7 @@ def extended(base: Meter, more: dict[str, type[Metric]]) -> Meter:
     """
     task, own = base.task, {}
     target = widen(task, torch.full((2, task.target_channels, 16, 16), task.ignore, dtype=task.maps.stored))
-    for name, kind in (more | getattr(task.maps, "metrics", {})).items():
+    for name, kind in (more | (task.own_kind.metrics if task.own_kind else {})).items():
         if kind.kind != task.kind:
             continue
         try:

@@ -52,7 +52,7 @@ def colour(task: Task, array: np.ndarray) -> np.ndarray:
         known = np.isfinite(depth) & (depth != 0)
         share = (np.where(known, depth, 0) - near) / (far - near)
         picture = _mapped("viridis", 1 - share if task.inverse else share)
-    elif task.kind != "normals":
+    elif task.own_kind:
         known = np.isfinite(array).all(0)
         values = np.where(known, array, 0).astype(np.float64)
         values = values if len(values) in (1, 3) else np.sqrt((values**2).sum(0, keepdims=True))
@@ -104,7 +104,7 @@ def errors(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray
         error = np.abs(_probability(predicted[0]) - true[0])
     elif task.kind == "depth":
         error = np.abs(predicted[0] - np.where(known, true[0], 0))
-    elif task.kind != "normals":
+    elif task.own_kind:
         known = np.isfinite(true).all(0)
         error = np.sqrt(((predicted - np.where(known, true, 0)) ** 2).sum(0))
     else:

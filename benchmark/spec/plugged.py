@@ -66,9 +66,9 @@ def kind_codes(tasks: Iterable[Task]) -> dict[str, str]:
 
     Raises `UserError` for a plug-in that is no kind, and for a task whose kind's plug-in is not in use.
     """
-    here = {name: plugins.code(name) for name in plugins.names("kinds") if kind(name)}
-    used = {task.kind for task in tasks if task.maps}
-    return {name: code for name, code in here.items() if name in used}
+    for name in plugins.names("kinds"):
+        kind(name)
+    return {name: plugins.code(name) for name in sorted({task.kind for task in tasks if task.own_kind})}
 
 
 def _below(base: type, name: str) -> Callable[[type], bool]:

@@ -21,7 +21,6 @@ from benchmark.training.cuda_graph import WARM, Loop
 from benchmark.training.loop import Options, Run
 from datasets import labels
 from datasets.base import Split
-from datasets.kinds import OwnKind
 from datasets.tasks import Task
 
 CUDA_BLOCK = 5  # calls between two looks at the clock, each of which empties the GPU's queue
@@ -177,7 +176,7 @@ def _target(task: Task, blocks: Tensor) -> Tensor:
     if task.kind == "normals":
         x = 90 * (blocks % 3 - 1)
         return torch.cat([x, 0 * x, 0 * x - 90], 1).to(torch.int8)
-    if isinstance(task.maps, OwnKind):
+    if task.own_kind:
         return (blocks % 7 / 7).half().expand(-1, task.channels, -1, -1).contiguous()
     if task.kind == "edge":
         edges = torch.zeros(blocks.shape, dtype=torch.uint8)

@@ -18,7 +18,6 @@ import numpy as np
 from benchmark.errors import UserError, shown
 from benchmark.files import file_hash
 from datasets.fit import Fit
-from datasets.kinds import OwnKind
 from datasets.layouts import toml_description, toml_maps
 from datasets.layouts.base import TEACHER, Array, Sample, Source, reading
 from datasets.layouts.files import read_list
@@ -137,7 +136,7 @@ class TomlFolder(Source):
         what = f"{'a map of ' * (kind in ('edge', 'saliency'))}{kind} {of}"
         if kind == "normals":
             return load_normals(path, shape, f" {of}", labels.ignore), []
-        if isinstance(labels.task.maps, OwnKind):
+        if labels.task.own_kind:
             return toml_maps.measured(path, labels, what, shape), []
         if labels.palette:
             return toml_maps.coloured(path, labels, what, shape), []
