@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -128,87 +128,63 @@ class Sources:
         limit: images of all together, as evenly as a division goes. The images of all lie in memory.
         """
         joined, names = self._joined()
-        counts: list[int | None] = [None] * len(self.parts)
-        if limit is not None:
-            if limit < len(self.parts):
-                raise UserError(f"{limit} images leave a source of {self.name} without any; give more.")
-            counts = [
-                limit // len(self.parts) + (i < limit % len(self.parts)) for i in range(len(self.parts))
-            ]
-        splits = []
-        for part, count in zip(self.parts, counts, strict=True):
+        number, splits = len(self.parts), list[Split]()
+        if limit is not None and limit < number:
+            raise UserError(f"{limit} images leave a source of {self.name} without any; give more.")
+        for i, part in enumerate(self.parts):
             part.dataset.progress = self.progress
+            count = None if limit is None else limit // number + (i < limit % number)
             splits.append(part.dataset.split(name, size, count))
             if int(splits[-1].ids.max()) >= APART:
                 raise UserError(f"{part.variant} numbers its samples above {APART}; use it alone.")
+        variants = [part.variant for part in self.parts]
+        of_each = list(zip(variants, splits, names, strict=True))
         if len({split.fit for split in splits}) > 1:
-            fits = ", ".join(
-                f"{part.variant}: {split.fit}" for part, split in zip(self.parts, splits, strict=True)
-            )
+            fits = ", ".join(f"{variant}: {split.fit}" for variant, split, _ in of_each)
             raise UserError(
                 f"joined data sets must meet the frame alike, not {fits}; prepare one of them anew."
             )
-        turns = torch.cat([(torch.arange(len(split)) + 0.5) / len(split) for split in splits])
-        order = turns.argsort(stable=True)
-        source = torch.repeat_interleave(
-            torch.arange(len(splits)), torch.tensor([len(split) for split in splits])
-        )[order]
-        variants = [part.variant for part in self.parts]
-        labels = [
-            f"{variant}/{each}"
-            for variant, split in zip(variants, splits, strict=True)
-            for each in split.names
-        ]
-        available = [
-            torch.stack([_column(split, own.get(task)) for task in joined], 1)
-            for split, own in zip(splits, names, strict=True)
-        ]
+        turns = [(torch.arange(len(split)) + 0.5) / len(split) for split in splits]
+        order = torch.cat(turns).argsort(stable=True)
+
+        def together(parts: Iterable[Tensor]) -> Tensor:
+            """What the sources have of their samples, which take turns."""
+            return torch.cat(list(parts))[order]
 
         def stacked(held: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-            """The maps of each task that some source has any of."""
-            columns = {
-                n: [of.get(own.get(n, "")) for of, own in zip(held, names, strict=True)] for n in joined
-            }
-            used = ((n, column) for n, column in columns.items() if any(maps is not None for maps in column))
-            return {n: _stacked(column, splits, joined[n])[order] for n, column in used}
+            """The maps (N, C, H, W) of each task that some source has any of, blank where one has none."""
+            found = {}
+            for task, kind in joined.items():
+                column = [of.get(own.get(task, "")) for of, own in zip(held, names, strict=True)]
+                if known := [maps for maps in column if maps is not None]:
+                    dtype = reduce(torch.promote_types, (maps.dtype for maps in known))
+                    blank = known[0].new_full((1, *known[0].shape[1:]), kind.ignore, dtype=dtype)
+                    pairs = zip(column, splits, strict=True)
+                    found[task] = together(
+                        blank.expand(len(s), -1, -1, -1) if maps is None else maps.to(dtype)
+                        for maps, s in pairs
+                    )
+            return found
 
-        content = [f"{variant} {split.fingerprint}" for variant, split in zip(variants, splits, strict=True)]
+        available = []
+        for _, split, own in of_each:
+            has = dict(zip(split.targets, split.available.unbind(1), strict=True))
+            none = torch.zeros(len(split), dtype=torch.bool)
+            columns = [has.get(own.get(task, ""), none) for task in joined]
+            available.append(torch.stack(columns, 1))
+        labels = [f"{variant}/{each}" for variant, split, _ in of_each for each in split.names]
+        content = [f"{variant} {split.fingerprint}" for variant, split, _ in of_each]
+        extents = [torch.tensor(size).expand(len(s), 2) if s.extents is None else s.extents for s in splits]
         return Split(
-            ids=torch.cat([split.ids + i * APART for i, split in enumerate(splits)])[order],
+            ids=together(split.ids + i * APART for i, split in enumerate(splits)),
             names=tuple(labels[i] for i in order.tolist()),
-            images=torch.cat([split.images for split in splits])[order],
+            images=together(split.images for split in splits),
             targets=stacked([split.targets for split in splits]),
             teacher=stacked([split.teacher for split in splits]),
-            available=torch.cat(available)[order],
+            available=together(available),
             fingerprint=hashlib.sha256("\n".join(content).encode()).hexdigest(),
-            extents=_extents(splits, order, size),
+            extents=None if all(split.extents is None for split in splits) else together(extents),
             fit=splits[0].fit,
-            source=source,
+            source=together(torch.full((len(split),), i) for i, split in enumerate(splits)),
             sources=tuple(variants),
         )
-
-
-def _column(split: Split, name: str | None) -> Tensor:
-    if name is None:
-        return torch.zeros(len(split), dtype=torch.bool)
-    return split.available[:, list(split.targets).index(name)]
-
-
-def _stacked(column: Sequence[Tensor | None], splits: Sequence[Split], task: Task) -> Tensor:
-    """Stack a task's maps, (N, C, H, W), of which some sources have none that is used."""
-    known = [maps for maps in column if maps is not None]
-    kind = reduce(torch.promote_types, (maps.dtype for maps in known))
-    blank = known[0].new_full((1, *known[0].shape[1:]), task.ignore, dtype=kind)
-    pairs = zip(column, splits, strict=True)
-    return torch.cat(
-        [blank.expand(len(s), -1, -1, -1) if maps is None else maps.to(kind) for maps, s in pairs]
-    )
-
-
-def _extents(splits: Sequence[Split], order: Tensor, size: tuple[int, int]) -> Tensor | None:
-    if all(split.extents is None for split in splits):
-        return None
-    whole = torch.tensor(size)
-    return torch.cat(
-        [whole.expand(len(split), 2) if split.extents is None else split.extents for split in splits]
-    )[order]

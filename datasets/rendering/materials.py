@@ -7,7 +7,7 @@ classes apart.
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from random import Random
 
@@ -102,10 +102,7 @@ def ceiling_material(rng: Random) -> Material:
 
 def table(materials: list[Material]) -> Tensor:
     """Tabulate the materials' numbers, colours first; (M, 14) float64."""
-    rows = [
-        (*m.one, *m.two, m.pattern, m.scale, m.angle, m.aspect, m.phase, m.grain, m.gloss, m.glow)
-        for m in materials
-    ]
+    rows = [(*m.one, *m.two, *astuple(m)[2:]) for m in materials]
     return torch.tensor(rows, dtype=torch.float64)
 
 
