@@ -12,6 +12,7 @@ nothing.
 from __future__ import annotations
 
 import pickletools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,11 @@ _VALUES = {
     "BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
     "SHORT_BINBYTES",
 }  # fmt: skip
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _MARK = object()
+_MAKERS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "MARK": lambda: _MARK,
+    "EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict,
+}  # fmt: skip
 _LONGEST = 100  # characters of a text scalar, so that decoding one stored text many times stays cheap
 
 
@@ -91,14 +95,8 @@ def _interpret(content: bytes) -> Any:
                 pass
             case name if name in _VALUES:
                 stack.append(argument)
-            case name if name in _CONSTANTS:
-                stack.append(_CONSTANTS[name])
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_DICT":
-                stack.append({})
-            case "MARK":
-                stack.append(_MARK)
+            case name if name in _MAKERS:
+                stack.append(_MAKERS[name]())
             case "TUPLE":
                 stack.append(tuple(take_to_mark()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:

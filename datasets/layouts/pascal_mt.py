@@ -225,7 +225,7 @@ def load_parts(path: Path, shape: tuple[int, int]) -> Array | None:
 
 
 def _structs(path: Path, value: Any) -> Iterator[dict[str, Any]]:
-    """The structs of an array of them, through any cells around it; none of an empty matrix."""
+    """The structs of a row of them, or of a row of cells; none of an empty matrix."""
     if isinstance(value, dict):
         yield value
     elif isinstance(value, list) or np.size(value) == 0:
