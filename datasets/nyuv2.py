@@ -15,7 +15,7 @@ from datasets.layouts.base import Source
 from datasets.layouts.mtan import MtanNYUv2
 from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
-from datasets.layouts.nyuv2_facts import Classes, names, official_split
+from datasets.layouts.nyuv2_facts import NAMES, OFFICIAL, Classes
 from datasets.prepared import MTAN, SPLITS, Form, Prepared
 from datasets.tasks import Task, depth, edge, normals, semseg
 
@@ -23,7 +23,7 @@ IMAGES = (795, 654)  # of the official split
 
 
 def _tasks(classes: Classes) -> dict[str, Task]:
-    return {task.name: task for task in (semseg(names(classes)), depth(), normals(), edge(0.011))}
+    return {task.name: task for task in (semseg(NAMES[classes]), depth(), normals(), edge(0.011))}
 
 
 class NYUv2(Prepared):
@@ -70,7 +70,7 @@ class NYUv2(Prepared):
         Their order, that of MTAN's folder, is taken to be the official split's. Samples of other layouts are
         found by their official numbers. Raises `UserError` for a name without one.
         """
-        rows = {number: row for row, number in enumerate(official_split("train"))}
+        rows = {number: row for row, number in enumerate(OFFICIAL["train"])}
         found = []
         for sample, name in zip(split.ids.tolist(), split.names, strict=True):
             number = re.search(r"\d+$", name)

@@ -80,7 +80,7 @@ class MtanNYUv2(Mtan):
     @property
     def tasks(self) -> dict[str, Task]:
         """Return classes, depth and normals."""
-        return {"semseg": t.semseg(nyuv2_facts.names(13)), "depth": t.depth(), "normals": t.normals()}
+        return {"semseg": t.semseg(nyuv2_facts.NAMES[13]), "depth": t.depth(), "normals": t.normals()}
 
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; see `Source.read`."""

@@ -76,7 +76,7 @@ class NyuMat(Source):
     @property
     def tasks(self) -> dict[str, Task]:
         """Return classes, depth and, if they are derived, normals."""
-        tasks = {"semseg": t.semseg(nyuv2_facts.names(self.classes)), "depth": t.depth()}
+        tasks = {"semseg": t.semseg(nyuv2_facts.NAMES[self.classes]), "depth": t.depth()}
         return tasks | {"normals": t.normals()} if self.derive_normals else tasks
 
     @property
@@ -101,17 +101,17 @@ class NyuMat(Source):
     def _list(self, split: str) -> tuple[str, ...]:
         """The official numbers, "0001" to "1449", ascending."""
         _ = self._datasets
-        return tuple(f"{number:04}" for number in nyuv2_facts.official_split(split))
+        return tuple(f"{number:04}" for number in nyuv2_facts.OFFICIAL[split])
 
     def read(self, split: str, i: int) -> Sample:
         """Read sample i of a split; see `Source.read`."""
-        number = nyuv2_facts.official_split(split)[i]
+        number = nyuv2_facts.OFFICIAL[split][i]
         image, depth, label = (self._map(kind, number) for kind in KINDS)
         # HDF5 names what lies in a file as a path, and so do the sentences about it.
         place = self.file / "labels" / str(number)
         check_values(place, bool((label <= 894).all()), "classes 0..894 (0 where void)", label)
         labels = {
-            "semseg": nyuv2_facts.from_894(self.classes)[label],
+            "semseg": nyuv2_facts.FROM_894[self.classes][label],
             "depth": metres(self.file / "depths" / str(number), depth),
         }
         if self.derive_normals:

@@ -42,7 +42,7 @@ class NyudMt(Source):
     @property
     def tasks(self) -> dict[str, Task]:
         """Return classes, depth, normals and, where there are any, edges."""
-        every = [t.semseg(nyuv2_facts.names(self.classes)), t.depth(), t.normals(), t.edge(0.011)]
+        every = [t.semseg(nyuv2_facts.NAMES[self.classes]), t.depth(), t.normals(), t.edge(0.011)]
         return {task.name: task for task in every if task.name != "edge" or (self.path / "edge").is_dir()}
 
     def _list(self, split: str) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class NyudMt(Source):
         classes = load_numbers(semseg, "classes", shape, indices=True).values
         check_values(semseg, bool((classes <= 40).all()), "classes 0..40 (0 where void)", classes)
         labels = {
-            "semseg": nyuv2_facts.from_40(self.classes)[classes],
+            "semseg": nyuv2_facts.FROM_40[self.classes][classes],
             "depth": metres(depth, load_npy(depth, "metres", shape, (*shape, 1))),
             "normals": load_normals(self._file("normals", name, ".npy", ".png"), shape),
         }

@@ -33,7 +33,7 @@ from datasets.layouts.files import (
     numbers,
     read_list,
 )
-from datasets.layouts.nyuv2_facts import names
+from datasets.layouts.nyuv2_facts import NAMES
 from datasets.layouts.nyuv2_maps import vectors_of_colours
 from datasets.layouts.pixels import load_classes, load_colours, load_photograph, load_white
 from datasets.tasks import Task
@@ -151,7 +151,7 @@ class PascalMt(Source):
     def _surfaces(self) -> Array:
         """(460,) bool: the classes on which normals are kept."""
         if self._labels_file:
-            known = {*names(40), MONITOR[0]}
+            known = {*NAMES[40], MONITOR[0]}
             ids = [i for i, name in read_context_names(self._labels_file).items() if name in known]
         else:
             ids = list(SURFACES.values())

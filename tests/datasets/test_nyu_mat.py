@@ -18,18 +18,17 @@ h5py = pytest.importorskip("h5py", reason="it is read with h5py, of the extra `d
 
 
 def test_classes_and_split_are_the_official_ones() -> None:
-    train, test = nyuv2_facts.official_split("train"), nyuv2_facts.official_split("test")
+    train, test = nyuv2_facts.OFFICIAL["train"], nyuv2_facts.OFFICIAL["test"]
     assert (len(train), len(test)) == (795, 654) and sorted(train + test) == list(range(1, 1450))
     assert list(train) == sorted(train) and list(test) == sorted(test)
-    names = nyuv2_facts.names(40)
+    names = nyuv2_facts.NAMES[40]
     assert names[:3] == ("wall", "floor", "cabinet") and names[39] == "otherprop"
     # Cabinet, ceiling, chair, floor and wall are the numbers 3, 4, 5, 11 and 21 of the file's own list.
     for number, name in {3: "cabinet", 4: "ceiling", 5: "chair", 11: "floor", 21: "wall"}.items():
-        assert names[nyuv2_facts.from_894(40)[number]] == name
-        of_13 = nyuv2_facts.names(13)[nyuv2_facts.from_894(13)[number]]
+        assert names[nyuv2_facts.FROM_894[40][number]] == name
+        of_13 = nyuv2_facts.NAMES[13][nyuv2_facts.FROM_894[13][number]]
         assert of_13 == ("furniture" if name == "cabinet" else name)
-    for classes in (13, 40):
-        table = nyuv2_facts.from_894(classes)
+    for classes, table in nyuv2_facts.FROM_894.items():
         assert table.shape == (895,) and table[0] == 255
         assert sorted(set(table[1:].tolist())) == list(range(classes))
 
