@@ -18,7 +18,7 @@ import torch
 from benchmark import streams
 from benchmark.errors import UserError, reason
 from benchmark.files import read_tensors, replacing, write_json, writing
-from benchmark.runs import pictures, provenance, record
+from benchmark.runs import pictures, provenance
 from benchmark.runs.claim import Claim
 from benchmark.runs.rundir import RunDir
 from benchmark.runs.schema import Point
@@ -272,13 +272,12 @@ class Run:
         evaluation = time.perf_counter() - began
         claim.check()
         panel = outcome.panel(self)
-        found = outcome.outcome(self, scores, evaluation)
-        result = record.assemble(self.spec, found)
+        result = outcome.record(self, scores, evaluation)
         with writing(run.path):
             with replacing(run.file("panel.webp"), claim.token) as draft:
                 pictures.save_webp(panel, draft)
             with replacing(run.file("per_image.npz"), claim.token) as draft:
-                record.write_arrays(found, draft)
+                outcome.write_arrays(self, scores, draft)
             if self.options.keep == "all":
                 self._save(run.file("checkpoint.pt"), claim)
             if self.options.keep != "none":

@@ -1,21 +1,28 @@
-"""What a trained run says of itself: diagnostics, pictures of predictions, and the outcome for its record."""
+"""What a trained run says of itself: diagnostics, pictures of predictions, and its record."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from benchmark.errors import UserError
 from benchmark.metrics.constant import constant_predictions
-from benchmark.runs import pictures, provenance
-from benchmark.runs.record import Outcome
+from benchmark.runs import digest, pictures, provenance
+from benchmark.runs.schema import check_record
+from benchmark.spec import plugged, registry
+from benchmark.spec.run import SCHEMA
 from benchmark.training.device import autocast
 from benchmark.training.evaluate import Scores
 from benchmark.training.flops import Counter
 from datasets import labels
+from datasets.tasks import as_dict
 from methods.base import Diagnostic, Method
 
 if TYPE_CHECKING:
@@ -71,32 +78,79 @@ def panel(run: Run) -> Image:
     return pictures.panel(run.test.images[:count].numpy(), first, second, run.tasks)
 
 
-def outcome(run: Run, scores: dict[str, Scores], evaluation_seconds: float) -> Outcome:
-    """Return what a run's record is made of."""
-    spec, split = run.spec, run.train_split
+def record(run: Run, scores: dict[str, Scores], evaluation_seconds: float) -> dict[str, Any]:
+    """Return the record of a run, sealed by its digest."""
+    spec, split, method = run.spec, run.train_split, registry.method(run.spec.method)
     labelled = run.mask[:, [spec.protocol.tasks.index(name) for name in spec.tasks]]
     constants = constant_predictions(run.tasks, {name: split.targets[name] for name in spec.tasks}, labelled)
-    constant = run.test.constant(constants)
-    cost = _cost(run, evaluation_seconds)  # before the diagnostics, whose memory is none of the method's
     mask_hash = labels.mask_hash(split.ids, run.mask, spec.protocol.tasks)
     data = {"labels": mask_hash, "data": split.fingerprint, "test_data": run.test_fingerprint}
-    return Outcome(
-        tasks=run.tasks,
-        metrics={name: score.values for name, score in scores.items()},
-        constant=constant,
-        per_image={name: score.per_image for name, score in scores.items()},
-        test_images={name: score.test_images for name, score in scores.items()},
-        curve=run.curve,
-        cost=cost,
-        hashes=data | run.feed.hashes | {"init": run.init},
-        label_counts=dict(zip(spec.tasks, labelled.sum(0).tolist(), strict=True)),
-        images=run.feed.images,
-        mask=run.mask.numpy(),
-        fit=split.fit,
-        by_source={name: score.by_source for name, score in scores.items() if score.by_source},
-        environment=run.environment,
-        diagnostics=diagnostics(run),
-    )
+    kinds = {task.kind for task in run.tasks.values()}
+    own = {name: facts for name, facts in plugged.metric_facts().items() if facts["kind"] in kinds}
+    by_source = {name: score.by_source for name, score in scores.items() if score.by_source}
+    more = {"by_source": by_source, "own_metrics": own}
+    found = {
+        "schema": SCHEMA,
+        "id": spec.id,
+        "spec": spec.as_dict(),
+        "one_task": method.one_task,
+        "summary": method.summary,
+        "source": registry.source_hash(spec.method),
+        "tasks": {n: as_dict(t) | {"test_images": scores[n].test_images} for n, t in run.tasks.items()},
+        "metrics": {name: score.values for name, score in scores.items()},
+        "constant": run.test.constant(constants),
+        "oracle": _oracle(run, scores),
+        "curve": run.curve,
+        "cost": _cost(run, evaluation_seconds),  # before diagnostics, whose memory is none of the method's
+        "hashes": data | run.feed.hashes | {"init": run.init},
+        "label_counts": dict(zip(spec.tasks, labelled.sum(0).tolist(), strict=True)),
+        "images": run.feed.images,
+        "fit": split.fit,
+        "environment": run.environment,
+        "diagnostics": {name: _listed(d) for name, d in diagnostics(run).items()},
+    } | {key: value for key, value in more.items() if value}
+    made = digest.sealed(_rounded(found))
+    try:  # what later commands would refuse is refused here, where it can be told from damage
+        check_record(json.loads(json.dumps(made)), f"the record of {spec.folder}", spec.id, "")
+    except UserError as error:
+        raise ValueError(str(error).rstrip("; .")) from None
+    return made
+
+
+def write_arrays(run: Run, scores: dict[str, Scores], path: Path) -> None:
+    """Write the statistics of the test images, and which labels the run saw."""
+    tables: dict[str, Any] = {name: score.per_image.astype(np.float32) for name, score in scores.items()}
+    with path.open("wb") as file:  # numpy would add .npz to a draft's name
+        np.savez_compressed(file, **tables, labelled=run.mask.numpy().astype(np.uint8))
+
+
+def _oracle(run: Run, scores: dict[str, Scores]) -> dict[str, float]:
+    """Best value of each primary metric over all evaluations on the test set; a diagnostic, never a score."""
+    best = {}
+    for name, task in run.tasks.items() if run.spec.protocol.evaluations else ():
+        final = next(iter(scores[name].values.values()))
+        seen = [final, *(point["test"][name] for point in run.curve if "test" in point)]
+        best[name] = max(seen) if task.higher_is_better else min(seen)
+    return best
+
+
+def _listed(diagnostic: Diagnostic) -> dict[str, Any]:
+    values = np.asarray(diagnostic.array, dtype=float).tolist()
+    labels = [list(axis) for axis in diagnostic.labels]
+    axes = {"axes": list(diagnostic.axes)} if diagnostic.axes else {}
+    return {"kind": diagnostic.kind, "array": values, "labels": labels, **axes}
+
+
+def _rounded(value: Any, digits: int = 9) -> Any:
+    """Round floats to significant digits, a curve's to 5, to keep records small; null for what JSON lacks."""
+    if isinstance(value, dict):
+        fewer = ("curve", "diagnostics")
+        return {k: v if k == "spec" else _rounded(v, 5 if k in fewer else digits) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item, digits) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
 
 
 def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
