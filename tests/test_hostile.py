@@ -22,7 +22,7 @@ from benchmark.errors import UserError
 from benchmark.execute.model import load_model
 from benchmark.report.leaderboard import boards_of, files, load_records
 from benchmark.report.records import collect
-from benchmark.runs import claim, digest
+from benchmark.runs import claim, schema
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import protocol
 from benchmark.spec.run import run_id
@@ -227,7 +227,7 @@ def test_a_resealed_record_of_odd_values_is_one_sentence_for_every_reader(
     ODD[case](record)
     record["id"] = run_id(record["spec"])
     path = make.write_run(tmp_path, make.record(spec), panels=False)
-    path.write_text(json.dumps(digest.sealed(record)))
+    path.write_text(json.dumps(schema.sealed(record)))
     path.parent.rename(path.parent.with_name(f"multi_task-s0-{record['id']}"))
     publish = ["publish", record["id"], "--published-in", tmp_path / "p"]
     for words in (["leaderboard"], ["show", record["id"]], publish):

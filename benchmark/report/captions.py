@@ -12,7 +12,6 @@ from benchmark.report.grouping import value_text
 from benchmark.report.records import Record
 from benchmark.report.rows import shipped_values
 from benchmark.report.statistics import seeds_to_decide
-from benchmark.runs import digest
 from benchmark.spec.source import equal_code
 from benchmark.spec.tuning import alike, of_rates
 
@@ -144,7 +143,7 @@ def origins(board: Board) -> Iterator[Fact]:
     yield "uncommitted changes", ", ".join(dirty)
     mixed = [label for label, rs in rows.items() if len(_sources(rs)) > 1]
     yield "runs of one row by different code", ", ".join(mixed)
-    unsealed = [label for label, rs in rows.items() if any(digest.KEY not in r.content for r in rs)]
+    unsealed = [label for label, rs in rows.items() if any("digest" not in r.content for r in rs)]
     yield "no digest, so edits go unseen", ", ".join(unsealed)
     bare = {label: sorted(r.id for r in rs if r.arrays is None) for label, rs in rows.items()}
     named = [f"{label} ({textwrap.shorten(', '.join(ids), 60)})" for label, ids in bare.items() if ids]

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from benchmark.errors import UserError, printable
 from benchmark.files import read_arrays
-from benchmark.runs import digest, rundir
-from benchmark.runs.schema import read_record, read_spec
+from benchmark.runs import rundir
+from benchmark.runs.schema import check_beside, read_record, read_spec
 
 T = TypeVar("T")
 
@@ -86,8 +86,7 @@ def collect(folder: Path) -> Collection:
         for path in sorted(published.glob("*.json")):
             beside = path.with_suffix(".npz"), path.with_suffix(".webp")
             records.append(_record(path, *beside, path.stem, cure))
-            if complaint := digest.beside(path, records[-1].content):
-                raise UserError(f"{complaint}; {cure}.")
+            check_beside(path, records[-1].content, cure)
     else:
         for run in rundir.every_run(folder):
             state = run.state()

@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.report.records import Record
 from benchmark.report.rows import Group, Row, Seed
-from benchmark.runs import digest
+from benchmark.runs.schema import digest_of
 
 _INPUT = {"labels": "labels", "data": "training data", "test_data": "test data"}  # hashes in a record
 
@@ -45,8 +45,8 @@ def not_another(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
     Time and memory are in a record: two runs that agree in them too are one.
     """
-    contents = ({k: v for k, v in content.items() if k != digest.FILES} for content in (first, second))
-    if len({digest.of(content) for content in contents}) == 1:
+    contents = ({k: v for k, v in content.items() if k != "files"} for content in (first, second))
+    if len({digest_of(content) for content in contents}) == 1:
         return "is the very same run, its time included"
     given = [word for key, word in _INPUT.items() if first["hashes"].get(key) != second["hashes"].get(key)]
     return f"was given other {' and '.join(given)}" if given else ""

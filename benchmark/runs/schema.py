@@ -1,15 +1,16 @@
-"""What a record holds: the types and bounds that every reader may rely on."""
+"""What a record holds: the types and bounds that every reader may rely on, and the digest that seals it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 from benchmark.errors import UserError, shown
-from benchmark.files import read_json
-from benchmark.runs import digest
+from benchmark.files import file_hash, read_json
 from benchmark.spec.protocol import TYPES, Count, CountOrZero, NotNegative
 from benchmark.spec.run import SCHEMA, RunSpec, run_id
 from benchmark.typed import Name, Plain, Prose, Unit, convert
@@ -123,6 +124,40 @@ class RecordShape(Struct):
     files: dict[Name, Name] = {}
 
 
+def digest_of(record: dict[str, Any]) -> str:
+    """Return 16 hex digits of the SHA-256 of a record's canonical JSON, as read, without its digest."""
+    content = {key: value for key, value in record.items() if key != "digest"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with its digest, which tells that no value was changed after its run wrote it."""
+    # As a file gives it back: keys that are numbers become texts, which sort otherwise.
+    return record | {"digest": digest_of(json.loads(json.dumps(record)))}
+
+
+def check_beside(path: Path, record: dict[str, Any], cure: str) -> None:
+    """Raise `UserError` unless the files beside a published record have the hashes that it names."""
+    named = record.get("files", {})
+    if not named.keys() <= {".npz", ".webp"}:
+        raise UserError(
+            f"{path} is damaged: files is no table of the files .npz and .webp beside it; {cure}."
+        )
+    for suffix, expected in named.items():
+        file = path.with_suffix(suffix)
+        try:
+            same = file_hash(file)[:16] == expected
+        except OSError as error:
+            raise UserError(
+                f"{file}, which {path.name} names, could not be read: {error.strerror}; {cure}."
+            ) from None
+        if not same:
+            raise UserError(
+                f"{file} is not what was published with {path.name}: it was changed or exchanged; {cure}."
+            )
+
+
 def _is_matrix(array: Any) -> bool:
     """Tell whether an array is a list of rows of one length, of numbers."""
     rows = array if isinstance(array, list) else []
@@ -190,8 +225,8 @@ def check_record(record: dict[str, Any], path: Path | str, named: str, cure: str
         )
     if named != made.id:
         raise UserError(f"{path} holds the run {made.id}, not {named} as its name says; {cure}.")
-    if digest.KEY in record and (found := digest.of(record)) != record[digest.KEY]:
+    if "digest" in record and (found := digest_of(record)) != record["digest"]:
         raise UserError(
-            f"{path} was edited: its content has digest {found}, not {shown(record[digest.KEY])} as it says; "
+            f"{path} was edited: its content has digest {found}, not {shown(record['digest'])} as it says; "
             f"{cure}."
         )

@@ -14,8 +14,8 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.metrics.constant import constant_predictions
-from benchmark.runs import digest, pictures, provenance
-from benchmark.runs.schema import check_record
+from benchmark.runs import pictures, provenance
+from benchmark.runs.schema import check_record, sealed
 from benchmark.spec import plugged, registry
 from benchmark.spec.run import SCHEMA
 from benchmark.training.device import autocast
@@ -109,7 +109,7 @@ def record(run: Run, scores: dict[str, Scores], evaluation_seconds: float) -> di
         "environment": run.environment,
         "diagnostics": {name: _listed(d) for name, d in diagnostics(run).items()},
     } | {key: value for key, value in more.items() if value}
-    made = digest.sealed(_rounded(found))
+    made = sealed(_rounded(found))
     try:  # what later commands would refuse is refused here, where it can be told from damage
         check_record(json.loads(json.dumps(made)), f"the record of {spec.folder}", spec.id, "")
     except UserError as error:

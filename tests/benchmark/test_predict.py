@@ -19,7 +19,7 @@ from benchmark.execute.model import Model, as_rgb, restored
 from benchmark.execute.options import Options
 from benchmark.execute.progress import Progress
 from benchmark.execute.workers import carry_out
-from benchmark.runs import digest
+from benchmark.runs import schema
 from benchmark.runs.rundir import RunDir, every_run
 from benchmark.spec import plan
 from benchmark.spec.registry import open_dataset
@@ -287,7 +287,7 @@ def test_other_code_of_the_method_is_noted(
     copied: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = json.loads((copied / "record.json").read_text())
-    (copied / "record.json").write_text(json.dumps(digest.sealed(record | {"source": "000000000000"})))
+    (copied / "record.json").write_text(json.dumps(schema.sealed(record | {"source": "000000000000"})))
     assert predict(str(copied), [photos / "fits.webp"], tmp_path / "out", tmp_path, device="cpu")[0] == 0
     assert "was computed by other code of multi_task" in capsys.readouterr().out.replace("\n", " ")
 

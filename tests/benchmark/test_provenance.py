@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.runs import digest, provenance
+from benchmark.runs import provenance, schema
 from tests.benchmark.report import make
 from tests.conftest import Bench
 
@@ -121,7 +121,7 @@ def runs(folder: Path, top: str, **environment: Any) -> Path:
     for seed in (0, 1):
         record = make.record(make.spec("mtpsl", seed))
         record["environment"] |= environment
-        path = make.write_run(folder / "runs", digest.sealed(record))
+        path = make.write_run(folder / "runs", schema.sealed(record))
         path.with_name("weights.pt").write_bytes(b"no")
     archive = folder / "records.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
@@ -137,7 +137,8 @@ def test_an_archive_of_runs_is_published(top: str, bench: Bench, tmp_path: Path)
     assert code == 0 and "published 2 runs" in out, err
     records = [json.loads(path.read_text()) for path in sorted((public / "records").glob("*.json"))]
     assert {r["spec"]["label_seed"] for r in records} == {0, 1}
-    assert not any(digest.beside(public / "records" / f"{r['id']}.json", r) for r in records)
+    for record in records:
+        schema.check_beside(public / "records" / f"{record['id']}.json", record, "publish it again")
     assert {p.suffix for p in (public / "records").iterdir()} == {".json", ".npz", ".webp"}
     assert {p.name for p in tmp_path.iterdir()} == {archive.name, "public"}  # nothing is left beside it
     one = ["publish", records[0]["id"][:8], "--results", archive, "--published-in", tmp_path / "other"]
@@ -162,7 +163,7 @@ def test_runs_of_a_copy_are_published_as_clean_when_their_code_is_that_of_the_co
     assert publish(bench, archive)[0] == 0
     for path in (tmp_path / "public" / "records").glob("*.json"):
         record = json.loads(path.read_text())
-        assert record["environment"]["dirty"] is False and record["digest"] == digest.of(record)
+        assert record["environment"]["dirty"] is False and record["digest"] == schema.digest_of(record)
         assert record["environment"]["code"] == provenance.code_at(commit)
 
 

@@ -17,7 +17,7 @@ import torch
 
 from benchmark.cli import perf
 from benchmark.execute import workers as pool
-from benchmark.runs import digest
+from benchmark.runs import schema
 from benchmark.spec import registry
 from tests.benchmark.report import make
 from tests.conftest import ROOT, Bench
@@ -281,7 +281,7 @@ def test_the_files_are_few_and_small_and_hold_no_weights(work: Path, monkeypatch
     for seed in range(6):
         record = make.record(make.spec("mtpsl", seed))
         record["cost"] |= {"captured": True, "evaluation_seconds": 1.0}
-        path = make.write_run(work / "runs", digest.sealed(record))
+        path = make.write_run(work / "runs", schema.sealed(record))
         path.with_name("weights.pt").write_bytes(bytes(1000))
         path.with_name("panel.webp").write_bytes(os.urandom(8000))
     kept = [path for name in report.KEPT for path in work.glob(f"runs/*/*/{name}")]

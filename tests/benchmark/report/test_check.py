@@ -10,7 +10,7 @@ import pytest
 from benchmark.report import leaderboard
 from benchmark.report.board import build
 from benchmark.report.records import collect
-from benchmark.runs import digest
+from benchmark.runs import schema
 from tests.benchmark.report import make
 from tests.conftest import Bench
 
@@ -29,7 +29,7 @@ def public(tmp_path: Path) -> Path:
     """Published records of three methods over two seeds, sealed as a run does it, and their tables."""
     for method in ("single_task", "multi_task", "mtpsl"):
         for s in (s for seed in range(2) for s in make.specs(method, seed)):
-            make.write_run(tmp_path, digest.sealed(make.record(s, curve=False)), published=True, panels=False)
+            make.write_run(tmp_path, schema.sealed(make.record(s, curve=False)), published=True, panels=False)
     tables(tmp_path)
     return tmp_path
 
@@ -76,7 +76,7 @@ def test_missing_and_foreign_files_are_named(bench: Bench, public: Path) -> None
 def test_tables_follow_the_records(bench: Bench, public: Path) -> None:
     def change(number: int) -> None:
         if number == 2:
-            record = digest.sealed(make.record(make.spec("jtr", 0)))
+            record = schema.sealed(make.record(make.spec("jtr", 0)))
             make.write_run(public, record, published=True, panels=False)
         else:
             victim(public).with_suffix((".npz", ".json")[number]).unlink()
@@ -108,7 +108,7 @@ def test_an_edited_record_is_refused(
 
 def run(folder: Path) -> Path:
     """One run, with what lies beside its record."""
-    return make.write_run(folder / "runs", digest.sealed(make.record(make.spec("mtpsl", 0))))
+    return make.write_run(folder / "runs", schema.sealed(make.record(make.spec("mtpsl", 0))))
 
 
 @pytest.mark.parametrize("fault", ["edited", "without arrays"])
@@ -127,7 +127,7 @@ def test_such_a_run_is_not_published(fault: str, bench: Bench, tmp_path: Path) -
 
 def test_publishing_replaces_and_adds_nothing_unasked(bench: Bench, tmp_path: Path) -> None:
     record, place = run(tmp_path), tmp_path / "public"
-    other = make.write_run(tmp_path / "runs", digest.sealed(make.record(make.spec("multi_task"))))
+    other = make.write_run(tmp_path / "runs", schema.sealed(make.record(make.spec("multi_task"))))
     call = ("publish", "--results", tmp_path / "runs")
     at = ("--published-in", place)
     assert "--published-in is missing; name the folder" in bench(*call, "--all", "--force")[2]
@@ -139,7 +139,7 @@ def test_publishing_replaces_and_adds_nothing_unasked(bench: Bench, tmp_path: Pa
     (published,) = place.glob("records/*.json")
     before = published.read_bytes()
     assert bench(*call, *at, record.parent.name)[0] == 0  # the very same
-    record.write_text(json.dumps(digest.sealed(json.loads(record.read_text()) | {"images": 3})))
+    record.write_text(json.dumps(schema.sealed(json.loads(record.read_text()) | {"images": 3})))
     code, out, _ = bench(*call, *at, record.parent.name, other.parent.name)
     assert code == 1 and "(1 to add, 1 to replace, 0 to leave)" in out and published.read_bytes() == before
     assert bench(*call, *at, "--all", "--force")[0] == 0
@@ -150,7 +150,7 @@ def test_labels_of_ones_own_are_published_by_name_first(bench: Bench, tmp_path: 
     """A variant that nobody else has, by --variant or SOURCE.json, is no part of --all until it is there."""
     run(tmp_path)
     variant = {"dataset": "nyuv2", "variant": "nyuv2-13-mine"}
-    made = [digest.sealed(make.record(make.spec("multi_task", seed) | variant)) for seed in (0, 1)]
+    made = [schema.sealed(make.record(make.spec("multi_task", seed) | variant)) for seed in (0, 1)]
     names = [make.write_run(tmp_path / "runs", record).parent.name for record in made]
     call = ("publish", "--results", tmp_path / "runs", "--published-in", tmp_path / "public")
     code, out, _ = bench(*call, "--all", "--force")
@@ -179,7 +179,7 @@ def test_files_beside_a_record_must_be_those_that_were_published(bench: Bench, t
     assert check(bench, place)[0] == 0
     # A name that is no file of a record is refused, not followed.
     content = json.loads(record.read_text())
-    record.write_text(json.dumps(digest.sealed(content | {"files": {"/../../etc/passwd": "0"}})))
+    record.write_text(json.dumps(schema.sealed(content | {"files": {"/../../etc/passwd": "0"}})))
     code, said = check(bench, place)
     assert code == 2 and "files is no table" in said
     record.write_text(json.dumps(content))
@@ -188,6 +188,6 @@ def test_files_beside_a_record_must_be_those_that_were_published(bench: Bench, t
 
 def test_a_digest_survives_the_file_and_numbers_as_keys() -> None:
     record = {"a": {10: 1.5, 9: [0.1 + 0.2, -0.0, 1e-300, 12345678901234567]}, "b": "Δm", "c": None}
-    sealed = digest.sealed(record)
+    sealed = schema.sealed(record)
     again = json.loads(json.dumps(sealed, indent=3))
-    assert digest.of(again) == sealed["digest"] != digest.of(again | {"b": "Δ"})
+    assert schema.digest_of(again) == sealed["digest"] != schema.digest_of(again | {"b": "Δ"})
