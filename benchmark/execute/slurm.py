@@ -9,7 +9,6 @@ any host that has it, even where the submitting process died before it learnt th
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -21,9 +20,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from benchmark.errors import UserError
 from benchmark.execute.attempt import attempt, note_failure
@@ -161,7 +162,7 @@ def submit(
     with writing(results):
         logs.mkdir()
         specs = [cell.as_dict() | {"id": cell.id} for cell in cells]
-        plain = json.loads(json.dumps(asdict(options), default=str))
+        plain = msgspec.to_builtins(options, enc_hook=str)
         write_json(logs / TASKS, {"specs": specs, "options": plain})
         write_json(file, content)
         try:
@@ -225,18 +226,13 @@ def main(folder: Path, job: str, number: str) -> None:
     signal.signal(WARNING, ask)
     signal.signal(signal.SIGTERM, ask)
     content, task = read_json(folder / TASKS, "submit the plan again"), f"{job}_{number}"
-    outcome = carry_out(content["specs"][int(number)], _options(content["options"]), stop)
+    options = msgspec.convert(content["options"], Options, dec_hook=lambda kind, value: kind(value))
+    outcome = carry_out(content["specs"][int(number)], options, stop)
     again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) < MOST_REQUEUES
     if outcome == "interrupted" and again and (WARNING in warned or _goes_on(task)):
         call("scontrol", "requeue", task)
     print(f"bench: {outcome}", flush=True)
     sys.exit(outcome != "done")
-
-
-def _options(plain: dict[str, Any]) -> Options:
-    places: dict[str, Any] = {key: Path(plain[key]) for key in ("results", "data")}
-    places["weights"] = {name: Path(path) for name, path in plain["weights"].items()}
-    return Options(**plain | places | {"plugins": tuple(map(Path, plain["plugins"]))})
 
 
 def carry_out(submitted: dict[str, Any], options: Options, stop: threading.Event) -> str:

@@ -3,8 +3,10 @@
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -149,6 +151,22 @@ def test_parameters_are_slurms_own() -> None:
     wanted = ["--time=2:30:01", "--gres=gpu:1", "--gpus-per-task=1", "--exclusive", "--cpus-per-task=3"]
     assert slurm.parameters(settings, cells) == (wanted, "7")
     assert slurm.parameters(["time=1", "cpus-per-gpu=4"], cells) == (["--time=1", "--cpus-per-gpu=4"], "")
+
+
+def test_a_task_has_the_options_of_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    weights, plugins = {"sha256:0": tmp_path / "w.pth"}, (tmp_path / "mine.py",)
+    options = Options(tmp_path / "runs", tmp_path / "data", "cpu", weights=weights, plugins=plugins)
+    options = replace(options, retry_failed=True)
+    given: list[Any] = []
+    monkeypatch.setattr(slurm, "call", lambda *command, **rest: "12")
+    monkeypatch.setattr(slurm, "carry_out", lambda *task: given.extend(task) or "done")
+    monkeypatch.setattr(slurm.signal, "signal", lambda *handler: None)
+    with slurm.submitting(options.results):
+        job, logs = slurm.submit([tiny_spec(), tiny_spec(seed=1)], options, ["--time=5"], "")
+    with pytest.raises(SystemExit) as ended:
+        slurm.main(logs, job, "1")
+    assert not ended.value.code and given[0]["id"] == tiny_spec(seed=1).id
+    assert given[1].began > 0 and replace(given[1], began=0.0) == options
 
 
 def test_a_task_leaves_wrong_input_as_a_failed_run(tmp_path: Path) -> None:
