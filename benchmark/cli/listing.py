@@ -171,7 +171,7 @@ def show(name: Annotated[str, typer.Argument(metavar="RUN")], results: Results =
     record = run.record
     shown: dict[str, Any] = {"state": run.state(), "folder": str(run.path)}
     shown |= record or {"spec": read_spec(run.file("spec.json"))}
-    say(f"{run.path.relative_to(results)}: {shown['state']}")
+    say(f"{run.path.parent.name}/{run.name}: {shown['state']}")
     if run.error:
         say(run.error.strip())
     spec = shown["spec"]

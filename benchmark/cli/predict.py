@@ -15,6 +15,7 @@ from rich.progress import track
 from benchmark.cli.options import RUNS, Answer, Device, Plugin, Results, say
 from benchmark.errors import UserError
 from benchmark.execute.progress import make_console
+from benchmark.runs.rundir import find_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,10 +91,10 @@ def export(
 ) -> Answer:
     """Write a finished run's network for other programs, and check that it gives the same maps."""
     from benchmark.execute import export as exporting
-    from benchmark.execute.model import load_model, place_of
+    from benchmark.execute.model import load_model
 
     exporting.check_format(form)
-    path = out or place_of(name, results).file(f"network{exporting.ENDS[form]}")
+    path = out or find_run(results, name).file(f"network{exporting.ENDS[form]}")
     if path.exists() and not force:
         raise UserError(f"{path} is there already; give --force to write over it, or another --out.")
     model = load_model(name, results)

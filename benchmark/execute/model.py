@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmark import ROOT
 from benchmark.errors import UserError, reason
 from benchmark.files import read_tensors
-from benchmark.runs.rundir import RunDir, find_run
+from benchmark.runs.rundir import find_run
 from benchmark.spec import registry
 from benchmark.spec.run import RunSpec
 from benchmark.spec.source import equal_code
@@ -105,7 +105,7 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     everything. Raises `UserError` when there is no such run, it is not finished, its weights were not kept,
     or they do not fit.
     """
-    place, again = place_of(run, results), "compute it again with `bench run ... --force`"
+    place, again = find_run(Path(results), str(run)), "compute it again with `bench run ... --force`"
     record, file = place.record, place.file("weights.pt")
     if record is None:
         raise UserError(
@@ -141,13 +141,6 @@ def load_model(run: str | Path, results: str | Path = ROOT / "runs", device: str
     other = record.get("source") not in equal_code(spec.method, registry.source_hash(spec.method))
     note = f"{place.name} was computed by other code of {spec.method}, so its predictions may differ."
     return Model(spec, tasks, method, device, note if other else "", record.get("fit", "scale"))
-
-
-def place_of(run: str | Path, results: str | Path) -> RunDir:
-    """Return the folder of a run that is named as for `load_model`."""
-    folder = Path(run)
-    named = (folder / "spec.json").is_file()
-    return RunDir(folder.parent, folder.name) if named else find_run(Path(results), str(run))
 
 
 def _spec(values: dict[str, Any], where: str) -> RunSpec:

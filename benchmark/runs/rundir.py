@@ -164,12 +164,10 @@ def means(name: str, folder: str) -> bool:
 
 
 def find_run(results: Path, name: str) -> RunDir:
-    """Return the run whose path it is, or that `means` it. Raises `UserError` for none, or several."""
-    runs = every_run(results)
-    if Path(name).is_dir():
-        runs = [run for run in runs if run.path.samefile(name)]
-    else:
-        runs = [run for run in runs if means(name, f"{run.path.parent.name}/{run.name}")]
+    """Return the run whose folder it is, or that `means` it. Raises `UserError` for none, or several."""
+    if (folder := Path(name).absolute()).joinpath("spec.json").is_file():
+        return RunDir(folder.parent, folder.name)
+    runs = [run for run in every_run(results) if means(name, f"{run.path.parent.name}/{run.name}")]
     if len(runs) != 1:
         found = f"{len(runs)} runs" if runs else "no run"
         raise UserError(

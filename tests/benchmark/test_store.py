@@ -60,6 +60,20 @@ def _race(folder: str, queue: "multiprocessing.Queue[bool]", start: object) -> N
     start.wait()  # type: ignore[attr-defined]  # nobody leaves before everybody has tried
 
 
+def test_a_run_is_found_by_its_folder_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, spec = RunDir(tmp_path, tiny_spec().folder), tiny_spec()
+    claim = run.claim(spec)
+    assert claim is not None
+    claim.release()
+    monkeypatch.chdir(run.path)
+    found = rundir.find_run(tmp_path / "elsewhere", ".")
+    assert (found.path, found.name) == (run.path, run.name)
+    with pytest.raises(UserError, match="names no run in"):
+        rundir.find_run(tmp_path / "elsewhere", "..")
+
+
 def test_of_many_processes_one_gets_the_claim(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     for round_ in range(5):
