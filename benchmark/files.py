@@ -59,9 +59,9 @@ def dumps(value: dict[str, Any]) -> str:
 
 
 @contextmanager
-def replacing(path: Path, token: str) -> Iterator[Path]:
-    """Give a draft beside `path` that takes its place when the block ends well; each process has a token."""
-    draft = path.with_name(f".{token}.{path.name}")
+def replacing(path: Path, token: str = "") -> Iterator[Path]:
+    """Give a draft beside `path` that takes its place when the block ends well; a token names it."""
+    draft = path.with_name(f".{token or uuid.uuid4().hex}.{path.name}")
     try:
         yield draft
         draft.replace(path)
@@ -71,7 +71,7 @@ def replacing(path: Path, token: str) -> Iterator[Path]:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write by a rename, so that a reader sees the old or the new content."""
-    with replacing(path, uuid.uuid4().hex) as draft:
+    with replacing(path) as draft:
         draft.write_text(dumps(value), encoding="utf-8")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +101,7 @@ class Cache:
     def _write(self, chunk: int, arrays: Arrays) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(self._path(chunk), uuid.uuid4().hex) as draft, draft.open("wb") as file:
+            with replacing(self._path(chunk)) as draft, draft.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
         except OSError as error:
             raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -82,7 +81,7 @@ def write(model: Model, path: Path, form: str, batch: int) -> dict[str, float]:
             ) from None
         own = model.predict_images(image.permute(1, 2, 0).numpy() for image in images)
         try:
-            with replacing(path, uuid.uuid4().hex) as draft:
+            with replacing(path) as draft:
                 draft.write_bytes(content)
                 found = _differences(model, _LOADERS[form](draft)(images), list(own))
                 if not all(value <= TOLERANCE for value in found.values()):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -48,7 +47,7 @@ def write(folder: Path) -> tuple[Path, list[str]]:
         raise UserError(f"{file} is there already; remove or rename it to have a draft written.")
     with reading(folder):
         text, names, todo = _draft(folder)
-    with replacing(file, uuid.uuid4().hex) as draft:
+    with replacing(file) as draft:
         draft.write_text(text, encoding="utf-8")
     try:
         source = TomlFolder(folder)
