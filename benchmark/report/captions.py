@@ -72,8 +72,10 @@ def _data(board: Board) -> Iterator[Fact]:
         "labelling",
         "" if minutes is None else f"{minutes:,.0f} minutes, at {value_text(protocol['cost'])} a label",
     )
-    known = protocol["doubled"] or protocol["demonstration"]
-    yield "training", "" if known else UNKNOWN
+    tried = {"", *(trial.split()[0] for trial in protocol["doubled"])}
+    lacking = sorted({protocol["reference"], protocol["baseline"]} - tried)
+    known = not lacking or protocol["demonstration"]
+    yield "training", "" if known else f"{UNKNOWN} for {', '.join(lacking)}"
     yield "test images", ", ".join(f"{t.name} {t.test_images}" for t in g.tasks if t.test_images is not None)
     if protocol["judge"] != "test":
         where = f"evaluated on the last {protocol['holdout']:.0%} of the train images"

@@ -285,9 +285,9 @@ def test_a_trial_in_the_shipped_protocol_is_known_to_earlier_runs(tmp_path: Path
 
     make.write_board(tmp_path, seeds=2)
     (before,) = build(collect(tmp_path))
-    assert ("training", UNKNOWN) in facts(before) and not before.withheld
+    assert ("training", f"{UNKNOWN} for multi_task, single_task") in facts(before) and not before.withheld
     shipped = (grouping.shipped_values("thin") or {}) | {"doubled": {"multi_task steps depth": 9.0}}
     monkeypatch.setattr(grouping, "shipped_values", lambda name: shipped)
     (after,) = build(collect(tmp_path))
-    assert ("training", UNKNOWN) not in facts(after) and after.withheld
+    assert ("training", f"{UNKNOWN} for single_task") in facts(after) and after.withheld
     assert {e.tier for e in after.entries} == {"undertrained"}
