@@ -17,16 +17,15 @@ from datasets.tasks import Task
 
 @dataclass(frozen=True)
 class Meter(ABC):
-    """The metrics of one task. kind: its key in `pooled.ABOUT`. columns: those stored per image."""
+    """The metrics of one task. kind: its key in `pooled.ABOUT`."""
 
     task: Task
     kind: ClassVar[str]
-    columns: ClassVar[int]
 
     @property
+    @abstractmethod
     def stored(self) -> int:
         """How many of the first columns are few and worth keeping per image."""
-        return self.columns
 
     @torch.no_grad()
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:

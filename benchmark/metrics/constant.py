@@ -30,38 +30,29 @@ def constant_predictions(
     return {name: _best(task, targets[name], labelled[:, t]) for t, (name, task) in enumerate(tasks.items())}
 
 
-def as_prediction(constant: Tensor, batch: int, size: tuple[int, int]) -> Tensor:
-    """Expand a constant (C,) to the raw prediction (B, C, H, W) of a batch, a read-only view."""
-    return constant.view(1, -1, 1, 1).expand(batch, -1, *size)
-
-
 def _best(task: Task, target: Tensor, labelled: Tensor) -> Tensor:
     if task.kind in ("saliency", "edge"):
         return torch.tensor([POSITIVE])
-    images = labelled.nonzero()[:, 0].to(target.device)
-    summaries = [_summary(task, widen(task, target[i])) for i in images.split(CHUNK) if len(i)]
-    if not summaries or not (values := torch.cat(summaries)).any():
+    found = []
+    for images in labelled.nonzero()[:, 0].to(target.device).split(CHUNK):
+        wide = widen(task, target[images])
+        pixels = wide.movedim(1, -1)[task.valid(wide)[:, 0]]
+        if task.kind == "classes":
+            found.append(torch.bincount(pixels[:, 0], minlength=task.channels))
+        elif task.kind == "depth":
+            found.append(pixels[:, 0])
+        elif task.kind == "normals":
+            found.append(pixels.sum(0, dtype=torch.float64))
+        else:  # the sum of each channel, and the number of pixels
+            found.append(F.pad(pixels.double(), (0, 1), value=1.0).sum(0))
+    values = torch.cat(found)
+    if not values.any():
         return torch.zeros(task.channels)
     if task.kind == "classes":
         return F.one_hot(values.view(-1, task.channels).sum(0).argmax(), task.channels).float()
+    if task.kind == "depth":
+        return values.median().view(1)
     if task.kind == "normals":
         return F.normalize(values.view(-1, 3).sum(0), dim=0).float()
-    if task.own_kind:
-        total = values.view(-1, task.channels + 1).sum(0)
-        return (total[:-1] / total[-1]).float()
-    return values.median().view(1)
-
-
-def _summary(task: Task, target: Tensor) -> Tensor:
-    """What the best constant needs of images.
-
-    Class counts (C,), the sum of normals (3,), depths (P,), else sums and the number of pixels (C + 1,).
-    """
-    pixels = target.movedim(1, -1)[task.valid(target)[:, 0]]
-    if task.kind == "classes":
-        return torch.bincount(pixels[:, 0], minlength=task.channels)
-    if task.kind == "normals":
-        return pixels.sum(0, dtype=torch.float64)
-    if task.own_kind:
-        return F.pad(pixels.double(), (0, 1), value=1.0).sum(0)
-    return pixels[:, 0]
+    total = values.view(-1, task.channels + 1).sum(0)
+    return (total[:-1] / total[-1]).float()

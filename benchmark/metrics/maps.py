@@ -20,8 +20,7 @@ from torch import Tensor
 
 from benchmark.metrics import pooled
 from benchmark.metrics.base import Meter, level, tally
-from benchmark.metrics.boundary import BoundaryMeter
-from benchmark.metrics.ods import OdsMeter
+from benchmark.metrics.boundary import BoundaryMeter, OdsMeter
 from benchmark.metrics.pooled import NEAR_ANGLES, THRESHOLDS, TWICE
 from datasets.tasks import Task
 
@@ -73,7 +72,7 @@ class DepthMeter(Meter):
     Columns: pixels, and sums of the absolute, relative and squared error.
     """
 
-    kind, columns = "depth", 4
+    kind, stored = "depth", 4
 
     def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = self.task.valid(target)
@@ -97,7 +96,7 @@ class NormalsMeter(Meter):
     number is even). Columns: pixels, sum of angles, pixels within each of `NEAR_ANGLES`, the histogram.
     """
 
-    kind, columns = "normals", 2 + len(NEAR_ANGLES)
+    kind, stored = "normals", 2 + len(NEAR_ANGLES)
     bins: ClassVar[int] = round(180 / ANGLE_BIN)
 
     def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -129,7 +128,7 @@ class SaliencyMeter(Meter):
     negative and positive pixels by level, then the same of levels after the second sigmoid.
     """
 
-    kind, columns = "saliency", 2 * (THRESHOLDS + 1) + 2 * (TWICE + 1)
+    kind, stored = "saliency", 2 * (THRESHOLDS + 1) + 2 * (TWICE + 1)
 
     def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid, positive = self.task.valid(target), target.long()
@@ -147,7 +146,7 @@ class SaliencyMeter(Meter):
 class LabelledMeter(Meter):
     """Whether an image has a label, for kinds of plug-ins; `own.extended` puts their metrics behind it."""
 
-    kind, columns = "own", 1
+    kind, stored = "own", 1
 
     def _statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         return self.task.valid(target).flatten(1).any(1, keepdim=True).double()

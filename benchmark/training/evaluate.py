@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from benchmark.metrics.base import Meter
-from benchmark.metrics.constant import as_prediction
 from benchmark.metrics.maps import meter
 from benchmark.metrics.own import extended
 from benchmark.spec import plugged
@@ -92,8 +91,8 @@ class TestSet:
         """Return {task: metrics} of a raw prediction (C,) for every pixel of every image."""
 
         def predict(images: Tensor) -> dict[str, Tensor]:
-            size = (images.shape[2], images.shape[3])
-            return {n: as_prediction(c.to(images.device), len(images), size) for n, c in constants.items()}
+            shape = (len(images), -1, *images.shape[2:])
+            return {n: c.to(images.device).view(1, -1, 1, 1).expand(shape) for n, c in constants.items()}
 
         return {name: scores.values for name, scores in self._judge(predict).items()}
 

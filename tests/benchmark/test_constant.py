@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.metrics.constant import CHUNK, as_prediction, constant_predictions
+from benchmark.metrics.constant import CHUNK, constant_predictions
 from benchmark.metrics.maps import meter
 from datasets import tasks
 from datasets.base import widen
@@ -36,7 +36,7 @@ def split(images: int = CHUNK + 6, height: int = 5, width: int = 7) -> tuple[dic
 
 
 def judged(task: Task, constant: Tensor, target: Tensor) -> float:
-    prediction = as_prediction(constant, len(target), (target.shape[-2], target.shape[-1]))
+    prediction = constant.view(1, -1, 1, 1).expand(len(target), -1, *target.shape[2:])
     m = meter(task)
     return m.values(m.statistics(prediction, widen(task, target)).sum(0).numpy())[task.metric]
 

@@ -9,11 +9,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from benchmark.metrics import ods as odsf
-from benchmark.metrics.boundary import BoundaryMeter
+from benchmark.metrics import boundary
+from benchmark.metrics.boundary import BoundaryMeter, OdsMeter
 from benchmark.metrics.correspond import THRESHOLDS, Truth, thin
 from benchmark.metrics.maps import meter
-from benchmark.metrics.ods import OdsMeter
 from benchmark.metrics.pooled import ABOUT
 from datasets import tasks
 from datasets.tasks import IGNORE
@@ -231,7 +230,7 @@ def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     prediction, target = sample(5, 12, 16)
     judged = OdsMeter(TASK, 0.04)
     alone = judged.statistics(prediction, target)
-    monkeypatch.setattr(odsf, "SHARED", 0)
-    monkeypatch.setattr(odsf, "cores", lambda: 2)
-    monkeypatch.setattr(odsf.correspond, "counts", None)  # not in this process
+    monkeypatch.setattr(boundary, "SHARED", 0)
+    monkeypatch.setattr(boundary, "cores", lambda: 2)
+    monkeypatch.setattr(boundary.correspond, "counts", None)  # not in this process
     assert torch.equal(judged.statistics(prediction, target), alone)
