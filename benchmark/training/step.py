@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from benchmark.spec.protocol import Protocol
 from benchmark.spec.weighting import EQUAL
 from benchmark.training.device import autocast
-from benchmark.training.weighting import Balancing, make
+from benchmark.training.weighting import make
+from benchmark.training.weighting.base import Balancing
 from methods.base import Batch, Losses, Method
 from methods.networks.encoders import Trunk
 

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from benchmark.errors import UserError
 from benchmark.spec import weighting as balance
-from benchmark.training.weighting import Aggregation
 from methods.base import Batch, Losses, Method
 from methods.multi_task import MultiTask
 from tests.helpers import THREE, tiny_batch, tiny_problem
 
 torchjd = pytest.importorskip("torchjd.aggregation")
-from benchmark.training.weighting.gradients import aggregate, gramian_weights  # noqa: E402
+from benchmark.training.weighting.gradients import RULES, Aggregation, aggregate  # noqa: E402
 
 NAMES = [name for name, entry in balance.BALANCES.items() if entry.kind == "gradients"]
 JACOBIANS = [
@@ -80,7 +79,7 @@ def test_mgda_is_the_shortest_convex_combination(n: int, spread: float, shared: 
         common = shared * torch.randn(1, 6, generator=generator, dtype=torch.float64)
         rows = draw + (common if shared > 0 else signs * common)
         rows = rows * 10 ** (spread * (torch.rand(n, 1, generator=generator, dtype=torch.float64) - 0.5))
-        weights = gramian_weights("mgda", rows @ rows.T) / n
+        weights = RULES["mgda"](rows @ rows.T) / n
         assert bool((weights >= 0).all()) and float(weights.sum()) == pytest.approx(1, rel=1e-12)
         found, best = float((weights @ rows).square().sum()), shortest(rows @ rows.T)
         assert best * (1 - 1e-9) <= found <= best * (1 + 1e-6) + 1e-15 * float(rows.square().sum(1).min())
@@ -88,7 +87,7 @@ def test_mgda_is_the_shortest_convex_combination(n: int, spread: float, shared: 
 
 def test_mgda_of_gradients_that_cancel_is_0() -> None:
     rows = torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
-    weights = gramian_weights("mgda", rows @ rows.T)
+    weights = RULES["mgda"](rows @ rows.T)
     assert weights.tolist() == pytest.approx([2.0, 1.0, 0.0], abs=1e-7)
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from benchmark.errors import UserError
 from benchmark.spec import plan, registry
 from benchmark.spec import weighting as balance
-from benchmark.training import weighting as balancing
 from benchmark.training.step import Step
-from benchmark.training.weighting.achievement import score
+from benchmark.training.weighting.achievement import AMTLG, score
 from benchmark.training.weighting.base import Balancing, LossBalancing
+from benchmark.training.weighting.losses import DWA, FAMO, GLS, RLW, Isolate, Uncertainty
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Method
 from tests.helpers import TASKS, THREE, tiny_batch, tiny_problem, tiny_protocol
@@ -46,13 +46,13 @@ MIXED: list[Pattern] = [
 
 def new(name: str, shares: Tensor | None = None) -> LossBalancing:
     classes: dict[str, Callable[..., LossBalancing]] = {
-        "uncertainty": balancing.Uncertainty,
-        "dwa": lambda tasks, shares: balancing.DWA(tasks, shares, EPOCH),
-        "rlw": balancing.RLW,
-        "gls": balancing.GLS,
-        "famo": balancing.FAMO,
-        "isolate": balancing.Isolate,
-        "amtl_g": lambda _, shares: balancing.AMTLG(tiny_problem(label_shares=shares), ACHIEVED),
+        "uncertainty": Uncertainty,
+        "dwa": lambda tasks, shares: DWA(tasks, shares, EPOCH),
+        "rlw": RLW,
+        "gls": GLS,
+        "famo": FAMO,
+        "isolate": Isolate,
+        "amtl_g": lambda _, shares: AMTLG(tiny_problem(label_shares=shares), ACHIEVED),
     }
     return classes[name](KINDS, shares)
 
@@ -221,7 +221,7 @@ def test_weights_equal_a_slow_reference(name: str, shares: list[float] | None) -
 def test_uncertainty_is_the_likelihood_of_the_labels(shares: list[float] | None) -> None:
     """Sample by sample: 1/2 exp(-s) l + 1/2 s for depth and normals, exp(-s) l + 1/2 s for classes."""
     made, stream = new("uncertainty", torch.tensor(shares) if shares else None), Stream()
-    assert isinstance(made, balancing.Uncertainty)
+    assert isinstance(made, Uncertainty)
     made.double()
     for pattern in MIXED:
         s = torch.randn(3, dtype=torch.float64)
@@ -378,7 +378,7 @@ def stepped(toy: Toy, name: str, patterns: list[Pattern], **changes: Any) -> Ste
 def test_log_variances_are_learnt_by_the_runs_optimiser_without_decay() -> None:
     toy = Toy()
     step = stepped(toy, "uncertainty", [FULL])
-    assert isinstance(step.balancing, balancing.Uncertainty)
+    assert isinstance(step.balancing, Uncertainty)
     # d/ds (c exp(-s) L + s/2) at s = 0, with L = 1, 2, 3: 1/2 - c L
     expected = [-0.01 * (0.5 - c * loss) for c, loss in ((1, 1), (0.5, 2), (0.5, 3))]
     assert step.balancing.log_variances.tolist() == pytest.approx(expected)

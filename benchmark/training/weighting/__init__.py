@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from benchmark.spec.protocol import Protocol
 from benchmark.spec.weighting import BALANCES, OfAMTLG, OfEqual
 from benchmark.training.weighting.achievement import AMTLG, Equal
-from benchmark.training.weighting.base import Balancing
+from benchmark.training.weighting.base import Balancing, LossBalancing
 from benchmark.training.weighting.gradients import Aggregation
 from benchmark.training.weighting.losses import DWA, FAMO, GLS, RLW, Isolate, Uncertainty
+from methods.base import Method
 
-if TYPE_CHECKING:
-    from benchmark.spec.protocol import Protocol
-    from methods.base import Method
-
-__all__ = [
-    "AMTLG", "DWA", "FAMO", "GLS", "RLW", "Aggregation", "Balancing", "Equal", "Isolate", "Uncertainty",
-    "make",
-]  # fmt: skip
-
-PLAIN: dict[str, Callable[..., Balancing]] = {
-    "uncertainty": Uncertainty,
-    "rlw": RLW,
-    "gls": GLS,
-    "famo": FAMO,
-    "isolate": Isolate,
-}
+PLAIN: dict[str, type[LossBalancing]] = {
+    "uncertainty": Uncertainty, "rlw": RLW, "gls": GLS, "famo": FAMO, "isolate": Isolate,
+}  # fmt: skip
 
 
 def make(

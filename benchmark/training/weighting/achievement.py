@@ -95,10 +95,10 @@ class Scores(nn.Module):
 class Equal(Balancing):
     """The plain sum: the protocol's own weights are in the losses, and an absent task adds 0."""
 
-    def __init__(self, problem: Problem | None = None, decay: float = OfAMTLG().decay) -> None:
+    def __init__(self, problem: Problem | None = None) -> None:
         """problem: of the method, to record `Scores` too, which change nothing."""
         super().__init__()
-        self.scores = Scores(problem, decay) if problem else None
+        self.scores = Scores(problem, OfAMTLG().decay) if problem else None
 
     def begin(self) -> None:
         """Begin a step."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -48,24 +48,15 @@ class Aggregation(Balancing):
             loss, every = losses.tasks[name], [*shared, *own]
             found = torch.autograd.grad(loss, every, retain_graph=True, allow_unused=True)
             pairs = zip(found[: len(shared)], shared, strict=True)
-            rows.append(torch.cat([_or_zero(g, p).flatten() for g, p in pairs]))
+            rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs]))
             for parameter, gradient in zip(own, found[len(shared) :], strict=True):
                 _add(parameter, gradient)
         vector = aggregate(self.name, torch.stack(rows))
-        for parameter, gradient in zip(shared, _cut(vector, shared), strict=True):
-            _add(parameter, gradient)
+        for parameter, part in zip(shared, vector.split([p.numel() for p in shared]), strict=True):
+            _add(parameter, part.view_as(parameter))
         extras = [value for value in losses.extra.values() if value.requires_grad]
         if extras:
             torch.stack(extras).sum().backward()
-
-
-def _or_zero(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if gradient is None else gradient
-
-
-def _cut(vector: Tensor, parameters: list[nn.Parameter]) -> Iterator[Tensor]:
-    parts = vector.split([p.numel() for p in parameters])
-    return (part.view_as(p) for part, p in zip(parts, parameters, strict=True))
 
 
 def _add(parameter: nn.Parameter, gradient: Tensor | None) -> None:
@@ -93,18 +84,10 @@ def aggregate(name: str, gradients: Tensor) -> Tensor:
     weights = torch.ones(len(gramian), dtype=torch.float64)
     there = gramian.diagonal().nonzero()[:, 0]
     if len(there) > 1 and bool(torch.isfinite(gramian).all()):
-        weights[there] = gramian_weights(name, gramian[there][:, there])
+        known = gramian[there][:, there]
+        # To an overall norm of 1: torchjd's tolerances are absolute, and all of these rules are indifferent.
+        weights[there] = RULES[name](known / known.trace())
     return weights.to(gradients) @ gradients
-
-
-def gramian_weights(name: str, gramian: Tensor) -> Tensor:
-    """Return (n,) weights of gradients, none 0, from their inner products (n, n); float64 on the CPU.
-
-    Where a paper's weights sum to 1, they are multiplied by n. torchjd's tolerances are absolute, so
-    gradients come to it with an overall norm of 1, to which all of these aggregators are indifferent.
-    """
-    weights: Tensor = RULES[name](gramian / gramian.trace())
-    return weights
 
 
 def _torchjd(name: str, times_n: bool, **values: Any) -> Callable[[Tensor], Tensor]:
@@ -158,6 +141,8 @@ def _nash(gramian: Tensor) -> Tensor:
     return alpha * (len(rows) / alpha.sum())
 
 
+# (n,) weights of gradients, none 0, from their inner products (n, n), float64 on the CPU. Where a paper's
+# weights sum to 1, they are multiplied by n.
 RULES: dict[str, Callable[[Tensor], Tensor]] = {
     "upgrad": _torchjd("UPGrad", times_n=True),
     "pcgrad": _torchjd("PCGrad", times_n=False),
