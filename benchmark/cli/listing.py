@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -16,9 +16,6 @@ from benchmark.execute.progress import make_console, plain
 from benchmark.runs.rundir import find_run
 from benchmark.runs.schema import read_spec
 from benchmark.spec import plan, plugged, protocol, registry
-
-if TYPE_CHECKING:
-    from benchmark.training.flops import Workload
 
 WHAT = ("methods", "datasets", "protocols", "plans", "balances", "metrics")
 
@@ -118,7 +115,7 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     values = {cell.method: cell.hyperparameters for cell in reversed(cells)}
 
     @cache
-    def cost(name: str) -> Workload:
+    def cost(name: str) -> dict[str, float]:
         return workload(name, ground, tasks, values.get(name, registry.hyperparameters(name)[0]))
 
     base = cost(ground.baseline) if ground.baseline else None
@@ -126,14 +123,14 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     for name, method in methods.items():
         defaults, hints = registry.hyperparameters(name)
         try:
-            own = None if method.skip(tasks) else vars(cost(name))
+            own = None if method.skip(tasks) else cost(name)
         except UserError:
             raise
         except Exception as error:  # a plug-in's own, whatever it is
             why = reason(error, named=True)
             raise UserError(f"the cost of {name} cannot be counted ({why}); see `bench check`.") from error
         if own:
-            relative = {key: value / getattr(base, key) for key, value in own.items()} if base else {}
+            relative = {key: value / base[key] for key, value in own.items()} if base else {}
             own = own | {"views": len(view_kinds(method.views)), "relative": relative}
         types = {key: inspect.formatannotation(hint).replace("typing.", "") for key, hint in hints.items()}
         meant = registry.meanings(name)

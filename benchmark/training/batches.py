@@ -176,7 +176,7 @@ class Feed:
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0."""
         at = torch.full((1,), step, device=self._ids.device)
-        return self._batch(at, self.samples(step), self.labelled_host(step))
+        return self.batch_at(at, self.samples(step), self.labelled_host(step))
 
     def labelled_host(self, step: int) -> Tensor:
         """Return (B, T) bool on the host: the visible labels of a step's batch."""
@@ -188,12 +188,9 @@ class Feed:
         samples: what `self.samples` gives for it, or None where they lie on the device; host: what takes the
         place of its `labelled_host`.
         """
-        return self._batch(at, samples or self.samples.at(at), host)
-
-    def _batch(self, at: Tensor, samples: Gathered, host: Tensor) -> Batch:
         rows = at * self.batch_size + torch.arange(self.batch_size, device=at.device)
         labelled = self._labelled.index_select(0, rows)
-        images, targets, extents = samples
+        images, targets, extents = samples or self.samples.at(at)
         targets = dict(targets)
         for t, (name, task) in enumerate(self.tasks.items()):
             targets[name] = targets[name].masked_fill(~labelled[:, t].view(-1, 1, 1, 1), task.ignore)

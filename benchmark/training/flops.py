@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,26 +21,8 @@ from methods.networks.taught import TaughtBatch
 Shape = Sequence[int]
 
 
-@dataclass(frozen=True)
-class Workload:
-    """Cost of a method.
-
-    train_flops: floating-point operations of losses and backward, an image; infer_flops: of a prediction, an
-    image. Counted are convolutions, matrix products and attention, a multiplication and an addition as two.
-    params_train: parameters held in training, params_infer: those that a prediction needs.
-    """
-
-    train_flops: float
-    infer_flops: float
-    params_train: int
-    params_infer: int
-
-    def __add__(self, other: Workload) -> Workload:
-        return Workload(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-
-def fake_batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -> Batch:
-    """Return a batch of `size` samples of zeros with every label, and a teacher's map of every task."""
+def _batch(problem: Problem, size: int, views: int | tuple[ViewKind, ...]) -> Batch:
+    """Return `size` samples of zeros with every label, and a teacher's map of every task."""
 
     def targets() -> dict[str, torch.Tensor]:
         maps = {}
@@ -75,7 +56,7 @@ FORMULAS = FlopCounterMode(display=False, custom_mapping=_CORRECTED).flop_regist
 
 
 class Counter(TorchDispatchMode):
-    """Counts the operations of what runs in it, as `Workload` does.
+    """Counts the operations of what runs in it, as `workload` does.
 
     torch's own counter also tells modules apart, which takes most of the time of a small network's step.
     """
@@ -91,30 +72,39 @@ class Counter(TorchDispatchMode):
         return result
 
 
+def parameters(method: Method) -> dict[str, int]:
+    """Return how many parameters are held in training and how many a prediction needs."""
+    shipped = {id(p): p.numel() for module in method.inference_modules() for p in module.parameters()}
+    return {
+        "params_train": sum(p.numel() for p in method.parameters()),
+        "params_infer": sum(shipped.values()),
+    }
+
+
 def workload(
     name: str, protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]
-) -> Workload:
-    """Return the cost of a step under a protocol, of a one-task method summed over its tasks' networks."""
+) -> dict[str, float]:
+    """Return the cost of a method under a protocol, of a one-task method summed over its tasks' networks.
+
+    train_flops: floating-point operations of losses and backward, an image; infer_flops: of a prediction, an
+    image; and `parameters`. Counted are convolutions, matrix products and attention, a multiplication and an
+    addition as two.
+    """
     kind = registry.method(name)
     parts = [{n: task} for n, task in tasks.items()] if kind.one_task else [tasks]
     found = [_one(kind, protocol, part, hyperparameters) for part in parts]
-    return sum(found[1:], found[0])
+    return {key: sum(each[key] for each in found) for key in found[0]}
 
 
 def _one(
     kind: type[Method], protocol: Protocol, tasks: dict[str, Task], hyperparameters: dict[str, Any]
-) -> Workload:
+) -> dict[str, float]:
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         method = kind(problem(protocol, tasks), **hyperparameters)
-        batch = fake_batch(method.problem, protocol.batch, method.views)
+        batch = _batch(method.problem, protocol.batch, method.views)
         with Counter() as train:
             method.losses(batch, torch.zeros(())).total().backward()
         with Counter() as infer, torch.no_grad():
             method.eval().predict(batch.images)
-        shipped = {id(p): p.numel() for module in method.inference_modules() for p in module.parameters()}
-    return Workload(
-        train_flops=train.total / protocol.batch,
-        infer_flops=infer.total / protocol.batch,
-        params_train=sum(p.numel() for p in method.parameters()),
-        params_infer=sum(shipped.values()),
-    )
+    flops = {"train_flops": train.total / protocol.batch, "infer_flops": infer.total / protocol.batch}
+    return flops | parameters(method)

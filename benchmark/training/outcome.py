@@ -20,7 +20,7 @@ from benchmark.spec import plugged, registry
 from benchmark.spec.run import SCHEMA
 from benchmark.training.device import autocast
 from benchmark.training.evaluate import Scores
-from benchmark.training.flops import Counter
+from benchmark.training.flops import Counter, parameters
 from datasets import labels
 from datasets.tasks import as_dict
 from methods.base import Diagnostic, Method
@@ -64,18 +64,14 @@ def diagnostics(run: Run) -> dict[str, Diagnostic]:
 def panel(run: Run) -> Image:
     """Return the picture of the first test images, their labels and predictions."""
     count = min(PANEL_IMAGES, run.test.count)
-    predicted, true = ({name: list[np.ndarray]() for name in run.tasks} for _ in range(2))
+    rows = [run.test.rows(start) for start in range(0, count, run.test.batch)]
     run.method.eval()
-    for start in range(0, count, run.test.batch):
-        images, targets = run.test.rows(start)
-        with autocast(run.options.device, run.spec.protocol.precision):
-            predictions = run.method.predict(images)
-        for name in run.tasks:
-            predicted[name].extend(predictions[name].float().cpu().numpy())
-            true[name].extend(targets[name].cpu().numpy())
+    with autocast(run.options.device, run.spec.protocol.precision):
+        raw = [run.method.predict(images) for images, _ in rows]
     run.method.train()
-    first, second = ({n: np.stack(v[:count]) for n, v in maps.items()} for maps in (true, predicted))
-    return pictures.panel(run.test.images[:count].numpy(), first, second, run.tasks)
+    true = {n: torch.cat([targets[n] for _, targets in rows])[:count].cpu().numpy() for n in run.tasks}
+    predicted = {n: torch.cat([maps[n] for maps in raw])[:count].float().cpu().numpy() for n in run.tasks}
+    return pictures.panel(run.test.images[:count].numpy(), true, predicted, run.tasks)
 
 
 def record(run: Run, scores: dict[str, Scores], evaluation_seconds: float) -> dict[str, Any]:
@@ -155,10 +151,8 @@ def _rounded(value: Any, digits: int = 9) -> Any:
 
 def _cost(run: Run, evaluation_seconds: float) -> dict[str, Any]:
     cuda = run.options.device.startswith("cuda")
-    shipped = {id(p): p.numel() for module in run.method.inference_modules() for p in module.parameters()}
     return {
-        "params_train": sum(p.numel() for p in run.method.parameters()),
-        "params_infer": sum(shipped.values()),
+        **parameters(run.method),
         "steps": run.feed.steps,
         "seconds": run.seconds,
         "cpu_seconds": run.cpu_seconds,

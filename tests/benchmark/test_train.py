@@ -68,7 +68,7 @@ def test_what_a_record_counts(tmp_path: Path) -> None:
     assert record["cost"]["params_train"] == everything
     assert record["cost"]["params_infer"] == everything - thrown_away < everything
     cost = workload("prototype", run.spec.protocol, run.tasks, run.spec.hyperparameters)
-    planned = cost.train_flops * run.spec.protocol.batch * 3  # steps; a CPU resizes by matrix products too
+    planned = cost["train_flops"] * run.spec.protocol.batch * 3  # steps; a CPU resizes by matrix products too
     assert planned < record["cost"]["operations"] < 1.05 * planned
     assert record["label_counts"] == {name: 4 for name in THREE} and record["images"] == 12
     tables = np.load(place.file("per_image.npz"))

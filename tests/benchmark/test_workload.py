@@ -38,22 +38,22 @@ def test_counts_are_those_of_the_layers() -> None:
     found = workload("multi_task", spec.protocol, tasks, {})
     network = registry.method("multi_task")(tiny_problem(THREE))
     assert spec.protocol.size == network.problem.size
-    assert found.infer_flops == layers_operations(network, torch.zeros(1, 3, *spec.protocol.size)) > 0
+    assert found["infer_flops"] == layers_operations(network, torch.zeros(1, 3, *spec.protocol.size)) > 0
     # Backward takes twice what forward does, but for the first layer, whose input needs no gradient.
-    assert 2.5 * found.infer_flops < found.train_flops < 3 * found.infer_flops
-    assert found.params_train == found.params_infer == sum(p.numel() for p in network.parameters())
+    assert 2.5 * found["infer_flops"] < found["train_flops"] < 3 * found["infer_flops"]
+    assert found["params_train"] == found["params_infer"] == sum(p.numel() for p in network.parameters())
 
 
 def test_a_one_task_method_costs_the_sum_of_its_networks_and_training_parts_are_not_in_use() -> None:
     protocol, tasks = tiny_spec("multi_task").protocol, {name: TASKS[name] for name in THREE[:2]}
     parts = [workload("single_task", protocol, {name: task}, {}) for name, task in tasks.items()]
     whole = workload("single_task", protocol, tasks, {})
-    assert whole.train_flops == sum(p.train_flops for p in parts)
-    assert whole.params_infer == sum(p.params_infer for p in parts)
+    assert whole["train_flops"] == sum(p["train_flops"] for p in parts)
+    assert whole["params_infer"] == sum(p["params_infer"] for p in parts)
     mapped = workload("mtpsl", protocol, tasks, SMALL["mtpsl"])
     plain = workload("multi_task", protocol, tasks, {})
-    assert mapped.params_infer == plain.params_infer < mapped.params_train
-    assert mapped.infer_flops == plain.infer_flops and mapped.train_flops > 2 * plain.train_flops
+    assert mapped["params_infer"] == plain["params_infer"] < mapped["params_train"]
+    assert mapped["infer_flops"] == plain["infer_flops"] and mapped["train_flops"] > 2 * plain["train_flops"]
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
