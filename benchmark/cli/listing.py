@@ -115,7 +115,7 @@ def method_entries(wanted: list[str], source: str, data: Path) -> list[dict[str,
     values = {cell.method: cell.hyperparameters for cell in reversed(cells)}
 
     @cache
-    def cost(name: str) -> dict[str, float]:
+    def cost(name: str) -> dict[str, Any]:
         return workload(name, ground, tasks, values.get(name, registry.hyperparameters(name)[0]))
 
     base = cost(ground.baseline) if ground.baseline else None

@@ -41,13 +41,6 @@ class Subject:
         """Return a run that has not begun."""
         return Run(self.spec, train or self.train, self.test, self.tasks, options or Options())
 
-    def begun(self) -> Run:
-        """Return a run before its first step."""
-        run = self.run()
-        with tempfile.TemporaryDirectory() as folder:
-            run.start(RunDir(Path(folder), self.spec.folder))
-        return run
-
     def trained(self, train: Split | None = None, stop_at: int | None = None) -> Run:
         """Return a run after its last step, stopped after `stop_at` steps and resumed on the way."""
         stopping = Options(checkpoint_every=1)
@@ -102,7 +95,8 @@ def keywords(subject: Subject) -> None:
 
 def a_first_step(subject: Subject) -> None:
     """A step gives one finite loss a task, changes the weights, and names the terms of the next step."""
-    run = subject.begun()
+    run = subject.run()
+    run.prepare()
     before, batch = _weights(run), run.feed.batch(0)
     try:
         losses = run.method.train().losses(batch, torch.tensor(0.0))

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from benchmark.contract.checks import Finding, NoHost, NoSync, findings, require, require_tensor
 from benchmark.metrics.own import Metric
+from benchmark.training.timing import made_up_target
 from datasets import tasks as t
+from datasets.base import widen
 from datasets.tasks import Task
 
-SIZE, CELL = (32, 48), 8  # pixels of the maps, and of their patches
+SIZE = (32, 48)  # pixels of the maps
 SURE = 30.0  # a logit whose probability is 1, to 13 digits
 NOISE = (0.1, 0.5, 2.0)
 TASKS = {
@@ -38,25 +40,9 @@ class Subject:
     @cached_property
     def target(self) -> Tensor:
         """(4, C', H, W) as metrics take it."""
-        draw = torch.Generator().manual_seed(0)
-        grid = (4, self.task.target_channels, SIZE[0] // CELL, SIZE[1] // CELL)
-        if self.task.is_map_of_integers:
-            cells = torch.randint(max(2, self.task.channels), grid, generator=draw)
-        elif self.task.kind == "depth":
-            cells = 0.5 + 7 * torch.rand(grid, generator=draw)
-        elif self.task.kind == "normals":
-            cells = F.normalize(torch.randn(grid, generator=draw), dim=1)
-        else:
-            cells = self.task.span[0] + self._range * torch.rand(grid, generator=draw)
-        target = cells.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
-        if self.task.kind == "edge":
-            target = (torch.arange(SIZE[1]) % CELL == CELL - 1).long() | torch.zeros_like(target)
+        target = widen(self.task, made_up_target(self.task, SIZE, 4))
         target[1:3, :, :20, :20], target[3] = self.task.ignore, self.task.ignore
         return target
-
-    @property
-    def _range(self) -> float:
-        return self.task.span[1] - self.task.span[0]
 
     @cached_property
     def perfect(self) -> Tensor:
@@ -69,7 +55,7 @@ class Subject:
         if self.task.is_map_of_integers:
             return self._raw((self.target + 1) % max(2, self.task.channels))
         if self.task.own_kind:
-            return self.perfect + self._range
+            return self.perfect + self.task.span[1] - self.task.span[0]
         return 3 * self.target + 1 if self.task.kind == "depth" else -self.target
 
     def _raw(self, target: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.spec import registry
@@ -159,27 +160,28 @@ def made_up(tasks: dict[str, Task], size: tuple[int, int], count: int) -> Split:
     """Return a split of images of noise and labels in blocks, every label available, the same everywhere."""
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=draw)
-    rows, columns = (-(-side // BLOCK) for side in size)
-    coarse = torch.randint(0, 2**15, (count, 1, rows, columns), dtype=torch.int16, generator=draw)
-    blocks = coarse.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)[..., : size[0], : size[1]]
-    targets = {name: _target(task, blocks) for name, task in tasks.items()}
+    targets = {name: made_up_target(task, size, count) for name, task in tasks.items()}
     available = torch.ones(count, len(tasks), dtype=torch.bool)
     names = tuple(f"made-up-{i}" for i in range(count))
     made = f"made-up-{count}"
     return Split(torch.arange(count), names, images, targets, available, made, teacher=targets)
 
 
-def _target(task: Task, blocks: Tensor) -> Tensor:
-    """The compact target (N, C, H, W) of a task, from blocks (N, 1, H, W) of random integers."""
-    if task.kind == "depth":
-        return ((blocks % 7 + 1) * (task.span[1] / 8)).half()
-    if task.kind == "normals":
-        x = 90 * (blocks % 3 - 1)
-        return torch.cat([x, 0 * x, 0 * x - 90], 1).to(torch.int8)
-    if task.own_kind:
-        return (blocks % 7 / 7).half().expand(-1, task.channels, -1, -1).contiguous()
+def made_up_target(task: Task, size: tuple[int, int], count: int) -> Tensor:
+    """Return a compact target (count, C, H, W) of values drawn for blocks, every pixel labelled."""
+    draw = torch.Generator().manual_seed(0)
+    grid = (count, task.target_channels, *(-(-side // BLOCK) for side in size))
+    if task.is_map_of_integers:
+        cells = torch.randint(max(2, task.channels), grid, generator=draw)
+    elif task.kind == "depth":
+        cells = 0.5 + 7 * torch.rand(grid, generator=draw)
+    elif task.kind == "normals":
+        cells = 127 * F.normalize(torch.randn(grid, generator=draw), dim=1)
+    else:
+        low, high = task.span
+        cells = low + (high - low) * torch.rand(grid, generator=draw)
+    cells = cells.to(task.maps.stored)
+    target = cells.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)[..., : size[0], : size[1]]
     if task.kind == "edge":
-        edges = torch.zeros(blocks.shape, dtype=torch.uint8)
-        edges[..., 1:] |= (blocks[..., 1:] != blocks[..., :-1]).to(torch.uint8)
-        return edges
-    return (blocks % (2 if task.kind == "saliency" else task.channels)).to(torch.uint8)
+        target = (torch.arange(size[1]) % BLOCK == BLOCK - 1).to(target.dtype).expand(target.shape)
+    return target.contiguous()
