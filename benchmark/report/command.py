@@ -49,9 +49,9 @@ def _line(g: Group, spec: dict[str, Any], seeds: dict[str, Any]) -> str:
 
 
 def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
-    """Return its values away from the shipped protocol's; one that is not shipped is a file."""
+    """Return its values away from the shipped protocol's; a file for another, or for another version."""
     shipped = shipped_values(protocol["name"])
-    if shipped is None:
+    if shipped is None or shipped["version"] != protocol["version"]:
         return {"protocol": f"{protocol['name']}.toml"}
     changed = {k: v for k, v in protocol.items() if k in protocols.SETTABLE and v != shipped.get(k)}
     for key in ("weights", "init"):
