@@ -1,6 +1,6 @@
 """The harness: it knows no method and no data set by name.
 
-Public, and loaded when first asked for: `run`, `load_model`, `load_records`, `load_board`.
+Public, and loaded when first asked for: `run`, `use`, `load_model`, `load_records`, `load_board`.
 """
 
 import importlib
@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = "bench_plugin_"  # and the name of a plug-in: the module that its file is imported as
 _PUBLIC = {
     "run": "benchmark.cli.python",
+    "use": "benchmark.spec.plugins",
     "load_model": "benchmark.execute.model",
     "load_records": "benchmark.report.leaderboard",
     "load_board": "benchmark.report.leaderboard",

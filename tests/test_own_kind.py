@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,20 +16,25 @@ from PIL import Image
 
 import benchmark
 from benchmark.contract import kinds as contract
+from benchmark.errors import UserError
+from benchmark.execute import data, options, slurm
+from benchmark.execute.attempt import attempt
 from benchmark.execute.model import load_model
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plugged, plugins
 from benchmark.spec.registry import method
+from benchmark.spec.run import RunSpec
 from benchmark.training.loop import Options, Run
 from datasets import tasks as t
 from datasets.base import Split
 from datasets.labels import sample
 from datasets.tasks import Task
-from tests.commands import records
+from tests.commands import TROUBLE, records
 from tests.conftest import Bench, apart
 from tests.datasets.folder_example import HEIGHT, TEST, TOML, TRAIN, WIDTH, arrays, stem, write
+from tests.executors.common import Log, computed
 from tests.helpers import METHODS, TASKS, assert_same, failures, replace_in, tiny_spec, tiny_split, weights
-from tests.test_own_data_run import SHORT, sets
+from tests.test_own_data_run import SHORT, SMALL, sets
 from tests.test_own_method import clean
 
 OWN = '[tasks.hot]\nkind = "heat"\nfolder = "hot"\nunit = 0.00392156862745098\n'
@@ -139,6 +146,44 @@ def test_from_new_to_a_board_and_predictions(bench: Bench, heat: Path, tmp_path:
     code, _, err = bench("run", "own-data", "multi_task", *sets(*HOT, "balance=amtl_g"), "--plugin", heat)
     assert code == 2 and "it is not known which pixels of heat are right" in err and err.count("\n") == 1
     assert len(records(tmp_path / "runs")) == 6
+
+
+def test_killed_workers_and_slurm_compute_the_same_bits_and_later_code_is_refused(
+    bench: Bench, heat: Path, tmp_path: Path
+) -> None:
+    assert bench("data", "prepare", "own-data", folder(tmp_path / "kitchens"), "--plugin", heat)[0] == 0
+    trouble, place = Path(shutil.copy(TROUBLE, tmp_path)), tmp_path / "place"
+    fault = {"fault": '"kill"', "at": 4, "times": 2, "place": f'"{place}"'}
+    settings = ("batch=4", "epochs=3", "seeds=2", *(f"hparams.trouble.{k}={v}" for k, v in fault.items()))
+    run = ("run", "own-data", "trouble", "--plugin", heat, "--plugin", trouble, "--checkpoint-every", 2)
+    run = (*run, "--device", "cpu", *sets(HOT[0], "evaluations=0", *SMALL, *settings))
+    code, out, err = bench(*run, "--workers", 2)
+    assert code == 0 and "signal SIGKILL; it is taken up again" in out, out + err
+    found = computed(tmp_path / "runs")
+    assert bench(*run, "--results", tmp_path / "calm")[0] == 0
+    assert computed(tmp_path / "calm") == found and len(found) == 2
+
+    one = next(iter(found.values()))
+    values, here = one["spec"] | {"id": one["id"]}, (heat, trouble)
+    how = options.Options(tmp_path / "task", tmp_path / "data", "cpu", plugins=here)
+    plugins.forget()
+    assert slurm.carry_out(values, how, threading.Event()) == "done"
+    assert computed(tmp_path / "task") == {one["id"]: one}
+
+    def anew() -> None:
+        plugins.forget()
+        for file in here:
+            benchmark.use(str(file))
+
+    for file in here:
+        anew()
+        spec, before = RunSpec.from_dict(values, "a file"), file.read_text()
+        file.write_text(before + "\n\nMORE = 1\n")
+        spec.check_code("this plan")  # what was imported stays as it is
+        anew()
+        with pytest.raises(UserError, match=f"{file.stem} has changed since this plan was written.*again"):
+            attempt(spec, how, data.Data(how.data), Log(), threading.Event())
+        file.write_text(before)
 
 
 ERROR, END, MOVED = "error = valid *", ".clamp_min(1)\n\n", "    # Vectors"

@@ -88,6 +88,7 @@ def attempt(spec: RunSpec, options: Options, data: Data, watcher: Watcher, stop:
     A run that diverges, raises or has killed three processes leaves error.txt. Raises `UserError` for wrong
     input and a full disk, and `Interrupted` after `stop`; what was under way can then be resumed.
     """
+    spec.check_code("this plan")  # a worker that starts later imports what a plug-in's file holds then
     run = RunDir(options.results, spec.folder)
     claim = run.claim(spec, again=options.force)
     if claim is None:

@@ -23,14 +23,16 @@ from benchmark.spec.source import code_hash
 
 Kind = Literal["methods", "datasets", "metrics", "kinds"]
 _files: dict[str, Path] = {}
-_code: dict[str, str] = {}
+_hashes: dict[str, tuple[str, str]] = {}  # of files as they were imported: of the content, of the code
 
 
-def use(path: Path) -> str:
-    """Make the method, data set or metric in a .py file known under the file's name, and return that name.
+def use(path: Path | str) -> str:
+    """Make what a plug-in's .py file holds known under the file's name, and return that name.
 
-    Raises `UserError` for other files and for a name that is taken.
+    It is imported once: a process has the code that it then found. Raises `UserError` for other files and for
+    a name that is taken.
     """
+    path = Path(path)
     name = path.stem
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"--plugin {path} is not a Python file that is there; name a plug-in's.")
@@ -101,7 +103,8 @@ def module(name: str) -> ModuleType:
         sys.modules[qualified] = made  # dataclasses and type hints look their module up there
         try:
             spec.loader.exec_module(made)
-            _code[name] = code_hash([_files[name].read_text(encoding="utf-8")])
+            code = code_hash([_files[name].read_text(encoding="utf-8")])
+            _hashes[name] = (file_hash(_files[name])[:12], code)
         except BaseException:
             del sys.modules[qualified]
             raise
@@ -109,14 +112,15 @@ def module(name: str) -> ModuleType:
 
 
 def content(name: str) -> str:
-    """Return 12 hex digits of the SHA-256 of a plug-in's file: what its code is, wherever it lies."""
-    return file_hash(_files[name])[:12]
+    """Return 12 hex digits of the SHA-256 of a plug-in's file as it was when it was imported."""
+    module(name)
+    return _hashes[name][0]
 
 
 def code(name: str) -> str:
     """Return `source.code_hash` of a plug-in as it was when it was imported."""
     module(name)
-    return _code[name]
+    return _hashes[name][1]
 
 
 def module_name(name: str) -> str:

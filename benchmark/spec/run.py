@@ -84,17 +84,27 @@ class RunSpec:
         hyperparameters, changed = registry.resolve_hyperparameters(spec.method, spec.hyperparameters)
         protocol = protocols.build(values["protocol"], where)
         spec = dataclasses.replace(spec, protocol=protocol, hyperparameters=hyperparameters, changed=changed)
-        code = (registry.method(spec.method).version, registry.plugin_content(spec.method))
         check_keys([spec.balance], BALANCES, f"balance in {where}")
         spec = dataclasses.replace(spec, weighting=balance.resolve(spec.balance, spec.weighting, spec.tasks))
-        same = code == (spec.method_version, spec.plugin)
-        if any(plugged.kind(name) and plugins.code(name) != code for name, code in spec.kinds.items()):
-            text = f"a kind of task ({', '.join(spec.kinds)}) has changed since {where} was written"
-            raise UserError(f"{text}, so {values['id']} cannot run; plan it again.")
-        if spec.id != values["id"] or not same or spec.balance_version != BALANCES[spec.balance].version:
-            text = f"{spec.method if not same else spec.balance} has changed since {where} was written"
-            raise UserError(f"{text}, so {values['id']} cannot run; plan it again.")
+        spec.check_code(where, values["id"])
         return spec
+
+    def check_code(self, where: str, planned: str = "") -> None:
+        """Raise `UserError` where this process has other code than that which the run was planned with.
+
+        where: what was written then. planned: the id that it had, by default the one of today.
+        """
+        planned, method = planned or self.id, registry.method(self.method)
+        then, now = (self.method_version, self.plugin), registry.plugin_content(self.method)
+        same = [(self.method, (method.version, now) == then)]
+        same += [
+            (name, bool(plugged.kind(name)) and plugins.code(name) == code)
+            for name, code in self.kinds.items()
+        ]
+        weighting = (planned, BALANCES[self.balance].version) == (self.id, self.balance_version)
+        if changed := [name for name, holds in (*same, (self.balance, weighting)) if not holds]:
+            text = f"{changed[0]} has changed since {where} was written"
+            raise UserError(f"{text}, so {planned} cannot run; plan it again.")
 
     @property
     def id(self) -> str:
