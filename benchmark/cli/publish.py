@@ -16,10 +16,10 @@ import typer
 from benchmark import ROOT
 from benchmark.cli.options import RESULTS, RUNS, Answer, Results, home, say
 from benchmark.errors import UserError
-from benchmark.files import dumps, file_hash, replacing, write_json, writing
+from benchmark.files import dumps, replacing, write_json, writing
 from benchmark.runs import provenance
 from benchmark.runs.rundir import RunDir, every_run, find_run
-from benchmark.runs.schema import read_record, sealed
+from benchmark.runs.schema import file_digest, read_record, sealed
 from benchmark.spec import registry
 
 PublishedHere = Annotated[
@@ -117,7 +117,7 @@ def publish(
             if wanted and pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"]:
                 files[".webp"] = panel
             # What is beside a record is named in it by content, so that no file is exchanged or lost.
-            named = {suffix: file_hash(path)[:16] for suffix, path in files.items()}
+            named = {suffix: file_digest(path) for suffix, path in files.items()}
             record = sealed(record | {"files": named})
             sizes = {run.file("record.json"): len(dumps(record))}
             for path, size in (sizes | {path: path.stat().st_size for path in files.values()}).items():

@@ -137,6 +137,11 @@ def sealed(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"digest": digest_of(json.loads(json.dumps(record)))}
 
 
+def file_digest(path: Path) -> str:
+    """Return 16 hex digits of the SHA-256 of a file, which names it in a published record."""
+    return file_hash(path)[:16]
+
+
 def check_beside(path: Path, record: dict[str, Any], cure: str) -> None:
     """Raise `UserError` unless the files beside a published record have the hashes that it names."""
     named = record.get("files", {})
@@ -147,7 +152,7 @@ def check_beside(path: Path, record: dict[str, Any], cure: str) -> None:
     for suffix, expected in named.items():
         file = path.with_suffix(suffix)
         try:
-            same = file_hash(file)[:16] == expected
+            same = file_digest(file) == expected
         except OSError as error:
             raise UserError(
                 f"{file}, which {path.name} names, could not be read: {error.strerror}; {cure}."

@@ -20,7 +20,8 @@ from benchmark.files import read_toml
 from datasets import kinds
 from datasets import tasks as t
 from datasets.fit import FITS, Fit
-from datasets.layouts.toml_files import ANY, IMAGES, MAPS, Place, Table
+from datasets.layouts.toml_files import IMAGES, MAPS, Place
+from datasets.layouts.toml_table import ANY, Table
 from datasets.tasks import IGNORE, Task
 
 FILE = "dataset.toml"

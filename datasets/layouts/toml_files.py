@@ -1,7 +1,5 @@
 """Which files of a folder are images and label maps: by their endings, or by patterns of their paths.
 
-`Table` reads the keys that say so, and all others, from a dataset.toml.
-
 Sub-folders are looked into; an image's name is its path without ending, as in "kitchen/0001". Nothing leads
 out of the folder: no pattern, and no link that lies in it. Hidden files are left alone.
 """
@@ -12,15 +10,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError, printable, shown, unknown
+from benchmark.errors import UserError, printable
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 MAPS = (".png", ".npy")
-ANY = object()  # a default that stands for none
 MOST, DEEPEST = 2_000_000, 32  # files and folders in a folder; folders in each other
 
 
@@ -151,62 +148,3 @@ def walk(root: Path, folder: Path, skip: Collection[Path] = ()) -> Iterator[tupl
                     raise UserError(f"{file} is a link {what}; put what it leads to there instead.")
             if name not in folders:
                 yield unicodedata.normalize("NFC", file.relative_to(folder).as_posix()), file
-
-
-class Table:
-    """A table of the file, whose keys are taken one by one."""
-
-    def __init__(self, file: Path, where: str, values: Any) -> None:
-        if not isinstance(values, dict):
-            raise UserError(f"{where} in {file} is not a table; write [{where}] and its keys below.")
-        self.file, self.values, self.said = file, values, f"[{where}] of {file}" if where else str(file)
-        self.where = f"{where}." if where else ""
-
-    def below(self, key: str, values: Any) -> Table:
-        """A table within it."""
-        return Table(self.file, self.where + key, values)
-
-    def only(self, *keys: str) -> None:
-        """Raise `UserError` for a key that is none of these."""
-        for key in self.values:
-            if key not in keys:
-                raise unknown(f"key in {self.said}", key, keys)
-
-    def take(self, key: str, right: Any, expected: str, default: Any = ANY) -> Any:
-        """The value of a key; a `UserError` where it is not right, or missing without a default."""
-        if key not in self.values:
-            if default is not ANY:
-                return default
-            raise UserError(f"{self.said} has no {key}; add {key} = {expected}.")
-        value = self.values[key]
-        if not right(value):
-            raise UserError(f"{key} = {shown(value)} in {self.said} is wrong; expected {expected}.")
-        return value
-
-    def table(self, key: str, keys: str) -> Any:
-        """What should be a table of its own; a `UserError` where it is missing or empty."""
-        if not self.values.get(key):
-            raise UserError(f"{self.said} has no [{key}]; add it, with {keys}.")
-        return self.values[key]
-
-    def path(self, key: str, example: str) -> Path:
-        """A file or folder inside the data set's folder."""
-        value = self.take(key, lambda v: isinstance(v, str) and v.strip(), f'"{example}"')
-        if Path(value).is_absolute() or ".." in Path(value).parts or "\\" in value:
-            inside = f"{self.file.parent}; name something inside it"
-            raise UserError(f"{key} = {shown(value)} in {self.said} leads out of {inside}.")
-        return self.file.parent / value
-
-    def place(self, key: str, example: str, endings: tuple[str, ...]) -> Place:
-        """A folder at `key`, and which of its files are meant."""
-        place = Place(self.path(key, example), endings)
-        if "pattern" not in self.values:
-            return place
-        example = (
-            f'"{{name}}_{example}{endings[-2]}": {{name}} once, perhaps "{{dir}}/" before it, and the ending'
-        )
-        self.path("pattern", example)
-        pattern = unicodedata.normalize(
-            "NFC", self.take("pattern", lambda v: is_pattern(v, endings), example)
-        )
-        return replace(place, pattern=pattern)

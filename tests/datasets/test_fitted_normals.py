@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from datasets.layouts.nyu_mat import Intrinsics, fit_normals
+from datasets.layouts.fitted_normals import Intrinsics, fit_normals
 
 CAMERA = Intrinsics(fx=40.0, fy=44.0, cx=14.2, cy=11.7)
 
