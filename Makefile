@@ -7,7 +7,9 @@ BIN = .venv/bin
 demo: .venv/installed
 	$(BIN)/bench run
 
-test: .venv/installed lint types check
+# Types beside the tests, whose waits leave a part of a core free.
+test: .venv/installed lint
+	$(MAKE) --jobs=2 types check
 
 # The slow tests too: every method x label setting x balancing, hundreds of runs under random kills.
 test-all: .venv/installed lint types
