@@ -31,10 +31,11 @@ def test_the_readme_s_example_runs(
 
 
 def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
-    for arguments, says in (
-        (["nope"], "nope"),
-        (["thin", ["multi-task"]], "multi_task"),
-        (["thin", [], {"widht": 3}], "width"),
+    for arguments, log, says in (
+        (["nope"], "", "nope"),
+        (["thin", ["multi-task"]], "", "multi_task"),
+        (["thin", [], {"widht": 3}], "", "width"),
+        (["thin"], "wandb", "--log 'wandb'"),
     ):
         with pytest.raises(UserError, match=says):
-            benchmark.run(*arguments, results=tmp_path)
+            benchmark.run(*arguments, results=tmp_path, log=log)

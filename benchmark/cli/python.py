@@ -24,13 +24,14 @@ def run(
     data: str | Path = DATA,
     device: str = "auto",
     workers: int = 0,
+    log: str = "",
 ) -> pd.DataFrame:
     """Run what is missing of a plan and return its finished runs, as `load_records` has them.
 
     plan: the name of a shipped one, or a .toml file. methods: instead of the plan's. settings: on top of it,
-    as `--set` takes them. workers: processes, 0 for this one. Warns of runs that failed, and of what the plan
-    leaves out. Raises `UserError` for wrong input, and `KeyboardInterrupt` when it is stopped: the same call
-    goes on from the last checkpoints.
+    as `--set` takes them. workers: processes, 0 for this one. log: "tensorboard" for event files, too. Warns
+    of runs that failed, and of what the plan leaves out. Raises `UserError` for wrong input, and
+    `KeyboardInterrupt` when it is stopped: the same call goes on from the last checkpoints.
 
     >>> table = benchmark.run("quickstart", settings={"seeds": 1, "epochs": 2.0})
     """
@@ -39,7 +40,7 @@ def run(
     from benchmark.report.leaderboard import load_records
     from benchmark.spec.plan import expand, read
 
-    options = Options(Path(results), Path(data), device, workers=workers)
+    options = Options(Path(results), Path(data), device, workers=workers, log=log)
     made = expand(read(str(plan)), dict(settings or {}), list(methods), options.data)
     with Progress(made.cells) as progress:
         ended = carry_out(made.cells, replace(options, weights=made.weights), progress)

@@ -286,6 +286,8 @@ def searched(table: dict[str, Any] | None, where: str) -> str:
     if table is None:
         return ""
     found = convert(table, Tuning, f"tuning in plan {where}", "let `bench tune` write it")
+    own = ("rates", "seeds", "epochs") if found.rates else ("trials", "distinct")
+    check_keys(table, ("holdout", *own), f"key beside {own[0]} for tuning in plan {where}")
     if found.rates:
         rates = ", ".join(f"{rate:g}" for rate in sorted(found.rates))
         seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"

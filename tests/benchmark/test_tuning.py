@@ -291,11 +291,14 @@ def test_bad_input_is_one_sentence(bench: Bench, tmp_path: Path, arguments: list
         ({"holdout": 0.1}, "has neither trials nor rates; let `bench tune` write it"),
         ({"trials": 3, "holdout": "a"}, "holdout is 'a'; expected a number, got a text"),
         ({"rates": [1.0], "seeds": 1.5, "holdout": 0.1}, "seeds is 1.5; expected a whole number"),
+        ({"trials": 3, "epochs": 2.0, "holdout": 0.1}, "unknown key beside trials in .*'epochs'"),
+        ({"rates": [1.0], "trials": 3, "holdout": 0.1}, "unknown key beside rates in .*'trials'"),
     ],
 )
 def test_a_plan_that_lies_about_tuning_is_refused(table: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=r"tuning in plan p:? .*" + message):
+    with pytest.raises(UserError, match=message) as caught:
         searched(table, "p")
+    assert "tuning in plan p" in str(caught.value)
 
 
 def test_searches_are_alike_where_as_much_was_asked_for() -> None:
