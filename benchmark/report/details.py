@@ -23,6 +23,7 @@ from benchmark.report.board import Board
 from benchmark.report.formats import fixed, markdown_table, signed, with_interval
 from benchmark.report.rows import Group
 from benchmark.report.tables import PARTS, objects, versus
+from benchmark.report.verdict import AHEAD, BEHIND, Comparison
 from benchmark.typed import convert
 
 PUBLISHED = ROOT / "results" / "published.toml"
@@ -30,6 +31,10 @@ TITLE = "Published numbers (other code, their own choice of epoch; not comparabl
 _TESTS = (
     "p: exact sign-flip test with Holm's correction. P(better): share of seeds ahead. rho: correlation over "
     "seeds. test images: 95 % interval had other test images been drawn (paired bootstrap)."
+)
+_PRINTED = (
+    "in print: the difference of two rows of a paper, by other code, of other networks and sizes. A claim "
+    "holds or fails where ours is sure, and cannot be told otherwise."
 )
 _AGAIN = "run again: standard deviation of one run of a seed; a difference of that size says nothing."
 _NOISE = "Standard deviations over draws of labels, over train seeds, and of the rest."
@@ -57,7 +62,7 @@ def sections(board: Board) -> list[Section]:
     for a, b, c in board.verdicts.contrasts:
         p = "" if c.p_holm is None else f"{c.p_holm:.3g}"
         line = {"contrast": c.contrast, "first": a, "second": b, "difference": with_interval(c.estimate)}
-        named.append(line | {"p": p, "first is": c.verdict})
+        named.append(line | {"p": p, "first is": c.verdict} | _in_print(board.group, c))
     for row in objects(board)[: len(board.entries)]:
         method = {"method": row["method"]}
         if row["decidable"]:
@@ -76,12 +81,14 @@ def sections(board: Board) -> list[Section]:
             line = {"seeds": row["variance_split"]}
             noise.append(method | line | {k: "" if v is None else f"{v:.3g}" for k, v in sds.items()})
     against = f"Against {board.baseline.label if board.baseline else ''}"
-    found = {"Named contrasts": (named, _TESTS), against: (tests, _TESTS)}
+    printed = any("in print" in line for line in named)
+    found = {"Named contrasts": (named, f"{_TESTS} {_PRINTED}" if printed else _TESTS)}
+    found[against] = (tests, _TESTS)
     found |= {"The same seeds run again": (again, _AGAIN), "Where the noise comes from": (noise, _NOISE)}
     return [
         Section(title, table.loc[:, (table != "").any()], [note])
         for title, (lines, note) in found.items()
-        if len(table := pd.DataFrame(lines))
+        if len(table := pd.DataFrame(lines).fillna(""))
     ]
 
 
@@ -109,6 +116,26 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.dataset, self.labels, self.encoder
 
 
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a paper says of a contrast that a plan named: that its row `first` is ahead of `second`, or not.
+
+    first, second: keys of rows of one place. note: how these differ from the contrast's sides.
+    """
+
+    contrast: str
+    dataset: str
+    labels: str
+    encoder: str
+    first: str
+    second: str
+    note: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Data set, label setting and encoder, as of `Paper`."""
+        return self.dataset, self.labels, self.encoder
+
+
 class Papers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of the file.
 
@@ -121,10 +148,22 @@ class Papers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: dict[str, str]
     row: list[Paper]
     images: dict[str, str] = {}
+    claim: list[Claim] = []
 
-    def find(self, row: Paper, key: str) -> Paper | None:
+    def find(self, row: Paper | Claim, key: str) -> Paper | None:
         """Return the row with this key and the same place as `row`."""
         return next((r for r in self.row if (r.place, r.key) == (row.place, key)), None)
+
+    def sides(self, claim: Claim, where: str = "") -> list[tuple[Paper, float]]:
+        """Return both rows of a claim with their delta m. Raises `UserError` where one has none."""
+        found = []
+        for key in (claim.first, claim.second):
+            row = self.find(claim, key)
+            delta = self.delta_m(row, self.reference) if row else None
+            if row is None or delta is None:
+                raise UserError(f"{where}: {key!r} is no row of its place with a Δm; name another.")
+            found.append((row, delta))
+        return found
 
     def delta_m(self, row: Paper, key: str) -> float | None:
         """Return delta m of a row in % against that with this key, or None for other metrics."""
@@ -154,16 +193,39 @@ def read_papers(path: Path = PUBLISHED) -> Papers:
                 raise UserError(f"{where}: {metric} is {value}; expected a number above 0, as printed.")
         if not row.metrics or (row.delta_m is None) != (not row.delta_m_reference):
             raise UserError(f"{where} needs metrics, and both or none of delta_m and delta_m_reference.")
+    for claim in papers.claim:
+        papers.sides(claim, f"{path}: claim on {claim.contrast!r}")
     return papers
+
+
+def _alike(row: Paper | Claim, g: Group) -> bool:
+    """Tell whether a row is of a group's data set and label setting, its mask published or drawn."""
+    labels = {text.removeprefix("published:") for text in (row.labels, g.labels)}
+    return len(labels) == 1 and f"{g.variant}-".startswith(f"{row.dataset}-")
+
+
+def _in_print(g: Group, c: Comparison) -> dict[str, str]:
+    """Return what a paper prints of a contrast, and whether ours bears it out; empty where none does."""
+    if not PUBLISHED.is_file():
+        return {}
+    file = read_papers()
+    claim = next((x for x in file.claim if x.contrast == c.contrast and _alike(x, g)), None)
+    if claim is None:
+        return {}
+    (first, high), (second, low) = file.sides(claim)
+    borne = {AHEAD: high > low, BEHIND: high < low}.get(c.verdict)
+    told = "cannot be told" if borne is None else "holds" if borne else "fails"
+    why = "; ".join(filter(None, (c.reason.rstrip("."), claim.note)))
+    text = f"{signed(high - low, 2)} ({first.method} - {second.method}, {first.source})"
+    return {"in print": text, "the claim": f"{told}: {why}" if why else told}
 
 
 def papers(g: Group) -> Section | None:
     """Return the rows of a board's data set and label setting; None for a board for tuning."""
     if not PUBLISHED.is_file() or g.protocol["judge"] != "test":
         return None
-    file, labels = read_papers(), g.labels.removeprefix("published:")
-    alike = [r for r in file.row if r.labels.removeprefix("published:") == labels]
-    rows = [r for r in alike if f"{g.variant}-".startswith(f"{r.dataset}-")]
+    file = read_papers()
+    rows = [r for r in file.row if _alike(r, g)]
     if not rows:
         return None
     lines = []

@@ -117,6 +117,15 @@ encoder = "e"
 metrics = { a_b = 10.50 }
 source = "S"
 """
+CLAIM = """
+[[claim]]
+contrast = "c"
+dataset = "d"
+labels = "full"
+encoder = "e"
+first = "stl"
+second = "mtl"
+"""
 HEAD = 'reference = "stl"\n[metrics]\na_b = "higher"\n[sources]\nS = "whole"\n'
 
 
@@ -131,6 +140,7 @@ HEAD = 'reference = "stl"\n[metrics]\na_b = "higher"\n[sources]\nS = "whole"\n'
         ('source = "S"', 'source = "S"\ndelta_m = 1.0', ["row 1 (Single)", "delta_m_reference"]),
         (ROW, ROW + ROW, ["row 2 (Single) has the key 'stl' of a row before; give it its own."]),
         ("[[row]]", "[[row]", ["is not valid TOML"]),
+        (ROW, ROW + CLAIM, ["claim on 'c': 'mtl' is no row of its place with a Δm; name another."]),
     ],
 )
 def test_mistakes_in_the_file_are_named(before: str, after: str, words: list[str], tmp_path: Path) -> None:
