@@ -1,5 +1,4 @@
-"""Named, counter-based random streams: a number depends on its name and counters alone, never on what was
-drawn before.
+"""Named, counter-based random streams: a number depends on its name and counters alone, not on earlier draws.
 
 One 32-bit integer hash in int64 tensor arithmetic (murmur3's finaliser over the absorbed words), which gives
 the same bits on every device. Nothing here has state, so nothing needs saving for a resumed run.
@@ -27,18 +26,17 @@ def _finalise(h: Any) -> Any:
 
 
 def name_hash(name: str) -> int:
-    """First 32 bits of the SHA-256 of a name."""
+    """Return the first 32 bits of the SHA-256 of a name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
 
 def bits(seed: int, name: str, *counters: int | Tensor) -> Tensor:
-    """32 random bits, as int64 in [0, 2^32), for every element of the broadcast `counters` (integers or int64
-    tensors).
+    """Return 32 random bits, as int64 in [0, 2^32), for every element of the broadcast `counters`.
+
+    counters: integers or int64 tensors.
     """
     words: list[int | Tensor] = [seed & _MASK, (seed >> 32) & _MASK, name_hash(name), *counters]
-    state: Any = (
-        0  # a number of the host until a tensor comes in, so that nothing is sent to that tensor's device
-    )
+    state: Any = 0  # of the host until a tensor comes in, so that nothing is sent to its device
     for position, word in enumerate(words):
         # 0x9E3779B9 (the golden ratio) times the position keeps (a, b) and (b, a) apart.
         state = _finalise(
@@ -48,21 +46,19 @@ def bits(seed: int, name: str, *counters: int | Tensor) -> Tensor:
 
 
 def uniform(seed: int, name: str, *counters: int | Tensor) -> Tensor:
-    """Uniform numbers in [0, 1), float64, for every element of the broadcast `counters`."""
+    """Return uniform numbers in [0, 1), float64, for every element of the broadcast `counters`."""
     return bits(seed, name, *counters).to(torch.float64) / 2.0**32
 
 
 def order(seed: int, name: str, ids: Tensor, *counters: int) -> Tensor:
-    """`ids` (N,) int64 in a random order. The order of a subset is the restriction of the order of the
-    whole.
-    """
+    """Return `ids` (N,) int64 in a random order; that of a subset is the restriction of that of the whole."""
     key = (bits(seed, name, *counters, ids, 0) << 31) | (bits(seed, name, *counters, ids, 1) >> 1)
     by_id = torch.argsort(ids)  # ties between equal keys must not depend on the order ids came in
     return ids[by_id][torch.argsort(key[by_id], stable=True)]
 
 
 def seed_of(seed: int, name: str, *counters: int) -> int:
-    """A 63-bit seed for a `torch.Generator` or for the global generators."""
+    """Return a 63-bit seed for a `torch.Generator` or for the global generators."""
     high, low = (int(bits(seed, name, *counters, lane)) for lane in (0, 1))
     return ((high << 32) | low) & 0x7FFFFFFFFFFFFFFF
 
