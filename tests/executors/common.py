@@ -11,7 +11,8 @@ from benchmark.execute.workers import Outcomes, carry_out
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan, plugins
 from benchmark.spec.run import RunSpec
-from tests.commands import TINY, TROUBLE
+from tests import helpers
+from tests.commands import TINY, TROUBLE, records
 
 
 class Log:
@@ -68,9 +69,7 @@ def record(results: Path, spec: RunSpec) -> dict[str, Any]:
 
 def computed(results: Path) -> dict[str, dict[str, Any]]:
     """{id: record} but for what differs between two computations."""
-    found = [json.loads(path.read_text()) for path in results.glob("*/*/record.json")]
-    own = ("cost", "environment", "digest")
-    return {each["id"]: {k: v for k, v in each.items() if k not in own} for each in found}
+    return {name: helpers.computed(found) for name, found in records(results).items()}
 
 
 def error(results: Path, spec: RunSpec) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from benchmark.errors import UserError
 from benchmark.runs.rundir import RunDir
@@ -27,10 +26,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this system does not let the tests mount a small file system (they need root for that)")
     try:
         yield folder
@@ -139,22 +136,3 @@ def test_a_checkpoint_with_one_wrong_byte_is_noticed_and_named(
     found, _ = run(chosen, tmp_path, data_folder, workers=workers)
     assert len(found["done"]) == 2
     assert all(record(tmp_path, spec) == record(calm, spec) for spec in chosen)
-
-
-def test_no_byte_of_a_checkpoint_is_beyond_notice(data_folder: Path, tmp_path: Path) -> None:
-    """A changed byte is noticed, or it is one that reading does not depend on, such as padding."""
-    checkpoint = interrupted(cells(data_folder)[0], tmp_path, data_folder)
-    good, right = checkpoint.read_bytes(), str(torch.load(checkpoint, weights_only=True))
-    noticed = 0
-    for position in range(11, len(good), len(good) // 40):
-        checkpoint.write_bytes(good[:position] + bytes([good[position] ^ 8]) + good[position + 1 :])
-        try:
-            with zipfile.ZipFile(checkpoint) as content:
-                damaged = content.testzip()
-            found = damaged or str(torch.load(checkpoint, weights_only=True))
-        except Exception:
-            noticed += 1
-        else:
-            noticed += damaged is not None
-            assert damaged or found == right, position
-    assert noticed > 20

@@ -86,13 +86,8 @@ def test_a_terminal_shows_how_far_a_run_is_and_its_curves(
     monkeypatch.setattr(watch, "make_console", lambda: console)
     monkeypatch.setattr(watch.time, "sleep", wait)
     assert bench("watch", run.name, "--results", tmp_path)[0] == 0
-    for words in (
-        head,
-        "loss semseg  █▁  4",
-        "loss semseg  █▃▁  2",
-        "test semseg  ▁█  30.25",
-        "missing  tiny/",
-    ):
+    curves = ("loss semseg  █▁  4", "loss semseg  █▃▁  2", "test semseg  ▁█  30.25")
+    for words in (head, *curves, "missing  tiny/"):
         assert words in screen.getvalue(), screen.getvalue()
     assert screen.getvalue().removesuffix("\x1b[?25h").rstrip().endswith("30.25")
 
@@ -132,9 +127,7 @@ def read_events(folder: Path) -> list[tuple[str, int, float]]:
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     (file,) = folder.iterdir()
-    events = [
-        (event.step, value) for event in EventFileLoader(str(file)).Load() for value in event.summary.value
-    ]
+    events = [(e.step, value) for e in EventFileLoader(str(file)).Load() for value in e.summary.value]
     return [(value.tag, step, value.tensor.float_val[0]) for step, value in events]
 
 

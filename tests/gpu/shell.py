@@ -35,9 +35,8 @@ class Shell:
             # A group of its own, for a signal to all; not a session, which could outlive whoever started
             # this.
             streams = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": log}
-            process = subprocess.Popen(
-                words, **streams, cwd=self.folder, env=self.environment, process_group=0
-            )
+            own = {"cwd": self.folder, "env": self.environment, "process_group": 0}
+            process = subprocess.Popen(words, **streams, **own)
             try:
                 while process.poll() is None:
                     if time.monotonic() > until:

@@ -1,6 +1,4 @@
-"""A Slurm of the tests' own: one controller and one node with two processors, on this host, in a folder of
-its own.
-"""
+"""A Slurm of the tests' own on this host: a controller and a node of two processors, in its own folder."""
 
 import os
 import shutil
@@ -68,16 +66,11 @@ def _free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A running Slurm, found by SLURM_CONF; skips where there can be none, fails if BENCH_REQUIRE_SLURM is
-    set.
-    """
+    """A running Slurm, found by SLURM_CONF; without, skips, or fails if BENCH_REQUIRE_SLURM is set."""
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         why = f"{', '.join(missing)} missing" if missing else "not root"
-        reason = (
-            f"left out: a plan on a real Slurm with kill, cancel and requeue; needs root and "
-            f"tests/slurm/install.sh ({why})"
-        )
+        reason = f"left out: a plan on a real Slurm; needs root and tests/slurm/install.sh ({why})"
         (pytest.fail if os.environ.get("BENCH_REQUIRE_SLURM") else pytest.skip)(reason)
     folder = tmp_path_factory.mktemp("slurm")
     (folder / "state").mkdir()
@@ -88,19 +81,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     environment = pytest.MonkeyPatch()
     environment.setenv("SLURM_CONF", str(file))
     with (folder / "daemons.txt").open("w") as said:
-        daemons = [
-            subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
-            )
-            for command in (["slurmctld", "-D"], ["slurmd", "-D", "-N", "localhost"])
-        ]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        commands = (["slurmctld", "-D"], ["slurmd", "-D", "-N", "localhost"])
+        daemons = [subprocess.Popen(command, **streams, start_new_session=True) for command in commands]
+    state = ["sinfo", "-h", "-o", "%T"]
     try:
-        until(
-            lambda: (
-                "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout
-            ),
-            "a node",
-        )
+        until(lambda: b"idle" in subprocess.run(state, capture_output=True).stdout, "a node")
         yield
     finally:
         _stop(daemons)

@@ -1,6 +1,4 @@
-"""A plan on a real Slurm: killed, cancelled, requeued, warned and preempted, and in the end what a calm run
-computes.
-"""
+"""A plan on a real Slurm: killed, cancelled, requeued, warned, preempted; in the end as a calm run."""
 
 import json
 import os
@@ -93,9 +91,8 @@ def test_a_single_run_and_what_sbatch_refuses(cluster: None, bench: Bench, tmp_p
     one += ["--results", results, "--slurm", "time=10"]
     for refused in ("partition=gpu", "no-such-option=3"):
         code, out, err = bench(*one, "--slurm", refused)
-        assert code == 2 and err.startswith("bench: sbatch failed (sbatch: ") and err.count("\n") == 1, (
-            out + err
-        )
+        assert code == 2 and err.count("\n") == 1, out + err
+        assert err.startswith("bench: sbatch failed (sbatch: ")
         assert refused.partition("=")[2 if "gpu" in refused else 0] in err and not results.parent.exists()
     code, out, err = bench(*one, "--slurm", "hold=true", "--json")
     assert code == 0 and "submitted 1 run as Slurm job" in err, out + err

@@ -195,10 +195,8 @@ def test_a_task_waits_for_the_claim_of_a_dead_host(monkeypatch: pytest.MonkeyPat
 def test_waiting_ends_with_the_queue_or_by_ctrl_c(
     bench: Bench, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    host(
-        "sbatch",
-        out="5;cluster\\n'; /usr/bin/printf '%s\\n' \"$@\" >>'" + str(tmp_path / "asked") + "'; printf '",
-    )
+    noted = f"/usr/bin/printf '%s\\n' \"$@\" >>'{tmp_path / 'asked'}'"
+    host("sbatch", out=f"5;cluster\\n'; {noted}; printf '")
     host("squeue")
     waiting = [*PLAN, "--slurm", "time=5", "--wait", "--results", tmp_path]
     code, out, _ = bench(*waiting)
