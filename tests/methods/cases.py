@@ -1,7 +1,5 @@
 """Small problems and batches in float64, and the slow references that several methods share."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import math
@@ -56,9 +54,7 @@ def problem(
 def labels(
     case: Problem, labelled: Tensor, generator: torch.Generator, empty: tuple[tuple[int, str], ...]
 ) -> dict[str, Tensor]:
-    """Random targets with a fifth of the pixels unknown, hidden where not `labelled`; `empty`: no valid pixel
-    there.
-    """
+    """Random targets, a fifth of the pixels unknown, hidden where not `labelled`; `empty`: no valid pixel."""
     found, b = {}, len(labelled)
     for t, (name, task) in enumerate(case.tasks.items()):
         shape = (b, task.target_channels, *case.size)
@@ -88,9 +84,8 @@ def batch(
     shape = (len(mask), 3, *case.size)
     images = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(views + 1)]
     targets = [labels(case, mask, generator, empty if view == views else ()) for view in range(views + 1)]
-    further = tuple(
-        View(images[v], targets[v], torch.eye(2, 3).repeat(len(mask), 1, 1)) for v in range(1, views + 1)
-    )
+    whole = torch.eye(2, 3).repeat(len(mask), 1, 1)
+    further = tuple(View(images[v], targets[v], whole) for v in range(1, views + 1))
     teacher = labels(case, torch.ones_like(mask), torch.Generator().manual_seed(seed + 1000), ())
     return TaughtBatch(images[0], targets[0], mask, mask, torch.arange(len(mask)), further, teacher)
 
@@ -214,9 +209,7 @@ def largest(logits: Tensor) -> Tensor:
 
 
 def mostly(hard: Tensor, soft: Tensor) -> Tensor:
-    """`hard` with the gradient of `soft`, and a tenth of its values: of equal ones poolings would take any,
-    by rounding.
-    """
+    """`hard` with the gradient and a tenth of the values of `soft`: poolings take any of equal ones."""
     return 0.9 * (hard - soft.detach()) + soft
 
 
@@ -265,3 +258,17 @@ def slow_attention(block: Any, x: Tensor, y: Tensor) -> Tensor:
             parts.append(sum(w / weights.sum() * v[s] for w, v in zip(weights, value, strict=True)))
         rows.append(torch.cat(parts))
     return block.out(torch.stack(rows))
+
+
+def slow_retrieved(network: Any, feature: Tensor, keys: Tensor | None) -> Tensor:
+    """(C, h, w) of one sample's feature and its embedded keys (k, e); without keys, the learnt constants."""
+    small = F.avg_pool2d(feature[None], 4, ceil_mode=True)[0]
+    x = network.enter(small.flatten(1).t())
+    for block in network.blocks:
+        z = block.norm1(x)
+        x = x + slow_attention(block.attend, z, z)
+        own = block.retrieve
+        x = x + (own.value if keys is None else slow_attention(own, block.norm2(x), keys))
+        x = x + block.feed(block.norm3(x))
+    back = network.leave(x).t().reshape(1, -1, *small.shape[1:])
+    return feature + F.interpolate(back, feature.shape[1:], mode="bilinear", align_corners=False)[0]

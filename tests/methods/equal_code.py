@@ -47,8 +47,7 @@ def main(revision: str) -> None:
     """Compare with a revision."""
     with tempfile.TemporaryDirectory() as folder:
         paths = ("benchmark", "methods", "datasets", "tests")
-        command = ["git", "archive", revision, *paths]
-        packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+        packed = subprocess.check_output(["git", "archive", revision, *paths], cwd=ROOT)
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         for name in ("equal_code.py", "test_golden.py"):  # both trees are measured alike
@@ -56,14 +55,8 @@ def main(revision: str) -> None:
 
         def there(function: str, *arguments: str) -> Any:
             command = [sys.executable, "-m", "tests.methods.equal_code", function, *arguments]
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": folder},
-                stdout=subprocess.PIPE,
-                check=True,
-            )
-            return json.loads(done.stdout)
+            environment = os.environ | {"PYTHONPATH": folder}
+            return json.loads(subprocess.check_output(command, cwd=folder, env=environment))
 
         earlier, now = there("--sources"), sources()
         changed = [case for case, (name, _) in CASES.items() if earlier.get(name, now[name]) != now[name]]
@@ -74,10 +67,9 @@ def main(revision: str) -> None:
         print(f"{name}: {earlier[name]} and {now[name]} {'are equal' if equal else 'DIFFER in numbers'}")
         if equal:
             listed(known, name, earlier[name], now[name])
-    comment = (
-        "# Hashes of code of equal numbers, see README.md: python -m tests.methods.equal_code REVISION\n"
-    )
-    FILE.write_text(comment + "".join(f"{name} = {json.dumps(known[name])}\n" for name in sorted(known)))
+    comment = "# Hashes of code of equal numbers, see README.md: python -m tests.methods.equal_code REVISION"
+    lines = [comment, *(f"{name} = {json.dumps(known[name])}" for name in sorted(known))]
+    FILE.write_text("\n".join(lines) + "\n")
 
 
 def sources() -> dict[str, str]:

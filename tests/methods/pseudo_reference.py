@@ -1,7 +1,5 @@
 """Pseudo-labels sample by sample and pixel by pixel, from the formulas."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import replace

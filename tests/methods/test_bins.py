@@ -1,7 +1,5 @@
 """Bins of regressions against loops over pixels, and the methods that trust them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Consistency of two views and the mean teacher against loops over samples and pixels."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,6 +1,4 @@
-"""The faster weight gradient of depthwise convolutions: torch's own numbers, and only where it is meant to
-be.
-"""
+"""The faster weight gradient of depthwise convolutions: torch's own numbers, only where it is meant to be."""
 
 import copy
 
@@ -19,11 +17,10 @@ def test_outputs_and_gradients_are_torchs(kernel: int, padding: int, size: tuple
     assert type(quick[0]) is Depthwise and list(quick.state_dict()) == list(plain.state_dict())
     found = []
     for network in (plain, quick):
-        x = torch.randn(
-            3, 6, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-        ).requires_grad_()
+        torch.manual_seed(1)
+        x = torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)
         y = network(x)
-        weights = torch.randn(y.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+        weights = torch.randn_like(y)
         found.append((y, *torch.autograd.grad((y * weights).sum(), (x, network[0].weight))))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
@@ -35,9 +32,8 @@ def test_several_gradients_at_once_are_those_one_by_one() -> None:
     quicken(network)
     y = network(torch.randn(2, 4, 6, 5, dtype=torch.float64)).flatten()
     weight = network[0].weight
-    (batched,) = torch.autograd.grad(
-        y, weight, torch.eye(len(y), dtype=y.dtype)[:4], is_grads_batched=True, retain_graph=True
-    )
+    rows = torch.eye(len(y), dtype=y.dtype)[:4]
+    (batched,) = torch.autograd.grad(y, weight, rows, is_grads_batched=True, retain_graph=True)
     for i in range(4):
         torch.testing.assert_close(batched[i], torch.autograd.grad(y[i], weight, retain_graph=True)[0])
 

@@ -1,7 +1,5 @@
 """DiffusionMTL against a loop over samples and tasks, and its noise against closed forms."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable

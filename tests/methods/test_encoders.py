@@ -14,24 +14,36 @@ from benchmark.errors import UserError
 from methods.networks.build import check_encoder, make_encoder
 from methods.networks.encoders import IMAGENET_MEAN
 
+VIT = "timm:vit_tiny_patch16_224"
+
 
 def from_file(name: str, file: Path) -> Any:
     return make_encoder(name, 8, "sha256:0", file).eval().trunk
 
 
 @pytest.mark.parametrize(
-    ("name", "size"),
-    [("small", (64, 96)), ("small", (45, 70)), ("resnet18", (45, 70)), ("resnet50", (32, 64)),
-     ("timm:resnet10t", (45, 70))],
+    ("name", "size", "freeze"),
+    [
+        *((name, (45, 70), False) for name in ("small", "resnet18", "segnet", "timm:resnet10t")),
+        ("small", (64, 96), False), ("resnet50", (32, 64), False),
+        (VIT, (64, 96), False), (VIT, (45, 70), True), ("timm:vit_small_patch14_dinov2", (45, 70), True),
+        ("timm:vit_small_patch16_dinov3", (45, 70), False),
+    ],
 )  # fmt: skip
-def test_stages_and_shared_feature(name: str, size: tuple[int, int]) -> None:
-    encoder = make_encoder(name, 12).eval()
+def test_stages_and_shared_feature(name: str, size: tuple[int, int], freeze: bool) -> None:
+    encoder = make_encoder(name, 12, freeze=freeze).eval()
+    *strides, of_shared = (1, 2, 4, 8, 16, 32, 1) if name == "segnet" else (4, 8, 16, 32, 8)
+
+    def at(stride: int) -> tuple[int, int]:
+        return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
+
     with torch.no_grad():
-        stages = encoder.stages(torch.randn(2, 3, *size))
-    for stage, channels, stride in zip(stages, encoder.channels, (4, 8, 16, 32), strict=True):
-        assert stage.shape[1:] == (channels, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
-    assert encoder.fuse(stages).shape == (2, 12, math.ceil(size[0] / 8), math.ceil(size[1] / 8))
-    assert encoder.trunk.mean == IMAGENET_MEAN
+        stages = encoder.stages(torch.randn(1, 3, *size))
+    for stage, channels, stride in zip(stages, encoder.channels, strides, strict=True):
+        assert stage.shape == (1, channels, *at(stride))
+    assert encoder.fuse(stages).shape == (1, 12, *at(of_shared))
+    own = timm.get_pretrained_cfg(name[5:]).mean if name.startswith("timm:") else IMAGENET_MEAN
+    assert name == "segnet" or encoder.trunk.mean == tuple(own)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -1,7 +1,5 @@
 """What every method's own code must do, whichever it is; the harness's side is in tests/test_contract.py."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import replace
 from typing import Any
@@ -106,9 +104,8 @@ def test_parameters_are_listed_once_drawn_by_their_module_and_shipped_where_pred
 ) -> None:
     method = made(case).eval()
     groups, names = method.param_groups(), {id(p): name for name, p in method.named_parameters()}
-    assert ids(p for group in groups for p in group["params"]) == ids(
-        p for p in method.parameters() if p.requires_grad
-    )
+    trained = [p for p in method.parameters() if p.requires_grad]
+    assert ids(p for group in groups for p in group["params"]) == ids(trained)
     for group in groups:
         free = [names[id(p)] for p in group["params"]]
         assert free
@@ -167,6 +164,7 @@ WITHOUT = {  # what a method is without its own parts
     "prototype": ("multi_task", {part: False for part in ("vq", "tae", "tke", "tc", "retrieval")}),
     "hitts": ("multi_task", {part: False for part in ("tokens", "bins", "pseudo", "features")}),
     "wide_multi_task": ("multi_task", {"factor": 1.0}),
+    "teacher_labels": ("multi_task", {"weight": 0.0}),
     "rdc": ("mtpsl", {"weight": 0.0}),
 }
 

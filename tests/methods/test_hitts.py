@@ -1,7 +1,5 @@
 """HiTTs against loops over samples, positions and tasks, in float64."""
 
-from __future__ import annotations
-
 import copy
 import math
 from typing import Any

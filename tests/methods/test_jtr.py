@@ -1,7 +1,5 @@
 """Joint-task regularisation against a loop over samples and tasks, with BatchNorm over batches of one."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -139,18 +137,16 @@ def check(made: JTR, data: Batch) -> None:
 
 @pytest.mark.usefixtures("no_noise")
 @pytest.mark.parametrize(
-    ("labelled", "stride"), [("one", 1), ("mixed", 4), ("mixed", 16), ("none or all", 2), ("six", 4)]
-)
-def test_losses_equal_the_loop(labelled: str, stride: int) -> None:
-    """And their gradients: the third view trains the auto-encoder alone, the distance the predictions."""
+    ("labelled", "stride", "empty"),
+    [("one", 1, ()), ("mixed", 4, ()), ("mixed", 16, ()), ("none or all", 2, ()), ("six", 4, ()),
+     ("one", 4, ((0, "semseg"), (1, "depth")))],
+)  # fmt: skip
+def test_losses_equal_the_loop(labelled: str, stride: int, empty: tuple[tuple[int, str], ...]) -> None:
+    """And their gradients: the third view trains the auto-encoder alone, the distance the predictions. Labels
+    without a valid pixel count as none.
+    """
     made = method(cases.names(labelled), ae_stride=stride, dist_weight=3.0, recon_weight=0.5)
-    check(made, batch(made.problem, labelled, views=2))
-
-
-@pytest.mark.usefixtures("no_noise")
-def test_labels_without_a_valid_pixel_count_as_none() -> None:
-    made = method(ae_stride=4)
-    check(made, batch(made.problem, "one", views=2, empty=((0, "semseg"), (1, "depth"))))
+    check(made, batch(made.problem, labelled, views=2, empty=empty))
 
 
 def test_depth_is_scaled_by_the_labels_that_are_visible() -> None:

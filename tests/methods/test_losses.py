@@ -1,6 +1,4 @@
-"""The supervised losses and their reduction against loops over samples and pixels."""
-
-from __future__ import annotations
+"""The supervised losses against loops over pixels; their reduction: `check_losses` of every method's test."""
 
 import pytest
 import torch
@@ -36,28 +34,3 @@ def test_sample_weights() -> None:
     torch.testing.assert_close(sample_weights(labelled, None), expected)
     by_share = sample_weights(labelled, torch.tensor([0.5, 0.25, 1.0]))
     torch.testing.assert_close(by_share, labelled * torch.tensor([2.0, 4.0, 1.0]))
-
-
-@pytest.mark.parametrize("labelled", [[[1, 1, 0], [0, 0, 1]], [[0, 0, 0], [1, 1, 1]], [[0, 0, 0]] * 2])
-def test_reduction_over_the_batch(labelled: list[list[int]]) -> None:
-    case = problem(size=(8, 12))
-    data = batch(case, labelled, empty=((1, "semseg"),))
-    predictions = {
-        name: torch.randn(2, task.channels, 8, 12, dtype=torch.float64, requires_grad=True)
-        for name, task in case.tasks.items()
-    }
-    found = case.task_losses(predictions, data, data.labelled)
-    for t, (name, task) in enumerate(case.tasks.items()):
-        expected = 0.0
-        for b in range(2):
-            if labelled[b][t]:
-                value = slow_loss(task, predictions[name][b].detach(), data.targets[name][b])
-                expected += case.loss_weights.get(name, 1.0) * 3 / sum(labelled[b]) * value / 2
-        assert float(found[name].detach()) == pytest.approx(expected, rel=1e-9, abs=0)
-    torch.stack(list(found.values())).sum().backward()
-    for t, name in enumerate(case.tasks):
-        gradient = predictions[name].grad
-        assert gradient is not None and gradient.isfinite().all()
-        for b in range(2):
-            shown = bool(labelled[b][t]) and (b, name) != (1, "semseg")
-            assert bool((gradient[b] != 0).any()) == shown

@@ -1,8 +1,4 @@
-"""Cross-task maps, direct and perceptual, against loops over samples and pairs with BatchNorm over batches of
-one.
-"""
-
-from __future__ import annotations
+"""Direct and perceptual maps against loops over samples and pairs, with BatchNorm over batches of one."""
 
 import itertools
 from typing import Any
@@ -139,31 +135,24 @@ def check(made: Any, data: Batch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labelled", "stride", "learns_from"),
-    [("one", 1, "predictions"), ("mixed", 2, "labels"), ("mixed", 8, "predictions"), ("one", 4, "labels"),
-     ("none or all", 4, "labels"), ("six", 4, "predictions"), ("six", 4, "labels")],
+    ("labelled", "stride", "given"),
+    [
+        *((*each, {"mapper_learns_from": "predictions"}) for each in (("one", 1), ("mixed", 8), ("six", 4))),
+        *((*each, {"mapper_learns_from": "labels"})
+          for each in (("mixed", 2), ("one", 4), ("none or all", 4), ("six", 4))),
+        *((*each, {"unlabelled_sources": True})
+          for each in (("one", 2), ("mixed", 1), ("none or all", 2), ("six", 4))),
+        *((*each, {"unlabelled_sources": False}) for each in (("one", 2), ("mixed", 4))),
+        ("empty", 2, {"mapper_learns_from": "predictions"}), ("empty", 2, {"unlabelled_sources": True}),
+    ],
 )  # fmt: skip
-def test_direct_losses_equal_the_loop(labelled: str, stride: int, learns_from: str) -> None:
-    given = {"mapper_learns_from": learns_from, "map_weight": 1.5, "mapper_stride": stride}
-    made = method(DirectMap, cases.names(labelled), **given)
-    check(made, batch(made.problem, labelled))
-
-
-@pytest.mark.parametrize(
-    ("labelled", "stride", "unlabelled"),
-    [("one", 2, True), ("one", 2, False), ("mixed", 1, True), ("mixed", 4, False), ("none or all", 2, True),
-     ("six", 4, True)],
-)  # fmt: skip
-def test_perceptual_losses_equal_the_loop(labelled: str, stride: int, unlabelled: bool) -> None:
-    given = {"unlabelled_sources": unlabelled, "map_weight": 1.5, "mapper_stride": stride}
-    made = method(PerceptualMap, cases.names(labelled), **given)
-    check(made, batch(made.problem, labelled))
-
-
-@pytest.mark.parametrize("kind", [DirectMap, PerceptualMap])
-def test_labels_without_a_valid_pixel_count_as_none(kind: type) -> None:
-    made = method(kind, mapper_stride=2)
-    check(made, batch(made.problem, "one", empty=((0, "semseg"), (1, "depth"))))
+def test_losses_equal_the_loop(labelled: str, stride: int, given: dict[str, Any]) -> None:
+    """Labels without a valid pixel, of "empty", count as none."""
+    empty = ((0, "semseg"), (1, "depth")) if labelled == "empty" else ()
+    labelled = "one" if empty else labelled
+    kind = DirectMap if "mapper_learns_from" in given else PerceptualMap
+    made = method(kind, cases.names(labelled), map_weight=1.5, mapper_stride=stride, **given)
+    check(made, batch(made.problem, labelled, empty=empty))
 
 
 @pytest.mark.parametrize(("size", "stride"), [((32, 64), 1), ((50, 70), 2), ((97, 33), 8)])

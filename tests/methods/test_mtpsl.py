@@ -1,7 +1,5 @@
 """Cross-task consistency against a loop over samples and pairs, with BatchNorm over batches of one."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from methods.base import Batch, View
 from methods.mtpsl import MTPSL
 from methods.networks import mapper
-from methods.networks.mapper import Mapper, PairMapper, PairNorm, active_pairs, affine_maps, gumbel_sample
+from methods.networks.mapper import Mapper, PairMapper, active_pairs, gumbel_sample
 from tests.methods import cases
 from tests.methods.cases import ALL, THREE, batch, batch_norm, check_losses, distance, problem, supervised
 
@@ -133,27 +131,6 @@ def test_active_pairs_hold_every_pair_for_every_mask(tasks: int, complete: bool)
             expected = {(s, t) for s in range(tasks) for t in targets if s != t and (complete or not mask[s])}
             chosen = [tuple(ordered[p].tolist()) for p, used in zip(places[b], taken[b], strict=True) if used]
             assert set(chosen) == expected and len(chosen) == len(expected)
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_pair_norm_is_batch_norm_of_one_sample_its_pairs_film_and_relu(layout: torch.memory_format) -> None:
-    norm = PairNorm(3, 4).double()
-    for p in norm.parameters():
-        nn.init.normal_(p)
-    x, pair = torch.randn(5, 3, 4, 6, dtype=torch.float64), torch.tensor([3, 0, 0, 2, 1])
-    x = x.contiguous(memory_format=layout).requires_grad_()
-    rows = []
-    for i, p in enumerate(pair):
-        normed = batch_norm(norm.weight, norm.bias, x[i : i + 1])
-        rows.append((normed * norm.gamma[p].view(1, 3, 1, 1) + norm.beta[p].view(1, 3, 1, 1)).clamp_min(0))
-    found, expected = norm(x, *next(affine_maps([norm], pair))), torch.cat(rows)
-    weights = torch.randn(5, 3, 4, 6, dtype=torch.float64)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    assert found.is_contiguous(memory_format=layout)
-    inputs = [x, *norm.parameters()]
-    grads = (torch.autograd.grad((y * weights).sum(), inputs) for y in (found, expected))
-    for one, two in zip(*grads, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-10)
 
 
 def test_the_published_mapper_has_as_many_parameters() -> None:

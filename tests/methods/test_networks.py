@@ -1,7 +1,5 @@
 """The blocks: shapes on even and odd sizes, the codebook against loops, attention against its formula."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

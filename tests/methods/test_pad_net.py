@@ -1,7 +1,5 @@
 """PAD-Net's distillation against a loop over samples and pairs of tasks."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

@@ -1,7 +1,5 @@
 """RDC against loops over samples, pairs, regions and cells, in float64."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

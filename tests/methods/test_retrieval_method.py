@@ -1,19 +1,14 @@
-"""Retrieval from task tokens against a loop over samples, tasks, heads and queries; and how it lies to the
-prototype model.
-"""
-
-from __future__ import annotations
+"""Retrieval from task tokens against a loop over samples, tasks, heads and queries."""
 
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from methods.base import Batch
 from methods.retrieval import Retrieval
-from tests.methods.cases import ALL, THREE, batch, check_losses, problem, slow_attention, supervised
+from tests.methods.cases import ALL, THREE, batch, check_losses, problem, slow_retrieved, supervised
 
 SMALL: dict[str, Any] = {"token_dim": 6, "width": 8, "heads": 2}
 
@@ -25,17 +20,9 @@ def method(names: tuple[str, ...] = THREE, size: tuple[int, int] = (32, 64), **g
 
 def slow_refined(made: Retrieval, feature: Tensor, t: int) -> Tensor:
     """(C, h, w) of one sample and task t: its T tokens are keys t T ... t T + T - 1 of the table."""
-    network, tasks = made.retrieval, len(made.problem.tasks)
-    small = F.avg_pool2d(feature[None], 4, ceil_mode=True)[0]
-    x = network.enter(small.flatten(1).t())
-    y = torch.stack([network.embed(made.tokens.values[t * tasks + other]) for other in range(tasks)])
-    for block in network.blocks:
-        z = block.norm1(x)
-        x = x + slow_attention(block.attend, z, z)
-        x = x + slow_attention(block.retrieve, block.norm2(x), y)
-        x = x + block.feed(block.norm3(x))
-    back = network.leave(x).t().reshape(1, -1, *small.shape[1:])
-    return feature + F.interpolate(back, feature.shape[1:], mode="bilinear", align_corners=False)[0]
+    embed, tasks = made.retrieval.embed, len(made.problem.tasks)
+    keys = torch.stack([embed(made.tokens.values[t * tasks + other]) for other in range(tasks)])
+    return slow_retrieved(made.retrieval, feature, keys)
 
 
 def check(made: Retrieval, data: Batch) -> None:

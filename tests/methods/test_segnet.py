@@ -1,6 +1,7 @@
-"""SegNet: the published size and cost, unpooling against a loop, and a method on it."""
+"""SegNet: the published size and cost, and unpooling against a loop.
 
-from __future__ import annotations
+It computes what MTAN's network does with torch's own unpooling: `performance.test_published_steps`.
+"""
 
 import itertools
 import math
@@ -13,22 +14,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.spec import protocol
 from benchmark.training.build import initialise
-from datasets import tasks
 from methods.base import Problem
-from methods.mtpsl import MTPSL
 from methods.multi_task import MultiTask
 from methods.networks.build import make_encoder
-from methods.networks.segnet import Conv, SegNet, unpool
-from tests.helpers import THREE
-from tests.methods import cases, test_mtpsl
+from methods.networks.segnet import Conv, unpool
+from tests.performance.against_published import TASKS
 
 
 def published() -> MultiTask:
     made = protocol.load("nyuv2-13-segnet")
-    semseg = tasks.semseg(tuple(f"class {i}" for i in range(13)))
-    known = {"semseg": semseg, "depth": tasks.depth(), "normals": tasks.normals()}
     encoder = lambda: make_encoder(made.encoder, made.width, made.weights)  # noqa: E731
-    return MultiTask(Problem(known, made.size, made.width, made.decoder_blocks, encoder, made.loss_weights))
+    return MultiTask(Problem(TASKS, made.size, made.width, made.decoder_blocks, encoder, made.loss_weights))
 
 
 def test_the_published_network_has_as_many_parameters_and_operations() -> None:
@@ -73,46 +69,6 @@ def test_unpooling_equals_the_loop_and_sends_gradients_back(
     assert torch.equal(x.grad, of_each.unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5)))
 
 
-def test_it_is_mtans_network_with_torchs_own_unpooling() -> None:
-    torch.manual_seed(0)
-    torch.use_deterministic_algorithms(False)  # which torch's unpooling is not
-    made = SegNet(2).double().eval()
-    for norm in (m for m in made.modules() if isinstance(m, nn.BatchNorm2d)):
-        nn.init.normal_(norm.running_mean, 0.0, 0.1)
-        nn.init.uniform_(norm.running_var, 0.5, 2.0)
-    convs = [m for m in made.modules() if isinstance(m, nn.Conv2d)]
-    norms = [m for m in made.modules() if isinstance(m, nn.BatchNorm2d)]
-    widths = [3, 2, 2, 4, 4, 8, 8, 8, *[16] * 9, 8, 8, 8, 4, 4, 4, 2, 2, 2, 2]
-    assert [(c.in_channels, c.out_channels) for c in convs] == list(itertools.pairwise(widths))
-    x, indices = torch.rand(2, 3, 64, 96, dtype=torch.float64), []
-    images, layers = x, iter(zip(convs, norms, strict=True))
-
-    def units(x: Tensor, count: int) -> Tensor:
-        for conv, norm in itertools.islice(layers, count):
-            x = norm(F.conv2d(x, conv.weight, conv.bias, padding=1)).clamp_min(0)
-        return x
-
-    for count in (2, 2, 3, 3, 3):
-        x, places = F.max_pool2d(units(x, count), 2, return_indices=True)
-        indices.append(places)
-    deepest = x
-    for count in (3, 3, 3, 2, 2):
-        x = units(F.max_unpool2d(x, indices.pop(), 2), count)
-    stages = made.stages(images)
-    torch.testing.assert_close(stages[-1], deepest, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(made(images), x, rtol=1e-12, atol=1e-12)
-    assert torch.equal(made(images), made.fuse(stages))
-
-
-def test_six_stages_and_a_shared_feature_of_the_images_size() -> None:
-    encoder = make_encoder("segnet", 4).eval()
-    stages = encoder.stages(torch.rand(2, 3, 45, 70))
-    assert [s.shape[1] for s in stages] == list(encoder.channels) == [4, 8, 16, 32, 32, 32]
-    for stage, stride in zip(stages, (1, 2, 4, 8, 16, 32), strict=True):
-        assert stage.shape[-2:] == (math.ceil(45 / stride), math.ceil(70 / stride))
-    assert encoder.fuse(stages).shape == (2, 4, 45, 70)
-
-
 def test_its_convolutions_are_drawn_by_xavier_also_when_the_harness_draws_them() -> None:
     made = published()
     for redrawn in (False, True):
@@ -126,12 +82,3 @@ def test_its_convolutions_are_drawn_by_xavier_also_when_the_harness_draws_them()
             expected = math.sqrt(2 / (9 * (conv.in_channels + conv.out_channels)))
             assert float(conv.weight.detach().std()) == pytest.approx(expected, rel=0.06)
             assert conv.bias is not None and (conv.bias == 0).all()
-
-
-@pytest.mark.usefixtures("no_noise")
-def test_mtpsl_on_it_equals_the_loop() -> None:
-    torch.manual_seed(3)
-    chosen = {name: cases.ALL[name] for name in THREE}
-    made = MTPSL(Problem(chosen, (32, 64), 2, 0, lambda: SegNet(2), {"depth": 0.5}), mapper_width=2).double()
-    assert made.mapper.convs[-1].out_channels == made.encoder.channels[-1] == 16
-    test_mtpsl.check(made, cases.batch(made.problem, "mixed", views=1))

@@ -1,6 +1,4 @@
-"""Supervision by a teacher's maps against a slow reference; where labels are visible, and at weight 0."""
-
-from __future__ import annotations
+"""Supervision by a teacher's maps against a slow reference, and where labels are visible."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +7,11 @@ import pytest
 import torch
 
 from methods.teacher_labels import TeacherLabels
-from tests.helpers import assert_same, run_of, specs, tiny_spec, tiny_split, trained, weights
+from tests.helpers import assert_same, run_of, specs, tiny_split, trained, weights
 from tests.methods.cases import LABELS, batch, check_losses, names, problem, sample_loss, supervised
 
 
-@pytest.mark.parametrize("labelled", ["six", "none or all"])
+@pytest.mark.parametrize("labelled", ["six", "none or all", "full"])
 def test_losses_and_gradients_are_those_of_the_slow_reference(labelled: str) -> None:
     case = problem(names(labelled))
     made, data = TeacherLabels(case, weight=0.3).double(), batch(case, labelled)
@@ -26,25 +24,8 @@ def test_losses_and_gradients_are_those_of_the_slow_reference(labelled: str) -> 
                 total = total + own * sample_loss(case.tasks[name], predictions[name][b], maps[b])
     found = made.losses(data, torch.tensor(0.5))
     check_losses(made, found, {"teacher": total}, supervised(case, predictions, data))
-    assert total > 0
-
-
-def test_with_every_label_or_without_a_teacher_it_is_multi_task() -> None:
-    case = problem()
-    made = TeacherLabels(case).double()
-    assert made.losses(batch(case, "full"), torch.tensor(0.5)).extra["teacher"] == 0
-    assert not made.losses(replace(batch(case, "mixed"), teacher={}), torch.tensor(0.5)).extra
-
-
-def test_weight_0_ends_in_the_bits_of_multi_task(tmp_path: Path) -> None:
-    taught = specs("teacher_labels", labels="random")[0]
-    off = replace(taught, hyperparameters={"weight": 0.0}, changed=("weight",))
-    given = (tiny_spec("multi_task", "random"), off, taught)
-    runs = [trained(spec, tmp_path / str(i)) for i, spec in enumerate(given)]
-    plain, off_run, on = (weights(run) for run in runs)
-    assert_same(plain, off_run)
-    assert runs[0].curve == runs[1].curve
-    assert any(not torch.equal(plain[name], value) for name, value in on.items())
+    assert (total > 0) != bool(data.labelled.all())
+    assert not made.losses(replace(data, teacher={}), torch.tensor(0.5)).extra
 
 
 def test_a_teacher_s_map_where_a_label_is_visible_changes_no_bit(tmp_path: Path) -> None:

@@ -1,11 +1,6 @@
-"""Plain transformers as encoders: pyramid, sizes that are no multiple of a patch, frozen and fine-tuned."""
-
-from __future__ import annotations
-
-import math
+"""Plain transformers as encoders: the pyramid, frozen and fine-tuned. Shapes: `test_encoders`."""
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 
@@ -16,22 +11,6 @@ from methods.networks.vit import ViTTrunk
 from tests.helpers import THREE, tiny_batch, tiny_problem, tiny_protocol
 
 TINY = "timm:vit_tiny_patch16_224"
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "frozen"),
-    [(TINY, (64, 96), False), (TINY, (45, 70), True), ("timm:vit_small_patch14_dinov2", (45, 70), True),
-     ("timm:vit_small_patch16_dinov3", (45, 70), False)],
-)  # fmt: skip
-def test_stages_have_the_strides_of_any_encoder(name: str, size: tuple[int, int], frozen: bool) -> None:
-    encoder = make_encoder(name, 12, freeze=frozen).eval()
-    with torch.no_grad():
-        stages = encoder.stages(torch.randn(1, 3, *size))
-    for stage, stride in zip(stages, (4, 8, 16, 32), strict=True):
-        assert stage.shape[1:] == (256, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
-    assert encoder.fuse(stages).shape == (1, 12, math.ceil(size[0] / 8), math.ceil(size[1] / 8))
-    expected = timm.get_pretrained_cfg(name.removeprefix("timm:"))
-    assert encoder.trunk.mean == tuple(expected.mean)
 
 
 def level(trunk: ViTTrunk, i: int, x: torch.Tensor) -> torch.Tensor:

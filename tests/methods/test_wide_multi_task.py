@@ -1,7 +1,5 @@
 """The control of equal size: `multi_task` at factor 1, the same losses of wider decoders else."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

@@ -1,13 +1,15 @@
-"""Steps of MTPSL and JTR as published, and ours, in turn on one thread: `python -m
-tests.performance.against_published`.
+"""Steps of MTPSL and JTR as published, and ours, in turn on one thread.
 
-The same weights and batch, one label a sample, nyuv2-13-segnet's network at sizes that a CPU affords. Ours is
-the step of a run.
+    python -m tests.performance.against_published [SIZE ...]
+
+The same weights and batch, one label a sample, nyuv2-13-segnet's network at sizes that a CPU affords, which
+are multiples of 32. Ours is the step of a run.
 """
 
-import argparse
+import operator
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +21,6 @@ from benchmark.spec.protocol import load
 from benchmark.training.build import initialise
 from benchmark.training.device import arithmetic, laid_out, on_device
 from benchmark.training.step import Step
-from benchmark.training.timing import ratio
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Problem
@@ -33,6 +34,8 @@ Pair = tuple[MTPSL, PublishedMTPSL] | tuple[JTR, PublishedJTR]
 ENCODER = "segnet"
 SEMSEG = tasks.semseg(tuple(f"class {i}" for i in range(13)))
 TASKS: dict[str, Task] = {"semseg": SEMSEG, "depth": tasks.depth(), "normals": tasks.normals()}
+WIDTH, SAMPLES, PAIRS, WARM_UP = 64, 2, 9, 2  # the width is as published
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}  # other work disturbs the latter less
 DEPTH = {"depth_mean": 2.3618, "depth_std": 1.5876}  # as published
 
 
@@ -59,13 +62,13 @@ def made_up(problem: Problem, samples: int, views: int) -> Batch:
     return batch(problem, one, views)
 
 
-def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: int) -> str:
-    ours, theirs = pair(name, size, width)
-    data = single(made_up(ours.problem, samples, ours.views))
+def measure(name: str, size: tuple[int, int]) -> str:
+    ours, theirs = pair(name, size, WIDTH)
+    data = single(made_up(ours.problem, SAMPLES, ours.views))
     on_device(ours, "cpu", ENCODER)
     views = tuple(replace(view, images=laid_out(view.images, ENCODER)) for view in data.views)
     of_run = replace(data, images=laid_out(data.images, ENCODER), views=views)
-    protocol = replace(load("nyuv2-13-segnet"), size=size, width=width, batch=samples)
+    protocol = replace(load("nyuv2-13-segnet"), size=size, width=WIDTH, batch=SAMPLES)
     step = Step(ours, protocol, 1000)
 
     def our_step() -> None:
@@ -77,52 +80,25 @@ def measure(name: str, size: tuple[int, int], width: int, samples: int, pairs: i
         theirs.step(data)
 
     turns = {"theirs": their_step, "ours": our_step}
-    for call in (*turns.values(), *turns.values()):
-        call()
-    found = taking_turns(turns, pairs)
-    case = f"{name:5s} {size[0]}x{size[1]} width {width} batch {samples}"
-    load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg()[:2])
-    return f"{case}: " + "; ".join(said(clock, of) for clock, of in found.items()) + f"; load {load_average}"
-
-
-Times = dict[str, tuple[float, ...]]
-
-
-def taking_turns(turns: dict[str, Callable[[], None]], repeats: int) -> dict[str, Times]:
-    """Milliseconds by the clock on the wall, and of a processor, which other work disturbs less."""
-    clocks = {"wall": time.perf_counter, "processor": time.process_time}
-    found: dict[str, Times] = {clock: dict.fromkeys(turns, ()) for clock in clocks}
-    for _ in range(repeats):
-        for name, call in turns.items():
-            began = {clock: now() for clock, now in clocks.items()}
+    found: dict[str, dict[str, list[float]]] = {clock: {turn: [] for turn in turns} for clock in CLOCKS}
+    for _ in range(WARM_UP + PAIRS):
+        for turn, call in turns.items():
+            began = {clock: now() for clock, now in CLOCKS.items()}
             call()
-            for clock, now in clocks.items():
-                found[clock][name] += ((now() - began[clock]) * 1e3,)
-    return found
-
-
-def said(clock: str, found: Times) -> str:
-    ratios = (a / b for a, b in zip(found["theirs"], found["ours"], strict=True))
-    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    times = ", ".join(f"{name} {statistics.median(ms):.0f} ms" for name, ms in found.items())
-    middle = ratio(found["theirs"], found["ours"])
-    return f"{clock} {times}, theirs / ours {middle:.3f} ({low:.3f} to {high:.3f})"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--methods", nargs="+", default=["mtpsl", "jtr"], choices=["mtpsl", "jtr"])
-    parser.add_argument("--sizes", nargs="+", default=["64x96", "160x192"], help="multiples of 32")
-    parser.add_argument("--width", type=int, default=64, help="64 is as published")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=9)
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    for name in chosen.methods:
-        for text in chosen.sizes:
-            high, wide = (int(part) for part in text.split("x"))
-            print(measure(name, (high, wide), chosen.width, chosen.batch, chosen.pairs), flush=True)
+            for clock, now in CLOCKS.items():
+                found[clock][turn].append((now() - began[clock]) * 1e3)
+    parts = [f"{name:5s} {size[0]}x{size[1]} width {WIDTH} batch {SAMPLES}"]
+    for clock, times in found.items():
+        a, b = (times[turn][WARM_UP:] for turn in turns)
+        low, middle, high = statistics.quantiles(map(operator.truediv, a, b), n=4, method="inclusive")
+        taken = f"theirs {statistics.median(a):.0f} ms, ours {statistics.median(b):.0f} ms"
+        parts.append(f"{clock} {taken}, theirs / ours {middle:.3f} ({low:.3f} to {high:.3f})")
+    return "; ".join([*parts, f"load {os.getloadavg()[0]:.1f}"])
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    for text in sys.argv[1:] or ("64x96", "160x192"):
+        height, width = map(int, text.split("x"))
+        for name in ("mtpsl", "jtr"):
+            print(measure(name, (height, width)), flush=True)

@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.tasks import IGNORE, Task
-from methods.base import Batch, View
+from methods.base import Batch
 from methods.jtr import JTR
 from methods.mtpsl import MTPSL
-from methods.networks.mapper import PairNorm
+from methods.networks.mapper import PairMapper as OurMapper
+from methods.networks.mapper import PairNorm, SampleNormReLU
 
-FACTORS, CONVOLUTIONS = (1, 2, 4, 8, 8), (2, 2, 3, 3, 3)
+CONVOLUTIONS = (2, 2, 3, 3, 3)
+Maps = dict[str, Tensor]
 
 
 def hard_sample(chances: Tensor) -> Tensor:
@@ -45,9 +47,7 @@ def apart(a: Tensor, b: Tensor) -> Tensor:
     return 1 - (F.normalize(a, eps=1e-12) * F.normalize(b, eps=1e-12)).sum(1).mean()
 
 
-def of_labels(
-    tasks: dict[str, Task], predictions: dict[str, Tensor], batch: Batch, i: int, labelled: list[str]
-) -> Tensor:
+def of_labels(tasks: dict[str, Task], predictions: Maps, batch: Batch, i: int, labelled: list[str]) -> Tensor:
     """The supervised loss of sample i, task after task, over the labels that it has."""
     total = torch.zeros(())
     for name in labelled:
@@ -60,27 +60,44 @@ def labelled_tasks(batch: Batch, sample: int, tasks: Sequence[str]) -> list[str]
     return [name for name, there in zip(tasks, batch.labelled_host[sample].tolist(), strict=True) if there]
 
 
-def unit(a: int, b: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+def one_hot(task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
+    """(1, 1, h, w) to (1, C, h, w), 0 where there is no label."""
+    there = target != IGNORE
+    empty = torch.zeros(1, task.channels, *target.shape[2:], dtype=dtype)
+    return empty.scatter_(1, torch.where(there, target, 0), 1.0) * there
 
 
-def level(a: int, b: int, count: int) -> nn.Sequential:
-    return nn.Sequential(unit(a, b), *(unit(b, b) for _ in range(count - 1)))
+def sample(maps: Maps, i: int) -> Maps:
+    return {name: map_[i : i + 1] for name, map_ in maps.items()}
 
 
-def head(width: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, channels, 1))
+# Layers as published, of the weights of ours.
+
+
+def batch_norm(norm: nn.Module) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(len(norm.weight)).to(norm.weight)
+    made.load_state_dict(norm.state_dict(), strict=False)
+    return made
+
+
+def convolutions(*modules: nn.Module) -> nn.Sequential:
+    convs = [m for module in modules for m in module.modules() if isinstance(m, nn.Conv2d)]
+    return nn.Sequential(*map(copy.deepcopy, convs))
+
+
+def units(level: nn.Module) -> nn.Sequential:
+    """Convolutions, each with BatchNorm and ReLU."""
+    norms = [m for m in level.modules() if isinstance(m, (nn.BatchNorm2d, SampleNormReLU))]
+    both = zip(convolutions(level), norms, strict=True)
+    return nn.Sequential(*(m for conv, norm in both for m in (conv, batch_norm(norm), nn.ReLU(inplace=True))))
 
 
 class SegNet(nn.Module):
     """Five levels that are pooled, and five that are unpooled to where the maxima were."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, down: nn.ModuleList, up: nn.ModuleList) -> None:
         super().__init__()
-        filters = [width * factor for factor in FACTORS]
-        down, up = itertools.pairwise((channels, *filters)), itertools.pairwise((*filters[::-1], width))
-        self.down = nn.ModuleList(level(a, b, n) for (a, b), n in zip(down, CONVOLUTIONS, strict=True))
-        self.up = nn.ModuleList(level(a, b, n) for (a, b), n in zip(up, CONVOLUTIONS[::-1], strict=True))
+        self.down, self.up = (nn.ModuleList(map(units, levels)) for levels in (down, up))
         self.pool, self.unpool = nn.MaxPool2d(2, 2, return_indices=True), nn.MaxUnpool2d(2, 2)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -99,12 +116,14 @@ class SegNet(nn.Module):
 class Network(nn.Module):
     """SegNet and two convolutions a task: log-probabilities, depth, unit normals; and the bottleneck."""
 
-    def __init__(self, tasks: dict[str, Task], width: int) -> None:
+    def __init__(self, ours: MTPSL | JTR) -> None:
         super().__init__()
-        self.tasks, self.segnet = tasks, SegNet(3, width)
-        self.heads = nn.ModuleDict({name: head(width, task.channels) for name, task in tasks.items()})
+        self.tasks = ours.problem.tasks
+        self.segnet = SegNet(ours.encoder.trunk.levels, ours.encoder.fusion.levels)
+        heads = {name: convolutions(ours.decoders[name], ours.heads[name]) for name in self.tasks}
+        self.heads = nn.ModuleDict(heads)
 
-    def forward(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def forward(self, images: Tensor) -> tuple[Maps, Tensor]:
         deepest, places = self.segnet.encode(images)
         shared, found = self.segnet.decode(deepest, places), {}
         for name, task in self.tasks.items():
@@ -118,10 +137,10 @@ class Network(nn.Module):
 class FilmConv(nn.Module):
     """Convolution, normalisation, the gamma and beta of a pair of tasks, ReLU."""
 
-    def __init__(self, a: int, b: int, pairs: int) -> None:
+    def __init__(self, conv: nn.Module, norm: PairNorm) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b)
-        self.gamma, self.beta = nn.Parameter(torch.ones(b, pairs)), nn.Parameter(torch.zeros(b, pairs))
+        self.conv, self.norm = copy.deepcopy(conv), batch_norm(norm)
+        self.gamma, self.beta = (nn.Parameter(p.detach().T.clone()) for p in (norm.gamma, norm.beta))
 
     def forward(self, x: Tensor, pair: Tensor) -> Tensor:
         gamma, beta = (self.gamma @ pair).view(1, -1, 1, 1), (self.beta @ pair).view(1, -1, 1, 1)
@@ -131,15 +150,11 @@ class FilmConv(nn.Module):
 class PairMapper(nn.Module):
     """One map of one task, for one pair, to the space of that pair."""
 
-    def __init__(self, tasks: dict[str, Task], width: int) -> None:
+    def __init__(self, ours: OurMapper) -> None:
         super().__init__()
-        pairs = len(tasks) * (len(tasks) - 1)
-        self.first = nn.ModuleDict({name: unit(task.channels, width) for name, task in tasks.items()})
-        ends = itertools.pairwise((width, *(width * factor for factor in FACTORS)))
-        self.levels = nn.ModuleList(
-            nn.ModuleList([FilmConv(a, b, pairs), *(FilmConv(b, b, pairs) for _ in range(n - 1))])
-            for (a, b), n in zip(ends, CONVOLUTIONS, strict=True)
-        )
+        self.first = nn.ModuleDict({name: units(layer) for name, layer in ours.first.items()})
+        films = map(FilmConv, ours.convs, ours.norms)
+        self.levels = nn.ModuleList(nn.ModuleList(itertools.islice(films, n)) for n in CONVOLUTIONS)
 
     def forward(self, x: Tensor, task: str, pair: Tensor) -> Tensor:
         x = self.first[task](x)
@@ -150,31 +165,50 @@ class PairMapper(nn.Module):
         return x
 
 
-class PublishedMTPSL:
+class Published:
+    """What both steps share."""
+
+    optimisers: list[torch.optim.Optimizer]
+
+    def __init__(self, ours: MTPSL | JTR) -> None:
+        self.tasks, self.names = ours.problem.tasks, list(ours.problem.tasks)
+        self.dtype, self.network = next(ours.parameters()).dtype, Network(ours)
+
+    def loss(self, batch: Batch) -> Tensor:
+        raise NotImplementedError
+
+    def scaled(self, depth: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def entered(self, task: Task, map_: Tensor, is_label: bool) -> Tensor:
+        """A prediction or a label (1, C, h, w) as it enters the second network."""
+        if task.kind == "classes":
+            return one_hot(task, map_, self.dtype) if is_label else hard_sample(map_)
+        return self.scaled(map_) if task.kind == "depth" else (map_ + 1) / 2
+
+    def step(self, batch: Batch) -> float:
+        loss = self.loss(batch)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        loss.backward()
+        for optimiser in self.optimisers:
+            optimiser.step()
+        return float(loss.detach())
+
+
+class PublishedMTPSL(Published):
     """Its step with the weights of `ours`: SegNet, decoders without blocks, a mapper without a stride."""
 
     def __init__(self, ours: MTPSL, lr: float = 1e-4) -> None:
-        tasks, width = ours.problem.tasks, ours.problem.width
-        self.tasks, self.names = tasks, list(tasks)
+        super().__init__(ours)
         self.weight, self.regulariser = ours.consistency_weight, ours.regulariser
-        dtype = next(ours.parameters()).dtype
-        self.network, self.mapper = Network(tasks, width).to(dtype), PairMapper(tasks, width).to(dtype)
-        self.pairs = list(itertools.permutations(range(len(tasks)), 2))
-        self.choices = torch.eye(len(self.pairs), dtype=dtype)
-        take_network(self.network, ours)
-        mapper = ours.mapper
-        trunk = [part for both in zip(mapper.convs, mapper.norms, strict=True) for part in both]
-        take_weights(self.mapper, [mapper.first, *trunk])
-        films = [m for m in self.mapper.modules() if isinstance(m, FilmConv)]
-        with torch.no_grad():
-            for film, norm in zip(films, mapper.norms, strict=True):
-                assert isinstance(norm, PairNorm)
-                film.gamma.copy_(norm.gamma.T)
-                film.beta.copy_(norm.beta.T)
-        film_parameters = [p for film in films for p in (film.gamma, film.beta)]
-        theirs = {id(p) for p in film_parameters}
-        rest = [p for p in (*self.network.parameters(), *self.mapper.parameters()) if id(p) not in theirs]
-        fast = torch.optim.Adam(film_parameters, lr=lr * ours.film_lr_scale)
+        self.mapper = PairMapper(ours.mapper)
+        self.pairs = list(itertools.permutations(range(len(self.tasks)), 2))
+        self.choices = torch.eye(len(self.pairs), dtype=self.dtype)
+        films, rest = [], [*self.network.parameters()]
+        for name, parameter in self.mapper.named_parameters():
+            (films if name.endswith(("gamma", "beta")) else rest).append(parameter)
+        fast = torch.optim.Adam(films, lr=lr * ours.film_lr_scale)
         self.optimisers = [torch.optim.Adam(rest, lr=lr), fast]
 
     def loss(self, batch: Batch) -> Tensor:
@@ -184,55 +218,42 @@ class PublishedMTPSL:
         for i in range(b):
             labelled = labelled_tasks(batch, i, self.names)
             total = total + of_labels(self.tasks, predictions, batch, i, labelled) / b
-            second = {name: p[b + i : b + i + 1] for name, p in predictions.items()}
-            targets = {name: t[i : i + 1] for name, t in view.targets.items()}
+            second, targets = sample(predictions, b + i), sample(view.targets, i)
             agreement = self.consistency(second, targets, labelled, deepest[b + i : b + i + 1].detach())
             total = total + self.weight * agreement / b
         return total
 
-    def consistency(
-        self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: list[str], feature: Tensor
-    ) -> Tensor:
+    def consistency(self, predictions: Maps, targets: Maps, labelled: list[str], feature: Tensor) -> Tensor:
         total = torch.zeros((), dtype=feature.dtype)
         for number, (s, t) in enumerate(self.pairs):
             source, target = self.names[s], self.names[t]
             if source in labelled or target not in labelled:
                 continue
-            predicted = self._of_prediction(self.tasks[source], predictions[source])
-            known = self._of_label(self.tasks[target], targets[target], feature.dtype)
+            predicted = self.entered(self.tasks[source], predictions[source], False)
+            known = self.entered(self.tasks[target], targets[target], True)
             a = self.mapper(predicted, source, self.choices[number])
             b = self.mapper(known, target, self.choices[number])
             total = total + apart(a, b) + self.regulariser * (apart(a, feature) + apart(b, feature))
         return total
 
-    def _of_prediction(self, task: Task, prediction: Tensor) -> Tensor:
-        if task.kind == "classes":
-            return hard_sample(prediction)
-        return prediction / prediction.abs().max() if task.kind == "depth" else (prediction + 1) / 2
-
-    def _of_label(self, task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
-        if task.kind == "classes":
-            return one_hot(task, target, dtype)
-        return target / target.max() if task.kind == "depth" else (target + 1) / 2
-
-    def step(self, batch: Batch) -> float:
-        return take_step(self.loss(batch), self.optimisers)
+    def scaled(self, depth: Tensor) -> Tensor:
+        return depth / depth.abs().max()
 
 
 class AutoEncoder(nn.Module):
     """A SegNet from a stack of maps to a stack of maps."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, ours: JTR) -> None:
         super().__init__()
-        self.segnet = SegNet(channels, width)
-        self.head = head(width, channels)
+        self.segnet = SegNet(ours.stack_encoder.levels, ours.stack_decoder.levels)
+        self.head = convolutions(ours.stack_decoder.head)
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         latent, places = self.segnet.encode(stack)
         return latent, self.head(self.segnet.decode(latent, places))
 
 
-class PublishedJTR:
+class PublishedJTR(Published):
     """Its step with the weights of `ours`: encoder SegNet, decoders without blocks, auto-encoder without a
     stride.
 
@@ -241,17 +262,12 @@ class PublishedJTR:
     """
 
     def __init__(self, ours: JTR, lr: float = 1e-4) -> None:
-        tasks, width = ours.problem.tasks, ours.problem.width
-        self.tasks, self.names = tasks, list(tasks)
+        super().__init__(ours)
         self.dist_weight, self.recon_weight = ours.dist_weight, ours.recon_weight
         scale = ours.joint.scales["depth"]
         self.mean, self.std = float(scale.mean), float(scale.std)
-        dtype = next(ours.parameters()).dtype
-        self.channels = [task.channels for task in tasks.values()]
-        self.network = Network(tasks, width).to(dtype)
-        self.joint = AutoEncoder(sum(self.channels), width).to(dtype)
-        take_network(self.network, ours)
-        take_weights(self.joint, [ours.stack_encoder, ours.stack_decoder])
+        self.channels = [task.channels for task in self.tasks.values()]
+        self.joint = AutoEncoder(ours)
         self.optimisers = [torch.optim.Adam([*self.network.parameters(), *self.joint.parameters()], lr=lr)]
 
     def loss(self, batch: Batch) -> Tensor:
@@ -261,15 +277,12 @@ class PublishedJTR:
         for i in range(b):
             labelled = labelled_tasks(batch, i, self.names)
             total = total + of_labels(self.tasks, predictions, batch, i, labelled) / b
-            places = [slice(v * b + i, v * b + i + 1) for v in (1, 2)]
-            of_views = [{name: p[place] for name, p in predictions.items()} for place in places]
-            known = [self._of_sample(view, i) for view in batch.views]
+            of_views = [sample(predictions, v * b + i) for v in (1, 2)]
+            known = [sample(view.targets, i) for view in batch.views]
             total = total + self.joint_loss(of_views, known, labelled) / b
         return total
 
-    def joint_loss(
-        self, predictions: list[dict[str, Tensor]], targets: list[dict[str, Tensor]], labelled: list[str]
-    ) -> Tensor:
+    def joint_loss(self, predictions: list[Maps], targets: list[Maps], labelled: list[str]) -> Tensor:
         known, predicted, _ = self.stacks(predictions[0], targets[0], labelled, soft=False)
         constant = copy.deepcopy(self.joint).segnet
         distance = apart(constant.encode(known)[0], constant.encode(predicted)[0])
@@ -283,7 +296,7 @@ class PublishedJTR:
         return self.dist_weight * distance + self.recon_weight * rebuilt
 
     def stacks(
-        self, predictions: dict[str, Tensor], targets: dict[str, Tensor], labelled: list[str], soft: bool
+        self, predictions: Maps, targets: Maps, labelled: list[str], soft: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         mask = torch.ones_like(predictions[self.names[0]][:, :1])
         for name in labelled:
@@ -293,13 +306,13 @@ class PublishedJTR:
         known, predicted = [], []
         for name, task in self.tasks.items():
             guess = predictions[name].detach() if name in labelled else predictions[name]
-            drawn = shown = self._of_prediction(task, guess)
+            drawn = shown = self.entered(task, guess, False)
             if task.kind == "classes" and soft:
                 shown = guess.exp()
-            one = self._of_label(task, targets[name], mask.dtype) if name in labelled else drawn
+            one = self.entered(task, targets[name], True) if name in labelled else drawn
             blank = 0.5 * (1 - mask) if task.kind == "normals" else 0.0
             if task.kind == "depth":  # a map of zeros goes through the scaling
-                blank = self._scaled(torch.zeros_like(mask)) * (1 - mask)
+                blank = self.scaled(torch.zeros_like(mask)) * (1 - mask)
             known.append(one * mask + blank)
             predicted.append(shown * mask + blank)
         return torch.cat(known, 1), torch.cat(predicted, 1), mask
@@ -317,56 +330,5 @@ class PublishedJTR:
             total = total + (wrong * mask).sum() / count
         return total
 
-    def _of_prediction(self, task: Task, prediction: Tensor) -> Tensor:
-        if task.kind == "classes":
-            return hard_sample(prediction)
-        return self._scaled(prediction) if task.kind == "depth" else (prediction + 1) / 2
-
-    def _of_label(self, task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
-        if task.kind == "classes":
-            return one_hot(task, target, dtype)
-        return self._scaled(target) if task.kind == "depth" else (target + 1) / 2
-
-    def _scaled(self, depth: Tensor) -> Tensor:
+    def scaled(self, depth: Tensor) -> Tensor:
         return 0.5 * (1 + torch.erf((depth - self.mean) / self.std / 2**0.5))
-
-    @staticmethod
-    def _of_sample(view: View, i: int) -> dict[str, Tensor]:
-        return {name: target[i : i + 1] for name, target in view.targets.items()}
-
-    def step(self, batch: Batch) -> float:
-        return take_step(self.loss(batch), self.optimisers)
-
-
-def one_hot(task: Task, target: Tensor, dtype: torch.dtype) -> Tensor:
-    """(1, 1, h, w) to (1, C, h, w), 0 where there is no label."""
-    there = target != IGNORE
-    empty = torch.zeros(1, task.channels, *target.shape[2:], dtype=dtype)
-    return empty.scatter_(1, torch.where(there, target, 0), 1.0) * there
-
-
-def take_step(loss: Tensor, optimisers: Sequence[torch.optim.Optimizer]) -> float:
-    for optimiser in optimisers:
-        optimiser.zero_grad()
-    loss.backward()
-    for optimiser in optimisers:
-        optimiser.step()
-    return float(loss.detach())
-
-
-def take_network(network: Network, ours: MTPSL | JTR) -> None:
-    heads = [part for name in network.tasks for part in (ours.decoders[name], ours.heads[name])]
-    take_weights(network, [ours.encoder.trunk, ours.encoder.fusion, *heads])
-
-
-@torch.no_grad()
-def take_weights(into: nn.Module, modules: Sequence[nn.Module]) -> None:
-    """The weights, biases and statistics of convolutions and normalisations, in order."""
-    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.InstanceNorm2d, PairNorm)
-    mine = [m for m in into.modules() if isinstance(m, kinds)]
-    others = [m for module in modules for m in module.modules() if isinstance(m, kinds)]
-    for a, b in zip(mine, others, strict=True):
-        for name in ("weight", "bias"):
-            getattr(a, name).copy_(getattr(b, name))
-        if isinstance(b, nn.BatchNorm2d):
-            a.load_state_dict(b.state_dict())

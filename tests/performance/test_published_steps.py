@@ -39,7 +39,7 @@ def test_both_have_the_same_loss_and_the_same_gradient_of_the_network(both: Pair
     data = made_up(ours.problem, 3, ours.views)
     found, expected = ours.losses(data, torch.tensor(0.0)).total(), theirs.loss(data)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
-    weight, of_theirs = ours.encoder.trunk.levels[0][0].weight, theirs.network.segnet.down[0][0][0].weight
+    weight, of_theirs = ours.encoder.trunk.levels[0][0].weight, theirs.network.segnet.down[0][0].weight
     gradients = [torch.autograd.grad(loss, w)[0] for loss, w in ((found, weight), (expected, of_theirs))]
     torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
 
