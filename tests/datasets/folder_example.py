@@ -1,7 +1,5 @@
 """A folder of one's own data with partial labels of all kinds, small and made up; and what is in it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +51,7 @@ def has(task: str, number: int) -> bool:
 
 
 def arrays(number: int) -> Arrays:
-    """One sample as `Sample` should hold it: blocks of three classes, one of which stands out, a tenth
-    unknown.
-    """
+    """One sample as `Sample` holds it: blocks of three classes, one of which stands out, a tenth unknown."""
     random = np.random.default_rng(number)
     coarse = random.integers(0, 3, (HEIGHT // 8, WIDTH // 8))
     classes = coarse.repeat(8, 0).repeat(8, 1)

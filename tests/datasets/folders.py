@@ -1,7 +1,5 @@
 """Every layout as people have it, small and made up, and what its samples should hold."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Files by hand, in every form of numbers, and folders of them."""
 
-from __future__ import annotations
-
 import functools
 import io
 import struct

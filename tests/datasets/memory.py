@@ -1,7 +1,5 @@
 """A source of made-up samples, and stores of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar

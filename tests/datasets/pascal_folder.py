@@ -1,7 +1,5 @@
 """A small PASCAL_MT folder in the published layout, and what it holds by slow references."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path

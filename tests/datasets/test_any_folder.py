@@ -1,7 +1,5 @@
 """Folders as people have them: patterns of names, sub-folders, colour maps, splits that are drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from benchmark.errors import UserError
 from datasets import preparing
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.own_data import OwnData
+from tests.datasets.folders import save
 
 H, W = 32, 40
 IMAGE = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)
@@ -24,11 +23,6 @@ DEPTH = '[tasks.depth]\nkind = "depth"\nunit = 0.001\n'
 SEMSEG = '[tasks.semseg]\nkind = "classes"\nclasses = ["a", "b", "c"]\n'
 NAMES = tuple(f"{i:02d}" for i in range(10))
 DEPTHS = {"depth/{}.png": MILLIMETRES}
-
-
-def save(path: Path, values: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values).save(path)
 
 
 def folder(root: Path, tasks: str, files: dict[str, np.ndarray], images: str = '"images"') -> TomlFolder:
@@ -107,25 +101,10 @@ def test_a_layout_is_read_as_it_lies(layout: str, tmp_path: Path) -> None:
     assert ["2 in neither list" in note for note in source.notes] == [True]
 
 
-def test_files_that_fit_nothing_or_no_image_are_named(tmp_path: Path) -> None:
-    images, tasks, files, _ = LAYOUTS["stems with suffixes in one folder"]
-    source = folder(tmp_path, tasks, files, images)
-    save(tmp_path / "99_depth.png", MILLIMETRES)
-    save(tmp_path / "01.jpg", IMAGE)
-    (tmp_path / ".DS_Store").touch()
-    aside = (
-        "left aside in .*: 1 not named {name}.png or named {name}_depth.png or named {name}_seg.png, such as "
-    )
-    assert [note.replace(str(tmp_path), ".*") for note in source.notes[1:]] == [
-        aside + "01.jpg.", "left aside in .*: 1 with the name of no image, such as 99_depth.png.",
-    ]  # fmt: skip
-
-
 def link(path: str, to: str) -> Callable[[Path], None]:
     return lambda root: (root / path).symlink_to(root / to)
 
 
-TWICE = '{folder = "images", pattern = "{name}_x.jpg"}', f'{DEPTH}folder="images"\npattern="{{name}}.png"'
 TREES: dict[str, tuple[str, str, Callable[[Path], object], str]] = {
     "two of one stem": ('"images"', "", lambda root: save(root / "images/a/01.png", IMAGE),
                         r"images holds both 'a/01.jpg' and 'a/01.png'; keep one of the two\."),

@@ -1,7 +1,5 @@
 """What `bench data draft` writes for a folder as people have it."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -12,9 +10,10 @@ import pytest
 
 from datasets.layouts.toml_folder import TomlFolder
 from tests.conftest import Bench
+from tests.datasets.folders import save
 
 from tests.datasets.test_any_folder import H, W, IMAGE, CLASSES, MILLIMETRES, COLOURS  # isort: skip
-from tests.datasets.test_any_folder import NAMES, GREY, LAYOUTS, save, folder, every  # isort: skip
+from tests.datasets.test_any_folder import NAMES, GREY, LAYOUTS, folder, every  # isort: skip
 
 
 def drafted(bench: Bench, root: Path) -> str:
@@ -97,13 +96,8 @@ def test_a_draft_guesses_by_what_maps_hold(bench: Bench, case: str, tmp_path: Pa
     values, said = MAPS[case]
     for i, name in enumerate(NAMES):
         save(tmp_path / "images" / f"{name}.jpg", IMAGE // (i + 1))
-        (tmp_path / "x").mkdir(exist_ok=True)
-        if isinstance(values, bytes):
-            (tmp_path / "x" / f"{name}.png").write_bytes(values)
-        elif values.dtype in (np.uint8, np.uint16):
-            save(tmp_path / "x" / f"{name}.png", values)
-        else:
-            np.save(tmp_path / "x" / f"{name}.npy", values)
+        whole = values.dtype in (np.uint8, np.uint16)
+        save(tmp_path / "x" / f"{name}{'.png' if whole else '.npy'}", values)
     assert said in drafted(bench, tmp_path), drafted(bench, tmp_path)
 
 

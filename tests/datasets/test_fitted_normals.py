@@ -1,7 +1,5 @@
 """Normals fitted to depth against a plane solved pixel by pixel. Exact planes: `test_nyu_mat`."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

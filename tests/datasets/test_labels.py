@@ -1,7 +1,5 @@
 """Label settings: what each promises for every availability, masks that never change, and their picture."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from typing import Any
@@ -184,15 +182,7 @@ def test_bad_settings_are_refused(setting: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_a_published_split_is_used_where_labels_exist_and_asked_for_by_no_other_setting() -> None:
-    splits = {"one": torch.eye(3, dtype=torch.bool), "random": ~torch.eye(3, dtype=torch.bool)}
-    available = ones(3, 3)
-    available[1] = torch.tensor([False, False, True])
-    for which, seed in itertools.product(splits, (0, 1)):
-        mask = labels.sample(
-            torch.tensor([4, 5, 9]), available, f"published:{which}", seed, splits.__getitem__
-        )
-        assert torch.equal(mask, splits[which] & available)
+def test_no_other_setting_asks_for_a_published_split_and_ids_are_distinct() -> None:
     for setting in EXPECTED:
         labels.sample(torch.arange(9), ones(9, 3), setting, 0, {}.__getitem__)
     with pytest.raises(ValueError, match="distinct"):

@@ -1,7 +1,5 @@
 """The readers of all layouts: what they make of good folders, and the sentence for each bad one."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable
@@ -182,19 +180,9 @@ BAD: list[tuple[str, str, Change, str]] = [  # layout; a file whose array is cha
     ("mtan", "", drop("train/depth"), r"train/depth is missing; MTAN's layout is \{train,val\}/\{image,"),
     ("mtan", "", drop("train/depth/2.npy"), "must hold equally many .*image 3, label 3, depth 2, normal 3"),
     ("mtan", "", lambda f: [p.unlink() for p in f.glob("train/*/*")], "at least one, but holds: image 0"),
-    (
-        "mtan",
-        "",
-        move("train/label/1.npy", "train/label/7.npy"),
-        r"train/label holds 3 .npy files but no 1\.",
-    ),
+    ("mtan", "", move("train/label/1.npy", "train/label/7.npy"), r"label holds 3 .npy files but no 1\."),
     ("nyud png", "", drop("depth"), r"the folder .*/depth is missing; the NYUD_MT layout is .*perhaps edge/"),
-    (
-        "nyud png",
-        "",
-        drop("images/3.png"),
-        r"images/3\.jpg is missing; neither is there 3\.png; expected one",
-    ),
+    ("nyud png", "", drop("images/3.png"), r"images/3\.jpg is missing; neither is there 3\.png; expected"),
     ("pascal", "", drop(VOC), r"pascal-context/2008_000002\.png is missing; neither is there .*VOC12"),
     ("pascal", "", picture("JPEGImages/2008_000002.jpg", 22, 28, 3), r"has shape \(21, 28\).*\(22, 28\)"),
     ("pascal", "", text("labels.txt", "20: tvmonitor\n"), r"labels\.txt names class 427 None; expected PASC"),

@@ -3,8 +3,6 @@
 Beside each form stand the numbers that are read, or the words in which it is refused.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """NYUv2's official .mat: its classes and split, its camera, and the sentence for each file that is none."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

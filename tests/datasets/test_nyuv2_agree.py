@@ -1,7 +1,5 @@
 """The same real images in NYUv2's two folder layouts: their fingerprints, and that they agree."""
 
-from __future__ import annotations
-
 import math
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Folders of one's own data: what a description means, and the sentence for each mistake in it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -58,15 +56,6 @@ def test_a_description_may_give_a_share_another_fit_and_another_number_to_ignore
     read = dataset.split("train", dataset.default_size, 1)
     assert read.extents is not None and read.extents.tolist() == [[*SIZE]]
     assert read.images.shape[2:] == (40, 64) and read.total == 9
-    for name in ("img1.png", ".img1.png"):
-        Image.fromarray(made).save(folder / "labels" / name)
-    (folder / "labels" / "notes.txt").touch()
-    assert TomlFolder(folder).notes == (
-        "test_share = 0.25 with split_seed = 0 drew 3 images for testing, such as img 07, and left 9 for "
-        "training; where neighbours look alike, lists of names say better which.",
-        f"left aside in {folder / 'labels'}: 1 not ending in .png or .npy, such as notes.txt.",
-        f"left aside in {folder / 'labels'}: 1 with the name of no image, such as img1.png.",
-    )
 
 
 def test_several_data_sets_and_sizes_in_one_folder(tmp_path: Path) -> None:

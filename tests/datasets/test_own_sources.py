@@ -1,7 +1,5 @@
 """Several sources in one dataset.toml, and classes that a map brings to one head."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -24,32 +22,26 @@ from tests.datasets.folder_example import HEIGHT, WIDTH, arrays
 OWN = ("carpet", "thing", "wall", "lamp")  # of the streets; floor, wall and thing of the kitchens
 NUMBERS = np.array([0, 2, 1])  # of floor, wall and thing among them
 MAP = '[sources.tasks.semseg.map]\ncarpet = "floor"\nwall = "wall"\nthing = "thing"\nlamp = ""\n'
-TOML = f"""
-name = "home"
-size = {{ height = {HEIGHT}, width = {WIDTH} }}
-[[sources]]
-name = "kitchens"
-images = "kitchens/images"
-splits = {{ train = "kitchens/train.txt", test = "kitchens/test.txt" }}
+SOURCE = """[[sources]]
+name = "{name}"
+images = "{name}/{images}"
+splits = {{ train = "{name}/train.txt", test = "{name}/test.txt" }}
 [sources.tasks.semseg]
 kind = "classes"
-folder = "kitchens/semseg"
-classes = ["floor", "wall", "thing"]
-[[sources]]
-name = "streets"
-images = "streets/photos"
-splits = {{ train = "streets/train.txt", test = "streets/test.txt" }}
-[sources.tasks.semseg]
-kind = "classes"
-folder = "streets/semseg"
-classes = {json.dumps(OWN)}
-ignore = 255
+folder = "{name}/semseg"
+classes = {classes}
+"""
+FIRST = SOURCE.format(name="kitchens", images="images", classes='["floor", "wall", "thing"]')
+SECOND = (
+    SOURCE.format(name="streets", images="photos", classes=json.dumps(OWN))
+    + f"""ignore = 255
 {MAP}[sources.tasks.depth]
 kind = "depth"
 folder = "streets/depth"
 unit = 0.01
 """
-SECOND = TOML[TOML.index('[[sources]]\nname = "streets"') :]
+)
+TOML = f'name = "home"\nsize = {{ height = {HEIGHT}, width = {WIDTH} }}\n{FIRST}{SECOND}'
 KITCHENS, STREETS = "own-data-home-kitchens", "own-data-home-streets"
 SIZE = (HEIGHT, WIDTH)
 SET = [part for one in ("encoder=small", "weights=none", "width=8", "decoder_blocks=1", "epochs=2", "batch=4",

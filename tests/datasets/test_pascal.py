@@ -1,7 +1,5 @@
 """PASCAL-Context in the PASCAL_MT layout: its tasks, boundaries, normals and part annotations."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Preparation is whole or absent: repeated, refused, killed, out of space; and damage of a store is named."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

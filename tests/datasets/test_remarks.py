@@ -1,7 +1,5 @@
 """Photographs in every form, and what preparation says that it saw in them and in label maps."""
 
-from __future__ import annotations
-
 import json
 import re
 import struct

@@ -1,7 +1,5 @@
 """The ray caster against slow references: hits by marching, normals by definition."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

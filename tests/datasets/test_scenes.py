@@ -1,9 +1,8 @@
 """Rendered scenes: labels against each other, determinism and the cache. Geometry: `test_rendering`."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,23 +32,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return Scenes(tmp_path_factory.mktemp("data")).split("train", SIZE, 64)
 
 
-def test_split_keeps_the_contract(small: Split) -> None:
-    tasks = Scenes(Path()).tasks
-    assert list(tasks) == list(small.targets) == ["semseg", "depth", "normals", "edge", "saliency", "parts"]
-    assert small.images.shape == (64, 3, 24, 32) and small.images.dtype == torch.uint8
-    assert small.ids.tolist() == list(range(64)) and small.names[12] == "train-00012"
-    assert small.available.shape == (64, 6) and small.available.dtype == torch.bool
-    dtypes = {"depth": torch.float16, "normals": torch.int8}
-    for column, (name, task) in enumerate(tasks.items()):
-        target = small.targets[name]
-        assert target.shape == (64, task.target_channels, 24, 32)
-        assert target.dtype == dtypes.get(name, torch.uint8)
-        valid = task.valid(widen(task, target)).flatten(1)
+def test_every_label_is_whole_and_every_class_occurs(small: Split) -> None:
+    """What else `bench check` asks of a data set: tests/test_own_dataset.py."""
+    for column, (name, task) in enumerate(Scenes(Path()).tasks.items()):
+        valid = task.valid(widen(task, small.targets[name])).flatten(1)
         assert torch.equal(valid.all(1), small.available[:, column])
-        assert torch.equal(valid.any(1), small.available[:, column])
-        if task.is_map_of_integers:
-            assert int(target[target != IGNORE].max()) < max(task.channels, 2)
-    assert small.available[:, :5].all()
+    assert small.available[:, :5].all() and small.names[12] == "train-00012"
     assert len(CLASSES) == 13 and set(small.targets["semseg"].unique().tolist()) == set(range(13))
 
 
@@ -71,13 +59,9 @@ def test_a_room_looks_alike_at_every_size() -> None:
 
 def test_samples_depend_on_nothing_but_their_number(tmp_path: Path) -> None:
     few, many = Scenes(tmp_path / "a").split("train", SIZE, 2), Scenes(tmp_path / "b").split("train", SIZE, 5)
-    assert torch.equal(few.images, many.images[:2])
-    for name in few.targets:
-        assert torch.equal(few.targets[name], many.targets[name][:2])
     alone = render(datasets.scenes._seed("train", 4), SIZE)
     assert torch.equal(alone["image"], many.images[4])
     assert torch.equal(alone["normals"], many.targets["normals"][4])
-    assert few.fingerprint != many.fingerprint
     assert few.fingerprint == Scenes(tmp_path / "c").split("train", SIZE, 2).fingerprint
 
 
@@ -122,30 +106,30 @@ def test_the_cache_renders_only_what_is_missing(tmp_path: Path, monkeypatch: pyt
     assert files == ["00000.npz", "00001.npz"]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "altered"])
-def test_a_damaged_file_is_rendered_anew(damage: str, tmp_path: Path, monkeypatch: Any) -> None:
-    size = (8, 8)
-    whole = Scenes(tmp_path).split("test", size, 3)
-    path = tmp_path / "scenes/v1/test-8x8/00000.npz"
+def altered(path: Path) -> bytes:
+    """Well formed, but not what was rendered."""
+    arrays, file = dict(np.load(path)), io.BytesIO()
+    np.savez(file, **arrays | {"depth": arrays["depth"] + np.float16(1)})
+    return file.getvalue()
+
+
+def flipped(path: Path) -> bytes:
     content = bytearray(path.read_bytes())
-    if damage == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "flipped":
-        content[len(content) // 3] ^= 1
-        path.write_bytes(content)
-    else:  # well formed, but not what was rendered
-        arrays = dict(np.load(path))
-        arrays["depth"] = arrays["depth"] + np.float16(1)
-        np.savez(path, **arrays)
-    calls = _counted(monkeypatch)
-    again = Scenes(tmp_path).split("test", size, 3)
-    assert len(calls) == 3
-    assert again.fingerprint == whole.fingerprint
-    assert torch.equal(again.targets["depth"], whole.targets["depth"])
-    Scenes(tmp_path).split("test", size, 3)
-    assert len(calls) == 3
+    content[len(content) // 3] ^= 1
+    return bytes(content)
+
+
+def test_a_damaged_file_is_rendered_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Scenes(tmp_path).split("test", (8, 8), 3)
+    path, calls = tmp_path / "scenes/v1/test-8x8/00000.npz", _counted(monkeypatch)
+    for damage in (lambda p: p.read_bytes()[: p.stat().st_size // 2], flipped, lambda p: b"", altered):
+        path.write_bytes(damage(path))
+        for _ in range(2):
+            again = Scenes(tmp_path).split("test", (8, 8), 3)
+            assert len(calls) == 3
+            assert again.fingerprint == whole.fingerprint
+            assert torch.equal(again.targets["depth"], whole.targets["depth"])
+        calls.clear()
 
 
 def test_writers_at_the_same_time_do_no_harm(tmp_path: Path) -> None:

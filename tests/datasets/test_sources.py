@@ -1,7 +1,5 @@
 """Several data sets as one: whose labels are seen, in which batches, and on what each task is tested."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Files of others, which anyone may have written: arrays, lists, variants, MATLAB's files, label splits."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle
@@ -9,7 +7,6 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,15 +17,10 @@ from datasets import published
 from datasets.layouts.base import source_variant
 from datasets.layouts.files import load_mat, load_npy, read_list
 from tests.datasets.folders import refused
+from tests.datasets.forms import npy
+from tests.datasets.test_published import saved as tensors
 
-
-def saved(value: Any) -> bytes:
-    file = io.BytesIO()
-    np.save(file, value, allow_pickle=True)
-    return file.getvalue()
-
-
-ONES = saved(np.ones((2, 3), np.float32))
+ONES = npy(np.ones((2, 3), np.float32))
 
 
 def header(shape: str) -> bytes:
@@ -43,11 +35,11 @@ NPY = {
     "deep": (header("(" * 4_000 + "2" + ")" * 4_000), "is damaged or not a plain .npy file"),
     "many digits": (header("(" + "9" * 5_000 + ",)"), "is damaged or not a plain .npy file"),
     "more after its end": (ONES + b"\r\n", "it has 154 bytes and its header says 152"),
-    "pickle": (saved(np.array([{}])), "not hold one array of numbers but object; expected"),
+    "pickle": (npy(np.array([{}])), "not hold one array of numbers but object; expected"),
     "open bracket": (ONES.replace(b"(2, 3)", b"(2, 3 ", 1), "damaged or not a plain .npy file"),
-    "words": (saved(np.array(["a"])), "does not hold one array of numbers"),
-    "NaN": (saved(np.full((2, 3), np.nan)), r"NaN or infinite values; expected maps of shape \(2, any\)"),
-    "turned": (saved(np.ones((3, 2))), r"has shape \(3, 2\); expected maps of shape \(2, any\)"),
+    "words": (npy(np.array(["a"])), "does not hold one array of numbers"),
+    "NaN": (npy(np.full((2, 3), np.nan)), r"NaN or infinite values; expected maps of shape \(2, any\)"),
+    "turned": (npy(np.ones((3, 2))), r"has shape \(3, 2\); expected maps of shape \(2, any\)"),
 }  # fmt: skip
 
 
@@ -166,12 +158,6 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     assert trace.exists()  # what NumPy would have done
 
 
-def tensors(value: object, **options: bool) -> bytes:
-    file = io.BytesIO()
-    torch.save(value, file, **options)
-    return file.getvalue()
-
-
 def archive(name: str, content: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
@@ -184,7 +170,7 @@ def weights(*rows: list[float]) -> bytes:
 
 
 def listed(value: object) -> bytes:
-    return saved(np.array(value, dtype=object))
+    return npy(np.array(value, dtype=object))
 
 
 def lists(**changes: object) -> bytes:
