@@ -51,9 +51,7 @@ def lost(available: Tensor, p: float) -> bool:
 @pytest.mark.parametrize("setting", EXPECTED)
 @SAMPLES
 @given(problem=problems(), shuffle=st.randoms(use_true_random=False))
-def test_masks_respect_availability_and_ignore_the_order_of_ids(
-    setting: str, problem: Any, shuffle: Any
-) -> None:
+def test_masks_respect_availability_whatever_the_order(setting: str, problem: Any, shuffle: Any) -> None:
     ids, available, seed = problem
     if setting == "fraction:0.6" and lost(available, 0.6):
         with pytest.raises(UserError, match="use a larger share"):

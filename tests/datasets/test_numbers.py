@@ -162,9 +162,7 @@ PALETTES: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("first", "second", "message"), PALETTES)
-def test_indices_are_classes_where_they_mean_the_same_in_every_file(
-    first: Any, second: Any, message: str, tmp_path: Path
-) -> None:
+def test_indices_are_classes_where_files_agree(first: Any, second: Any, message: str, tmp_path: Path) -> None:
     own = source(tmp_path, CLASSES, lambda i: png(DRAWN, 8, 3, second if i else first))
     if message:
         with pytest.raises(UserError, match=message):

@@ -186,9 +186,7 @@ def test_an_image_of_two_sources_is_refused_before_a_run(bench: Bench, tmp_path:
         ("unit = 0.01", 'unit = 0.01\nmap = {a = "b"}', r"key in \[sources.2.tasks.depth\] of .* 'map'"),
     ],
 )
-def test_a_mistake_in_a_description_of_sources_is_one_sentence(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_a_mistake_in_sources_is_one_sentence(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in TOML
     (tmp_path / "dataset.toml").write_text(TOML.replace(old, new))
     with pytest.raises(UserError, match=message):

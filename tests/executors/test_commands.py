@@ -47,9 +47,7 @@ def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Pat
     assert code == 1 and json.loads(out)["failures"] == shown["failures"]
 
 
-def test_what_is_remembered_ends_with_any_change(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_change_ends_what_is_known(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, protocol, results = tmp_path / "mine.toml", tmp_path / "protocol.toml", tmp_path / "runs"
     grid = f'[[grid]]\nprotocol = "{protocol}"\ndataset = "scenes"\nmethod = "multi_task"\nseeds = 1\n'
     plan.write_text(grid)

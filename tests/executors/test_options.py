@@ -31,9 +31,7 @@ PLACES = [  # cores, threads, pending, hang_after, workers
 ]  # fmt: skip
 
 
-def test_a_worker_a_core_and_no_more_than_there_are_runs(
-    nobody_says: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_worker_a_core_at_most(nobody_says: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for cores, threads, pending, hang_after, expected in PLACES:
         monkeypatch.setattr(system, "cores", lambda cores=cores: cores)
         options = Options(tmp_path, tmp_path, "cpu", hang_after=hang_after)
@@ -49,9 +47,7 @@ def test_a_worker_a_core_and_no_more_than_there_are_runs(
         Options(tmp_path, tmp_path, "cpu")
 
 
-def test_workers_are_pinned_to_gpus_in_turn(
-    nobody_says: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_gpus_are_taken_in_turn(nobody_says: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def places(device: str, workers: int, per_gpu: int) -> list[str | None]:
         return Options(tmp_path, tmp_path, device, workers=workers, per_gpu=per_gpu).places(9, 1)
 
@@ -119,9 +115,7 @@ def test_one_object_reaches_every_way_to_run(
     assert found[4].workers == 2
 
 
-def test_a_worker_that_does_not_wait_says_who_has_the_rest(
-    bench: Bench, data_folder: Path, tmp_path: Path
-) -> None:
+def test_a_worker_without_waiting_names_the_rest(bench: Bench, data_folder: Path, tmp_path: Path) -> None:
     (spec,) = cells(data_folder)
     held_elsewhere(tmp_path, spec)
     command = ["run", "trouble", "--plugin", TROUBLE, *sets("seeds=1", "hparams.trouble.fault=none")]

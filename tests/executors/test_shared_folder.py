@@ -42,9 +42,7 @@ def test_staleness_goes_by_the_folders_clock(
     claim.release()
 
 
-def test_deaths_are_counted_by_claims_until_a_checkpoint_or_a_return(
-    data_folder: Path, tmp_path: Path
-) -> None:
+def test_deaths_are_counted_by_claims_until_a_checkpoint_or_return(data_folder: Path, tmp_path: Path) -> None:
     """By whoever takes a run over, so that it ends though every holder is another process."""
     (spec,) = cells(data_folder)
     folder = RunDir(tmp_path, spec.folder)

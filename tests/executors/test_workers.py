@@ -15,9 +15,7 @@ from benchmark.runs.rundir import RunDir
 from tests.executors.common import Log, cells, error, record, run
 
 
-def test_records_are_those_of_one_process_and_nothing_is_done_twice(
-    calm: Path, data_folder: Path, tmp_path: Path
-) -> None:
+def test_records_are_as_of_one_process_and_made_once(calm: Path, data_folder: Path, tmp_path: Path) -> None:
     chosen = cells(data_folder, seeds=2)
     found, log = run(chosen, tmp_path, data_folder)
     assert {s.id for s in found["done"]} == {s.id for s in chosen}
@@ -70,9 +68,7 @@ def test_a_crash_is_taken_up_from_its_checkpoint(
     assert one["metrics"] == two["metrics"] and one["curve"] == two["curve"]
 
 
-def test_a_run_that_killed_three_workers_is_failed_with_the_signals_name(
-    data_folder: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_killed_three_workers_fails_with_the_signal(data_folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
     (bad,), good = cells(data_folder, "segfault", place=place), cells(data_folder)
     found, log = run((bad, *good), tmp_path, data_folder, checkpoint_every=100)
@@ -171,9 +167,7 @@ def test_threads_are_the_protocols(data_folder: Path, tmp_path: Path) -> None:
     assert {spec.id for spec in found["done"]} == {spec.id for spec in specs}, log.states
 
 
-def test_a_worker_sees_its_gpu_alone(
-    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_sees_one_gpu(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool.Options, "places", lambda self, pending, threads: ["GPU-a", "GPU-b"])
     found, _ = run(cells(data_folder, place=tmp_path / "place", seeds=2), tmp_path, data_folder)
     assert len(found["done"]) == 2 and "GPU" not in os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -178,9 +178,7 @@ def test_measuring_goes_on_in_another_process_after_an_item_that_fails(work: Pat
         stages._measure(context(work, Commands(lambda command, out: 1)), "peers", {"a": []}, 0)
 
 
-def test_items_are_measured_in_one_process_up_to_the_first_that_fails(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_items_share_a_process_up_to_the_first_failure(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [])
     good = stages._under(context(work), "multi_task", "nyuv2", ["protocol=nyuv2-13-light"])
     items = {"a": good, "bad": ["no_such_method"], "late": good}
@@ -215,9 +213,7 @@ def cell(*size: int) -> dict[str, Any]:
     return {"variant": "nyuv2-13-x", "protocol": {"size": list(size or (96, 128)), "batch": 8}}
 
 
-def test_data_are_packed_at_the_sizes_of_the_plan_and_without_any_there_are_no_runs(
-    work: Path, tmp_path: Path
-) -> None:
+def test_data_are_packed_at_the_plans_sizes_and_without_there_are_no_runs(work: Path, tmp_path: Path) -> None:
     for stage in (stages.prepare, stages.runs):
         with pytest.raises(LeftOut):
             stage(context(work), 0)

@@ -106,9 +106,7 @@ def test_weights_that_do_not_fit_are_named_and_no_code_is_run(
     assert "ran code" not in capsys.readouterr().out
 
 
-def test_imagenet_weights_are_those_that_torchvision_itself_loads(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_imagenet_weights_are_those_of_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """From torchvision's cache, which its own model reads too. Without: the sentence says how to get them."""
     name = "resnet18"
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

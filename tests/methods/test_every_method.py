@@ -99,7 +99,7 @@ EXTRA = {  # with parts that predictions do not need
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_parameters_are_listed_once_drawn_by_their_module_and_shipped_where_predictions_need_them(
+def test_parameters_are_listed_once_drawn_by_their_module_and_shipped_where_needed(
     case: str,
 ) -> None:
     method = made(case).eval()

@@ -14,9 +14,7 @@ FORMS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_
     ("old", "new"),
     [((3, 5), (24, 40)), ((8, 6), (4, 3)), ((5, 7), (11, 7)), ((1, 1), (4, 2)), ((4, 6), (4, 6))],
 )
-def test_values_and_gradients_are_those_of_torchs_kernel(
-    form: str, old: tuple[int, int], new: tuple[int, int]
-) -> None:
+def test_values_and_gradients_are_torchs(form: str, old: tuple[int, int], new: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *old, dtype=torch.float64).contiguous(memory_format=FORMS[form]).requires_grad_()
     weights = torch.randn(2, 3, *new, dtype=torch.float64)
     ours, theirs = resized(x, new), F.interpolate(x, new, mode="bilinear", align_corners=False)

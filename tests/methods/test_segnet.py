@@ -53,9 +53,7 @@ def slow_unpool(x: Tensor, before: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (1, 3)])
-def test_unpooling_equals_the_loop_and_sends_gradients_back(
-    size: tuple[int, int], layout: torch.memory_format
-) -> None:
+def test_unpooling_and_gradients_equal_the_loop(size: tuple[int, int], layout: torch.memory_format) -> None:
     before = torch.randn(2, 3, *size, dtype=torch.float64).relu()  # zeros tie
     before = before.contiguous(memory_format=layout)
     half = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))

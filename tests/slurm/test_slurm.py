@@ -13,9 +13,7 @@ from tests.executors.common import alive, computed
 from tests.slurm.conftest import call, until
 
 
-def test_a_plan_through_slurm_ends_as_in_process(
-    cluster: None, bench: Bench, gate: Path, tmp_path: Path
-) -> None:
+def test_a_plan_on_slurm_ends_as_in_process(cluster: None, bench: Bench, gate: Path, tmp_path: Path) -> None:
     results = tmp_path / "runs"
     plan = [*waiting(gate, results, "seeds=3", "epochs=20"), "--device", "cpu"]
     submit = [*plan, "--slurm", "time=10", "--slurm", "max_parallel=2"]
