@@ -6,12 +6,10 @@ import json
 import math
 import shlex
 import tomllib
-from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 from benchmark.report.records import Failure, Record
-from benchmark.report.rows import Group, Pair, Row, shipped_values
+from benchmark.report.rows import Group, Row, shipped_values
 from benchmark.spec import plan
 from benchmark.spec import protocol as protocols
 from benchmark.spec.weighting import EQUAL
@@ -26,7 +24,7 @@ def command(g: Group, row: Row) -> str:
     """
     failed = [f for failures in row.failed.values() for f in failures]
     items: list[Record | Failure] = [*row.records, *failed]
-    seeds = _seeds(g, sorted({*row.seeds, *row.failed, *row.partial})) if items else []
+    seeds = plan.seed_grids(row.attempted, g.labels) if items else []
     return " && ".join(_line(g, items[0].spec, each) for each in seeds)
 
 
@@ -58,26 +56,6 @@ def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:
         if str(changed.get(key, "")).startswith("sha256:"):
             changed[key] = f"FILE-{str(changed[key]).removeprefix('sha256:')}"
     return changed
-
-
-def _seeds(g: Group, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    """Return the fewest grids of label seeds times train seeds, or of seeds that are both."""
-    if g.labels.startswith("published:"):  # one mask: its runs have label seed 0 whatever the seed
-        return [{"seeds": _count(train for _, train in pairs)}]
-    if all(label == train for label, train in pairs):
-        return [{"seeds": _count(label for label, _ in pairs)}]
-    trains: dict[int, list[int]] = defaultdict(list)
-    for label, train in pairs:
-        trains[label].append(train)
-    grids: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for label, found in trains.items():
-        grids[tuple(found)].append(label)
-    return [{"label_seeds": _count(labels), "train_seeds": _count(found)} for found, labels in grids.items()]
-
-
-def _count(seeds: Iterable[int]) -> int | list[int]:
-    found = sorted(set(seeds))
-    return len(found) if found == list(range(len(found))) else found
 
 
 def _toml(value: Any, inside: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -218,18 +218,25 @@ def _grids(wanted: Sequence[RunSpec], base: Plan) -> Iterable[tuple[dict[str, An
             value = own.get(key, getattr(spec.protocol, key))
             if value != getattr(plain, key):
                 grid[key] = value
-        for seeds in _seeds(dict.fromkeys((s.label_seed, s.train_seed) for s in specs), spec.labels):
+        for seeds in seed_grids({(s.label_seed, s.train_seed) for s in specs}, spec.labels):
             yield _without_none(grid) | seeds, spec
 
 
-def _seeds(pairs: Iterable[tuple[int, int]], labels: str) -> list[dict[str, list[int]]]:
-    """Return the seeds of one grid, or of several, that make these pairs of label and train seed."""
-    trains: dict[int, list[int]] = {}
-    for label, train in pairs:
-        trains.setdefault(label, []).append(train)
-    if labels.startswith("published:") or all([label] == seeds for label, seeds in trains.items()):
-        return [{"seeds": [seed for seeds in trains.values() for seed in seeds]}]
-    return [{"label_seeds": [label], "train_seeds": seeds} for label, seeds in trains.items()]
+def seed_grids(pairs: Collection[tuple[int, int]], labels: str) -> list[dict[str, Any]]:
+    """Return the fewest grids of label seeds times train seeds, or of seeds that are both, of these pairs."""
+    # Under a published mask runs have label seed 0 whatever the seed.
+    if labels.startswith("published:") or all(label == train for label, train in pairs):
+        return [{"seeds": _count(train for _, train in pairs)}]
+    grids: dict[tuple[int, ...], list[int]] = {}
+    for label in sorted({label for label, _ in pairs}):
+        trains = tuple(sorted(train for other, train in pairs if other == label))
+        grids.setdefault(trains, []).append(label)
+    return [{"label_seeds": _count(labels), "train_seeds": _count(found)} for found, labels in grids.items()]
+
+
+def _count(seeds: Iterable[int]) -> int | list[int]:
+    found = sorted(seeds)
+    return len(found) if found == list(range(len(found))) else found
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:
