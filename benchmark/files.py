@@ -75,6 +75,14 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         draft.write_text(dumps(value), encoding="utf-8")
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text by a rename, in a folder that is made where it is missing. Raises `UserError`."""
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8", newline="\n")
+
+
 def check_plain(path: Path) -> None:
     """Raise `OSError` unless a path is a file with an end: to open a pipe waits for its writer."""
     if not path.is_file():

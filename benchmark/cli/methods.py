@@ -16,7 +16,7 @@ from rich.text import Text
 
 from benchmark.cli.options import DATA, Answer, Data, Plugin, Set, say
 from benchmark.errors import UserError, unknown
-from benchmark.files import writing
+from benchmark.files import write_text
 from benchmark.spec import plan, plugged, plugins, protocol, registry
 
 if TYPE_CHECKING:
@@ -120,14 +120,11 @@ def new(
             f"there is a Python module {name} already, which {name}.py would hide; choose another name."
         )
     words = {"HYPHENS": name.replace("_", "-"), "TITLE": "".join(map(str.capitalize, name.split("_")))}
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        for file, source in files.items():
-            text = (TEMPLATES / source).read_text(encoding="utf-8")
-            for word, value in (words | ({} if source == "dataset.py.txt" else {"NAME": name})).items():
-                text = text.replace(word, value)
-            file.write_text(text, encoding="utf-8")
-    for file in files:
+    for file, source in files.items():
+        text = (TEMPLATES / source).read_text(encoding="utf-8")
+        for word, value in (words | ({} if source == "dataset.py.txt" else {"NAME": name})).items():
+            text = text.replace(word, value)
+        write_text(file, text)
         say(f"wrote {file}")
     path = out / f"{name}.py"
     if dataset:

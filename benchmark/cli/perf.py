@@ -64,7 +64,7 @@ def perf(
     """Measure what the runs of a plan cost on this machine, on made-up samples."""
     from benchmark.execute.data import Data as Splits
     from benchmark.execute.options import pick_device
-    from benchmark.files import write_json, writing
+    from benchmark.files import dumps, write_text
     from benchmark.runs import provenance
     from benchmark.spec import plan as plans
 
@@ -84,9 +84,7 @@ def perf(
         say(note)
     shown = {"plan": plan.name, "machine": machine, "steps": steps, "rows": rows, "notes": notes}
     out = out or results / "perf"
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "perf.json", shown)
+    write_text(out / "perf.json", dumps(shown))
     say(f"wrote {out / 'perf.json'}")
     return 0 if rows else 1, shown
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark import files
 from benchmark.cli.options import RESULTS, RUNS, Answer, Published, Rerun, Results, say
 from benchmark.errors import UserError, unknown
 from benchmark.errors import shown as shown_text
 from benchmark.execute.progress import make_console
+from benchmark.files import write_text
 from benchmark.spec import registry
 from benchmark.spec.protocol import NotNegative
 from benchmark.spec.source import equal_code
@@ -138,8 +138,7 @@ def _make(
     shown["boards"] = [{"name": board.name, "rows": objects(board)} for board in boards]
     if with_page:
         path, text = folder / page.NAME, page.html(boards, folder)
-        with files.writing(folder), files.replacing(path, "report") as draft:
-            draft.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text)
         say(f"wrote {path} ({len(text.encode()) / 2**20:.1f} MiB): open it in a browser")
         shown["page"] = str(path)
     return 0, shown
@@ -175,14 +174,15 @@ def compare(
     for name, at in ((a, 1), (b, 2)):
         if not any(pair[at] for pair in pairs):
             raise unknown("row", name, {e.label for each in wanted for e in each.entries})
-    if same := [each.name for each, mine, other in pairs if mine and mine is other]:
-        raise UserError(f"{a} and {b} are the same row of board {same[0]}; name two different ones.")
     both = [(each, mine, other) for each, mine, other in pairs if mine and other]
+    same = [each.name for each, mine, other in both if mine is other]
+    if same and len(same) == len(both):
+        raise UserError(f"{a} and {b} are the same row of board {same[0]}; name two different ones.")
     if not both:
         raise UserError(
             f"no board holds both {a} and {b}; run them under one protocol, data set and label setting."
         )
-    found = [answer for pair in both if (answer := answers.answer(*pair))]
+    found = [answer for pair in both if pair[1] is not pair[2] and (answer := answers.answer(*pair))]
     if not found:
         raise UserError(f"{a} and {b} have no finished seed in common; run both with the same seeds.")
     for answer in found:

@@ -28,6 +28,7 @@ from benchmark.cli.options import (
 from benchmark.errors import UserError
 from benchmark.execute.options import HANG_SECONDS, Options
 from benchmark.execute.progress import Progress, make_console
+from benchmark.files import write_text
 from benchmark.runs.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -221,19 +222,11 @@ def ablate(**options: Any) -> Answer:
         else:
             texts = {"md": report.markdown(tables, plan.name)}
             texts["csv"] = rows.to_csv(index=False, lineterminator="\n")
-            _write(texts, options["results"] / "tables" / f"ablation-{plan.name}")
+            for suffix, text in texts.items():
+                path = options["results"] / "tables" / f"ablation-{plan.name}.{suffix}"
+                write_text(path, text)
+                say(f"wrote {path}")
     return code, {"plan": plan.name, "form": plan.ablation.form, "rows": rows.to_dict("records")}
-
-
-def _write(texts: dict[str, str], stem: Path) -> None:
-    from benchmark.files import writing
-
-    with writing(stem.parent.parent):
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        for suffix, text in texts.items():
-            path = stem.with_name(f"{stem.name}.{suffix}")
-            path.write_text(text, encoding="utf-8", newline="\n")
-            say(f"wrote {path}")
 
 
 def _drawn(table: Table) -> Any:

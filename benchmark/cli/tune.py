@@ -22,6 +22,7 @@ from benchmark.cli.options import (
     Published,
     Results,
     Set,
+    Workers,
     say,
     show_table,
 )
@@ -29,10 +30,12 @@ from benchmark.cli.run import INTERRUPTED
 from benchmark.errors import UserError
 from benchmark.execute.options import Options
 from benchmark.execute.progress import Progress
-from benchmark.files import writing
+from benchmark.files import write_text
 from benchmark.runs.rundir import RunDir
 from benchmark.runs.schema import read_record
 from benchmark.typed import check_keys
+
+TRIALS, RATES, SEEDS = 10, [0.3, 1.0, 3.0], [100, 101]  # where the command line names none
 
 if TYPE_CHECKING:
     from benchmark.spec.plan import Plan
@@ -45,7 +48,9 @@ def tune(
         list[str] | None,
         typer.Argument(metavar="[METHOD]...", help="One method, or with --rate any of the plan's."),
     ] = None,
-    trials: Annotated[int, typer.Option(help="Trials; the first is the method's defaults.", max=1000)] = 10,
+    trials: Annotated[
+        int, typer.Option(help="Trials; the first is the method's defaults.", max=1000)
+    ] = TRIALS,
     rate: Annotated[
         bool,
         typer.Option("--rate", help="Search every row's learning rate instead, each by the same trials."),
@@ -53,7 +58,7 @@ def tune(
     rates: Annotated[
         list[float],
         typer.Option("--rates", metavar="X", help="With --rate: a rate over the protocol's, repeatable."),
-    ] = [0.3, 1.0, 3.0],  # noqa: B006
+    ] = RATES,
     seeds: Annotated[
         list[int],
         typer.Option(
@@ -62,7 +67,7 @@ def tune(
             help="With --rate: a seed of the trials, none of the plan's.",
             max=2**62 - 1,
         ),
-    ] = [100, 101],  # noqa: B006
+    ] = SEEDS,
     once: Annotated[
         list[str],
         typer.Option("--once", metavar="ROW", help="With --rate: a long row, tried on the first seed alone."),
@@ -73,9 +78,7 @@ def tune(
             metavar="N", help="With --rate: epochs of a trial.", show_default="the plan's", min=0.01
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="As of `bench run`.", show_default="one a core", max=4096)
-    ] = None,
+    workers: Workers = None,
     space: Annotated[
         list[str],
         typer.Option(
@@ -96,8 +99,10 @@ def tune(
     """Search hyperparameters, or all rows' learning rates, on held-out images; write the plan of the best."""
     from benchmark.spec import tuning
 
-    if epochs and not rate:
-        raise UserError(f"--epochs {epochs:g} is for --rate; give other trials --set epochs={epochs:g}.")
+    own = {"--rates": rates != RATES, "--seeds": seeds != SEEDS, "--once": once, "--epochs": epochs}
+    for name, given in ({"--trials": trials != TRIALS, "--space": space} if rate else own).items():
+        if given:
+            raise UserError(f"{name} {'does not go with' if rate else 'requires'} --rate; leave it out.")
     base = _plan(methods or [], source, settings, data, rate)
     if rate:
         if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
@@ -125,9 +130,7 @@ def tune(
     else:
         name = "rates" if rate else base.cells[0].method
         file = results / "tuned" / f"{name}-{base.name}-{tuning.key(base, runs)}.toml"
-        with writing(results):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(tuning.written(base, found, summary, data), encoding="utf-8")
+        write_text(file, tuning.written(base, found, summary, data))
         shown["plan"] = str(file)
         ends = {f"{rate:g}" for rate in (min(rates), max(rates))}
         if rate and (edge := [search.name for search, trial in found if trial.label in ends]):

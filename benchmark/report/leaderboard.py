@@ -12,12 +12,17 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.errors import UserError, printable, unknown
-from benchmark.files import writing
+from benchmark.files import write_text, writing
 from benchmark.report import reruns, tables
 from benchmark.report.board import Board, build
 from benchmark.report.records import collect
 from benchmark.spec import registry
 
+_COLUMNS = [
+    "run", "protocol", "dataset", "labels", "method", "version", "balance", "weighting", "lr_scale",
+    "hyperparameters", "label_seed", "train_seed", "task", "metric", "value", "primary", "by_source",
+    "device", "seconds",
+]  # fmt: skip
 _TABLES = ("leaderboards/*.csv", "leaderboards/long/*.csv", "tables/*.md", "tables/*.tex")
 
 
@@ -36,19 +41,17 @@ def load_records(folder: str | Path) -> pd.DataFrame:
     rows = []
     for record in collect(Path(folder)).records:
         spec, cost = record.spec, record["cost"]
-        about = {"run": record.id, "protocol": spec["protocol"]["name"], "dataset": spec["variant"]}
-        about |= {key: spec[key] for key in ("labels", "method")} | {"version": spec["method_version"]}
-        about |= {"balance": spec["balance"], "weighting": spec.get("weighting", {})}
-        about |= {"lr_scale": spec.get("lr_scale", 1.0)}
-        about |= {key: spec[key] for key in ("hyperparameters", "label_seed", "train_seed")}
+        about = {"weighting": {}, "lr_scale": 1.0} | spec | {"version": spec["method_version"]}
+        about |= {"run": record.id, "protocol": spec["protocol"]["name"], "dataset": spec["variant"]}
+        about |= {"device": cost["device"], "seconds": cost.get("seconds")}
         for task in spec["tasks"]:
+            sources = record.content.get("by_source", {}).get(task, {})
             for metric, value in record["metrics"][task].items():
                 primary = metric == record["tasks"][task]["metric"]
                 score = {"task": task, "metric": metric, "value": value, "primary": primary}
-                sources = record.content.get("by_source", {}).get(task, {})
                 score["by_source"] = {source: values.get(metric) for source, values in sources.items()}
-                rows.append(about | score | {"device": cost["device"], "seconds": cost.get("seconds")})
-    return pd.DataFrame(rows)
+                rows.append(about | score)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def load_board(folder: str | Path, name: str = "") -> pd.DataFrame:
@@ -133,12 +136,10 @@ def write(
     from benchmark.report.figures import budget
 
     written = Written([], [])
+    for name, content in files(boards).items():
+        write_text(folder / name, content)
+        written.paths.append(folder / name)
     with writing(folder):
-        for name, content in files(boards).items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8", newline="\n")
-            written.paths.append(path)
         for board in boards:
             drawn = plots.draw(board, folder / "figures" / board.name)
             written.paths.extend(drawn.files)

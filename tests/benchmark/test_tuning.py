@@ -274,7 +274,9 @@ def test_without_the_first_trial_there_is_its_reason(
         (["mtpsl", "--space", "regulariser=[1, 1.0]"], "--space 'regulariser=[1, 1.0]' is not a"),
         (["consistency", "--space", "confidence=[0.9, 1.9]"], "consistency: confidence must be at least 0"),
         (["--rate", "--rates", "1", "--rates", "nan"], "--rates [1.0, nan] are not two or more different"),
-        (["mtpsl", "--epochs", "2"], "--epochs 2 is for --rate; give other trials --set epochs=2"),
+        (["mtpsl", "--epochs", "2"], "--epochs requires --rate; leave it out."),
+        (["mtpsl", "--rates", "0.5"], "--rates requires --rate; leave it out."),
+        (["--rate", "--trials", "5"], "--trials does not go with --rate; leave it out."),
         (["--rate", "--set", "lr_scale=2"], "--set lr_scale=2 is not for tuning, which sets it itself"),
     ],
 )  # fmt: skip

@@ -68,7 +68,7 @@ DEMONSTRATION = {"protocol": {"demonstration": True, "name": "mine"}}
     ("seeds", "values", "said"),
     [
         (2, {"labels": "given"}, "over 2 train seeds; one mask of labels, so training noise only."),
-        (2, {"labels": "given"}, "Cannot tell: too few seeds to decide: 2 of 6;"),
+        (2, {"labels": "given"}, "Cannot tell: too few seeds to decide: 2 of 6."),
         (2, {"protocol": {"judge": "holdout"}}, "Cannot tell on held-out train images, for tuning only: too"),
         (8, DEMONSTRATION, "Cannot tell: A demonstration of the tool"),
     ],
@@ -88,8 +88,13 @@ def test_the_command(bench: Bench, tmp_path: Path) -> None:
     make.write(runs, "elsewhere", labels="full")
     make.write(runs, "jtr", [7])
     pair, at = ("mtpsl", "multi_task"), ("--results", runs)
+    for balance in ("dwa", "uncertainty"):  # where they are one row, another board answers all the same
+        make.write(runs, "multi_task", 1, labels="fraction:0.5", balance=balance)
     code, out, _ = bench("compare", *pair, *at)
     assert code == 0 and out.count("Cannot tell") == 2
+    make.write(runs, "multi_task", 2, balance="dwa")
+    code, out, _ = bench("compare", "multi_task", "multi_task(balance=dwa)", *at)
+    assert code == 0 and out.count("Cannot tell") == 1
     one = next(b.name for b in build(collect(runs)) if b.group.labels == "one")
     for method in pair:
         make.write(tmp_path / "again", method, 2, edit=lambda r: r["cost"].update(seconds=1.0))
