@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmark.report.board import Board
-from benchmark.report.formats import counted, interval, signed, with_interval
+from benchmark.report.formats import counted, with_interval
 from benchmark.report.grouping import value_text
 from benchmark.report.records import Record
 from benchmark.report.rows import shipped_values
@@ -34,10 +34,12 @@ def verdict(board: Board) -> str:
     if compared is None:
         return f"{found}; no other row shares its seeds."
     margin = compared.estimate
-    if second[0] is board.reference and margin.value <= 0:
+    if margin.value > 0:
+        found += f"; ahead of {second[0].label} by {with_interval(margin)}"
+    elif second[0] is board.reference:
         found = f"No row is above {second[0].label}. {found}"
-    else:
-        found += f"; ahead of {second[0].label} by {signed(margin.value)} {interval(margin)}".rstrip()
+    else:  # the two do not rest on the same seeds
+        found += f"; over the seeds of both {with_interval(margin)} against {second[0].label}"
     if board.withheld:
         return f"{found}. {board.withheld}"
     if compared.reason:
@@ -82,9 +84,11 @@ def _data(board: Board) -> Iterator[Fact]:
         yield "no scores, for tuning only", where
     unit = "train seeds under one label mask: training noise only" if g.fixed_mask else "label seeds"
     yield "seeds", f"{len(g.planned)} {unit}"
-    if board.baseline and (count := sum(e.decidable is not None for e in board.entries if not e.role)):
-        needed = f"{count}, decidable from {seeds_to_decide(count)} seeds"
-        yield f"comparisons with {board.baseline.label}", needed
+    compared = [e.compared for e in board.entries if e.compared and not e.role]
+    if tested := [c for *_, c in board.verdicts.contrasts] or compared:
+        against = f"comparisons with {board.baseline.label}" if board.baseline else ""
+        needed = f"{tested[0].family}, decidable from {seeds_to_decide(tested[0].family)} seeds"
+        yield "named contrasts" if tested[0].contrast else against, needed
     missing = _REFERENCES.keys() - {name for e in board.entries for name in e.against}
     if any(e.delta for e in board.entries):
         listed = [text for name, text in _REFERENCES.items() if name in missing]

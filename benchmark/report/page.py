@@ -165,7 +165,7 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
         "dataset": g.variant,
         "encoder": f"{g.protocol['encoder']}{weights}",
         "reason": overview.reason(board),
-        "state": next((e.tier for e in board.entries), ""),
+        "state": next((e.tier for e in board.entries if not e.tier.isdigit()), ""),
         "baseline": board.baseline.label if board.baseline else g.protocol["baseline"],
         "reference": g.protocol["reference"],
         "delta": next(heading for heading, column in keys.items() if column == "delta_m"),

@@ -9,12 +9,11 @@ differences d (n,), in points of delta m: d_i = delta m of a minus delta m of b 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
@@ -169,26 +168,6 @@ def seeds_to_decide(comparisons: int, alpha: float = ALPHA) -> int:
     return next(n for n in range(1, 64) if decidable(n, max(comparisons, 1), alpha))
 
 
-def seeds_needed(d: Array, comparisons: int, power: float = 0.8, alpha: float = ALPHA) -> int | None:
-    """Return about how many pairs would decide a mean difference and a spread as those of d (n,).
-
-    The fewest that the sign-flip test needs at all, and at which a t test at alpha over the number of
-    comparisons finds the difference with this power. None without a spread, or beyond a thousand.
-    """
-    if len(d) < 2 or float(np.ptp(d)) < ROUNDING:
-        return None
-    n, least = _found_from(comparisons, power, alpha)
-    enough = n[abs(float(d.mean())) / float(d.std(ddof=1)) >= least]
-    return int(enough[0]) if len(enough) else None
-
-
-@lru_cache(maxsize=64)
-def _found_from(comparisons: int, power: float, alpha: float) -> tuple[NDArray[np.int64], Array]:
-    """Return numbers of pairs, and the least mean over spread that each finds."""
-    n, level = np.arange(seeds_to_decide(comparisons, alpha), 1001), alpha / (2 * max(comparisons, 1))
-    return n, (special.stdtrit(n - 1, 1 - level) + special.stdtrit(n - 1, power)) / np.sqrt(n)
-
-
 def p_better(d: Array) -> float:
     """Return the share of units in which a is ahead, ties half: a description, not a test."""
     return float((d > 0).mean() + 0.5 * (d == 0).mean())
@@ -247,11 +226,7 @@ def split(values: Mapping[Pair, float]) -> Split | None:
     The grid is that of the label seeds with three train seeds or more, and of the train seeds that all of
     those have.
     """
-    trained: dict[int, set[int]] = defaultdict(set)
-    for label, train in values:
-        trained[label].add(train)
-    labels = sorted(label for label, seeds in trained.items() if len(seeds) >= TRAIN_SEEDS)
-    shared = sorted(set.intersection(*(trained[label] for label in labels))) if labels else []
-    if len(labels) < LABEL_SEEDS or len(shared) < TRAIN_SEEDS:
-        return None
-    return components(np.array([[values[label, train] for train in shared] for label in labels], dtype=float))
+    table = pd.Series(dict(values), dtype=float).unstack() if values else pd.DataFrame()
+    grid = table[table.count(axis=1) >= TRAIN_SEEDS].dropna(axis=1)
+    whole = grid.shape[0] >= LABEL_SEEDS and grid.shape[1] >= TRAIN_SEEDS
+    return components(grid.to_numpy()) if whole else None

@@ -10,7 +10,6 @@ the same trials as the baseline's is sure of nothing, and has no tier; the other
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +17,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmark.report import statistics
 from benchmark.report.references import Other, References, named, plainness
 from benchmark.report.rows import Group, Row, canonical
-from benchmark.report.statistics import ALPHA, Array, Estimate
+from benchmark.report.statistics import ALPHA, Estimate
 from benchmark.spec.weighting import matches
 
 RANKED_SEEDS = 5  # fewer is development
@@ -32,8 +32,6 @@ DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to
 UNDERTRAINED = "Undertrained: no ranking"
 UNTUNED = "Learning rates not by the same trials: no ranking"
 TOO_FEW = "too few seeds to decide"
-NEEDED = "; a difference of this size would need about {} more"
-OUT_OF_REACH = "; no number of seeds that one would run decides a difference of this size"
 LEARNT_IOU = 5.0  # percent, above which a class counts as learnt; half of those that occur must be
 DOUBLED = 5.0  # percent of a primary score, by which twice the epochs may improve it
 
@@ -60,23 +58,13 @@ class Comparison:
     reason: str = ""
 
     @property
-    def decidable(self) -> bool:
-        """Tell whether there are seeds enough for a test of this family."""
-        return statistics.decidable(len(self.differences), self.family)
-
-    @property
     def verdict(self) -> str:
         """Return `AHEAD` or `BEHIND` where that is sure, else `UNSURE`."""
         return UNSURE if self.reason else AHEAD if self.estimate.value > 0 else BEHIND
 
 
-def _comparison(g: Group, units: Sequence[int], a: Array, b: Array, base: Array) -> Comparison | None:
-    if not len(units) or (base.mean(0) == 0).any():
-        return None
-    d = statistics.differences(a, b, base, g.signs)
-    by_unit = {unit: float(value) for unit, value in zip(units, d, strict=True)}
-    estimate, rho = statistics.difference(a, b, base, g.signs), statistics.correlation(a, b, base, g.signs)
-    return Comparison(by_unit, estimate, statistics.sign_flip(d), statistics.p_better(d), rho)
+Family = list[tuple[str, Row | None, Row | Other | None]]  # (name of the contrast, first, second)
+Tests = dict[frozenset[str], dict[str, Any]]  # {two labels: {contrast, family, p_holm} as of `Comparison`}
 
 
 class Verdicts:
@@ -95,30 +83,23 @@ class Verdicts:
         self._rows = [row for row in g.rows if g.shared(row)]
         self._bare: dict[tuple[str, str], Comparison | None] = {}
 
-    def pair(self, a: Row, b: Row) -> Comparison | None:
+    def pair(self, a: Row, b: Row | Other) -> Comparison | None:
         """Return the comparison of a with b, None where they share no seed."""
-        bare = self._compare(a, b)
-        if bare is None:
-            return None
-        known = self._families.get((a.label, b.label)) or self._families.get((b.label, a.label))
-        family, p = (known.family, known.p_holm) if known else self._over_all(a, b)
-        found = replace(bare, family=family, p_holm=p, contrast=known.contrast if known else "")
-        return self._judged(found, a, b)
+        key = frozenset((a.label, b.label))
+        return self._judged(self._families.get(key) or self._every.get(key), a, b)
 
     def family(self, family: Family) -> list[Comparison | None]:
         """Return each pair's comparison, corrected for all of them; relative to a row of another group."""
-        bare = [self._compare(a, b) if a and b else None for _, a, b in family]
-        return [
-            self._judged(replace(c, family=len(bare), contrast=name, p_holm=p), a, b)
-            if a and b and c
-            else None
-            for (name, a, b), c, p in zip(family, bare, _corrected(bare), strict=True)
-        ]
+        tests = self._tests([family])
+        pairs = [(a, b) for _, a, b in family if a and b]
+        return [self._judged(tests[frozenset((a.label, b.label))], a, b) for a, b in pairs]
 
     @property
     def contrasts(self) -> list[tuple[str, str, Comparison]]:
         """Return (first label, second label, comparison) of each contrast that a plan named."""
-        return [(*labels, c) for labels, c in self._families.items() if c.contrast]
+        named = [(name, a, b) for family in self._named() for name, a, b in family if a and b]
+        found = [(name, a.label, b.label, self.pair(a, b)) for name, a, b in named if a and b]
+        return [(a, b, c) for name, a, b, c in found if c and c.contrast == name]
 
     def base(self, a: Row, b: Row) -> Row:
         """Return what the delta m of a pair is relative to: b where no seed of the reference serves both."""
@@ -136,48 +117,58 @@ class Verdicts:
             else:
                 reference = self.base(a, b)
                 pairs = g.shared(a, b, reference)
-                of_b, base = g.scores(b, pairs), g.scores(reference, pairs)
-            self._bare[key] = _comparison(g, g.units(pairs), g.scores(a, pairs), of_b, base)
+                of_b, base = g.over(pairs, b, reference)
+            self._bare[key] = None
+            if pairs and base.mean(0).all():
+                scores = g.scores(a, pairs), of_b, base, g.signs
+                d = statistics.differences(*scores)
+                by_unit = dict(zip(g.units(pairs), d.tolist(), strict=True))
+                gap, rho = statistics.difference(*scores), statistics.correlation(*scores)
+                self._bare[key] = Comparison(
+                    by_unit, gap, statistics.sign_flip(d), statistics.p_better(d), rho
+                )
         return self._bare[key]
 
-    def _judged(self, found: Comparison, a: Row, b: Row | Other) -> Comparison:
-        whole = self._g.whole(a), b.g.whole(b.row) if isinstance(b, Other) else self._g.whole(b)
-        lacking = [name for name, complete in zip((a.label, b.label), whole, strict=True) if not complete]
-        sides = (a, b.row if isinstance(b, Other) else b)
-        untuned = sorted(row.label for row in sides if row.untuned(self._reference, self._baseline))
-        reason = self._withheld or (f"{UNTUNED} for {' and '.join(untuned)}" if untuned else "")
-        n = len(found.differences)
-        needed = statistics.seeds_needed(np.array(list(found.differences.values())), found.family)
-        more = OUT_OF_REACH if needed is None else NEEDED.format(max(1, needed - n))
-        if not reason and lacking:
-            reason = f"a planned seed of {' and '.join(lacking)} is missing"
-        elif not reason and found.estimate.low is None and n > 1:
-            reason = "seeds without any spread say nothing of noise"
-        elif not reason and (not found.decidable or found.p_holm is None):
-            reason = f"{TOO_FEW}: {n} of {statistics.seeds_to_decide(found.family)}{more if n > 1 else ''}"
-        elif not reason and found.p_holm is not None and found.p_holm > ALPHA:
-            reason = f"p = {found.p_holm:.2g}, corrected for {found.family}{more}"
-        return replace(found, reason=reason)
+    def _judged(self, test: dict[str, Any] | None, a: Row, b: Row | Other) -> Comparison | None:
+        bare = self._compare(a, b)
+        if bare is None or test is None:
+            return None
+        found = replace(bare, **test)
+        return replace(found, reason=self._reason(found, a, b))
 
-    def _over_all(self, a: Row, b: Row) -> tuple[int, float | None]:
-        """Return the number of pairs of the board, and the p of one of them corrected for all."""
-        rows = {row.label: row for row in (*self._rows, a, b)}
-        pairs = list(combinations(sorted(rows), 2))
-        corrected = _corrected([self._compare(rows[x], rows[y]) for x, y in pairs])
-        return len(pairs), corrected[pairs.index((min(a.label, b.label), max(a.label, b.label)))]
+    def _reason(self, c: Comparison, a: Row, b: Row | Other) -> str:
+        """Return why a comparison is not sure, empty where it is."""
+        n, second = len(c.differences), (b.g, b.row) if isinstance(b, Other) else (self._g, b)
+        untuned = sorted(row.label for row in (a, second[1]) if row.untuned(self._reference, self._baseline))
+        whole = {a.label: self._g.whole(a), b.label: second[0].whole(second[1])}
+        if self._withheld or untuned:
+            return self._withheld or f"{UNTUNED} for {' and '.join(untuned)}"
+        if lacking := [label for label, complete in whole.items() if not complete]:
+            return f"a planned seed of {' and '.join(lacking)} is missing"
+        if c.estimate.low is None and n > 1:
+            return "seeds without any spread say nothing of noise"
+        if c.p_holm is None:
+            return f"{TOO_FEW}: {n} of {statistics.seeds_to_decide(c.family)}"
+        return f"p = {c.p_holm:.2g}, corrected for {c.family}" if c.p_holm > ALPHA else ""
+
+    def _tests(self, families: Sequence[Family]) -> Tests:
+        """Return the tests of the pairs of some families; of a pair in two, the one with the larger p."""
+        found: Tests = {}
+        for family in families:
+            p = _corrected([self._compare(a, b) if a and b else None for _, a, b in family])
+            for (name, a, b), corrected in zip(family, p, strict=True):
+                key = frozenset(row.label for row in (a, b) if row)
+                if key not in found or (corrected or 1.0) > (found[key]["p_holm"] or 1.0):
+                    found[key] = {"contrast": name, "family": len(family), "p_holm": corrected}
+        return found
 
     @cached_property
-    def _families(self) -> dict[tuple[str, str], Comparison]:
-        """Return {two labels: their comparison} of every family; of a pair in two, the larger p."""
-        found: dict[tuple[str, str], Comparison] = {}
-        for family in self._named() or self._protocol():
-            for (_, a, b), c in zip(family, self.family(family), strict=True):
-                if a is None or b is None or c is None:
-                    continue
-                other = found.get((a.label, b.label))
-                if other is None or (c.p_holm or 1.0) > (other.p_holm or 1.0):
-                    found[a.label, b.label] = c
-        return found
+    def _every(self) -> Tests:
+        return self._tests([[("", a, b) for a, b in combinations(self._rows, 2)]])
+
+    @cached_property
+    def _families(self) -> Tests:
+        return self._tests(self._named() or self._protocol())
 
     def _protocol(self) -> list[Family]:
         """Return the methods, and the further rows of methods, each against the protocol's baseline."""
@@ -228,9 +219,6 @@ class Verdicts:
         return next((o for o in self._others if _fits(o.row.records[0].spec, side)), None)
 
 
-Family = list[tuple[str, Row | None, Row | Other | None]]  # (name of the contrast, first, second)
-
-
 def _fits(spec: dict[str, Any], side: dict[str, Any]) -> bool:
     values = spec["protocol"] | spec["hyperparameters"] | {"lr_scale": 1.0} | spec
     tables = side.get("weighting")
@@ -257,7 +245,7 @@ def tiers(g: Group, rows: Sequence[Row], reference: Row) -> list[int]:
     leader = next(iter(rows), reference)
     for row in rows:
         pairs = g.shared(leader, row, reference)
-        a, b, base = (g.scores(x, pairs) for x in (leader, row, reference))
+        a, b, base = g.over(pairs, leader, row, reference)
         low = statistics.difference(a, b, base, g.signs, level).low
         opens = low is not None and low > 0
         leader = row if opens else leader
@@ -283,14 +271,11 @@ def withheld(g: Group, reference: Row | None, baseline: Row | None) -> str:
         return DEMONSTRATION
     rows = [row for row in (reference, baseline) if row]
     for row, task in ((row, task) for row in rows for task in g.tasks if task.kind == "classes"):
-        values: dict[str, list[float]] = defaultdict(list)
-        for pair in g.shared(row):
-            for name, value in row.seeds[pair].metrics(task.name).items():
-                if name.startswith("IoU/"):
-                    values[name].append(value)
-        learnt = sum(float(np.mean(each)) > LEARNT_IOU for each in values.values())
-        if 2 * learnt < len(values):
-            found = f"{learnt} of {len(values)} classes of {task.name} above {LEARNT_IOU:g} % IoU"
+        metrics = pd.DataFrame([row.seeds[pair].metrics[task.name] for pair in g.shared(row)])
+        means = metrics.filter(regex="^IoU/").mean()
+        learnt = int((means > LEARNT_IOU).sum())
+        if 2 * learnt < len(means):
+            found = f"{learnt} of {len(means)} classes of {task.name} above {LEARNT_IOU:g} % IoU"
             return f"{UNDERTRAINED}: {row.label} has {found}."
     for trial, gain in sorted(g.protocol["doubled"].items()):
         method, *_, task_name = trial.split()

@@ -57,6 +57,15 @@ def test_a_row_that_lacks_a_seed_does_not_lead(tmp_path: Path) -> None:
     assert ("failed", "prototype seed 3: loss of depth became infinite") in facts(board)
 
 
+def test_the_row_of_the_highest_mean_may_be_behind_on_the_seeds_that_it_shares(tmp_path: Path) -> None:
+    make.write(tmp_path, "single_task", 4)
+    for method, gains in (("mtpsl", {0: 20.0, 1: 5.0}), ("jtr", {1: 10.0, 2: 5.0})):
+        for seed, gain in gains.items():
+            make.write(tmp_path, method, [seed], gain, 0.3)
+    said = verdict(only(tmp_path))
+    assert said.startswith("Highest Δm: mtpsl, +") and "; over the seeds of both -" in said, said
+
+
 def test_a_demonstration_says_so_and_ranks_nothing(tmp_path: Path) -> None:
     board = made(tmp_path, GAINS, 8, protocol=json.loads(json.dumps(asdict(load("quickstart")))))
     assert verdict(board).endswith(DEMONSTRATION) and {e.tier for e in board.entries} == {"demonstration"}
@@ -117,6 +126,8 @@ def test_named_contrasts_have_a_table(tmp_path: Path) -> None:
     ((name, first, second, difference, p, state),) = section.table.values.tolist()
     assert (name, first, second, state) == ("ours", "prototype", "mtpsl", "ahead")
     assert difference.startswith("+") and float(p) == pytest.approx(2 / 2**8, abs=1e-3)
+    counts = [fact for fact in facts(board) if "decidable from" in fact[1]]  # of the family that is tested
+    assert counts == [("named contrasts", "1, decidable from 6 seeds")]
     assert not any(s.title == "Named contrasts" for s in sections(made(tmp_path / "none", GAINS, 2)))
 
 
