@@ -51,7 +51,7 @@ class Entry:
         """Return {task: {metric, the primary one first: its values over complete units}}."""
         g, pairs, found = self.board.group, self.board.group.shared(self.row), {}
         for task in g.tasks:
-            others = {m for pair in pairs for m in self.row.seeds[pair].metrics(task.name)} - {task.metric}
+            others = {m for pair in pairs for m in self.row.seeds[pair].metrics[task.name]} - {task.metric}
             names = (task.metric, *sorted(others))
             values = {m: [*g.by_unit(self.row, task.name, m, pairs).values()] for m in names}
             found[task.name] = {m: np.array(v) for m, v in values.items() if v}
@@ -82,49 +82,43 @@ class Entry:
 
     @cached_property
     def delta(self) -> Estimate | None:
-        """Return delta m; that of the reference is 0 by definition, without an interval."""
-        if not self.pairs or self.undefined:
-            return None
-        if self.role == "reference":
-            return Estimate(0.0, None, None, len(self.pairs))
-        return statistics.delta_m(*self._scores, self.board.group.signs)
+        """Return delta m; that of the reference is 0, without an interval."""
+        defined = self.pairs and not self.undefined
+        return statistics.delta_m(*self._scores, self.board.group.signs) if defined else None
 
     @cached_property
     def changes(self) -> dict[str, Estimate]:
         """Return {task: relative change in %}."""
-        names = [t.name for t in self.board.group.tasks]
-        if self.delta is None or self.role == "reference":
-            return dict.fromkeys(names, self.delta) if self.delta else {}
-        return dict(zip(names, statistics.task_changes(*self._scores, self.board.group.signs), strict=True))
+        g = self.board.group
+        changes = statistics.task_changes(*self._scores, g.signs) if self.delta else ()
+        return {task.name: change for task, change in zip(g.tasks, changes, strict=False)}
 
     @cached_property
     def by_seed(self) -> dict[int, float]:
         """Return {unit: delta m plus its influence}: their mean is delta m, their spread its interval."""
-        if self.delta is None or self.role == "reference":
-            return dict.fromkeys(self.paired, 0.0) if self.delta else {}
+        if self.delta is None:
+            return {}
         values = self.delta.value + statistics.influence(*self._scores, self.board.group.signs).mean(-1)
+        values = values * (self.role != "reference")  # there nothing but rounding
         return dict(zip(self.paired, values.tolist(), strict=True))
-
-    @cached_property
-    def rival(self) -> Row | None:
-        """Return the baseline, None for a row that is not compared with it."""
-        compared = self.row.seeds and self.role != "baseline"
-        return self.board.references[1] if compared else None
 
     @cached_property
     def compared(self) -> Comparison | None:
         """Return the comparison with the baseline, over the seeds that both share with the reference."""
-        reference = self.board.references[0]
-        shared = self.rival and reference and self.board.group.shared(self.row, self.rival, reference)
-        return self.board.verdicts.pair(self.row, self.rival) if self.rival and shared else None
+        reference, baseline = self.board.references
+        if not reference or not baseline or self.row is baseline:
+            return None
+        shared = self.board.group.shared(self.row, baseline, reference)
+        return self.board.verdicts.pair(self.row, baseline) if shared else None
 
     @property
     def decidable(self) -> bool | None:
         """Tell whether seeds are enough to test against the baseline; None where nothing is to be tested."""
-        reference = self.board.references[0]
-        if not self.rival or reference is None or not reference.seeds:
+        reference, baseline = self.board.references
+        tested = reference and reference.seeds and baseline and self.row.seeds
+        if not tested or self.row is baseline:
             return None
-        return self.compared is not None and self.compared.decidable
+        return self.compared is not None and self.compared.p_holm is not None
 
     @cached_property
     def against(self) -> dict[str, Estimate]:
@@ -144,10 +138,11 @@ class Entry:
     @property
     def images(self) -> dict[str, Estimate | None]:
         """Return {column: interval over test images}: of delta m less the baseline's, of primary metrics."""
-        g, (reference, _), over, versus = self.board.group, self.board.references, self.board.images, None
-        three = g.shared(self.row, self.rival, reference) if self.rival and reference else []
-        if self.rival and reference and self.delta and self.row is not reference and three:
-            versus = over.difference(self.row, self.rival, reference, three)
+        g, (reference, baseline), over = self.board.group, self.board.references, self.board.images
+        versus = None
+        if reference and baseline and self.compared and self.row is not reference:
+            shared = g.shared(self.row, baseline, reference)
+            versus = over.difference(self.row, baseline, reference, shared)
         scores = over.scores(self.row)
         return {"vs_baseline": versus, **{f"{t.name}_{t.metric}": scores[t.name] for t in g.tasks}}
 

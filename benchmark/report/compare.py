@@ -13,8 +13,9 @@ from benchmark.report.formats import counted, fixed, interval, with_interval
 from benchmark.report.grouping import away, title, value_text
 from benchmark.report.references import Other, named, same_data, unnamed
 from benchmark.report.reruns import pooled
+from benchmark.report.rows import Row
 from benchmark.report.statistics import ALPHA, Estimate
-from benchmark.report.verdict import AHEAD, BEHIND, UNSURE, Comparison, Family
+from benchmark.report.verdict import AHEAD, BEHIND, UNSURE, Comparison
 
 _COSTS = {
     "operations": "operations in training",
@@ -165,6 +166,12 @@ def other_values(a: Board, b: Board) -> list[str]:
     return found or ([] if same_data(a.group, b.group) else ["the images or labels themselves"])
 
 
+def _own(row: Row) -> dict[str, Any]:
+    """Return what a row is but for its learning rate, of which each encoder may have its own."""
+    values = away(row.records[0].spec) | {"version": row.version}
+    return {name: value for name, value in values.items() if name not in ("lr_scale", "tuned")}
+
+
 def across(a: Board, b: Board) -> tuple[list[Answer], list[str]]:
     """Return how each row fares with the encoder of one board against that of another, seed by seed.
 
@@ -173,33 +180,26 @@ def across(a: Board, b: Board) -> tuple[list[Answer], list[str]]:
     hyperparameters and a seed in common.
     """
     sides = [{e.label: e.row for e in x.entries if e.row.seeds} for x in (a, b)]
-    family: Family = []
-    rates: dict[str, list[float]] = {}
-    for label in [label for label in sides[0] if label in sides[1]]:
-        row, other = (side[label] for side in sides)
-        values = [away(x.records[0].spec) | {"version": x.version, "tuned": ""} for x in (row, other)]
-        rates[label] = [
-            each.pop("lr_scale", 1.0) for each in values
-        ]  # one for each encoder is fair, and said
-        if values[0] == values[1]:
-            family.append(("", row, Other(b.group, other, where=f"on {b.name}")))
+    both = [(row, sides[1][label]) for label, row in sides[0].items() if label in sides[1]]
+    rows = [(x, Other(b.group, y, where=f"on {b.name}")) for x, y in both if _own(x) == _own(y)]
     found, names, g = list[Answer](), [encoder_name(board) for board in (a, b)], a.group
-    for (_, own, on_b), c in zip(family, a.verdicts.family(family), strict=True):
-        if own is None or not isinstance(on_b, Other) or c is None:
+    for (own, on_b), c in zip(rows, a.verdicts.family([("", *pair) for pair in rows]), strict=True):
+        if c is None:
             continue
         c = c if c.reason else replace(c, reason=b.withheld)
         pairs, base = on_b.scores(g, own)
         changes = statistics.task_changes(g.scores(own, pairs), base, g.signs)
         tasks = dict(zip((t.name for t in g.tasks), changes, strict=True))
+        rates = [row.records[0].spec.get("lr_scale", 1.0) for row in (own, on_b.row)]
         about = {"boards": [a.name, b.name], "encoders": names, "row": own.label}
-        found.append(about | _numbers(c, tasks) | {"lr_scale": rates[own.label]})
+        found.append(about | _numbers(c, tasks) | {"lr_scale": rates})
         said = f"Cannot tell: {c.reason.rstrip('.')}"
         if not c.reason:
             said = f"{_WORDS[c.verdict].capitalize()}: better with {names[c.verdict == BEHIND]}"
         numbers = f"{with_interval(c.estimate)} % over {counted(c.estimate.n, 'seed')}"
         if c.p_holm is not None:
             numbers += f"; exact sign-flip test, corrected for {counted(c.family, 'row')}: p = {c.p_holm:.2g}"
-        x, y = rates[own.label]
+        x, y = rates
         rate = f" Learning rates: {x:g} and {y:g} times the protocol's." if x != y else ""
         found[-1]["text"] = (
             f"{own.label}: {said}. {names[0]} over {names[1]}: {numbers}. By task: "

@@ -22,7 +22,7 @@ from benchmark.files import read_toml
 from benchmark.report.board import Board
 from benchmark.report.formats import fixed, markdown_table, signed, with_interval
 from benchmark.report.rows import Group
-from benchmark.report.tables import PARTS, objects, versus
+from benchmark.report.tables import PARTS, between, objects
 from benchmark.report.verdict import AHEAD, BEHIND, Comparison
 from benchmark.typed import convert
 
@@ -67,7 +67,8 @@ def sections(board: Board) -> list[Section]:
         method = {"method": row["method"]}
         if row["decidable"]:
             low, high = row["vs_baseline_images_low"], row["vs_baseline_images_high"]
-            line = {"seeds": fixed(row["vs_baseline_n"], 0), "difference": with_interval(versus(row))}
+            gap = with_interval(between(row, "vs_baseline_mean"))
+            line = {"seeds": fixed(row["vs_baseline_n"], 0), "difference": gap}
             line["test images"] = "" if low is None else f"[{signed(low)}, {signed(high)}]"
             line["p"] = "" if (p := row["vs_baseline_p_holm"]) is None else f"{p:.3g}"
             line |= {"decidable": row["decidable"], "P(better)": fixed(row["p_better"], 2)}

@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import axis_limits
 from benchmark.report.grouping import title
@@ -113,12 +111,9 @@ class Axis:
     @property
     def ticks(self) -> list[float]:
         """Return round values on the axis, 0 among them."""
-        step = next(s for s in (0.5, 1, 2, 5, 10, 20, 50, 100, np.inf) if (self.high - self.low) / s <= 6)
-        return (
-            [float(n * step) for n in range(-6, 7) if self.low <= n * step <= self.high]
-            if step < np.inf
-            else [0.0]
-        )
+        span = self.high - self.low
+        step = next((s for s in (0.5, 1, 2, 5, 10, 20, 50, 100) if span / s <= 6), span)
+        return [float(n * step) for n in range(-6, 7) if self.low <= n * step <= self.high]
 
 
 def _where(boards: Sequence[Board], few: str = "") -> str:

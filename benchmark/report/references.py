@@ -151,7 +151,7 @@ def splits(g: Group, row: Row, reference: Row | None) -> dict[str, Split]:
     """
     if g.fixed_mask:
         return {}
-    scores = {t.name: {p: s.value(t.name, t.metric) or 0.0 for p, s in row.seeds.items()} for t in g.tasks}
+    scores = {t.name: {p: s.metrics[t.name][t.metric] for p, s in row.seeds.items()} for t in g.tasks}
     base = {t.name: reference.mean(t) for t in g.tasks} if reference and reference.seeds else {}
     if base and all(base.values()):
         weight = {t.name: 100 * t.sign / base[t.name] / len(g.tasks) for t in g.tasks}

@@ -8,14 +8,14 @@ M'_t) / mean S_t with the reference S held at its mean.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.report.records import Record
-from benchmark.report.rows import Group, Row, Seed
+from benchmark.report.rows import Group, Row
 from benchmark.runs.schema import digest_of
 
 _INPUT = {"labels": "labels", "data": "training data", "test_data": "test data"}  # hashes in a record
@@ -59,23 +59,22 @@ def floor(g: Group, row: Row, reference: Row | None, again: Mapping[str, Record]
     """
     twice = []
     for seed in row.seeds.values():
-        twins = tuple(again[first.id] for first in seed.records if first.id in again)
-        for first, second in (
-            zip(seed.records, twins, strict=False) if len(twins) == len(seed.records) else ()
-        ):
+        if not all(first.id in again for first in seed.records):
+            continue
+        for first in seed.records:
+            second = again[first.id]
             if reason := not_another(first.content, second.content):
                 both = f"{second.path} is no second run of {first.path}"
                 raise UserError(f"{both}: it {reason}; remove it, or make the run again elsewhere.")
-        if len(twins) == len(seed.records):
-            twice.append((seed, Seed(seed.label_seed, seed.train_seed, twins)))
+        twice.append((seed, replace(seed, records=tuple(again[first.id] for first in seed.records))))
     pairs = g.shared(reference) if reference else []
     if reference is None or not twice or not pairs or not (base := g.scores(reference, pairs).mean(0)).all():
         return None
     first_runs, second_runs = (
-        np.array([[seed.value(t.name, t.metric) for t in g.tasks] for seed in seeds], dtype=float)
+        np.array([[seed.metrics[t.name][t.metric] for t in g.tasks] for seed in seeds])
         for seeds in zip(*twice, strict=True)
     )
     points = (100 * g.signs * (first_runs - second_runs) / base).mean(1)
-    devices = {(a.cost["device"], b.cost["device"]) for a, b in twice}
-    changed = tuple(sorted(f"{a}, then {b}" for a, b in devices if a != b))
+    places = {(a.cost["device"], b.cost["device"]) for a, b in twice}
+    changed = tuple(sorted(f"{a}, then {b}" for a, b in places if a != b))
     return Rerun(float(np.sqrt(np.mean(points**2) / 2)), len(twice), changed)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
 from benchmark.report.records import Failure, Record
 from benchmark.report.statistics import Array
 from benchmark.report.statistics import Pair as Pair
@@ -65,18 +64,11 @@ class Seed:
     train_seed: int
     records: tuple[Record, ...]
 
-    def metrics(self, task: str) -> dict[str, float]:
-        """Return the metrics of a task that have a value."""
-        return {name: float(v) for name, v in self._metrics[task].items() if v is not None}
-
-    def value(self, task: str, metric: str) -> float | None:
-        """Return one of `metrics`, None where it is absent."""
-        found = self._metrics[task].get(metric)
-        return None if found is None else float(found)
-
     @cached_property
-    def _metrics(self) -> dict[str, dict[str, Any]]:
-        return {task: r["metrics"][task] for r in reversed(self.records) for task in r.spec["tasks"]}
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return {task: {metric: value}} of the metrics that have one."""
+        found = {task: r["metrics"][task] for r in reversed(self.records) for task in r.spec["tasks"]}
+        return {task: {m: float(v) for m, v in of.items() if v is not None} for task, of in found.items()}
 
     @cached_property
     def cost(self) -> Cost:
@@ -91,7 +83,7 @@ class Seed:
             timed = bool(found["seconds"])
             rates = runs["images_per_second"]
             found["images_per_second"] = float(np.average(rates, weights=runs["seconds"])) if timed else None
-        return found | {"device": "; ".join(sorted({r["cost"]["device"] for r in self.records}))}
+        return found | {"device": devices(self.records)}
 
 
 @dataclass(frozen=True)
@@ -131,17 +123,14 @@ class Row:
 
     def mean(self, task: TaskInfo) -> float:
         """Return the mean of a primary metric over all complete seeds, those of a grid included."""
-        values = [seed.value(task.name, task.metric) for seed in self.seeds.values()]
-        return float(np.mean([v for v in values if v is not None]))
+        return float(np.mean([seed.metrics[task.name][task.metric] for seed in self.seeds.values()]))
 
     @cached_property
     def cost(self) -> Cost:
         """Return the mean cost of a seed, None where some seed does not say; {} without seeds."""
-        seeds = [seed.cost for seed in self.seeds.values()]
-        columns = {key: [cost[key] for cost in seeds] for key in COST if seeds}
+        columns = {key: [seed.cost[key] for seed in self.seeds.values()] for key in COST if self.seeds}
         means: Cost = {k: None if None in v else float(np.mean(v)) for k, v in columns.items()}
-        devices = sorted({device for cost in seeds for device in cost["device"].split("; ")})
-        return means | {"device": "; ".join(devices)} if seeds else {}
+        return means | {"device": devices(self.records)} if means else {}
 
 
 @dataclass(frozen=True)
@@ -232,8 +221,14 @@ class Group:
     def by_unit(self, row: Row, task: str, metric: str, pairs: Iterable[Pair]) -> dict[int, float]:
         """Return {unit: value} of one metric over units; empty unless every seed has it."""
         kept = sorted(self.diagonal.intersection(pairs), key=self.unit)
-        values = {self.unit(pair): row.seeds[pair].value(task, metric) for pair in kept}
-        return {} if None in values.values() else {unit: v for unit, v in values.items() if v is not None}
+        values = {self.unit(pair): row.seeds[pair].metrics[task].get(metric) for pair in kept}
+        found = {unit: value for unit, value in values.items() if value is not None}
+        return found if len(found) == len(values) else {}
+
+
+def devices(records: Iterable[Record]) -> str:
+    """Return the devices that runs were on, each once."""
+    return "; ".join(sorted({record["cost"]["device"] for record in records}))
 
 
 def canonical(value: Any) -> str:
@@ -256,7 +251,4 @@ def shipped_values(name: str) -> dict[str, Any] | None:
     """Return the values of the shipped protocol of this name, None where there is none."""
     if name not in protocols.names():
         return None
-    try:
-        return protocol_values(json.loads(json.dumps(dataclasses.asdict(protocols.load(name)))))
-    except UserError:  # a protocol file that cannot be read is reported where protocols are used, not here
-        return None
+    return protocol_values(json.loads(json.dumps(dataclasses.asdict(protocols.load(name)))))

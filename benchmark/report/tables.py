@@ -16,7 +16,7 @@ from benchmark.report.board import Board, Entry
 from benchmark.report.formats import number
 from benchmark.report.grouping import protocol_changes
 from benchmark.report.references import DELTA_M
-from benchmark.report.rows import canonical
+from benchmark.report.rows import Group, Row, canonical
 from benchmark.report.statistics import Array, Estimate, changes, delta_m, deviation, difference, estimate
 from benchmark.report.verdict import TOO_FEW
 
@@ -27,6 +27,7 @@ LONG = (
     "method", "version", "role", "dataset", "labels", "unit", "label_seed", "train_seed", "task", "metric",
     "value", "device", "run_id",
 )  # fmt: skip
+_INTERVALS = {"delta_m": "ci", "vs_baseline_mean": "vs_baseline_ci"}  # bounds of any other X are X_ci_...
 _FORMULA = re.compile(r"[=@]|[+-][A-Za-z(]")  # how a text begins that a spreadsheet takes for one
 Values = dict[str, Any]
 
@@ -55,7 +56,7 @@ def long_frame(board: Board) -> pd.DataFrame:
         about = (entry.label, entry.row.version, entry.role, g.variant, g.labels)
         for pair, seed in sorted(entry.row.seeds.items()):
             for task, r in ((t, r) for t in g.tasks for r in seed.records if t.name in r.spec["tasks"]):
-                values = seed.metrics(task.name)
+                values = seed.metrics[task.name]
                 for metric in (task.metric, *sorted(values.keys() - {task.metric})):
                     value = (task.name, metric, values[metric], r["cost"]["device"], r.id)
                     found.append((*about, g.unit(pair), *pair, *value))
@@ -88,16 +89,12 @@ def objects(board: Board) -> list[Values]:
     return [dict(zip(map(str, table), row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def between(row: Values, name: str, prefix: str, n: str) -> Estimate | None:
-    """Return the estimate in columns `name`, `{prefix}ci_low`, `{prefix}ci_high` and n."""
-    value = row.get(name)
-    low, high = row.get(f"{prefix}ci_low"), row.get(f"{prefix}ci_high")
-    return None if value is None else Estimate(value, low, high, row[n] or 0)
-
-
-def versus(row: Values) -> Estimate | None:
-    """Return delta m minus that of the baseline."""
-    return between(row, "vs_baseline_mean", "vs_baseline_", "vs_baseline_n")
+def between(row: Values, name: str) -> Estimate | None:
+    """Return the estimate in a column, with its bounds and its number of units."""
+    if (value := row.get(name)) is None:
+        return None
+    low, high = (row.get(column) for column in _bounds(_INTERVALS.get(name, f"{name}_ci"), None))
+    return Estimate(value, low, high, row["vs_baseline_n" if name == "vs_baseline_mean" else "n_paired"] or 0)
 
 
 def _known(value: Any) -> Any:
@@ -124,8 +121,8 @@ def _bounds(prefix: str, found: Estimate | None) -> Values:
     return {f"{prefix}_{end}": found and getattr(found, end) for end in ("low", "high")}
 
 
-def _valued(name: str, bounds: str, found: Estimate | None) -> Values:
-    return {name: found and found.value, **_bounds(bounds, found)}
+def _valued(name: str, found: Estimate | None) -> Values:
+    return {name: found and found.value, **_bounds(_INTERVALS.get(name, f"{name}_ci"), found)}
 
 
 def _mean_sd(name: str, values: Array | None) -> Values:
@@ -140,10 +137,9 @@ def _by_unit(values: Mapping[int, float]) -> str:
 
 def _row(board: Board, entry: Entry) -> Values:
     """The columns of one row, in their order."""
-    row, g, delta, records = entry.row, board.group, entry.delta, entry.row.records
+    row, g, delta = entry.row, board.group, entry.delta
     compared, again = entry.compared, board.reruns.get(entry.label)
     split, seeds = next(iter(entry.variance.values()), None), np.array([*entry.by_seed.values()])
-    masks = {r.spec["label_seed"]: r["hashes"]["labels"] for r in records}
     cells: Values = {
         "tier": entry.tier or "unranked",
         "method": entry.label,
@@ -157,10 +153,10 @@ def _row(board: Board, entry: Entry) -> Values:
         "n_paired": len(entry.paired),
         "n_planned": len(g.planned),
         "n_failed": len(row.failed),
-        **_valued("delta_m", "ci", delta),
+        **_valued("delta_m", delta),
         "delta_m_sd": deviation(seeds) if delta and delta.high is not None else None,
         "delta_m_seeds": _by_unit(entry.by_seed),
-        **_valued("vs_baseline_mean", "vs_baseline_ci", compared.estimate if compared else None),
+        **_valued("vs_baseline_mean", compared.estimate if compared else None),
         "vs_baseline_n": compared and compared.estimate.n,
         "vs_baseline_p_holm": compared and compared.p_holm,
         "decidable": {None: "", True: "yes", False: TOO_FEW}[entry.decidable],
@@ -174,21 +170,28 @@ def _row(board: Board, entry: Entry) -> Values:
         cells[f"{name}_seeds"] = (
             "" if values is None else _by_unit(dict(zip(entry.units, values, strict=True)))
         )
-        cells |= _valued(f"{task.name}_change", f"{task.name}_change_ci", entry.changes.get(task.name))
+        cells |= _valued(f"{task.name}_change", entry.changes.get(task.name))
     for task in g.tasks:
         for metric in sorted({m for e in board.entries for m in e.metrics[task.name]} - {task.metric}):
             cells |= _mean_sd(f"{task.name}_{metric}", entry.metrics[task.name].get(metric))
     cells |= {"rerun_floor": again and again.sd, "rerun_n": again and again.n}
     cells |= entry.definitions
     for name in REFERENCES:
-        cells |= _valued(f"delta_m_{name}", f"delta_m_{name}_ci", entry.against.get(name))
+        cells |= _valued(f"delta_m_{name}", entry.against.get(name))
     for name, over_images in entry.images.items():
         cells |= _bounds(f"{name}_images", over_images)
     cells["variance_split"] = f"{split.label_seeds} x {split.train_seeds}" if split else "not separable"
     for name, column in {DELTA_M: "delta_m", **{t.name: f"{t.name}_{t.metric}" for t in g.tasks}}.items():
         split = entry.variance.get(name)
         cells |= {f"{column}_sd_{part}": getattr(split, sd, None) for part, sd in PARTS.items()}
-    return cells | {
+    return cells | _runs(g, row)
+
+
+def _runs(g: Group, row: Row) -> Values:
+    """The columns on the runs of a row, which end in what they cost."""
+    records = row.records
+    masks = {r.spec["label_seed"]: r["hashes"]["labels"] for r in records}
+    return {
         "tuning": str(records[0].spec.get("tuning", "")) if records else "",
         "lr_scale": records[0].spec.get("lr_scale", 1.0) if records else None,
         **{
@@ -222,23 +225,11 @@ def _beside(board: Board) -> Iterator[Values]:
         both = [pair for pair in shared if pair in pairs]
         if reference and both and (base := g.scores(reference, both)).mean(0).all():
             scores = other.g.scores(other.row, both)
-            cells |= _valued("delta_m", "ci", delta_m(scores, base, g.signs)) | {"n_paired": len(both)}
+            cells |= _valued("delta_m", delta_m(scores, base, g.signs)) | {"n_paired": len(both)}
             if baseline:
                 found = difference(scores, g.scores(baseline, both), base, g.signs)
-                cells |= _valued("vs_baseline_mean", "vs_baseline_ci", found) | {"vs_baseline_n": len(both)}
-        cost = other.row.cost
-        cells |= {
-            name: (n := cost.get(name)) and round(n) for name in ("steps", "params_train", "params_infer")
-        }
-        cells |= {
-            "data": other.row.records[0]["hashes"]["data"],
-            "run_ids": " ".join(r.id for r in other.row.records),
-        }
-        yield (
-            cells
-            | {"protocol": f"{g.protocol['name']} v{g.protocol['version']}"}
-            | {name: cost.get(name, "" if name == "device" else None) for name in COSTS}
-        )
+                cells |= _valued("vs_baseline_mean", found) | {"vs_baseline_n": len(both)}
+        yield cells | _runs(other.g, other.row)
 
 
 def _constant(board: Board) -> Values:

@@ -28,7 +28,7 @@ from benchmark.report.formats import (
 )
 from benchmark.report.grouping import title
 from benchmark.report.rows import TaskInfo
-from benchmark.report.tables import REFERENCES, Values, between, objects, versus
+from benchmark.report.tables import REFERENCES, Values, between, objects
 from benchmark.report.verdict import APART as ROLES_APART
 
 _ESCAPED = {
@@ -71,19 +71,17 @@ def texts(board: Board) -> pd.DataFrame:
     places, lines, columns = decimals(board), [], headings(board)
     others = [name for name in columns.values() if name in {f"delta_m_{r}" for r in REFERENCES}]
     for row in objects(board):
-        scores = [score_text(row, task, places[task.name]) for task in board.group.tasks]
-        own = is_reference(row)
+        reference = row["role"] == "reference" and row["delta_m"] is not None
+        baseline = row["role"] == "baseline" and row["n_seeds"]
         lines.append(
             (
                 row["method"],
                 row["tier"],
-                "0 (baseline)"
-                if row["role"] == "baseline" and row["n_seeds"]
-                else with_interval(versus(row)),
+                "0 (baseline)" if baseline else with_interval(between(row, "vs_baseline_mean")),
                 seeds_text(row),
-                "0 (reference)" if own else with_interval(between(row, "delta_m", "", "n_paired")),
-                *(with_interval(between(row, name, f"{name}_", "n_paired")) for name in others),
-                *scores,
+                "0 (reference)" if reference else with_interval(between(row, "delta_m")),
+                *(with_interval(between(row, name)) for name in others),
+                *(score_text(row, task, places[task.name]) for task in board.group.tasks),
                 fixed(row["steps"], 0),
                 millions(row["params_train"]),
                 millions(row["params_infer"]),
@@ -102,11 +100,6 @@ def parts(board: Board) -> tuple[pd.DataFrame, pd.DataFrame]:
     return shown[~apart], shown[apart]
 
 
-def is_reference(row: Values) -> bool:
-    """Tell whether a row is the reference, with a delta m of 0 by definition."""
-    return row["role"] == "reference" and row["delta_m"] is not None
-
-
 def seeds_text(row: Values) -> str:
     """`2/3, 1 failed`; "" for the constant prediction."""
     if row["n_planned"] is None:
@@ -118,7 +111,7 @@ def score_text(row: Values, task: TaskInfo, places: int) -> str:
     """`31.20 ± 1.10`, below it `(+3.1 [+1.0, +5.2] %)`: a primary metric, its change against the reference"""
     name = f"{task.name}_{task.metric}"
     mean, sd = fixed(row[f"{name}_mean"], places), fixed(row[f"{name}_sd"], places)
-    change = between(row, f"{task.name}_change", f"{task.name}_change_", "n_paired")
+    change = between(row, f"{task.name}_change")
     score = f"{mean} ± {sd}" if sd else mean
     return score if change is None or row["role"] == "reference" else f"{score}\n({with_interval(change)} %)"
 

@@ -64,10 +64,11 @@ def _limits(rows: Rows) -> tuple[float, float]:
 
 def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
     """Draw delta m of every row: seeds as dots, mean and 95 % interval, numbers."""
-    cut, texts, (low, high) = False, list[str](), _limits(rows)
+    cut, (low, high) = False, _limits(rows)
     height = 0.6 + 0.42 * len(rows)
     with drawing.figure("delta_m", "Δm of each method with its seeds", height=height) as fig:
         ax = fig.add_subplot()
+        where: Any = {"xycoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
         for y, (entry, delta) in enumerate(rows):
             look: Any = {"color": _colour(board, entry)}
             if delta.low is not None and delta.high is not None:
@@ -79,10 +80,12 @@ def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
                 dots = {"markersize": 4, "alpha": 0.7, "mew": 0} | look
                 ax.plot([*entry.by_seed.values()], np.full(len(entry.paired), y - 0.2), "o", **dots)
             ax.plot(delta.value, y, "D", markersize=6, markeredgecolor="white", zorder=4, **look)
-            texts.append("0 (reference)" if entry is board.reference else with_interval(delta))
+            text = "0 (reference)" if entry is board.reference else minus(with_interval(delta))
+            ax.annotate(text, (1.03, y), fontsize=7.5, **where)
         style.zero(ax.axvline)
-        ax.set_xlim(low, high)
-        style.name_rows(ax, [f"{wrapped(e.label)}  n={len(e.paired)}" for e, _ in rows], texts)
+        ax.set(xlim=(low, high), ylim=(len(rows) - 0.5, -0.5))
+        ax.set_yticks(range(len(rows)), [f"{wrapped(e.label)}  n={len(e.paired)}" for e, _ in rows])
+        ax.grid(False, axis="y")
         more = "; arrow: the interval goes on" if cut else ""
         about = "better to the right. Dots: seeds; bar: 95 % interval"
         ax.set_xlabel(f"Δm against {reference_label(board)} (%), {about}{more}")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import seaborn as sns
@@ -23,13 +22,6 @@ from benchmark.report.rows import Group, TaskInfo, canonical
 
 FIGURE = "budget"
 _DODGE = 0.05  # of the axis, from the interval of the first to that of the last row at one share
-
-
-class Point(NamedTuple):
-    """A row at a share of labels."""
-
-    share: float
-    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -58,18 +50,19 @@ class Family:
         """The folder of its figure; no label setting is called budget, so no board has it."""
         return file_name(replace(self.group, labels=FIGURE))
 
-    def rows(self) -> dict[str, list[Point]]:
-        """Return {label: points by share}, best first on the boards with the most labels.
+    def rows(self) -> dict[str, dict[float, Entry]]:
+        """Return {label: {share: entry}}, best first on the boards with the most labels.
 
         A board's own labels say no more than that board needs, so rows are labelled anew.
         """
-        found = [Point(s, e) for s, bs in reversed(self.curve.items()) for b in bs for e in current(b)]
-        specs = [point.entry.row.records[0].spec for point in found]
-        rows: dict[str, dict[float, Point]] = defaultdict(dict)
-        for point, spec in zip(found, specs, strict=True):
+        found = [(s, e) for s, bs in reversed(self.curve.items()) for b in bs for e in current(b)]
+        specs = [entry.row.records[0].spec for _, entry in found]
+        rows: dict[str, dict[float, Entry]] = defaultdict(dict)
+        for (share, entry), spec in zip(found, specs, strict=True):
             label = row_label(spec, [s for s in specs if s["method"] == spec["method"]])
-            rows[label].setdefault(point.share, point)
-        return {label: [points[share] for share in sorted(points)] for label, points in rows.items()}
+            rows[label].setdefault(share, entry)
+        return {label: {share: points[share] for share in self.curve if share in points}
+                for label, points in rows.items()}  # fmt: skip
 
 
 def families(boards: Sequence[Board]) -> list[Family]:
@@ -101,12 +94,13 @@ def _figure(family: Family, drawing: Drawing) -> None:
     g, rows = family.group, family.rows()
     drawing.about = f"{protocol_title(g.protocol)}: {g.variant}"
     for label in list(rows):
-        steps = [p.entry.row.cost["steps"] for p in rows[label]]
+        steps = [entry.row.cost["steps"] for entry in rows[label].values()]
         if None in steps or max(steps) > 1.02 * min(steps):
             why = "its steps change with the share of labels, or are not told; --set budget=steps holds them"
             drawing.omit(family.name, f"{label} is left out, because {why}")
             del rows[label]
-    for label in sorted(rows, key=lambda label: style.first(rows[label][0].entry))[style.MAX_ROWS :]:
+    least = {label: next(iter(points.values())) for label, points in rows.items()}
+    for label in sorted(rows, key=lambda label: style.first(least[label]))[style.MAX_ROWS :]:
         drawing.omit(family.name, f"{label} is left out, because only {style.MAX_ROWS} rows are drawn")
         del rows[label]
     if not rows:
@@ -126,7 +120,7 @@ def _figure(family: Family, drawing: Drawing) -> None:
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
-def _draw(ax: Axes, family: Family, rows: dict[str, list[Point]], task: TaskInfo | None) -> None:
+def _draw(ax: Axes, family: Family, rows: dict[str, dict[float, Entry]], task: TaskInfo | None) -> None:
     """Draw a task's metric of each row with its range, or delta m with its interval."""
     values, bounds = [0.0], [0.0]
     minutes = family.minutes
@@ -134,7 +128,7 @@ def _draw(ax: Axes, family: Family, rows: dict[str, list[Point]], task: TaskInfo
     looks = cycle(product(("-", "--", "-."), sns.color_palette("colorblind", 6)))
     for i, ((label, points), (dash, colour)) in enumerate(zip(rows.items(), looks, strict=False)):
         shift = _DODGE * (i / max(len(rows) - 1, 1) - 0.5) if task is None else 0.0
-        found = [(at[p.share], *v) for p in points if (v := _values(p.entry, task))]
+        found = [(at[share], *v) for share, entry in points.items() if (v := _values(entry, task))]
         if not found:
             continue
         x, value, low, high = np.array(found).T

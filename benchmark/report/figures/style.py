@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
@@ -74,16 +73,6 @@ class Drawing:
 def reference_label(board: Board) -> str:
     """Return the label of the reference's row, "" without one."""
     return board.reference.label if board.reference else ""
-
-
-def name_rows(ax: Axes, names: Sequence[str], values: Sequence[str] = ()) -> None:
-    """Name the rows of an axes at 0, 1, ... from the top, and write their values at the right."""
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_yticks(range(len(names)), names)
-    ax.grid(False, axis="y")
-    for y, text in enumerate(values):
-        where: Any = {"xycoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
-        ax.annotate(minus(text), (1.03, y), fontsize=7.5, **where)
 
 
 def wrapped(label: str, width: int = 24) -> str:

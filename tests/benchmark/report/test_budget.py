@@ -178,5 +178,5 @@ def test_a_line_is_one_method_whatever_else_its_boards_hold(tmp_path: Path) -> N
     boards = build(collect(tmp_path))
     assert {e.label for b in boards for e in b.entries} == {"prototype", "prototype(tke=false)"}
     (family,) = budget.families(boards)
-    shares = {label: [point.share for point in points] for label, points in family.rows().items()}
+    shares = {label: [*points] for label, points in family.rows().items()}
     assert shares == {"prototype": [0.1], "prototype(tke=false)": [0.1, 0.5]}

@@ -9,6 +9,7 @@ import pytest
 from benchmark.report import overview, page, tables, views
 from benchmark.report.board import Board, build
 from benchmark.report.records import collect
+from benchmark.spec.run import run_id
 from tests.benchmark.report import make
 
 PLAIN = {"single_task": 0.0, "multi_task": 2.0}
@@ -89,6 +90,13 @@ def test_what_is_not_ranked_claims_nothing(
     assert "Highest" not in html and overview.reason(board) in html
 
 
+def test_a_board_that_is_not_ranked_shows_no_tier_in_place_of_its_state(tmp_path: Path) -> None:
+    write(tmp_path, {"single_task": 0.0, "mtpsl": 9.0}, 5)
+    (board,) = made(tmp_path)
+    assert overview.reason(board).startswith("No method shares a complete seed with the baseline")
+    assert re.findall(r"; ([^;<]*)not ranked<", page.html([board], tmp_path)) == [""]
+
+
 def test_ablations_have_a_table_of_their_own_and_lead_nothing(tmp_path: Path) -> None:
     more: dict[str, Any] = {"protocol": {"name": "mine", "controls": ["tokens"]}}
     write(tmp_path, PLAIN | {"prototype": 6.0, "mtpsl": 3.0, "tokens": 8.0}, **more)
@@ -116,11 +124,17 @@ def test_ablations_have_a_table_of_their_own_and_lead_nothing(tmp_path: Path) ->
 
 def test_both_references_are_rows_and_columns_with_their_steps(tmp_path: Path) -> None:
     write(tmp_path, PLAIN | {"mtpsl": 3.0})
-    write(tmp_path, {"single_task": 5.0}, protocol={"budget": "steps"})
+
+    def slow(r: dict[str, Any]) -> None:
+        r["spec"]["lr_scale"] = 0.3
+        r["id"] = run_id(r["spec"])
+
+    make.write(tmp_path, "single_task", 8, 5.0, 0.3, slow, protocol={"budget": "steps"})
     (board,) = made(tmp_path)
     table = tables.frame(board).set_index("method")
     row = table.loc["single_task at equal steps"]
     assert (row.tier, row.n_seeds, row.steps) == ("reference", 8, 288)
+    assert (row.lr_scale, row.protocol_changes, row.dirty) == (0.3, "budget=steps", "no")
     assert row.delta_m == pytest.approx(5.0, abs=0.3) and row.vs_baseline_mean == pytest.approx(3.0, abs=0.3)
     assert row.vs_baseline_ci_low < row.vs_baseline_mean < row.vs_baseline_ci_high
     assert table.loc["single_task", "vs_baseline_mean"] == pytest.approx(-2.0, abs=0.3)

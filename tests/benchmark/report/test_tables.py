@@ -169,7 +169,7 @@ def test_text_is_escaped_for_latex() -> None:
     assert escape("Δm ↑ -1.5 to +2, x-1, labels 'one' \u4e2d é") == letters
 
 
-def test_records_and_boards_are_frames(results: Path) -> None:
+def test_records_and_boards_are_frames(results: Path, tmp_path: Path) -> None:
     table, records = benchmark.load_records(results), collect(results).records
     assert len(table) == sum(2 * len(r.spec["tasks"]) for r in records) and table.primary.mean() == 0.5
     for r in records[:4]:
@@ -179,6 +179,8 @@ def test_records_and_boards_are_frames(results: Path) -> None:
     made, (board,) = benchmark.load_board(results, "thin-scenes-v1-one"), boards_of(results)
     assert list(made.columns) == tables.csv_text(board).splitlines()[0].split(",")
     assert list(made.method)[:5] == [e.label for e in board.entries]
+    (tmp_path / "none").mkdir()  # as after a plan of which every run failed
+    assert list(benchmark.load_records(tmp_path / "none").columns) == list(table.columns)
     with pytest.raises(UserError, match=r"unknown board in .*; did you mean 'thin-scenes-v1-one'"):
         benchmark.load_board(results, "thin-scenes-v1-on")
     with pytest.raises(AttributeError, match="load_nothing"):
