@@ -8,12 +8,12 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmark.spec import plugins
-from tests.conftest import run_here
+from tests.conftest import command_line, run_here
 
 TROUBLE = Path(__file__).parent / "executors" / "trouble.py"
 TINY = [
@@ -21,8 +21,27 @@ TINY = [
 ]  # fmt: skip
 
 
+def given(*settings: str) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
 def sets(*settings: str) -> list[str]:
-    return [part for setting in (*TINY, *settings) for part in ("--set", setting)]
+    return given(*TINY, *settings)
+
+
+SHORT = sets("seeds=1", "epochs=1", 'tasks=["semseg", "depth"]')
+
+
+def every_command() -> dict[str, Any]:
+    """Return {name: command} of the command line, such as "data list"."""
+
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        for child, sub in getattr(command, "commands", {}).items():
+            yield from leaves(sub, f"{name} {child}".strip())
+        if not getattr(command, "commands", {}):
+            yield name, command
+
+    return dict(leaves(command_line(), ""))
 
 
 def fork(act: Callable[[], object], **options: Any) -> "subprocess.Popen[str]":

@@ -1,5 +1,6 @@
 """One thread, deterministic operators, nothing of the user's environment, a thin network by default."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,9 +12,8 @@ import pytest
 import torch
 
 from benchmark.cli import app
-from benchmark.spec import plan
+from benchmark.spec import plan, plugins, registry
 
-Bench = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parent.parent
 # From the start, for fixtures of whole modules run commands too. Processes that tests start name the plan
 # thin themselves.
@@ -29,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
+def forget_plugins() -> None:
+    if plugins.files():
+        plugins.forget()
+        registry.source_hash.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def _deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("BENCH_RESULTS", "BENCH_DATA"):
@@ -38,6 +44,7 @@ def _deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     yield
+    forget_plugins()
 
 
 @pytest.fixture(scope="session")
@@ -51,14 +58,12 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fixmatch(tmp_path: Path) -> Iterator[str]:
+def fixmatch(tmp_path: Path) -> str:
     """The name of a method as `bench new --example fixmatch` writes it, in use as a plug-in."""
     from benchmark.cli.methods import new
-    from benchmark.spec import plugins
 
     new("my_fixmatch", tmp_path / "example", example="fixmatch")
-    yield plugins.use(tmp_path / "example" / "my_fixmatch.py")
-    plugins.forget()
+    return plugins.use(tmp_path / "example" / "my_fixmatch.py")
 
 
 def leave_figures_out(patch: pytest.MonkeyPatch) -> None:
@@ -91,31 +96,60 @@ def run_here(*arguments: object, figures: bool = False) -> int:
     return int(stopped.value.code or 0)
 
 
+class Bench:
+    """A command line in this process, as if in one of its own: without the plug-ins of the one before."""
+
+    def __init__(self, read: Callable[[], tuple[str, str]]) -> None:
+        self.read = read
+
+    def __call__(self, *arguments: object, figures: bool = False) -> tuple[int, str, str]:
+        """Its exit code, standard output and standard error."""
+        forget_plugins()
+        code = run_here(*arguments, figures=figures)
+        return code, *self.read()
+
+    def ok(self, *arguments: object, figures: bool = False) -> str:
+        """The standard output of one that succeeds."""
+        code, out, err = self(*arguments, figures=figures)
+        assert code == 0, out + err
+        return out
+
+    def json(self, *arguments: object) -> Any:
+        """What one that succeeds prints with --json."""
+        return json.loads(self.ok(*arguments, "--json"))
+
+    def refused(self, *arguments: object) -> str:
+        """The one sentence of one that is refused, which prints nothing else but notes on its plan."""
+        code, out, err = self(*arguments)
+        assert code == 2 and out == "", out + err
+        *notes, said = err.splitlines()
+        assert said.startswith("bench: ") and all(note.startswith("note: ") for note in notes), err
+        return said
+
+
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_folder: Path) -> Bench:
-    """Run a command line in this process: (exit code, standard output, standard error)."""
     monkeypatch.setenv("BENCH_DATA", str(data_folder))
     monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object, figures: bool = False) -> tuple[int, str, str]:
-        code = run_here(*arguments, figures=figures)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return Bench(capsys.readouterr)
 
 
-def apart(bench: Bench) -> Iterator[Bench]:
-    """Each command line as if in a process of its own: without the plug-ins of the one before."""
-    from benchmark.spec import plugins, registry
+@pytest.fixture
+def own_folders(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let command lines find data and results in folders of the test."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "runs"))
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        plugins.forget()
-        registry.source_hash.cache_clear()
-        return bench(*arguments)
 
-    yield call
-    plugins.forget()
+@pytest.fixture(scope="session")
+def finished(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of one run of multi_task under `commands.SHORT`, to be copied by who writes there."""
+    from tests.commands import SHORT
+
+    results = tmp_path_factory.mktemp("finished") / "runs"
+    own = ("--results", results, "--data", data_folder, "--keep", "all")
+    assert run_here("run", "multi_task", *SHORT, *own) == 0
+    return results
 
 
 @pytest.fixture(scope="session")
@@ -124,23 +158,19 @@ def calm_gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def gate(calm_gate: Path) -> Iterator[Path]:
+def gate(calm_gate: Path) -> Path:
     """The gate of `commands.waiting`, closed."""
-    from benchmark.spec import plugins
-
     calm_gate.write_text("0")
-    yield calm_gate
-    plugins.forget()
+    return calm_gate
 
 
 @pytest.fixture(scope="session")
 def waited(calm_gate: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of two runs of `commands.waiting`, never interrupted."""
-    from benchmark.spec import plugins
     from tests.commands import waiting
 
     results = tmp_path_factory.mktemp("waited")
     calm_gate.write_text("1000")
     assert run_here(*waiting(calm_gate, results, "seeds=2"), "--data", data_folder) == 0
-    plugins.forget()
+    forget_plugins()
     return results

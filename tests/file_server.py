@@ -36,7 +36,6 @@ class Site:
     heeds_if_range: bool = True
     describes_parts: bool = True  # validators in a 206
     length: bool = True
-    declared: int | None = None  # bytes that Content-Length says instead of the truth
     type: str = "application/octet-stream"
     statuses: list[int] = field(default_factory=list)  # of answers without the file
     sends: list[int] = field(default_factory=list)  # bytes after which the connection ends
@@ -88,7 +87,7 @@ def serving(content: bytes, **how: Any) -> Iterator[Site]:
                     self.send_header(name, value)
             self.send_header("Content-Type", site.type)
             if site.length:
-                self.send_header("Content-Length", str(site.declared or total - start))
+                self.send_header("Content-Length", str(total - start))
             self.end_headers()
             body = site.content[start:]
             if site.holds_at is not None:

@@ -36,8 +36,7 @@ def test_an_ablation_of_finished_runs(bench: Bench, tmp_path: Path, monkeypatch:
         made.parent.rename(folder)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(ablate, "run", lambda **_: print("ran") or (0, {}))
-    code, out, _ = bench(*arguments)
-    assert code == 0
+    out = bench.ok(*arguments)
     assert "prototype, cumulative: thin v1" in out and "Difference: Δm minus that of the row above" in out
     stem = results / "tables" / "ablation-mine"
     rows = pd.read_csv(stem.with_suffix(".csv"), dtype=str, keep_default_na=False).to_dict("records")
@@ -52,14 +51,14 @@ def test_an_ablation_of_finished_runs(bench: Bench, tmp_path: Path, monkeypatch:
     assert code == 0 and "ran" in err
     assert json.loads(out) == {"plan": "mine", "form": "cumulative", "rows": rows}
     # The board's tables do not take the ablation's for theirs.
-    assert bench("leaderboard", "--results", results)[0] == 0 and stem.with_suffix(".md").read_text() == text
-    assert bench("leaderboard", "--check", "--results", results)[0] == 0
+    assert bench.ok("leaderboard", "--results", results) and stem.with_suffix(".md").read_text() == text
+    bench.ok("leaderboard", "--check", "--results", results)
 
 
 def test_what_cannot_be_ablated(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, results = tmp_path / "mine.toml", tmp_path / "runs"
-    code, out, err = bench("ablate", "thin", "--results", results)
-    assert code == 2 and not out and "plan thin ablates nothing here; add [ablate] with method" in err
+    said = bench.refused("ablate", "thin", "--results", results)
+    assert "plan thin ablates nothing here; add [ablate] with method" in said
     file.write_text(PLAN)
     assert bench("ablate", file, "multi_task", "--results", results)[0] == 2 and not results.exists()
     monkeypatch.setattr(ablate, "run", lambda **_: results.mkdir() or (1, {}))  # every run fails
@@ -68,9 +67,7 @@ def test_what_cannot_be_ablated(bench: Bench, tmp_path: Path, monkeypatch: pytes
     assert not (results / "tables").exists()
 
 
-def test_a_plan_edited_while_it_runs_changes_nothing(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_is_read_at_the_start(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan is read at the start: what is in the file afterwards is for the next command."""
     file, results, expand = tmp_path / "mine.toml", tmp_path / "runs", plan.expand
     taken: list[RunSpec] = []
@@ -83,7 +80,6 @@ def test_a_plan_edited_while_it_runs_changes_nothing(
 
     file.write_text(f'[[grid]]\n{HEAD}method = "multi_task"\n')
     monkeypatch.setattr(plan, "expand", expand_and_edit)
-    assert bench("run", file, *sets(), "--results", results)[0] == 0
+    bench.ok("run", file, *sets(), "--results", results)
     assert sorted(spec.label_seed for spec in taken) == [0, 1]
-    code, _, err = bench("run", file, *sets(), "--results", results)
-    assert code == 2 and "is not valid TOML" in err
+    assert "is not valid TOML" in bench.refused("run", file, *sets(), "--results", results)

@@ -59,9 +59,7 @@ def compare(spec: RunSpec, folder: Path) -> Run:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_that_is_repeated_by_its_operators_gives_the_same_bits(
-    method: str, by_tape: None, tmp_path: Path
-) -> None:
+def test_repeated_operators_give_the_bits_of_the_step(method: str, by_tape: None, tmp_path: Path) -> None:
     epochs = 8.0 if registry.method(method).one_task else 2.0  # of the few images that carry its label
     tasks = SIX if method == "multi_task" else FOUR
     compare(specs(method, tasks=tasks, labels="random", epochs=epochs)[-1], tmp_path)
@@ -117,9 +115,7 @@ def test_a_look_at_what_the_host_knows_of_one_batch_is_the_reason_to_stay_eager(
     assert_same(weights(plain), weights(looking))
 
 
-def test_a_value_of_the_host_would_be_found(
-    by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_host_values_would_be_found(by_tape: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tape can fail: a step that counts on the host is repeated with the recorded count."""
     kind = registry.method("multi_task")
     original, calls = kind.losses, [0]

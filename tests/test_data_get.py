@@ -42,9 +42,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_is_fetched_and_what_is_next_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "my data"
     with serving(CONTENT) as site:
         url = f"{site.url}/nyu_depth_v2_labeled.mat"
@@ -57,9 +55,7 @@ def test_a_file_is_announced_fetched_and_what_to_do_next_is_said(
     assert said.rstrip().endswith(f"next: bench data prepare nyuv2 '{here}' --data '{data}'")
 
 
-def test_an_archive_is_unpacked_and_not_fetched_twice(
-    tmp_path: Path, tgz: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_archive_is_unpacked_once(tmp_path: Path, tgz: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "data"
     with serving(tgz) as site:
         url = f"{site.url}/PASCAL_MT.tgz"
@@ -93,16 +89,14 @@ def test_nothing_is_fetched_without_being_asked_for(
 
 
 def test_names_that_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="unknown data set 'nyu'; "):
-        get("nyu", tmp_path, True)
-    with pytest.raises(UserError, match="unknown form of nyuv2 'nyuv2-41'"):
-        get("nyuv2-41", tmp_path, True)
-    with pytest.raises(UserError, match=r"no file of cityscapes can be fetched by a program: .*terms"):
-        get("cityscapes", tmp_path, True)
-    with pytest.raises(
-        UserError, match="no file of own-data can be fetched by a program: these are your own"
+    for name, message in (
+        ("nyu", "unknown data set 'nyu'; "),
+        ("nyuv2-41", "unknown form of nyuv2 'nyuv2-41'"),
+        ("cityscapes", "no file of cityscapes can be fetched by a program: .*terms"),
+        ("own-data", "no file of own-data can be fetched by a program: these are your own"),
     ):
-        get("own-data", tmp_path, True)
+        with pytest.raises(UserError, match=message):
+            get(name, tmp_path, True)
     assert get("scenes", tmp_path, True) == 0
     assert capsys.readouterr().out == "scenes is made on the spot; there is nothing to download.\n"
     for sha256 in ("", "g" * 64):
@@ -119,9 +113,7 @@ def test_every_data_set_of_files_has_a_place_or_a_way() -> None:
         assert kind.url is None or name_of(kind.url), kind.name
 
 
-def test_a_process_that_is_killed_goes_on_where_it_stopped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_download_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     part = tmp_path / "downloads" / "a.mat.part"
     with serving(CONTENT, holds_at=150_000) as site:
         url = f"{site.url}/a.mat"

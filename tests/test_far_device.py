@@ -76,9 +76,7 @@ def test_and_with_every_augmentation(far: Far) -> None:
     step(far, tiny_spec(scales=(0.5, 1.5), scale_draw="uniform", colour=0.2, flip=True, clip=0.5))
 
 
-def test_and_views_of_which_squares_are_erased(
-    far: Far, fixmatch: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_and_views_with_squares_erased(far: Far, fixmatch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = step(far, tiny_spec(fixmatch, "random", tasks=tuple(TASKS)))
     erased = batch_of(run).views[0].erased
     assert erased is not None and erased.device.type == DEVICE
@@ -141,9 +139,7 @@ def autocast(cuda: Far, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("method", CASES)
-def test_losses_and_predictions_agree_with_the_autocast_of_cuda(
-    method: str, cuda: Far, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_methods_agree_with_cudas_autocast(method: str, cuda: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = SIX if method == "multi_task" else FOUR
     run = run_of(specs(method, tasks=tasks, precision="bf16")[-1], device=cuda.device)
     batch = batch_of(run)

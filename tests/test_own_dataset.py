@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +18,9 @@ from benchmark.spec import plugins, registry
 from datasets import scenes
 from datasets.base import Split
 from tests.commands import sets
-from tests.conftest import Bench, apart
-from tests.helpers import TASKS, failures, tiny_split
+from tests.conftest import Bench
+from tests.helpers import TASKS, failures, replace_in, tiny_split
 from tests.test_own_method import clean, only_check
-
-
-@pytest.fixture
-def bench(bench: Bench) -> Iterator[Bench]:
-    yield from apart(bench)
 
 
 def fill(data: Path) -> None:
@@ -45,9 +40,8 @@ def fill(data: Path) -> None:
 
 @pytest.fixture
 def mine(bench: Bench, tmp_path: Path) -> Path:
-    code, out, err = bench("new", "my_rooms", "--dataset", "--out", tmp_path)
     file = tmp_path / "my_rooms.py"
-    assert code == 0 and f"bench check {file}" in out, out + err
+    assert f"bench check {file}" in bench.ok("new", "my_rooms", "--dataset", "--out", tmp_path)
     fill(tmp_path / "data")
     return file
 
@@ -55,25 +49,22 @@ def mine(bench: Bench, tmp_path: Path) -> Path:
 def test_what_new_writes_keeps_the_contract_and_runs(bench: Bench, mine: Path, tmp_path: Path) -> None:
     assert clean(mine)
     data = ("--data", tmp_path / "data")
-    code, out, err = bench("check", mine, *data)
-    assert code == 0 and "my-rooms passes all 6 checks" in out and "--set dataset=my-rooms" in out, out + err
+    out = bench.ok("check", mine, *data)
+    assert "my-rooms passes all 6 checks" in out and "--set dataset=my-rooms" in out
     settings = sets("seeds=1", "epochs=1", "dataset=my-rooms", 'tasks=["semseg", "depth"]', "labels=given")
     run = ("run", "--plugin", mine, "multi_task", *settings, "--results", tmp_path / "runs", *data)
-    code, out, err = bench(*run)
-    assert code == 0 and "my-rooms-v1" in out, out + err
-    assert "nothing to do" in bench(*run)[1]
-    assert "my-rooms-v1" in bench("leaderboard", "--results", tmp_path / "runs")[1]  # without the plug-in
+    assert "my-rooms-v1" in bench.ok(*run)
+    assert "nothing to do" in bench.ok(*run)
+    assert "my-rooms-v1" in bench.ok("leaderboard", "--results", tmp_path / "runs")  # without the plug-in
     public = ("--all", "--published-in", tmp_path / "public", "--results", tmp_path / "runs")
     code, out, err = bench("publish", *public)
     assert code == 2 and "1 runs of data, labels or methods of your own" in out, out + err
-    code, out, _ = bench("data", "list", "--plugin", mine, *data)
-    assert code == 0 and "my-rooms" in out
-    picture = tmp_path / "sheet.png"
-    code, out, err = bench("data", "show", "my-rooms", "--plugin", mine, "--out", picture, *data)
-    assert code == 0 and picture.exists(), out + err
-    code, out, err = bench("labels", "show", "my-rooms", "--plugin", mine, *data)
-    assert code == 0 and "images by number of labels" in out, out + err
-    code, _, err = bench("labels", "show", "my-rooms", *data)
+    assert "my-rooms" in bench.ok("data", "list", "--plugin", mine, *data)
+    bench.ok("data", "show", "my-rooms", "--plugin", mine, "--out", tmp_path / "sheet.png", *data)
+    assert (tmp_path / "sheet.png").exists()
+    show = ("labels", "show", "my-rooms", *data)
+    assert "images by number of labels" in bench.ok(*show, "--plugin", mine)
+    code, _, err = bench(*show)
     assert code == 2 and "unknown data set 'my-rooms'" in err
 
 
@@ -90,8 +81,7 @@ def test_the_longest_of_two_names_is_meant_and_a_path_is_none(mine: Path, tmp_pa
 
 def test_the_data_sets_of_the_tree_keep_the_contract(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "SIZES", {"train": 20, "test": 18})  # splits are read whole
-    code, out, err = bench("check", "scenes")
-    assert code == 0 and "scenes passes all 6 checks" in out, out + err
+    assert "scenes passes all 6 checks" in bench.ok("check", "scenes")
 
 
 HASH = "hashlib.sha256(images.tobytes() + semseg.tobytes() + depth.tobytes())"
@@ -109,7 +99,6 @@ BROKEN = {
               r"train images is .* float32, not"),
     "class": ("images[i], ext", "row.targets['semseg'][:] = 7\n            images[i], ext", "values",
               "train semseg holds 7, which is neither one of 3 classes nor 255"),
-    "negative": (DEPTH, '"depth": torch.from_numpy(-depth)', "values", "negative or not finite"),
     "absent": ("(depth > 0).any((1, 2, 3))", "(depth > -1).any((1, 2, 3))", "values",
                "available without a labelled pixel"),
     "ids": (IDS, "ids=torch.zeros(len(files), dtype=torch.int64)", "samples", "ids that are not"),
@@ -143,8 +132,7 @@ def test_a_broken_contract_is_named_with_its_reason(
 ) -> None:
     old, new, check, reason = BROKEN[case]
     only_check(check, contract_data, monkeypatch)
-    assert old in mine.read_text()
-    mine.write_text(mine.read_text().replace(old, new))
+    replace_in(mine, old, new)
     code, out, err = bench("check", mine, "--json", "--data", tmp_path / "data")
     assert code == 1, out + err
     found = {f["check"]: f["reason"] for f in json.loads(out) if not f["kept"]}
@@ -189,10 +177,8 @@ def with_normals(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Sp
         (with_normals(lambda n: unit((n + 1) / 2)), "values", "normals holds no negative component"),
         (with_normals(torch.zeros_like), "values", "of sample 'tiny-0' is available without a"),
         (lambda split: replace(split, targets=split.targets | {"edge": split.targets["edge"] * 255}), "", ""),
-        (lambda split: replace(split, images=split.images.index_fill(0, torch.tensor(0), 7)), "samples",
-         "the image of train sample 'tiny-0' is in test"),
     ],
-    ids=["whole", "halves", "short", "unit", "unit halves", "none", "no edge", "both"],
+    ids=["whole", "halves", "short", "unit", "unit halves", "none", "no edge"],
 )  # fmt: skip
 def test_values_of_every_kind_of_task_are_looked_at(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, odd: Callable[[Split], Split], check: str, reason: str
@@ -207,12 +193,10 @@ def test_bad_input_is_one_sentence(bench: Bench, mine: Path, tmp_path: Path) -> 
         (["check", mine, "--data", tmp_path / "none"], "there is no .jpg in"),
         (["check", mine, "--set", "batch=2", "--data", tmp_path / "data"], "--set batch=2 is for methods;"),
     ):
-        code, out, err = bench(*arguments)
-        assert code == 2 and message in err and err.count("\n") == 1 and not out, (out, err)
+        assert message in bench.refused(*arguments)
     for name, text, message in (
         ("scenes", mine.read_text(), "has the same name as the built-in data set scenes; rename it"),
         ("other", mine.read_text(), "other.py defines 0 classes with name = 'other'"),
     ):
         (tmp_path / f"{name}.py").write_text(text)
-        code, _, err = bench("check", tmp_path / f"{name}.py", "--data", tmp_path / "data")
-        assert code == 2 and message in err and err.count("\n") == 1, err
+        assert message in bench.refused("check", tmp_path / f"{name}.py", "--data", tmp_path / "data")

@@ -5,7 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,13 +16,7 @@ import torch
 from benchmark.contract import methods as contract
 from benchmark.contract.checks import Broken, findings
 from tests.commands import sets
-from tests.conftest import ROOT, Bench, apart
-
-
-@pytest.fixture
-def bench(bench: Bench) -> Iterator[Bench]:
-    yield from apart(bench)
-
+from tests.conftest import ROOT, Bench
 
 HEAD = """
 from typing import ClassVar
@@ -52,9 +46,7 @@ def clean(folder: Path) -> bool:
     return True
 
 
-def test_what_new_writes_keeps_the_contract_and_runs(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_new_writes_runs(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = bench("new", "my_idea", "--out", tmp_path)
     file = tmp_path / "my_idea.py"
     assert code == 0 and f"bench check {file}" in out
@@ -74,33 +66,25 @@ def test_what_new_writes_keeps_the_contract_and_runs(
         patch.setattr(subprocess, "run", here)
         runpy.run_path(str(tmp_path / "test_my_idea.py"))["test_it_keeps_the_contract"]()
     assert asked == [[sys.executable, "-m", "benchmark"]]
-    code, out, err = bench("new", "my_idea", "--out", tmp_path)
+    code, _, err = bench("new", "my_idea", "--out", tmp_path)
     assert code == 2 and "is there already" in err
     short = (*sets("seeds=1", "epochs=1"), "--results", tmp_path / "runs")
-    code, out, err = bench("run", "--plugin", file, "my_idea", *short)
-    assert code == 0, out + err
-    assert "my_idea" in out and (tmp_path / "runs" / "leaderboards").exists()
+    assert "my_idea" in bench.ok("run", "--plugin", file, "my_idea", *short)
 
 
 def test_what_new_writes_as_an_example_keeps_the_contract_and_trains(bench: Bench, tmp_path: Path) -> None:
-    code, out, _ = bench("new", "my_fix", "--example", "fixmatch", "--out", tmp_path)
-    file = tmp_path / "my_fix.py"
-    assert code == 0 and f"bench check {file}" in out
-    assert clean(tmp_path)
-    code, out, err = bench("check", file, "--json")
-    assert code == 0 and all(finding["kept"] for finding in json.loads(out)), out + err
-    results = tmp_path / "runs"
+    file, results = tmp_path / "my_fix.py", tmp_path / "runs"
+    bench.ok("new", "my_fix", "--example", "fixmatch", "--out", tmp_path)
+    assert clean(tmp_path) and all(finding["kept"] for finding in bench.json("check", file))
     settings = (*sets("seeds=1", "protocol=thin", "epochs=6", "labels=random"), "--results", results)
-    code, out, err = bench("run", "my_fix", "--plugin", file, *settings)
-    assert code == 0 and "my_fix" in out, out + err
+    bench.ok("run", "my_fix", "--plugin", file, *settings)
     (folder,) = (path.parent for path in results.glob("*/my_fix-*/record.json"))
     terms = [json.loads(line)["loss"] for line in (folder / "curve.jsonl").read_text().splitlines()]
     assert set(terms[0]) == {"semseg", "depth", "normals", "pseudo_labels"}
     parts = (terms[:6], terms[-6:])
     begin, end = (sum(point["depth"] + point["normals"] for point in part) for part in parts)
     assert end < begin and terms[-1]["pseudo_labels"] > terms[0]["pseudo_labels"]
-    code, out, _ = bench("list", "methods", "my_fix", "--plugin", file, "--json")
-    cost = json.loads(out)[0]["cost"]
+    cost = bench.json("list", "methods", "my_fix", "--plugin", file)[0]["cost"]
     assert cost["views"] == 1 and cost["relative"]["train_flops"] == 2
 
 
@@ -108,24 +92,23 @@ def test_a_plugin_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     file, results = write(tmp_path / "a", ""), tmp_path / "runs"
     short = sets("seeds=1", "epochs=1")
     run = ("run", "--plugin", file, "mine", *short, "--results", results)
-    assert bench(*run)[0] == 0
+    bench.ok(*run)
     assert "nothing to do" in bench(*run)[1]
     (record,) = (json.loads(p.read_text()) for p in results.glob("*/mine-*/record.json"))
     assert re.fullmatch(r"[0-9a-f]{12}", record["spec"]["plugin"])
     moved = write(tmp_path / "b", "")
     assert "nothing to do" in bench("run", "--plugin", moved, *run[3:])[1]  # wherever it lies
     file.write_text(file.read_text() + "# changed\n")
-    code, out, _ = bench("plan", "--plugin", file, "mine", *short, "--results", results)
-    assert code == 0 and "1 missing" in out
-    assert bench(*run)[0] == 0
-    code, out, _ = bench("leaderboard", "--results", results)  # without the plug-in: records are enough
-    assert code == 0 and out.count("mine(\n") + out.count("mine ") >= 2 and "file=" in out
+    assert "1 missing" in bench.ok("plan", "--plugin", file, "mine", *short, "--results", results)
+    bench.ok(*run)
+    out = bench.ok("leaderboard", "--results", results)  # without the plug-in: records are enough
+    assert out.count("mine(\n") + out.count("mine ") >= 2 and "file=" in out
     publish = ("publish", "--results", results, "--published-in", tmp_path / "pub")
     code, out, err = bench(*publish, "--all", "--force")  # one's own is published only by name
     assert code == 2 and "no finished run to publish" in err and "left out 2 runs" in out
-    assert bench(*publish, *(path.parent.name for path in results.glob("*/*/record.json")))[0] == 0
+    bench.ok(*publish, *(path.parent.name for path in results.glob("*/*/record.json")))
     for check in ([], ["--check"]):
-        assert bench("leaderboard", "--published", *check, "--published-in", tmp_path / "pub")[0] == 0
+        bench.ok("leaderboard", "--published", *check, "--published-in", tmp_path / "pub")
     code, _, err = bench("plan", "mine", *sets(), "--results", results)
     assert code == 2 and "unknown plan or method 'mine'" in err
 
@@ -219,36 +202,6 @@ def test_a_label_that_leaks_is_found(bench: Bench, tmp_path: Path, monkeypatch: 
     assert code == 1 and "labels that are not visible" in found["hidden labels"]
 
 
-FIX = ["new", "my_idea", "--example"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["run", "--plugin", "nowhere.py"], "--plugin nowhere.py is not a Python file that is there"),
-        (["check", "nowhere"], "unknown method or data set 'nowhere'"),
-        (["new", "Bad-Name"], "'Bad-Name' cannot be the name of a method"),
-        (["new", "multi_task"], "there is a method or data set multi_task already"),
-        ([*FIX, "nosuch"], "unknown example 'nosuch'; known: fixmatch."),
-        ([*FIX, "fixmtch"], "unknown example 'fixmtch'; did you mean 'fixmatch'?"),
-        ([*FIX, "fixmatch", "--dataset"], "--example fixmatch is for methods; leave it out with --data"),
-        (["new", "class"], "'class' cannot be the name of a method"),
-        (
-            ["new", "torch"],
-            "there is a Python module torch already, which torch.py would hide; choose",
-        ),
-        (["new", "colorsys", "--dataset"], "there is a Python module colorsys already"),
-        (["run", "my_idea"], "; one of your own needs --plugin FILE.py."),
-        (["run", "multi_taks"], "did you mean 'multi_task'? one of your own needs --plugin FILE.py."),
-        (["list", "methods", "my_idea"], "; one of your own needs --plugin FILE.py."),
-        (["run", "thin", "my_idea"], "'my_idea' is neither a method nor the only plan named"),
-    ],
-)
-def test_bad_input_is_one_sentence(bench: Bench, arguments: list[str], message: str) -> None:
-    code, out, err = bench(*arguments)
-    assert code == 2 and message in err and err.count("\n") == 1 and not out
-
-
 BASE = "__import__('methods.base').base"
 
 
@@ -257,44 +210,27 @@ BASE = "__import__('methods.base').base"
     [
         ("multi_task", "", "has the same name as the built-in method multi_task; rename it"),
         ("broken", "def (", r"broken.py, line 1\d cannot be imported \(SyntaxError"),
-        (
-            "bare",
-            INIT % ", *, weight: float",
-            "hyperparameter weight of the method bare lacks a type or",
-        ),
+        ("bare", INIT % ", *, weight: float", "hyperparameter weight of the method bare lacks a type"),
         ("two", "\nclass Other(MultiTask):\n    pass\n", "defines 2 subclasses of Method"),
         ("asks", "\nraise SystemExit('wrong')\n", r"cannot be imported \(SystemExit: wrong\); correct"),
         ("null", "    x = '\0'\n", r"null.py cannot be imported \(SyntaxError: source code .*null bytes"),
         ("beside", "\nimport beside_it\n", r"beside.py cannot be imported \(ModuleNotFoundError: No module"),
-        ("letter", "    version = 'a'\n", "version = 'a' of Mine is not a whole number from 1 to 1000000;"),
         ("large", f"    version = {10**40}\n", "of Mine is not a whole number from 1 to 1000000"),
         ("fewer", "    views = -1\n", "views = -1 of Mine is not a whole number of at least 0"),
         ("kind", f"    views = {BASE}.ViewKind()\n", r"ViewKind\(.*\) of Mine is not a whole number"),
-        (
-            "shrill",
-            f"    views = ({BASE}.ViewKind(colour=2),)\n",
-            "colour must be .* below 1, such as 0.2",
-        ),
+        ("shrill", f"    views = ({BASE}.ViewKind(colour=2),)\n", "colour must be .* below 1"),
         ("many", "    one_task = 'no'\n", "one_task = 'no' of Mine is not True or False"),
         ("mute", "    summary = None\n", "summary = None of Mine is not a text"),
     ],
 )
 def test_a_bad_file_is_named(bench: Bench, tmp_path: Path, name: str, text: str, message: str) -> None:
-    code, _, err = bench("check", write(tmp_path, text, name))
-    assert code == 2 and re.search(message, err) and err.count("\n") == 1, err
+    assert re.search(message, bench.refused("check", write(tmp_path, text, name)))
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("    def predict(self, images): ...", "Bare has no losses(self, batch, progress); define it"),
-        ("    def losses(self, batch, progress): ...", "Bare has no predict(self, images); define it"),
-    ],
-)
-def test_a_method_without_its_two_functions_is_told_which(
-    bench: Bench, tmp_path: Path, body: str, message: str
-) -> None:
-    (tmp_path / "bare.py").write_text(f"from methods.base import Method\n\nclass Bare(Method):\n{body}\n")
-    for command in (("check", tmp_path / "bare.py"), ("run", "--plugin", tmp_path / "bare.py", "bare")):
-        code, _, err = bench(*command)
-        assert code == 2 and message in err and err.count("\n") == 1, err
+def test_a_method_without_its_two_functions_is_told_which(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "bare.py"
+    functions = "predict(self, images)", "losses(self, batch, progress)"
+    for own, lacks in permutations(functions):
+        file.write_text(f"from methods.base import Method\n\nclass Bare(Method):\n    def {own}: ...\n")
+        for command in (("check", file), ("run", "--plugin", file, "bare")):
+            assert f"Bare has no {lacks}; define it" in bench.refused(*command)

@@ -1,8 +1,6 @@
 """A metric of one's own: written by `bench new --metric`, checked, and computed with `--plugin`."""
 
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,35 +17,27 @@ from benchmark.metrics.pooled import TASKS as KINDS
 from benchmark.spec import plugged, plugins
 from datasets.base import widen
 from tests.commands import records, sets
-from tests.conftest import Bench, apart
+from tests.conftest import Bench
 from tests.helpers import TASKS, failures, replace_in, tiny_split
 from tests.test_own_method import clean
 
 
 @pytest.fixture
-def bench(bench: Bench) -> Iterator[Bench]:
-    yield from apart(bench)
-
-
-@pytest.fixture
 def near(bench: Bench, tmp_path: Path) -> Path:
-    code, out, err = bench("new", "near", "--metric", "--out", tmp_path)
-    file = tmp_path / "near.py"
-    assert code == 0 and f"`bench check {file}`, then `bench run --plugin {file}`" in out, out + err
+    file, out = tmp_path / "near.py", bench.ok("new", "near", "--metric", "--out", tmp_path)
+    assert f"`bench check {file}`, then `bench run --plugin {file}`" in out
     return file
 
 
 def test_what_new_writes_keeps_the_contract_and_is_scored(bench: Bench, near: Path, tmp_path: Path) -> None:
     assert clean(tmp_path) and (tmp_path / "test_near.py").exists()
-    code, out, err = bench("check", near)
-    said = f"near passes all 7 checks; `bench run --plugin {near}` computes it"
-    assert code == 0 and said in out, out + err
-    code, out, _ = bench("list", "metrics", "--plugin", near, "--json")
-    (summary,) = [m["summary"] for m in json.loads(out) if m["metric"] == "near"]
+    assert f"near passes all 7 checks; `bench run --plugin {near}` computes it" in bench.ok("check", near)
+    metrics = bench.json("list", "metrics", "--plugin", near)
+    (summary,) = [m["summary"] for m in metrics if m["metric"] == "near"]
     assert summary == "share of pixels whose depth is less than 25 % off; higher is better"
     results = tmp_path / "runs"
     run = ("run", "multi_task", *sets("epochs=1", "seeds=2"), "--results", results)
-    assert bench(*run[:-3], "seeds=1", *run[-2:], "--plugin", near)[0] == 0
+    bench.ok(*run[:-3], "seeds=1", *run[-2:], "--plugin", near)
     (record,) = records(results).values()
     value, floor = record["metrics"]["depth"]["near"], record["constant"]["depth"]["near"]
     assert 0 <= value <= 100 and 0 < floor <= 100
@@ -56,18 +46,16 @@ def test_what_new_writes_keeps_the_contract_and_is_scored(bench: Bench, near: Pa
     assert own["code"] == plugins.code("near") and own["unit"] == "%" and own["higher_is_better"]
     assert benchmark.load_board(results).depth_near_mean[0] == pytest.approx(value, rel=1e-6)
     near.write_text(near.read_text() + "\n\n# changed\n")  # a comment makes no number
-    near.write_text(near.read_text().replace("< 1.25", "< 1.5"))
-    code, out, err = bench(*run, "--plugin", near)
+    replace_in(near, "< 1.25", "< 1.5")
     told = "1 runs, such as .*, ended without near as near.py has it now: --force makes them again"
-    assert code == 0 and re.search(told, out.replace("\n", " ")), out + err
+    assert re.search(told, bench.ok(*run, "--plugin", near).replace("\n", " "))
     codes = [r["own_metrics"]["near"]["code"][:6] for r in records(results).values()]
     assert len(set(codes)) == 2
     names = {f"near@{code}" for code in codes}  # numbers of two files never meet in a mean
     table = benchmark.load_records(results)
     assert names < set(table[table.task == "depth"].metric) and "near" not in set(table.metric)
     assert not benchmark.load_board(results).columns.str.startswith("depth_near").any()
-    code, out, _ = bench(*run)
-    assert code == 0 and "nothing to do: all 2 runs" in out  # a metric enters no id
+    assert "nothing to do: all 2 runs" in bench.ok(*run)  # a metric enters no id
 
 
 class Primary(Metric):
@@ -148,13 +136,8 @@ def test_a_broken_contract_is_named_with_its_reason(near: Path, case: str) -> No
 
 
 def test_bad_input_is_one_sentence(bench: Bench, near: Path, tmp_path: Path) -> None:
-    for arguments, message in (
-        (["new", "far", "--metric", "--dataset"], "--dataset and --metric are two kinds of files"),
-        (["new", "far", "--metric", "--example", "fixmatch"], "leave it out with --metric"),
-        (["check", near, "--set", "batch=2"], "--set batch=2 is for methods; leave it out for near"),
-    ):
-        code, out, err = bench(*arguments)
-        assert code == 2 and message in err and err.count("\n") == 1 and not out, (out, err)
+    said = bench.refused("check", near, "--set", "batch=2")
+    assert "--set batch=2 is for methods; leave it out for near" in said
     text = near.read_text()
     for name, changed, message in (
         ("far", text.replace('"depth"', '"detph"'), "kind = 'detph' of Near is not one of classes, depth"),
@@ -163,8 +146,7 @@ def test_bad_input_is_one_sentence(bench: Bench, near: Path, tmp_path: Path) -> 
         ("far", text.replace("(Metric)", ""), "far.py defines 0 subclasses of benchmark.metrics.own.Metric"),
     ):
         (tmp_path / f"{name}.py").write_text(changed)
-        code, _, err = bench("check", tmp_path / f"{name}.py")
-        assert code == 2 and message in err and err.count("\n") == 1, err
+        assert message in bench.refused("check", tmp_path / f"{name}.py")
 
 
 @pytest.mark.parametrize(

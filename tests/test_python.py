@@ -12,9 +12,7 @@ from benchmark.errors import UserError
 from tests.conftest import ROOT
 
 
-def test_the_readme_s_example_runs(
-    tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_readmes_example_runs(tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "benchmark" / "README.md").read_text(encoding="utf-8")
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "benchmark.run" in block]
     small = f'"size": [32, 64], "train_images": 16, "test_images": 8, "width": 8}}, data="{data_folder}"'

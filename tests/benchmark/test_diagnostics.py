@@ -94,9 +94,7 @@ def test_a_stopped_run_leaves_the_same_files(tmp_path: Path) -> None:
         assert there.file("per_image.npz").read_bytes() == here.file("per_image.npz").read_bytes()
 
 
-def test_a_number_that_is_not_finite_is_null_in_the_curve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_finite_is_null_in_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"lost": Diagnostic("scalar", np.array(np.nan)), "map": Diagnostic("matrix", np.eye(2))}
     monkeypatch.setattr(outcome, "diagnostics", lambda run: found)
     spec = tiny_spec(epochs=1.0, evaluations=1)
@@ -106,9 +104,7 @@ def test_a_number_that_is_not_finite_is_null_in_the_curve(
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("capture", [True, False])
-def test_a_run_on_a_gpu_does_not_notice_them(
-    capture: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nor_does_a_run_on_a_gpu(capture: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = specs(epochs=8.0, evaluations=2)["averaged codes"]
     watched = finished(spec, tmp_path / "watched", device="cuda", capture=capture)
     monkeypatch.setattr(outcome, "diagnostics", lambda run: {})

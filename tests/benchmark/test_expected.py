@@ -52,15 +52,14 @@ def test_what_bench_plan_says(bench: Bench, tmp_path: Path) -> None:
     for spec in cells("seeds=[10, 11, 12, 13]"):
         finish(results, spec, 1.0)
     arguments = ["plan", file, "--results", results, "--published-in", tmp_path / "nothing"]
-    code, out, _ = bench(*arguments, "--json")
-    shown = json.loads(out)
-    assert code == 0 and len(shown["cells"]) == 9 and [c["state"] for c in shown["cells"]].count("done") == 1
+    shown = bench.json(*arguments)
+    assert len(shown["cells"]) == 9 and [c["state"] for c in shown["cells"]].count("done") == 1
     assert shown["notes"] == ['3 runs are left out by exclude method = "single_task", seeds = 2']
     gpu = next(h for h in shown["expected"]["hours"] if h["device"] == "NVIDIA H100")
     assert gpu == {"device": "NVIDIA H100", "hours": 4.0, "cells": 2, "records": 1, "unit": "GPU-hours"}
     assert shown["expected"]["unknown"] == 0
-    out = bench(*arguments)[1]
+    out = bench.ok(*arguments)
     assert "expected: 4 GPU-hours on NVIDIA H100 for 2 of 8 unfinished runs, by 1 like them" in out
     assert "note: 3 runs are left out by exclude" in out and "1 done" in out
-    again = bench("plan", file, "--results", tmp_path / "empty", "--published-in", tmp_path / "nothing")[1]
+    again = bench.ok("plan", file, "--results", tmp_path / "empty", "--published-in", tmp_path / "nothing")
     assert f"expected: unknown for 9 of 9 unfinished runs; `bench perf {file}` measures them" in again

@@ -1,6 +1,7 @@
 """A finished run's network in other programs: `bench export`, for every way to predict."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,7 @@ from benchmark.errors import UserError
 from benchmark.execute import export
 from benchmark.execute.model import Model
 from benchmark.spec import registry
-from tests.commands import sets
-from tests.conftest import Bench, run_here
+from tests.conftest import Bench
 from tests.helpers import SIX, SIZE, run_of, tiny_spec
 
 
@@ -21,21 +21,13 @@ def untrained(method: str, **changes: object) -> Model:
     return Model(run.spec, run.tasks, run.method, "cpu")
 
 
-@pytest.fixture(scope="module")
-def results(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("export")
-    short = sets("seeds=1", "epochs=1", 'tasks=["semseg", "depth", "normals"]')
-    assert run_here("run", "multi_task", *short, "--results", folder, "--data", data_folder) == 0
-    return folder
-
-
 # One of the methods for each way to predict.
 WAYS = {registry.method(name).predict: name for name in registry.method_names()}
 
 
 @pytest.mark.parametrize("method", WAYS.values())
 def test_every_way_to_predict_gives_the_same_maps_from_a_file(method: str, tmp_path: Path) -> None:
-    model, file = untrained(method), tmp_path / "network.pt2"
+    model, file = untrained(method, tasks=("semseg", "depth")), tmp_path / "network.pt2"
     found = export.write(model, file, "torch", 2)
     assert found.keys() == model.tasks.keys() and max(found.values()) <= export.TOLERANCE
     maps = torch.export.load(file).module()(torch.zeros(2, 3, *SIZE, dtype=torch.uint8))
@@ -57,27 +49,32 @@ def test_what_a_format_cannot_hold_is_said_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command(bench: Bench, results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (run,) = (path.parent for path in results.glob("*/*/record.json"))
-    name, here = run.name.rpartition("-")[2][:7], ("--results", results)
-    code, out, err = bench("export", name, *here)
-    said = f"images (4, 3, 32, 64) uint8 to semseg, depth, normals: {run / 'network.pt2'}"
-    assert code == 0 and said in out and "0.001." in out, err
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """The folder of a run, whose results are in `tmp_path / "runs"`."""
+    shutil.copytree(finished, tmp_path / "runs")
+    (record,) = tmp_path.glob("runs/*/*/record.json")
+    return record.parent
+
+
+def test_the_command(bench: Bench, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    call = ("export", run.name.rpartition("-")[2][:7], "--results", tmp_path / "runs")
+    out = bench.ok(*call)
+    assert f"images (4, 3, 32, 64) uint8 to semseg, depth: {run / 'network.pt2'}" in out and "0.001." in out
     assert "largest relative difference from `bench predict`: semseg 0, depth " in out
     before = (run / "network.pt2").read_bytes()
-    code, out, err = bench("export", name, *here)
-    assert code == 2 and "network.pt2 is there already; give --force to write over it" in err
+    assert "network.pt2 is there already; give --force to write over it" in bench(*call)[2]
     # A network that gives other maps, and a disk that is full, leave what is there.
     with monkeypatch.context() as patch:
         patch.setattr(export.Graph, "forward", lambda self, images: {
             task: values + (task == "depth") for task, values in forward(self, images).items()
         })  # fmt: skip
-        code, out, _ = bench("export", name, *here, "--force", "--batch", 1, "--json")
+        code, out, _ = bench(*call, "--force", "--batch", 1, "--json")
         assert code == 1 and json.loads(out)["file"] is None and json.loads(out)["differences"]["depth"] > 0.1
     assert (run / "network.pt2").read_bytes() == before and not list(run.glob(".*"))
     code, _, err = bench("export", str(run), "--out", tmp_path / "nowhere" / "x.pt2")
     assert code == 2 and "could not write" in err and "No such file" in err and err.count("\n") == 1
-    assert bench("export", str(run), "--force", "--batch", 1)[0] == 0
+    bench.ok("export", str(run), "--force", "--batch", 1)
     assert (run / "network.pt2").read_bytes() != before
 
 
@@ -89,12 +86,10 @@ def test_reduced_precision_is_exported_in_float32(tmp_path: Path) -> None:
     assert max(found.values()) < 1e-5
 
 
-def test_onnx_needs_its_packages(bench: Bench, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (run,) = (path.parent for path in results.glob("*/*/record.json"))
+def test_onnx_needs_its_packages(bench: Bench, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "PACKAGES", {"onnx": ("json", "no_such_package")})
-    code, out, err = bench("export", str(run), "--format", "onnx")
-    cure = "install it with `pip install -e '.[export]'`, or use --format torch."
-    assert (code, out, err) == (2, "", f"bench: --format onnx needs no_such_package; {cure}\n")
+    said = bench.refused("export", str(run), "--format", "onnx")
+    assert "--format onnx needs no_such_package; install it with `pip install -e '.[export]'`" in said
 
 
 def test_onnx_gives_the_same_maps(tmp_path: Path) -> None:

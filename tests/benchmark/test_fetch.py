@@ -229,9 +229,7 @@ def test_two_processes_do_not_fetch_one_file(target: Path) -> None:
     assert message.startswith(f"another process is fetching {target}; wait for it")
 
 
-def test_a_network_that_goes_away_is_not_taken_for_a_full_disk(
-    target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_network_is_not_taken_for_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_route(*_: object) -> bytes:
         raise OSError(errno.EHOSTUNREACH, "No route to host")
 

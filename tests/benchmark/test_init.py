@@ -14,11 +14,9 @@ from tests.commands import TINY, records, sets
 from tests.conftest import Bench
 
 
-def test_a_run_takes_over_what_fits_of_a_finished_one(
-    bench: Bench, tmp_path: Path, data_folder: Path
-) -> None:
+def test_a_run_takes_over_what_fits_of_another(bench: Bench, tmp_path: Path, data_folder: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    assert bench("run", "thin", "multi_task", *sets("seeds=1", "epochs=1"), "--results", first)[0] == 0
+    bench.ok("run", "thin", "multi_task", *sets("seeds=1", "epochs=1"), "--results", first)
     (file,) = first.rglob("weights.pt")
     moved = tmp_path / "start.pt"
     shutil.copy(file, moved)
@@ -39,12 +37,11 @@ def test_a_run_takes_over_what_fits_of_a_finished_one(
         assert any(key.startswith("heads.") for key in taken) and (set(method) == set(taken)) == (not fresh)
 
     started = sets("seeds=1", "epochs=1", f'init="{moved}"')
-    assert bench("run", "thin", "multi_task", *started, "--results", second)[0] == 0
+    bench.ok("run", "thin", "multi_task", *started, "--results", second)
     (record,) = records(second).values()
     assert record["spec"]["protocol"]["init"].startswith("sha256:")
     moved.unlink()
     assert benchmark.load_model(record["id"], results=second).tasks.keys() == set(record["spec"]["tasks"])
-    code, _, err = bench("run", "thin", "multi_task", *sets("seeds=1", "width=16", f'init="{file}"'))
-    assert code == 2 and "has no encoder." in err and "same encoder and width" in err
-    code, _, err = bench("run", "thin", "multi_task", *sets(f'init="{moved}"'))
-    assert code == 2 and "is neither one of 'none' nor a file" in err
+    wider, gone = sets("seeds=1", "width=16", f'init="{file}"'), sets(f'init="{moved}"')
+    assert "same encoder and width" in bench("run", "thin", "multi_task", *wider)[2]
+    assert "is neither one of 'none' nor a file" in bench("run", "thin", "multi_task", *gone)[2]

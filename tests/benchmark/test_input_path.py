@@ -10,9 +10,8 @@ import torch
 from benchmark.errors import UserError
 from benchmark.execute.data import Data
 from benchmark.execute.options import Options
+from benchmark.execute.progress import Progress
 from benchmark.execute.workers import carry_out
-from benchmark.report.captions import facts
-from benchmark.report.leaderboard import boards_of
 from benchmark.runs.rundir import RunDir
 from benchmark.spec import plan
 from benchmark.spec.protocol import Protocol
@@ -95,7 +94,7 @@ def test_a_run_from_a_store_holds_no_trace_of_hidden_labels(tmp_path: Path) -> N
         preparing.prepare(MtanNYUv2(folder), data, "nyuv2", "nyuv2-13", (32, 40), "scale")
         cells = plan.make(["nyuv2", "multi_task"], [*SETTINGS, "labels=one", "seeds=1"], data).cells
         results = tmp_path / f"{folder.name}-runs"
-        done = carry_out(cells, Options(results, data), Silent())
+        done = carry_out(cells, Options(results, data), Progress(cells))
         assert len(done["done"]) == 1
         run = RunDir(results, cells[0].folder)
         record = run.record
@@ -110,14 +109,6 @@ def test_a_run_from_a_store_holds_no_trace_of_hidden_labels(tmp_path: Path) -> N
 ROOMS = ["size=[32, 64]", "train_images=20", "test_images=4", "batch=4", "epochs=1", "width=8"]
 
 
-class Silent:
-    def state(self, *args: object) -> None: ...
-
-    def step(self, *args: object) -> None: ...
-
-    def note(self, message: str) -> None: ...
-
-
 def test_the_slice_is_the_end_of_train_and_nothing_else(data_folder: Path) -> None:
     whole = plan.make(["multi_task"], ROOMS, data_folder).cells[0]
     tuned = plan.make(["multi_task"], [*ROOMS, "judge=holdout", "holdout=0.25"], data_folder).cells[0]
@@ -126,17 +117,6 @@ def test_the_slice_is_the_end_of_train_and_nothing_else(data_folder: Path) -> No
     assert kept.ids.tolist() == list(range(15)) and slice_.ids.tolist() == list(range(15, 20))
     assert torch.equal(torch.cat([kept.images, slice_.images]), train.images)
     assert len({s.fingerprint for s in (train, kept, slice_, data.split(whole, "test"))}) == 4
-
-
-def test_the_board_says_that_it_is_no_score(data_folder: Path, tmp_path: Path) -> None:
-    settings = [*ROOMS, "judge=holdout", "seeds=1"]
-    cells = plan.make(["single_task", "multi_task"], settings, data_folder).cells
-    done = carry_out(cells, Options(tmp_path, data_folder), Silent())
-    assert len(done["done"]) == len(cells) == 4
-    (board,) = boards_of(tmp_path)
-    assert {entry.tier for entry in board.entries} == {"tuning"}
-    assert ("no scores, for tuning only", "evaluated on the last 10% of the train images") in facts(board)
-    assert board.group.tasks[0].test_images == 2
 
 
 def test_a_slice_that_takes_everything_is_refused(data_folder: Path) -> None:

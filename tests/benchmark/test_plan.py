@@ -36,9 +36,7 @@ def test_shipped_protocols_and_plans_load() -> None:
     assert all(plan.read(name)["summary"] for name in plan.names())
 
 
-def test_the_quickstart_trains_a_pretrained_encoder_and_ranks_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_quickstart_has_a_pretrained_encoder_and_ranks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "DEFAULT", SHIPPED_DEFAULT)
     cells = plan.make([], [], NOWHERE).cells
     (shown,) = {c.protocol.name: c.protocol for c in cells}.values()
@@ -296,10 +294,7 @@ WRONG = {
     "exclude's weighting": (EXCLUDE + "weighting.amtl_g.gama = 1\n", "mine 'gama'; did you mean 'gamma'"),
     "no key": (EXCLUDE, r"an \[\[exclude\]\] of plan mine has no key, which would leave out every run"),
     "excludes nothing": (EXCLUDE + "seed = 7\n", "exclude seeds = 7 matches no run of plan mine; correct"),
-    "excludes all": (
-        f'{EXCLUDE}dataset = "scenes"\n',
-        "no run left: 24 runs are left out by exclude",
-    ),
+    "excludes all": (f'{EXCLUDE}dataset = "scenes"\n', "no run left: 24 runs are left out by exclude"),
     "grid's weighting": (FOUR + "weighting.amtl_g = 3\n", "weighting.amtl_g is 3; expected a table"),
     "not tables": (FOUR.replace("[[grid]]", "[grid]"), r"grid is .*; expected a list.*; write \[\[grid\]\]"),
     "nothing": ('summary = "x"\n', r"mine\.toml has no \[\[grid\]\]; add one"),
@@ -309,10 +304,7 @@ WRONG = {
     "no components": (OPEN, r"\[ablate\] of plan mine has no components; add components"),
     "names nobody": (ABLATE + "names = { tk = 'x' }\n", r"names of \[ablate\] .* 'tk'; did you mean 'tke'"),
     "removes nothing": (OPEN + "components = { tke = true }\n", "are the same runs: a component must set"),
-    "several": (
-        ABLATE + "hparams.prototype.codes = [8, 16]\n",
-        "2 sets of hyperparameters in the row",
-    ),
+    "several": (ABLATE + "hparams.prototype.codes = [8, 16]\n", "2 sets of hyperparameters in the row"),
 }
 
 

@@ -91,9 +91,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_loaded_model_gives_the_bits_of_the_method_that_was_trained(
-    results: Path, data_folder: Path
-) -> None:
+def test_a_loaded_model_gives_the_bits_of_the_trained_method(results: Path, data_folder: Path) -> None:
     images = open_dataset("scenes", data_folder).split("test", SIZE, TEST).images
     # Both in batches of four: what evaluation fills the last one up with is the last image again.
     filled = torch.cat([images, images[-1:], images[-1:]])
@@ -209,10 +207,15 @@ def test_equal_names_do_not_overwrite_each_other(
     assert "note: 1 images are transparent in places, such as wide.png" in capsys.readouterr().out
 
 
-def test_a_second_time_needs_force(multi_task: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_second_time_needs_force_and_a_file_is_no_folder(
+    multi_task: Path, photos: Path, tmp_path: Path
+) -> None:
     def times() -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
 
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"could not write in .*file: File exists; .* folder with --out"):
+        predict(str(multi_task), [photos], tmp_path / "file", tmp_path, device="cpu")
     call = (str(multi_task), [photos / "fits.webp"], tmp_path / "out", tmp_path)
     assert predict(*call, device="cpu")[0] == 0
     before = times()
@@ -245,7 +248,14 @@ def test_pretrained_weights_are_needed_for_training_alone(
         assert set(maps) == set(SIX)
 
 
-def test_runs_without_a_network_to_use(copied: Path, results: Path) -> None:
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("ran code from a file",)
+
+
+def test_runs_without_a_network_to_use(
+    copied: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights, record = copied / "weights.pt", copied / "record.json"
     (other,) = (r.path for r in every_run(results) if r.name.startswith("single_task"))
     content = json.loads(record.read_text())
@@ -263,24 +273,15 @@ def test_runs_without_a_network_to_use(copied: Path, results: Path) -> None:
     refused(r"weights\.pt does not fit multi_task as it is built now .*another run's")
     torch.save([1], weights)
     refused(r"weights\.pt does not fit multi_task")
+    torch.save({"a": Malicious()}, weights)
+    refused("is damaged")
+    assert "ran code" not in capsys.readouterr().out
     weights.unlink()
     refused(r"has no weights \(it ran with --keep none, or they were removed\)")
     record.write_text(json.dumps(content | {"spec": content["spec"] | {"label_seed": 5}}))
     refused(r"record\.json says id .* it was edited or mixed up")
     record.unlink()
     refused("is missing, and only a finished run has a network to use; finish it with `bench run`")
-
-
-class Malicious:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return print, ("ran code from a file",)
-
-
-def test_code_in_weights_is_not_run(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"a": Malicious()}, copied / "weights.pt")
-    with pytest.raises(UserError, match="is damaged"):
-        load_model(copied)
-    assert "ran code" not in capsys.readouterr().out
 
 
 def test_other_code_of_the_method_is_noted(
@@ -303,9 +304,7 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize("case", BAD_IMAGES)
-def test_what_is_no_image_is_named_and_nothing_is_written(
-    case: str, multi_task: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_what_is_no_image_is_named(case: str, multi_task: Path, photos: Path, tmp_path: Path) -> None:
     name, message = BAD_IMAGES[case]
     (photos / "empty").mkdir()
     Image.open(photos / "fits.webp").save(photos / "picture.bmp")
@@ -318,12 +317,6 @@ def test_what_is_no_image_is_named_and_nothing_is_written(
     with pytest.raises(UserError, match=message):
         predict(str(multi_task), [photos / "fits.webp", photos / name], out, tmp_path, device="cpu")
     assert not out.exists() or [path.name for path in out.iterdir()] == ["old.png"]
-
-
-def test_a_folder_that_cannot_be_written(multi_task: Path, photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"could not write in .*file: File exists; .* folder with --out"):
-        predict(str(multi_task), [photos], tmp_path / "file", tmp_path, device="cpu")
 
 
 def test_tensors_and_arrays_of_another_kind(multi_task: Path) -> None:

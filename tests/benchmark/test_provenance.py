@@ -59,9 +59,7 @@ def checkout(tmp_path: Path) -> tuple[Path, str]:
     return folder, git(folder, "rev-parse", "HEAD")
 
 
-def test_a_checkout_and_its_commit_have_one_hash(
-    checkout: tuple[Path, str], at: Callable[[Path], None]
-) -> None:
+def test_checkout_and_commit_have_one_hash(checkout: tuple[Path, str], at: Callable[[Path], None]) -> None:
     folder, commit = checkout
     at(folder)
     clean = provenance.code_here()
@@ -75,9 +73,7 @@ def test_a_checkout_and_its_commit_have_one_hash(
 
 
 @pytest.mark.parametrize("change", ["edit", "new", "moved"])
-def test_any_change_of_code_changes_it(
-    change: str, checkout: tuple[Path, str], at: Callable[[Path], None]
-) -> None:
+def test_changed_code_changes_it(change: str, checkout: tuple[Path, str], at: Callable[[Path], None]) -> None:
     folder, commit = checkout
     if change == "moved":
         (folder / "methods" / "m.py").rename(folder / "methods" / "n.py")
@@ -88,9 +84,7 @@ def test_any_change_of_code_changes_it(
 
 
 @pytest.mark.parametrize("commit", [NONE, "HEAD", "--output=evil", ""])
-def test_what_is_no_commit_here_has_none(
-    commit: str, checkout: tuple[Path, str], at: Callable[[Path], None]
-) -> None:
+def test_other_names_have_none(commit: str, checkout: tuple[Path, str], at: Callable[[Path], None]) -> None:
     at(checkout[0])
     assert provenance.code_at(commit) is None
     assert not (checkout[0] / "evil").exists()

@@ -1,6 +1,5 @@
 """The step: it clips, follows its schedule, weighs groups, and stops updating once anything is not finite."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -78,19 +77,14 @@ def test_schedules() -> None:
     assert lr_factor(tiny_protocol(schedule="constant"), 7, 10) == 1
 
 
-def test_every_parameter_is_in_exactly_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    toy = Toy()
-    monkeypatch.setattr(toy, "param_groups", lambda: [{"params": [toy.a]}])
-    with pytest.raises(TypeError, match="exactly once"):
-        make_optimiser(toy, tiny_protocol())
-
-
-def test_terms_must_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    toy = Toy()
-    names: Iterator[str] = iter(["one", "two"])
+def test_groups_hold_every_parameter_once_and_terms_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy, names = Toy(), iter(["one", "two"])
     monkeypatch.setattr(toy, "losses", lambda batch, progress: Losses({"depth": toy.a}, {next(names): toy.b}))
     with pytest.raises(TypeError, match="same terms"):
         run(toy, 2)
+    monkeypatch.setattr(toy, "param_groups", lambda: [{"params": [toy.a]}])
+    with pytest.raises(TypeError, match="exactly once"):
+        make_optimiser(toy, tiny_protocol())
 
 
 def test_rates_of_groups_trunk_and_run_multiply() -> None:

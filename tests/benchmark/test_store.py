@@ -60,9 +60,7 @@ def _race(folder: str, queue: "multiprocessing.Queue[bool]", start: object) -> N
     start.wait()  # type: ignore[attr-defined]  # nobody leaves before everybody has tried
 
 
-def test_a_run_is_found_by_its_folder_wherever_it_lies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_found_by_its_folder_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, spec = RunDir(tmp_path, tiny_spec().folder), tiny_spec()
     claim = run.claim(spec)
     assert claim is not None
@@ -137,9 +135,7 @@ def test_damaged_and_unwritable_files_are_named(tmp_path: Path) -> None:
         RunDir(blocked, SPEC.folder).claim(SPEC)
 
 
-def test_a_slow_process_does_not_take_a_run_that_was_given_back_and_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_process_takes_no_run_taken_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looked while the first claim was dead; another took the run, gave it back, and a third took it."""
     run = make(tmp_path)
     dead = run.claim(SPEC)
@@ -181,7 +177,7 @@ def test_an_untouched_folder_goes_while_it_is_held_and_can_be_taken_again(tmp_pa
     assert run.state() == "failed"
 
 
-def test_a_folder_that_goes_between_making_and_claiming_is_made_again(
+def test_a_folder_gone_before_the_claim_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make(tmp_path)

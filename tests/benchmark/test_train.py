@@ -93,9 +93,7 @@ def test_a_record_of_six_tasks_can_be_published(tmp_path: Path) -> None:
     assert place.file("panel.webp").stat().st_size < 60 * 1024
 
 
-def test_a_process_that_lost_its_run_writes_nothing_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_lost_its_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, place, claim = begun(tiny_spec(), tmp_path, checkpoint_every=2)
     monkeypatch.setattr(rundir, "alive", lambda claim: False)  # as if this host had been cut off
     new = place.claim(run.spec)

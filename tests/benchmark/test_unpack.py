@@ -92,9 +92,7 @@ def test_an_archive_is_unpacked_beside_itself(tmp_path: Path, ending: str, top: 
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tgz", ".zip"])
-def test_an_archive_of_more_than_the_limit_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
-) -> None:
+def test_too_much_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
     archive = packed(tmp_path / f"a{ending}", {"big": bytes(3 << 20)})
     with pytest.raises(UserError, match=r"unpacks to more than 2 MiB; nothing of it was unpacked"):
         unpack(archive, tmp_path / "a", limit=2 << 20)

@@ -1,8 +1,5 @@
 """Operations and parameters, against a count by hand over the layers of a network that really runs."""
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -12,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.spec import registry
 from benchmark.training.flops import Counter, workload
-from tests.conftest import ROOT
 from tests.helpers import SMALL, TASKS, THREE, tiny_problem, tiny_spec
 
 
@@ -66,21 +62,6 @@ def test_a_grouped_convolution_costs_twice_as_much_backward(kind: type[nn.Conv2d
     with Counter() as both:
         layer(images).sum().backward()
     assert both.total == 3 * forward.get_total_flops() > 0
-
-
-def test_the_list_of_all_methods_counts_and_imports_nothing() -> None:
-    """It took a minute once, to count the operations of each of them."""
-    code = "import sys; sys.argv = ['bench', 'list', 'methods', '--json']\n"
-    code += "from benchmark.cli.app import main\ntry: main()\nexcept SystemExit: pass\n"
-    code += "print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
-    shown, _, torch_is_in = done.stdout.strip().rpartition("\n")
-    assert torch_is_in == "False", done.stderr
-    lines = {line["name"]: line for line in json.loads(shown)}
-    assert list(lines) == registry.method_names()
-    for name, line in lines.items():
-        kind = registry.method(name)
-        assert (line["version"], line["summary"], line["paper"]) == (kind.version, kind.summary, kind.paper)
 
 
 def test_every_hyperparameter_has_a_meaning_and_every_published_method_its_departures() -> None:

@@ -110,7 +110,7 @@ def test_without_the_price_of_each_task_it_stays_over_shares(tmp_path: Path, cos
     assert "label_minutes" not in tables.frame(boards[0])
 
 
-def test_prices_may_be_named_when_runs_are_done_and_the_highest_of_several_counts(
+def test_prices_may_be_named_afterwards_and_the_highest_of_several_counts(
     bench: Bench, tmp_path: Path
 ) -> None:
     write(tmp_path, ("one",), seeds=2, protocol={"cost": COST})
@@ -155,9 +155,7 @@ def test_a_row_whose_steps_change_with_the_labels_is_no_curve(tmp_path: Path) ->
     assert len(found["budget"].legends[0].get_texts()) == 2
 
 
-def test_leaderboards_write_it_alike_with_all_boards_and_remove_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leaderboards_write_it_alike_and_remove_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "draw", blank)
     boards = write(tmp_path, ("fraction:0.1", "fraction:0.5", "full"), seeds=1)
     place, kept = tmp_path / "figures" / "thin-scenes-v1-budget", []

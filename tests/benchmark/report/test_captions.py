@@ -66,10 +66,13 @@ def test_the_row_of_the_highest_mean_may_be_behind_on_the_seeds_that_it_shares(t
     assert said.startswith("Highest Δm: mtpsl, +") and "; over the seeds of both -" in said, said
 
 
-def test_a_demonstration_says_so_and_ranks_nothing(tmp_path: Path) -> None:
-    board = made(tmp_path, GAINS, 8, protocol=json.loads(json.dumps(asdict(load("quickstart")))))
-    assert verdict(board).endswith(DEMONSTRATION) and {e.tier for e in board.entries} == {"demonstration"}
-    assert "ure: " not in verdict(board)
+def test_demonstrations_and_tuning_say_so_and_rank_nothing(tmp_path: Path) -> None:
+    shown = made(tmp_path / "a", GAINS, 8, protocol=json.loads(json.dumps(asdict(load("quickstart")))))
+    assert verdict(shown).endswith(DEMONSTRATION) and "ure: " not in verdict(shown)
+    tuned = made(tmp_path / "b", FEW, 5, protocol={"judge": "holdout"})
+    said = ("no scores, for tuning only", "evaluated on the last 10% of the train images")
+    assert said in facts(tuned)
+    assert [{e.tier for e in board.entries} for board in (shown, tuned)] == [{"demonstration"}, {"tuning"}]
 
 
 def change(seed: int, path: str, value: Any) -> Edit:

@@ -37,9 +37,7 @@ def drawn(board: Board, folder: Path) -> dict[str, Figure]:
     return found
 
 
-def test_the_same_board_gives_the_same_bytes(
-    board: Board, drawn: dict[str, Figure], folder: Path, tmp_path: Path
-) -> None:
+def test_the_same_bytes_twice(board: Board, drawn: dict[str, Figure], folder: Path, tmp_path: Path) -> None:
     assert set(drawn) == DRAWN
     for name, fig in drawn.items():
         assert board_title(board.group) in plain(fig.get_suptitle()) and cut_off(fig) == [], name
@@ -72,9 +70,7 @@ def test_six_tasks_and_many_rows_with_long_names_fit(tmp_path: Path) -> None:
     assert all(fig.get_figwidth() <= style.WIDTH for fig in found.values())
 
 
-def test_delta_m_shows_every_seed_and_arrows_where_intervals_go_on(
-    board: Board, drawn: dict[str, Figure]
-) -> None:
+def test_delta_m_shows_every_seed_and_arrows_at_the_ends(board: Board, drawn: dict[str, Figure]) -> None:
     (ax,) = drawn["delta_m"].axes
     low, high = ax.get_xlim()
     lines = [(line.get_marker(), np.asarray(line.get_xydata())) for line in ax.lines]
@@ -135,11 +131,6 @@ def test_what_is_absent_is_left_out_with_the_reason(tmp_path: Path) -> None:
     assert {note.partition(":")[0] for note in notes} == DRAWN
 
 
-def names(fig: Figure) -> list[str]:
-    """The names of the columns."""
-    return [label.get_text().replace("\n", "") for label in fig.axes[0].get_xticklabels()]
-
-
 def one_record(folder: Path) -> Record:
     make.write_run(folder, make.record(make.spec("multi_task")))
     (record,) = collect(folder).records
@@ -160,9 +151,7 @@ def test_panels_are_cut_into_the_right_cells(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [None, (100, 50), (320, 24 * 6), (319, 96), (7 * 32, 96)])
-def test_damaged_panels_and_those_of_another_shape_are_named(
-    size: tuple[int, int] | None, tmp_path: Path
-) -> None:
+def test_damaged_and_misshapen_panels_are_named(size: tuple[int, int] | None, tmp_path: Path) -> None:
     record = one_record(tmp_path)
     assert record.panel is not None
     if size:
@@ -191,32 +180,23 @@ def test_panels_of_fewer_images_and_of_other_sizes(tmp_path: Path) -> None:
     assert [path.name for path in drawing.files] == ["predictions.png"] and drawing.notes == []
 
 
-def test_rows_without_panels_are_left_out(tmp_path: Path) -> None:
+def test_predictions_show_the_recorded_cells_of_each_row_that_has_some(tmp_path: Path) -> None:
     make.write_board(tmp_path, seeds=1)
-    (missing,) = (r.panel for e in only(tmp_path).entries for r in e.row.records if e.label == "multi_task")
+    board, (height, width) = only(tmp_path), make.CELL
+    (missing,) = (r.panel for e in board.entries for r in e.row.records if e.label == "multi_task")
     assert missing is not None
     missing.unlink()
-    drawing = Drawing(tmp_path)
+    board, drawing = only(tmp_path), Drawing(tmp_path)
     with figures() as found:
-        panels.predictions(only(tmp_path), drawing)
+        panels.predictions(board, drawing)
     why = "because no panel of predictions lies beside its records."
     assert drawing.notes == [f"predictions: multi_task is left out, {why}"]
-    assert "prototype" in names(found["predictions"]) and "multi_task" not in names(found["predictions"])
-
-
-def test_predictions_show_the_recorded_cells_of_each_row(tmp_path: Path) -> None:
-    make.write_board(tmp_path, seeds=1)
-    board = only(tmp_path)
-    with figures() as found:
-        panels.predictions(board, Drawing(tmp_path))
-    fig = found["predictions"]
-    height, width = make.CELL
+    shown, fig = [e for e in board.entries if e.label != "multi_task"], found["predictions"]
+    columns = [label.get_text().replace("\n", "") for label in fig.axes[0].get_xticklabels()]
+    assert columns == ["image", "truth", *(e.label for e in shown)]
     for t, task in enumerate(make.TASKS):
         mosaic = np.asarray(fig.axes[t].images[0].get_array())
-        for c, entry in enumerate(board.entries):
-            panel = {}
-            for r in entry.row.records:
-                panel |= panels.read_panel(r)
-            shown = mosaic[:, (2 + c) * width : (3 + c) * width]
-            assert (shown == panel[task].predictions.reshape(4 * height, width, 3)).all()
-    assert names(fig) == ["image", "truth", *(e.label for e in board.entries)]
+        for c, entry in enumerate(shown, 2):
+            panel = {task: of for r in entry.row.records for task, of in panels.read_panel(r).items()}
+            cells = panel[task].predictions.reshape(4 * height, width, 3)
+            assert (mosaic[:, c * width : (c + 1) * width] == cells).all()

@@ -79,9 +79,7 @@ def test_three_boards_of_which_one_is_undertrained(tmp_path: Path) -> None:
         (5, {"protocol": {"judge": "holdout"}}, "Evaluated on held-out train images: for tuning only."),
     ],
 )
-def test_what_is_not_ranked_claims_nothing(
-    seeds: int, values: dict[str, Any], said: str, tmp_path: Path
-) -> None:
+def test_the_unranked_claim_nothing(seeds: int, values: dict[str, Any], said: str, tmp_path: Path) -> None:
     write(tmp_path, PLAIN | {"mtpsl": 9.0}, seeds, **values)
     (board,) = made(tmp_path)
     assert overview.reason(board).startswith(said) and not any(e.tier.isdigit() for e in board.entries)
@@ -123,6 +121,8 @@ def test_ablations_have_a_table_of_their_own_and_lead_nothing(tmp_path: Path) ->
 
 
 def test_both_references_are_rows_and_columns_with_their_steps(tmp_path: Path) -> None:
+    write(tmp_path, {"single_task": 0.0})
+    assert "No board here compares methods" in page.html(build(collect(tmp_path)), tmp_path)
     write(tmp_path, PLAIN | {"mtpsl": 3.0})
 
     def slow(r: dict[str, Any]) -> None:
@@ -160,8 +160,3 @@ def test_rows_keep_their_order_on_the_axis_and_intervals_beyond_it_end_in_an_arr
         assert c.estimate.low is not None and c.estimate.high is not None
         cut += (c.estimate.low < axis.low) + (c.estimate.high > axis.high)
     assert 0 < cut < 6 and page.html([board], tmp_path).count('class="beyond"') == 2 * cut  # forest and table
-
-
-def test_references_alone_are_no_board_to_show(tmp_path: Path) -> None:
-    write(tmp_path, {"single_task": 0.0}, 2)
-    assert "No board here compares methods" in page.html(build(collect(tmp_path)), tmp_path)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmark.report.records import collect
 from benchmark.report.tables import csv_text
 from tests.benchmark.report import make
 from tests.conftest import Bench
+from tests.helpers import replace_in
 
 VOID = {"meta", "link", "br", "img", "wbr", "input", "hr"}
 
@@ -58,8 +58,11 @@ def boards_in(folder: Path) -> list[Board]:
     return build(collect(folder))
 
 
-def test_whole_and_closed(results: Path) -> None:
-    reader = read((results / page.NAME).read_text(encoding="utf-8"))
+def test_it_is_whole_closed_and_holds_the_numbers_of_the_table(results: Path) -> None:
+    (board,) = boards_in(results)
+    text = (results / page.NAME).read_text(encoding="utf-8")
+    assert page.html([board], results) == text and str(results) not in text  # the same bytes anywhere
+    reader = read(text)
     links = [str(a["href"]) for tag, a in reader.elements if tag == "a"]
     links += [str(a["src"]) for _, a in reader.elements if "src" in a]
     names = [a["id"] for _, a in reader.elements if "id" in a]
@@ -69,17 +72,12 @@ def test_whole_and_closed(results: Path) -> None:
     files = {unquote(link) for link in links if not link.startswith(("#", "https://datatables.net"))}
     assert all((results / name).is_file() for name in files)
     records = {path.relative_to(results).as_posix() for path in (results / "records").glob("*.json")}
+    figures = [figure["name"] for figure in page.figures(results, board.name)]
     drawn = {path.stem for path in results.glob("figures/*/*.png")}
-    assert records <= files and {Path(name).stem for name in files - records} == drawn
+    assert records <= files and {Path(name).stem for name in files - records} == drawn == {*figures}
+    assert figures[:2] == ["delta_m", "wins"] and len(drawn) == len(figures)
     assert all(a.get("alt") for tag, a in reader.elements if tag == "img")
     assert not [tag for tag, a in reader.elements if tag in ("iframe", "object")]
-
-
-def test_its_numbers_are_those_of_the_table(results: Path) -> None:
-    (board,) = boards_in(results)
-    figures = [figure["name"] for figure in page.figures(results, board.name)]
-    assert figures[:2] == ["delta_m", "wins"] and len(set(figures)) == len(figures)
-    reader = read((results / page.NAME).read_text(encoding="utf-8"))
     cells = [str(a["data-order"]) for tag, a in reader.elements if tag == "td" and "data-order" in a]
     cells = [cell for cell in cells if re.fullmatch(r"[-\d.e+]+", cell)]
     for row in csv.DictReader(io.StringIO(csv_text(board))):
@@ -107,11 +105,6 @@ def test_texts_of_records_stay_texts(tmp_path: Path) -> None:
     assert "alert(1)" in "".join(reader.texts)
 
 
-def test_the_same_bytes_twice(results: Path) -> None:
-    assert page.html(boards_in(results), results) == (results / page.NAME).read_text(encoding="utf-8")
-    assert str(results) not in (results / page.NAME).read_text(encoding="utf-8")
-
-
 def test_the_library_is_whole_and_cannot_end_its_element() -> None:
     script = page.library()
     assert len(script) > 300_000 and "window.DataTable" in script
@@ -120,20 +113,14 @@ def test_the_library_is_whole_and_cannot_end_its_element() -> None:
 
 
 def test_the_command(bench: Bench, tmp_path: Path) -> None:
-    place: list[Any] = ["--published", "--published-in", tmp_path]
-    code, _, err = bench("report", *place)
-    assert code == 2 and "no run is published" in err
+    place: list[Any] = ["report", "--published", "--published-in", tmp_path]
+    assert "no run is published" in bench.refused(*place)
     for s in (*make.specs("single_task", 0), *make.specs("multi_task", 0)):
         make.write_run(tmp_path, make.record(s, curve=False), published=True, panels=False)
-    code, out, err = bench("report", *place, "--json")
-    assert code == 0 and json.loads(out)["page"] == str(tmp_path / page.NAME), err
-    assert bench("report", *place, "--check")[0] == 0
-    # One edit of each kind of file.
-    (table,) = (tmp_path / "leaderboards").glob("*.csv")
-    table.write_text(table.read_text().replace("multi_task", "mutli_task"))
-    text = (tmp_path / page.NAME).read_text(encoding="utf-8")
-    (tmp_path / page.NAME).write_text(text.replace("</h1>", "!</h1>"), encoding="utf-8")
-    code, out, _ = bench("report", *place, "--check")
-    assert code == 1 and f"{table.name} differs" in out and "index.html differs" in out
-    assert "2 differences" in out
-    assert (tmp_path / page.NAME).read_text(encoding="utf-8") != text
+    file = tmp_path / page.NAME
+    assert bench.json(*place)["page"] == str(file) and bench.ok(*place, "--check")
+    replace_in(file, "</h1>", "!</h1>")
+    edited = file.read_bytes()
+    code, out, _ = bench(*place, "--check")
+    assert code == 1 and "index.html differs" in out and "1 difference" in out
+    assert file.read_bytes() == edited

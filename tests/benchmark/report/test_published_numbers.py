@@ -89,7 +89,6 @@ def test_they_stand_below_the_board_and_nowhere_else(board: Board) -> None:
     ("variant", "labels", "method", "differences"),
     [
         ("nyuv2-13", "published:random", "JTR", ["images"]),
-        ("nyuv2-13", "full", "Single-task", ["images"]),
         ("nyuv2-13-derived-normals", "one", "TKPR", ["images", "data", "labels"]),
         ("pascal-context", "one", "TKPR with TAE only", ["images", "labels"]),
         ("nyuv2-130", "one", None, []),
@@ -139,7 +138,6 @@ HEAD = 'reference = "stl"\n[metrics]\na_b = "higher"\n[sources]\nS = "whole"\n'
         ("10.50", "nan", ["row 1 (Single): a_b is NaN; expected a number above 0"]),
         ('source = "S"', 'source = "S"\ndelta_m = 1.0', ["row 1 (Single)", "delta_m_reference"]),
         (ROW, ROW + ROW, ["row 2 (Single) has the key 'stl' of a row before; give it its own."]),
-        ("[[row]]", "[[row]", ["is not valid TOML"]),
         (ROW, ROW + CLAIM, ["claim on 'c': 'mtl' is no row of its place with a Δm; name another."]),
     ],
 )

@@ -91,8 +91,7 @@ def test_a_run_without_a_score_is_a_failure(value: object, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("key", "message"),
-    [("data", "data"), ("test_data", "data"), ("labels", "labels under label seed 0")],
+    ("key", "message"), [("data", "data"), ("test_data", "data"), ("labels", "labels under label seed 0")]
 )
 def test_rows_on_other_data_or_labels_are_refused(key: str, message: str, tmp_path: Path) -> None:
     record = make.record(make.spec("mtpsl"))

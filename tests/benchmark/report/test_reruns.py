@@ -1,6 +1,5 @@
 """The re-run floor: its value by plain arithmetic, where it is shown, and what counts as a second run."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -78,22 +77,18 @@ def test_published_second_runs(bench: Bench, tmp_path: Path) -> None:
     write(runs, again)
     at = ("--published-in", public)
     every = ("publish", "--all", "--force", *at)
-    code, _, err = bench(*every, "--rerun", "--results", again)
-    assert code == 2 and "publish the first ones without --rerun" in err and not (public / "reruns").exists()
-    assert bench(*every, "--results", runs)[0] == 0
+    assert "publish the first ones without --rerun" in bench(*every, "--rerun", "--results", again)[2]
+    bench.ok(*every, "--results", runs)
     for source in (runs, again):
         make.write(source, "elsewhere", edit=second)
     stranger = next(again.glob("thin/elsewhere*"))
-    code, _, err = bench("publish", stranger, "--rerun", "--results", again, *at)
-    assert code == 2 and "is no second run: " in err and "publish the first run without --rerun" in err
-    code, _, err = bench(*every, "--rerun", "--results", runs)
-    assert code == 2 and "it is the very same run, its time included" in err
+    assert "is no second run: " in bench("publish", stranger, "--rerun", "--results", again, *at)[2]
+    assert "it is the very same run, its time included" in bench(*every, "--rerun", "--results", runs)[2]
     assert not (public / "reruns").exists()
-    code, out, _ = bench(*every, "--rerun", "--results", again, "--json")
-    made = sorted(path.suffix for path in (public / "reruns").iterdir())
-    assert code == 0 and len(json.loads(out)["published"]) == 9 and made == [".json"] * 9 + [".npz"] * 9
+    assert len(bench.json(*every, "--rerun", "--results", again)["published"]) == 9
+    assert sorted(p.suffix for p in (public / "reruns").iterdir()) == [".json"] * 9 + [".npz"] * 9
     (board,) = (board for board in boards_of(public) if board.reruns)
     assert board.reruns["mtpsl"].sd > 0 and board.reruns["multi_task"].sd == 0
     assert "prototype" not in board.reruns
-    code, out, _ = bench("compare", "mtpsl", "multi_task", "--published", *at, "--json")
-    assert code == 0 and json.loads(out)["answers"][0]["rerun"]["n"] == 3
+    answer = bench.json("compare", "mtpsl", "multi_task", "--published", *at)["answers"][0]
+    assert answer["rerun"]["n"] == 3

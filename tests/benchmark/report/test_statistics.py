@@ -114,11 +114,15 @@ def test_sign_flip_by_enumeration_and_scipy(n: int) -> None:
             assert statistics.sign_flip(d) == pytest.approx(other.pvalue, abs=1e-9)
 
 
-def test_sign_flip_at_its_ends() -> None:
+def test_sign_flip_and_p_better_at_their_ends() -> None:
     assert statistics.sign_flip(np.full(6, 2.0)) == 2**-5  # all on one side: the smallest there is
     assert statistics.sign_flip(np.array([1.0, -1.0, 1.0, -1.0])) == statistics.sign_flip(np.zeros(4)) == 1.0
     d = np.array([0.1, 0.2, 0.3, -0.4])
     assert statistics.sign_flip(d) == statistics.sign_flip(-d) == statistics.sign_flip(d[::-1])
+    assert statistics.p_better(np.array([1.0, 0.0, -2.0, 3.0])) == 0.625  # a tie is a half
+    (same,) = noisy(0, 4, 1)
+    d = statistics.differences(same, same * 1.0, same[::-1], SIGNS)
+    assert d.tolist() == [0.0] * 4 and statistics.p_better(d) == 0.5 and statistics.sign_flip(d) == 1.0
 
 
 def test_sign_flip_of_many_pairs_is_drawn_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,13 +154,6 @@ def test_decidable() -> None:
         assert statistics.seeds_to_decide(comparisons) == n
         assert statistics.decidable(n, comparisons) and not statistics.decidable(n - 1, comparisons)
     assert not statistics.decidable(0, 1)
-
-
-def test_p_better_counts_ties_half() -> None:
-    assert statistics.p_better(np.array([1.0, 0.0, -2.0, 3.0])) == 0.625
-    (same,) = noisy(0, 4, 1)
-    d = statistics.differences(same, same * 1.0, same[::-1], SIGNS)
-    assert d.tolist() == [0.0] * 4 and statistics.p_better(d) == 0.5 and statistics.sign_flip(d) == 1.0
 
 
 def test_correlation() -> None:
