@@ -19,7 +19,6 @@ from torch import Tensor
 
 from benchmark import streams
 from benchmark.errors import UserError
-from datasets.base import widen
 from datasets.tasks import Task
 
 PARAMETERS = ("scale", "top", "left", "flip", "brightness", "contrast", "saturation")
@@ -162,16 +161,13 @@ def identity(
     std: Sequence[float],
     extents: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Normalise images (B, 3, H, W) and widen targets, as evaluation does.
-
-    Arguments as for `apply`.
-    """
+    """Normalise images (B, 3, H, W) and widen targets, as evaluation does; arguments as for `apply`."""
     shown = _normalise(images.float() / 255, mean, std)
     if extents is not None:
         y, x = (torch.arange(size, device=images.device) for size in images.shape[2:])
         inside = (y[:, None] < extents[:, 0, None, None, None]) & (x < extents[:, 1, None, None, None])
         shown = torch.where(inside, shown, 0)
-    return shown, {name: widen(tasks[name], target) for name, target in targets.items()}
+    return shown, {name: tasks[name].maps.widen(target) for name, target in targets.items()}
 
 
 def _sources(

@@ -70,42 +70,21 @@ class Dataset(Protocol):
 
     def __init__(self, data: Path, wanted: str = "") -> None:
         """data: the folder of data sets. wanted: the name that a plan gives, as exact as it likes."""
-        ...
 
     @property
     def default_size(self) -> tuple[int, int]:
         """Return the (H, W) that is used unless a protocol asks for another."""
-        ...
-
-    def present(self) -> bool:
-        """Tell whether the data are here, or can be made here."""
-        ...
 
     def here(self) -> tuple[str, ...]:
-        """Name what there is of them, one for each variant and size."""
-        ...
+        """Name what there is of them, one for each variant and size; () where they are absent."""
 
     @property
     def variant(self) -> str:
         """Name the data that are here; without any, those of their authors."""
-        ...
 
     @property
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that the data have labels of."""
-        ...
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
-        """Read the first `limit` samples of "train" or "test" at (H, W).
-
-        Raises `UserError` when data are missing or odd.
-        """
-        ...
-
-
-def widen(task: Task, target: Tensor) -> Tensor:
-    """Turn a compact target into the dtype that losses and metrics take.
-
-    int64 class maps, float32 metres, unit float32 normals.
-    """
-    return task.maps.widen(target)
+        """Read the first `limit` samples of "train" or "test" at (H, W). Raises `UserError` for odd data."""

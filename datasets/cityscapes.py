@@ -11,16 +11,12 @@ from datasets.prepared import MTAN, SPLITS, Form, Prepared
 
 
 class Cityscapes(Prepared):
-    """Read `cityscapes-7`, as MTPSL and JTR use it, or `cityscapes-19`.
-
-    Depth is inverse depth.
-    """
+    """Read `cityscapes-7`, as MTPSL and JTR use it, or `cityscapes-19`; depth is inverse depth."""
 
     name: ClassVar[str] = "cityscapes"
     summary: ClassVar[str] = "street scenes: semantic segmentation (7 or 19 classes), inverse depth"
     source: ClassVar[str] = (
-        "Cordts et al., CVPR 2016; pre-processed as in MTAN (Liu, Johns, Davison, CVPR 2019): 2,975 + 500 "
-        "images"
+        "Cordts et al., CVPR 2016; as pre-processed for MTAN (CVPR 2019): 2,975 + 500 images"
     )
     licence: ClassVar[str] = "Cityscapes terms: non-commercial use, after registration"
     forms: ClassVar[dict[str, Form]] = {

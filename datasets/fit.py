@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.layouts.base import Array, Sample
+from datasets.layouts.base import Sample
 from datasets.tasks import Task
 
 Fit = Literal["scale", "pad"]
@@ -51,30 +51,24 @@ def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit)
     """
     height, width = sample.image.shape[:2]
     inner = extent(height, width, size, how)
-    image = _tensor(sample.image).permute(2, 0, 1)
+    # Decoded pictures are read-only, of which torch warns.
+    image = torch.from_numpy(np.require(sample.image, requirements="W")).permute(2, 0, 1)
     if inner != (height, width):
-        image = torch.cat([_resized(channel[None], inner) for channel in image])
+        # A channel at a time, as floats take four times the memory.
+        floats = (channel[None, None].float() for channel in image)
+        large = [F.interpolate(each, inner, mode="bilinear", antialias=True)[0] for each in floats]
+        image = torch.cat([each.round_().clamp_(0, 255).to(torch.uint8) for each in large])
     rows, columns = _nearest(height, inner[0]).numpy(), _nearest(width, inner[1]).numpy()
     targets = {}
     for name, task in tasks.items():
         if name in sample.labels:
             label = sample.labels[name]
             label = label if inner == (height, width) else label[rows][:, columns]
-            target = task.maps.compact(_tensor(label))
+            target = task.maps.compact(torch.from_numpy(np.require(label, requirements="W")))
         else:
             target = torch.full((task.target_channels, *inner), task.ignore, dtype=task.maps.stored)
         targets[name] = _framed(target, size, task.ignore)
     return Row(_framed(image, size, 0), targets, inner)
-
-
-def _resized(channel: Tensor, size: tuple[int, int]) -> Tensor:
-    """A channel (1, H, W) uint8 at another size: one at a time, as floats take four times the memory."""
-    resized = F.interpolate(channel[None].float(), size, mode="bilinear", antialias=True)[0]
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _tensor(array: Array) -> Tensor:
-    return torch.from_numpy(np.require(array, requirements="W"))  # decoded pictures are read-only
 
 
 def _framed(values: Tensor, size: tuple[int, int], fill: float) -> Tensor:

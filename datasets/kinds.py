@@ -164,7 +164,5 @@ def kind_of(name: str) -> Kind:
 
 def names() -> list[str]:
     """Name all kinds, those of plug-ins in use last."""
-    own = [
-        name for name, module in list(sys.modules.items()) if name.startswith(PLUGIN) and own_class(module)
-    ]
-    return [*KINDS, *(name.removeprefix(PLUGIN) for name in sorted(own))]
+    plugins = [(name, module) for name, module in list(sys.modules.items()) if name.startswith(PLUGIN)]
+    return [*KINDS, *sorted(name.removeprefix(PLUGIN) for name, module in plugins if own_class(module))]

@@ -2,14 +2,11 @@
 
 `given`     exactly the labels that exist, none hidden: for data that are partial already.
 `full`      the same labels, under the name that says that the data are meant to be complete.
-`one`       exactly one label an image, dealt over the tasks as evenly as availability allows (MTPSL's
-one-label).
+`one`       one label an image, dealt over the tasks as evenly as availability allows (MTPSL's one-label).
 `random`    k labels an image, k ~ U{1..max(1, K-1)} of the K tasks available in it, then a k-subset (MTPSL's
-random-label).
-`fraction:p` each task labelled on a share p of the images that have it; a larger p contains every smaller
-one.
-`published:one`, `published:random` the frozen splits of the papers, which `datasets.published` reads; no seed
-enters them.
+            random-label).
+`fraction:p` each task on a share p of the images that have it; a larger p contains every smaller one.
+`published:one`, `published:random` the papers' frozen splits, by `datasets.published`; no seed enters them.
 
 Numbers come from counter-based streams with the ids as counters, so the order in which images are listed
 changes nothing. Under `random` an image's labels do not even depend on which other images there are.
@@ -36,10 +33,7 @@ KNOWN = ("full", "given", "one", "random", "fraction:p", *PUBLISHED)
 
 @dataclass(frozen=True)
 class Setting:
-    """Hold a label setting; `str` gives its text.
-
-    name: of `NAMES` or `PUBLISHED`. p: the share of `fraction` in (0, 1], else None.
-    """
+    """Hold a setting of `NAMES` or `PUBLISHED`, and `fraction`'s share p in (0, 1]; `str` gives its text."""
 
     name: str
     p: float | None = None
@@ -49,10 +43,7 @@ class Setting:
 
 
 def parse(setting: str) -> Setting:
-    """Read a setting's text, such as "one" or "fraction:0.25".
-
-    Raises `UserError` when it is unknown or its share is not in (0, 1].
-    """
+    """Read a setting such as "one" or "fraction:0.25". Raises `UserError` for an unknown one."""
     name, colon, value = setting.partition(":")
     if setting in PUBLISHED:
         return Setting(setting)
@@ -67,9 +58,8 @@ def parse(setting: str) -> Setting:
     except ValueError:
         p = math.nan
     if not 0 < p <= 1:
-        raise UserError(
-            f"label setting {setting!r} needs a share of images above 0 and at most 1, as in 'fraction:0.25'."
-        )
+        share = "a share of images above 0 and at most 1, as in 'fraction:0.25'"
+        raise UserError(f"label setting {setting!r} needs {share}.")
     return Setting(name, p)
 
 
@@ -90,7 +80,7 @@ def sample(
     if source is not None:
         if chosen.name == "full":
             raise UserError(
-                "labels = 'full' says that none is missing, as joined data sets cannot; use 'given'."
+                "labels = 'full' says that none is missing, as joined data sets can't; use 'given'."
             )
         mask = torch.zeros_like(available)
         for number in source.unique():
@@ -101,10 +91,8 @@ def sample(
         raise ValueError("labels.sample needs distinct ids (N,) and availability (N, T).")
     if chosen.name in PUBLISHED:
         if published is None:
-            raise UserError(
-                f"label setting {setting!r} is for data with a split that papers publish, and these have "
-                f"none; use 'one'."
-            )
+            data = "data with a split that papers publish, and these have none"
+            raise UserError(f"label setting {setting!r} is for {data}; use 'one'.")
         return published(setting.partition(":")[2]) & available
     if chosen.name == "one":
         return _one(ids, available, seed)
@@ -133,10 +121,9 @@ def _fraction(ids: Tensor, available: Tensor, p: float, seed: int) -> Tensor:
         order = streams.order(seed, "labels fraction", ids[available[:, task]], task)
         keep = round(p * len(order))
         if len(order) and not keep:
-            raise UserError(
-                f"label setting 'fraction:{p!r}' leaves task {task + 1} of {available.shape[1]} without a "
-                f"label, because only {len(order)} images have it; use a larger share."
-            )
+            which = f"task {task + 1} of {available.shape[1]}"
+            why = f"because only {len(order)} images have it; use a larger share"
+            raise UserError(f"label setting 'fraction:{p!r}' leaves {which} without a label, {why}.")
         mask[:, task] = torch.isin(ids, order[:keep])
     return mask
 
@@ -197,10 +184,7 @@ def _one(ids: Tensor, available: Tensor, seed: int) -> Tensor:
 
 
 def mask_hash(ids: Tensor, mask: Tensor, tasks: Sequence[str]) -> str:
-    """Hash who is labelled for what, whatever the order; 16 hex digits.
-
-    tasks: the columns' names.
-    """
+    """Hash who is labelled for which of the tasks (columns), whatever the order; 16 hex digits."""
     columns = sorted(range(len(tasks)), key=lambda column: tasks[column])
     rows = ids.argsort()
     digest = hashlib.sha256(json.dumps([tasks[column] for column in columns]).encode())

@@ -27,10 +27,7 @@ def _tasks(classes: Classes) -> dict[str, Task]:
 
 
 class NYUv2(Prepared):
-    """Read `nyuv2-13`, as MTAN, MTPSL and JTR use it, or `nyuv2-40`.
-
-    ASTMT, ATRC and InvPT use the second. They cannot be compared.
-    """
+    """Read `nyuv2-13` (MTAN, MTPSL, JTR) or `nyuv2-40` (ASTMT, ATRC, InvPT), which do not compare."""
 
     name: ClassVar[str] = "nyuv2"
     summary: ClassVar[str] = (

@@ -14,15 +14,10 @@ from datasets.tasks import Task, from_dict
 
 
 class OwnData(Prepared):
-    """Read `own-data-NAME`, as NAME's dataset.toml describes it.
-
-    Name, tasks and size are those that it gives; labels may be partial.
-    """
+    """Read `own-data-NAME` as a dataset.toml describes it: name, tasks, size; labels may be partial."""
 
     name: ClassVar[str] = "own-data"
-    summary: ClassVar[str] = (
-        "your own images and label maps, partial or not, as a dataset.toml beside them describes them"
-    )
+    summary: ClassVar[str] = "your own images and label maps, partial or not, as a dataset.toml says"
     source: ClassVar[str] = "a folder of yours"
     licence: ClassVar[str] = "yours"
     private: ClassVar[bool] = True  # runs of it are published only where each is named
@@ -43,7 +38,7 @@ class OwnData(Prepared):
     def form_in(cls, source: Source, name: str) -> Form:
         """Return the tasks, the size and the fit that a description gives."""
         assert isinstance(source, TomlFolder)
-        return Form(source.tasks, source.size, source.fit)
+        return Form(source.tasks, source.description.size, source.description.fit)
 
     @property
     def joins(self) -> tuple[str, ...]:
@@ -58,22 +53,18 @@ class OwnData(Prepared):
     @property
     def tasks(self) -> dict[str, Task]:
         """Return the tasks of the data here. Raises `UserError` without any."""
-        if not self.present():
+        if not self.here():
             raise self._absent()
-        stores = [store for store in self._stores if store.variant == self.variant]
-        for store in stores:
-            if self._tasks_in(store) != self._tasks_in(stores[0]):
-                raise UserError(
-                    f"{stores[0].folder} and {store.folder} were packed with different tasks; `bench data "
-                    "prepare --force` packs the older one again."
-                )
+        for store in self._own:
+            if self._tasks_in(store) != self._tasks_in(first := self._own[0]):
+                cure = "`bench data prepare --force` packs the older one again"
+                both = f"{first.folder} and {store.folder}"
+                raise UserError(f"{both} were packed with different tasks; {cure}.")
         return super().tasks
 
     def _tasks_in(self, store: packed.Store) -> dict[str, Task]:
         try:
             return {name: from_dict(store.manifest["definitions"][name]) for name in store.manifest["tasks"]}
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise UserError(
-                f"{store.folder / 'manifest.json'} is damaged (definitions); prepare the data again with "
-                f"--force."
-            ) from None
+            damaged = f"{store.folder / 'manifest.json'} is damaged (definitions)"
+            raise UserError(f"{damaged}; prepare the data again with --force.") from None

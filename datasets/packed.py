@@ -68,10 +68,7 @@ class Manifest(Struct):
 
 
 class Store:
-    """Open a store on disk.
-
-    Raises `UserError` for a manifest that is damaged or of another version of this program.
-    """
+    """Open a store on disk. Raises `UserError` for a manifest that is damaged or of another version."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -112,7 +109,7 @@ class Store:
                 raise UserError(f"{path} is damaged ({reason(error)[:120]}); {self._cure}.") from None
         return Arrays(tuple(entry["names"]), values, tuple(entry["digests"]))
 
-    def _intact(self, split: str, name: str) -> Path:
+    def _intact(self, split: str, name: str, whole: bool = False) -> Path:
         path, file = self.folder / f"{split}-{name}.npy", self.manifest["splits"][split]["files"][name]
         try:
             found = path.stat()
@@ -121,8 +118,9 @@ class Store:
         if found.st_size != file["bytes"]:
             sizes = f"{found.st_size} bytes, not the {file['bytes']} that were packed"
             raise UserError(f"{path} has {sizes}; {self._cure}.")
-        if found.st_mtime_ns != file["mtime_ns"] and file_hash(path) != file["sha256"]:
-            raise UserError(f"{path} was changed since it was packed; {self._cure}.")
+        touched = whole or found.st_mtime_ns != file["mtime_ns"]
+        if touched and file_hash(path) != file["sha256"]:
+            raise UserError(f"{path} is damaged: it was changed since it was packed; {self._cure}.")
         return path
 
     @property
@@ -136,9 +134,7 @@ class Store:
         files = [(split, name) for split in splits for name in splits[split]["files"]]
         for i, (split, name) in enumerate(files):
             try:
-                path = self._intact(split, name)
-                if file_hash(path) != splits[split]["files"][name]["sha256"]:
-                    found.append(f"{path} is damaged: its content is not what was packed; {self._cure}.")
+                self._intact(split, name, whole=True)
             except UserError as error:
                 found.append(str(error))
             progress(i + 1, len(files))
@@ -165,6 +161,11 @@ def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest with the hash of all that it says; earlier ones have none."""
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
     return rest | {"sha256": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def write(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest with its hash."""
+    path.write_text(json.dumps(sealed(manifest), indent=1) + "\n", encoding="utf-8")
 
 
 def find(data: Path, dataset: str) -> list[Store]:

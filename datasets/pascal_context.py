@@ -14,9 +14,7 @@ class PascalContext(Prepared):
     """Read PASCAL-Context at its own size, padded."""
 
     name: ClassVar[str] = "pascal-context"
-    summary: ClassVar[str] = (
-        "PASCAL images: semantic segmentation (21), human parts (7), saliency, surface normals, edges"
-    )
+    summary: ClassVar[str] = "PASCAL images: segmentation (21), human parts (7), saliency, normals, edges"
     source: ClassVar[str] = (
         "Everingham et al., VOC 2010; Mottaghi et al. and Chen et al., CVPR 2014; Maninis et al., CVPR 2019: "
         "4,998 + 5,105 images"

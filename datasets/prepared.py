@@ -70,10 +70,7 @@ class Prepared(ABC):
 
     @classmethod
     def form_of(cls, name: str) -> str:
-        """Return the form that a name means: its own, a variant's, or the first.
-
-        Raises `UserError` for one that does not exist.
-        """
+        """Return the form that a name means, a data set's being its first. Raises `UserError` for none."""
         if name == cls.name:
             return next(iter(cls.forms))
         for form in sorted(cls.forms, key=len, reverse=True):
@@ -90,6 +87,11 @@ class Prepared(ABC):
     def _stores(self) -> list[packed.Store]:
         return [store for store in packed.find(self.data, self.name) if self._means(store.variant)]
 
+    @property
+    def _own(self) -> list[packed.Store]:
+        """The stores of the variant, of one size each."""
+        return [store for store in self._stores if store.variant == self.variant]
+
     @cached_property
     def _unpacked(self) -> Source | None:
         """What lies in the data folder itself, or in it under the data set's name, as people have it."""
@@ -104,10 +106,7 @@ class Prepared(ABC):
 
     @cached_property
     def variant(self) -> str:
-        """Name the data that are here; without any, those of the papers.
-
-        Raises `UserError` when several are here and none is named exactly.
-        """
+        """Name the data here, or without any the papers'. Raises `UserError` where several are meant."""
         here = sorted({store.variant for store in self._stores})
         if self.wanted in here or len(here) == 1:
             return self.wanted if self.wanted in here else here[0]
@@ -119,22 +118,16 @@ class Prepared(ABC):
             return variant_of(form, self._unpacked)
         return form if self.wanted == self.name else self.wanted
 
-    def present(self) -> bool:
-        """Tell whether the data are here, packed or not."""
-        return bool(self._stores) or self._unpacked is not None
-
     def here(self) -> tuple[str, ...]:
-        """Name what there is of them, one for each variant and size."""
-        found = [f"{store.variant} at {store.size[0]}x{store.size[1]}" for store in self._stores]
-        if not found and self._unpacked:
-            found = [f"{self.variant}, not packed"]
-        return tuple(found)
+        """Name what there is of them, one for each variant and size, packed or not."""
+        found = tuple(f"{store.variant} at {store.size[0]}x{store.size[1]}" for store in self._stores)
+        return found or (f"{self.variant}, not packed",) * (self._unpacked is not None)
 
     @property
     def default_size(self) -> tuple[int, int]:
         """Return the papers' (H, W), or one that is here."""
         form = self.form_of(self.variant)
-        sizes = [store.size for store in self._stores if store.variant == self.variant]
+        sizes = [store.size for store in self._own]
         unpacked = self._unpacked if not sizes else None
         size = (self.form_in(unpacked, form) if unpacked else self.forms[form]).size
         return size if size in sizes or not sizes else sizes[0]
@@ -142,17 +135,14 @@ class Prepared(ABC):
     @property
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that the data here have; without any, the form's."""
-        stores = [store for store in self._stores if store.variant == self.variant]
-        if stores:  # what every size has
-            found = [self._tasks_in(store) for store in stores]
+        if found := [self._tasks_in(store) for store in self._own]:  # what every size has
             return {name: task for name, task in found[0].items() if all(name in tasks for tasks in found)}
         return dict(self._unpacked.tasks if self._unpacked else self.forms[self.form_of(self.variant)].tasks)
 
     @property
     def teachers(self) -> tuple[str, ...]:
         """Return the tasks of which train images have a teacher's maps."""
-        stores = [store for store in self._stores if store.variant == self.variant]
-        held = stores[0] if stores else self._unpacked
+        held = next(iter(self._own), self._unpacked)
         return held.teachers if held else ()
 
     def _tasks_in(self, store: packed.Store) -> dict[str, Task]:
@@ -174,18 +164,14 @@ class Prepared(ABC):
         return replace(split, published=partial(self._published, split)) if name == "train" else split
 
     def _arrays(self, name: str, size: tuple[int, int], limit: int | None) -> tuple[Arrays, int, Fit]:
-        stores = [store for store in self._stores if store.variant == self.variant]
-        for store in stores:
+        for store in self._own:
             if store.size == size:
                 arrays = store.arrays(name)
                 return arrays, len(arrays.names), store.manifest["fit"]
         wanted = "x".join(map(str, size))
-        if stores:
-            sizes = ", ".join("x".join(map(str, store.size)) for store in stores)
-            raise UserError(
-                f"{self.variant} is prepared at {sizes} in {self.data}, not at {wanted}; "
-                f"`bench data prepare {self.form_of(self.variant)} PATH --size {wanted}` prepares it."
-            )
+        if sizes := ", ".join("x".join(map(str, store.size)) for store in self._own):
+            cure = f"`bench data prepare {self.form_of(self.variant)} PATH --size {wanted}` prepares it"
+            raise UserError(f"{self.variant} is prepared at {sizes} in {self.data}, not at {wanted}; {cure}.")
         if self._unpacked is None:
             raise self._absent()
         form = self.form_in(self._unpacked, self.form_of(self.variant))
@@ -194,10 +180,8 @@ class Prepared(ABC):
         return arrays, len(self._unpacked.names(name)), form.fit
 
     def _absent(self) -> UserError:
-        return UserError(
-            f"there is no {self.wanted} in {self.data}; `bench data prepare {self.form_of(self.wanted)} "
-            f"PATH` prepares it from {self.expected}."
-        )
+        cure = f"`bench data prepare {self.form_of(self.wanted)} PATH` prepares it from {self.expected}"
+        return UserError(f"there is no {self.wanted} in {self.data}; {cure}.")
 
     def _published(self, split: Split, which: str, tasks: Sequence[str]) -> Tensor:
         total = split.total if split.total is not None else len(split)
@@ -206,10 +190,7 @@ class Prepared(ABC):
 
     @classmethod
     def published_rows(cls, split: Split) -> Tensor:
-        """Find each sample's row in the papers' label split; (N,) int64.
-
-        Unused where those go by name.
-        """
+        """Find each sample's row in the papers' label split, unused where that goes by name; (N,) int64."""
         return split.ids
 
 

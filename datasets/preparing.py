@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from benchmark.errors import UserError
-from benchmark.files import file_hash
+from benchmark.errors import UserError, shown
+from benchmark.files import file_hash, replacing
 from datasets.fit import Fit
 from datasets.layouts.base import Array, Source, reading
-from datasets.packed import FORMAT, SPLITS, Store, sealed
+from datasets.packed import FORMAT, SPLITS, Store, write
 from datasets.packing import pack
 from datasets.tasks import as_dict
+
+Progress = Callable[[str, int, int], None]  # split, done, wanted
 
 
 def prepare(
@@ -33,7 +35,7 @@ def prepare(
     how: Fit,
     *,
     replace: bool = False,
-    progress: Callable[[str, int, int], None] = lambda split, done, wanted: None,
+    progress: Progress = lambda split, done, wanted: None,
 ) -> tuple[Store, bool]:
     """Pack a source at a size; the store, and whether it was packed now.
 
@@ -68,9 +70,7 @@ def prepare(
             _check_apart(source, splits)
             if old:  # files of other times, such as a copy's: what they hold decides
                 return _renewed(old, source, manifest), False
-            (draft / "manifest.json").write_text(
-                json.dumps(sealed(manifest), indent=1) + "\n", encoding="utf-8"
-            )
+            write(draft / "manifest.json", manifest)
             if folder.exists():
                 folder.rename(_former(folder))
             draft.rename(folder)
@@ -114,15 +114,13 @@ def _renewed(store: Store, source: Source, manifest: dict[str, Any]) -> Store:
     """The store, if what was packed just now is what it holds; a `UserError` otherwise."""
     splits = manifest["splits"]
     if any(splits[split]["digests"] != store.manifest["splits"][split]["digests"] for split in SPLITS):
-        raise UserError(
-            f"{store.folder} is prepared already, from files that held something else than {source.path} "
-            f"does now; --force replaces it (runs on it then need --force too), --variant NAME keeps both."
-        )
-    draft = store.folder / ".manifest.json"
+        held = f"is prepared already, from files that held something else than {source.path} does now"
+        cure = "--force replaces it (runs on it then need --force too), --variant NAME keeps both"
+        raise UserError(f"{store.folder} {held}; {cure}.")
     kept = {key: value for key, value in store.manifest.items() if key != "joins"}
     kept |= {key: manifest[key] for key in ("state", "joins") if key in manifest}
-    draft.write_text(json.dumps(sealed(kept), indent=1) + "\n", encoding="utf-8")
-    draft.replace(store.folder / "manifest.json")
+    with replacing(store.folder / "manifest.json") as draft:
+        write(draft, kept)
     return Store(store.folder)
 
 
@@ -132,41 +130,37 @@ def _check_apart(source: Source, splits: dict[str, Any]) -> None:
         {digest[:16]: name for digest, name in zip(splits[s]["digests"], splits[s]["names"], strict=True)}
         for s in SPLITS
     )
-    both = [(test[digest], train[digest]) for digest in test if digest in train]
-    if both:
-        raise UserError(
-            f"{source.path} has {len(both)} of its test samples among its train samples, such as "
-            f"{both[0][0]}, which is {both[0][1]}; give folders or lists that share no image."
-        )
+    if both := [(test[digest], train[digest]) for digest in test if digest in train]:
+        found = f"{len(both)} of its test samples among its train samples, such as {both[0][0]}"
+        cure = "give folders or lists that share no image"
+        raise UserError(f"{source.path} has {found}, which is {both[0][1]}; {cure}.")
 
 
 def _check_samples(store: Store, source: Source, how: Fit) -> None:
     """Raise `UserError` unless the store was made from samples, tasks and a layout like the source's."""
-    folder, keep = store.folder, "--force replaces it, --variant NAME keeps both"
-    has = {split: tuple(store.manifest["splits"][split]["names"]) for split in SPLITS}
+    old, has = store.manifest, {split: tuple(store.manifest["splits"][split]["names"]) for split in SPLITS}
     wants = {split: source.names(split) for split in SPLITS}
-    if store.manifest["tasks"] != list(source.tasks):
-        tasks = " and ".join(", ".join(names) for names in (store.manifest["tasks"], source.tasks))
-        raise UserError(f"{folder} is prepared already, with other tasks ({tasks}); {keep}.")
-    for name, known in store.manifest.get("definitions", {}).items():
-        if known["classes"] != list(source.tasks[name].classes):
-            raise UserError(f"{folder} is prepared already, with other classes of {name}; {keep}.")
-    if has == wants and store.manifest["fit"] == how and store.manifest["layout"] == source.layout:
-        return
-    counts = [" + ".join(str(len(names[split])) for split in SPLITS) for names in (has, wants)]
-    if moved := sorted({*wants["test"]} ^ {*has["test"]} if counts[0] == counts[1] else ()):
-        raise UserError(f"{folder} is prepared already, from other splits: {moved[0]} changed sides; {keep}.")
-    raise UserError(
-        f"{folder} is prepared already, from {store.manifest['layout']} with {counts[0]} images "
-        f"({store.manifest['fit']}), not from {source.layout} with {counts[1]} ({how}); {keep}."
-    )
+
+    def images(names: dict[str, tuple[str, ...]], layout: str, fit: str) -> str:
+        return f"{layout} with {' + '.join(str(len(names[split])) for split in SPLITS)} images ({fit})"
+
+    known = {name: task["classes"] for name, task in old.get("definitions", {}).items()}
+    classes = {name: list(task.classes) for name, task in source.tasks.items() if name in known}
+    for what, before, now in (
+        ("tasks", old["tasks"], list(source.tasks)),
+        ("classes", known, classes),
+        ("images", images(has, old["layout"], old["fit"]), images(wants, source.layout, how)),
+        ("splits", sorted({*has["test"]} - {*wants["test"]}), sorted({*wants["test"]} - {*has["test"]})),
+        ("names or order", has, wants),
+    ):
+        if before != now:
+            apart = f"{shown(before)}, not {shown(now)}"
+            keep = "--force replaces it, --variant NAME keeps both"
+            raise UserError(f"{store.folder} is prepared already, with other {what}: {apart}; {keep}.")
 
 
 def _state(source: Source, folder: Path) -> str:
-    """What tells files from those that were packed: names, sizes and times of all that lies at the source.
-
-    The store's `folder`, or all of the data folder, may lie inside of it and is not the source's.
-    """
+    """Hash names, sizes and times of all that lies at the source, but for a store that lies in it."""
     root = source.path.resolve()
     places = (folder.parent.resolve(), folder.parent.parent.resolve())
     own = [place for place in places if place != root and root in place.parents]
@@ -177,12 +171,7 @@ def _state(source: Source, folder: Path) -> str:
 
 
 def _pack_split(
-    source: Source,
-    split: str,
-    folder: Path,
-    size: tuple[int, int],
-    how: Fit,
-    progress: Callable[[str, int, int], None],
+    source: Source, split: str, folder: Path, size: tuple[int, int], how: Fit, progress: Progress
 ) -> dict[str, Any]:
     """Write a split's files and return its entry in the manifest."""
 
@@ -204,5 +193,5 @@ def _pack_split(
         path = folder / f"{split}-{name}.npy"
         found = path.stat()
         files[name] = {"sha256": file_hash(path), "bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
-    own = {"names": list(arrays.names), "digests": list(arrays.digests), "files": files}
-    return own | {"remarks": arrays.remarks}
+    names, digests = list(arrays.names), list(arrays.digests)
+    return {"names": names, "digests": digests, "files": files, "remarks": arrays.remarks}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +13,8 @@ import torch
 from benchmark.errors import UserError, unknown
 from benchmark.streams import seed_of
 from datasets.base import Split
-from datasets.rendering.cache import Arrays, Cache
+from datasets.rendering import cache
+from datasets.rendering.cache import Arrays
 from datasets.rendering.furniture import CLASSES, PARTS
 from datasets.rendering.render import render
 from datasets.tasks import Task, depth, edge, normals, parts, saliency, semseg
@@ -61,10 +61,6 @@ class Scenes:
         """Name the generator's version, and the style."""
         return f"scenes-v{VERSION}" + (f"-{self.style}" if self.style else "")
 
-    def present(self) -> bool:
-        """Tell that rooms can always be made."""
-        return True
-
     def here(self) -> tuple[str, ...]:
         """Say that they are made when needed."""
         return (f"{self.variant}, made when needed",)
@@ -92,18 +88,22 @@ class Scenes:
             raise UserError(f"scenes: size is {height}x{width}; expected at least 8x8 pixels.")
 
         def make(i: int) -> Arrays:
-            with _one_thread():
-                made = {key: value.numpy() for key, value in render(_seed(name, i, self.style), size).items()}
+            made = {key: value.numpy() for key, value in render(_seed(name, i, self.style), size).items()}
             return made | {"image": styled(made["image"], made["depth"], self.style)}
 
         def done(n: int) -> None:
             if self.progress:
                 self.progress(n, count)
 
-        none = {"image": np.empty((0, 3, *size), np.uint8)}
+        like = {"image": np.empty((3, *size), np.uint8)}
         for task in self.tasks.values():
-            none[task.name] = torch.empty(0, task.target_channels, *size, dtype=task.maps.stored).numpy()
-        arrays, digests = Cache(self.folder / f"{name}-{height}x{width}", none).load(count, make, done)
+            like[task.name] = torch.empty(task.target_channels, *size, dtype=task.maps.stored).numpy()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # rendering is many small operations, which wait for each other on several
+        try:
+            arrays, digests = cache.load(self.folder / f"{name}-{height}x{width}", like, count, make, done)
+        finally:
+            torch.set_num_threads(threads)
         targets = {task: torch.from_numpy(arrays[task]) for task in self.tasks}
         known = [task.valid(targets[name]).flatten(1).any(1) for name, task in self.tasks.items()]
         return Split(
@@ -133,14 +133,3 @@ def styled(image: np.ndarray, depth: np.ndarray, style: str) -> np.ndarray:
     elif style == "grey":
         wide = np.broadcast_to(wide.mean(0), wide.shape)
     return np.rint(wide).clip(0, 255).astype(np.uint8) if style else image
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Rendering is many small operations: on several threads they wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -65,28 +65,22 @@ class Sources:
             if len(set(part.only)) < len(part.only):
                 raise UserError(f"{':'.join([part.dataset.name, *part.only])} names a task twice.")
         if len({part.dataset.variant for part in parts}) < len(parts):
-            raise UserError(
-                f"{'+'.join(names)} names a source twice, whose images would count twice; name each once, "
-                "with all the tasks that are used of it (NAME:TASK:TASK)."
-            )
-        if len(self.variant) > LONGEST:
-            raise UserError(
-                f"{self.variant} has {len(self.variant)} characters, more than {LONGEST}, the most of a name "
-                "of data; join fewer sources, or name fewer tasks."
-            )
+            cure = "name each once, with all the tasks that are used of it (NAME:TASK:TASK)"
+            twice = "names a source twice, whose images would count twice"
+            raise UserError(f"{'+'.join(names)} {twice}; {cure}.")
+        if (long := len(self.variant)) > LONGEST:
+            most = f"has {long} characters, more than {LONGEST}, the most of a name of data"
+            raise UserError(f"{self.variant} {most}; join fewer sources, or name fewer tasks.")
 
     @property
     def default_size(self) -> tuple[int, int]:
         """Return that of the first source."""
         return self.parts[0].dataset.default_size
 
-    def present(self) -> bool:
-        """Tell whether all sources are here."""
-        return all(part.dataset.present() for part in self.parts)
-
     def here(self) -> tuple[str, ...]:
-        """Name what there is of each."""
-        return tuple(name for part in self.parts for name in part.dataset.here())
+        """Name what there is of each; () unless all are here."""
+        found = [part.dataset.here() for part in self.parts]
+        return tuple(itertools.chain(*found)) if all(found) else ()
 
     @property
     def variant(self) -> str:
@@ -123,10 +117,7 @@ class Sources:
         return joined, names
 
     def split(self, name: str, size: tuple[int, int], limit: int | None = None) -> Split:
-        """Read the splits of all sources and join them; see `Dataset.split`.
-
-        limit: images of all together, as evenly as a division goes. The images of all lie in memory.
-        """
+        """Read the splits of all sources, `limit` images together, and join them in memory."""
         joined, names = self._joined()
         number, splits = len(self.parts), list[Split]()
         if limit is not None and limit < number:
@@ -141,9 +132,7 @@ class Sources:
         of_each = list(zip(variants, splits, names, strict=True))
         if len({split.fit for split in splits}) > 1:
             fits = ", ".join(f"{variant}: {split.fit}" for variant, split, _ in of_each)
-            raise UserError(
-                f"joined data sets must meet the frame alike, not {fits}; prepare one of them anew."
-            )
+            raise UserError(f"joined data sets must meet the frame alike, not {fits}; prepare one anew.")
         turns = [(torch.arange(len(split)) + 0.5) / len(split) for split in splits]
         order = torch.cat(turns).argsort(stable=True)
 

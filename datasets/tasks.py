@@ -1,7 +1,4 @@
-"""Tasks: channels, missing labels, primary metrics.
-
-Targets are tensors (B, C, H, W); `datasets.kinds` says what they hold.
-"""
+"""Tasks: channels, missing labels, primary metrics; `datasets.kinds` says what their maps hold."""
 
 from __future__ import annotations
 
@@ -81,10 +78,7 @@ def as_dict(task: Task) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> Task:
-    """Make the task of `as_dict`, whatever else `values` holds.
-
-    Raises `KeyError`, `TypeError` or `ValueError` for no such values.
-    """
+    """Make the task of `as_dict`; `KeyError`, `TypeError` or `ValueError` for values of none."""
     low, high = values["span"]
     own = {field.name: values[field.name] for field in fields(Task)}
     return Task(**own | {"classes": tuple(values["classes"]), "span": (low, high)})

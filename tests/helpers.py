@@ -19,7 +19,7 @@ from benchmark.spec.registry import resolve_hyperparameters
 from benchmark.spec.run import RunSpec
 from benchmark.training.loop import Interrupted, Options, Run
 from datasets import tasks as t
-from datasets.base import Split, widen
+from datasets.base import Split
 from datasets.tasks import Task
 from methods.base import Problem, View
 from methods.networks.encoders import Encoder, Small
@@ -90,7 +90,7 @@ def tiny_batch(
         split = tiny_split(len(labelled), seed + which)
         targets = {}
         for i, name in enumerate(names):
-            values = widen(TASKS[name], split.targets[name])
+            values = TASKS[name].maps.widen(split.targets[name])
             if name == "normals":  # made unit in `dtype`: float32's last bit is not that of every processor
                 values = torch.nn.functional.normalize(split.targets[name].to(dtype), dim=1)
             hidden = ~shown[:, i].view(-1, 1, 1, 1)

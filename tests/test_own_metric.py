@@ -15,7 +15,6 @@ from benchmark.metrics.maps import meter
 from benchmark.metrics.own import Metric, extended
 from benchmark.metrics.pooled import TASKS as KINDS
 from benchmark.spec import plugged, plugins
-from datasets.base import widen
 from tests.commands import records, sets
 from tests.conftest import Bench
 from tests.helpers import TASKS, failures, replace_in, tiny_split
@@ -74,7 +73,7 @@ class Primary(Metric):
 def test_the_metrics_here_keep_the_contract_too(name: str) -> None:
     of = {"kind": KINDS[name], "higher_is_better": TASKS[name].higher_is_better, "bounds": (0.0, 1e4)}
     task = contract.TASKS[KINDS[name]]
-    target = widen(task, torch.full((1, task.target_channels, 16, 16), task.ignore))
+    target = task.maps.widen(torch.full((1, task.target_channels, 16, 16), task.ignore))
     width = meter(task).statistics(torch.zeros(1, task.channels, 16, 16), target).shape[1]
     kind = type("Same", (Primary,), of | {"columns": width})
     assert [f for f in contract.check("same", kind) if f.reason] == []
@@ -93,7 +92,7 @@ def test_a_meter_and_metrics_behind_it_give_what_each_gives_alone(name: str) -> 
             return float(sums[0] / sums[1])
 
     task, other = TASKS[name], type("Other", (Primary,), {"kind": "saliency"})
-    target = widen(task, tiny_split(3).targets[name])
+    target = task.maps.widen(tiny_split(3).targets[name])
     target[1] = task.ignore
     base, both = meter(task), extended(meter(task), {"a": Count, "b": Count, "c": other})
     rows = both.statistics(torch.zeros(3, task.channels, *target.shape[2:]), target)

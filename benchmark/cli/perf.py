@@ -132,7 +132,7 @@ def _hours(runs: Sequence[RunSpec], row: Row, data: Splits) -> float | None:
         p = spec.protocol
         count = {"train": p.train_images, "test": p.test_images}
         if p.judge == "holdout" or None in count.values():
-            if not registry.open_dataset(spec.variant, data.folder).present():
+            if not registry.open_dataset(spec.variant, data.folder).here():
                 return None
             count = {name: len(data.split(spec, name)) for name in count}
         evaluated = (p.evaluations + 1) * (count["test"] or 0) / row["evaluated_per_second"]

@@ -156,13 +156,13 @@ def _write(model: Model, inputs: dict[str, Path], draft: Path) -> None:
     from PIL import Image
 
     from datasets import seen
-    from datasets.layouts.pixels import load_photograph
+    from datasets.layouts.pixels import TURNED, load_photograph
 
     remarks: list[dict[str, tuple[int, str]]] = []
 
     def read(path: Path) -> np.ndarray:
         pixels, found = load_photograph(path, upright=True, expected=CURE)
-        remarks.append({remark: (1, path.name) for remark in found if remark != "turned"})
+        remarks.append({remark: (1, path.name) for remark in found if remark != TURNED})
         return pixels
 
     console = make_console()

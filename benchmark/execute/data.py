@@ -70,7 +70,7 @@ class Data:
                 if train.source is not None and train.fingerprint not in apart:
                     check_apart(train, test)
                     apart.add(train.fingerprint)
-        here = {spec.variant for spec in cells if registry.open_dataset(spec.variant, self.folder).present()}
+        here = {spec.variant for spec in cells if registry.open_dataset(spec.variant, self.folder).here()}
         for spec in cells:
             record = None if spec in pending else RunDir(results, spec.folder).record
             if not record or not (pending or spec.variant in here):

@@ -32,7 +32,7 @@ class Meter(ABC):
         """Return (B, K) float64 on the device, a row of zeros for an image without a label.
 
         prediction: raw network output (B, C, H, W), any float dtype. target: (B, C', H, W) as
-        `datasets.base.widen` makes it.
+        `Task.maps.widen` makes it.
         """
         return self._statistics(prediction, target)
 

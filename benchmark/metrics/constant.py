@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.base import widen
 from datasets.tasks import Task
 
 CHUNK = 64  # images widened at a time: splits may be larger than memory in the dtypes that metrics take
@@ -35,7 +34,7 @@ def _best(task: Task, target: Tensor, labelled: Tensor) -> Tensor:
         return torch.tensor([POSITIVE])
     found = []
     for images in labelled.nonzero()[:, 0].to(target.device).split(CHUNK):
-        wide = widen(task, target[images])
+        wide = task.maps.widen(target[images])
         pixels = wide.movedim(1, -1)[task.valid(wide)[:, 0]]
         if task.kind == "classes":
             found.append(torch.bincount(pixels[:, 0], minlength=task.channels))

@@ -16,7 +16,6 @@ from benchmark.errors import UserError, reason
 from benchmark.metrics.base import Meter
 from benchmark.typed import Attributes
 from datasets import kinds
-from datasets.base import widen
 from datasets.tasks import Task
 
 
@@ -61,7 +60,7 @@ class Metric(ABC):
         """Return (B, columns) float64: numbers of each image that may be added up; 0 without a label.
 
         prediction: raw network output (B, C, H, W), any float dtype. target: (B, C', H, W) as
-        `datasets.base.widen` makes it; `self.task.valid(target)` tells where it carries a label.
+        `Task.maps.widen` makes it; `self.task.valid(target)` tells where it carries a label.
         """
 
     @abstractmethod
@@ -110,7 +109,8 @@ def extended(base: Meter, more: dict[str, type[Metric]]) -> Meter:
     Raises `UserError` for a metric that cannot be computed, before a run has spent hours.
     """
     task, own = base.task, {}
-    target = widen(task, torch.full((2, task.target_channels, 16, 16), task.ignore, dtype=task.maps.stored))
+    blank = torch.full((2, task.target_channels, 16, 16), task.ignore, dtype=task.maps.stored)
+    target = task.maps.widen(blank)
     for name, kind in (more | (task.own_kind.metrics if task.own_kind else {})).items():
         if kind.kind != task.kind:
             continue

@@ -153,11 +153,9 @@ class Expansion:
         weighting = cell["balance"]
         balance.check(weighting)
         protocol = self._protocol(cell["protocol"], cell["set"], dataset)
-        if not dataset.present():  # planning needs no data; a run will say what is missing
-            text = (
-                f"{dataset.name} was not found in {self.data}, so ids assume the variant {dataset.variant!r}"
-            )
-            self.notes[text] = None
+        if not dataset.here():  # planning needs no data; a run will say what is missing
+            absent = f"{dataset.name} was not found in {self.data}"
+            self.notes[f"{absent}, so ids assume the variant {dataset.variant!r}"] = None
         name = cell["method"]
         method = registry.method(name)
         tasks_of = {task: dataset.tasks[task] for task in protocol.tasks}

@@ -45,7 +45,7 @@ CLASS_ATTRIBUTES: Attributes = {
 SUPPORT = {
     "methods": {"base", "losses"},
     "datasets": {
-        "base", "tasks", "kinds", "labels", "published", "inert", "augment", "fit", "packing", "packed",
+        "base", "tasks", "kinds", "labels", "published", "augment", "fit", "packing", "packed",
         "prepared", "preparing", "seen", "sources",
     },
     "metrics": set(),

@@ -31,7 +31,8 @@ class Sample:
     label of: classes, saliency and edge (H, W) uint8 with 255 unknown; depth (H, W) float32 with 0 unknown;
     normals (H, W, 3) float32 of unit length in camera axes (x right, y down, z forward), (0, 0, 0) unknown.
     A teacher's maps are among them under `TEACHER` and the task's name, of train samples alone.
-    remarks: what of its files a person should hear, counted over all samples; `datasets.seen` has the words.
+    remarks: what of its files a person should hear, counted over all samples: "what|advice", as in "images
+    are odd|look at them".
     """
 
     image: Array
@@ -100,10 +101,7 @@ class Source(ABC):
         return (self,)
 
     def names(self, split: str) -> tuple[str, ...]:
-        """Name the samples of "train" or "test", by their stable numbers.
-
-        Raises `UserError` when a list, a folder or a file that the layout needs is missing or empty.
-        """
+        """Name the samples of "train" or "test". Raises `UserError` where that is missing or empty."""
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         if split not in self._names:
@@ -117,17 +115,11 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, split: str, i: int) -> Sample:
-        """Read sample i of a split.
-
-        Raises `UserError` naming the first file that is missing, damaged or not what the layout says.
-        """
+        """Read sample i of a split. Raises `UserError` naming a file that is missing or wrong."""
 
 
 def source_variant(folder: Path, dataset: str) -> str | None:
-    """Read the variant that a folder's SOURCE.json names; None without it.
-
-    Raises `UserError` when the file is damaged, is of another data set, or names no variant.
-    """
+    """Read the variant that SOURCE.json names; None without it. Raises `UserError` for a wrong one."""
     path = folder / "SOURCE.json"
     expected = f'expected JSON such as {{"dataset": "{dataset}", "variant": "derived-normals"}}'
     try:

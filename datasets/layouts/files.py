@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import struct
 import threading
-import tokenize
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,31 @@ _HEADERS: dict[tuple[int, int], Any] = {
     (2, 0): np.lib.format.read_array_header_2_0,
     (3, 0): np.lib.format.read_array_header_2_0,  # in UTF-8, which differs for names of fields alone
 }
-# What a damaged one raises; it is Python text.
-_DAMAGE = (
-    OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RecursionError, SyntaxError,
-    OverflowError, tokenize.TokenError,
-)  # fmt: skip
 LONGEST_HEADER = 10_000  # bytes
 LARGEST = 100_000_000  # pixels of an image or map
 MATRIX, COMPRESSED = 14, 15  # kinds of elements of a MATLAB 5 file: an array; a deflated element
 CELLS, SPARSE_OR_CODE = (1, 2, 3), (5, 16, 17)  # kinds of arrays: of arrays; without a number for each place
 DEEPEST = 50  # arrays in each other
 LARGEST_MAT = 512 << 20  # bytes, inflated
+
+
+@contextmanager
+def opening(path: Path, expected: str, wrong: str = "could not be read") -> Iterator[None]:
+    """Turn what fails while a file is read into a `UserError` that names it.
+
+    expected: the end of the sentence. wrong: what a file is whose content is not what it should be.
+    """
+    try:
+        check_plain(path)
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise missing(path, expected) from None
+    except Exception as error:  # whatever a damaged file makes of a reader
+        if isinstance(error, OSError) and error.strerror:  # a library's own have none
+            raise UserError(f"{path} could not be read: {error.strerror}; {expected}.") from error
+        raise UserError(f"{path} {wrong} ({reason(error)[:120]}); {expected}.") from error
 
 
 def load_npy(path: Path, what: str, shape: Sequence[int], *others: Sequence[int]) -> Array:
@@ -66,28 +80,19 @@ def read_npy(path: Path, expected: str) -> Array:
     Raises `UserError` when it is missing, damaged, pickled, of other values, or longer or shorter than its
     header says, which is looked at before anything of that size is made.
     """
-    try:
-        check_plain(path)
-        with path.open("rb") as file, _PARSER:
-            version = np.lib.format.read_magic(file)
-            shape, _, dtype = _HEADERS[version](file, max_header_size=LONGEST_HEADER)
-            if dtype.kind not in "bfiu":
-                raise UserError(
-                    f"{path} does not hold one array of numbers but {str(dtype)[:60]}; {expected}."
-                )
-            if math.prod(shape[:2]) > LARGEST or min(shape, default=0) < 0:
-                raise UserError(f"{path} has more than {LARGEST // 10**6} million pixels; {expected}.")
-            promised = file.tell() + math.prod(shape) * dtype.itemsize
-            if (length := path.stat().st_size) != promised:
-                raise ValueError(f"it has {length} bytes and its header says {promised}")
-            file.seek(0)
-            array: Array = np.lib.format.read_array(file, max_header_size=LONGEST_HEADER)
-    except FileNotFoundError:
-        raise missing(path, expected) from None
-    except _DAMAGE as error:
-        raise UserError(
-            f"{path} is damaged or not a plain .npy file ({reason(error)[:120]}); {expected}."
-        ) from error
+    damaged = "is damaged or not a plain .npy file"
+    with opening(path, expected, damaged), path.open("rb") as file, _PARSER:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = _HEADERS[version](file, max_header_size=LONGEST_HEADER)
+        if dtype.kind not in "bfiu":
+            raise UserError(f"{path} does not hold one array of numbers but {str(dtype)[:60]}; {expected}.")
+        if math.prod(shape[:2]) > LARGEST or min(shape, default=0) < 0:
+            raise UserError(f"{path} has more than {LARGEST // 10**6} million pixels; {expected}.")
+        promised = file.tell() + math.prod(shape) * dtype.itemsize
+        if (length := path.stat().st_size) != promised:
+            raise ValueError(f"it has {length} bytes and its header says {promised}")
+        file.seek(0)
+        array: Array = np.lib.format.read_array(file, max_header_size=LONGEST_HEADER)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -98,15 +103,9 @@ def load_mat(path: Path, key: str, what: str) -> Any:
     """
     from scipy.io import loadmat
 
-    try:
-        check_plain(path)
+    with opening(path, f"expected {what}", "is damaged or not a MATLAB 5 file"):
         stored: Any = BytesIO(_inflated(path.read_bytes()))
         content = loadmat(stored, variable_names=[key], simplify_cells=True)
-    except FileNotFoundError:
-        raise missing(path, f"expected {what}") from None
-    except Exception as error:  # zlib's own, and whatever else a damaged file makes of a reader
-        found = f"({reason(error, named=True)[:150]})"
-        raise UserError(f"{path} is damaged or not a MATLAB 5 file {found}; expected {what}.") from error
     if key not in content:
         raise UserError(f"{path} has no variable {key!r}; expected {what}.")
     return content[key]
@@ -180,24 +179,18 @@ def read_list(path: Path, what: str, folders: bool = False) -> tuple[str, ...]:
     folders: names may have those of folders before them. Raises `UserError` when it is missing, empty,
     repeats itself or names another path.
     """
-    try:
+    expected = f"expected {what}, one a line"
+    with opening(path, expected):
         text = unicodedata.normalize("NFC", read_text(path))
-    except FileNotFoundError:
-        raise missing(path, f"expected {what}, one a line") from None
-    except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", "") or reason(error)[:120]
-        raise UserError(f"{path} could not be read ({found}); expected {what}, one a line.") from None
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:
-        raise UserError(f"{path} is empty; expected {what}, one a line.")
+        raise UserError(f"{path} is empty; {expected}.")
     if len(set(lines)) < len(lines):
         twice = next(line for i, line in enumerate(lines) if line in lines[:i])
         raise UserError(f"{path} names {shown(twice)} twice; expected {what}, each once.")
     for line in lines:
         if ("/" in line and not folders) or "\\" in line or line.startswith("."):
-            raise UserError(
-                f"{path} names {shown(line)}, which is not a plain name; expected {what}, one a line."
-            )
+            raise UserError(f"{path} names {shown(line)}, which is not a plain name; {expected}.")
     return lines
 
 

@@ -15,10 +15,7 @@ LARGEST_RESIDUAL = 0.02  # root mean square over the window, as a share of the (
 
 
 class Intrinsics(NamedTuple):
-    """Hold a pinhole camera's focal lengths and principal point, in pixels.
-
-    Pixel centres lie at whole numbers from 0.
-    """
+    """Hold a pinhole camera, in pixels whose centres lie at whole numbers from 0."""
 
     fx: float
     fy: float

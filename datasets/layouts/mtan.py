@@ -96,10 +96,7 @@ class MtanNYUv2(Mtan):
 
 
 class MtanCityscapes(Mtan):
-    """Read MTAN's Cityscapes folder, with 7 categories or 19 classes.
-
-    The labels that are not asked for may be absent.
-    """
+    """Read MTAN's Cityscapes folder, with 7 or 19 classes; the other labels may be absent."""
 
     dataset: ClassVar[str] = "cityscapes"
     marks: ClassVar[tuple[str, ...]] = ("train/image", "train/depth")

@@ -16,11 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmark.errors import UserError, reason
-from benchmark.files import check_plain
 from datasets import tasks as t
 from datasets.layouts import nyuv2_facts
 from datasets.layouts.base import Array, Sample, Source
-from datasets.layouts.files import LARGEST, check_values, missing
+from datasets.layouts.files import LARGEST, check_values, missing, opening
 from datasets.layouts.fitted_normals import RADIUS, Intrinsics, fit_normals
 from datasets.layouts.nyuv2_facts import IMAGES, Classes
 from datasets.layouts.nyuv2_maps import metres
@@ -38,10 +37,7 @@ CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 10_007}  # a chunk holds parts of 
 
 
 class NyuMat(Source):
-    """Read the official file, or the folder that holds it.
-
-    Without `derive_normals` it has no normals. Reading raises `UserError` without h5py.
-    """
+    """Read the official file, or the folder that holds it; without `derive_normals` it has no normals."""
 
     layout: ClassVar[str] = "mat"
 
@@ -70,16 +66,14 @@ class NyuMat(Source):
     @property
     def notes(self) -> tuple[str, ...]:
         """Say where depth and normals come from."""
-        filled = (
-            f"depth in {self.file} is filled in where the sensor saw nothing, so no pixel of it is unknown."
-        )
+        filled = f"depth in {self.file} is filled in where the sensor saw nothing: no pixel of it is unknown."
         if self.derive_normals:
-            fitted = (
-                "normals are fitted to that depth in windows of 9x9 pixels; they are not those of the papers."
+            return (
+                filled,
+                "normals are fitted to that depth in windows of 9x9 pixels; they aren't the papers'.",
             )
-            return filled, fitted
-        none = f"{self.file} has no normals, which the papers' protocols ask for; --derive-normals fits them "
-        return filled, none + "to the depth."
+        none = f"{self.file} has no normals, which the papers' protocols ask for"
+        return filled, f"{none}; --derive-normals fits them to the depth."
 
     def _list(self, split: str) -> tuple[str, ...]:
         """The official numbers, "0001" to "1449", ascending."""
@@ -127,45 +121,27 @@ class NyuMat(Source):
         except ImportError:
             cure = "install it with `pip install -e '.[data]'`"
             raise UserError(f"{self.file} is read with h5py; {cure}.") from None
-        expected = f"expected NYUv2's {FILE}"
+        expected = f"expected NYUv2's {FILE}, whole"
         if not self.file.is_file():
             raise missing(self.file, expected)
-        try:
-            check_plain(self.file)
+        with opening(self.file, expected, "is damaged or not a MATLAB 7.3 file"):
             file = h5py.File(self.file, "r", **CACHE)
-            links = {kind: file.get(kind, getlink=True) for kind in KINDS if kind in file}
-            found = {kind: file.get(kind) for kind, link in links.items() if isinstance(link, h5py.HardLink)}
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            raise UserError(
-                f"{self.file} is damaged or not a MATLAB 7.3 file ({reason(error)[:120]}); {expected}."
-            ) from error
-        sizes = set()
-        for kind in KINDS:
-            dataset = found.get(kind)
-            if kind in links and dataset is None:
-                raise UserError(f"{self.file} holds {kind} in another place; {expected}, whole.")
-            if not isinstance(dataset, h5py.Dataset):
-                raise UserError(f"{self.file} has no dataset {kind!r}; {expected}.")
-            if dataset.external or dataset.is_virtual:
-                raise UserError(f"{self.file} holds {kind} in another file; {expected}, whole.")
-            channels = (3,) if kind == "images" else ()
-            axes = dataset.ndim == 3 + len(channels) and dataset.shape[1:-2] == channels
-            if dataset.dtype != KINDS[kind] or not axes:
+            links = {kind: file.get(kind, getlink=True) for kind in KINDS}
+            found = {kind: file[kind] for kind, link in links.items() if isinstance(link, h5py.HardLink)}
+        for kind, dtype in KINDS.items():
+            dataset, channels = found.get(kind), (3,) if kind == "images" else ()
+            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+                raise UserError(f"{self.file} has no dataset {kind!r} of its own; {expected}.")
+            if dataset.dtype != dtype or (dataset.shape or ())[:-2] != (IMAGES, *channels):
+                holds = f"holds {kind} of type {dataset.dtype} and shape {dataset.shape}"
                 shape = ", ".join(map(str, (IMAGES, *channels, "W", "H")))
-                raise UserError(
-                    f"{self.file} holds {kind} of type {dataset.dtype} and shape {dataset.shape}; "
-                    f"expected {KINDS[kind]} of shape ({shape}), as HDF5 shows {FILE}."
-                )
+                raise UserError(f"{self.file} {holds}, not {dtype} of shape ({shape}); {expected}.")
             block = math.prod(dataset.chunks or (1, *dataset.shape[1:])) * dataset.dtype.itemsize
             if math.prod(dataset.shape[-2:]) > LARGEST or block > LARGEST_BLOCK:
                 raise UserError(f"{self.file} holds {kind} larger than any of NYUv2's; {expected}.")
-            sizes.add((dataset.shape[0], *dataset.shape[-2:]))
-        if len(sizes) > 1 or 0 in min(sizes):
-            odd = "images, depths and labels of different number or size, or none"
+        if len({dataset.shape[-2:] for dataset in found.values()}) > 1 or 0 in found["depths"].shape:
+            odd = "images, depths and labels of different sizes, or none"
             raise UserError(f"{self.file} holds {odd}; {expected}.")
-        if (count := min(sizes)[0]) != IMAGES:
-            odd = f"{count} images, but the official split is of {IMAGES}"
-            raise UserError(f"{self.file} holds {odd}; {expected}, whole.")
         return found
 
 

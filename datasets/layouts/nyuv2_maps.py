@@ -17,10 +17,7 @@ OFF_LENGTH = 0.1  # ... which this share of a map may exceed: resized maps hold 
 
 
 def metres(path: Path, depth: Array) -> Array:
-    """Check depth (H, W) or (H, W, 1) that `path` holds; (H, W) float32.
-
-    Raises `UserError` for negative or impossible metres.
-    """
+    """Check depth (H, W) or (H, W, 1) of a file; (H, W) float32. Raises `UserError` for no metres."""
     right = bool(depth.min() >= 0 and depth.max() <= FARTHEST)
     check_values(path, right, f"metres in 0..{FARTHEST:g} (millimetres?)", depth)
     return depth.reshape(depth.shape[:2]).astype(np.float32, copy=False)

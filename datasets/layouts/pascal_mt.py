@@ -22,17 +22,11 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.ndimage import laplace
 
-from benchmark.errors import UserError, reason, shown
+from benchmark.errors import UserError, shown
 from benchmark.files import read_text
 from datasets import tasks as t
 from datasets.layouts.base import LISTED, Array, Sample, Source
-from datasets.layouts.files import (
-    check_values,
-    load_mat,
-    missing,
-    numbers,
-    read_list,
-)
+from datasets.layouts.files import check_values, load_mat, missing, numbers, opening, read_list
 from datasets.layouts.nyuv2_facts import NAMES
 from datasets.layouts.nyuv2_maps import vectors_of_colours
 from datasets.layouts.pixels import load_classes, load_colours, load_photograph, load_white
@@ -80,10 +74,7 @@ class PascalMt(Source):
 
     @property
     def variant(self) -> str | None:
-        """Name the labels where they are not the papers'.
-
-        Without the list of names some normals are missing, which makes them other labels.
-        """
+        """Name the labels where they are not the papers', as without the list of names some normals are."""
         return super().variant or (None if self._labels_file else "fewer-normals")
 
     @property
@@ -167,17 +158,14 @@ def read_context_names(path: Path) -> dict[int, str]:
     the 59 classes.
     """
     expected = "expected PASCAL-Context's list of 459 classes with lines such as '427: tvmonitor'"
-    try:
+    with opening(path, expected):
         lines = read_text(path).splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} could not be read ({reason(error)[:120]}); {expected}.") from None
     found: dict[int, str] = {}
     for line in filter(str.strip, lines):
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\S.*?)\s*", line, re.ASCII)
         if not match or int(match[1]) > CONTEXT_CLASSES or int(match[1]) in found:
-            raise UserError(
-                f"{path} has the line {line.strip()[:80]!r}; {expected}, each id 0..{CONTEXT_CLASSES} once."
-            )
+            odd = f"{path} has the line {line.strip()[:80]!r}"
+            raise UserError(f"{odd}; {expected}, each id 0..{CONTEXT_CLASSES} once.")
         found[int(match[1])] = match[2]
     if found.get(MONITOR[1]) != MONITOR[0]:
         raise UserError(f"{path} names class {MONITOR[1]} {found.get(MONITOR[1])!r}; {expected}.")
@@ -213,10 +201,8 @@ def load_parts(path: Path, shape: tuple[int, int]) -> Array | None:
             for part in _structs(path, _field(path, thing, "parts")):
                 name = _field(path, part, "part_name")
                 if not isinstance(name, str) or name not in CLASS_OF:
-                    known = ", ".join(CLASS_OF)
-                    raise UserError(
-                        f"{path} has a person's part named {shown(name)}; expected one of {known}."
-                    )
+                    known = f"expected one of {', '.join(CLASS_OF)}"
+                    raise UserError(f"{path} has a person's part named {shown(name)}; {known}.")
                 mask = numbers(path, _field(path, part, "mask"), f"a mask of {name}", shape)
                 if target is None:
                     target = np.zeros(shape, np.uint8)

@@ -18,17 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from benchmark.errors import UserError, reason
-from benchmark.files import check_plain
+from benchmark.errors import UserError
 from datasets.layouts.base import Array
-from datasets.layouts.files import (
-    LARGEST,
-    check_shape,
-    check_values,
-    expected_shape,
-    missing,
-    read_npy,
-)
+from datasets.layouts.files import LARGEST, check_shape, check_values, expected_shape, opening, read_npy
 from datasets.tasks import IGNORE
 
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -37,16 +29,17 @@ ORIENTATION = 0x0112  # of EXIF; 1 where the picture is as it was taken
 # Modes that Pillow turns into RGB without cutting off a number.
 _TO_RGB = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}
 _CHANNELS = {"L": "grey", "LA": "grey with transparency", "P": "a palette", "RGBA": "RGB with transparency"}
+# Remarks, as `datasets.seen` says them.
+TURNED = "images were turned or mirrored as their EXIF orientation says"
+TURNED += "|their label maps must be drawn on what a viewer shows"
+CLEAR = "images are transparent in places|their colours there count"
+DARK = "images of 16 bits use no number above 16383|they are dark at 8, so scale them to 0..65535"
 Image.MAX_IMAGE_PIXELS = LARGEST  # Pillow itself refuses twice as many
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `opened` does
 
 
 class Photograph(NamedTuple):
-    """Hold (H, W, 3) uint8 RGB, and what a person should hear of it, as `datasets.seen` has the words.
-
-    remarks: "turned" or mirrored by EXIF; "clear" in places, whose colours count all the same; of 16 bits, of
-    which it uses 14 or fewer ("dark", as what a camera wrote) or 8 ("black").
-    """
+    """Hold (H, W, 3) uint8 RGB, and what a person should hear of it."""
 
     pixels: Array
     remarks: tuple[str, ...]
@@ -72,29 +65,21 @@ def opened(path: Path, expected: str, formats: tuple[str, ...] = FORMATS) -> Ite
     another format, animated, or of more pixels than `files.LARGEST`; also for what fails while it is in use.
     """
     named = " or ".join(filter(None, (", ".join(formats[:-1]), formats[-1]))).replace("WEBP", "WebP")
-    try:
-        check_plain(path)
-        with Image.open(path, formats=formats) as picture:
-            if picture.width * picture.height > LARGEST:
-                raise Image.DecompressionBombError
-            if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
-                raise UserError(f"{path} is an animation; {expected}.")
-            if picture.format == "PNG":  # Pillow decodes pixels without a look at their checksum
-                with Image.open(path, formats=formats) as other:
-                    other.verify()
-            yield picture
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise missing(path, expected) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError(f"{path} has more than {LARGEST // 10**6} million pixels; {expected}.") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is no {named} file, or damaged; {expected}.") from None
-    except Exception as error:  # whatever a damaged file makes of a decoder
-        if isinstance(error, OSError) and error.strerror:  # Pillow's own have none
-            raise UserError(f"{path} could not be read: {error.strerror}; {expected}.") from error
-        raise UserError(f"{path} is damaged ({reason(error)[:120]}); {expected}.") from error
+    with opening(path, expected, "is damaged"):
+        try:
+            with Image.open(path, formats=formats) as picture:
+                if picture.width * picture.height > LARGEST:
+                    raise Image.DecompressionBombError
+                if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
+                    raise UserError(f"{path} is an animation; {expected}.")
+                if picture.format == "PNG":  # Pillow decodes pixels without a look at their checksum
+                    with Image.open(path, formats=formats) as other:
+                        other.verify()
+                yield picture
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise UserError(f"{path} has more than {LARGEST // 10**6} million pixels; {expected}.") from None
+        except UnidentifiedImageError:
+            raise UserError(f"{path} is no {named} file, or damaged; {expected}.") from None
 
 
 def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
@@ -103,11 +88,11 @@ def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
     upright: turned as its EXIF orientation says. Raises `ValueError` for a mode of numbers without a white.
     """
     bits = 16 if picture.mode.startswith("I;16") else _form(picture)[1]
-    remarks = ["turned"] * (upright and _is_turned(picture))
+    remarks = [TURNED] * (upright and _is_turned(picture))
     if remarks:
         picture = ImageOps.exif_transpose(picture)
     if picture.has_transparency_data and _is_clear(picture, np.asarray(picture)):
-        remarks.append("clear")
+        remarks.append(CLEAR)
     if bits == 16 and picture.mode.startswith("I"):  # plain I in Pillow before 11.3
         grey = (np.asarray(picture) >> 8).astype(np.uint8)
         pixels = np.repeat(grey[..., None], 3, 2)
@@ -115,8 +100,8 @@ def rgb(picture: Image.Image, upright: bool = True) -> Photograph:
         pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     else:
         raise ValueError(f"colour mode {picture.mode} has no largest number")
-    if bits == 16 and (largest := int(pixels.max())) < 64:
-        remarks.append("dark" if largest else "black")
+    if bits == 16 and pixels.max() < 64:  # as what a camera wrote
+        remarks.append(DARK)
     return Photograph(pixels, tuple(remarks))
 
 
@@ -158,10 +143,7 @@ def load_classes(path: Path, shape: Sequence[int], count: int) -> Array:
 
 
 def load_white(path: Path, what: str, shape: Sequence[int]) -> Array:
-    """Read a map (H, W) uint8 from a .png of 8 bits or fewer, 1 where it is more than half white.
-
-    Raises `UserError` as `load_numbers` does, and for 16 bits, which may hold 8-bit numbers.
-    """
+    """Read (H, W) uint8 from a .png, 1 where more than half white. Raises `UserError` for 16 bits."""
     values, most, _ = load_numbers(path, what, shape)
     if most is None or most > 255:
         raise UserError(f"{path} is not a map of 8 bits; {expected_shape(what, shape)}.")
@@ -169,10 +151,7 @@ def load_white(path: Path, what: str, shape: Sequence[int]) -> Array:
 
 
 def load_colours(path: Path, what: str, shape: Sequence[int]) -> Array:
-    """Read a map (H, W, 3) uint8 of colours that stand for numbers, from a .png of 8 bits a channel.
-
-    Raises `UserError` when the file is missing, damaged, of another shape or form.
-    """
+    """Read colours (H, W, 3) uint8 from a .png of 8 bits a channel. Raises `UserError` for another."""
     expected = expected_shape(what, shape)
     with opened(path, expected, ("PNG",)) as picture:
         values, _, palette = _stored(path, picture, "RGB", expected)

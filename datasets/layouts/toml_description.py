@@ -1,7 +1,4 @@
-"""dataset.toml: what a folder of one's own images and label maps holds, read key by key.
-
-datasets/README.md has one with a comment on every key.
-"""
+"""dataset.toml, read key by key; datasets/README.md has one with a comment on every key."""
 
 from __future__ import annotations
 
@@ -78,10 +75,7 @@ class Description:
 
 
 def read(folder: Path) -> tuple[Description, ...]:
-    """Read a folder's description, of one data set or of its [[sources]].
-
-    Raises `UserError` with one sentence for the first mistake in it.
-    """
+    """Read the description of one data set or its [[sources]]. Raises `UserError` for a mistake in it."""
     top = Table(folder / FILE, "", read_toml(folder / FILE))
     top.only("name", "size", *(["sources"] if "sources" in top.values else ["images", "splits", "tasks"]))
     expected = '"kitchens", of small letters, digits and hyphens'
@@ -118,7 +112,12 @@ def _described(
     tasks, labels = table.below("tasks", table.table("tasks", example)), {}
     for key, values in tasks.values.items():
         heads = [c for of in others if key in of.labels and (c := of.labels[key].of.classes)]
-        labels[key] = _mapped(tasks.below(key, values), _taught(tasks, key, values), next(iter(heads), ANY))
+        made, own = _labels(tasks, key, values), tasks.below(key, values)
+        folder = own.path("teacher", f"{key}-teacher") if "teacher" in values else None
+        if folder == made.place.folder:
+            raise UserError(f"teacher in {own.said} is the folder of its labels; name one of other maps.")
+        taught = replace(made, teacher=replace(made.place, folder=folder)) if folder else made
+        labels[key] = _mapped(own, taught, next(iter(heads), ANY))
     return Description(name, images, lists, share, seed, size, fit, labels)
 
 
@@ -151,12 +150,9 @@ def _splits(table: Table) -> tuple[dict[str, Path], float, int]:
 
 def _size(table: Table) -> tuple[tuple[int, int], Fit]:
     table.only("height", "width", "fit")
-    height, width = (
-        table.take(
-            key, lambda v: type(v) is int and 32 <= v <= 8192 and v % 8 == 0, "a multiple of 8, 32 to 8192"
-        )
-        for key in ("height", "width")
-    )
+    side = "a multiple of 8, 32 to 8192"
+    right = lambda v: type(v) is int and v in range(32, 8193, 8)  # noqa: E731
+    height, width = (table.take(key, right, side) for key in ("height", "width"))
     expected = " or ".join(f'"{how}"' for how in FITS)
     return (height, width), table.take("fit", lambda v: v in FITS, expected, "scale")
 
@@ -189,15 +185,6 @@ def _labels(tasks: Table, name: str, values: Any) -> Labels:
     threshold = table.take("threshold", lambda v: _is_number(v) and 0 < v < inf, expected, None)
     task = replace(_MAKE[kind](), name=name) if kind in _MAKE else t.own(kind, name)
     return Labels(task, place, ignore, unit, threshold)
-
-
-def _taught(tasks: Table, name: str, values: Any) -> Labels:
-    """As `_labels`, with the place of a teacher's maps."""
-    made, table = _labels(tasks, name, values), tasks.below(name, values)
-    folder = table.path("teacher", f"{name}-teacher") if "teacher" in values else None
-    if folder == made.place.folder:
-        raise UserError(f"teacher in {table.said} is the folder of its labels; name one of other maps.")
-    return replace(made, teacher=replace(made.place, folder=folder)) if folder else made
 
 
 def _classes(table: Table) -> tuple[str, ...]:
@@ -247,12 +234,6 @@ def _is_name(value: Any) -> bool:
 
 
 def _are_classes(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and all(
-            isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= 64
-            for name in value
-        )
-        and len(set(value)) == len(value)
-        and 2 <= len(value) <= 255
-    )
+    names = value if isinstance(value, list) else []
+    texts = all(isinstance(n, str) and n.strip() and n.isprintable() and len(n) <= 64 for n in names)
+    return texts and 2 <= len(names) <= 255 and len(set(names)) == len(names)

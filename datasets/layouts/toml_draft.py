@@ -23,23 +23,17 @@ from datasets.layouts.toml_files import IMAGES, MAPS, walk
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.layouts.toml_guess import guess
 
+PHOTO = "photo"
 LOOKS, MOST = 40, 300_000  # files of a series that are looked at; files in all
-PHOTO = ("rgb", "image", "img", "colo", "photo")
 WORDS = {
-    "depth": ("depth", "distance"),
-    "normals": ("normal",),
-    "edge": ("edge", "bound", "contour"),
-    "saliency": ("salien", "foreground"),
-    "classes": ("seg", "label", "class", "semantic"),
-}
+    "depth": "depth|distance", "normals": "normal", "edge": "edge|bound|contour",
+    "saliency": "salien|foreground", "classes": "seg|label|class", PHOTO: "rgb|image|img|colo|photo",
+}  # fmt: skip
 Series = tuple[str, str]  # a folder, "" of files in none, and a pattern or ""
 
 
 def write(folder: Path) -> tuple[Path, list[str]]:
-    """Write a folder's dataset.toml; the file, and sentences on what is still to do.
-
-    Raises `UserError` for no folder, for one that has the file, and where no label maps are found.
-    """
+    """Write a folder's dataset.toml; the file, and what is left to do. Raises `UserError` where it cannot."""
     file = folder / FILE
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; name the one that holds your images and label maps.")
@@ -74,7 +68,9 @@ def _draft(folder: Path) -> tuple[str, Collection[str], list[str]]:
     place = _value(images[0] or ".")
     if images[1]:
         place = f"{{ folder = {place}, pattern = {_value(images[1])} }}"
-    shapes = [load_photograph(folder / path, upright=True).pixels.shape for path in _some(names.values(), 9)]
+    height, width, _ = load_photograph(folder / min(names.values()), upright=True).pixels.shape
+    scale = min(1, 512 / max(height, width)) / 8
+    sides = [max(4, round(side * scale)) * 8 for side in (height, width)]
     lines = [
         "# Guesses of `bench data draft`, each with its reason: look at them, then",
         "# bench data prepare own-data FOLDER",
@@ -82,7 +78,8 @@ def _draft(folder: Path) -> tuple[str, Collection[str], list[str]]:
         f"# {len(names)} photographs, as which {sum(map(len, found.values()))} other files are named",
         f"images = {place}",
         *_splits(folder, names),
-        *_size(shapes),
+        f"# the first photograph has {height}x{width}; sides are multiples of 8",
+        f"size = {{ height = {sides[0]}, width = {sides[1]} }}",
     ]
     todo, taken = [], set[str]()
     for number, (series, maps) in enumerate(found.items(), 1):
@@ -113,20 +110,8 @@ def _splits(folder: Path, names: Collection[str]) -> list[str]:
         listed = [read_list(each, "names of images", folders=True) for each in lists if each.is_file()]
         if len(listed) == 2 and {*listed[0], *listed[1]} <= {*names}:
             return ["# both lists name images", f'splits = {{ train = "train.txt", test = "{test}" }}']
-    said = 'drawn; where neighbours look alike, write lists: { train = "train.txt", test = "test.txt" }'
-    if sides := {part for name in names for part in name.split("/")[:-1]} & {"train", "test", "val"}:
-        said += f"; the folders {' and '.join(sorted(sides))} look like such a split"
-    return [f"# {said}", "splits = { test_share = 0.2, split_seed = 0 }"]
-
-
-def _size(shapes: list[tuple[int, ...]]) -> list[str]:
-    """A frame of the form of the first photograph."""
-    height, width = shapes[0][:2]
-    scale = min(1, 512 / max(height, width))
-    sides = [max(32, round(side * scale / 8) * 8) for side in (height, width)]
-    sizes = sorted({f"{shape[0]}x{shape[1]}" for shape in shapes})
-    said = f"# photographs of {', '.join(sizes)}; sides are multiples of 8"
-    return [said, f"size = {{ height = {sides[0]}, width = {sides[1]} }}"]
+    said = '# drawn; where neighbours look alike, write lists: { train = "train.txt", test = "test.txt" }'
+    return [said, "splits = { test_share = 0.2, split_seed = 0 }"]
 
 
 def _readings(path: str) -> Iterator[tuple[Series, str]]:
@@ -186,15 +171,15 @@ def _photographs(folder: Path, every: dict[Series, dict[str, str]]) -> Series:
 
     def rank(series: Series) -> tuple[Any, ...]:
         named = set[str]().union(*(at[name] for name in every[series])) - {*every[series].values()}
-        return -len(named), -len(every[series]), not _like_photo(series), len("".join(series)), series
+        return -len(named), -len(every[series]), _hint(series) != PHOTO, len("".join(series)), series
 
     pictures = [s for s, names in every.items() if all(p.lower().endswith(IMAGES) for p in names.values())]
     ranked = sorted(pictures, key=rank)
     for series in ranked[:99]:
         if all(guess([folder / p], "").kind is None for p in _some(every[series].values(), 3)):
             return series
-    if drawn := next(filter(_like_photo, ranked), None):  # they may have few colours
-        return drawn
+    if drawn := [series for series in ranked if _hint(series) == PHOTO]:  # they may have few colours
+        return drawn[0]
     raise UserError(f"{folder} holds no photographs (.jpg, .png or .webp); put the images there.")
 
 
@@ -217,13 +202,8 @@ def _affix(series: Series) -> str:
 
 
 def _hint(series: Series) -> str:
-    """The kind of task that a name speaks of, or ""."""
-    text = _affix(series).lower()
-    return next((kind for kind, words in WORDS.items() if any(word in text for word in words)), "")
-
-
-def _like_photo(series: Series) -> bool:
-    return any(word in _affix(series).lower() for word in PHOTO)
+    """The kind of task that a name speaks of, `PHOTO` or ""."""
+    return next((kind for kind, words in WORDS.items() if re.search(words, _affix(series).lower())), "")
 
 
 def _word(text: str) -> str:

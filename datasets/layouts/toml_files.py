@@ -79,10 +79,7 @@ def is_pattern(value: Any, endings: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Found:
-    """Hold what lies in the folders that a description names.
-
-    files: {who names them: {image: file}}. left: {folder: paths in it that are nobody's}.
-    """
+    """Hold files, {who names them: {image: file}}, and those left, {folder: paths that are nobody's}."""
 
     files: dict[str, dict[str, Path]]
     left: dict[Path, list[str]]

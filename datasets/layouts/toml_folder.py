@@ -17,12 +17,11 @@ import numpy as np
 
 from benchmark.errors import UserError, shown
 from benchmark.files import file_hash
-from datasets.fit import Fit
 from datasets.layouts import toml_description, toml_maps
 from datasets.layouts.base import TEACHER, Array, Sample, Source, reading
 from datasets.layouts.files import read_list
 from datasets.layouts.nyuv2_maps import load_normals
-from datasets.layouts.pixels import load_photograph
+from datasets.layouts.pixels import TURNED, load_photograph
 from datasets.layouts.toml_description import Description, Labels
 from datasets.layouts.toml_files import Found, Place, find
 from datasets.tasks import IGNORE, Task
@@ -77,33 +76,19 @@ class TomlFolder(Source):
         return self.description.name + (f"-teacher-{digest}" if maps else "")
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Return the (H, W) that the description asks for."""
-        return self.description.size
-
-    @property
-    def fit(self) -> Fit:
-        """Say how images of other sizes meet the frame."""
-        return self.description.fit
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """Say how images were split, and name the files that were left aside."""
         found, names = [], {name for names in self._splits.values() for name in names}
         of = self.description
         if not of.lists:
             test, rest = self._splits["test"], len(self._splits["train"])
-            found.append(
-                f"test_share = {of.test_share:g} with split_seed = {of.split_seed} drew {len(test)} images "
-                f"for testing, such as {test[0]}, and left {rest} for training; where neighbours look alike, "
-                "lists of names say better which."
-            )
+            drew = f"drew {len(test)} images for testing, such as {test[0]}, and left {rest} for training"
+            better = "where neighbours look alike, lists of names say better which"
+            share = f"test_share = {of.test_share:g} with split_seed = {of.split_seed}"
+            found.append(f"{share} {drew}; {better}.")
         for folder, others in self._found.left.items():
             kinds = dict.fromkeys(place.said for place in self._places.values() if place.folder == folder)
             found.append(_said(others, folder, f"not {' or '.join(kinds)}"))
-        below = sorted(name for name in self._images if "/" in name)
-        if 0 < len(below) < len(self._images) and not of.images.pattern:
-            found.append(f"{len(below)} images lie in sub-folders of {of.images.folder}, such as {below[0]}.")
         unused = [str(file) for name, file in self._images.items() if name not in names]
         found.append(_said(unused, of.images.folder, "in neither list"))
         for task, files in self._maps.items():
@@ -120,14 +105,14 @@ class TomlFolder(Source):
         name = self.names(split)[i]
         image, remarks = load_photograph(self._images[name], upright=True)
         shape, labels = (image.shape[0], image.shape[1]), {}
-        of = f"of its image's size{', as EXIF turns it,' * ('turned' in remarks)}"
+        of = f"of its image's size{', as EXIF turns it,' * (TURNED in remarks)}"
         for task, files in self._maps.items():
             if name in files and (split == "train" or task in self.tasks):
                 labels[task], found = self._label(files[name], self._labels[task], shape, of)
                 if numbers := self._labels[task].numbers:
                     learnt = np.array([*numbers, *[IGNORE] * (256 - len(numbers))], np.uint8)
                     labels[task] = learnt[labels[task]]
-                remarks += tuple(f"{remark} of {task}" for remark in found)
+                remarks += tuple(f"maps of {task} {remark}" for remark in found)
         return Sample(image, labels, remarks)
 
     def _label(self, path: Path, labels: Labels, shape: tuple[int, int], of: str) -> tuple[Array, list[str]]:
@@ -172,8 +157,9 @@ class TomlFolder(Source):
         own = self.path / toml_description.FILE
         for place in self._places.values():
             if not place.folder.is_dir():
-                cure = "add it or correct its name"
-                raise UserError(f"the folder {place.folder} is missing, which {own} names; {cure}.")
+                raise UserError(
+                    f"the folder {place.folder} is missing, which {own} names; add or correct it."
+                )
         found = find(self.path, self._places, (own, *self.description.lists.values()))
         if not found.files["images"]:
             folder, said = self.description.images.folder, self.description.images.said
@@ -199,18 +185,17 @@ class TomlFolder(Source):
     def _splits(self) -> dict[str, tuple[str, ...]]:
         splits = self._from_lists() if self.description.lists else self._by_share()
         for task, files in self._maps.items():
-            place, drop = self._labels[task].place, f"[tasks.{task}]"
-            if task not in self.tasks:
-                drop = f"teacher from [tasks.{task.removeprefix(TEACHER)}]"
+            place, own = self._labels[task].place, f"[tasks.{task.removeprefix(TEACHER)}]"
+            drop = own if task in self.tasks else f"teacher from {own}"
             for split, names in splits.items():
                 if not any(name in files for name in names) and (split == "train" or task in self.tasks):
-                    others = _said(self._found.left.get(place.folder, []), place.folder, "others")
-                    other = "" if self.description.lists else "take another split_seed, "
-                    raise UserError(
-                        f"{place.folder} holds no label of {task} for any of the {len(names)} {split} "
-                        f"images; a label map is named as its image, such as {place.example(names[0])}: "
-                        f"add some, {other}or remove {drop}. {others}".rstrip()
+                    none = (
+                        f"{place.folder} holds no label of {task} for any of the {len(names)} {split} images"
                     )
+                    other = "" if self.description.lists else "take another split_seed, "
+                    cure = f"such as {place.example(names[0])}: add some, {other}or remove {drop}"
+                    others = _said(self._found.left.get(place.folder, []), place.folder, "others")
+                    raise UserError(f"{none}; a label map is named as its image, {cure}. {others}".rstrip())
         return splits
 
     def _from_lists(self) -> dict[str, tuple[str, ...]]:
@@ -218,14 +203,10 @@ class TomlFolder(Source):
         what = "names of images without suffix"
         splits = {split: read_list(path, what, folders=True) for split, path in lists.items()}
         for split, names in splits.items():
-            for name in names:
-                if name not in self._images:
-                    raise UserError(
-                        f"{lists[split]} names {shown(name)}, but {images.folder} holds no such image "
-                        f"{images.said}; expected {what}, one a line."
-                    )
-        both = sorted(set(splits["train"]) & set(splits["test"]))
-        if both:
+            if absent := [name for name in names if name not in self._images]:
+                none = f"names {shown(absent[0])}, but {images.folder} holds no such image {images.said}"
+                raise UserError(f"{lists[split]} {none}; expected {what}, one a line.")
+        if both := sorted({*splits["train"]} & {*splits["test"]}):
             share = f"share {len(both)} images, such as {both[0]!r}; list each in one of them"
             raise UserError(f"{lists['train']} and {lists['test']} {share}.")
         return splits

@@ -1,4 +1,4 @@
-"""What label maps hold, as far as their numbers tell: a guess, its reason, and the choices that are left."""
+"""What label maps hold, as far as their numbers tell: a guess, its reason, and what may be otherwise."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from datasets.layouts.toml_files import MAPS
 from datasets.tasks import IGNORE
 
 FEW, MANY = 64, 255  # different numbers that are classes, without a word for it and with one
-EDGE_OR_SALIENCY = ('kind = "edge"', 'kind = "saliency"')
-ANY = tuple(f'kind = "{kind}"' for kind in KINDS)
+ANY = (*(f'kind = "{kind}"' for kind in KINDS), "unit = 0.001", "threshold = 0.5", 'classes = ["no", "yes"]')
+UNIT = "where a step is no millimetre: unit = 0.00390625 (1/256), 0.0002 (1/5000), ... metres"
+NONE = "where a number or nan says that nothing was measured: ignore = 65535, or nan"
+ZERO = "where 0 says no label: ignore = 0, and leave out its class; 255 says so where nothing is said"
+MOVE = 'where a colour says no label, move it to ignore = ["#..."], and leave out its class'
 
 
 class Guess(NamedTuple):
@@ -32,7 +35,7 @@ class Guess(NamedTuple):
 
 def guess(files: list[Path], hint: str) -> Guess:
     """What the maps of a series hold; hint: the kind that its name speaks of, or ""."""
-    forms, values, medians = set[str](), set[Any](), list[float]()
+    forms, values, medians = set[str](), set[Any](), [0.0]
     try:
         for form, array in map(_look, files):
             forms.add(form)
@@ -44,40 +47,31 @@ def guess(files: list[Path], hint: str) -> Guess:
         return Guess("", {}, f"not read: {error}")
     if "JPEG" in forms or (forms == {"colours"} and len(values) > MANY):
         return Guess(None, {}, "photographs, as JPEG and so many colours are no label maps: left out")
-    if len(forms) > 1 or not values or min(forms).startswith("shape"):
-        return Guess("", {}, " and ".join(sorted(forms)), ANY)
-    (form,), what = forms, f"{len(values)} numbers in {len(files)} maps"
+    form = " and ".join(sorted(forms))
     if form == "normals":
         return Guess("normals", {}, "vectors of length 1 (as colours in a .png, n = 2x/255 - 1)")
     if form == "colours":
         keys = {"classes": _classes(len(values)), "palette": [f"#{code:06x}" for code in sorted(values)]}
-        move = 'where a colour says no label, move it to ignore = ["#..."], and leave out its class'
-        return Guess("classes", keys, f"{len(values)} colours in {len(files)} maps", (move,))
-    low, high, middle = min(values), max(values), float(np.median(medians or [0]))
-    if form == "fractions":
-        if low >= 0 and (hint == "depth" or high > 1):
-            nan = "where nan or inf says that nothing was measured: ignore = nan"
-            return Guess("depth", {}, f"{low:.3g} to {high:.3g}, read as metres", (nan,))
-        return Guess("", {}, f"{low:.3g} to {high:.3g}", (*EDGE_OR_SALIENCY, "threshold = 0.5"))
-    if hint == "depth" or (high > MANY and len(values) > FEW):
-        if form == "16 bits" and 200 <= middle <= 30_000:
-            why = f"16 bits, median {middle:g}: {middle / 1000:.2g} m if a step is a millimetre"
-            steps = "where it is another: unit = 0.00390625 (1/256), 0.0002 (1/5000), ... metres a step"
-            none = (f"where {high} says that nothing was measured: ignore = {high}",) * (high == 65535)
-            return Guess("depth", {"unit": 0.001}, why, (steps, *none))
-        choices = ('kind = "depth"', "unit = 0.001  # the metres a step; a .npy must hold metres")
-        return Guess("", {}, f"{form}, median {middle:g}, {high} at most", choices)
-    if len(values) == 2 and low == 0 and high in (1, 255, 65535):
-        if hint in ("edge", "saliency"):
-            return Guess(hint, {}, f"0 and {high} alone, and its name")
-        classes = ('kind = "classes"', 'classes = ["no", "yes"]') * (high == 1)
-        return Guess("", {}, f"0 and {high} alone", (*EDGE_OR_SALIENCY, *classes))
+        return Guess("classes", keys, f"{len(values)} colours in {len(files)} maps", (MOVE,))
+    low, high, middle = min(values, default=0), max(values, default=0), float(np.median(medians[1:] or [0]))
+    several = f"{len(values)}" if len(values) <= 2 * MANY else f"over {2 * MANY}"
+    why = f"{form}, {several} numbers, {low:.5g} to {high:.5g}, median {middle:g}"
+    many = hint == "depth" or (high > MANY and len(values) > FEW)
     count = int(max((value for value in values if value != IGNORE), default=0)) + 1
-    few = len(values) <= (MANY if hint == "classes" else FEW) and count <= min(IGNORE, 4 * len(values) + 16)
-    if few and low >= 0 and count > 1:
-        zero = "where 0 says no label: ignore = 0, and leave out its class; 255 says so where nothing is said"
-        return Guess("classes", {"classes": _classes(count)}, f"{what}, {low} to {high}", (zero,))
-    return Guess("", {}, f"{what}, {low} to {high}", ANY)
+    if form == "fractions" and low >= 0 and (hint == "depth" or high > 1):
+        return Guess("depth", {}, f"{why}, read as metres", (NONE,))
+    if form == "16 bits" and many and 200 <= middle <= 30_000:
+        millimetres = f"{why}: {middle / 1000:.2g} m if a step is a millimetre"
+        return Guess("depth", {"unit": 0.001}, millimetres, (UNIT, NONE))
+    if form in ("8 bits", "16 bits", "whole numbers") and not many:
+        if len(values) == 2 and low == 0 and high in (1, 255, 65535):
+            return Guess(hint, {}, why) if hint in ("edge", "saliency") else Guess("", {}, why, ANY)
+        few = len(values) <= (MANY if hint == "classes" else FEW) and count <= min(
+            IGNORE, 4 * len(values) + 16
+        )
+        if few and low >= 0 and count > 1:
+            return Guess("classes", {"classes": _classes(count)}, why, (ZERO,))
+    return Guess("", {}, why, ANY)
 
 
 def _look(path: Path) -> tuple[str, Array]:

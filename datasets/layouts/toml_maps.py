@@ -28,20 +28,15 @@ NEAREST, FARTHEST = 1e-5, 1000.0  # metres; stores cannot hold less, and more ar
 
 
 def coloured(path: Path, labels: Labels, what: str, shape: tuple[int, int]) -> Array:
-    """Read a map of colours as classes (H, W) uint8, 255 unknown.
-
-    Raises `UserError` for what is no such picture, and for a colour that is in neither palette nor ignore.
-    """
+    """Read a map of colours as classes (H, W) uint8, 255 unknown. Raises `UserError` for other colours."""
     pixels = load_colours(path, f"{what} as colours", (*shape, 3)).astype(np.uint32)
     codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     classes = _table(labels.palette, labels.void)[codes]
     if (classes < 0).any():
         y, x = np.argwhere(classes < 0)[0]
-        where = f"the colour #{codes[y, x]:06x} in row {y}, column {x}"
-        raise UserError(
-            f"{path} has {where}, counted from 0, which is in neither palette nor ignore of "
-            f"[tasks.{labels.task.name}]; add it to one of them, or correct the map."
-        )
+        where = f"the colour #{codes[y, x]:06x} in row {y}, column {x}, counted from 0"
+        none = f"is in neither palette nor ignore of [tasks.{labels.task.name}]"
+        raise UserError(f"{path} has {where}, which {none}; add it to one of them, or correct the map.")
     return classes.astype(np.uint8)
 
 
@@ -55,16 +50,11 @@ def _table(palette: tuple[int, ...], void: tuple[int, ...]) -> Array:
 
 
 def measured(path: Path, labels: Labels, what: str, shape: tuple[int, int]) -> Array:
-    """Read a map of a kind of one's own, (H, W, C) float32, NaN in all of a pixel without a label.
-
-    From a .npy, or a .png in steps of the unit. Raises `UserError` for what is no such map.
-    """
+    """Read a map of an own kind, (H, W, C) float32, NaN without a label. Raises `UserError` for others."""
     channels, picture = labels.task.channels, path.suffix.lower() == ".png"
     if picture and labels.unit is None:
-        raise UserError(
-            f"{path} is a .png, and [tasks.{labels.task.name}] has no unit; add what a step of it is, as in "
-            "unit = 0.00392157 for 0 to 1 in 8 bits."
-        )
+        cure = "add what a step of it is, as in unit = 0.00392157 for 0 to 1 in 8 bits"
+        raise UserError(f"{path} is a .png, and [tasks.{labels.task.name}] has no unit; {cure}.")
     if channels == 1:
         found = load_numbers(path, what, shape).values[..., None]
     elif picture:
@@ -112,63 +102,54 @@ def _classes(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tupl
     odd = ~ignored & ~((stored >= 0) & (stored <= numbers[-1]) & (stored == np.floor(stored)))
     if odd.any():
         known = f"{len(numbers)} classes, numbered {numbers[0]}..{numbers[-1]}, and ignores {labels.ignore}"
-        raise UserError(
-            f"{path} holds class {stored[odd][0]}, but [tasks.{labels.task.name}] names {known}; "
-            f"correct the map, classes or ignore."
-        )
+        but = f"but [tasks.{labels.task.name}] names {known}; correct the map, classes or ignore"
+        raise UserError(f"{path} holds class {stored[odd][0]}, {but}.")
     classes: Array = table[np.where(ignored, 0, stored).astype(np.uint8)]
     classes[ignored] = IGNORE
     white = labels.ignore == (found.most or IGNORE) and bool(ignored.any()) and not stored[~ignored].any()
-    return classes, [f"white {labels.ignore:g}"] * (white and not ignored.all())
+    advice = f"{labels.ignore:g} is read as no label: if it was drawn for a class, save that class's number"
+    return classes, [f"hold 0 and {labels.ignore:g} alone|{advice}"] * (white and not ignored.all())
 
 
 def _binary(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
     """Of 0 and one other number, 1 or white, or positive from a threshold on."""
     values, where = found.values, f"[tasks.{labels.task.name}]"
-    remarks = [f"bits {found.most}"] if found.most else []
     if labels.threshold is None:
         white = [n for n in dict.fromkeys((1, 255, found.most)) if n and (~ignored & (values == n)).any()]
         odd = ~ignored & ~np.isin(values, [0, *white[:1]])
         if odd.any():
-            cure = "name the number of pixels without a label as ignore, or the least that is positive as "
-            raise UserError(
-                f"{path} holds {values[odd][0]}; a map of {labels.task.kind} is of 0 and 1, or of 0 and 255: "
-                f"{cure}threshold, in {where}."
-            )
-        remarks = [f"positive {number}" for number in white]
+            of = f"a map of {labels.task.kind} is of 0 and 1, or of 0 and 255"
+            cure = "name that of pixels without a label as ignore, or the least positive one as threshold"
+            raise UserError(f"{path} holds {values[odd][0]}; {of}: {cure}, in {where}.")
     elif found.most is not None and labels.threshold > found.most:
-        raise UserError(
-            f"{path} holds numbers up to {found.most}, below threshold = {labels.threshold:g} of {where}; "
-            "save every map with the same number of bits."
-        )
+        below = f"{path} holds numbers up to {found.most}, below threshold = {labels.threshold:g} of {where}"
+        raise UserError(f"{below}; save every map with the same number of bits.")
     else:
         check_finite(path, values[~ignored], f"expected numbers, or ignore = nan in {where}")
-        if found.most is None and labels.threshold > 1 >= values[~ignored].max(initial=0):
-            remarks = ["bits 1"]  # a .npy of probabilities, perhaps among pictures of 0 to 255
     positive = np.where(ignored, IGNORE, values >= (labels.threshold or 1)).astype(np.uint8)
-    if labels.task.kind == "edge" and 2 * (positive == 1).sum() > (~ignored).sum():
-        remarks.append("mostly")
-    return positive, remarks
+    mostly = labels.task.kind == "edge" and bool(2 * (positive == 1).sum() > (~ignored).sum())
+    advice = "look whether black and white are exchanged"
+    return positive, [f"have more edges than other pixels|{advice}"] * mostly
 
 
 def _metres(path: Path, labels: Labels, found: Numbers, ignored: Array) -> tuple[Array, list[str]]:
     depth, where = found.values, f"[tasks.{labels.task.name}]"
-    remarks = [f"bits {found.most}"] if found.most else []
-    if not remarks and labels.unit is not None and depth.dtype.kind in "iu":
-        remarks = ["whole numbers"]
+    remarks = []
+    if found.most is None and labels.unit is not None and depth.dtype.kind in "iu":
+        remarks = ["are .npy of whole numbers|they are read as metres, as unit is for .png alone"]
     if found.most is not None:
         if labels.unit is None:
             cure = "add the metres a step of it, such as unit = 0.001"
             raise UserError(f"{path} is a .png, and {where} has no unit; {cure}.")
         if found.most > 15 and bool(((depth == found.most) & ~ignored).any()):
-            remarks.append(f"largest {found.most}")
+            advice = f"if it says that nothing was measured, add ignore = {found.most} to {where}"
+            remarks = [f"hold {found.most}, the largest number of their format|{advice}"]
         depth = depth.astype(np.float32)
         depth *= labels.unit
     if ignored.any():
         depth = np.where(ignored, 0, depth)
     check_finite(path, depth, f"expected metres, 0 where unknown (or ignore = nan or inf in {where})")
     right = bool(((depth == 0) | ((depth >= NEAREST) & (depth <= FARTHEST))).all())
-    check_values(
-        path, right, f"metres in {NEAREST:g}..{FARTHEST:g}, 0 where unknown (millimetres? unit?)", depth
-    )
+    expected = f"metres in {NEAREST:g}..{FARTHEST:g}, 0 where unknown (millimetres? unit?)"
+    check_values(path, right, expected, depth)
     return depth.astype(np.float32, copy=False), remarks

@@ -62,11 +62,8 @@ class Table:
         place = Place(self.path(key, example), endings)
         if "pattern" not in self.values:
             return place
-        example = (
-            f'"{{name}}_{example}{endings[-2]}": {{name}} once, perhaps "{{dir}}/" before it, and the ending'
-        )
+        once = '{name} once, perhaps "{dir}/" before it, and the ending'
+        example = f'"{{name}}_{example}{endings[-2]}": {once}'
         self.path("pattern", example)
-        pattern = unicodedata.normalize(
-            "NFC", self.take("pattern", lambda v: is_pattern(v, endings), example)
-        )
-        return replace(place, pattern=pattern)
+        pattern = self.take("pattern", lambda v: is_pattern(v, endings), example)
+        return replace(place, pattern=unicodedata.normalize("NFC", pattern))

@@ -176,10 +176,7 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def surface(solids: Solids, origin: Tensor, directions: Tensor, t: Tensor, solid: Tensor) -> Surface:
-    """Compute face, normal and coordinates at the hits of `cast`.
-
-    Every ray must have one.
-    """
+    """Compute face, normal and coordinates at the hits of `cast`, of which every ray must have one."""
     point = origin[:, None] + t * directions
     to_own = solids.to_own.flatten(1).T.contiguous().index_select(1, solid)
     x = _apply(to_own, point - solids.centre.T.contiguous().index_select(1, solid))

@@ -104,10 +104,7 @@ def _float(values: Sequence[object]) -> Tensor:
 
 
 def camera(room: Room) -> tuple[Tensor, Tensor]:
-    """Compute the eye (3,) and the world-from-camera matrix (3, 3).
-
-    Its columns are the camera's right, down and forward.
-    """
+    """Compute the eye (3,) and, as columns (3, 3), the camera's right, down and forward in the world."""
     cy, sy, cp, sp = math.cos(room.yaw), math.sin(room.yaw), math.cos(room.pitch), math.sin(room.pitch)
     right, down, forward = (cy, 0.0, -sy), (sy * sp, -cp, cy * sp), (sy * cp, sp, cy * cp)
     cr, sr = math.cos(room.roll), math.sin(room.roll)
@@ -117,10 +114,7 @@ def camera(room: Room) -> tuple[Tensor, Tensor]:
 
 
 def camera_rays(size: tuple[int, int]) -> Tensor:
-    """Compute rays through the pixel centres, in camera axes; (3, H * W).
-
-    x right, y down, z forward, with z = 1: t is depth.
-    """
+    """Compute rays (3, H * W) through pixel centres: x right, y down, z forward and 1, so t is depth."""
     height, width = size
     focal = FOCAL * max(size)
     y = (torch.arange(height, dtype=torch.float64) + 0.5 - height / 2) / focal
@@ -130,10 +124,7 @@ def camera_rays(size: tuple[int, int]) -> Tensor:
 
 
 def radiance(scene: Scene, hit: Surface, directions: Tensor, size: tuple[int, int]) -> Tensor:
-    """Compute the linear light that comes back along rays; (3, N).
-
-    directions: (3, N), 1 long along the optical axis.
-    """
+    """Compute the linear light (3, N) that comes back along rays (3, N), 1 long on the optical axis."""
     number = scene.material[hit.solid, hit.face]
     view = -unit(directions)
     slant = (view * hit.normal).sum(0).clamp_min(0.15)
@@ -178,10 +169,7 @@ def _direct(scene: Scene, hit: Surface, source: Light) -> tuple[Tensor, Tensor]:
 
 
 def develop(light: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn linear light (3, H, W) into an image, uint8.
-
-    Exposure, white balance, lens blur, vignette, gamma and noise.
-    """
+    """Turn linear light (3, H, W) into a uint8 image: exposure, balance, blur, vignette, gamma, noise."""
     draw = torch.rand(6, generator=generator, dtype=torch.float64)
     brightness = (light * _LUMINANCE[:, None, None]).sum(0)
     target = 0.16 + 0.16 * float(draw[0])

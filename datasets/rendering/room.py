@@ -25,10 +25,7 @@ _EYE_CLEARANCE = 0.45  # metres around the camera
 
 @dataclass(frozen=True)
 class Light:
-    """Describe a point light.
-
-    The object numbered `inside` casts no shadow from it. strength: of its light at one metre.
-    """
+    """Describe a point light, `strength` at one metre; no shadow falls from the object numbered `inside`."""
 
     position: Vector
     colour: Colour
@@ -38,10 +35,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Placed:
-    """Place an item, turned by `yaw` (rad, +z towards +x) and moved.
-
-    number: of the object; 0 is the room itself, to which posters, rugs and skirting belong.
-    """
+    """Place an item, turned by `yaw` (rad, +z towards +x), as an object's `number`; 0 is the room's own."""
 
     item: Item
     yaw: float
@@ -125,8 +119,7 @@ class Room:
         for near, far in ((1.9, 3.0), (1.9, 3.0), (1.6, 3.6), (1.4, 4.0)) * 5:
             x, z = self.in_view(spread, near, far)
             facing = math.atan2(self.eye[0] - x, self.eye[2] - z)
-            placed = self.put(item, x, z, facing + self.rng.gauss(0, 0.6))
-            if placed:
+            if placed := self.put(item, x, z, facing + self.rng.gauss(0, 0.6)):
                 half = 0.8 * max(item.footprint)
                 for side in (-half, 0.0, half):
                     dx = x + side * math.cos(facing) - self.eye[0]
@@ -137,10 +130,7 @@ class Room:
         return None
 
     def wall_point(self, side: int, along: float) -> tuple[float, float]:
-        """Find (x, z) on a wall: side 0 is -z, 1 -x, 2 +z, 3 +x.
-
-        An item there faces the room at yaw = side * 90 degrees.
-        """
+        """Find (x, z) on a wall: 0 is -z, 1 -x, 2 +z, 3 +x; items there face the room at side * 90 deg."""
         width, _, depth = self.size
         return ((along, -depth / 2), (-width / 2, along), (along, depth / 2), (width / 2, along))[side]
 
@@ -152,8 +142,7 @@ class Room:
             side = self.rng.randrange(4)
             wall_x, wall_z = self.wall_point(side, z if side % 2 else x)
             x, z = (wall_x + gap * (2 - side), z) if side % 2 else (x, wall_z + gap * (1 - side))
-            placed = self.put(item, x, z, side * math.pi / 2)
-            if placed:
+            if placed := self.put(item, x, z, side * math.pi / 2):
                 return placed
         return None
 
@@ -162,8 +151,7 @@ class Room:
         for _ in range(8):
             x, z = self.in_view(0.5, 1.4, 6.0)
             turn = self.rng.gauss(0, 0.4) if self.rng.random() < 0.5 else 0.0
-            placed = self.put(item, x, z, self.rng.randrange(4) * math.pi / 2 + turn)
-            if placed:
+            if placed := self.put(item, x, z, self.rng.randrange(4) * math.pi / 2 + turn):
                 return placed
         return None
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from benchmark.metrics.constant import CHUNK, constant_predictions
 from benchmark.metrics.maps import meter
 from datasets import tasks
-from datasets.base import widen
 from datasets.tasks import IGNORE, Task
 
 EVERY = (tasks.semseg((*"abcd",)), tasks.depth(), tasks.normals(), tasks.saliency(), tasks.edge())
@@ -38,7 +37,7 @@ def split(images: int = CHUNK + 6, height: int = 5, width: int = 7) -> tuple[dic
 def judged(task: Task, constant: Tensor, target: Tensor) -> float:
     prediction = constant.view(1, -1, 1, 1).expand(len(target), -1, *target.shape[2:])
     m = meter(task)
-    return m.values(m.statistics(prediction, widen(task, target)).sum(0).numpy())[task.metric]
+    return m.values(m.statistics(prediction, task.maps.widen(target)).sum(0).numpy())[task.metric]
 
 
 def test_constants_equal_a_loop_over_visible_pixels() -> None:
@@ -47,7 +46,7 @@ def test_constants_equal_a_loop_over_visible_pixels() -> None:
     seen: dict[str, list[np.ndarray]] = {"semseg": [], "depth": [], "normals": []}
     for t, name in enumerate(("semseg", "depth", "normals")):
         for image in labelled[:, t].nonzero()[:, 0].tolist():
-            values = widen(TASKS[name], targets[name][image : image + 1])[0].numpy()
+            values = TASKS[name].maps.widen(targets[name][image : image + 1])[0].numpy()
             for y, x in np.ndindex(*values.shape[1:]):
                 pixel = values[:, y, x]
                 if (pixel[0] != IGNORE) if name == "semseg" else pixel.any():

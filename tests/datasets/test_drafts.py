@@ -29,7 +29,7 @@ def test_a_draft_reads_a_folder_as_it_lies(bench: Bench, layout: str, tmp_path: 
     images, tasks, files, name = LAYOUTS[layout]
     folder(tmp_path, tasks, files, images)
     text = drafted(bench, tmp_path)
-    assert "16 bits, median 1500: 1.5 m if a step is a millimetre" in text
+    assert "16 bits, 3 numbers, 1000 to 2000, median 1500: 1.5 m if a step is a millimetre" in text
     source = TomlFolder(tmp_path)
     assert [len(each) for each in every(source)] == [len(name.format(each)) for each in NAMES]
     told = "left out: 10 files" in text  # {name}/ids.png, which no draft thinks of
@@ -54,9 +54,9 @@ def test_a_draft_can_be_prepared_and_checked(bench: Bench, tmp_path: Path) -> No
     for line in (
         'name = "my-rooms"', '# 11 photographs, as which 70 other files are named\nimages = "images"',
         "splits = { test_share = 0.2, split_seed = 0 }", "size = { height = 32, width = 40 }",
-        '[tasks.depth]\nkind = "depth"\nfolder = "depth"\nunit = 0.001\n# where it is another: unit = 0.0039',
+        '[tasks.depth]\nkind = "depth"\nfolder = "depth"\nunit = 0.001\n# where a step is no millimetre: uni',
         'classes = ["class_0", "class_1", "class_2"]\npalette = ["#000000", "#008040", "#800000"]\n#',
-        '# [tasks.what]\n# folder = "what"\n# kind = "edge"\n# kind = "saliency"\n',
+        '# [tasks.what]\n# folder = "what"\n# kind = "classes"\n# kind = "depth"\n',
         "# left out: 1 files that are named as no photograph, such as 'other\\n[tasks/zz.png'\n",
     ):  # fmt: skip
         assert line in text, f"{line}\n\n{text}"
@@ -78,15 +78,16 @@ def test_a_draft_can_be_prepared_and_checked(bench: Bench, tmp_path: Path) -> No
 FLOATS, RISING = MILLIMETRES / np.float32(1000), np.arange(H * W).reshape(H, W)
 UNTOLD = "\n# What they are cannot be told: choose"
 MAPS: dict[str, tuple[Any, str]] = {  # maps called x, and what is said of them
-    "metres": (FLOATS, "; 1 to 2, read as metres\n[tasks.depth]"),
-    "shares": (FLOATS / 4, "; 0.25 to 0.5" + UNTOLD),
+    "metres": (FLOATS, "; fractions, 3 numbers, 1 to 2, median 1.5, read as metres\n[tasks.depth]"),
+    "shares": (FLOATS / 4, "; fractions, 3 numbers, 0.25 to 0.5, median 0.375" + UNTOLD),
     "vectors": (np.stack([0 * FLOATS, 0 * FLOATS - 0.6, 0 * FLOATS + 0.8], -1), "; vectors of length 1"),
-    "depth of 8 bits": (RISING.astype(np.uint8), "; 256 numbers in 10 maps, 0 to 255" + UNTOLD),
-    "0 and 1": (GREY % 2, '# kind = "saliency"\n# kind = "classes"\n# classes = ["no", "yes"]\n'),
+    "depth of 8 bits": (RISING.astype(np.uint8), "; 8 bits, 256 numbers, 0 to 255, median 128" + UNTOLD),
+    "0 and 1": (GREY % 2, '# threshold = 0.5\n# classes = ["no", "yes"]\n'),
     "void": (np.where(GREY == 2, 255, GREY).astype(np.uint8), 'classes = ["class_0", "class_1"]\n# where'),
-    "far": ((RISING * 40 + 9000).astype(np.uint16), "; 16 bits, median 34580, 60160 at most" + UNTOLD),
+    "far": ((RISING * 40 + 9000).astype(np.uint16), "; 16 bits, over 510 numbers, 9000 to 60160, median 34580"
+            + UNTOLD),
     "nothing measured": (np.where(GREY == 2, 65535, RISING).astype(np.uint16),
-                         "# where 65535 says that nothing was measured: ignore = 65535\n"),
+                         "# where a number or nan says that nothing was measured: ignore = 65535, or nan\n"),
     "a photograph": (IMAGE, "photographs, as JPEG and so many colours are no label maps: left out\n"),
 }  # fmt: skip
 

@@ -284,5 +284,5 @@ def test_what_may_not_be_read_is_named(copied: Folders, monkeypatch: pytest.Monk
         refused(folder, lambda: TomlFolder(folder).names("train"), "depth could not be read: Permission deni")
     source = TomlFolder(folder)
     source.names("train")
-    monkeypatch.setattr("datasets.layouts.pixels.check_plain", closed)
+    monkeypatch.setattr("datasets.layouts.files.check_plain", closed)
     refused(folder, lambda: source.read("train", 0), "img 00.webp could not be read: Permission denied; ex")

@@ -121,18 +121,16 @@ def claim(path: Path) -> None:
 
 
 MAT: list[tuple[Callable[[Path], object], str]] = [
-    (elsewhere("link"), "holds depths in another place; expected NYUv2's"),
-    (elsewhere("soft link"), "holds depths in another place; expected NYUv2's"),
-    (elsewhere("storage"), "holds depths in another file; expected NYUv2's"),
-    (elsewhere("virtual"), "holds depths in another file; expected NYUv2's"),
+    *((elsewhere(how), "has no dataset 'depths' of its own; expected NYUv2's .*, whole")
+      for how in ("link", "soft link", "storage", "virtual")),
     (claim, "holds depths larger than any of NYUv2's; expected"),
     (lambda p: p.unlink() or os.mkfifo(p), "is missing; expected NYUv2's"),
     (lambda p: p.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(500)), "damaged or not a MATLAB 7.3 file"),
-    (lambda p: rewrite(p, "depths", None), "has no dataset 'depths'; expected NYUv2's"),
-    (put("images", (1449, 3, 32, 24), np.uint16), r"type uint16 .*expected uint8 of shape \(1449, 3, W, H\)"),
+    (lambda p: rewrite(p, "depths", None), "has no dataset 'depths' of its own; expected NYUv2's"),
+    (put("images", (1449, 3, 32, 24), np.uint16), r"type uint16 .*not uint8 of shape \(1449, 3, W, H\)"),
     (put("labels", (32, 24), np.uint16), r"holds labels of type uint16 and shape \(32, 24\)"),
     (put("labels", (1449, 32, 25), np.uint16), "holds images, depths and labels of different"),
-    (fewer, r"holds 24 images, but the official split is of 1449; expected NYUv2's .*, whole\."),
+    (fewer, r"shape \(24, 3, 32, 24\), not uint8 of shape \(1449, 3, W, H\); expected NYUv2's"),
     (put("labels", (1449, 32, 24), np.uint16, 895), r"labels/3 must hold classes 0\.\.894 .*895\.\.895"),
     (put("depths", (1449, 32, 24), np.float32, 1500), r"depths/3 must hold metres in 0\.\.100"),
     (broken_chunk, r"depths/3 could not be read \(.*\); .*labeled\.mat is damaged, get it anew\."),

@@ -79,7 +79,7 @@ def test_several_data_sets_and_sizes_in_one_folder(tmp_path: Path) -> None:
 
 def test_without_data_nothing_is_known(tmp_path: Path) -> None:
     dataset = registry.open_dataset(NAME, tmp_path)
-    assert not dataset.present() and dataset.here() == () and registry.default_labels(NAME) == "given"
+    assert dataset.here() == () and registry.default_labels(NAME) == "given"
     with pytest.raises(UserError, match=f"there is no {NAME} in .*; `bench data prepare own-data PATH`"):
         _ = dataset.tasks
     write(tmp_path / "own-data")

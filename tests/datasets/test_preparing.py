@@ -45,7 +45,7 @@ def test_preparing_twice_does_nothing_and_a_copy_is_as_good(mtan: Path, tmp_path
 def test_other_samples_tasks_and_files_need_a_word(mtan: Path, tmp_path: Path) -> None:
     made(tmp_path)
     for other, message in (
-        (Memory(4), r"is prepared already, from memory with 5 \+ 2 images .*4 \+ 2.*--force"),
+        (Memory(4), r"is prepared already, with other images: 'memory with 5 \+ 2 images .*4 \+ 2.*--force"),
         (Memory(kept=("semseg", "depth")), "is prepared already, with other tasks"),
     ):
         with pytest.raises(UserError, match=message):
@@ -100,7 +100,7 @@ def unsealed(content: bytes) -> bytes:
     ("name", "how", "message"),
     [
         ("train-depth.npy", lambda b: b[:-1], r"train-depth.npy has \d+ bytes, not the \d+ that were packed"),
-        ("test-edge.npy", lambda b: b[:-1] + bytes([b[-1] ^ 1]), "test-edge.npy was changed since it was"),
+        ("test-edge.npy", lambda b: b[:-1] + bytes([b[-1] ^ 1]), "test-edge.npy is damaged: it was chang"),
         ("manifest.json", lambda b: b[:100], "manifest.json is damaged"),
         ("manifest.json", lambda b: b.replace(b'"memory"', b'"memorz"'), "damaged: it was changed since it"),
         ("manifest.json", unsealed, "damaged: splits.train is missing"),

@@ -14,7 +14,7 @@ import torch
 
 import datasets.scenes
 from benchmark.errors import UserError
-from datasets.base import Split, widen
+from datasets.base import Split
 from datasets.rendering.furniture import CLASSES, FIGURE, PARTS
 from datasets.rendering.render import render
 from datasets.scenes import Scenes
@@ -35,7 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Split:
 def test_every_label_is_whole_and_every_class_occurs(small: Split) -> None:
     """What else `bench check` asks of a data set: tests/test_own_dataset.py."""
     for column, (name, task) in enumerate(Scenes(Path()).tasks.items()):
-        valid = task.valid(widen(task, small.targets[name])).flatten(1)
+        valid = task.valid(task.maps.widen(small.targets[name])).flatten(1)
         assert torch.equal(valid.all(1), small.available[:, column])
     assert small.available[:, :5].all() and small.names[12] == "train-00012"
     assert len(CLASSES) == 13 and set(small.targets["semseg"].unique().tolist()) == set(range(13))
@@ -103,7 +103,7 @@ def test_the_cache_renders_only_what_is_missing(tmp_path: Path, monkeypatch: pyt
     assert torch.equal(more.images[:5], first.images)
     assert scenes.split("train", size, 5).fingerprint == first.fingerprint and len(calls) == 40
     files = sorted(p.name for p in (tmp_path / "scenes/v1/train-16x16").iterdir())
-    assert files == ["00000.npz", "00001.npz"]
+    assert files == [f"room-{i:05d}.npz" for i in range(40)]
 
 
 def altered(path: Path) -> bytes:
@@ -121,12 +121,12 @@ def flipped(path: Path) -> bytes:
 
 def test_a_damaged_file_is_rendered_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Scenes(tmp_path).split("test", (8, 8), 3)
-    path, calls = tmp_path / "scenes/v1/test-8x8/00000.npz", _counted(monkeypatch)
+    path, calls = tmp_path / "scenes/v1/test-8x8/room-00002.npz", _counted(monkeypatch)
     for damage in (lambda p: p.read_bytes()[: p.stat().st_size // 2], flipped, lambda p: b"", altered):
         path.write_bytes(damage(path))
         for _ in range(2):
             again = Scenes(tmp_path).split("test", (8, 8), 3)
-            assert len(calls) == 3
+            assert len(calls) == 1
             assert again.fingerprint == whole.fingerprint
             assert torch.equal(again.targets["depth"], whole.targets["depth"])
         calls.clear()

@@ -14,7 +14,6 @@ from benchmark.spec import registry
 from benchmark.training.batches import Feed
 from benchmark.training.evaluate import TestSet
 from datasets import labels, packed
-from datasets.base import widen
 from datasets.nyuv2 import NYUv2
 from datasets.packing import narrowed, pack
 from datasets.published import import_file
@@ -60,7 +59,7 @@ def test_memory_and_disk_and_a_part_give_the_same_samples(tmp_path: Path) -> Non
     assert stored.fingerprint == read.fingerprint and len(stored) == 3 and stored.total == 5
     assert torch.equal(stored.images, read.images) and torch.equal(stored.available, read.available)
     for name, task in TASKS.items():
-        assert torch.equal(widen(task, stored.targets[name]), widen(task, read.targets[name]))
+        assert torch.equal(task.maps.widen(stored.targets[name]), task.maps.widen(read.targets[name]))
     split = whole.split(TASKS, None)
     part = narrowed(split, 3, 5)
     assert part.ids.tolist() == [3, 4] and part.names == split.names[3:]
