@@ -10,17 +10,13 @@ from benchmark.report.board import Board
 from benchmark.report.formats import counted, with_interval
 from benchmark.report.grouping import value_text
 from benchmark.report.records import Record
+from benchmark.report.references import REFERENCES
 from benchmark.report.rows import shipped_values
 from benchmark.report.statistics import seeds_to_decide
 from benchmark.spec.source import equal_code
 from benchmark.spec.tuning import alike, of_rates
 
 UNKNOWN = "not known to be trained: the protocol holds no trial of twice the epochs"
-_REFERENCES = {
-    "equal_epochs": "equal epochs (--set budget=epochs)",
-    "equal_steps": "equal steps (--set budget=steps)",
-    "full_labels": "full labels (--set labels=full)",
-}
 Fact = tuple[str, str]
 
 
@@ -89,10 +85,10 @@ def _data(board: Board) -> Iterator[Fact]:
         against = f"comparisons with {board.baseline.label}" if board.baseline else ""
         needed = f"{tested[0].family}, decidable from {seeds_to_decide(tested[0].family)} seeds"
         yield "named contrasts" if tested[0].contrast else against, needed
-    missing = _REFERENCES.keys() - {name for e in board.entries for name in e.against}
+    run = {name for e in board.entries for name in e.against}
     if any(e.delta for e in board.entries):
-        listed = [text for name, text in _REFERENCES.items() if name in missing]
-        yield f"references not run ({protocol['reference']})", ", ".join(listed)
+        missing = [text for name, text in REFERENCES.items() if name not in run]
+        yield f"references not run ({protocol['reference']})", ", ".join(missing)
     yield _tuning(board)
 
 

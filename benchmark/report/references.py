@@ -15,6 +15,11 @@ from benchmark.report.statistics import Estimate, Split
 from benchmark.spec.protocol import ABOUT
 
 DELTA_M = "delta_m"
+REFERENCES = {  # {what delta m may be relative to: how it is run}
+    "equal_epochs": "equal epochs (--set budget=epochs)",
+    "equal_steps": "equal steps (--set budget=steps)",
+    "full_labels": "full labels (--set labels=full)",
+}
 # The metrics that the other definitions count, and whether higher is better (1) or lower (-1), by the kind of
 # task. For segmentation, depth and normals these are the nine of NYUv2 that papers report; other metrics of
 # ours are left out. The primary one is always counted.
@@ -66,7 +71,7 @@ class Other:
         return pairs, self.g.scores(self.row, mine)[[place[key(pair)] for pair in pairs]]
 
 
-References = dict[str, Other]  # by name as in `references`
+References = dict[str, Other]  # by name as in `REFERENCES`
 
 
 def references(g: Group, groups: Sequence[Group]) -> References:
@@ -81,6 +86,11 @@ def references(g: Group, groups: Sequence[Group]) -> References:
     }
     found["full_labels"] = _find(g, groups, {}, "full", "fraction:1.0")
     return {name: other for name, other in found.items() if other}
+
+
+def beside(g: Group, found: References) -> References:
+    """Return the references of another budget, whose runs are those of another group."""
+    return {name: other for name, other in found.items() if name != "full_labels" and other.g is not g}
 
 
 def _find(g: Group, groups: Sequence[Group], changed: dict[str, Any], *labels: str) -> Other | None:

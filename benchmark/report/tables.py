@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -15,12 +14,11 @@ from benchmark.errors import printable
 from benchmark.report.board import Board, Entry
 from benchmark.report.formats import number
 from benchmark.report.grouping import protocol_changes
-from benchmark.report.references import DELTA_M
+from benchmark.report.references import DELTA_M, REFERENCES, beside
 from benchmark.report.rows import Group, Row, canonical
 from benchmark.report.statistics import Array, Estimate, changes, delta_m, deviation, difference, estimate
 from benchmark.report.verdict import TOO_FEW
 
-REFERENCES = ("equal_epochs", "equal_steps", "full_labels")
 PARTS = {"label_seed": "label_sd", "train_seed": "train_sd", "rest": "rest_sd"}
 COSTS = ("gpu_hours", "seconds", "peak_gib", "images_per_second", "device")  # they vary from run to run
 LONG = (
@@ -84,9 +82,9 @@ def _csv(table: pd.DataFrame, number: str) -> str:
 @lru_cache(maxsize=16)
 def objects(board: Board) -> list[Values]:
     """Return one object a row of `frame`; None for an absent number."""
-    table = frame(board)
-    columns = [[_known(value) for value in table[name].tolist()] for name in table]
-    return [dict(zip(map(str, table), row, strict=True)) for row in zip(*columns, strict=True)]
+    table = frame(board).astype(object)
+    found: list[Values] = table.where(table.notna(), None).to_dict("records")
+    return found
 
 
 def between(row: Values, name: str) -> Estimate | None:
@@ -95,10 +93,6 @@ def between(row: Values, name: str) -> Estimate | None:
         return None
     low, high = (row.get(column) for column in _bounds(_INTERVALS.get(name, f"{name}_ci"), None))
     return Estimate(value, low, high, row["vs_baseline_n" if name == "vs_baseline_mean" else "n_paired"] or 0)
-
-
-def _known(value: Any) -> Any:
-    return None if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
 def _typed(rows: list[Any], columns: list[str]) -> pd.DataFrame:
@@ -211,9 +205,7 @@ def _runs(g: Group, row: Row) -> Values:
 def _beside(board: Board) -> Iterator[Values]:
     """The rows of references at another budget, whose runs are those of another group."""
     g, (reference, baseline) = board.group, board.references
-    for other in (board.others[name] for name in REFERENCES[:2] if name in board.others):
-        if other.g is g:
-            continue
+    for other in beside(g, board.others).values():
         pairs, label = other.g.shared(other.row), other.label
         cells: Values = {"tier": "reference", "method": label, "role": "reference of another budget"}
         cells |= {"version": other.row.version, "dataset": g.variant, "labels": g.labels}

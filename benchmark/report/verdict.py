@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.report import statistics
-from benchmark.report.references import Other, References, named, plainness
+from benchmark.report.references import Other, References, beside, named, plainness
 from benchmark.report.rows import Group, Row, canonical
 from benchmark.report.statistics import ALPHA, Estimate
 from benchmark.spec.weighting import matches
@@ -62,8 +62,16 @@ class Comparison:
         """Return `AHEAD` or `BEHIND` where that is sure, else `UNSURE`."""
         return UNSURE if self.reason else AHEAD if self.estimate.value > 0 else BEHIND
 
+    def turned(self) -> Comparison:
+        """Return the comparison of the second row with the first."""
+        e, negative = self.estimate, {unit: -value for unit, value in self.differences.items()}
+        low, high = (None if bound is None else -bound for bound in (e.high, e.low))
+        estimate = Estimate(-e.value, low, high, e.n)
+        return replace(self, differences=negative, estimate=estimate, p_better=1 - self.p_better)
 
-Family = list[tuple[str, Row | None, Row | Other | None]]  # (name of the contrast, first, second)
+
+Side = Row | Other  # a row of the board, or its reference at another budget
+Family = list[tuple[str, Side | None, Side | None]]  # (name of the contrast, first, second)
 Tests = dict[frozenset[str], dict[str, Any]]  # {two labels: {contrast, family, p_holm} as of `Comparison`}
 
 
@@ -78,12 +86,11 @@ class Verdicts:
         self._g, self._withheld = g, withheld
         self._reference = reference
         self._baseline = named(g.rows, g.protocol["baseline"])
-        beside = (others.get("equal_epochs"), others.get("equal_steps"))
-        self._others = [other for other in beside if other and other.g is not g]
+        self._others = [*beside(g, others).values()]
         self._rows = [row for row in g.rows if g.shared(row)]
         self._bare: dict[tuple[str, str], Comparison | None] = {}
 
-    def pair(self, a: Row, b: Row | Other) -> Comparison | None:
+    def pair(self, a: Side, b: Side) -> Comparison | None:
         """Return the comparison of a with b, None where they share no seed."""
         key = frozenset((a.label, b.label))
         return self._judged(self._families.get(key) or self._every.get(key), a, b)
@@ -107,10 +114,14 @@ class Verdicts:
         defined = self._reference and pairs and self._g.scores(self._reference, pairs).mean(0).all()
         return self._reference if self._reference and defined else b
 
-    def _compare(self, a: Row, b: Row | Other) -> Comparison | None:
+    def _compare(self, a: Side, b: Side) -> Comparison | None:
         """Return the bare comparison, uncorrected; None without shared seeds or where the reference is 0."""
+        if isinstance(a, Other):
+            found = None if isinstance(b, Other) else self._compare(b, a)
+            return found and found.turned()
         g, key = self._g, (a.label, b.label)
         if key not in self._bare:
+            self._bare[key] = None
             if isinstance(b, Other):
                 pairs, base = b.scores(g, a)
                 of_b = base
@@ -118,7 +129,6 @@ class Verdicts:
                 reference = self.base(a, b)
                 pairs = g.shared(a, b, reference)
                 of_b, base = g.over(pairs, b, reference)
-            self._bare[key] = None
             if pairs and base.mean(0).all():
                 scores = g.scores(a, pairs), of_b, base, g.signs
                 d = statistics.differences(*scores)
@@ -129,18 +139,19 @@ class Verdicts:
                 )
         return self._bare[key]
 
-    def _judged(self, test: dict[str, Any] | None, a: Row, b: Row | Other) -> Comparison | None:
+    def _judged(self, test: dict[str, Any] | None, a: Side, b: Side) -> Comparison | None:
         bare = self._compare(a, b)
         if bare is None or test is None:
             return None
         found = replace(bare, **test)
         return replace(found, reason=self._reason(found, a, b))
 
-    def _reason(self, c: Comparison, a: Row, b: Row | Other) -> str:
+    def _reason(self, c: Comparison, a: Side, b: Side) -> str:
         """Return why a comparison is not sure, empty where it is."""
-        n, second = len(c.differences), (b.g, b.row) if isinstance(b, Other) else (self._g, b)
-        untuned = sorted(row.label for row in (a, second[1]) if row.untuned(self._reference, self._baseline))
-        whole = {a.label: self._g.whole(a), b.label: second[0].whole(second[1])}
+        n, sides = len(c.differences), [x if isinstance(x, Other) else Other(self._g, x) for x in (a, b)]
+        rows = [side.row for side in sides]
+        untuned = sorted(row.label for row in rows if row.untuned(self._reference, self._baseline))
+        whole = {x.label: side.g.whole(side.row) for x, side in zip((a, b), sides, strict=True)}
         if self._withheld or untuned:
             return self._withheld or f"{UNTUNED} for {' and '.join(untuned)}"
         if lacking := [label for label, complete in whole.items() if not complete]:
@@ -199,9 +210,8 @@ class Verdicts:
                 first, second = contrast["first"], contrast["second"]
                 if self._here(first) and self._here(second):
                     a, b = self._side(first), self._side(second)
-                    a, b = (b, a) if isinstance(a, Other) else (a, b)
                     keeps = any(isinstance(x, Row) and held.get(x.label) == plan for x in (a, b))
-                    family.append((contrast["name"], a if keeps and isinstance(a, Row) else None, b))
+                    family.append((contrast["name"], a if keeps else None, b))
             families.append(family)
         return [family for family in families if family]
 
@@ -211,7 +221,7 @@ class Verdicts:
         keys = [key for key in side if key == "labels" or key in self._g.protocol]
         return any(all({**g.protocol, "labels": g.labels}[key] == side[key] for key in keys) for g in groups)
 
-    def _side(self, side: dict[str, Any]) -> Row | Other | None:
+    def _side(self, side: dict[str, Any]) -> Side | None:
         """Return the row that a side means: the plainest that fits, else a reference at another budget."""
         rows = [row for row in self._rows if _fits(row.records[0].spec, side)]
         if rows:

@@ -27,8 +27,9 @@ from benchmark.report.formats import (
     with_interval,
 )
 from benchmark.report.grouping import title
+from benchmark.report.references import beside
 from benchmark.report.rows import TaskInfo
-from benchmark.report.tables import REFERENCES, Values, between, objects
+from benchmark.report.tables import Values, between, objects
 from benchmark.report.verdict import APART as ROLES_APART
 
 _ESCAPED = {
@@ -57,8 +58,8 @@ def headings(board: Board) -> dict[str, str]:
     reference = board.group.protocol["reference"] or "reference"
     first = {"method": "method", "tier": "tier", f"vs {baseline} (points)": "vs_baseline_mean"}
     first |= {"seeds": "n_seeds", f"Δm vs {reference} (%)": "delta_m"}
-    others = [name for name, other in board.others.items() if other.g is not board.group]
-    first |= {f"Δm, {name.replace('_', ' ')}": f"delta_m_{name}" for name in REFERENCES[:2] if name in others}
+    others = beside(board.group, board.others)
+    first |= {f"Δm, {name.replace('_', ' ')}": f"delta_m_{name}" for name in others}
     tasks = {f"{t.title} {t.arrow}": f"{t.name}_{t.metric}_mean" for t in board.group.tasks}
     parameters = {"steps": "steps", "training parameters": "params_train"}
     parameters["inference parameters"] = "params_infer"
@@ -69,7 +70,7 @@ def headings(board: Board) -> dict[str, str]:
 def texts(board: Board) -> pd.DataFrame:
     """Return the table to read; a score's second line is its change."""
     places, lines, columns = decimals(board), [], headings(board)
-    others = [name for name in columns.values() if name in {f"delta_m_{r}" for r in REFERENCES}]
+    others = [f"delta_m_{name}" for name in beside(board.group, board.others)]
     for row in objects(board):
         reference = row["role"] == "reference" and row["delta_m"] is not None
         baseline = row["role"] == "baseline" and row["n_seeds"]

@@ -145,6 +145,13 @@ def test_named_contrasts_are_the_family() -> None:
     plain = [bare(g, rows["good"], rows["multi"]), bare(g, rows["good"], rows["good(width=2)"]), against]
     assert [c.p_holm for *_, c in verdicts.contrasts] == pytest.approx(list(holm(np.array(plain))), abs=1e-9)
     assert (found["ours"][2].verdict, found["ablation"][2].verdict) == (AHEAD, UNSURE)
+    # A side at another budget may come first: then the contrast is that of the two turned round.
+    turned = [PLAN[2] | {"first": PLAN[2]["second"], "second": PLAN[2]["first"]}]
+    again = group(*(row(label, values, turned) for label, values in scores.items()))
+    ((a, b, c),) = Verdicts(again, again.rows[0], {"equal_steps": Other(other, steps)}).contrasts
+    plain_first = found["steps"][2]
+    assert (a, b, c.estimate.value) == ("single at equal steps", "multi", -plain_first.estimate.value)
+    assert (c.estimate.low, c.p_better) == (-(plain_first.estimate.high or 0), 1 - plain_first.p_better)
     # What is no contrast is no longer of a family of its own.
     unnamed = verdicts.pair(rows["bad"], rows["multi"])
     assert unnamed and (unnamed.family, unnamed.contrast) == (15, "")
