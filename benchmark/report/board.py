@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
+import pandas as pd
 
 from benchmark.report import references, statistics, verdict
 from benchmark.report.grouping import file_name, group
@@ -15,7 +15,7 @@ from benchmark.report.images import Resampled
 from benchmark.report.records import Collection
 from benchmark.report.references import named
 from benchmark.report.reruns import Rerun
-from benchmark.report.rows import Group, Pair, Row
+from benchmark.report.rows import Group, Pair, Row, TaskInfo
 from benchmark.report.statistics import Array, Estimate, Split
 from benchmark.report.verdict import APART, RANKED_SEEDS, Comparison, Verdicts
 
@@ -49,13 +49,8 @@ class Entry:
     @cached_property
     def metrics(self) -> dict[str, dict[str, Array]]:
         """Return {task: {metric, the primary one first: its values over complete units}}."""
-        g, pairs, found = self.board.group, self.board.group.shared(self.row), {}
-        for task in g.tasks:
-            others = {m for pair in pairs for m in self.row.seeds[pair].metrics[task.name]} - {task.metric}
-            names = (task.metric, *sorted(others))
-            values = {m: [*g.by_unit(self.row, task.name, m, pairs).values()] for m in names}
-            found[task.name] = {m: np.array(v) for m, v in values.items() if v}
-        return found
+        seeds = [self.row.seeds[pair] for pair in self.board.group.shared(self.row)]
+        return {t.name: _shared(t, [s.metrics[t.name] for s in seeds]) for t in self.board.group.tasks}
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -237,13 +232,18 @@ class Board:
         for task in self.group.tasks:
             by_pair: dict[Pair, dict[str, float]] = {}
             for record in (r for r in records if task.name in r["constant"]):
-                values = {m: float(v) for m, v in record["constant"][task.name].items() if v is not None}
-                by_pair.setdefault((record.spec["label_seed"], record.spec["train_seed"]), values)
-            floors = [values for _, values in sorted(by_pair.items())]
-            shared = set.intersection(*map(set, floors)) if floors else set()
-            ordered = [m for m in (task.metric, *sorted(shared - {task.metric})) if m in shared]
-            found[task.name] = {m: float(np.mean([floor[m] for floor in floors])) for m in ordered}
+                pair = record.spec["label_seed"], record.spec["train_seed"]
+                by_pair.setdefault(pair, record["constant"][task.name])
+            floors = _shared(task, [by_pair[pair] for pair in sorted(by_pair)])
+            found[task.name] = {name: float(values.mean()) for name, values in floors.items()}
         return found
+
+
+def _shared(task: TaskInfo, seeds: Sequence[Mapping[str, float]]) -> dict[str, Array]:
+    """Return {metric, the primary one first: values over seeds} of the metrics that every seed has."""
+    table = pd.DataFrame(seeds, dtype=float).dropna(axis=1)
+    names = sorted(table, key=lambda name: (name != task.metric, name))
+    return {str(name): table[name].to_numpy() for name in names}
 
 
 _RANKED = "ranked"  # until the tiers are known
