@@ -43,6 +43,11 @@ TASKS = ("semseg", "material", "depth", "normals", "edge", "saliency")
 Arrays = dict[str, np.ndarray]
 
 
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array) if path.suffix == ".npy" else Image.fromarray(array).save(path)
+
+
 def has(task: str, number: int) -> bool:
     """Whether image `number` has a label of a task; image 5 has none at all."""
     every = ((2, 1), (3, 2), (2, 0), (3, 0), (4, 2), (1, 0))
@@ -79,36 +84,31 @@ def stem(number: int) -> str:
 
 def write(folder: Path, toml: str = TOML) -> Path:
     """The folder; images are .png, .webp without loss, labels as they are stored by those who make them."""
-    for name in ("images", "labels", "material", "depth", "normals", "edges", "saliency"):
-        (folder / name).mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     (folder / "dataset.toml").write_text(toml)
     for split, numbers in (("train", range(TRAIN)), ("test", range(TRAIN, TRAIN + TEST))):
         (folder / f"{split}.txt").write_text("".join(f"{stem(i)}\n" for i in numbers))
     for i in range(TRAIN + TEST):
         made, name = arrays(i), stem(i)
         if i % 2:
-            Image.fromarray(made["image"]).save(folder / "images" / f"{name}.PNG")
+            save(folder / "images" / f"{name}.PNG", made["image"])
         else:
             Image.fromarray(made["image"]).save(folder / "images" / f"{name}.webp", lossless=True)
-        if has("semseg", i):
-            Image.fromarray(made["semseg"]).save(folder / "labels" / f"{name}.png")
-        if has("material", i):  # numbered from 1, 0 unknown
-            stored = np.where(made["material"] == 255, 0, made["material"] + 1).astype(np.uint8)
-            Image.fromarray(stored).save(folder / "material" / f"{name}.png")
-        if has("depth", i) and i % 4 == 0:
-            np.save(folder / "depth" / f"{name}.npy", made["depth"].astype(np.float32))
-        elif has("depth", i):
-            millimetres = np.round(made["depth"] * 1000).astype(np.uint16)
-            Image.fromarray(millimetres).save(folder / "depth" / f"{name}.png")
-        if has("normals", i) and i % 2:
-            np.save(folder / "normals" / f"{name}.npy", made["normals"])
-        elif has("normals", i):
-            colours = np.round((made["normals"] + 1) / 2 * 255).astype(np.uint8)
-            Image.fromarray(colours).save(folder / "normals" / f"{name}.png")
-        if has("edge", i):
-            Image.fromarray(made["edge"] * np.uint8(255)).save(folder / "edges" / f"{name}.png")
-        if has("saliency", i):  # of 0 and 1
-            Image.fromarray(made["saliency"]).save(folder / "saliency" / f"{name}.png")
+        numbered = np.where(made["material"] == 255, 0, made["material"] + 1).astype(np.uint8)
+        millimetres = np.round(made["depth"] * 1000).astype(np.uint16)
+        colours = np.round((made["normals"] + 1) / 2 * 255).astype(np.uint8)
+        stored = {
+            "semseg": ("labels", made["semseg"]),
+            "material": ("material", numbered),  # from 1, 0 unknown
+            "depth": ("depth", millimetres if i % 4 else made["depth"].astype(np.float32)),
+            "normals": ("normals", made["normals"] if i % 2 else colours),
+            "edge": ("edges", made["edge"] * np.uint8(255)),
+            "saliency": ("saliency", made["saliency"]),  # of 0 and 1
+        }
+        for task, (where, values) in stored.items():
+            if has(task, i):
+                ending = ".npy" if values.dtype == np.float32 else ".png"
+                save(folder / where / f"{name}{ending}", values)
     return folder
 
 

@@ -19,6 +19,7 @@ from datasets.layouts.pascal_mt import PascalMt
 from datasets.layouts.toml_folder import TomlFolder
 from tests.conftest import ROOT
 from tests.datasets import folder_example, pascal_folder
+from tests.datasets.folder_example import save
 
 FACTS: dict[str, Any] = json.loads((ROOT / "datasets/layouts/nyuv2_facts.json").read_text())
 FILE = "nyu_depth_v2_labeled.mat"
@@ -78,11 +79,6 @@ def city(seed: int) -> Arrays:
         "label_19": np.where(unknown, -1, random.integers(0, 19, (8, 16))).astype(np.float64),
         "depth": np.where(unknown, 0, random.uniform(0.001, 0.4, (8, 16)))[..., None],
     }
-
-
-def save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, array) if path.suffix == ".npy" else Image.fromarray(array).save(path)
 
 
 def write_arrays(folder: Path, arrays: Callable[[int], Arrays], train: int = 3, val: int = 2) -> Path:

@@ -11,7 +11,7 @@ from benchmark.errors import UserError
 from datasets import preparing
 from datasets.layouts.toml_folder import TomlFolder
 from datasets.own_data import OwnData
-from tests.datasets.folders import save
+from tests.datasets.folder_example import save
 
 H, W = 32, 40
 IMAGE = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)

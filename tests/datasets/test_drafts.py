@@ -10,7 +10,7 @@ import pytest
 
 from datasets.layouts.toml_folder import TomlFolder
 from tests.conftest import Bench
-from tests.datasets.folders import save
+from tests.datasets.folder_example import save
 
 from tests.datasets.test_any_folder import H, W, IMAGE, CLASSES, MILLIMETRES, COLOURS  # isort: skip
 from tests.datasets.test_any_folder import NAMES, GREY, LAYOUTS, folder, every  # isort: skip

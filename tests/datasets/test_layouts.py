@@ -18,7 +18,7 @@ from datasets.layouts.nyu_mat import NyuMat
 from datasets.layouts.nyud_mt import NyudMt
 from datasets.layouts.pascal_mt import PascalMt
 from datasets.layouts.toml_folder import TomlFolder
-from tests.datasets import folders
+from tests.datasets.folder_example import save
 from tests.datasets.folders import FILE, HEIGHT, LAYOUTS, WIDTH, Folders, Layout, refused
 
 DTYPES = {"depth": np.float32, "normals": np.float32}
@@ -231,8 +231,8 @@ def test_eight_bits_know_no_zero_and_an_edge_is_more_than_half(copied: Folders) 
     pixels[0], pixels[1, :, 0], pixels[2] = 127, 127, (126, 128, 1)
     pixels[3, 5] = (129, 128, 128)  # as short as a vector can be that is known
     grey[4] = 128
-    folders.save(folder / "normals/3.png", pixels)
-    folders.save(folder / "edge/3.png", grey)
+    save(folder / "normals/3.png", pixels)
+    save(folder / "edge/3.png", grey)
     labels = NyudMt(folder, 40).read("train", 1).labels
     assert labels["normals"].any(-1).sum(1).tolist() == [0, 0, WIDTH, 1] + [0] * (HEIGHT - 4)
     assert np.allclose(labels["normals"][2], np.array([-3, 1, -253]) / np.sqrt(9 + 1 + 253**2), atol=1e-6)

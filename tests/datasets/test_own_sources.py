@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import benchmark
 from benchmark.contract import methods as contract
@@ -17,7 +16,7 @@ from benchmark.execute.data import Data
 from benchmark.spec import plan, registry
 from tests.commands import records
 from tests.conftest import Bench
-from tests.datasets.folder_example import HEIGHT, WIDTH, arrays
+from tests.datasets.folder_example import HEIGHT, WIDTH, arrays, save
 
 OWN = ("carpet", "thing", "wall", "lamp")  # of the streets; floor, wall and thing of the kitchens
 NUMBERS = np.array([0, 2, 1])  # of floor, wall and thing among them
@@ -58,15 +57,11 @@ def streets(number: int) -> np.ndarray:
 
 def write(folder: Path, toml: str = TOML) -> Path:
     for source, images, first in (("kitchens", "images", 0), ("streets", "photos", 20)):
-        for kind in (images, "semseg", "depth"):
-            (folder / source / kind).mkdir(parents=True)
         for n in range(first, first + 8):
             of, name = arrays(n), f"{n:03d}.png"
-            Image.fromarray(of["image"]).save(folder / source / images / name)
-            classes = streets(n) if source == "streets" else of["semseg"]
-            Image.fromarray(classes).save(folder / source / "semseg" / name)
-            depth = (of["depth"] * 100).round().astype(np.uint16)
-            Image.fromarray(depth).save(folder / source / "depth" / name)
+            save(folder / source / images / name, of["image"])
+            save(folder / source / "semseg" / name, streets(n) if source == "streets" else of["semseg"])
+            save(folder / source / "depth" / name, (of["depth"] * 100).round().astype(np.uint16))
         for split, numbers in (("train", range(first, first + 6)), ("test", range(first + 6, first + 8))):
             (folder / source / f"{split}.txt").write_text("\n".join(f"{n:03d}" for n in numbers))
     (folder / "dataset.toml").write_text(toml)

@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmark.errors import UserError
 from datasets import labels, published
 from tests.conftest import ROOT
+from tests.datasets.forms import npy
 
 SHARED = Path(os.environ.get("BENCH_SHARED_DATA", ROOT.parent / "shared" / "data")) / "label_splits"
 ABSENT = "no published label splits: put them at ../shared/data/label_splits or set BENCH_SHARED_DATA"
@@ -74,9 +75,7 @@ def write_lists(path: Path, rows: Tensor, patch: pytest.MonkeyPatch, protocol: i
         for column, task in enumerate(THEIRS.values())
     }
     shuffled = np.array({task: lists[task] for task in sorted(lists)}, dtype=object)
-    file = io.BytesIO()
-    np.save(file, shuffled, allow_pickle=True)
-    content = file.getvalue()
+    content = npy(shuffled)
     if protocol:
         content = content[: 10 + int.from_bytes(content[8:10], "little")] + pickle.dumps(shuffled, protocol)
     path.write_bytes(content)

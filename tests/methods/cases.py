@@ -3,14 +3,12 @@
 import copy
 import itertools
 import math
-from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.contract.checks import NoSync as NoSync
 from datasets import tasks
 from datasets.tasks import Task
 from methods.base import Batch, Losses, Problem, View
@@ -36,6 +34,7 @@ LABELS = {
     "six": [[1, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]],
 }
 Labelled = str | list[list[int]]
+Empty = tuple[tuple[int, str], ...]
 EMPTY = ((0, "semseg"), (1, "depth"), (2, "normals"))  # with "one", no label has a valid pixel
 
 
@@ -52,7 +51,7 @@ def problem(
 
 
 def labels(
-    case: Problem, labelled: Tensor, generator: torch.Generator, empty: tuple[tuple[int, str], ...]
+    case: Problem, labelled: Tensor, generator: torch.Generator, empty: Empty, dtype: torch.dtype
 ) -> dict[str, Tensor]:
     """Random targets, a fifth of the pixels unknown, hidden where not `labelled`; `empty`: no valid pixel."""
     found, b = {}, len(labelled)
@@ -63,6 +62,7 @@ def labels(
         else:
             target = torch.rand(shape, generator=generator, dtype=torch.float64) * 4
             target = F.normalize(target - 2, dim=1) if task.kind == "normals" else target + 0.5
+            target = target.to(dtype)
         shown = torch.rand(b, 1, *case.size, generator=generator) > 0.2
         shown &= labelled[:, t, None, None, None]
         for sample, which in empty:
@@ -73,7 +73,7 @@ def labels(
 
 
 def batch(
-    case: Problem, labelled: Labelled, views: int = 0, seed: int = 0, empty: tuple[tuple[int, str], ...] = ()
+    case: Problem, labelled: Labelled, views: int = 0, seed: int = 0, empty: Empty = (), single: bool = False
 ) -> TaughtBatch:
     """labelled: rows of 0 and 1, or their name. empty: (sample, task) without a valid pixel in the last view,
     or in the first where there is no other.
@@ -82,11 +82,14 @@ def batch(
     generator = torch.Generator().manual_seed(seed)
     mask = torch.tensor(rows, dtype=torch.bool)
     shape = (len(mask), 3, *case.size)
+    dtype = torch.float32 if single else torch.float64
     images = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(views + 1)]
-    targets = [labels(case, mask, generator, empty if view == views else ()) for view in range(views + 1)]
+    images = [image.to(dtype) for image in images]
+    empties = [() if view < views else empty for view in range(views + 1)]
+    targets = [labels(case, mask, generator, each, dtype) for each in empties]
     whole = torch.eye(2, 3).repeat(len(mask), 1, 1)
     further = tuple(View(images[v], targets[v], whole) for v in range(1, views + 1))
-    teacher = labels(case, torch.ones_like(mask), torch.Generator().manual_seed(seed + 1000), ())
+    teacher = labels(case, torch.ones_like(mask), torch.Generator().manual_seed(seed + 1000), (), dtype)
     return TaughtBatch(images[0], targets[0], mask, mask, torch.arange(len(mask)), further, teacher)
 
 
@@ -102,20 +105,6 @@ def check_gradients(module: nn.Module, found: Tensor, expected: Tensor) -> None:
     for name, one, two in zip(trained, *grads, strict=True):
         said = lambda text, name=name: f"{name}: {text}"  # noqa: E731
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-11 * largest, msg=said)
-
-
-def single(data: TaughtBatch) -> TaughtBatch:
-    """The same batch in float32."""
-
-    def narrow(x: Tensor) -> Tensor:
-        return x.float() if x.is_floating_point() else x
-
-    def all_of(maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: narrow(x) for name, x in maps.items()}
-
-    views = tuple(View(narrow(v.images), all_of(v.targets), v.geometry) for v in data.views)
-    images, targets, teacher = narrow(data.images), all_of(data.targets), all_of(data.teacher)
-    return replace(data, images=images, targets=targets, views=views, teacher=teacher)
 
 
 # What learns, and what does not.

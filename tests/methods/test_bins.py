@@ -1,5 +1,6 @@
 """Bins of regressions against loops over pixels, and the methods that trust them."""
 
+import itertools
 import math
 
 import pytest
@@ -118,17 +119,16 @@ def test_values_labels_and_confidences_equal_the_loop(name: str) -> None:
     confidences = [bins.confidence(logits, window) for window in (False, True)]
     for b in range(2):
         errors = []
-        for i in range(5):
-            for j in range(7):
-                own, known = logits[b, :, i, j].tolist(), target[b, :, i, j].tolist()
-                assert value[b, :, i, j].tolist() == pytest.approx(slow_value(task, centres, own), rel=1e-9)
-                k = slow_label(task, centres, known)
-                assert int(label[b, i, j]) == (IGNORE if k is None else k)
-                if k is not None:
-                    errors.append(-math.log(softmax(own)[k]))
-                for window, found in enumerate(confidences):
-                    slow = slow_confidence(task, centres, own, bool(window))
-                    assert float(found[b, 0, i, j]) == pytest.approx(slow, rel=1e-9)
+        for i, j in itertools.product(range(5), range(7)):
+            own, known = logits[b, :, i, j].tolist(), target[b, :, i, j].tolist()
+            assert value[b, :, i, j].tolist() == pytest.approx(slow_value(task, centres, own), rel=1e-9)
+            k = slow_label(task, centres, known)
+            assert int(label[b, i, j]) == (IGNORE if k is None else k)
+            if k is not None:
+                errors.append(-math.log(softmax(own)[k]))
+            for window, found in enumerate(confidences):
+                slow = slow_confidence(task, centres, own, bool(window))
+                assert float(found[b, 0, i, j]) == pytest.approx(slow, rel=1e-9)
         assert float(loss[b]) == pytest.approx(sum(errors) / len(errors), rel=1e-9)
 
 

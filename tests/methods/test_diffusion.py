@@ -35,40 +35,18 @@ def method(names: tuple[str, ...] = THREE, size: tuple[int, int] = (32, 64), **g
 
 
 def slow_norm(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
-    rows = []
-    for token in tokens:
-        centred = token - token.mean()
-        rows.append(centred / ((centred**2).mean() + 1e-5).sqrt() * norm.weight + norm.bias)
-    return torch.stack(rows)
+    return F.layer_norm(tokens, tokens.shape[1:], norm.weight, norm.bias, 1e-5)
 
 
-def gelu(x: Tensor) -> Tensor:
-    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
-
-
-def silu(x: Tensor) -> Tensor:
-    return x / (1 + (-x).exp())
-
-
-def slow_network(network: nn.Sequential, tokens: Tensor, bend: Callable[[Tensor], Tensor] = gelu) -> Tensor:
+def slow_network(network: nn.Sequential, tokens: Tensor, bend: Callable[[Tensor], Tensor] = F.gelu) -> Tensor:
     hidden = bend(tokens @ network[0].weight.t() + network[0].bias)
     return hidden @ network[2].weight.t() + network[2].bias
 
 
-def between(size: int, wanted: int) -> list[tuple[int, int, float]]:
-    """The two old pixels of each new one, and the share of the second."""
-    centres = [max(0.0, (i + 0.5) * size / wanted - 0.5) for i in range(wanted)]
-    return [(int(c), min(int(c) + 1, size - 1), c - int(c)) for c in centres]
-
-
 def slow_quarter(x: Tensor) -> Tensor:
-    """(e, h, w) to a quarter of the size, bilinear, row by row: (n, e)."""
-    rows, columns = (between(size, math.ceil(size / 4)) for size in x.shape[1:])
-    found = []
-    for (i, k, down), (j, m, along) in itertools.product(rows, columns):
-        above, below = ((1 - along) * x[:, n, j] + along * x[:, n, m] for n in (i, k))
-        found.append((1 - down) * above + down * below)
-    return torch.stack(found)
+    """(e, h, w) to a quarter of the size, row by row: (n, e)."""
+    size = [math.ceil(n / 4) for n in x.shape[1:]]
+    return F.interpolate(x[None], size, mode="bilinear", align_corners=False)[0].flatten(1).t()
 
 
 def slow_denoise(
@@ -77,7 +55,7 @@ def slow_denoise(
     """The estimate (c, h, w) of one task of one sample from x_t (c, h, w) and all predictions (C, h, w)."""
     angles = [t / 10000 ** (i / 128) for i in range(128)]
     wave = torch.tensor([*map(math.cos, angles), *map(math.sin, angles)], dtype=torch.float64)
-    time = slow_network(network.time, wave[None], silu)[0][:, None, None]
+    time = slow_network(network.time, wave[None], F.silu)[0][:, None, None]
     entered = network.enter[task](state[None])[0] + time
     noisy, known = slow_quarter(entered), slow_quarter(network.condition(predictions[None])[0])
     for block in network.blocks:

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.contract.checks import NoSync
 from benchmark.errors import UserError
 from benchmark.spec import registry
 from benchmark.training.build import initialise
 from methods.base import Batch, Losses, Method, view_kinds
 from tests.conftest import ROOT
 from tests.helpers import SMALL
-from tests.methods.cases import ALL, EMPTY, LABELS, THREE, Labelled, NoSync, batch, problem, reached, single
+from tests.methods.cases import ALL, EMPTY, LABELS, THREE, Labelled, batch, problem, reached
 
 METHODS = registry.method_names()
 # Every method with its defaults, and what they do not reach.
@@ -45,7 +46,7 @@ def made(case: str, **changes: Any) -> Method:
 
 def given(method: Method, labelled: list[list[int]]) -> Batch:
     columns = [row[-len(method.problem.tasks) :] for row in labelled]
-    return single(batch(method.problem, columns, views=len(view_kinds(method.views))))
+    return batch(method.problem, columns, views=len(view_kinds(method.views)), single=True)
 
 
 def test_the_readme_has_a_row_on_what_each_adds_and_one_on_what_it_needs() -> None:

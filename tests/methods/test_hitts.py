@@ -1,6 +1,7 @@
 """HiTTs against loops over samples, positions and tasks, in float64."""
 
 import copy
+import itertools
 import math
 from typing import Any
 
@@ -29,10 +30,8 @@ def drawn(module: nn.Module) -> nn.Module:
 
 def normalised(conv: nn.Sequential, x: Tensor) -> Tensor:
     """Convolution, BatchNorm over the batch, ReLU."""
-    y = conv[0](x)
-    mean, var = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), correction=0, keepdim=True)
-    scale, offset = (v.view(1, -1, 1, 1) for v in (conv[1].weight, conv[1].bias))
-    return ((y - mean) / (var + conv[1].eps).sqrt() * scale + offset).clamp_min(0)
+    norm = conv[1]
+    return F.batch_norm(conv[0](x), None, None, norm.weight, norm.bias, True, eps=norm.eps).clamp_min(0)
 
 
 def test_global_tokens_equal_the_loop() -> None:
@@ -42,12 +41,9 @@ def test_global_tokens_equal_the_loop() -> None:
     features, tokens = module(x)
     g, scale, offset = module.table.values, module.reduce.weight.flatten(), module.reduce.bias
     gated = torch.zeros(3, *x.shape, dtype=torch.float64)
-    for t in range(3):
-        for b in range(2):
-            for i in range(4):
-                for j in range(5):
-                    gate = torch.sigmoid(((x[b, :, i, j] * scale + offset) * g[t]).sum())
-                    gated[t, b, :, i, j] = x[b, :, i, j] * gate
+    for t, b, i, j in itertools.product(*map(range, (3, 2, 4, 5))):
+        gate = torch.sigmoid(((x[b, :, i, j] * scale + offset) * g[t]).sum())
+        gated[t, b, :, i, j] = x[b, :, i, j] * gate
     q, k = g @ module.query.weight.T + module.query.bias, g @ module.key.weight.T + module.key.bias
     for t in range(3):
         powers = torch.stack([(q[t] @ k[s] / math.sqrt(6)).exp() for s in range(3)])
@@ -72,16 +68,10 @@ def test_a_head_equals_the_loop(size: tuple[int, int]) -> None:
     for b in range(2):
         parts = []
         for reduce, project in zip(module.reduce, module.project, strict=True):
-            vectors = []
-            for i in range(rows):
-                for j in range(columns):
-                    vector = torch.zeros(6, dtype=torch.float64)
-                    for u in range(2):
-                        for v in range(2):
-                            y, z = min(2 * i + u, height - 1), min(2 * j + v, width - 1)
-                            vector = vector + x[b, :, y, z] * reduce.weight[:, 0, u, v]
-                    vectors.append(vector)
-            parts.append(torch.stack([*vectors, token]) @ project.weight.T + project.bias)
+            whole = F.pad(x[b], (0, width % 2, 0, height % 2), "replicate")
+            windows = whole.unfold(1, 2, 2).unfold(2, 2, 2)  # (6, rows, columns, 2, 2)
+            vectors = (windows * reduce.weight[:, :, None]).sum((3, 4)).flatten(1).T
+            parts.append(torch.cat([vectors, token[None]]) @ project.weight.T + project.bias)
         query, key, value = parts
         found = []
         for n in range(len(query)):
@@ -128,16 +118,15 @@ def slow_features(made: HiTTs, online: State, taught: State, data: Batch) -> Ten
             shown = (data.views[0].images[b] != 0).any(0)
             maps = torch.cat([taught.features[name], taught.scores[name]], 1)[b].tolist()
             height, width = own.shape[-2:]
-            for i in range(height):
-                for j in range(width):
-                    x, y = (2 * j + 1) / width - 1, (2 * i + 1) / height - 1
-                    *feature, score = sampled(maps, a * x + c, e * y + f)
-                    share = 1.0 if data.labelled[b, t] else score
-                    difference = own[:, i, j] - torch.tensor(feature, dtype=torch.float64)
-                    apart.append(share * (difference**2).mean())
-                    rows, columns = (n // m for n, m in zip(shown.shape, own.shape[1:], strict=True))
-                    block = shown[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
-                    weights.append(block.double().mean())
+            rows, columns = (n // m for n, m in zip(shown.shape, own.shape[1:], strict=True))
+            for i, j in itertools.product(range(height), range(width)):
+                x, y = (2 * j + 1) / width - 1, (2 * i + 1) / height - 1
+                *feature, score = sampled(maps, a * x + c, e * y + f)
+                share = 1.0 if data.labelled[b, t] else score
+                difference = own[:, i, j] - torch.tensor(feature, dtype=torch.float64)
+                apart.append(share * (difference**2).mean())
+                block = shown[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
+                weights.append(block.double().mean())
             total = total + (torch.stack(apart) * torch.stack(weights)).sum() / sum(weights)
     return total / len(data.images)
 

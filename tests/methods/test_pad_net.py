@@ -1,7 +1,5 @@
 """PAD-Net's distillation against a loop over samples and pairs of tasks."""
 
-import itertools
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,18 +16,6 @@ def method(names: tuple[str, ...] = THREE, weight: float = 1.0) -> PADNet:
     return PADNet(problem(names), preliminary_weight=weight).double()
 
 
-def slow_conv(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """A 3x3 convolution (O, C, 3, 3) of x (C, h, w), 0 beyond the border: the sum over its nine places."""
-    height, width = x.shape[1:]
-    around = F.pad(x, (1, 1, 1, 1))
-    out = torch.zeros(len(weight), height, width, dtype=torch.float64)
-    out = out if bias is None else out + bias[:, None, None]
-    for i, j in itertools.product(range(3), range(3)):
-        shifted = around[:, i : i + height, j : j + width]
-        out = out + (weight[:, :, i, j] @ shifted.flatten(1)).view(-1, height, width)
-    return out
-
-
 def slow_distillation(network: Distillation, features: list[Tensor]) -> list[Tensor]:
     """(C, h, w) a task, of one sample: F_k + sum over l != k of sigmoid(A_kl * F_l) (W_kl * F_l)."""
     found = []
@@ -42,8 +28,8 @@ def slow_distillation(network: Distillation, features: list[Tensor]) -> list[Ten
             place = k if k < sender else k - 1  # of the receiver among the sender's others
             rows = slice(place * c, (place + 1) * c)
             attend, send = network.attend[sender], network.send[sender]
-            gate = 1 / (1 + torch.exp(-slow_conv(attend.weight[rows], attend.bias[rows], other)))
-            total = total + gate * slow_conv(send.weight[rows], None, other)
+            gate = 1 / (1 + torch.exp(-F.conv2d(other, attend.weight[rows], attend.bias[rows], padding=1)))
+            total = total + gate * F.conv2d(other, send.weight[rows], padding=1)
         found.append(total)
     return found
 

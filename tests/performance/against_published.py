@@ -27,7 +27,7 @@ from methods.base import Batch, Problem
 from methods.jtr import JTR
 from methods.mtpsl import MTPSL
 from methods.networks.build import make_encoder
-from tests.methods.cases import batch, single
+from tests.methods.cases import batch
 from tests.performance.published_steps import PublishedJTR, PublishedMTPSL
 
 Pair = tuple[MTPSL, PublishedMTPSL] | tuple[JTR, PublishedJTR]
@@ -56,15 +56,15 @@ def pair(
     return jtr.to(dtype), PublishedJTR(jtr)
 
 
-def made_up(problem: Problem, samples: int, views: int) -> Batch:
-    """One label a sample, of each task in turn; float64."""
+def made_up(problem: Problem, samples: int, views: int, single: bool = False) -> Batch:
+    """One label a sample, of each task in turn."""
     one = [[int(t == i % len(TASKS)) for t in range(len(TASKS))] for i in range(samples)]
-    return batch(problem, one, views)
+    return batch(problem, one, views, single=single)
 
 
 def measure(name: str, size: tuple[int, int]) -> str:
     ours, theirs = pair(name, size, WIDTH)
-    data = single(made_up(ours.problem, SAMPLES, ours.views))
+    data = made_up(ours.problem, SAMPLES, ours.views, single=True)
     on_device(ours, "cpu", ENCODER)
     views = tuple(replace(view, images=laid_out(view.images, ENCODER)) for view in data.views)
     of_run = replace(data, images=laid_out(data.images, ENCODER), views=views)
