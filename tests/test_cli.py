@@ -1,7 +1,6 @@
 """The command line from end to end: real runs on small rooms, real kills, `--json`, and users' mistakes."""
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from benchmark.report.figures import board as plots
 from benchmark.report.figures.style import Drawing
 from datasets import preparing
 from tests.benchmark.report.make import write_board
-from tests.commands import SHORT, every_command, records, sets, start, without_cost
+from tests.commands import SHORT, every_command, records, start, without_cost
 from tests.conftest import Bench, leave_figures_out
 from tests.datasets.folder_example import write_untold
 from tests.datasets.folders import write_mtan
@@ -49,21 +48,6 @@ def test_from_plan_to_published_board(bench: Bench, tmp_path: Path, monkeypatch:
     code, out, err = bench(*tables, "--check", "--json")
     (difference,) = json.loads(out)["differences"]
     assert code == 1 and table.name in difference and difference in err
-
-
-def test_a_diverging_run_fails_alone(bench: Bench, tmp_path: Path) -> None:
-    arguments = ["run", "multi_task", *sets("lr=[1e9, 1e-3]", "clip=0", "seeds=1"), "--results", tmp_path]
-    code, out, _ = bench(*arguments)
-    assert code == 1 and "failed" in out
-    assert len(records(tmp_path)) == 1
-    (error,) = tmp_path.glob("*/*/error.txt")
-    assert re.search(r"is not finite at step \d+ .* learning rate", error.read_text())
-    assert not list(error.parent.glob("checkpoint.pt"))
-    code, out, _ = bench(*arguments)
-    assert code == 1 and "--retry-failed" in out
-    before = error.stat().st_mtime_ns
-    assert bench(*arguments, "--retry-failed")[0] == 1
-    assert error.stat().st_mtime_ns != before
 
 
 def test_force_and_keep(bench: Bench, place: "Place") -> None:
@@ -317,22 +301,3 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     arguments, message = BAD[case]
     assert message in bench.refused(*arguments, "--results", "r", "--json")
     assert not list(tmp_path.iterdir())
-
-
-def test_damaged_files_are_named_and_nothing_is_lost(bench: Bench, tmp_path: Path) -> None:
-    arguments = ["run", "multi_task", *SHORT, "--results", tmp_path]
-    bench(*arguments)
-    (record,) = tmp_path.glob("*/*/record.json")
-    good = record.read_text()
-    record.write_text(good[: len(good) // 2])
-    assert "record.json" in bench.refused(*arguments)
-    record.unlink()
-    # A checkpoint of another run, then a damaged one.
-    checkpoint = record.parent / "checkpoint.pt"
-    torch.save({"id": "000000000000"}, checkpoint)
-    assert "is of run 000000000000" in bench.refused(*arguments)
-    checkpoint.write_bytes(b"PK\x03\x04 half a file")
-    assert "checkpoint.pt is damaged" in bench.refused(*arguments) and checkpoint.exists()
-    checkpoint.unlink()
-    bench.ok(*arguments)
-    assert without_cost(json.loads(record.read_text())) == without_cost(json.loads(good))

@@ -29,13 +29,6 @@ def made(folder: Path, text: str, settings: tuple[str, ...] = (), methods: tuple
     return plan.make([str(file), *methods], list(settings), NOWHERE)
 
 
-def test_shipped_protocols_and_plans_load() -> None:
-    for name in protocol.names():
-        shipped = protocol.load(name)
-        assert (name == "own-data") == (not shipped.tasks and not shipped.size)
-    assert all(plan.read(name)["summary"] for name in plan.names())
-
-
 def test_the_quickstart_has_a_pretrained_encoder_and_ranks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "DEFAULT", SHIPPED_DEFAULT)
     cells = plan.make([], [], NOWHERE).cells

@@ -123,12 +123,7 @@ def test_a_revived_process_writes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(run.path.glob(".*"))
 
 
-def test_damaged_and_unwritable_files_are_named(tmp_path: Path) -> None:
-    run = make(tmp_path)
-    run.path.mkdir(parents=True)
-    run.file("record.json").write_text('{"id": "a')
-    with pytest.raises(UserError, match=r"record\.json is damaged.*remove the folder"):
-        _ = run.record
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError, match=r"could not write in .*--results"):
