@@ -63,7 +63,7 @@ def watch(
                 live.update(_picture(row, points), refresh=True)
             for point in () if live or once else (each for each in points if each.step > told):
                 told = point.step
-                values = ", ".join(f"{n} {_number(v)}" for n, v in _values(point).items())
+                values = ", ".join(f"{n} {v:.4g}" for n, v in _values(point).items())
                 console.print(f"step {told}: {values}", soft_wrap=True)
             if once or row["state"] != "running":
                 break
@@ -117,9 +117,7 @@ def _picture(row: dict[str, Any], points: Sequence[Point]) -> Text:
             series.setdefault(name, []).append(value)
     width = max(map(len, series), default=0)
     lines = [
-        Text.assemble(
-            f"{name:{width}}  ", (f"{_sparks(series[name])}", "cyan"), f"  {_number(series[name][-1])}"
-        )
+        Text.assemble(f"{name:{width}}  ", (f"{_sparks(series[name])}", "cyan"), f"  {series[name][-1]:.4g}")
         for name in sorted(series)
     ]
     return Text("\n").join([_line(row), *lines])
@@ -129,7 +127,3 @@ def _sparks(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     return "".join(BLOCKS[int((value - low) / span * (len(BLOCKS) - 1))] for value in values)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"

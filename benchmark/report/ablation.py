@@ -40,7 +40,8 @@ class Line:
 class Table:
     """An ablation in one setting.
 
-    reference: what delta m is relative to. compared: what `difference` compares a row with.
+    reference: what delta m is relative to. compared: what `difference` compares a row with. withheld: why its
+    board ranks nothing, empty where it does.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Table:
     lines: tuple[Line, ...]
     reference: str
     compared: str
+    withheld: str
 
     @property
     def sentences(self) -> list[str]:
@@ -66,7 +68,8 @@ class Table:
         else:
             found.append("No Δm: no reference of this setting shares finished seeds with every row.")
         few = [line for line in self.lines if line.units < line.planned]
-        return found + [f"{x.name}: {x.units} of {counted(x.planned, unit)} finished." for x in few]
+        found += [f"{x.name}: {x.units} of {counted(x.planned, unit)} finished." for x in few]
+        return found + [self.withheld] * bool(self.withheld)
 
 
 def tables(ablation: Ablation, boards: Sequence[Board]) -> list[Table]:
@@ -120,7 +123,8 @@ def _table(ablation: Ablation, board: Board, rows: dict[int, list[RunSpec]], by_
     balance = label(spec.balance, spec.weighting)
     about = f"{ablation.method}, {ablation.form}: {title(g)}"
     about += "" if balance == EQUAL else f", balance {balance}"
-    return Table(about, g, balance, tuple(lines), called, first if one_out else ABOVE)
+    compared = first if one_out else ABOVE
+    return Table(about, g, balance, tuple(lines), called, compared, board.withheld)
 
 
 def shown(table: Table) -> pd.DataFrame:

@@ -53,7 +53,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended in an error or without a score. reason: a line of its error.txt, or the score."""
+    """A run that ended in an error or without a score. reason: its error.txt's first line, or the score."""
 
     path: Path
     spec: dict[str, Any]
@@ -96,7 +96,8 @@ def collect(folder: Path) -> Collection:
                 records.append(_record(run.file("record.json"), *beside, run.name.rpartition("-")[2], cure))
             elif state == "failed":
                 spec = read_spec(run.file("spec.json"), cure)
-                failures.append(Failure(run.file("error.txt"), spec, _reason(run.error)))
+                reason = printable(run.reason or "no reason was written")
+                failures.append(Failure(run.file("error.txt"), spec, reason))
     _tell_codes_apart(records)
     undefined = {r.id: reason for r in records if (reason := _undefined(r))}
     failures += [Failure(r.path, r.spec, undefined[r.id]) for r in records if r.id in undefined]
@@ -130,9 +131,3 @@ def _record(path: Path, arrays: Path, panel: Path, named: str, cure: str) -> Rec
     for task in content["spec"]["tasks"]:
         content["constant"].setdefault(task, {})  # a floor may be undefined
     return Record(path, content, *(file if file.is_file() else None for file in (arrays, panel)))
-
-
-def _reason(error: str) -> str:
-    """Return the last line of a traceback, else the first line."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()] or ["no reason was written"]
-    return printable(lines[-1] if lines[0].startswith("Traceback") else lines[0])

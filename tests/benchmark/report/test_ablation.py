@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 from benchmark.report import ablation
 from benchmark.report.board import build
 from benchmark.report.records import collect
+from benchmark.report.verdict import UNTUNED
 from benchmark.spec import plan
 from benchmark.spec.run import RunSpec
 from tests.benchmark.report import make
@@ -97,6 +98,7 @@ def test_seeds_that_are_missing_or_not_planned(tmp_path: Path) -> None:
     assert found.value == pytest.approx(by_hand(tke, single)[0] - by_hand(full, single)[0]) and found.n == 3
     assert "without tke: 3 of 4 label seeds finished." in table.sentences
     assert ablation.shown(table)["seeds"][1] == "3 of 4"
+    assert table.sentences[-1] == f"{UNTUNED}; none for multi_task, single_task."  # as its board says
 
 
 def test_a_table_a_setting_and_none_where_nothing_is_done(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_both_layouts_give_the_same_records(tmp_path: Path) -> None:
 
 def test_states(tmp_path: Path) -> None:
     make.write_failure(tmp_path, make.spec("mtpsl", 1))
-    make.write_failure(tmp_path, make.spec("mtpsl", 2), "Traceback (most recent\n  File ...\nValueError: no")
+    make.write_failure(tmp_path, make.spec("mtpsl", 2), "ValueError: no\nTraceback (most recent\n  File ...")
     running = make.run_folder(tmp_path, make.spec("mtpsl", 3))
     running.mkdir(parents=True)
     (running / "spec.json").write_text(json.dumps(make.spec("mtpsl", 3)))
