@@ -83,8 +83,8 @@ def _csv(table: pd.DataFrame, number: str) -> str:
 def objects(board: Board) -> list[Values]:
     """Return one object a row of `frame`; None for an absent number."""
     table = frame(board).astype(object)
-    found: list[Values] = table.where(table.notna(), None).to_dict("records")
-    return found
+    rows: Any = table.where(table.notna(), None).to_dict("records")
+    return [*rows]
 
 
 def between(row: Values, name: str) -> Estimate | None:
