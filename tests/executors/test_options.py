@@ -75,6 +75,7 @@ BAD = {
     "a worker on a cluster": (["--worker", "--slurm", "time=1"], "--slurm does not go with --worker"),
     "a worker by force": (["--worker", "--force"], "--force does not go with --worker"),
     "keep": (["--worker", "--keep", "some"], "--keep 'some' is not one of all, weights, none"),
+    "log": (["--log", "wandb"], "--log 'wandb' is not tensorboard"),
     "device": (["--device", "gpu"], "--device 'gpu' is not one of auto, cpu, cuda, cuda:N"),
     "plan": (["quickstat", "--worker", "--json"], "unknown plan or method 'quickstat'"),
     "labels": ([*sets('tasks=["parts"]', "test_images=2"), "--workers", "1"], "has a label"),

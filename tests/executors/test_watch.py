@@ -178,17 +178,10 @@ def test_event_files_hold_every_point_once_however_often_a_run_is_taken_up(
     assert not plain.file("tensorboard").exists() and plain.name == run.name
 
 
-@pytest.mark.parametrize(
-    ("log", "sentence"),
-    [
-        ("tensorboard", "--log tensorboard needs the package tensorboard; install it with `pip install -e "),
-        ("wandb", "--log 'wandb' is not tensorboard."),
-    ],
-)
 def test_nothing_starts_without_the_package(
-    log: str, sentence: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmark.execute.options.find_spec", lambda name: None)
-    code, out, err = bench("run", "multi_task", "--log", log, "--results", tmp_path / "runs")
-    assert code == 2 and out == "" and sentence in err and err.count("\n") == 1
-    assert not (tmp_path / "runs").exists()
+    code, out, err = bench("run", "multi_task", "--log", "tensorboard", "--results", tmp_path / "runs")
+    assert code == 2 and out == "" and err.count("\n") == 1 and not (tmp_path / "runs").exists()
+    assert "--log tensorboard needs the package tensorboard; install it with `pip install -e " in err

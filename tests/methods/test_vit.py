@@ -17,9 +17,8 @@ def level(trunk: ViTTrunk, i: int, x: torch.Tensor) -> torch.Tensor:
     """One level of the pyramid, step by step."""
 
     def norm(layer: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
-        mean, var = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
-        scale, offset = layer.weight.view(1, -1, 1, 1), layer.bias.view(1, -1, 1, 1)
-        return (x - mean) / (var + layer.eps).sqrt() * scale + offset
+        last = F.layer_norm(x.movedim(1, -1), x.shape[1:2], layer.weight, layer.bias, layer.eps)
+        return last.movedim(-1, 1)
 
     *resize, one, first, three, second = list(trunk.pyramid[i])
     if i == 0:
