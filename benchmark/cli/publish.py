@@ -75,7 +75,7 @@ def publish(
     if everything == bool(names):
         raise UserError("name the runs to publish, as `bench status` prints them or by id, or give --all.")
     with _unpacked(results) as here:
-        own: list[RunDir] = []
+        runs = [find_run(here, name) for name in names or []]
         if everything:
             done = [run for run in every_run(here) if run.state() == "done"]
             there = [*published_in.glob("records/*.json"), *published_in.glob("trials/*.json")]
@@ -85,8 +85,6 @@ def publish(
             if own:
                 what = f"{len(own)} runs of data, labels or methods of your own, such as {own[0].name}"
                 say(f"left out {what}; name those that are to be published.")
-        else:
-            runs = [find_run(here, name) for name in names or []]
         if not runs:
             raise UserError(
                 f"no finished run to publish in {results}; name runs, or give --all once some are."
@@ -101,19 +99,14 @@ def publish(
                 continue
             if rerun:
                 _check_second(run, record, first)
-            place, files = (
-                published_in / ("reruns" if rerun else "records"),
-                {".npz": run.file("per_image.npz")},
-            )
-            if record["spec"]["protocol"]["judge"] != "test":
-                place, files = published_in / "trials", {}
-            elif not files[".npz"].is_file():
-                raise UserError(
-                    f"{files['.npz']} is missing; make the run again with --force, or restore it."
-                )
-            panel = run.file("panel.webp")
+            trial = record["spec"]["protocol"]["judge"] != "test"
+            place = published_in / ("trials" if trial else "reruns" if rerun else "records")
+            arrays, panel = run.file("per_image.npz"), run.file("panel.webp")
+            if not trial and not arrays.is_file():
+                raise UserError(f"{arrays} is missing; make the run again with --force, or restore it.")
+            files = {} if trial else {".npz": arrays}
             # Pictures of the first seed that has any stand for all seeds of a row.
-            wanted = bool(files) and not (rerun or no_pictures) and panel.exists()
+            wanted = not (trial or rerun or no_pictures) and panel.exists()
             if wanted and pictured.setdefault(_but_seed(record["spec"]), record["id"]) == record["id"]:
                 files[".webp"] = panel
             # What is beside a record is named in it by content, so that no file is exchanged or lost.
