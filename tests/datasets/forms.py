@@ -73,14 +73,14 @@ def images() -> list[bytes]:
     return [saved(np.random.default_rng(i).integers(0, 256, (H, W, 3), np.uint8)) for i in range(6)]
 
 
-def source(folder: Path, keys: str, maps: Callable[[int], bytes | None], suffix: str = "") -> TomlFolder:
-    """Six images of noise, and the maps of task `t`; suffix: as the content says."""
+def source(folder: Path, keys: str, maps: Callable[[int], bytes | None]) -> TomlFolder:
+    """Six images of noise, and the maps of task `t`."""
     for name in ("images", "m"):
         (folder / name).mkdir(parents=True)
     for i, content in enumerate(images()):
         (folder / "images" / f"{i}.png").write_bytes(content)
         if (map_ := maps(i)) is not None:
-            ending = suffix or (".npy" if map_.startswith(NUMPY) else ".png")
+            ending = ".npy" if map_.startswith(NUMPY) else ".png"
             (folder / "m" / f"{i}{ending}").write_bytes(map_)
     (folder / "dataset.toml").write_text(TOML + keys)
     return TomlFolder(folder)

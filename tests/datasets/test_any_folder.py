@@ -110,8 +110,7 @@ TREES: dict[str, tuple[str, str, Callable[[Path], object], str]] = {
                         r"images holds both 'a/01.jpg' and 'a/01.png'; keep one of the two\."),
     "a link out": ('"images"', "", link("images/a/99.jpg", "../away.jpg"),
                    r"99.jpg is a link out of .*; put what it leads to there instead\."),
-    "a link in a circle": ('"images"', "", link("images/a/a.jpg", "images/a/a.jpg"),
-                           "a.jpg could not be read: Too many levels"),
+    "a link in a circle": ('"images"', "", link("images/a/a.jpg", "images/a/a.jpg"), "read: Too many levels"),
     "a folder that is a link": ('"images"', "", link("images/b", "images/a"),
                                 r"images/b is a link to a folder; put what it leads to there instead\."),
     "a control mark": ('"images"', "", lambda root: save(root / "images/a\x1b/01.jpg", IMAGE),
@@ -123,9 +122,7 @@ TREES: dict[str, tuple[str, str, Callable[[Path], object], str]] = {
     "an image and a map": ('"images"', 'folder = "images"', lambda root: save(root / "images/7.png", IMAGE),
                            r"7.png is meant by images \(ending in .jpg, .* and \[tasks.depth\] \(ending in"),
     "no map": ('"images"', 'pattern = "{name}_d.png"', lambda root: None,
-               r"holds no label of depth for any of the 7 train images; a label map is named as its image, "
-               r"such as a/0\d_d.png: add some, take another split_seed, or remove \[tasks.depth\]\. left "
-               r"aside in .*depth: 10 others, such as a/00.png\."),
+               r"no label of depth for any of the 7 train images; .*/0\d_d.png: .*left aside .*: 10 others"),
     "no image": ('{folder = "images", pattern = "{name}_rgb.jpg"}', "", lambda root: None,
                  r"images holds no file named {name}_rgb.jpg; put the images there\. left aside .*: 10 "),
 }  # fmt: skip
@@ -170,10 +167,7 @@ def test_colours_are_the_classes_of_a_palette(tmp_path: Path) -> None:
     assert source.read("train", 0).labels["semseg"][5, 7] == 255
     odd[6, 9] = (128, 0, 1)
     save(first, odd)
-    message = (
-        r"m/0\d.png has the colour #800001 in row 6, column 9, counted from 0, which is in neither palette "
-        r"nor ignore of \[tasks.semseg\]; add it to one of them, or correct the map\.$"
-    )
+    message = r"m/0\d.png has the colour #800001 in row 6, column 9, .* neither palette nor ignore"
     with pytest.raises(UserError, match=message):
         source.read("train", 0)
     save(first, GREY)

@@ -54,9 +54,9 @@ FORMS: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-def check(folder: Path, keys: str, content: bytes, wanted: Any, suffix: str = "") -> None:
+def check(folder: Path, keys: str, content: bytes, wanted: Any) -> None:
     """What a map holds, or the one sentence that names a file."""
-    own = source(folder, keys, lambda i: content, suffix)
+    own = source(folder, keys, lambda i: content)
     if isinstance(wanted, str):
         with pytest.raises(UserError, match=wanted) as caught:
             own.names("train")
@@ -87,15 +87,10 @@ def test_maps_of_one_number_a_pixel(form: str, tmp_path: Path) -> None:
         check(tmp_path / name, keys, write(TWO), number)
 
 
-@pytest.mark.parametrize(("form", "suffix"), [("JPEG", ".jpg"), ("TIFF", ".tif"), ("BMP", ".bmp")])
-def test_files_of_other_forms_are_no_maps(form: str, suffix: str, tmp_path: Path) -> None:
-    content = saved(DRAWN.astype(np.uint8), form)
-    check(tmp_path, CLASSES, content, f"holds no label .* 6 others, such as 0{suffix}", suffix)
-
-
 NAN = np.where(DRAWN == 3, np.nan, DRAWN)
-BLACK = np.where(DRAWN[..., None] == 3, 0, COLOURS)
-LACKING = np.where(DRAWN[..., None] == 3, 0, UP)
+UNMEASURED, VOID = png(np.where(DRAWN == 3, 65535, DRAWN), 16), png(np.where(DRAWN == 3, 255, TWO))
+GONE = DRAWN[..., None] == 3
+BLACK = np.where(GONE, 0, COLOURS)
 VALUES: dict[str, tuple[str, bytes, Any]] = {
     "bits are classes": (CLASSES, png(TWO, 1), TWO),
     "bits are edges": (EDGE, png(TWO, 1), TWO),
@@ -106,42 +101,34 @@ VALUES: dict[str, tuple[str, bytes, Any]] = {
     "class 4": (CLASSES, png(DRAWN + 1), "holds class 4, but"),
     "-1 ignored": (CLASSES + "ignore = -1", npy(DRAWN - 1), np.where(DRAWN, DRAWN - 1, 255)),
     "NaN ignored": (CLASSES + "ignore = nan", npy(NAN), np.nan_to_num(NAN, nan=255)),
-    "65535 ignored": (CLASSES + "ignore = 65535", png(np.where(DRAWN == 3, 65535, DRAWN), 16),
-                      np.nan_to_num(NAN, nan=255)),
-    "depth without a number": (DEPTH + "ignore = 65535", png(np.where(DRAWN == 3, 65535, DRAWN), 16),
-                               np.nan_to_num(NAN, nan=0) / 2),
+    "65535 ignored": (CLASSES + "ignore = 65535", UNMEASURED, np.nan_to_num(NAN, nan=255)),
+    "depth without a number": (DEPTH + "ignore = 65535", UNMEASURED, np.nan_to_num(NAN, nan=0) / 2),
     "depth NaN": (DEPTH, npy(NAN), r"NaN or infinite values; expected metres, .*\(or ignore = nan"),
     "depth NaN ignored": (DEPTH + "ignore = nan", npy(NAN), np.nan_to_num(NAN, nan=0)),
     "depth infinite ignored": (DEPTH + "ignore = inf", npy(np.where(DRAWN == 3, np.inf, 1)), DRAWN != 3),
     "depth -1": (DEPTH, npy(DRAWN - 1), r"must hold metres in 1e-05\.\.1000, .*over -1\.\.2"),
     "depth -1 ignored": (DEPTH + "ignore = -1", npy(DRAWN - 1), np.where(DRAWN, DRAWN - 1, 0)),
     "depth that stores cannot hold": (DEPTH, npy(DRAWN * 1e-6), r"must hold metres in 1e-05\.\.1000"),
-    "void edges": (EDGE, png(np.where(DRAWN == 3, 255, TWO)), "holds 255; a map of edge is of 0 and 1, or"),
-    "void edges ignored": (EDGE + "ignore = 255", png(np.where(DRAWN == 3, 255, TWO)),
-                           np.where(DRAWN == 3, 255, TWO)),
+    "void edges": (EDGE, VOID, "holds 255; a map of edge is of 0 and 1, or"),
+    "void edges ignored": (EDGE + "ignore = 255", VOID, np.where(DRAWN == 3, 255, TWO)),
     "white edges": (EDGE, png(TWO * 255), TWO),
     "white of 16 bits": (SALIENCY, png(TWO * 65535, 16), TWO),
     "white of a palette": (SALIENCY, png(TWO, 1, 3, INVERTED), 1 - TWO),
-    "greys": (SALIENCY, png(DRAWN * 85),
-                    "holds (85|170); .* name .* as ignore, or .* as threshold, in .tasks.t."),
+    "greys": (SALIENCY, png(DRAWN * 85), "holds (85|170); .* as ignore, or .* as threshold, in .tasks.t."),
     "greys with a threshold": (SALIENCY + "threshold = 170", png(DRAWN * 85), DRAWN > 1),
-    "a threshold above what the file can hold": (EDGE + "threshold = 128", png(TWO, 1),
-                    r"holds numbers up to 1, below threshold = 128 of \[tasks.t\]; save every map with"),
+    "a threshold out of reach": (EDGE + "threshold = 128", png(TWO, 1), "up to 1, below threshold = 128"),
     "probabilities": (EDGE, npy(DRAWN / 3), "holds 0.[36]"),
     "probabilities with a threshold": (EDGE + "threshold = 0.5", npy(DRAWN / 3), DRAWN > 1),
     "normals": (NORMALS, png(COLOURS, 8, 2), ROUND),
     "clear normals": (NORMALS, png(with_alpha(COLOURS, 0), 8, 6), CLEARED),
     "a clear colour": (NORMALS, png(COLOURS, 8, 2, (b"tRNS", COLOURS[0, 0].astype(">u2").tobytes())),
-                    CLEARED),
+                       CLEARED),
     "16 bits a channel": (NORMALS, png(COLOURS * 257, 16, 2), "16 bits .*; a .npy holds more than 8 bits"),
     "normals of a palette": (NORMALS, png(0 * DRAWN, 8, 3, palette(tuple(COLOURS[0, 0]))), ROUND),
-    "black normals": (NORMALS, png(BLACK, 8, 2),
-                    r"length 1 \(127 or 128 in all three channels where unknown, or"),
-    "black normals ignored": (NORMALS + "ignore = 0", png(BLACK, 8, 2), np.where(DRAWN[..., None] == 3,
-                    0, ROUND)),
+    "black normals": (NORMALS, png(BLACK, 8, 2), r"length 1 \(127 or 128 in all three channels"),
+    "black normals ignored": (NORMALS + "ignore = 0", png(BLACK, 8, 2), np.where(GONE, 0, ROUND)),
     "normals in an array": (NORMALS, npy(UP, ">f4", "F"), UP),
-    "normals NaN ignored": (NORMALS + "ignore = nan", npy(np.where(DRAWN[..., None] == 3, np.nan, UP)),
-                    LACKING),
+    "normals NaN ignored": (NORMALS + "ignore = nan", npy(np.where(GONE, np.nan, UP)), np.where(GONE, 0, UP)),
     "halves in an array": (NORMALS, npy((UP + 1) / 2), "must hold vectors of length 1"),
 }  # fmt: skip
 
