@@ -98,7 +98,7 @@ def _paragraph(
     board: Board, found: Answer, gap: Estimate, images: Estimate | None, tasks: dict[str, Estimate]
 ) -> str:
     """Return the answer first, then its numbers: difference, seeds, tasks and cost."""
-    g, a, b, p = board.group, found["a"], found["b"], found["p_holm"]
+    g, a, b = board.group, found["a"], found["b"]
     where = " on held-out train images, for tuning only" if g.protocol["judge"] != "test" else ""
     said = f"Cannot tell{where}: {found['reason'].rstrip('.')}."
     if not found["reason"]:
@@ -111,9 +111,7 @@ def _paragraph(
         numbers += f" (relative to {found['relative_to']}), 95 % interval {interval(gap)}"
     numbers += f" over {counted(gap.n, 'train seed' if g.fixed_mask else 'label seed')}"
     numbers += f", and {interval(images)} over {images.n} test images" if images else ""
-    if p is not None:
-        corrected = counted(found["comparisons"], "comparison")
-        numbers += f"; exact sign-flip test, corrected for {corrected}: p = {p:.2g}"
+    numbers += _test(found["p_holm"], counted(found["comparisons"], "comparison"))
     numbers += "; one mask of labels, so training noise only." if g.fixed_mask else "."
     ahead, seeds = sum(d > 0 for d in found["seeds"].values()), counted(len(found["seeds"]), "seed")
     rho = "" if found["rho"] is None else f"; correlation of the two over seeds {fixed(found['rho'], 2)}"
@@ -131,6 +129,10 @@ def _paragraph(
         ratios = ", ".join(f"{_COSTS[what]} {ratio:.2g}x" for what, ratio in found["cost"].items())
         text += f" Cost of {a} over {b}: {ratios}."
     return text
+
+
+def _test(p_holm: float | None, corrected: str) -> str:
+    return "" if p_holm is None else f"; exact sign-flip test, corrected for {corrected}: p = {p_holm:.2g}"
 
 
 def twins(boards: Sequence[Board], a: str, b: str) -> list[tuple[Board, Board]]:
@@ -197,8 +199,7 @@ def across(a: Board, b: Board) -> tuple[list[Answer], list[str]]:
         if not c.reason:
             said = f"{_WORDS[c.verdict].capitalize()}: better with {names[c.verdict == BEHIND]}"
         numbers = f"{with_interval(c.estimate)} % over {counted(c.estimate.n, 'seed')}"
-        if c.p_holm is not None:
-            numbers += f"; exact sign-flip test, corrected for {counted(c.family, 'row')}: p = {c.p_holm:.2g}"
+        numbers += _test(c.p_holm, counted(c.family, "row"))
         x, y = rates
         rate = f" Learning rates: {x:g} and {y:g} times the protocol's." if x != y else ""
         found[-1]["text"] = (

@@ -89,10 +89,9 @@ class Resampled:
 
     def _fill(self, seed: Array, record: Record, row: Row) -> None:
         """Set the metrics (T, DRAWS + 1) that a record has the statistics of, a line (K,) an image."""
-        names = [t.name for t in self._g.tasks if t.metric in PRIMARY and t.name in record.spec["tasks"]]
-        tables = record.read(lambda file: {n: file[n].astype(float) for n in names if n in file}) or {}
+        tables = record.statistics()
         for i, task in enumerate(self._g.tasks):
-            if task.name in tables:
+            if task.metric in PRIMARY and task.name in record.spec["tasks"] and task.name in tables:
                 table = tables[task.name]
                 seed[i] = PRIMARY[task.metric](weights(len(table)) @ table)
                 _check(record, task, float(seed[i, 0]))

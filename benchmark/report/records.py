@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmark.errors import UserError, printable
 from benchmark.files import read_arrays
 from benchmark.runs import rundir
 from benchmark.runs.schema import check_beside, read_record, read_spec
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Record:
         spec: dict[str, Any] = self.content["spec"]
         return spec
 
-    def read(self, read: Callable[[Any], T]) -> T | None:
-        """Read from the array file, None without one. Raises `UserError` where it is damaged."""
+    def statistics(self) -> dict[str, NDArray[np.float64]]:
+        """Return the arrays beside it, none without the file. Raises `UserError` where that is damaged."""
         if self.arrays is None:
-            return None
+            return {}
         try:
-            return read(read_arrays(self.arrays))
+            return {name: array.astype(float) for name, array in read_arrays(self.arrays).items()}
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.arrays} could not be read ({error}); restore it, or remove it to do without it."
