@@ -140,17 +140,16 @@ def without(*names):
 bench("run", "--help")
 without("torch", "pandas", "matplotlib", "numpy")
 import benchmark.runs.rundir, benchmark.spec.plan, benchmark.spec.registry as registry
-[registry.source_hash(name) for name in registry.method_names()]
+[(registry.describe(name), registry.source_hash(name)) for name in registry.method_names()]
 import benchmark
 benchmark.load_records("results")
-without("torch", "methods.base")
 bench("report", "--published", "--check", "--data", "nowhere")
-without("matplotlib")
+without("torch", "methods.base", "matplotlib")
 """
 
 
 def test_looking_imports_little_and_the_committed_tables_and_page_are_what_the_records_give() -> None:
-    """Help, plans and records no torch, the check of boards no matplotlib."""
+    """Help, plans, records and the check of boards no torch, nor matplotlib."""
     done = subprocess.run(
         [sys.executable, "-c", LIGHT], cwd=ROOT, capture_output=True, text=True, timeout=600
     )

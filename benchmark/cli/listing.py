@@ -57,13 +57,9 @@ def list_datasets(data: Data = DATA, plugin: Plugin = []) -> Answer:  # noqa: B0
 
 
 def entries(what: str, data: Path) -> list[dict[str, Any]]:
-    """Return what `bench list WHAT` lists."""
+    """Return what `bench list WHAT` lists. Methods of the tree are not imported for that."""
     if what == "methods":
-        kinds, said = map(registry.method, registry.method_names()), ("version", "summary", "paper")
-        return [
-            {"name": name, **{key: getattr(kind, key) for key in said}}
-            for name, kind in zip(registry.method_names(), kinds, strict=True)
-        ]
+        return [{"name": n, **registry.describe(n)._asdict()} for n in registry.method_names()]
     if what == "datasets":
         return [dataset_entry(name, data) for name in registry.dataset_names()]
     if what == "protocols":

@@ -119,7 +119,7 @@ def _methods(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
             about["summary"] = record.content.get("summary") or about["summary"]
             about["one_task"] |= record["one_task"]
     for name in found.keys() & set(registry.method_names()):
-        found[name] |= {key: getattr(registry.method(name), key) for key in ("summary", "paper")}
+        found[name] |= {key: getattr(registry.describe(name), key) for key in ("summary", "paper")}
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -166,6 +167,26 @@ def decidable(n: int, comparisons: int, alpha: float = ALPHA) -> bool:
 def seeds_to_decide(comparisons: int, alpha: float = ALPHA) -> int:
     """Return the fewest pairs that make a family of comparisons decidable."""
     return next(n for n in range(1, 64) if decidable(n, max(comparisons, 1), alpha))
+
+
+def seeds_needed(d: Array, comparisons: int, power: float = 0.8, alpha: float = ALPHA) -> int | None:
+    """Return about how many pairs would decide a mean difference and a spread as those of d (n,).
+
+    The fewest that the sign-flip test needs at all, and at which a t test at alpha over the number of
+    comparisons finds the difference with this power. None without a spread, or beyond a thousand.
+    """
+    if len(d) < 2 or float(np.ptp(d)) < ROUNDING:
+        return None
+    n, least = _found_from(comparisons, power, alpha)
+    enough = n[abs(float(d.mean())) / float(d.std(ddof=1)) >= least]
+    return int(enough[0]) if len(enough) else None
+
+
+@lru_cache(maxsize=64)
+def _found_from(comparisons: int, power: float, alpha: float) -> tuple[NDArray[np.int64], Array]:
+    """Return numbers of pairs, and the least mean over spread that each finds."""
+    n, level = np.arange(seeds_to_decide(comparisons, alpha), 1001), alpha / (2 * max(comparisons, 1))
+    return n, (special.stdtrit(n - 1, 1 - level) + special.stdtrit(n - 1, power)) / np.sqrt(n)
 
 
 def p_better(d: Array) -> float:

@@ -32,6 +32,8 @@ DEMONSTRATION = "A demonstration of the tool: too few images, steps and seeds to
 UNDERTRAINED = "Undertrained: no ranking"
 UNTUNED = "Learning rates not by the same trials: no ranking"
 TOO_FEW = "too few seeds to decide"
+NEEDED = "; a difference of this size would need about {} more"
+OUT_OF_REACH = "; no number of seeds that one would run decides a difference of this size"
 LEARNT_IOU = 5.0  # percent, above which a class counts as learnt; half of those that occur must be
 DOUBLED = 5.0  # percent of a primary score, by which twice the epochs may improve it
 
@@ -158,9 +160,11 @@ class Verdicts:
             return f"a planned seed of {' and '.join(lacking)} is missing"
         if c.estimate.low is None and n > 1:
             return "seeds without any spread say nothing of noise"
+        needed = statistics.seeds_needed(np.array([*c.differences.values()]), c.family)
+        more = OUT_OF_REACH if needed is None else NEEDED.format(max(1, needed - n))
         if c.p_holm is None:
-            return f"{TOO_FEW}: {n} of {statistics.seeds_to_decide(c.family)}"
-        return f"p = {c.p_holm:.2g}, corrected for {c.family}" if c.p_holm > ALPHA else ""
+            return f"{TOO_FEW}: {n} of {statistics.seeds_to_decide(c.family)}{more if n > 1 else ''}"
+        return f"p = {c.p_holm:.2g}, corrected for {c.family}{more}" if c.p_holm > ALPHA else ""
 
     def _tests(self, families: Sequence[Family]) -> Tests:
         """Return the tests of the pairs of some families; of a pair in two, the one with the larger p."""

@@ -9,13 +9,13 @@ import typing
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import ROOT
 from benchmark.errors import UserError, shown, unknown
 from benchmark.spec import plugins
 from benchmark.spec.protocol import without_none
-from benchmark.spec.source import code_hash, imported_files
+from benchmark.spec.source import class_values, code_hash, imported_files
 from benchmark.typed import Attributes, check_keys, convert
 
 if TYPE_CHECKING:
@@ -51,6 +51,14 @@ SUPPORT = {
     "metrics": set(),
     "kinds": set(),
 }  # fmt: skip
+
+
+class Description(NamedTuple):
+    """What a method's class says of itself."""
+
+    version: int = 1
+    summary: str = ""
+    paper: str = ""
 
 
 def _names(package: str) -> list[str]:
@@ -94,9 +102,22 @@ def _file(name: str) -> Path:
     return Path(plugins.where(name)) if is_plugin(name) else ROOT / "methods" / f"{name}.py"
 
 
+def describe(name: str) -> Description:
+    """Return what a method says of itself, for one of the tree without importing it (or torch)."""
+    if is_plugin(name):
+        kind = method(name)
+        return Description(kind.version, kind.summary, kind.paper)
+    return Description(**class_values(_file(name), ROOT / "methods", Description._fields))
+
+
 def describe_dataset(name: str) -> str:
-    """Return what a data set is and where it is from; "" for one that is not here."""
-    return f"{dataset(name).summary} ({dataset(name).source})" if name in dataset_names() else ""
+    """Return what a data set is and where it is from, as `describe` does; "" for one that is not here."""
+    file = ROOT / "datasets" / f"{name.replace('-', '_')}.py"
+    if name not in dataset_names():
+        return ""
+    if not file.is_file():
+        return f"{dataset(name).summary} ({dataset(name).source})"
+    return "{summary} ({source})".format(**class_values(file, file.parent, ("summary", "source")))
 
 
 def method(name: str) -> type[Method]:

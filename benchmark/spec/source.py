@@ -1,4 +1,4 @@
-"""Read the code that decides numbers, without importing it."""
+"""Read Python files without importing them: the code that decides numbers, and class attributes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from benchmark import ROOT
 from benchmark.files import read_toml
@@ -67,17 +68,18 @@ def _equal_code() -> dict[str, list[list[str]]]:
 
 def imported_files(path: Path, package: Path) -> set[Path]:
     """Return a file and every file of the package that it imports at the start, directly or not."""
-    pending, found = [path], set[Path]()
+    pending, found = [path], set()
     while pending:
         current = pending.pop()
         if current not in found:
             found.add(current)
-            pending += _imports(current, package)
+            pending += _imports(current, package).values()
     return found
 
 
-def _imports(path: Path, package: Path) -> Iterator[Path]:
-    """Yield the package's files that a file's outermost statements import."""
+def _imports(path: Path, package: Path) -> dict[str, Path]:
+    """Return {name: the package's file that it is imported from} for the file's outermost statements."""
+    found = {}
     for node in _parsed(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == package.name:
             place = package.joinpath(*str(node.module).split(".")[1:])
@@ -85,4 +87,32 @@ def _imports(path: Path, package: Path) -> Iterator[Path]:
                 inner = place / f"{alias.name}.py"  # a module of the package
                 file = inner if inner.is_file() else place.with_suffix(".py")
                 if file.is_file():
-                    yield file
+                    found[alias.asname or alias.name] = file
+    return found
+
+
+def class_values(path: Path, package: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Return the literal class attributes of the last class in a file, inherited ones of the package too."""
+    values: dict[str, Any] = {}
+    for node in _lineage(path, package):
+        for statement in node.body:
+            if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+                continue
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+            if isinstance(target, ast.Name) and target.id in names and target.id not in values:
+                values[target.id] = ast.literal_eval(statement.value)
+    return values
+
+
+def _lineage(path: Path, package: Path, name: str = "") -> Iterator[ast.ClassDef]:
+    """Yield a class, by default the file's last, and those of the package that it inherits from."""
+    classes = {
+        node.name: node
+        for node in _parsed(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    node = classes.get(name or next(reversed(classes), ""))
+    if node is not None:
+        yield node
+        for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
+            yield from _lineage(_imports(path, package).get(base, path), package, base)

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.files import read_toml
 from benchmark.spec import registry, source
-from benchmark.spec.source import code_hash, equal_code, imported_files
+from benchmark.spec.source import class_values, code_hash, equal_code, imported_files
 from methods import losses
 from tests.conftest import ROOT
 from tests.methods.equal_code import listed, numbers
@@ -79,9 +79,11 @@ def test_it_is_of_the_code_alone() -> None:
 def test_a_module_that_is_moved_is_the_same_source(tmp_path: Path) -> None:
     package = tmp_path / "methods"
     (package / "blocks").mkdir(parents=True)
-    mine = "{}\nfrom methods.base import Base\nclass Mine(Base):\n    paper = 'P'\n"
+    mine = (
+        "{}\nfrom methods.base import Base\nclass Mine(Base):\n    summary = 'mine'\n    version: int = 2\n"
+    )
     contents = {
-        "base": "class Base:\n    summary = 'base'\n",
+        "base": "class Base:\n    paper = 'P'\n    summary = 'base'\n",
         "mine": mine.format("from methods.block import Block"),
         "moved": mine.format("from methods.blocks import inner"),
         "other": mine.format("from methods.wider import Block"),
@@ -99,6 +101,8 @@ def test_a_module_that_is_moved_is_the_same_source(tmp_path: Path) -> None:
         return code_hash(file.read_text() for file in files)
 
     assert hashed("mine") == hashed("moved") != hashed("other")
+    said = class_values(package / "mine.py", package, ("version", "summary", "paper"))
+    assert said == {"summary": "mine", "version": 2, "paper": "P"}
 
 
 def test_hashes_of_equal_code_are_of_methods_and_in_one_list_each() -> None:
@@ -121,3 +125,9 @@ def test_equal_code_is_one_source_and_is_found_by_running_it(monkeypatch: pytest
     monkeypatch.setattr(losses, "EDGE_POSITIVE_WEIGHT", 0.95 + 1e-15)
     assert json.dumps(numbers(["multi_task"])) != first
     assert {*known["m"][0]} == {a, b, c, d, e} and not known["m"][1:] and equal_code("n", a) == {a}
+
+
+def test_what_methods_say_of_themselves_is_read_as_it_is() -> None:
+    for name in registry.method_names():
+        kind = registry.method(name)
+        assert registry.describe(name) == (kind.version, kind.summary, kind.paper)

@@ -50,7 +50,7 @@ def mask(seed: int, images: int, tasks: tuple[str, ...]) -> np.ndarray:
 @cache
 def version(method: str) -> int:
     """Today's, so that runs are on a board; 1 of a method that is made up."""
-    return registry.method(method).version if method in registry.method_names() else 1
+    return registry.describe(method).version if method in registry.method_names() else 1
 
 
 @cache

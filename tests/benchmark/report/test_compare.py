@@ -62,7 +62,7 @@ DEMONSTRATION = {"protocol": {"demonstration": True, "name": "mine"}}
     ("seeds", "values", "said"),
     [
         (2, {"labels": "given"}, "over 2 train seeds; one mask of labels, so training noise only."),
-        (2, {"labels": "given"}, "Cannot tell: too few seeds to decide: 2 of 6."),
+        (2, {"labels": "given"}, "Cannot tell: too few seeds to decide: 2 of 6;"),
         (2, {"protocol": {"judge": "holdout"}}, "Cannot tell on held-out train images, for tuning only: too"),
         (8, DEMONSTRATION, "Cannot tell: A demonstration of the tool"),
     ],

@@ -63,3 +63,29 @@ def test_equal_rows_are_seldom_split(k: int, n: int) -> None:
         ordered = sorted(g.rows, key=lambda r: -best[r.label])
         split += max(verdict.tiers(g, ordered, g.rows[0])) > 1
     assert split / BOARDS <= MOST
+
+
+@pytest.mark.parametrize("gain", [0.9, 1.2])
+def test_with_the_needed_number_of_seeds_four_of_five_differences_are_found(gain: float) -> None:
+    rng = np.random.default_rng(0)
+    pattern = rng.normal(size=1000)
+    pattern = gain + (pattern - pattern.mean()) / pattern.std(ddof=1)
+    n = statistics.seeds_needed(pattern, 3)
+    assert n is not None
+    found = []
+    for _ in range(300):
+        p = statistics.sign_flip(gain + rng.normal(size=n))
+        found.append(p * 3 <= 0.05)
+    assert np.mean(found) == pytest.approx(0.8, abs=0.08)
+
+
+def test_the_reason_says_how_many_more_seeds_it_takes() -> None:
+    g = board({"single": 0.0, "multi": 0.0, "control": 0.0, "proto": 0.5}, 8, 3, NAMED)
+    c = Verdicts(g, g.rows[0], ALONE).pair(g.rows[3], g.rows[1])
+    assert c is not None and c.p_holm is not None
+    needed = statistics.seeds_needed(np.array(list(c.differences.values())), 3)
+    assert needed is not None and needed > 8
+    assert c.reason.endswith(f"a difference of this size would need about {needed - 8} more")
+    assert statistics.seeds_needed(np.array([1e-4, -1e-4, 1e-4, 0.0]), 3) is None or needed > 1
+    assert statistics.seeds_needed(np.array([1.0, 1.0]), 3) is None
+    assert statistics.seeds_needed(np.array([1.0, -1.0, 1.0, -1.0]), 3) is None
