@@ -1,19 +1,11 @@
-"""No plug-ins left behind, and the records of a calm machine."""
+"""The records of a calm machine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmark.spec import plugins, registry
+from benchmark.spec import plugins
 from tests.executors.common import cells, run
-
-
-@pytest.fixture(autouse=True)
-def _no_plugins() -> Iterator[None]:
-    yield
-    plugins.forget()
-    registry.source_hash.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import pytest
 from benchmark import system
 from benchmark.runs import finished
 from benchmark.runs.rundir import RunDir
-from benchmark.spec import plugins
 from tests.commands import TROUBLE, sets
 from tests.conftest import ROOT, Bench
 from tests.helpers import tiny_spec
@@ -42,7 +41,6 @@ def test_failures_are_in_the_json_with_their_reasons(bench: Bench, tmp_path: Pat
     out = bench("status", "--results", tmp_path)[1]
     assert re.search(r"failed +thin/trouble\S+ \(ValueError: broken on purpose\)\n", out)
     assert out.endswith("2 failed\n")
-    plugins.forget()
     code, out, _ = bench(*command, "--json")
     assert code == 1 and json.loads(out)["failures"] == shown["failures"]
 
