@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.spec import registry
 from benchmark.training.flops import Counter, workload
+from tests.conftest import Bench
 from tests.helpers import SMALL, TASKS, THREE, tiny_problem, tiny_spec
 
 
@@ -62,6 +63,15 @@ def test_a_grouped_convolution_costs_twice_as_much_backward(kind: type[nn.Conv2d
     with Counter() as both:
         layer(images).sum().backward()
     assert both.total == 3 * forward.get_total_flops() > 0
+
+
+def test_methods_are_listed_as_their_classes_say(bench: Bench) -> None:
+    """The list is read from their files, which it does not import."""
+    lines = {line["name"]: line for line in bench.json("list", "methods")}
+    assert list(lines) == registry.method_names()
+    for name, line in lines.items():
+        kind = registry.method(name)
+        assert (line["version"], line["summary"], line["paper"]) == (kind.version, kind.summary, kind.paper)
 
 
 def test_every_hyperparameter_has_a_meaning_and_every_published_method_its_departures() -> None:
