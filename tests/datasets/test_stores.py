@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.spec import registry
+from benchmark.execute.data import Data
+from benchmark.spec import plan, registry
 from benchmark.training.batches import Feed
 from benchmark.training.evaluate import TestSet
 from datasets import labels, packed
@@ -117,6 +118,9 @@ def test_a_variant_is_part_of_the_name(mtan: Path, tmp_path: Path) -> None:
     data, own = tmp_path / "data", "nyuv2-13-derived-normals"
     prepare(mtan, data, own)
     assert {variant(name, place) for name in ("nyuv2", "nyuv2-13") for place in (mtan, data)} == {own}
+    planned = plan.make(["nyuv2-smoke"], [], tmp_path / "none").cells[0]  # before its data came
+    with pytest.raises(UserError, match=f"are '{own}' but the run was planned for 'nyuv2-13'"):
+        Data(data).split(planned, "train")
     prepare(mtan, data, "nyuv2-13-mine")
     with pytest.raises(UserError, match="holds nyuv2-13-derived-normals, nyuv2-13-mine; name one of them as"):
         variant("nyuv2-13", data)

@@ -155,8 +155,10 @@ def test_a_board_of_a_crossed_grid(tmp_path: Path) -> None:
     records = {(r.spec["label_seed"], r.spec["train_seed"]): r["metrics"]
                for r in collect(tmp_path).records if r.spec["method"] == "multi_task"}  # fmt: skip
     y = np.array([[records[i, j]["depth"]["absErr"] for j in range(3)] for i in range(4)])
-    assert found["multi_task"]["depth"].rest_sd == pytest.approx(mean_squares(y)[2] ** 0.5, abs=1e-9)
-    text = csv_text(made)
+    table, text = frame(made).set_index("method").loc["multi_task"], csv_text(made)
+    for part, variance in zip(("label_seed", "train_seed", "rest"), mean_squares(y), strict=True):
+        sd = max(0.0, variance) ** 0.5
+        assert table[f"depth_absErr_sd_{part}"] == pytest.approx(sd, abs=1e-9), part
     assert "delta_m_sd_label_seed" in frame(made) and ",4 x 3," in text and ",not separable," in text
     section = next(s for s in sections(made) if s.title == "Where the noise comes from")
     assert list(section.table["seeds"]) == ["4 x 3"] * 2 and len(section.table.columns) == 14
