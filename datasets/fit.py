@@ -55,9 +55,8 @@ def fit(sample: Sample, tasks: dict[str, Task], size: tuple[int, int], how: Fit)
     image = torch.from_numpy(np.require(sample.image, requirements="W")).permute(2, 0, 1)
     if inner != (height, width):
         # A channel at a time, as floats take four times the memory.
-        floats = (channel[None, None].float() for channel in image)
-        large = [F.interpolate(each, inner, mode="bilinear", antialias=True)[0] for each in floats]
-        image = torch.cat([each.round_().clamp_(0, 255).to(torch.uint8) for each in large])
+        small = [F.interpolate(c[None, None].float(), inner, mode="bilinear", antialias=True) for c in image]
+        image = torch.cat(small)[:, 0].round_().clamp_(0, 255).to(torch.uint8)
     rows, columns = _nearest(height, inner[0]).numpy(), _nearest(width, inner[1]).numpy()
     targets = {}
     for name, task in tasks.items():
