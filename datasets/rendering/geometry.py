@@ -17,6 +17,7 @@ ROOM, BOX, ELLIPSOID, FRUSTUM = range(4)
 # the most faces a solid has: 2 * axis + (1 on the positive side); frustum: 0 side, 1 lower cap, 2 upper cap
 FACES = 6
 NEAR = 1e-6  # hits nearer than this (in t) are the surface that the ray starts on
+_BUNDLE = 32  # neighbouring rays that are culled together first: some shadows of v1 hang on it
 _CORNERS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
 
 
@@ -68,20 +69,45 @@ def _columns(table: Tensor, number: Tensor) -> Tensor:
     return table.gather(1, number.expand(len(table), -1))
 
 
-def candidates(corners: Tensor, origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Find all pairs (solid, ray) that may meet; two (n,) int64, by solid.
+def bundle(directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Bundle neighbouring rays (3, N), each bundle in a cone.
 
-    corners: (P, 8, 3) of the solids. directions: (3, N) of the rays, which leave `origin` (3,). Rays that
-    meet a convex solid lie in every cone of less than 90 degrees that holds the solid's corners; float32 is
-    enough for a test with a margin.
+    Returns unit directions (B, 3, 32), NaN beyond the last ray, the cones' axes (B, 3) and cosines (B,);
+    float32, which is enough for tests with a margin.
     """
+    missing = -directions.shape[1] % _BUNDLE
+    rays = torch.nn.functional.pad(unit(directions).float(), (0, missing), value=torch.nan)
+    rays = rays.view(3, -1, _BUNDLE).transpose(0, 1).contiguous()
+    axis = unit(rays.nansum(2), 1)
+    cosine = (rays * axis[:, :, None]).sum(1).nan_to_num(1.0).amin(1)
+    return rays, axis, cosine
+
+
+def candidates(
+    corners: Tensor, origin: Tensor, bundles: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Find all pairs (solid, ray) that may meet; two (n,) int64.
+
+    corners: (P, 8, 3) of the solids; the rays leave `origin` (3,). Rays that meet a convex solid lie in every
+    cone of less than 90 degrees that holds the solid's corners.
+    """
+    rays, ray_axis, ray_cosine = bundles
     to_corners = unit(corners - origin, 2)
     axis = unit(to_corners.sum(1), 1)
     cosine = (to_corners * axis[:, None]).sum(2).amin(1)
-    limit = torch.where(cosine > 0.05, cosine - 1e-4, -2.0).float()
-    along = axis.float() @ unit(directions).float()
-    row, ray = (along >= limit[:, None]).nonzero(as_tuple=True)
-    return row, ray
+    wide = cosine <= 0.05
+    cosine = (cosine - 1e-4).clamp_min(0).float()
+    axis = axis.float()
+    # Two cones meet where their axes are no further apart than their half angles together.
+    sines = ((1 - cosine.square()).sqrt()[:, None], (1 - ray_cosine.square()).clamp_min(0).sqrt())
+    apart = cosine[:, None] * ray_cosine - sines[0] * sines[1]
+    row, block = ((axis @ ray_axis.T >= apart - 1e-4) | wide[:, None]).nonzero(as_tuple=True)
+    limit = torch.where(wide, -2.0, cosine)
+    chosen, own = rays.index_select(0, block), axis.index_select(0, row)
+    along = own[:, 0:1] * chosen[:, 0]
+    along.addcmul_(own[:, 1:2], chosen[:, 1]).addcmul_(own[:, 2:3], chosen[:, 2])
+    pair, lane = (along >= limit[row, None]).nonzero(as_tuple=True)
+    return row.index_select(0, pair), block.index_select(0, pair) * _BUNDLE + lane
 
 
 def unit(vectors: Tensor, dim: int = 0) -> Tensor:
@@ -153,7 +179,7 @@ def cast(
     order = solids.kind.argsort(stable=True)
     chosen = order if among is None else order[among[order]]
     # Pairs come by row, thus by kind, so that each kind's are a slice.
-    row, ray = candidates(solids.corners[chosen], origin, directions)
+    row, ray = candidates(solids.corners[chosen], origin, bundle(directions))
     number = chosen[row]
     to_own = solids.to_own.flatten(1).T.contiguous()
     start = _apply(to_own, (origin - solids.centre).T)
