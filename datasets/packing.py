@@ -19,6 +19,7 @@ from datasets.fit import Fit, Row
 from datasets.layouts.base import TEACHER, Array, Source, reading
 from datasets.tasks import Task
 
+LARGE = 3 * 20_000_000  # colours of an image; after such a one, one is in memory at a time
 READERS, AHEAD = 2, 8  # threads that read files, as decoding releases the interpreter; samples at a time
 Progress = Callable[[int, int], None]
 Allocate = Callable[[str, np.dtype, tuple[int, ...]], Array]
@@ -83,9 +84,13 @@ def pack(
     shapes["available"] = (np.bool_, (len(tasks),))
     values = {name: allocate(name, np.dtype(kind), (count, *shape)) for name, (kind, shape) in shapes.items()}
 
+    largest = 0
+
     def read(i: int) -> tuple[Row, list[bool], list[str]]:
+        nonlocal largest
         with reading(source.path):
             sample = source.read(split, i)
+        largest = max(largest, sample.image.size)
         row = fit.fit(sample, tasks | taught, size, how)
         known = [bool(task.valid(row.targets[name][None]).any()) for name, task in tasks.items()]
         blank = [name for name, any_ in zip(tasks, known, strict=True) if name in sample.labels and not any_]
@@ -94,7 +99,10 @@ def pack(
 
     digests, remarks = [], dict[str, tuple[int, str]]()
     with ThreadPoolExecutor(READERS) as pool:
-        batches = (pool.map(read, range(i, min(i + AHEAD, count))) for i in range(1, count, AHEAD))
+        batches = (
+            (map if largest > LARGE else pool.map)(read, range(i, min(i + AHEAD, count)))
+            for i in range(1, count, AHEAD)
+        )
         rows = itertools.chain(map(read, range(min(1, count))), itertools.chain.from_iterable(batches))
         for i, (row, known, found) in enumerate(rows):
             values["image"][i], values["extent"][i] = row.image.numpy(), row.extent

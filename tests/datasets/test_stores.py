@@ -1,6 +1,7 @@
 """Packed stores: what they hold, which data a name means, and what becomes of padding."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from benchmark.execute.data import Data
 from benchmark.spec import plan, registry
 from benchmark.training.batches import Feed
 from benchmark.training.evaluate import TestSet
-from datasets import labels, packed
+from datasets import labels, packed, packing
 from datasets.nyuv2 import NYUv2
 from datasets.packing import narrowed, pack
 from datasets.published import import_file
@@ -203,3 +204,22 @@ def test_padding_never_reaches_batches_or_evaluation() -> None:
             assert not (task.valid(batch.targets[name])[:, 0] & empty).any()
     images, _ = TestSet(split, chosen, normal, 4, "cpu").rows(0)
     assert not images[..., 40:].any() and images[..., :40].any()
+
+
+@pytest.mark.parametrize(("largest", "most"), [(packing.LARGE, 2), (1, 1)])
+def test_of_large_images_one_is_in_memory_at_a_time(
+    largest: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LARGE", largest)
+    source, read, open_now, seen = Memory(9), Memory.read, list[int](), list[int]()
+
+    def slow(self: Memory, split: str, i: int) -> Any:
+        open_now.append(i)
+        seen.append(len(open_now))
+        time.sleep(0.05)
+        open_now.remove(i)
+        return read(self, split, i)
+
+    monkeypatch.setattr(Memory, "read", slow)
+    pack(source, "train", source.tasks, SIZE, "pad")
+    assert len(seen) == 9 and max(seen) == most
