@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -93,7 +94,20 @@ def sections(board: Board) -> list[Section]:
     ]
 
 
-class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Placed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for a data set, a label setting and an encoder: rows of one such place are compared."""
+
+    dataset: str
+    labels: Literal["published:one", "published:random", "full"]
+    encoder: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Return the three."""
+        return self.dataset, self.labels, self.encoder
+
+
+class Paper(Placed, frozen=True, forbid_unknown_fields=True):
     """A row of a paper.
 
     metrics: {`TASK_METRIC`: value with the digits in print}. source: a key of `Papers.sources`. delta_m: in
@@ -102,39 +116,23 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     key: str
     method: str
-    dataset: str
-    labels: Literal["published:one", "published:random", "full"]
-    encoder: str
     metrics: dict[str, Decimal]
     source: str
     delta_m: Decimal | None = None
     delta_m_reference: str = ""
     note: str = ""
 
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Data set, label setting and encoder: rows of one place are compared."""
-        return self.dataset, self.labels, self.encoder
 
-
-class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Claim(Placed, frozen=True, forbid_unknown_fields=True):
     """What a paper says of a contrast that a plan named: that its row `first` is ahead of `second`, or not.
 
-    first, second: keys of rows of one place. note: how these differ from the contrast's sides.
+    first, second: keys of rows of its place. note: how these differ from the contrast's sides.
     """
 
     contrast: str
-    dataset: str
-    labels: str
-    encoder: str
     first: str
     second: str
     note: str = ""
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Data set, label setting and encoder, as of `Paper`."""
-        return self.dataset, self.labels, self.encoder
 
 
 class Papers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,7 +149,7 @@ class Papers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: dict[str, str] = {}
     claim: list[Claim] = []
 
-    def find(self, row: Paper | Claim, key: str) -> Paper | None:
+    def find(self, row: Placed, key: str) -> Paper | None:
         """Return the row with this key and the same place as `row`."""
         return next((r for r in self.row if (r.place, r.key) == (row.place, key)), None)
 
@@ -199,7 +197,13 @@ def read_papers(path: Path = PUBLISHED) -> Papers:
     return papers
 
 
-def _alike(row: Paper | Claim, g: Group) -> bool:
+@cache
+def _papers() -> Papers:
+    """The file of this checkout, read once for all boards; empty without it."""
+    return read_papers() if PUBLISHED.is_file() else Papers(reference="", metrics={}, sources={}, row=[])
+
+
+def _alike(row: Placed, g: Group) -> bool:
     """Tell whether a row is of a group's data set and label setting, its mask published or drawn."""
     labels = {text.removeprefix("published:") for text in (row.labels, g.labels)}
     return len(labels) == 1 and f"{g.variant}-".startswith(f"{row.dataset}-")
@@ -207,9 +211,7 @@ def _alike(row: Paper | Claim, g: Group) -> bool:
 
 def _in_print(g: Group, c: Comparison) -> dict[str, str]:
     """Return what a paper prints of a contrast, and whether ours bears it out; empty where none does."""
-    if not PUBLISHED.is_file():
-        return {}
-    file = read_papers()
+    file = _papers()
     claim = next((x for x in file.claim if x.contrast == c.contrast and _alike(x, g)), None)
     if claim is None:
         return {}
@@ -223,9 +225,9 @@ def _in_print(g: Group, c: Comparison) -> dict[str, str]:
 
 def papers(g: Group) -> Section | None:
     """Return the rows of a board's data set and label setting; None for a board for tuning."""
-    if not PUBLISHED.is_file() or g.protocol["judge"] != "test":
+    if g.protocol["judge"] != "test":
         return None
-    file = read_papers()
+    file = _papers()
     rows = [r for r in file.row if _alike(r, g)]
     if not rows:
         return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -85,8 +85,7 @@ class Verdicts:
     """
 
     def __init__(self, g: Group, reference: Row | None, others: References, withheld: str = "") -> None:
-        self._g, self._withheld = g, withheld
-        self._reference = reference
+        self._g, self._reference, self._withheld = g, reference, withheld
         self._baseline = named(g.rows, g.protocol["baseline"])
         self._others = [*beside(g, others).values()]
         self._rows = [row for row in g.rows if g.shared(row)]
@@ -106,9 +105,11 @@ class Verdicts:
     @property
     def contrasts(self) -> list[tuple[str, str, Comparison]]:
         """Return (first label, second label, comparison) of each contrast that a plan named."""
-        named = [(name, a, b) for family in self._named() for name, a, b in family if a and b]
-        found = [(name, a.label, b.label, self.pair(a, b)) for name, a, b in named if a and b]
-        return [(a, b, c) for name, a, b, c in found if c and c.contrast == name]
+        return [
+            (a.label, b.label, c)
+            for name, a, b in chain(*self._named)
+            if a and b and (c := self.pair(a, b)) and c.contrast == name
+        ]
 
     def base(self, a: Row, b: Row) -> Row:
         """Return what the delta m of a pair is relative to: b where no seed of the reference serves both."""
@@ -136,9 +137,8 @@ class Verdicts:
                 d = statistics.differences(*scores)
                 by_unit = dict(zip(g.units(pairs), d.tolist(), strict=True))
                 gap, rho = statistics.difference(*scores), statistics.correlation(*scores)
-                self._bare[key] = Comparison(
-                    by_unit, gap, statistics.sign_flip(d), statistics.p_better(d), rho
-                )
+                p, better = statistics.sign_flip(d), statistics.p_better(d)
+                self._bare[key] = Comparison(by_unit, gap, p, better, rho)
         return self._bare[key]
 
     def _judged(self, test: dict[str, Any] | None, a: Side, b: Side) -> Comparison | None:
@@ -183,7 +183,7 @@ class Verdicts:
 
     @cached_property
     def _families(self) -> Tests:
-        return self._tests(self._named() or self._protocol())
+        return self._tests(self._named or self._protocol())
 
     def _protocol(self) -> list[Family]:
         """Return the methods, and the further rows of methods, each against the protocol's baseline."""
@@ -193,6 +193,7 @@ class Verdicts:
         plain = [row for row in rows if row not in apart]
         return [[("", row, baseline) for row in family] for family in (plain, apart) if family]
 
+    @cached_property
     def _named(self) -> list[Family]:
         """Return the contrasts of each plan whose runs are on the board, with the rows that they mean.
 
