@@ -102,3 +102,27 @@ def test_a_boundary_is_right_up_to_the_tolerance_and_wrong_beyond_it() -> None:
         scores[shift] = judge(prediction, target)
     assert scores[0] == scores[3] == {"boundaryF": 100, "boundaryP": 100, "boundaryR": 100}
     assert scores[4]["boundaryF"] == 0
+
+
+def test_precision_and_recall_worked_by_hand() -> None:
+    target = torch.zeros(1, 1, 12, 12, dtype=torch.long)
+    target[..., 2, :8] = 1  # 8 true pixels
+    target[..., 11, :] = IGNORE
+    prediction = torch.full((1, 1, 12, 12), -8.0)
+    prediction[..., 3, :4] = 8  # 4 one pixel off: right; they find the 4 true pixels above them
+    prediction[..., 8, 6:8] = 8  # 2 wrong
+    prediction[..., 11, :] = 8  # not judged
+    f = 100 * 2 * (4 / 6) * (4 / 8) / (4 / 6 + 4 / 8)
+    expected = {"boundaryF": f, "boundaryP": 400 / 6, "boundaryR": 50}
+    assert judge(prediction, target) == pytest.approx(expected)
+
+
+def test_the_threshold_is_one_for_the_data_set() -> None:
+    """Two images, each perfect at a threshold of its own, are not perfect together."""
+    target = torch.zeros(2, 1, 16, 16, dtype=torch.long)
+    target[..., 4] = 1
+    prediction = torch.full((2, 1, 16, 16), -8.0)
+    prediction[0, ..., 4], prediction[0, ..., 10] = 2.0, 0.0
+    prediction[1, ..., 4], prediction[1, ..., 10] = 0.0, -2.0
+    assert [judge(prediction[i : i + 1], target[i : i + 1])["boundaryF"] for i in (0, 1)] == [100, 100]
+    assert judge(prediction, target)["boundaryF"] == pytest.approx(100 * 2 * (2 / 3) / (2 / 3 + 1))

@@ -232,3 +232,13 @@ def test_a_prediction_that_is_not_finite_shows() -> None:
         prediction, target = sample(task)
         prediction[0] = math.nan
         assert math.isnan(judge(task, prediction, target)[task.metric])
+
+
+def test_a_class_absent_from_the_truth_has_no_iou_but_costs_the_class_it_was_taken_from() -> None:
+    task = tasks.semseg(("a", "b", "c"))
+    target = torch.tensor([0, 0, 0, 0, 1, 1, 1, IGNORE]).view(1, 1, 2, 4)
+    said = torch.tensor([0, 0, 2, 2, 1, 1, 0, 2]).view(1, 2, 4)
+    prediction = torch.nn.functional.one_hot(said, 3).movedim(-1, 1).float()
+    # a: 2 right of 4, and b's third pixel taken for it: 2 / 5. b: 2 / 3. c is not in the truth.
+    expected = {"mIoU": 100 * (2 / 5 + 2 / 3) / 2, "pixAcc": 100 * 4 / 7, "IoU/a": 40.0, "IoU/b": 200 / 3}
+    assert judge(task, prediction, target) == pytest.approx(expected)

@@ -210,3 +210,27 @@ def test_several_processes_count_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(boundary, "cores", lambda: 2)
     monkeypatch.setattr(boundary.correspond, "counts", None)  # not in this process
     assert torch.equal(judged.statistics(prediction, target), alone)
+
+
+def test_the_threshold_is_one_for_the_data_set_and_finer_than_a_twentieth() -> None:
+    target = torch.zeros(2, 1, 16, 16, dtype=torch.long)
+    target[..., 4] = 1
+    probability = torch.full((2, 1, 16, 16), 0.001)
+    probability[0, ..., 4], probability[0, ..., 10] = 0.538, 0.525  # told apart by 0.53 alone
+    probability[1, ..., 4], probability[1, ..., 10] = 0.525, 0.515  # and by 0.52
+    prediction = torch.logit(probability.double())
+    assert [judge(prediction[i : i + 1], target[i : i + 1])["odsF"] for i in (0, 1)] == [100, 100]
+    assert judge(prediction, target) == pytest.approx({"odsF": 80, "odsP": 200 / 3, "odsR": 100})
+
+
+def test_unlabelled_pixels_are_neither_predicted_nor_true() -> None:
+    target = torch.zeros(1, 1, 30, 40, dtype=torch.long)
+    target[..., 10, 5:25] = 1
+    target[..., 10, 20:25] = IGNORE  # of the line, 15 pixels are left
+    prediction = torch.full((1, 1, 30, 40), -8.0)
+    prediction[..., 10, 5:25] = 8
+    target[..., 15, 20] = IGNORE
+    prediction[..., 15, 20] = 8
+    sums = METER.statistics(prediction, target).sum(0)
+    predicted, matched = sums[2:].view(2, THRESHOLDS)[:, 49].tolist()
+    assert [*sums[:2].tolist(), predicted, matched] == [1200 - 6, 15, 15, 15]
