@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmark.errors import UserError, printable, unknown
 from benchmark.files import write_text, writing
-from benchmark.report import reruns, tables
+from benchmark.report import contrasts, reruns, tables
 from benchmark.report.board import Board, build
 from benchmark.report.records import collect
 from benchmark.spec import registry
@@ -23,7 +23,10 @@ _COLUMNS = [
     "hyperparameters", "label_seed", "train_seed", "task", "metric", "value", "primary", "by_source",
     "device", "seconds",
 ]  # fmt: skip
-_TABLES = ("leaderboards/*.csv", "leaderboards/long/*.csv", "tables/*.md", "tables/*.tex")
+_TABLES = (
+    "leaderboards/*.csv", "leaderboards/long/*.csv", "leaderboards/contrasts/*.csv", "tables/*.md",
+    "tables/*.tex",
+)  # fmt: skip
 
 
 def load_records(folder: str | Path) -> pd.DataFrame:
@@ -108,6 +111,8 @@ def files(boards: Sequence[Board]) -> dict[str, str]:
     for board in boards:
         found[f"leaderboards/{board.name}.csv"] = tables.csv_text(board)
         found[f"leaderboards/long/{board.name}.csv"] = tables.long_csv_text(board)
+        if named := contrasts.answers(board):
+            found[f"leaderboards/contrasts/{board.name}.csv"] = tables.csv(contrasts.frame(named))
         # Of others' prose nothing may become an element of a page, or a control code.
         found[f"tables/{board.name}.md"] = printable(
             re.sub("<(?=[A-Za-z/!?])", "&lt;", views.markdown(board))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmark.report.board import Board, Entry
+from benchmark.report.contrasts import Answer, answers, headline
 from benchmark.report.formats import axis_limits
 from benchmark.report.grouping import title
-from benchmark.report.verdict import AHEAD, APART, RANKED_SEEDS
+from benchmark.report.verdict import AHEAD, APART, RANKED_SEEDS, Comparison
 
 NAMED = 3  # boards that a sentence names one by one
 
@@ -34,10 +35,17 @@ def reason(board: Board) -> str:
     return ""
 
 
+def asked(boards: Sequence[Board]) -> tuple[Board, list[Answer]] | None:
+    """Return the first board on which a plan named contrasts before its runs, with its answers."""
+    return next(((board, found) for board in boards if (found := answers(board))), None)
+
+
 def sentence(boards: Sequence[Board]) -> str:
-    """Return which methods are surely better than the baseline, and on which boards."""
+    """Return what is settled of the named contrasts, else which methods are surely better, and where."""
     if not boards:
         return "No board here compares methods: the only finished runs are those of references."
+    if first := asked(boards):
+        return headline(first[1])
     baselines = sorted({board.group.protocol["baseline"] for board in boards})
     ranked = [board for board in boards if not reason(board)]
     if not ranked:
@@ -95,10 +103,9 @@ def shown(board: Board) -> list[Entry]:
 
 
 class Axis:
-    """The axis of a board's differences to the baseline: every seed, intervals where they do not crush it."""
+    """The axis of some differences: every seed, intervals where they do not crush it."""
 
-    def __init__(self, board: Board) -> None:
-        found = [entry.compared for entry in board.entries if entry.compared]
+    def __init__(self, found: Sequence[Comparison]) -> None:
         values = [0.0, *(value for c in found for value in c.differences.values())]
         bounds = (bound for c in found for bound in (c.estimate.low, c.estimate.high))
         self.low, self.high = axis_limits(values, bounds, beyond=0.5)

@@ -19,6 +19,7 @@ from benchmark.metrics import pooled
 from benchmark.report import captions, details, overview, tables, views
 from benchmark.report.board import Board, Entry
 from benchmark.report.command import command
+from benchmark.report.contrasts import Answer
 from benchmark.report.formats import duration, fixed, interval, signed
 from benchmark.report.grouping import protocol_summary, title
 from benchmark.report.records import Record
@@ -33,6 +34,7 @@ _EXPORTS = re.compile(
 # {start of a figure's name: (title, what it shows)}; the longest that fits counts. The figure itself says the
 # rest.
 FIGURES = {
+    "contrasts": ("What was asked before the runs", "Each named contrast with its interval, a dot a seed"),
     "delta_m": ("Δm with every seed", "Each method's Δm with its 95 % interval, a dot a seed"),
     "wins": ("Every pair of methods", "Matrix of paired differences in Δm: ahead, behind, or cannot tell"),
     "cost": ("What Δm costs", "Training time of a seed against Δm, with the Pareto front"),
@@ -44,9 +46,11 @@ FIGURES = {
 
 def html(found: Sequence[Board], folder: Path) -> str:
     """Return the page of all boards, to lie in `folder`, whose files it links to."""
-    # A visitor sees the first: that which ranks, then that which can say most.
+    # A visitor sees the first: that which ranks, a demonstration last, then that which can say most.
     most = {b.name: (-max(len(e.units) for e in b.entries), -len(b.group.run_ids), b.name) for b in found}
-    boards = overview.listed(sorted(found, key=lambda b: (bool(overview.reason(b)), most[b.name])))
+    last = {b.name: (bool(overview.reason(b)), b.group.protocol["demonstration"]) for b in found}
+    boards = overview.listed(sorted(found, key=lambda b: (*last[b.name], most[b.name])))
+    asked = overview.asked(boards)
     across = sorted({path.name for path in folder.glob("figures/*")} - {board.name for board in boards})
     entries = [entry for board in boards for entry in board.entries]
     records = [record for entry in entries for record in entry.row.records]
@@ -57,6 +61,7 @@ def html(found: Sequence[Board], folder: Path) -> str:
         boards=[_view(board, folder) for board in boards],
         families=[figure for name in across for figure in figures(folder, name, f"{name}: ")],
         sentence=overview.sentence(boards),
+        asked=asked and _questions(*asked),
         rows=overview.rows(boards),
         methods=_methods(entries),
         metrics=_metrics(boards),
@@ -138,6 +143,16 @@ def _provenance(records: Sequence[Record]) -> Iterable[tuple[str, list[tuple[str
         yield what, sorted(Counter(v[:12] if key == "commit" else v for v in values).items())
 
 
+def _questions(board: Board, found: list[Answer]) -> dict[str, Any]:
+    """The contrasts that a plan named, for the first screen."""
+    axis = overview.Axis([answer.compared for answer in found])
+    return {"id": _anchor(board), "title": title(board.group), "axis": axis, "answers": found}
+
+
+def _anchor(board: Board) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", board.name)
+
+
 def _view(board: Board, folder: Path) -> dict[str, Any]:
     """The values of a board for the template of the page in `folder`."""
     g, keys, shown = board.group, views.headings(board), views.texts(board).drop(columns=["device"])
@@ -158,7 +173,7 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
     weights = "" if g.protocol["weights"] == "none" else f", {g.protocol['weights']} weights"
     return {
         "name": board.name,
-        "id": re.sub(r"[^A-Za-z0-9_-]+", "-", board.name),
+        "id": _anchor(board),
         "title": title(g),
         "data": registry.describe_dataset(g.dataset),
         "summary": protocol_summary(g.protocol["name"]),
@@ -179,7 +194,7 @@ def _view(board: Board, folder: Path) -> dict[str, Any]:
         "feet": [line for line in lines if not line[0]],
         "apart": apart,
         "decimals": views.decimals(board),
-        "axis": overview.Axis(board),
+        "axis": overview.Axis([e.compared for e in board.entries if e.compared]),
         "notes": captions.notes(board),
         "details": details.sections(board),
         "papers": details.papers(g),

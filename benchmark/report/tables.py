@@ -63,15 +63,15 @@ def long_frame(board: Board) -> pd.DataFrame:
 
 def csv_text(board: Board) -> str:
     """Return `frame` as CSV with six significant digits."""
-    return _csv(frame(board), "%.6g")
+    return csv(frame(board))
 
 
 def long_csv_text(board: Board) -> str:
     """Return `long_frame` as CSV with nine significant digits."""
-    return _csv(long_frame(board), "%.9g")
+    return csv(long_frame(board), "%.9g")
 
 
-def _csv(table: pd.DataFrame, number: str) -> str:
+def csv(table: pd.DataFrame, number: str = "%.6g") -> str:
     """Return a table as CSV, without control codes, and with no text that a spreadsheet would compute."""
     safe = table.copy()
     for column in (name for name in table if not pd.api.types.is_numeric_dtype(table[name])):

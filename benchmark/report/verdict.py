@@ -103,10 +103,10 @@ class Verdicts:
         return [self._judged(tests[frozenset((a.label, b.label))], a, b) for a, b in pairs]
 
     @property
-    def contrasts(self) -> list[tuple[str, str, Comparison]]:
-        """Return (first label, second label, comparison) of each contrast that a plan named."""
+    def contrasts(self) -> list[tuple[Side, Side, Comparison]]:
+        """Return (first, second, comparison) of each contrast that a plan named."""
         return [
-            (a.label, b.label, c)
+            (a, b, c)
             for name, a, b in chain(*self._named)
             if a and b and (c := self.pair(a, b)) and c.contrast == name
         ]

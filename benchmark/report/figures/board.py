@@ -13,6 +13,7 @@ from matplotlib.colors import ListedColormap
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.captions import without_delta
+from benchmark.report.contrasts import Answer, answers
 from benchmark.report.figures import curves, panels, style
 from benchmark.report.figures.style import Drawing, minus, reference_label, wrapped
 from benchmark.report.formats import axis_limits, signed, with_interval
@@ -36,6 +37,8 @@ def draw(board: Board, folder: Path) -> Drawing:
     folder.mkdir(parents=True, exist_ok=True)
     rows = [(e, e.delta) for e in board.entries if e.delta]
     drawing = Drawing(folder, title(board.group))
+    if found := answers(board):
+        contrasts(found, drawing)
     for make in (delta_m, cost, wins):
         if rows:
             make(board, rows, drawing)
@@ -89,6 +92,43 @@ def delta_m(board: Board, rows: Rows, drawing: Drawing) -> None:
         more = "; arrow: the interval goes on" if cut else ""
         about = "better to the right. Dots: seeds; bar: 95 % interval"
         ax.set_xlabel(f"Δm against {reference_label(board)} (%), {about}{more}")
+
+
+def contrasts(found: list[Answer], drawing: Drawing) -> None:
+    """Draw the contrasts that a plan named: seeds as dots, mean and 95 % interval, in print, verdict."""
+    compared = [answer.compared for answer in found]
+    values = [0.0, *(value for c in compared for value in c.differences.values())]
+    values += [a.printed for a in found if a.printed is not None]
+    low, high = axis_limits(values, (bound for c in compared for bound in (c.estimate.low, c.estimate.high)))
+    what = (
+        "Asked before the runs: points of Δm, first minus second. Dots: seeds; bar: 95 % interval; cross: in "
+        "print, by other code and networks"
+    )
+    with drawing.figure("contrasts", what, height=0.6 + 0.55 * len(found)) as fig:
+        ax = fig.add_subplot()
+        for y, (answer, c) in enumerate(zip(found, compared, strict=True)):
+            sure = c.verdict != UNSURE
+            look: Any = {"color": style.COLOUR}
+            if c.estimate.low is not None and c.estimate.high is not None:
+                ax.plot(np.clip([c.estimate.low, c.estimate.high], low, high), [y, y], linewidth=1.6, **look)
+            dots = [*c.differences.values()]
+            ax.plot(dots, np.full(len(dots), y - 0.2), "o", markersize=4, alpha=0.7, mew=0, **look)
+            face = style.COLOUR if sure else "white"
+            ax.plot(c.estimate.value, y, "D", markersize=6, mfc=face, mec=style.COLOUR, zorder=4)
+            if answer.printed is not None:
+                ax.plot(answer.printed, y, "x", markersize=6, color=style.REFERENCE_COLOUR, zorder=3)
+            said = f"{minus(with_interval(c.estimate))}\n{wrapped(minus(answer.text.partition(':')[0]))}"
+            where: Any = {"xycoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
+            ax.annotate(said, (1.03, y), fontsize=7.5, **where)
+        style.zero(ax.axvline)
+        ax.set(xlim=(low, high), ylim=(len(found) - 0.5, -0.5))
+        names = [
+            f"{textwrap.fill(a.name, 34)}  n={len(c.differences)}"
+            for a, c in zip(found, compared, strict=True)
+        ]
+        ax.set_yticks(range(len(found)), names)
+        ax.grid(False, axis="y")
+        ax.set_xlabel("points of Δm, first minus second")
 
 
 def cost(board: Board, rows: Rows, drawing: Drawing) -> None:

@@ -10,12 +10,10 @@ import pytest
 
 from benchmark.report.board import Board, build
 from benchmark.report.captions import facts, other_code, verdict, warnings
-from benchmark.report.details import read_papers, sections
 from benchmark.report.records import collect
 from benchmark.report.verdict import DEMONSTRATION
 from benchmark.spec import registry
 from benchmark.spec.protocol import load
-from benchmark.spec.run import run_id
 from benchmark.spec.source import equal_code
 from tests.benchmark.report import make
 from tests.benchmark.report.drawn import only
@@ -110,47 +108,6 @@ def test_facts(name: str, tmp_path: Path) -> None:
     assert found.startswith(text), found
     if edit is not PLAIN:
         assert not [key for key, _ in facts(made(tmp_path, FEW, 2)) if key.startswith(title)]
-
-
-def contrasts(*sides: tuple[str, str, str], **values: Any) -> Edit:
-    """Make runs keep contrasts (name, first, second), and values of their spec."""
-
-    def edit(r: dict[str, Any]) -> None:
-        named = [{"name": n, "first": {"method": a}, "second": {"method": b}} for n, a, b in sides]
-        r["spec"] |= {"contrasts": named, **values}
-        r["id"] = run_id(r["spec"])
-
-    return edit
-
-
-def test_named_contrasts_have_a_table(tmp_path: Path) -> None:
-    board = made(tmp_path, GAINS, 8, edit=contrasts(("ours", "prototype", "mtpsl")))
-    (section,) = [s for s in sections(board) if s.title == "Named contrasts"]
-    ((name, first, second, difference, p, state),) = section.table.values.tolist()
-    assert (name, first, second, state) == ("ours", "prototype", "mtpsl", "ahead")
-    assert difference.startswith("+") and float(p) == pytest.approx(2 / 2**8, abs=1e-3)
-    counts = [fact for fact in facts(board) if "decidable from" in fact[1]]  # of the family that is tested
-    assert counts == [("named contrasts", "1, decidable from 6 seeds")]
-    assert not any(s.title == "Named contrasts" for s in sections(made(tmp_path / "none", GAINS, 2)))
-
-
-def test_a_paper_s_claim_stands_beside_the_contrast_of_its_name(tmp_path: Path) -> None:
-    model, plain, alone = (c.contrast for c in read_papers().claim)
-    sides = (
-        (model, "prototype", "multi_task"),
-        (plain, "prototype", "mtpsl"),
-        (alone, "multi_task", "single_task"),
-    )
-    for seeds, told in ((8, ("holds", "holds", "fails")), (3, ("cannot be told",) * 3)):
-        edit = contrasts(*sides, dataset="nyuv2", variant="nyuv2-13")
-        board = made(tmp_path / str(seeds), GAINS, seeds, edit=edit)
-        (section,) = [s for s in sections(board) if s.title == "Named contrasts"]
-        table = section.table.set_index("contrast")
-        printed = [text.partition(" ")[0] for text in table["in print"]]
-        assert printed == ["+4.42", "+5.94", "-3.99"] and "TKPR - MTL baseline" in table["in print"][model]
-        assert tuple(text.partition(":")[0] for text in table["the claim"]) == told
-        assert ("too few seeds" in table["the claim"][model]) == (seeds == 3)
-        assert "no prototypes at all" in table["the claim"][plain] and "in print" in section.notes[0]
 
 
 END = "on the last 10% of train"

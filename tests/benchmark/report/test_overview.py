@@ -147,7 +147,7 @@ def test_both_references_are_rows_and_columns_with_their_steps(tmp_path: Path) -
 def test_rows_keep_their_order_on_the_axis_and_intervals_beyond_it_end_in_an_arrow(tmp_path: Path) -> None:
     write(tmp_path / "many", PLAIN | {f"own_{i}": float(i) for i in range(12)}, 5)
     (board,) = made(tmp_path / "many")
-    axis, rows = overview.Axis(board), overview.rows([board])
+    axis, rows = overview.Axis([e.compared for e in board.entries if e.compared]), overview.rows([board])
     values = [e.compared.estimate.value for line in rows[:-1] for e in line.entries if e and e.compared]
     assert values == sorted(values, reverse=True) and len(values) == 12
     places = [axis.at(value) for value in values]
@@ -155,7 +155,7 @@ def test_rows_keep_their_order_on_the_axis_and_intervals_beyond_it_end_in_an_arr
     assert 0.0 in axis.ticks and 2 <= len(axis.ticks) <= 13
     write(tmp_path / "wide", PLAIN | {"mtpsl": 3.0, "jtr": 3.5}, 2)
     (board,) = made(tmp_path / "wide")
-    axis, cut = overview.Axis(board), 0
+    axis, cut = overview.Axis([e.compared for e in board.entries if e.compared]), 0
     for c in (e.compared for e in board.entries if e.compared):
         assert c.estimate.low is not None and c.estimate.high is not None
         cut += (c.estimate.low < axis.low) + (c.estimate.high > axis.high)

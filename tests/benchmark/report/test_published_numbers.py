@@ -7,7 +7,8 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.report.board import Board
-from benchmark.report.details import TITLE, papers, read_papers
+from benchmark.report.details import TITLE, papers
+from benchmark.report.papers import read_papers
 from benchmark.report.rows import Group
 from benchmark.report.tables import csv_text
 from benchmark.report.views import markdown

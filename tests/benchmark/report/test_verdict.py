@@ -137,7 +137,7 @@ def test_named_contrasts_are_the_family() -> None:
     g = group(*(row(label, values, PLAN) for label, values in scores.items()))
     rows = {r.label: r for r in g.rows}
     verdicts = Verdicts(g, rows["single"], {"equal_steps": Other(other, steps)})
-    found = {c.contrast: (a, b, c) for a, b, c in verdicts.contrasts}
+    found = {c.contrast: (a.label, b.label, c) for a, b, c in verdicts.contrasts}
     sides = [("good", "multi"), ("good", "good(width=2)"), ("multi", "single at equal steps")]
     assert list(found) == ["ours", "ablation", "steps"] and [side[:2] for side in found.values()] == sides
     base = g.scores(steps, g.diagonal)
@@ -150,7 +150,11 @@ def test_named_contrasts_are_the_family() -> None:
     again = group(*(row(label, values, turned) for label, values in scores.items()))
     ((a, b, c),) = Verdicts(again, again.rows[0], {"equal_steps": Other(other, steps)}).contrasts
     plain_first = found["steps"][2]
-    assert (a, b, c.estimate.value) == ("single at equal steps", "multi", -plain_first.estimate.value)
+    assert (a.label, b.label, c.estimate.value) == (
+        "single at equal steps",
+        "multi",
+        -plain_first.estimate.value,
+    )
     assert (c.estimate.low, c.p_better) == (-(plain_first.estimate.high or 0), 1 - plain_first.p_better)
     # What is no contrast is no longer of a family of its own.
     unnamed = verdicts.pair(rows["bad"], rows["multi"])
