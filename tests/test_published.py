@@ -3,6 +3,9 @@
 import json
 
 from benchmark.cli.publish import LIMITS
+from benchmark.report import overview
+from benchmark.report.board import build
+from benchmark.report.records import collect
 from benchmark.spec.run import run_id
 from tests.conftest import ROOT
 
@@ -24,3 +27,15 @@ def test_records_are_of_clean_code_and_pretrained_networks_beat_a_constant_predi
 
 def test_published_files_are_small() -> None:
     assert not {p.name for p in RECORDS.iterdir() if p.stat().st_size > LIMITS[p.suffix]}
+
+
+def test_the_readme_begins_with_what_the_first_board_says() -> None:
+    asked = overview.asked(overview.listed(build(collect(ROOT / "results"))))
+    assert asked
+    board, answers = asked
+    start, _, _ = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Two commands")
+    said = " ".join(start.split())
+    for text in (overview.headline(answers), *(f"{a.sentence} The first costs {a.costs}." for a in answers)):
+        assert text in said, f"README.md does not begin with: {text}"
+    figure = f"results/figures/{board.name}/contrasts.png"
+    assert start.count("](results/figures/") == start.count(f"]({figure})") == 1 and (ROOT / figure).is_file()

@@ -252,8 +252,12 @@ _RANKED = "ranked"  # until the tiers are known
 def build(collection: Collection, current: Mapping[str, int] | None = None) -> list[Board]:
     """Return the boards of a collection, in the order of their names.
 
-    current: {method: its version today}; runs of earlier versions are in none. Raises `UserError` where
-    records must not be compared.
+    References of another budget have no board of their own where one with other rows shows them. current:
+    {method: its version today}; runs of earlier versions are in none. Raises `UserError` where records must
+    not be compared.
     """
     groups = group(collection, current)
-    return sorted((Board(g, groups) for g in groups), key=lambda board: board.name)
+    boards = sorted((Board(g, groups) for g in groups), key=lambda board: board.name)
+    held = [b for b in boards if {row.method for row in b.group.rows} - {b.group.protocol["reference"]}]
+    shown = [other.g for b in held for other in references.beside(b.group, b.others).values()]
+    return [b for b in boards if b in held or not any(b.group is g for g in shown)]

@@ -78,8 +78,8 @@ def _data(board: Board) -> Iterator[Fact]:
     if protocol["judge"] != "test":
         where = f"evaluated on the last {protocol['holdout']:.0%} of the train images"
         yield "no scores, for tuning only", where
-    unit = "train seeds under one label mask: training noise only" if g.fixed_mask else "label seeds"
-    yield "seeds", f"{len(g.planned)} {unit}"
+    unit, rest = ("train", " under one label mask: training noise only") if g.fixed_mask else ("label", "")
+    yield "seeds", f"{counted(len(g.planned), f'{unit} seed')}{rest}"
     compared = [e.compared for e in board.entries if e.compared and not e.role]
     if tested := [c for *_, c in board.verdicts.contrasts] or compared:
         against = f"comparisons with {board.baseline.label}" if board.baseline else ""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import tomllib
 from typing import Any
 
 from benchmark.report.records import Failure, Record
+from benchmark.report.references import named
 from benchmark.report.rows import Group, Row, shipped_values
 from benchmark.spec import plan
 from benchmark.spec import protocol as protocols
 from benchmark.spec.weighting import EQUAL
+
+_SLICE = r"on the last (\d+)% of train"
+_RATES = re.compile(
+    r"learning rates ([^()]+) \(of the protocol's\) on (\d+) seeds?,(?: for (\S+) epochs,)? judged " + _SLICE
+)
+_TRIALS = re.compile(r"(?:(\d+) of )?(\d+) trials(?:, all there are,)? " + _SLICE)
 
 
 def command(g: Group, row: Row) -> str:
@@ -20,7 +28,7 @@ def command(g: Group, row: Row) -> str:
 
     Several, joined by &&, where seeds form no single grid. It sets every value that the default plan sets
     otherwise, and every hyperparameter away from its default. A record knows a plug-in and pretrained weights
-    by content alone, so their files stand there as names to replace. How it was tuned is left out.
+    by content alone, so their files stand there as names to replace.
     """
     failed = [f for failures in row.failed.values() for f in failures]
     items: list[Record | Failure] = [*row.records, *failed]
@@ -33,8 +41,12 @@ def _line(g: Group, spec: dict[str, Any], seeds: dict[str, Any]) -> str:
     settings = {"protocol": g.protocol["name"], "dataset": spec["variant"], "labels": g.labels}
     settings |= _protocol(g.protocol) | ({"balance": balance} if balance != EQUAL else {})
     settings |= {f"weighting.{balance}.{key}": value for key, value in spec.get("weighting", {}).items()}
-    if (rate := spec.get("lr_scale", 1.0)) != 1.0:
-        settings["lr_scale"] = {method: rate}
+    reference = named(g.rows, g.protocol["reference"])
+    specs = [reference.records[0].spec] if reference and reference.records else []
+    both = {each["method"]: each for each in (*specs, spec)}
+    rates = {name: rate for name, s in both.items() if (rate := s.get("lr_scale", 1.0)) != 1.0}
+    tuned = {name: table for name, s in both.items() if (table := _tuning(s.get("tuning", "")))}
+    settings |= {key: tables for key, tables in (("lr_scale", rates), ("tuning", tuned)) if tables}
     grids = plan.read(plan.DEFAULT)["grid"]  # it gives keywords too
     given = {name for grid in grids for name in grid.get("hparams", {}).get(method, {})}
     names = sorted({*spec["changed"], *(given & keywords.keys())})
@@ -44,6 +56,23 @@ def _line(g: Group, spec: dict[str, Any], seeds: dict[str, Any]) -> str:
     files = [*([method] if spec.get("plugin") else []), *spec.get("kinds", {})]
     plugins = [word for file in dict.fromkeys(files) for word in ("--plugin", f"{file}.py")]
     return shlex.join(["bench", "run", *methods, *plugins, *(w for text in texts for w in ("--set", text))])
+
+
+def _tuning(text: str) -> dict[str, Any]:
+    """Return the table that `benchmark.spec.grid.searched` says as this text, {} for no such text."""
+    if found := _RATES.fullmatch(text):
+        rates, seeds, epochs, share = found.groups()
+        length = {"epochs": float(epochs)} if epochs else {}
+        table: dict[str, Any] = {
+            "rates": [float(rate) for rate in rates.split(", ")],
+            "seeds": int(seeds),
+        } | length
+    elif found := _TRIALS.fullmatch(text):
+        distinct, trials, share = found.groups()
+        table = {"trials": int(trials)} | ({"distinct": int(distinct)} if distinct else {})
+    else:
+        return {}
+    return table | {"holdout": int(share) / 100}
 
 
 def _protocol(protocol: dict[str, Any]) -> dict[str, Any]:

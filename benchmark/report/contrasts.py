@@ -44,9 +44,9 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """`ahead, sure`, or `cannot tell: ` with the reason"""
+        """`ahead, sure`, or `cannot tell (...)` with the reason"""
         c = self.compared
-        return f"{UNSURE}: {c.reason.rstrip('.')}" if c.verdict == UNSURE else f"{c.verdict}, sure"
+        return f"{UNSURE} ({c.reason.rstrip('.')})" if c.verdict == UNSURE else f"{c.verdict}, sure"
 
     @property
     def sentence(self) -> str:
@@ -74,8 +74,8 @@ def headline(found: list[Answer]) -> str:
         rest = f" Open: {len(found) - len(sure)} of {len(found)}." * (len(sure) < len(found))
         return f"Sure: {'; '.join(said)} points of Δm.{rest}"
     seeds, needed = min(len(a.compared.differences) for a in found), seeds_to_decide(found[0].compared.family)
-    few = f" {counted(seeds, 'seed')} of the {needed} that decide them" if seeds < needed else ""
-    after = f":{few} ran." if few else f" after {counted(seeds, 'seed')}."
+    few = seeds < needed
+    after = f": {seeds} of the {needed} seeds that decide them ran." if few else f" after {seeds} seeds."
     return f"None of the {counted(len(found), 'question')} asked before the runs is settled{after}"
 
 

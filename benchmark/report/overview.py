@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmark.report.board import Board, Entry
 from benchmark.report.contrasts import Answer, answers, headline
@@ -16,8 +16,15 @@ NAMED = 3  # boards that a sentence names one by one
 
 
 def listed(boards: Sequence[Board]) -> list[Board]:
-    """Return the boards that hold more than references."""
-    return [b for b in boards if {e.row.method for e in b.entries} - {b.group.protocol["reference"]}]
+    """Return the boards with more than references: those that rank, the fullest, demonstrations last."""
+
+    def place(b: Board) -> tuple[Any, ...]:
+        seeds = max(len(e.units) for e in b.entries)
+        return bool(reason(b)), b.group.protocol["demonstration"], -seeds, -len(b.group.run_ids), b.name
+
+    return sorted(
+        (b for b in boards if {e.row.method for e in b.entries} - {b.group.protocol["reference"]}), key=place
+    )
 
 
 def reason(board: Board) -> str:

@@ -46,10 +46,7 @@ FIGURES = {
 
 def html(found: Sequence[Board], folder: Path) -> str:
     """Return the page of all boards, to lie in `folder`, whose files it links to."""
-    # A visitor sees the first: that which ranks, a demonstration last, then that which can say most.
-    most = {b.name: (-max(len(e.units) for e in b.entries), -len(b.group.run_ids), b.name) for b in found}
-    last = {b.name: (bool(overview.reason(b)), b.group.protocol["demonstration"]) for b in found}
-    boards = overview.listed(sorted(found, key=lambda b: (*last[b.name], most[b.name])))
+    boards = overview.listed(found)
     asked = overview.asked(boards)
     across = sorted({path.name for path in folder.glob("figures/*")} - {board.name for board in boards})
     entries = [entry for board in boards for entry in board.entries]

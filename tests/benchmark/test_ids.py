@@ -64,6 +64,7 @@ PLANS = {
     "nyuv2-small-controls": (70, "a0b1c352c38c"),
     "nyuv2-small-budget": (75, "d5c7517fbe7b"),
     "nyuv2-small-one-rate": (20, "aaeb32efc786"),
+    "nyuv2-small-sources": (30, "f7ca0caaade9"),
     "nyuv2-smoke": (6, "e6e497492b91"),
     "pascal-context": (80, "3322e6f1068f"),
     "prototype-ablation": (50, "bbfc8ff5c768"),

@@ -117,7 +117,7 @@ def contrasts(found: list[Answer], drawing: Drawing) -> None:
             ax.plot(c.estimate.value, y, "D", markersize=6, mfc=face, mec=style.COLOUR, zorder=4)
             if answer.printed is not None:
                 ax.plot(answer.printed, y, "x", markersize=6, color=style.REFERENCE_COLOUR, zorder=3)
-            said = f"{minus(with_interval(c.estimate))}\n{wrapped(minus(answer.text.partition(':')[0]))}"
+            said = f"{minus(with_interval(c.estimate))}\n{wrapped(minus(answer.text.partition(' (')[0]))}"
             where: Any = {"xycoords": ax.get_yaxis_transform(), "va": "center", "annotation_clip": False}
             ax.annotate(said, (1.03, y), fontsize=7.5, **where)
         style.zero(ax.axvline)

@@ -73,6 +73,7 @@ def made(method: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 HALF = {"semseg": 0.5, "depth": 0.5, "normals": 0.5}
+RATES, PART = "learning rates 0.3, 1, 3 (of the protocol's)", "the last 10% of train"
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "keywords": {"changed": {"tke": False, "kappa": 0.5, "cross_attention": "constant"}},
@@ -80,6 +81,10 @@ CASES: dict[str, dict[str, Any]] = {
     "balance": {"balance": "uncertainty"},
     "weighting": {"balance": "amtl_g", "weighting": {"gamma": 1.0, "potentials": HALF, "runs": ["0" * 12]}},
     "labels": {"labels": "fraction:0.25"},
+    "rate": {"lr_scale": 3.0, "tuning": f"{RATES} on 2 seeds, for 20 epochs, judged on {PART}"},
+    "rates": {"tuning": f"{RATES} on 1 seed, judged on {PART}"},
+    "trials": {"tuning": f"20 trials on {PART}"},
+    "few trials": {"tuning": f"5 of 20 trials, all there are, on {PART}"},
     "encoder": {"protocol": {"encoder": "resnet18", "width": 64}},
 }
 
@@ -90,7 +95,7 @@ def test_of_made_up_rows(tmp_path: Path, name: str) -> None:
     values = CASES[name]
     settings = [f"hparams.prototype.{key}={value}" for key, value in values.get("changed", {}).items()]
     (first, *_) = plan.make(["prototype"], [s.replace("False", "false") for s in settings], tmp_path).cells
-    own = {k: values[k] for k in ("balance", "weighting", "labels") if k in values}
+    own = {k: values[k] for k in ("balance", "weighting", "labels", "lr_scale", "tuning") if k in values}
     protocol = json.loads(json.dumps(first.as_dict()["protocol"])) | values.get("protocol", {})
     for folder, seeds in (("a", [(2, 2), (5, 5)]), ("b", [(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)])):
         for label, train in seeds:

@@ -83,7 +83,7 @@ NONE = "None of the 3 questions asked before the runs is settled"
 @pytest.mark.parametrize(
     ("gains", "seeds", "said"),
     [
-        (GAINS, 2, f"{NONE}: 2 seeds of the 7 that decide them ran."),
+        (GAINS, 2, f"{NONE}: 2 of the 7 seeds that decide them ran."),
         ({m: 0.0 for m in GAINS}, 8, f"{NONE} after 8 seeds."),
         (GAINS | {"mtpsl": 8.0}, 8,
          f"Sure: {SIDES[0][0]}, ahead by 6.1; {SIDES[2][0]}, ahead by 2.0 points of Δm. Open: 1 of 3."),

@@ -62,7 +62,9 @@ def test_references_of_other_boards(tmp_path: Path) -> None:
         estimate = found[name]
         assert estimate.value == pytest.approx(plain, abs=1e-9) and estimate.n == 3, name
         assert estimate.low is not None and estimate.low < plain
-    # The board of the other budget holds the reference alone: 0 against itself, and each other's.
+    # References of the other budget alone have no board, as this one shows them.
+    assert {b.group.protocol["budget"] for b in build(collect(tmp_path))} == {"epochs"}
+    make.write(tmp_path, "multi_task", range(3), 4.0, protocol={"budget": "steps", "name": "other"})
     steps = row(board(tmp_path, "steps"), "single_task").against
     assert steps["equal_steps"] == statistics.Estimate(0.0, None, None, 3)
     assert steps["equal_epochs"].value > 0 and "full_labels" not in steps
