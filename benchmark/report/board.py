@@ -184,6 +184,11 @@ class Board:
             next((e for e in entries if e.row is row), None) for row in self.references
         )
 
+    @property
+    def compares(self) -> bool:
+        """Tell whether it holds more than references."""
+        return any(row.method != self.group.protocol["reference"] for row in self.group.rows)
+
     def _role(self, row: Row) -> str:
         if row in self.references:
             return "reference" if row is self.references[0] else "baseline"
@@ -258,6 +263,6 @@ def build(collection: Collection, current: Mapping[str, int] | None = None) -> l
     """
     groups = group(collection, current)
     boards = sorted((Board(g, groups) for g in groups), key=lambda board: board.name)
-    held = [b for b in boards if {row.method for row in b.group.rows} - {b.group.protocol["reference"]}]
-    shown = [other.g for b in held for other in references.beside(b.group, b.others).values()]
-    return [b for b in boards if b in held or not any(b.group is g for g in shown)]
+    comparing = [b for b in boards if b.compares]
+    shown = [other.g for b in comparing for other in references.beside(b.group, b.others).values()]
+    return [b for b in boards if b.compares or not any(b.group is g for g in shown)]

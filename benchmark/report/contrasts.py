@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -119,7 +119,7 @@ def _answer(g: Group, a: Side, b: Side, c: Comparison) -> Answer:
     told = {AHEAD: high > low, BEHIND: high < low}.get(c.verdict)
     state = OPEN if told is None else HOLDS if told else FAILS
     by = f"{first.method} - {second.method}, {first.source}"
-    return Answer(a.label, b.label, c, time, parameters, high - low, by, state, claim.note)
+    return replace(found, printed=high - low, by=by, claim=state, note=claim.note)
 
 
 def _ratio(a: object, b: object) -> float | None:

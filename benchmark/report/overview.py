@@ -22,9 +22,7 @@ def listed(boards: Sequence[Board]) -> list[Board]:
         seeds = max(len(e.units) for e in b.entries)
         return bool(reason(b)), b.group.protocol["demonstration"], -seeds, -len(b.group.run_ids), b.name
 
-    return sorted(
-        (b for b in boards if {e.row.method for e in b.entries} - {b.group.protocol["reference"]}), key=place
-    )
+    return sorted((b for b in boards if b.compares), key=place)
 
 
 def reason(board: Board) -> str:
